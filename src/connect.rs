@@ -1,0 +1,76 @@
+//! The way from the command line's options to a database: one's own, by its URL, or the private cluster.
+
+use std::time::Duration;
+
+use crate::cli::Global;
+use crate::db::embedded::{self, Durability, Embedded, EmbeddedError};
+use crate::db::{self, Database, SchemaState};
+
+/// Time to wait for a connection. Long enough for the private cluster to come back after a crash.
+const CONNECTION_WAIT: Duration = Duration::from_secs(5);
+/// Connections of each of the exports' pools.
+const CONNECTIONS: u32 = 8;
+
+/// Why there is no database to work with.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The private cluster does not start.
+    #[error(transparent)]
+    Embedded(#[from] EmbeddedError),
+    /// The database cannot be used.
+    #[error(transparent)]
+    Database(#[from] db::Error),
+    /// It is not a CMMS's.
+    #[error(
+        "the database has no table `tasks`: run `cmms-export migrate` with the same DATABASE_URL first"
+    )]
+    NoTables,
+}
+
+/// An open database.
+pub struct Connected {
+    /// The database.
+    pub database: Database,
+    /// Where it is. It may hold a password.
+    pub url: String,
+    /// The cluster that it is in, where that is the private one. Dropped, it stops.
+    pub embedded: Option<Embedded>,
+}
+
+/// Opens the database as it is.
+pub fn connect(global: &Global) -> Result<Connected, Error> {
+    let (url, embedded) = match &global.database_url {
+        Some(url) => (url.clone(), None),
+        None => {
+            let data_dir = match &global.data_dir {
+                Some(data_dir) => data_dir.clone(),
+                None => embedded::default_data_dir()?,
+            };
+            let embedded = Embedded::start(&data_dir, Durability::Durable)?;
+            (embedded.database_url().to_owned(), Some(embedded))
+        }
+    };
+    Ok(Connected {
+        database: Database::new(&url, CONNECTIONS, CONNECTION_WAIT),
+        url,
+        embedded,
+    })
+}
+
+/// Opens the database and sees to it that it has the tables: makes them in the private cluster, demands them elsewhere.
+pub fn connect_migrated(global: &Global) -> Result<Connected, Error> {
+    let connected = connect(global)?;
+    if connected.embedded.is_some() {
+        connected.database.migrate()?;
+        return Ok(connected);
+    }
+    match connected.database.schema_state()? {
+        SchemaState::Missing => return Err(Error::NoTables),
+        SchemaState::Pending(migrations) => tracing::warn!(
+            ?migrations,
+            "migrations are pending: run `cmms-export migrate`, unless the tables are managed by something else"
+        ),
+        SchemaState::Current => {}
+    }
+    Ok(connected)
+}

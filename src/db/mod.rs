@@ -1,0 +1,236 @@
+//! The database: connection pools, snapshots, migrations.
+
+pub mod embedded;
+pub mod libpq;
+
+use std::time::Duration;
+
+use diesel::migration::{Migration, MigrationSource, MigrationVersion};
+use diesel::pg::Pg;
+use diesel::prelude::*;
+use diesel::r2d2::{ConnectionManager, Pool, PooledConnection};
+use diesel::result::{DatabaseErrorKind, Error as Query};
+use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+
+const MIGRATIONS: EmbeddedMigrations = embed_migrations!();
+
+/// What every export's transaction sets. Compiling the export's query costs more than the compiled code saves, and a
+/// generic plan, made for any value, would ignore how few rows a filter leaves.
+const SNAPSHOT_SETTINGS: &str =
+    "set local jit = off; set local plan_cache_mode = force_custom_plan";
+
+/// Why the database cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No connection: the server is away, refuses us, or all connections of the pool stayed in use.
+    #[error("no connection to the database: {0}")]
+    Connect(String),
+    /// A query failed.
+    #[error(transparent)]
+    Query(#[from] diesel::result::Error),
+    /// A COPY failed.
+    #[error(transparent)]
+    Copy(#[from] libpq::Error),
+    /// A migration could not be read or applied.
+    #[error("the migrations failed: {0}")]
+    Migrate(String),
+}
+
+impl Error {
+    /// Whether the database is away, rather than unwilling: a later try may work.
+    pub fn is_unavailable(&self) -> bool {
+        match self {
+            Self::Connect(_) => true,
+            Self::Query(Query::DatabaseError(kind, _)) => {
+                matches!(kind, DatabaseErrorKind::ClosedConnection)
+            }
+            // Class 08: connection exceptions; 57P: the server is told to stop, stops or starts; none: the connection broke.
+            Self::Copy(error) => error
+                .sqlstate
+                .as_deref()
+                .is_none_or(|code| code.starts_with("08") || code.starts_with("57P")),
+            _ => false,
+        }
+    }
+}
+
+/// A connection from the pool of Diesel's connections.
+pub type DieselConnection = PooledConnection<ConnectionManager<PgConnection>>;
+/// A connection from the pool of libpq's connections.
+pub type CopyConnection = PooledConnection<libpq::Manager>;
+
+/// How far the schema in the database is from the one that this program knows.
+#[derive(Debug, PartialEq, Eq)]
+pub enum SchemaState {
+    /// The tables are there, and so is every migration.
+    Current,
+    /// The tables are not there.
+    Missing,
+    /// The tables are there, but these migrations were not run (or the tables are not ours, but Django's).
+    Pending(Vec<String>),
+}
+
+/// One database, with its pools. Connections are opened when they are first needed.
+#[derive(Clone)]
+pub struct Database {
+    diesel: Pool<ConnectionManager<PgConnection>>,
+    copy: Pool<libpq::Manager>,
+    /// Connections that never run an export: there are some left when all of the exports' are in use.
+    control: Pool<ConnectionManager<PgConnection>>,
+}
+
+impl Database {
+    /// The database that `url` (as libpq takes it) names. Each of the exports' two pools holds up to `connections`
+    /// connections and waits up to `wait` for one.
+    pub fn new(url: &str, connections: u32, wait: Duration) -> Self {
+        let diesel = || ConnectionManager::<PgConnection>::new(url);
+        Self {
+            diesel: lazy_pool(connections, wait, diesel()),
+            copy: lazy_pool(connections, wait, libpq::Manager::new(url)),
+            control: lazy_pool(4, wait, diesel()),
+        }
+    }
+
+    /// A connection for an export through Diesel.
+    pub fn connection(&self) -> Result<DieselConnection, Error> {
+        self.diesel
+            .get()
+            .map_err(|error| Error::Connect(error.to_string()))
+    }
+
+    /// A connection for an export through libpq.
+    pub fn copy_connection(&self) -> Result<CopyConnection, Error> {
+        self.copy
+            .get()
+            .map_err(|error| Error::Connect(error.to_string()))
+    }
+
+    /// A connection for everything that is not an export, and short.
+    pub fn control_connection(&self) -> Result<DieselConnection, Error> {
+        self.control
+            .get()
+            .map_err(|error| Error::Connect(error.to_string()))
+    }
+
+    /// Asks the server to give up what the process `backend_pid` is running.
+    pub fn cancel_backend(&self, backend_pid: i32) -> Result<(), Error> {
+        diesel::select(sql::pg_cancel_backend(backend_pid))
+            .execute(&mut self.control_connection()?)?;
+        Ok(())
+    }
+
+    /// Runs the migrations that were not run yet, and gives their names.
+    pub fn migrate(&self) -> Result<Vec<String>, Error> {
+        let mut connection = self.control_connection()?;
+        let versions = connection
+            .run_pending_migrations(MIGRATIONS)
+            .map_err(|error| Error::Migrate(error.to_string()))?;
+        Ok(versions.iter().map(ToString::to_string).collect())
+    }
+
+    /// Compares the schema with the program's. Only reads: Diesel's own check creates its table of migrations, which a role
+    /// that can only SELECT may not.
+    pub fn schema_state(&self) -> Result<SchemaState, Error> {
+        let mut connection = self.control_connection()?;
+        if !relation_exists(&mut connection, "tasks")? {
+            return Ok(SchemaState::Missing);
+        }
+        let run: Vec<String> = if relation_exists(&mut connection, "__diesel_schema_migrations")? {
+            sql::__diesel_schema_migrations::table
+                .select(sql::__diesel_schema_migrations::version)
+                .load(&mut connection)?
+        } else {
+            Vec::new()
+        };
+        let known: Vec<Box<dyn Migration<Pg>>> = MIGRATIONS
+            .migrations()
+            .map_err(|error| Error::Migrate(error.to_string()))?;
+        let pending: Vec<String> = known
+            .iter()
+            .filter(|migration| {
+                !run.iter().any(|version| {
+                    migration.name().version() == MigrationVersion::from(version.as_str())
+                })
+            })
+            .map(|migration| migration.name().to_string())
+            .collect();
+        Ok(if pending.is_empty() {
+            SchemaState::Current
+        } else {
+            SchemaState::Pending(pending)
+        })
+    }
+}
+
+/// The process id of the server's process for this connection, by which its query can be cancelled.
+pub fn backend_pid(connection: &mut PgConnection) -> QueryResult<i32> {
+    diesel::select(sql::pg_backend_pid()).get_result(connection)
+}
+
+/// Does `work` in one read-only snapshot.
+pub fn snapshot<T, E: From<diesel::result::Error>>(
+    connection: &mut PgConnection,
+    work: impl FnOnce(&mut PgConnection) -> Result<T, E>,
+) -> Result<T, E> {
+    connection
+        .build_transaction()
+        .repeatable_read()
+        .read_only()
+        .run(|connection| {
+            diesel::connection::SimpleConnection::batch_execute(connection, SNAPSHOT_SETTINGS)?;
+            work(connection)
+        })
+}
+
+/// Does `work` in one read-only snapshot, as [`snapshot`] does.
+pub fn copy_snapshot<T, E: From<libpq::Error>>(
+    connection: &mut libpq::Connection,
+    work: impl FnOnce(&mut libpq::Connection) -> Result<T, E>,
+) -> Result<T, E> {
+    connection.execute(&format!(
+        "begin isolation level repeatable read read only; {SNAPSHOT_SETTINGS}"
+    ))?;
+    let outcome = work(connection);
+    // Where it fails, the pool sees the open transaction or the broken connection, and closes it.
+    let ended = connection.execute(if outcome.is_ok() {
+        "commit"
+    } else {
+        "rollback"
+    });
+    let value = outcome?;
+    ended?;
+    Ok(value)
+}
+
+fn lazy_pool<M: diesel::r2d2::ManageConnection>(
+    connections: u32,
+    wait: Duration,
+    manager: M,
+) -> Pool<M> {
+    Pool::builder()
+        .max_size(connections)
+        .min_idle(Some(0))
+        .connection_timeout(wait)
+        .build_unchecked(manager)
+}
+
+fn relation_exists(connection: &mut PgConnection, name: &str) -> QueryResult<bool> {
+    diesel::select(sql::to_regclass(name).is_not_null()).get_result(connection)
+}
+
+/// What Diesel is told of PostgreSQL's own functions and of its migrations' table.
+#[expect(unused_qualifications, reason = "the macro has the names in scope, but not where they are written")]
+mod sql {
+    #[diesel::declare_sql_function]
+    extern "SQL" {
+        fn pg_backend_pid() -> Integer;
+        fn pg_cancel_backend(pid: diesel::sql_types::Integer) -> Bool;
+        fn to_regclass(name: diesel::sql_types::Text) -> Nullable<Oid>;
+    }
+
+    diesel::table! {
+        __diesel_schema_migrations (version) {
+            version -> Text,
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! Stopping an export from another thread, down to its query on the server.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::Error;
+use crate::db::Database;
+
+/// By which an export can be stopped. Clones stop the same export.
+#[derive(Clone, Default)]
+pub struct Cancellation {
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    cancelled: bool,
+    /// The server's processes that work for the export now.
+    backends: HashMap<i32, Database>,
+}
+
+impl Cancellation {
+    /// Stops the export: its queries are cancelled on the server, and no further one is started. Returns when none is left.
+    ///
+    /// A request to cancel is lost on a process that is between two commands, so it is repeated until the export lets go.
+    pub fn cancel(&self) {
+        self.lock().cancelled = true;
+        loop {
+            let state = self.lock();
+            if state.backends.is_empty() {
+                return;
+            }
+            // With the lock held: no process can go back to its pool, and on to another export, before it gets the request.
+            for (backend_pid, database) in &state.backends {
+                if let Err(error) = database.cancel_backend(*backend_pid) {
+                    tracing::warn!(%error, backend_pid, "an export's query could not be cancelled");
+                }
+            }
+            drop(state);
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Whether [`cancel`](Self::cancel) was called.
+    pub fn is_cancelled(&self) -> bool {
+        self.lock().cancelled
+    }
+
+    /// Notes that the process `backend_pid` works for the export, until the value is dropped.
+    pub(super) fn register(
+        &self,
+        database: &Database,
+        backend_pid: i32,
+    ) -> Result<Backend<'_>, Error> {
+        let mut state = self.lock();
+        if state.cancelled {
+            return Err(Error::Cancelled);
+        }
+        state.backends.insert(backend_pid, database.clone());
+        Ok(Backend {
+            cancellation: self,
+            database: database.clone(),
+            pid: backend_pid,
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A process of the server's that works for an export.
+pub(super) struct Backend<'c> {
+    cancellation: &'c Cancellation,
+    database: Database,
+    pid: i32,
+}
+
+impl Backend<'_> {
+    /// Asks the server to give up the process's query.
+    pub(super) fn cancel_query(&self) {
+        if let Err(error) = self.database.cancel_backend(self.pid) {
+            tracing::warn!(%error, backend_pid = self.pid, "an export's query could not be cancelled");
+        }
+    }
+}
+
+impl Drop for Backend<'_> {
+    fn drop(&mut self) {
+        self.cancellation.lock().backends.remove(&self.pid);
+    }
+}

@@ -1,0 +1,114 @@
+//! Which tasks to export.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::Serialize;
+
+/// The tasks to export: those for which everything that is set here holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Filter {
+    /// Whether the task is done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub done: Option<bool>,
+    /// The location of the task's asset.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub location_id: Option<i64>,
+    /// The task's asset.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub asset_id: Option<i64>,
+    /// Who created the task.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created_by_id: Option<i64>,
+    /// Who last changed the task.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub updated_by_id: Option<UpdatedBy>,
+    /// A part of the task's title, in upper or lower case.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub title: Option<Title>,
+}
+
+/// Who last changed a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UpdatedBy {
+    /// The user of this id.
+    User(i64),
+    /// Nobody, since the task was created: `none`.
+    Nobody,
+}
+
+/// Neither an id nor `none`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("neither a user's id nor `none`")]
+pub struct InvalidUpdatedBy;
+
+impl FromStr for UpdatedBy {
+    type Err = InvalidUpdatedBy;
+
+    fn from_str(text: &str) -> Result<Self, InvalidUpdatedBy> {
+        match text {
+            "none" => Ok(Self::Nobody),
+            _ => text.parse().map(Self::User).map_err(|_| InvalidUpdatedBy),
+        }
+    }
+}
+
+impl fmt::Display for UpdatedBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::User(id) => id.fmt(f),
+            Self::Nobody => f.write_str("none"),
+        }
+    }
+}
+
+impl Serialize for UpdatedBy {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::User(id) => serializer.serialize_i64(*id),
+            Self::Nobody => serializer.serialize_str("none"),
+        }
+    }
+}
+
+/// PostgreSQL stores no NUL character, in no text, and reads none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the text has a NUL character, which PostgreSQL cannot hold")]
+pub struct NulCharacter;
+
+/// A text to find in titles; it has no NUL character.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Title(String);
+
+impl FromStr for Title {
+    type Err = NulCharacter;
+
+    fn from_str(text: &str) -> Result<Self, NulCharacter> {
+        if text.contains('\0') {
+            Err(NulCharacter)
+        } else {
+            Ok(Self(text.to_owned()))
+        }
+    }
+}
+
+impl Title {
+    /// The text to find.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The pattern for `ILIKE` that finds the text, in which LIKE's own special characters stand for themselves.
+    pub fn like_pattern(&self) -> String {
+        let mut pattern = String::with_capacity(self.0.len() + 2);
+        pattern.push('%');
+        for character in self.0.chars() {
+            if matches!(character, '%' | '_' | '\\') {
+                pattern.push('\\');
+            }
+            pattern.push(character);
+        }
+        pattern.push('%');
+        pattern
+    }
+}

@@ -1,0 +1,136 @@
+//! Values in SQL: bound as parameters, or, for COPY, which takes none, written out as literals.
+
+use diesel::expression::{
+    AppearsOnTable, Expression, SelectableExpression, ValidGrouping, is_aggregate,
+};
+use diesel::pg::Pg;
+use diesel::prelude::*;
+use diesel::query_builder::{AstPass, QueryFragment, QueryId};
+use diesel::serialize::ToSql;
+use diesel::sql_types::{BigInt, Bool, HasSqlType, SingleValue, Text};
+
+use super::filter::NulCharacter;
+
+/// How a query's values reach the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Values {
+    /// Beside the SQL, as bound parameters.
+    Bound,
+    /// In the SQL, as literals.
+    Literal,
+}
+
+/// A type whose values can be written as SQL literals.
+pub(crate) trait ToLiteral {
+    /// The value as SQL text. An error where SQL has no text for it.
+    fn to_literal(&self) -> Result<String, NulCharacter>;
+}
+
+impl ToLiteral for bool {
+    fn to_literal(&self) -> Result<String, NulCharacter> {
+        Ok(self.to_string())
+    }
+}
+
+impl ToLiteral for i64 {
+    /// As a quoted string with its type: `-9223372036854775808`, bare, would be the negation of a number that is out of range.
+    fn to_literal(&self) -> Result<String, NulCharacter> {
+        Ok(format!("'{self}'::bigint"))
+    }
+}
+
+impl ToLiteral for str {
+    /// Relies on `standard_conforming_strings`, which makes the backslash a plain character; the COPY connection sets it.
+    fn to_literal(&self) -> Result<String, NulCharacter> {
+        if self.contains('\0') {
+            return Err(NulCharacter);
+        }
+        Ok(format!("'{}'", self.replace('\'', "''")))
+    }
+}
+
+impl ToLiteral for &str {
+    fn to_literal(&self) -> Result<String, NulCharacter> {
+        (**self).to_literal()
+    }
+}
+
+impl ToLiteral for String {
+    fn to_literal(&self) -> Result<String, NulCharacter> {
+        self.as_str().to_literal()
+    }
+}
+
+/// A value of the SQL type `ST` as a part of a Diesel query.
+#[derive(Debug, Clone)]
+pub(crate) struct Value<ST, T> {
+    value: T,
+    values: Values,
+    sql_type: std::marker::PhantomData<ST>,
+}
+
+impl Values {
+    /// A boolean of the query.
+    pub(crate) fn bool(self, value: bool) -> Value<Bool, bool> {
+        self.value(value)
+    }
+
+    /// An integer of the query.
+    pub(crate) fn bigint(self, value: i64) -> Value<BigInt, i64> {
+        self.value(value)
+    }
+
+    /// A text of the query.
+    pub(crate) fn text(self, value: String) -> Value<Text, String> {
+        self.value(value)
+    }
+
+    /// A text that the program itself names.
+    pub(crate) fn label(self, value: &'static str) -> Value<Text, &'static str> {
+        self.value(value)
+    }
+
+    fn value<ST, T>(self, value: T) -> Value<ST, T> {
+        Value {
+            value,
+            values: self,
+            sql_type: std::marker::PhantomData,
+        }
+    }
+}
+
+impl<ST: SingleValue, T> Expression for Value<ST, T> {
+    type SqlType = ST;
+}
+
+impl<ST, T> QueryFragment<Pg> for Value<ST, T>
+where
+    Pg: HasSqlType<ST>,
+    T: ToLiteral + ToSql<ST, Pg>,
+{
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        match self.values {
+            Values::Bound => out.push_bind_param(&self.value),
+            Values::Literal => {
+                let literal = self.value.to_literal();
+                out.push_sql(
+                    &literal
+                        .map_err(|error| diesel::result::Error::QueryBuilderError(error.into()))?,
+                );
+                Ok(())
+            }
+        }
+    }
+}
+
+impl<ST, T> QueryId for Value<ST, T> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl<ST, T, GB> ValidGrouping<GB> for Value<ST, T> {
+    type IsAggregate = is_aggregate::Never;
+}
+
+impl<ST, T, QS> AppearsOnTable<QS> for Value<ST, T> where Self: Expression {}
+impl<ST, T, QS> SelectableExpression<QS> for Value<ST, T> where Self: AppearsOnTable<QS> {}

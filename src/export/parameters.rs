@@ -1,0 +1,162 @@
+//! What can be chosen of an export, with the same names on the command line, in the environment and in a URL.
+
+use std::borrow::Cow;
+use std::fmt::Display;
+use std::str::FromStr;
+
+use clap::ValueEnum;
+use serde::Deserialize;
+use serde::de::{Deserializer, Error as _, IntoDeserializer, value::MapDeserializer};
+
+use super::csv::{Delimiter, Format, Preset};
+use super::filter::{Filter, Title, UpdatedBy};
+use super::{Export, Strategy};
+
+/// The parameters of an export. In a URL, an empty value is as good as none: so a form sends what was left open.
+#[derive(Debug, Clone, Default, clap::Args, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Parameters {
+    /// How the rows are loaded
+    #[arg(long, env = "CMMS_STRATEGY", value_enum, default_value_t)]
+    #[serde(deserialize_with = "named")]
+    pub strategy: Strategy,
+    /// Only tasks that are done, or that are not
+    #[arg(long, env = "CMMS_DONE", value_name = "true|false")]
+    #[serde(deserialize_with = "parsed")]
+    pub done: Option<bool>,
+    /// Only tasks on assets at this location
+    #[arg(
+        long,
+        env = "CMMS_LOCATION_ID",
+        value_name = "N",
+        allow_negative_numbers = true
+    )]
+    #[serde(deserialize_with = "parsed")]
+    pub location_id: Option<i64>,
+    /// Only tasks on this asset
+    #[arg(
+        long,
+        env = "CMMS_ASSET_ID",
+        value_name = "N",
+        allow_negative_numbers = true
+    )]
+    #[serde(deserialize_with = "parsed")]
+    pub asset_id: Option<i64>,
+    /// Only tasks that this user created
+    #[arg(
+        long,
+        env = "CMMS_CREATED_BY_ID",
+        value_name = "N",
+        allow_negative_numbers = true
+    )]
+    #[serde(deserialize_with = "parsed")]
+    pub created_by_id: Option<i64>,
+    /// Only tasks that this user, or nobody, has changed since
+    #[arg(
+        long,
+        env = "CMMS_UPDATED_BY_ID",
+        value_name = "N|none",
+        allow_negative_numbers = true
+    )]
+    #[serde(deserialize_with = "parsed")]
+    pub updated_by_id: Option<UpdatedBy>,
+    /// Only tasks whose title has this text in it, in upper or lower case
+    #[arg(
+        long,
+        env = "CMMS_TITLE",
+        value_name = "TEXT",
+        allow_hyphen_values = true
+    )]
+    #[serde(deserialize_with = "parsed")]
+    pub title: Option<Title>,
+    /// For whom the CSV is
+    #[arg(long, env = "CMMS_PRESET", value_enum, default_value_t)]
+    #[serde(deserialize_with = "named")]
+    pub preset: Preset,
+    /// What stands between two fields
+    #[arg(long, env = "CMMS_DELIMITER", value_enum, default_value_t)]
+    #[serde(deserialize_with = "named")]
+    pub delimiter: Delimiter,
+}
+
+/// A parameter of a URL that is not understood.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidParameter(String);
+
+impl Parameters {
+    /// Reads the parameters from the names and values of a URL's query.
+    pub fn from_pairs<'a>(
+        pairs: impl IntoIterator<Item = (Cow<'a, str>, Cow<'a, str>)>,
+    ) -> Result<Self, InvalidParameter> {
+        let pairs = pairs
+            .into_iter()
+            .map(|(name, value)| (name.into_owned(), value.into_owned()));
+        let map = MapDeserializer::<_, serde::de::value::Error>::new(pairs);
+        serde_path_to_error::deserialize(map.into_deserializer()).map_err(|error| {
+            let path = error.path().to_string();
+            let reason = error.into_inner();
+            // An unknown or repeated parameter has no path, but its name is in the reason.
+            InvalidParameter(if path == "." {
+                reason.to_string()
+            } else {
+                format!("`{path}`: {reason}")
+            })
+        })
+    }
+}
+
+impl From<Parameters> for Export {
+    fn from(parameters: Parameters) -> Self {
+        let Parameters {
+            strategy,
+            done,
+            location_id,
+            asset_id,
+            created_by_id,
+            updated_by_id,
+            title,
+            preset,
+            delimiter,
+        } = parameters;
+        Self {
+            strategy,
+            filter: Filter {
+                done,
+                location_id,
+                asset_id,
+                created_by_id,
+                updated_by_id,
+                title,
+            },
+            format: Format { preset, delimiter },
+        }
+    }
+}
+
+fn parsed<'de, D: Deserializer<'de>, T: FromStr<Err: Display>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text.is_empty() {
+        Ok(None)
+    } else {
+        text.parse().map(Some).map_err(D::Error::custom)
+    }
+}
+
+fn named<'de, D: Deserializer<'de>, T: ValueEnum + Default>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text.is_empty() {
+        return Ok(T::default());
+    }
+    T::from_str(&text, false).map_err(|_| {
+        let names: Vec<String> = T::value_variants()
+            .iter()
+            .filter_map(|variant| Some(format!("`{}`", variant.to_possible_value()?.get_name())))
+            .collect();
+        D::Error::custom(format!("expected one of {}", names.join(", ")))
+    })
+}

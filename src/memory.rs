@@ -1,0 +1,77 @@
+//! The process's memory over time.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, LazyLock, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+/// Time between two samples. A shorter peak is missed.
+pub const INTERVAL: Duration = Duration::from_millis(10);
+
+/// The process's resident memory now, in bytes; 0 where the system does not tell.
+pub fn resident_bytes() -> usize {
+    memory_stats::memory_stats().map_or(0, |stats| stats.physical_mem)
+}
+
+/// Follows the process's resident memory for as long as it lives.
+#[derive(Debug)]
+pub struct PeakMemory {
+    peak: Arc<AtomicUsize>,
+}
+
+impl PeakMemory {
+    /// Starts to follow.
+    pub fn start() -> Self {
+        static SAMPLER: LazyLock<Sampler> = LazyLock::new(Sampler::start);
+        let peak = Arc::new(AtomicUsize::new(resident_bytes()));
+        SAMPLER.watch(&peak);
+        Self { peak }
+    }
+
+    /// The most that the process held so far, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.peak.fetch_max(resident_bytes(), Ordering::Relaxed);
+        self.peak.load(Ordering::Relaxed)
+    }
+}
+
+/// One thread samples for all that follow, and sleeps while nobody does.
+struct Sampler {
+    watched: Arc<(Mutex<Vec<Weak<AtomicUsize>>>, Condvar)>,
+}
+
+impl Sampler {
+    fn start() -> Self {
+        let watched = Arc::new((Mutex::new(Vec::<Weak<AtomicUsize>>::new()), Condvar::new()));
+        let shared = Arc::clone(&watched);
+        let thread = std::thread::Builder::new()
+            .name("memory-sampler".into())
+            .spawn(move || {
+                let (peaks, changed) = &*shared;
+                loop {
+                    let mut peaks = peaks.lock().unwrap_or_else(PoisonError::into_inner);
+                    peaks.retain(|peak| peak.strong_count() > 0);
+                    let peaks = changed.wait_while(peaks, |peaks| peaks.is_empty());
+                    let peaks = peaks.unwrap_or_else(PoisonError::into_inner);
+                    let now = resident_bytes();
+                    for peak in peaks.iter().filter_map(Weak::upgrade) {
+                        peak.fetch_max(now, Ordering::Relaxed);
+                    }
+                    drop(peaks);
+                    std::thread::sleep(INTERVAL);
+                }
+            });
+        if let Err(error) = thread {
+            tracing::warn!(%error, "no thread to sample the memory: peaks are those of a request's start and end");
+        }
+        Self { watched }
+    }
+
+    fn watch(&self, peak: &Arc<AtomicUsize>) {
+        let (peaks, changed) = &*self.watched;
+        peaks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(Arc::downgrade(peak));
+        changed.notify_one();
+    }
+}

@@ -1,0 +1,91 @@
+//! Where the command line's CSV goes: stdout, or a file that appears under its name only when it is whole.
+
+use std::fs::{self, File, Permissions};
+use std::io::{self, Stdout, Write};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use tempfile::NamedTempFile;
+
+use crate::export::Sink;
+
+/// An open output.
+pub enum Output {
+    /// The standard output.
+    Stdout(Stdout),
+    /// A pipe or a device: it is written to as it is, for to replace it by a file would destroy it.
+    Special(File),
+    /// A file beside the one that it will become.
+    File {
+        /// The unfinished file; dropped, it is deleted.
+        unfinished: NamedTempFile,
+        /// What it will become.
+        path: PathBuf,
+    },
+}
+
+impl Output {
+    /// Opens `path`; `-` is the standard output.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        if path == Path::new("-") {
+            return Ok(Self::Stdout(io::stdout()));
+        }
+        // What a link points to is replaced, not the link.
+        let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        match fs::metadata(&path).map(|metadata| metadata.file_type()) {
+            Ok(kind) if kind.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
+            Ok(kind)
+                if kind.is_char_device()
+                    || kind.is_block_device()
+                    || kind.is_fifo()
+                    || kind.is_socket() =>
+            {
+                return File::options().write(true).open(&path).map(Self::Special);
+            }
+            _ => {}
+        }
+        let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+        let mut prefix = std::ffi::OsString::from(".");
+        prefix.push(name);
+        prefix.push(".");
+        // The umask takes from these permissions what it takes from those of any new file.
+        let unfinished = tempfile::Builder::new()
+            .prefix(&prefix)
+            .suffix(".unfinished")
+            .permissions(Permissions::from_mode(0o666))
+            .tempfile_in(parent(&path))?;
+        Ok(Self::File { unfinished, path })
+    }
+
+    /// Says that the output is whole: only now does the file get its name.
+    pub fn finish(self) -> io::Result<()> {
+        match self {
+            Self::Stdout(mut stdout) => stdout.flush(),
+            Self::Special(mut file) => file.flush(),
+            Self::File { unfinished, path } => {
+                unfinished.as_file().sync_all()?;
+                unfinished.persist(&path).map_err(|error| error.error)?;
+                // The name, too, is to survive a crash.
+                File::open(parent(&path))?.sync_all()
+            }
+        }
+    }
+}
+
+impl Sink for Output {
+    fn write(&mut self, chunk: Bytes) -> io::Result<()> {
+        match self {
+            Self::Stdout(stdout) => stdout.write_all(&chunk),
+            Self::Special(file) => file.write_all(&chunk),
+            Self::File { unfinished, .. } => unfinished.write_all(&chunk),
+        }
+    }
+}
+
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}

@@ -1,0 +1,237 @@
+//! The article's data, at any size.
+
+use std::fmt::{self, Write as _};
+
+use diesel::connection::SimpleConnection;
+use diesel::dsl::exists;
+use diesel::pg::CopyTarget;
+use diesel::prelude::*;
+use diesel::result::Error::SerializationError;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::db::{self, Database};
+use crate::schema::{assets, locations, tasks, users};
+
+/// Rows that go to the server at a time.
+const CHUNK: u64 = 5_000;
+/// Words of a task's description.
+const DESCRIPTION_WORDS: usize = 100;
+const DONE_RATIO: f64 = 0.7;
+const NEVER_UPDATED_RATIO: f64 = 0.4;
+
+/// The words of the classic placeholder text, Cicero's, garbled.
+const LOREM: &str = "lorem ipsum dolor sit amet consectetur adipiscing elit sed do eiusmod tempor incididunt ut labore et \
+    dolore magna aliqua enim ad minim veniam quis nostrud exercitation ullamco laboris nisi aliquip ex ea commodo consequat \
+    duis aute irure in reprehenderit voluptate velit esse cillum eu fugiat nulla pariatur excepteur sint occaecat cupidatat \
+    non proident sunt culpa qui officia deserunt mollit anim id est laborum";
+
+/// How much of everything, and from which random numbers. The defaults are the article's.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub struct Seed {
+    /// Locations to make
+    #[arg(long, env = "CMMS_LOCATIONS", value_name = "N", default_value_t = Self::default().locations)]
+    pub locations: u64,
+    /// Users to make
+    #[arg(long, env = "CMMS_USERS", value_name = "N", default_value_t = Self::default().users)]
+    pub users: u64,
+    /// Assets to make, each at a random location
+    #[arg(long, env = "CMMS_ASSETS", value_name = "N", default_value_t = Self::default().assets)]
+    pub assets: u64,
+    /// Tasks to make, each on a random asset and by a random user
+    #[arg(long, env = "CMMS_TASKS", value_name = "N", default_value_t = Self::default().tasks)]
+    pub tasks: u64,
+    /// Where the random numbers start: the same number gives the same data
+    #[arg(long, env = "CMMS_RNG_SEED", value_name = "N", default_value_t = Self::default().rng_seed)]
+    pub rng_seed: u64,
+    /// Delete all that is there first
+    #[arg(long, env = "CMMS_RESET")]
+    pub reset: bool,
+}
+
+impl Default for Seed {
+    fn default() -> Self {
+        Self {
+            locations: 50,
+            users: 100,
+            assets: 300,
+            tasks: 100_000,
+            rng_seed: 0,
+            reset: false,
+        }
+    }
+}
+
+/// Why nothing was seeded. The database is then as it was before.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There are rows already.
+    #[error(
+        "the database is not empty: give --reset to delete all locations, assets, users and tasks first"
+    )]
+    NotEmpty,
+    /// The numbers do not fit each other.
+    #[error("{child} need {parents}: at least one of each")]
+    NoParents {
+        /// What is to be made.
+        child: &'static str,
+        /// What it needs.
+        parents: &'static str,
+    },
+    /// The database failed.
+    #[error(transparent)]
+    Database(#[from] db::Error),
+}
+
+impl From<diesel::result::Error> for Error {
+    fn from(error: diesel::result::Error) -> Self {
+        Self::Database(error.into())
+    }
+}
+
+/// Fills the database in one transaction, and says after each chunk how many tasks are there.
+pub fn run(seed: &Seed, database: &Database, mut progress: impl FnMut(u64)) -> Result<(), Error> {
+    if seed.assets > 0 && seed.locations == 0 {
+        return Err(Error::NoParents {
+            child: "assets",
+            parents: "locations",
+        });
+    }
+    if seed.tasks > 0 && (seed.assets == 0 || seed.users == 0) {
+        return Err(Error::NoParents {
+            child: "tasks",
+            parents: "assets and users",
+        });
+    }
+    let mut connection = database.connection()?;
+    connection.transaction(|connection| {
+        if seed.reset {
+            connection.batch_execute("truncate tasks, assets, users, locations")?;
+        } else if !is_empty(connection)? {
+            return Err(Error::NotEmpty);
+        }
+        Ok(fill(seed, connection, &mut progress)?)
+    })?;
+    // The planner's statistics, and the visibility map, without which no index-only scan pays.
+    connection.batch_execute("vacuum (analyze) locations, assets, users, tasks")?;
+    Ok(())
+}
+
+/// Whether none of the tables has a row.
+pub fn is_empty(connection: &mut PgConnection) -> QueryResult<bool> {
+    let filled: bool = diesel::select(
+        exists(locations::table.select(locations::id))
+            .or(exists(users::table.select(users::id)))
+            .or(exists(assets::table.select(assets::id)))
+            .or(exists(tasks::table.select(tasks::id))),
+    )
+    .get_result(connection)?;
+    Ok(!filled)
+}
+
+fn fill(
+    seed: &Seed,
+    connection: &mut PgConnection,
+    progress: &mut impl FnMut(u64),
+) -> QueryResult<()> {
+    let words: Vec<&str> = LOREM.split_whitespace().collect();
+    let mut rng = ChaCha8Rng::seed_from_u64(seed.rng_seed);
+
+    copy_in(
+        locations::table,
+        seed.locations,
+        connection,
+        |id, line| write!(line, "{id}\tLocation {id}"),
+        |_| (),
+    )?;
+    copy_in(
+        users::table,
+        seed.users,
+        connection,
+        |id, line| write!(line, "{id}\tuser_{id}"),
+        |_| (),
+    )?;
+    copy_in(
+        assets::table,
+        seed.assets,
+        connection,
+        |id, line| {
+            write!(
+                line,
+                "{id}\tAsset {id}\tDescription of asset {id}\t{}",
+                pick(&mut rng, seed.locations)
+            )
+        },
+        |_| (),
+    )?;
+    copy_in(
+        tasks::table,
+        seed.tasks,
+        connection,
+        |id, line| {
+            write!(line, "{id}\tTask {id}\t")?;
+            for index in 0..DESCRIPTION_WORDS {
+                line.push_str(if index > 0 { " " } else { "" });
+                line.push_str(words[rng.random_range(0..words.len())]);
+            }
+            let done = if rng.random_bool(DONE_RATIO) {
+                "t"
+            } else {
+                "f"
+            };
+            write!(
+                line,
+                "\t{done}\t{}\t{}\t",
+                pick(&mut rng, seed.assets),
+                pick(&mut rng, seed.users)
+            )?;
+            match rng.random_bool(NEVER_UPDATED_RATIO) {
+                true => line.write_str("\\N"),
+                false => write!(line, "{}", pick(&mut rng, seed.users)),
+            }
+        },
+        progress,
+    )?;
+    // The ids were given: the next ones, which the database gives, come after them.
+    for table in ["locations", "users", "assets", "tasks"] {
+        connection.batch_execute(&format!(
+            "select setval(pg_get_serial_sequence('{table}', 'id'), coalesce(max(id), 0) + 1, false) from {table}"
+        ))?;
+    }
+    Ok(())
+}
+
+/// The id of one of `count` rows.
+fn pick(rng: &mut ChaCha8Rng, count: u64) -> u64 {
+    rng.random_range(1..=count)
+}
+
+/// Makes the rows 1 to `count` of a table, each a line in the format of PostgreSQL's COPY, all columns in the table's order.
+fn copy_in<T>(
+    table: T,
+    count: u64,
+    connection: &mut PgConnection,
+    mut line: impl FnMut(u64, &mut String) -> fmt::Result,
+    mut progress: impl FnMut(u64),
+) -> QueryResult<()>
+where
+    T: Table + CopyTarget<Table = T> + Copy,
+{
+    let mut text = String::new();
+    for first in (1..=count).step_by(CHUNK as usize) {
+        let last = count.min(first + CHUNK - 1);
+        text.clear();
+        for id in first..=last {
+            line(id, &mut text).map_err(|error| SerializationError(error.into()))?;
+            text.push('\n');
+        }
+        diesel::copy_from(table)
+            .from_raw_data(table, |copy| {
+                copy.write_all(text.as_bytes())
+                    .map_err(|error| SerializationError(error.into()))
+            })
+            .execute(connection)?;
+        progress(last);
+    }
+    Ok(())
+}

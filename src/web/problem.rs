@@ -1,0 +1,152 @@
+//! Errors as the client sees them: `application/problem+json` ([RFC 9457](https://www.rfc-editor.org/rfc/rfc9457)).
+//!
+//! What the database said goes to the log, never to the client.
+
+use std::fmt;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{CACHE_CONTROL, RETRY_AFTER};
+use actix_web::{HttpResponse, ResponseError};
+use serde::Serialize;
+
+use crate::{db, export};
+
+/// Seconds after which it makes sense to try again, where the database is away or busy.
+const RETRY_SECONDS: u32 = 5;
+
+/// What went wrong, in the client's terms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A parameter is unknown, repeated, or has a bad value.
+    InvalidParameter,
+    /// There is nothing at this address.
+    NotFound,
+    /// The address does not take this method.
+    MethodNotAllowed,
+    /// The database cannot be reached, or all connections to it are in use.
+    DatabaseUnavailable,
+    /// Anything else; the log says what.
+    Internal,
+}
+
+impl Kind {
+    fn parts(self) -> (&'static str, StatusCode, &'static str) {
+        match self {
+            Self::InvalidParameter => (
+                "invalid-parameter",
+                StatusCode::BAD_REQUEST,
+                "A parameter is not understood",
+            ),
+            Self::NotFound => ("not-found", StatusCode::NOT_FOUND, "There is nothing here"),
+            Self::MethodNotAllowed => (
+                "method-not-allowed",
+                StatusCode::METHOD_NOT_ALLOWED,
+                "This address does not take that method",
+            ),
+            Self::DatabaseUnavailable => (
+                "database-unavailable",
+                StatusCode::SERVICE_UNAVAILABLE,
+                "The database cannot be reached now",
+            ),
+            Self::Internal => (
+                "internal",
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "Something went wrong",
+            ),
+        }
+    }
+}
+
+/// An error for a client.
+#[derive(Debug)]
+pub(super) struct Problem {
+    kind: Kind,
+    detail: Option<String>,
+}
+
+impl Problem {
+    /// A problem that its kind says all about.
+    pub(super) fn new(kind: Kind) -> Self {
+        Self { kind, detail: None }
+    }
+
+    /// A problem of which the client can be told more.
+    pub(super) fn with_detail(kind: Kind, detail: impl Into<String>) -> Self {
+        Self {
+            kind,
+            detail: Some(detail.into()),
+        }
+    }
+}
+
+/// The JSON.
+#[derive(Serialize)]
+struct Body<'a> {
+    r#type: String,
+    title: &'a str,
+    status: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'a str>,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.kind.parts().2)?;
+        self.detail
+            .iter()
+            .try_for_each(|detail| write!(f, ": {detail}"))
+    }
+}
+
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        self.kind.parts().1
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let (name, status, title) = self.kind.parts();
+        let body = Body {
+            r#type: format!("urn:cmms-export:problem:{name}"),
+            title,
+            status: status.as_u16(),
+            detail: self.detail.as_deref(),
+        };
+        let mut response = HttpResponse::build(status);
+        response
+            .content_type("application/problem+json")
+            .insert_header((CACHE_CONTROL, "no-store"));
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            response.insert_header((RETRY_AFTER, RETRY_SECONDS.to_string()));
+        }
+        response.body(serde_json::to_vec(&body).unwrap_or_default())
+    }
+}
+
+impl From<export::parameters::InvalidParameter> for Problem {
+    fn from(error: export::parameters::InvalidParameter) -> Self {
+        Self::with_detail(Kind::InvalidParameter, error.to_string())
+    }
+}
+
+impl From<db::Error> for Problem {
+    fn from(error: db::Error) -> Self {
+        tracing::error!(%error, "the database failed");
+        Self::new(if error.is_unavailable() {
+            Kind::DatabaseUnavailable
+        } else {
+            Kind::Internal
+        })
+    }
+}
+
+impl From<export::Error> for Problem {
+    fn from(error: export::Error) -> Self {
+        match error {
+            export::Error::Database(error) => error.into(),
+            error => {
+                tracing::error!(%error, "the export failed");
+                Self::new(Kind::Internal)
+            }
+        }
+    }
+}
