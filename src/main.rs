@@ -1,10 +1,11 @@
 //! The program: reads the command line and hands over.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::mpsc;
 
-use clap::Parser;
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
 use cmms_export::cli::{Cli, Command, Export, Global, LogFormat, Serve};
 use cmms_export::connect::{Connected, connect, connect_migrated};
 use cmms_export::export;
@@ -47,7 +48,8 @@ fn start_log(cli: &Cli) -> Outcome {
         .map_err(|error| format!("--log {filter}: {error}"))?;
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(io::stderr);
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal());
     match cli.global.log_format {
         LogFormat::Human => log.with_target(false).init(),
         LogFormat::Json => log.json().init(),
@@ -84,15 +86,26 @@ fn migrate(global: &Global) -> Outcome {
 }
 
 fn seed(global: &Global, options: &Seed) -> Outcome {
+    if let Err(error) = options.check() {
+        Cli::command()
+            .error(ErrorKind::ValueValidation, error)
+            .exit();
+    }
     let connected = connect_migrated(global)?;
     run_seed(options, &connected)?;
     stop(connected)
 }
 
 fn run_seed(options: &Seed, connected: &Connected) -> Outcome {
-    let mut progress = Progress::start("Seeding", "tasks", options.tasks);
-    seed::run(options, &connected.database, |done| progress.update(done))?;
-    progress.finish();
+    let mut progress = None;
+    seed::run(options, &connected.database, |done| {
+        progress
+            .get_or_insert_with(|| Progress::start("Seeding", "tasks", options.tasks))
+            .update(done);
+    })?;
+    if let Some(progress) = progress {
+        progress.finish();
+    }
     Ok(())
 }
 
@@ -117,11 +130,11 @@ fn database(global: &Global) -> Outcome {
     if global.database_url.is_some() {
         return Err("DATABASE_URL is set: there is no private cluster to keep up".into());
     }
+    let (sender, receiver) = mpsc::channel();
+    ctrlc::set_handler(move || sender.send(()).unwrap_or_default())?;
     let connected = connect(global)?;
     print_line(&connected.url)?;
     eprintln!("The private cluster runs until this program ends (Ctrl-C).");
-    let (sender, receiver) = mpsc::channel();
-    ctrlc::set_handler(move || sender.send(()).unwrap_or_default())?;
     receiver.recv()?;
     stop(connected)
 }

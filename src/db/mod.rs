@@ -219,7 +219,10 @@ fn relation_exists(connection: &mut PgConnection, name: &str) -> QueryResult<boo
 }
 
 /// What Diesel is told of PostgreSQL's own functions and of its migrations' table.
-#[expect(unused_qualifications, reason = "the macro has the names in scope, but not where they are written")]
+#[expect(
+    unused_qualifications,
+    reason = "the macro has the names in scope, but not where they are written"
+)]
 mod sql {
     #[diesel::declare_sql_function]
     extern "SQL" {

@@ -79,6 +79,9 @@ pub struct Parameters {
     pub delimiter: Delimiter,
 }
 
+/// A name and a value of a URL's query.
+pub type Pair<'a> = (Cow<'a, str>, Cow<'a, str>);
+
 /// A parameter of a URL that is not understood.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -87,7 +90,7 @@ pub struct InvalidParameter(String);
 impl Parameters {
     /// Reads the parameters from the names and values of a URL's query.
     pub fn from_pairs<'a>(
-        pairs: impl IntoIterator<Item = (Cow<'a, str>, Cow<'a, str>)>,
+        pairs: impl IntoIterator<Item = Pair<'a>>,
     ) -> Result<Self, InvalidParameter> {
         let pairs = pairs
             .into_iter()

@@ -4,7 +4,6 @@
 //! export down, to the query on the server, and fills no memory. The body ends cleanly only if the export says that it is
 //! whole; in every other case it ends with an error, at which the server breaks the connection off.
 
-use std::borrow::Cow;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -19,7 +18,7 @@ use tokio::sync::mpsc;
 use super::problem::{Kind, Problem};
 use crate::db::Database;
 use crate::export::cancellation::Cancellation;
-use crate::export::parameters::Parameters;
+use crate::export::parameters::{Pair, Parameters};
 use crate::export::{self, Export, Sink};
 
 /// Chunks that wait for the client: what an export holds in memory beyond the chunk that it is making.
@@ -87,7 +86,7 @@ fn read_query(query: &str) -> Result<(String, Parameters), Problem> {
     {
         return Err(invalid("the query is not UTF-8"));
     }
-    let (ids, pairs): (Vec<(Cow<'_, str>, Cow<'_, str>)>, Vec<_>) =
+    let (ids, pairs): (Vec<Pair<'_>>, Vec<_>) =
         form_urlencoded::parse(query.as_bytes()).partition(|(name, _)| name == "export_id");
     let id = match ids.as_slice() {
         [] => format!("{:032x}", rand::random::<u128>()),

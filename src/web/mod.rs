@@ -10,7 +10,7 @@ use std::io;
 use std::net::TcpListener;
 
 use actix_web::middleware::from_fn;
-use actix_web::{App, HttpResponse, HttpServer, web};
+use actix_web::{App, HttpResponse, HttpServer, Resource, web};
 
 use self::problem::{Kind, Problem};
 use crate::db::Database;
@@ -28,20 +28,30 @@ pub fn serve(listener: TcpListener, database: Database) -> io::Result<()> {
 }
 
 fn routes(config: &mut web::ServiceConfig) {
-    let get =
-        |path: &str| web::resource(path.to_owned()).default_service(web::to(method_not_allowed));
     config
-        .service(get("/").get(pages::index))
-        .service(get("/tasks.csv").get(download::tasks_csv))
-        .service(get("/livez").get(health::livez))
-        .service(get("/readyz").get(health::readyz))
-        .default_service(web::to(not_found));
+        .service(resource("/", "GET").get(pages::index))
+        .service(resource("/tasks.csv", "GET").get(download::tasks_csv))
+        .service(
+            resource("/livez", "GET, HEAD")
+                .get(health::livez)
+                .head(health::livez),
+        )
+        .service(
+            resource("/readyz", "GET, HEAD")
+                .get(health::readyz)
+                .head(health::readyz),
+        )
+        .default_service(web::to(async || {
+            Err::<HttpResponse, _>(Problem::new(Kind::NotFound))
+        }));
 }
 
-async fn not_found() -> Result<HttpResponse, Problem> {
-    Err(Problem::new(Kind::NotFound))
-}
-
-async fn method_not_allowed() -> Result<HttpResponse, Problem> {
-    Err(Problem::new(Kind::MethodNotAllowed))
+/// An address, and what it answers to any method but the `allowed` ones.
+fn resource(path: &str, allowed: &'static str) -> Resource {
+    let problem = move || {
+        std::future::ready(Err::<HttpResponse, _>(Problem::new(
+            Kind::MethodNotAllowed { allowed },
+        )))
+    };
+    web::resource(path).default_service(web::to(problem))
 }

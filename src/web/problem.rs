@@ -5,7 +5,7 @@
 use std::fmt;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CACHE_CONTROL, RETRY_AFTER};
+use actix_web::http::header::{ALLOW, CACHE_CONTROL, RETRY_AFTER};
 use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
 
@@ -22,7 +22,10 @@ pub(super) enum Kind {
     /// There is nothing at this address.
     NotFound,
     /// The address does not take this method.
-    MethodNotAllowed,
+    MethodNotAllowed {
+        /// Those that it takes.
+        allowed: &'static str,
+    },
     /// The database cannot be reached, or all connections to it are in use.
     DatabaseUnavailable,
     /// Anything else; the log says what.
@@ -38,7 +41,7 @@ impl Kind {
                 "A parameter is not understood",
             ),
             Self::NotFound => ("not-found", StatusCode::NOT_FOUND, "There is nothing here"),
-            Self::MethodNotAllowed => (
+            Self::MethodNotAllowed { .. } => (
                 "method-not-allowed",
                 StatusCode::METHOD_NOT_ALLOWED,
                 "This address does not take that method",
@@ -115,9 +118,13 @@ impl ResponseError for Problem {
         response
             .content_type("application/problem+json")
             .insert_header((CACHE_CONTROL, "no-store"));
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            response.insert_header((RETRY_AFTER, RETRY_SECONDS.to_string()));
-        }
+        match self.kind {
+            Kind::MethodNotAllowed { allowed } => response.insert_header((ALLOW, allowed)),
+            Kind::DatabaseUnavailable => {
+                response.insert_header((RETRY_AFTER, RETRY_SECONDS.to_string()))
+            }
+            _ => &mut response,
+        };
         response.body(serde_json::to_vec(&body).unwrap_or_default())
     }
 }

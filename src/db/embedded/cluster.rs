@@ -1,0 +1,426 @@
+//! The cluster on disk: created, and its server started or adopted.
+
+use std::collections::hash_map::DefaultHasher;
+use std::env;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::hash::{Hash, Hasher};
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{self, Command};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::fcntl::OFlag;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+use tracing::info;
+
+use super::account::Account;
+use super::server::{POLL, Postmaster, Server, is_postmaster, stop};
+use super::{Durability, EmbeddedError, at, binaries};
+
+/// The superuser and the database of the cluster.
+pub(super) const USER: &str = "cmms";
+pub(super) const DATABASE: &str = "cmms";
+
+const PORT: &str = "5432";
+/// What precedes the process id in the name of a directory that `initdb` works in.
+const UNFINISHED: &str = "postgresql.new-";
+const MAX_LOG_BYTES: u64 = 8 << 20;
+/// How long a path to a socket may be on macOS; Linux allows four bytes more.
+const MAX_SOCKET_PATH: usize = 103;
+
+/// For a start, which after a crash replays up to `max_wal_size` of log.
+const START_TIMEOUT: Duration = Duration::from_secs(120);
+/// Somebody who holds the lock may be waiting for an old server to end, and then for its own to
+/// start.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(300);
+/// How long the processes of a killed server may go on before they notice.
+const LINGER_TIMEOUT: Duration = Duration::from_secs(10);
+
+pub(super) struct Cluster {
+    data_dir: PathBuf,
+    pgdata: PathBuf,
+    log: PathBuf,
+    account: Account,
+    durability: Durability,
+}
+
+impl Cluster {
+    pub(super) fn open(data_dir: &Path, durability: Durability) -> Result<Self, EmbeddedError> {
+        let account = Account::choose(data_dir, &data_dir.join("postgresql"))?;
+        let data_dir = account.data_dir(data_dir)?;
+        Ok(Self {
+            pgdata: data_dir.join("postgresql"),
+            log: data_dir.join("postgresql.log"),
+            data_dir,
+            account,
+            durability,
+        })
+    }
+
+    pub(super) fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
+    /// Adopts the live server or else starts one, where `last` was if there was one before.
+    pub(super) fn bring_up(&self, last: Option<&Server>) -> Result<Server, EmbeddedError> {
+        // Held until the server is ready: whoever waits for the lock finds a server to adopt.
+        let Some(_lock) = self.lock(&self.data_dir.join("lock"), LOCK_TIMEOUT)? else {
+            return Err(EmbeddedError::Locked {
+                seconds: LOCK_TIMEOUT.as_secs(),
+                log: self.log.clone(),
+            });
+        };
+        let version = self.version()?;
+        let bin_dir = binaries::find(&self.account, version.as_deref())?;
+
+        if let Some(postmaster) = self.running()? {
+            let server = Server {
+                postmaster,
+                child: None,
+                bin_dir,
+                pgdata: self.pgdata.clone(),
+            };
+            let pid = server.pid();
+            if !server.address().0.is_absolute() {
+                return Err(EmbeddedError::NoSocket { pid });
+            }
+            if last.is_some_and(|last| last.address() != server.address()) {
+                return Err(EmbeddedError::Moved {
+                    pid,
+                    socket_dir: server.postmaster.socket_dir,
+                });
+            }
+            info!(pid, data_dir = %self.data_dir.display(), "adopted the running PostgreSQL server");
+            return Ok(server);
+        }
+
+        if version.is_none() {
+            self.create(&bin_dir)?;
+        }
+        let socket_dir = last.map_or_else(
+            || self.socket_dir(),
+            |last| last.postmaster.socket_dir.clone(),
+        );
+        self.account.private_dir(&socket_dir)?;
+        let mut server = self.start(bin_dir, &socket_dir)?;
+        if let Err(error) = self.create_database(&server) {
+            server.stop()?;
+            return Err(error);
+        }
+        Ok(server)
+    }
+
+    /// Opens and locks a file; none where somebody else keeps the lock for longer than `patience`.
+    fn lock(&self, path: &Path, patience: Duration) -> Result<Option<File>, EmbeddedError> {
+        let file = self.open_file(path)?;
+        let began = Instant::now();
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(Some(file)),
+                Err(TryLockError::Error(error)) => return Err(at("lock", path)(error)),
+                Err(TryLockError::WouldBlock) if began.elapsed() > patience => return Ok(None),
+                Err(TryLockError::WouldBlock) => thread::sleep(POLL),
+            }
+        }
+    }
+
+    /// Opens a file that is private to the account.
+    fn open_file(&self, path: &Path) -> Result<File, EmbeddedError> {
+        let file = OpenOptions::new()
+            .read(true)
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            // Where the account owns the directory, it must not lead root to another file.
+            .custom_flags(OFlag::O_NOFOLLOW.bits())
+            .open(path)
+            .map_err(at("open", path))?;
+        self.account.own(&file, path)?;
+        Ok(file)
+    }
+
+    /// The major version of the PostgreSQL that created the cluster, if there is one.
+    fn version(&self) -> Result<Option<String>, EmbeddedError> {
+        let path = self.pgdata.join("PG_VERSION");
+        match fs::read_to_string(&path) {
+            Ok(version) => Ok(Some(version.trim().to_owned())),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(at("read", &path)(error)),
+        }
+    }
+
+    /// The server that runs on the cluster, once it is ready. One that is shutting down is waited
+    /// for, and is none.
+    fn running(&self) -> Result<Option<Postmaster>, EmbeddedError> {
+        let began = Instant::now();
+        while let Some(postmaster) = Postmaster::read(&self.pgdata) {
+            let Postmaster { pid, ready, .. } = postmaster;
+            if !is_postmaster(pid, &self.pgdata) {
+                break;
+            }
+            if ready {
+                return Ok(Some(postmaster));
+            }
+            if began.elapsed() > START_TIMEOUT {
+                let what = format!(
+                    "{pid} runs, but is not ready after {} s",
+                    START_TIMEOUT.as_secs()
+                );
+                return Err(self.start_error(what, 0));
+            }
+            thread::sleep(POLL);
+        }
+        Ok(None)
+    }
+
+    /// Creates the cluster beside its place and moves it there when it is complete, so that a crash
+    /// leaves no half of one.
+    fn create(&self, bin_dir: &Path) -> Result<(), EmbeddedError> {
+        for entry in fs::read_dir(&self.data_dir)
+            .map_err(at("read", &self.data_dir))?
+            .flatten()
+        {
+            if entry
+                .file_name()
+                .as_bytes()
+                .starts_with(UNFINISHED.as_bytes())
+            {
+                fs::remove_dir_all(entry.path())
+                    .map_err(at("remove the unfinished", &entry.path()))?;
+            }
+        }
+        info!(data_dir = %self.data_dir.display(), "creating a PostgreSQL cluster");
+        let unfinished = self.data_dir.join(format!("{UNFINISHED}{}", process::id()));
+        self.account.private_dir(&unfinished)?;
+        let mut initdb = self.account.command(&bin_dir.join("initdb"));
+        initdb
+            .arg("-D")
+            .arg(&unfinished)
+            .args(["-U", USER, "--auth=trust", "--encoding=UTF8"]);
+        // Text sorts by its bytes, the same on every system, but upper and lower case are those of
+        // all of Unicode.
+        let ctype = if cfg!(target_os = "macos") {
+            "UTF-8"
+        } else {
+            "C.UTF-8"
+        };
+        initdb.arg("--locale=C").arg(format!("--lc-ctype={ctype}"));
+        if self.durability == Durability::ThrowAway {
+            initdb.arg("--no-sync");
+        }
+        run("initdb", &mut initdb)?;
+        fs::rename(&unfinished, &self.pgdata).map_err(at("create", &self.pgdata))?;
+        // The new name itself must survive a crash of the machine too.
+        File::open(&self.data_dir)
+            .and_then(|dir| dir.sync_all())
+            .map_err(at("sync", &self.data_dir))
+    }
+
+    /// In the data directory, unless the path would be too long for a socket, or libpq would take
+    /// it for a list of hosts.
+    fn socket_dir(&self) -> PathBuf {
+        let fits = |dir: &PathBuf| {
+            let path = dir.join(format!(".s.PGSQL.{PORT}"));
+            let bytes = path.as_os_str().as_bytes();
+            bytes.len() <= MAX_SOCKET_PATH && !bytes.contains(&b',')
+        };
+        let mut hasher = DefaultHasher::new();
+        (&self.data_dir, self.account.uid().as_raw()).hash(&mut hasher);
+        let name = format!("cmms-export-{:016x}", hasher.finish());
+        let shortest = Path::new("/tmp").join(&name);
+        [self.data_dir.join("socket"), env::temp_dir().join(&name)]
+            .into_iter()
+            .find(fits)
+            .unwrap_or(shortest)
+    }
+
+    fn start(&self, bin_dir: PathBuf, socket_dir: &Path) -> Result<Server, EmbeddedError> {
+        let began = Instant::now();
+        let (log, log_start) = self.open_log()?;
+        self.remove_stale_pid_file()?;
+        let mut postgres = self.account.command(&bin_dir.join("postgres"));
+        postgres
+            .arg("-D")
+            .arg(&self.pgdata)
+            .args(["-p", PORT, "-k"])
+            .arg(socket_dir);
+        for setting in self.settings() {
+            postgres.args(["-c", setting]);
+        }
+        postgres
+            .stdout(log.try_clone().map_err(at("open", &self.log))?)
+            .stderr(log);
+        let mut child = postgres
+            .spawn()
+            .map_err(at("run", &bin_dir.join("postgres")))?;
+
+        let pid = Pid::from_raw(child.id().cast_signed());
+        loop {
+            let announced = Postmaster::read(&self.pgdata);
+            if let Some(postmaster) = announced.filter(|found| found.pid == pid && found.ready) {
+                let milliseconds = began.elapsed().as_millis();
+                info!(%pid, milliseconds, "started the PostgreSQL server");
+                let pgdata = self.pgdata.clone();
+                return Ok(Server {
+                    postmaster,
+                    child: Some(child),
+                    bin_dir,
+                    pgdata,
+                });
+            }
+            if !matches!(child.try_wait(), Ok(None)) {
+                return Err(self.start_error("did not start".into(), log_start));
+            }
+            if began.elapsed() > START_TIMEOUT {
+                let what = format!("was not ready after {} s", START_TIMEOUT.as_secs());
+                let error = self.start_error(what, log_start);
+                stop(&mut child)?;
+                return Err(error);
+            }
+            thread::sleep(POLL);
+        }
+    }
+
+    /// PostgreSQL sees for itself that a process id is free, but not that it is now another
+    /// process's, as happens to containers: there, every run has the same ids. (The caller has made
+    /// sure that no server is left.)
+    fn remove_stale_pid_file(&self) -> Result<(), EmbeddedError> {
+        match Postmaster::read(&self.pgdata) {
+            Some(postmaster) if kill(postmaster.pid, None).is_ok() => {
+                let path = self.pgdata.join("postmaster.pid");
+                fs::remove_file(&path).map_err(at("remove the stale", &path))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// On the command line, so that they win over whatever is in `postgresql.conf`.
+    fn settings(&self) -> impl Iterator<Item = &'static str> {
+        let common = [
+            "listen_addresses=",
+            "unix_socket_permissions=0700",
+            "cluster_name=cmms-export",
+            "max_connections=100",
+            "logging_collector=off",
+            "log_destination=stderr",
+            // Nothing replicates or archives this cluster. Then a bulk load into a table that its
+            // own transaction created or truncated need not write every row to the log too, nor be
+            // checkpointed every few seconds.
+            "wal_level=minimal",
+            "archive_mode=off",
+            "max_wal_senders=0",
+            "max_wal_size=4GB",
+            "checkpoint_timeout=15min",
+        ];
+        let by_durability: &[&str] = match self.durability {
+            Durability::Durable => &[
+                "fsync=on",
+                "synchronous_commit=on",
+                "full_page_writes=on",
+                "shared_buffers=256MB",
+            ],
+            Durability::ThrowAway => &[
+                "fsync=off",
+                "synchronous_commit=off",
+                "full_page_writes=off",
+                "shared_buffers=64MB",
+            ],
+        };
+        common.into_iter().chain(by_durability.iter().copied())
+    }
+
+    /// After every start and not only after `initdb`: a crash may have come between the two, or a
+    /// user dropped it.
+    fn create_database(&self, server: &Server) -> Result<(), EmbeddedError> {
+        let (socket_dir, port) = server.address();
+        let client = |program| {
+            let mut command = self.account.command(&server.bin_dir.join(program));
+            command
+                .arg("-h")
+                .arg(socket_dir)
+                .args(["-p", &port.to_string(), "-U", USER]);
+            command
+        };
+        let find = format!("select 1 from pg_database where datname = '{DATABASE}'");
+        if run(
+            "psql",
+            client("psql").args(["-XAtd", "postgres", "-c", &find]),
+        )?
+        .is_empty()
+        {
+            let args = [
+                "--maintenance-db=postgres",
+                "--template=template0",
+                DATABASE,
+            ];
+            run("createdb", client("createdb").args(args))?;
+        }
+        Ok(())
+    }
+
+    /// The server's log, and where in it the next start's messages begin.
+    ///
+    /// The log is also the server's lock: all of its processes inherit the open file and with it
+    /// the lock on it. So those that a killed server left behind are waited for, and a server in
+    /// another container, whose process id means nothing here, is noticed.
+    fn open_log(&self) -> Result<(File, u64), EmbeddedError> {
+        let Some(file) = self.lock(&self.log, LINGER_TIMEOUT)? else {
+            return Err(EmbeddedError::InUse {
+                data_dir: self.data_dir.clone(),
+            });
+        };
+        let length = file.metadata().map_err(at("read", &self.log))?.len();
+        if length <= MAX_LOG_BYTES {
+            return Ok((file, length));
+        }
+        // It grows by what goes wrong only, so this is rare.
+        file.set_len(0).map_err(at("truncate", &self.log))?;
+        Ok((file, 0))
+    }
+
+    fn start_error(&self, what: String, log_start: u64) -> EmbeddedError {
+        let mut said = Vec::new();
+        // The error is worth more than a second one about the log.
+        let _ = File::open(&self.log).and_then(|mut log| {
+            let from = log_start.max(log.metadata()?.len().saturating_sub(4096));
+            log.seek(SeekFrom::Start(from))?;
+            log.read_to_end(&mut said)
+        });
+        EmbeddedError::Start {
+            what,
+            said: last_lines(&said),
+            log: self.log.clone(),
+        }
+    }
+}
+
+/// Runs one of PostgreSQL's programs to its end and returns what it printed.
+fn run(program: &'static str, command: &mut Command) -> Result<Vec<u8>, EmbeddedError> {
+    let failed = |output| EmbeddedError::Program { program, output };
+    match command.output() {
+        Ok(output) if output.status.success() => Ok(output.stdout),
+        Ok(output) => Err(failed(last_lines(&output.stderr))),
+        Err(error) => {
+            let path = Path::new(command.get_program());
+            Err(failed(format!("cannot run {}: {error}", path.display())))
+        }
+    }
+}
+
+/// The end of what a program printed, as one line.
+fn last_lines(output: &[u8]) -> String {
+    let text = String::from_utf8_lossy(output);
+    let lines: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
+    lines
+        .get(lines.len().saturating_sub(6)..)
+        .unwrap_or_default()
+        .join(" | ")
+}

@@ -1,0 +1,124 @@
+//! A running server: recognised, watched, stopped.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::process::Child;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tracing::warn;
+
+use super::EmbeddedError;
+
+pub(super) const POLL: Duration = Duration::from_millis(5);
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A server that is up, be it this process's own or another's.
+pub(super) struct Server {
+    pub(super) postmaster: Postmaster,
+    /// None where another process runs it.
+    pub(super) child: Option<Child>,
+    pub(super) bin_dir: PathBuf,
+    pub(super) pgdata: PathBuf,
+}
+
+impl Server {
+    pub(super) fn pid(&self) -> u32 {
+        self.postmaster.pid.as_raw().unsigned_abs()
+    }
+
+    pub(super) fn is_owned(&self) -> bool {
+        self.child.is_some()
+    }
+
+    pub(super) fn address(&self) -> (&Path, u16) {
+        (&self.postmaster.socket_dir, self.postmaster.port)
+    }
+
+    pub(super) fn is_up(&mut self) -> bool {
+        match &mut self.child {
+            Some(child) => matches!(child.try_wait(), Ok(None)),
+            None => is_postmaster(self.postmaster.pid, &self.pgdata),
+        }
+    }
+
+    pub(super) fn stop(&mut self) -> Result<(), EmbeddedError> {
+        self.child.as_mut().map_or(Ok(()), stop)
+    }
+}
+
+/// What a server says about itself in `postmaster.pid`.
+pub(super) struct Postmaster {
+    pub(super) pid: Pid,
+    pub(super) port: u16,
+    pub(super) socket_dir: PathBuf,
+    pub(super) ready: bool,
+}
+
+impl Postmaster {
+    pub(super) fn read(pgdata: &Path) -> Option<Self> {
+        let content = fs::read(pgdata.join("postmaster.pid")).ok()?;
+        let lines: Vec<&[u8]> = content.split(|byte| *byte == b'\n').collect();
+        let line = |number: usize| lines.get(number - 1).copied().unwrap_or_default();
+        let number = |text| str::from_utf8(text).ok()?.trim().parse::<i32>().ok();
+        Some(Self {
+            // The server in single-user mode writes a negative one.
+            pid: Pid::from_raw(number(line(1))?.saturating_abs()),
+            // Not written yet while it is starting.
+            port: number(line(4))
+                .and_then(|port| port.try_into().ok())
+                .unwrap_or_default(),
+            socket_dir: OsStr::from_bytes(line(5)).into(),
+            ready: line(8).starts_with(b"ready"),
+        })
+    }
+}
+
+/// Whether the process is really the server of `pgdata`, which is then its working directory: not a
+/// zombie, and not another process that has got the same id.
+#[cfg(target_os = "linux")]
+pub(super) fn is_postmaster(pid: Pid, pgdata: &Path) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let dead = stat
+        .rsplit(") ")
+        .next()
+        .is_none_or(|state| state.is_empty() || state.starts_with(['Z', 'X']));
+    // In a container even root may not read the link of another account's process, which is then
+    // taken on trust.
+    !dead && !fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|directory| directory != pgdata)
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn is_postmaster(pid: Pid, _: &Path) -> bool {
+    kill(pid, None) != Err(nix::errno::Errno::ESRCH)
+}
+
+/// Shuts a server down, open connections or not.
+pub(super) fn stop(postmaster: &mut Child) -> Result<(), EmbeddedError> {
+    // An immediate shutdown loses nothing but time: the next start recovers.
+    for (signal, patience) in [
+        (Signal::SIGINT, STOP_TIMEOUT),
+        (Signal::SIGQUIT, STOP_TIMEOUT / 2),
+    ] {
+        let began = Instant::now();
+        let mut signalled = false;
+        while began.elapsed() < patience {
+            if !matches!(postmaster.try_wait(), Ok(None)) {
+                return Ok(());
+            }
+            // Only now is it sure that the process id is still the server's.
+            if !signalled {
+                signalled = kill(Pid::from_raw(postmaster.id().cast_signed()), signal).is_ok();
+            }
+            thread::sleep(POLL);
+        }
+        warn!(pid = postmaster.id(), %signal, "the PostgreSQL server does not stop");
+    }
+    Err(EmbeddedError::StopTimeout {
+        pid: postmaster.id(),
+    })
+}

@@ -1,0 +1,281 @@
+//! The command line: its files, its exit codes, what it says.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::process::{Command, Stdio};
+
+use diesel::prelude::*;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::support::oracle;
+use crate::support::program::{bare_program, program, stderr};
+use crate::support::{TestDatabase, data, eventually};
+
+fn code(command: &mut Command) -> i32 {
+    command
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .expect("the program runs")
+        .code()
+        .expect("no signal")
+}
+
+fn entries(directory: &std::path::Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).expect("a directory");
+    entries
+        .map(|entry| {
+            entry
+                .expect("readable")
+                .file_name()
+                .into_string()
+                .expect("UTF-8")
+        })
+        .collect()
+}
+
+/// Waits until an export's query runs, and gives the process that runs it.
+fn running_export(database: &TestDatabase) -> i32 {
+    let mut connection = database.connect();
+    let sql = "select pid as value from pg_stat_activity where datname = current_database() and state = 'active'
+        and pid <> pg_backend_pid() and query like '%creators%'";
+    let mut pid = None;
+    eventually("an export runs", || {
+        pid = diesel::sql_query(sql)
+            .get_result::<Pid32>(&mut connection)
+            .optional()
+            .expect("readable");
+        pid.is_some()
+    });
+    pid.expect("just found").value
+}
+
+#[derive(QueryableByName)]
+struct Pid32 {
+    #[diesel(sql_type = diesel::sql_types::Integer)]
+    value: i32,
+}
+
+#[test]
+fn a_wrong_use_is_exit_code_2_and_says_what_is_right() {
+    let database = TestDatabase::new();
+    for arguments in [
+        &["export", "--strategy", "fastest"][..],
+        &["export", "--done", "perhaps"],
+        &["export", "--location-id", "here"],
+        &["export", "--updated-by-id", "nobody"],
+        &["export", "--no-such-flag"],
+        &["seed", "--tasks", "-1"],
+        &["seed", "--assets", "0"],
+        &["no-such-command"],
+        &[],
+    ] {
+        assert_eq!(
+            code(program(&database.url).args(arguments)),
+            2,
+            "{arguments:?}"
+        );
+    }
+    let output = program(&database.url)
+        .args(["export", "--strategy", "fastest"])
+        .output()
+        .expect("the program runs");
+    assert!(
+        stderr(&output).contains("possible values: joined, tuples, streamed, paged, copy"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn every_flag_has_a_variable() {
+    let database = data::hostile();
+    let by_flags = program(&database.url)
+        .args([
+            "export",
+            "--strategy=paged",
+            "--done=true",
+            "--title=a",
+            "--preset=excel",
+            "--delimiter=;",
+        ])
+        .output()
+        .expect("the program runs");
+    let by_variables = program(&database.url)
+        .arg("export")
+        .env("CMMS_STRATEGY", "paged")
+        .env("CMMS_DONE", "true")
+        .env("CMMS_TITLE", "a")
+        .env("CMMS_PRESET", "excel")
+        .env("CMMS_DELIMITER", ";")
+        .output()
+        .expect("the program runs");
+    assert!(
+        by_flags.status.success() && by_flags.stdout.len() > 100,
+        "{by_flags:?}"
+    );
+    assert_eq!(by_variables.stdout, by_flags.stdout);
+}
+
+#[test]
+fn an_unreachable_database_is_one_line_without_the_password() {
+    let output = bare_program()
+        .args([
+            "export",
+            "--database-url",
+            "postgresql://someone:s3cret@127.0.0.1:1/nowhere",
+        ])
+        .output()
+        .expect("the program runs");
+    assert_eq!(output.status.code(), Some(1));
+    let said = stderr(&output);
+    assert!(
+        said.contains("cmms-export: no connection to the database"),
+        "{said}"
+    );
+    assert!(!said.contains("s3cret"), "{said}");
+}
+
+#[test]
+fn help_does_not_print_the_password() {
+    let output = program("postgresql://someone:s3cret@127.0.0.1:1/nowhere")
+        .arg("--help")
+        .output()
+        .expect("runs");
+    assert!(output.status.success());
+    assert!(!String::from_utf8_lossy(&output.stdout).contains("s3cret"));
+}
+
+#[test]
+fn a_file_is_whole_and_alone_and_has_ordinary_permissions() {
+    let database = data::hostile();
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("tasks.csv");
+    fs::write(&file, "an older export").expect("written");
+    assert_eq!(
+        code(
+            program(&database.url)
+                .arg("export")
+                .arg("--output")
+                .arg(&file)
+        ),
+        0
+    );
+    assert_eq!(
+        fs::read(&file).expect("there"),
+        oracle::copy(&database, "true", ',')
+    );
+    assert_eq!(entries(directory.path()), ["tasks.csv"]);
+
+    let other = directory.path().join("other.csv");
+    fs::write(&other, "").expect("written");
+    let mode = |path: &std::path::Path| fs::metadata(path).expect("there").permissions().mode();
+    assert_eq!(mode(&file), mode(&other));
+}
+
+#[test]
+fn what_a_link_points_to_is_replaced_and_not_the_link() {
+    let database = TestDatabase::new();
+    let directory = tempfile::tempdir().expect("a directory");
+    let (file, link) = (
+        directory.path().join("file.csv"),
+        directory.path().join("link.csv"),
+    );
+    fs::write(&file, "an older export").expect("written");
+    symlink(&file, &link).expect("linked");
+    assert_eq!(
+        code(
+            program(&database.url)
+                .arg("export")
+                .arg("--output")
+                .arg(&link)
+        ),
+        0
+    );
+    assert!(fs::symlink_metadata(&link).expect("there").is_symlink());
+    assert!(fs::read_to_string(&file).expect("there").starts_with("ID,"));
+}
+
+#[test]
+fn a_device_is_written_to_and_not_replaced() {
+    let database = TestDatabase::new();
+    assert_eq!(
+        code(program(&database.url).args(["export", "--output", "/dev/null"])),
+        0
+    );
+    assert!(!fs::metadata("/dev/null").expect("there").is_file());
+}
+
+#[test]
+fn an_output_that_cannot_be_is_refused_before_any_work() {
+    let directory = tempfile::tempdir().expect("a directory");
+    for output in [
+        directory.path().to_owned(),
+        directory.path().join("missing/tasks.csv"),
+    ] {
+        // The database is not even looked for.
+        let output = program("postgresql://127.0.0.1:1/nowhere")
+            .arg("export")
+            .arg("--output")
+            .arg(&output)
+            .output();
+        let output = output.expect("the program runs");
+        assert_eq!(output.status.code(), Some(1));
+        assert!(
+            stderr(&output).contains(&directory.path().display().to_string()),
+            "{output:?}"
+        );
+        assert!(!stderr(&output).contains("database"), "{output:?}");
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error_to_read_about() {
+    let database = data::wide(200_000);
+    let mut child = program(&database.url)
+        .arg("export")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program runs");
+    running_export(&database);
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("ends");
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(stderr(&output), "");
+}
+
+#[test]
+fn a_failed_or_interrupted_export_leaves_no_file_and_no_query() {
+    let database = data::wide(200_000);
+    for strategy in ["joined", "streamed", "copy"] {
+        for by_signal in [false, true] {
+            let directory = tempfile::tempdir().expect("a directory");
+            let mut child = program(&database.url)
+                .args(["export", "--strategy", strategy, "--output"])
+                .arg(directory.path().join("tasks.csv"))
+                .stderr(Stdio::piped())
+                .spawn()
+                .expect("the program runs");
+            let backend = running_export(&database);
+            if by_signal {
+                kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).expect("ours");
+            } else {
+                diesel::sql_query(format!("select pg_terminate_backend({backend})"))
+                    .execute(&mut database.connect())
+                    .expect("allowed");
+            }
+            let status = child.wait().expect("ends");
+            let said = std::io::read_to_string(child.stderr.take().expect("piped")).expect("UTF-8");
+            assert_eq!(status.code(), Some(1), "{strategy}: {said}");
+            assert_eq!(
+                said.contains("the export was cancelled"),
+                by_signal,
+                "{strategy}: {said}"
+            );
+            assert_eq!(said.lines().count(), 1, "{strategy}: {said}");
+            assert_eq!(entries(directory.path()), [""; 0], "{strategy}");
+        }
+    }
+}

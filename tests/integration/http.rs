@@ -1,0 +1,238 @@
+//! What HTTP adds to an export: headers, errors, health.
+
+use diesel::prelude::*;
+use serde_json::Value;
+
+use crate::support::client::{Download, End};
+use crate::support::{Server, TestDatabase, data};
+
+fn problem(server: &Server, path: &str) -> (u16, Value) {
+    let download = Download::start(&server.address, path);
+    assert_eq!(
+        download.header("content-type"),
+        Some("application/problem+json"),
+        "{path}"
+    );
+    let status = download.status;
+    let length = download
+        .header("content-length")
+        .expect("not streamed")
+        .parse()
+        .expect("a number");
+    (
+        status,
+        serde_json::from_slice(&download.body(length)).expect("JSON"),
+    )
+}
+
+#[test]
+fn a_download_says_what_it_is() {
+    let database = data::hostile();
+    let server = Server::start(&database.url);
+    let download = Download::start(
+        &server.address,
+        "/tasks.csv?strategy=streamed&export_id=my-export_1",
+    );
+    assert_eq!(download.status, 200);
+    assert_eq!(
+        download.header("content-type"),
+        Some("text/csv; charset=utf-8; header=present")
+    );
+    assert_eq!(
+        download.header("content-disposition"),
+        Some("attachment; filename=\"tasks.csv\"; filename*=UTF-8''tasks.csv")
+    );
+    assert_eq!(download.header("x-export-id"), Some("my-export_1"));
+    assert_eq!(download.header("x-export-strategy"), Some("streamed"));
+    assert_eq!(
+        download.header("cache-control"),
+        Some("no-store, no-transform")
+    );
+    assert_eq!(download.header("x-accel-buffering"), Some("no"));
+    assert_eq!(download.header("transfer-encoding"), Some("chunked"));
+    assert!(
+        download
+            .header("server-timing")
+            .is_some_and(|timing| timing.starts_with("first-bytes;dur="))
+    );
+    assert_eq!(download.finish().1, End::Clean);
+}
+
+#[test]
+fn each_export_without_an_id_gets_its_own() {
+    let database = TestDatabase::new();
+    let server = Server::start(&database.url);
+    let id = || {
+        Download::start(&server.address, "/tasks.csv")
+            .header("x-export-id")
+            .expect("given")
+            .to_owned()
+    };
+    assert_ne!(id(), id());
+}
+
+#[test]
+fn what_is_not_understood_is_a_400_that_names_it() {
+    let database = TestDatabase::new();
+    let server = Server::start(&database.url);
+    for (query, named) in [
+        ("strategy=fastest", "`strategy`: expected one of `joined`"),
+        ("done=perhaps", "`done`"),
+        ("location_id=here", "`location_id`"),
+        ("asset_id=9223372036854775808", "`asset_id`"),
+        ("created_by_id=1.0", "`created_by_id`"),
+        (
+            "updated_by_id=nobody",
+            "`updated_by_id`: neither a user's id nor `none`",
+        ),
+        ("title=%00", "`title`: the text has a NUL character"),
+        ("title=%ff", "not UTF-8"),
+        ("preset=word", "`preset`: expected one of `data`, `excel`"),
+        (
+            "delimiter=%7C",
+            "`delimiter`: expected one of `,`, `;`, `tab`",
+        ),
+        ("done=true&done=true", "duplicate field `done`"),
+        ("colour=red", "unknown field `colour`"),
+        ("export_id=a/b", "`export_id`"),
+        (
+            "export_id=a&export_id=b",
+            "`export_id`: given more than once",
+        ),
+    ] {
+        let (status, problem) = problem(&server, &format!("/tasks.csv?{query}"));
+        assert_eq!(status, 400, "{query}");
+        assert_eq!(problem["type"], "urn:cmms-export:problem:invalid-parameter");
+        assert_eq!(problem["status"], 400);
+        assert!(
+            problem["detail"]
+                .as_str()
+                .is_some_and(|detail| detail.contains(named)),
+            "{query}: {problem}"
+        );
+    }
+}
+
+#[test]
+fn what_a_form_leaves_empty_is_as_good_as_absent() {
+    let database = data::hostile();
+    let server = Server::start(&database.url);
+    let empty = "done=&location_id=&asset_id=&created_by_id=&updated_by_id=&title=&strategy=&preset=&delimiter=";
+    let whole =
+        |query: &str| Download::start(&server.address, &format!("/tasks.csv?{query}")).finish();
+    assert_eq!(whole(empty), whole(""));
+}
+
+#[test]
+fn elsewhere_is_404_and_another_method_405_with_those_allowed() {
+    let database = TestDatabase::new();
+    let server = Server::start(&database.url);
+    assert_eq!(problem(&server, "/nothing").0, 404);
+    let response = ureq::post(server.url("/tasks.csv"))
+        .config()
+        .http_status_as_error(false)
+        .build()
+        .send_empty();
+    let response = response.expect("answers");
+    assert_eq!(response.status(), 405);
+    assert_eq!(response.headers().get("allow").expect("required"), "GET");
+}
+
+#[test]
+fn an_early_failure_has_its_own_status_and_keeps_what_the_database_said_from_the_client() {
+    let database = TestDatabase::new();
+    let server = Server::start(&database.url);
+    diesel::sql_query("alter table tasks rename column title to secret_name")
+        .execute(&mut database.connect())
+        .expect("ours");
+    for strategy in ["joined", "tuples", "streamed", "paged", "copy"] {
+        let (status, problem) = problem(&server, &format!("/tasks.csv?strategy={strategy}"));
+        assert_eq!(status, 500, "{strategy}");
+        assert_eq!(
+            problem,
+            serde_json::json!({"type": "urn:cmms-export:problem:internal", "title": "Something went wrong", "status": 500})
+        );
+    }
+    assert!(
+        server.into_log().contains("title"),
+        "the log says what the database said"
+    );
+}
+
+#[test]
+fn health_tells_the_process_from_the_database() {
+    let database = TestDatabase::new();
+    let server = Server::start(&database.url);
+    for path in ["/livez", "/readyz"] {
+        assert_eq!(
+            ureq::get(server.url(path))
+                .call()
+                .expect("200")
+                .body_mut()
+                .read_to_string()
+                .expect("text"),
+            "ok\n"
+        );
+    }
+    drop(database);
+    assert_eq!(
+        ureq::get(server.url("/livez"))
+            .call()
+            .expect("200")
+            .status(),
+        200
+    );
+    let download = Download::start(&server.address, "/readyz");
+    assert_eq!(download.status, 503);
+    assert!(download.header("retry-after").is_some());
+}
+
+#[test]
+fn each_request_is_logged_with_its_time_and_peak_memory() {
+    let database = data::wide(10_000);
+    let server = Server::spawn(crate::support::program(&database.url).args([
+        "serve",
+        "--log-format",
+        "json",
+    ]));
+    let bytes = Download::start(&server.address, "/tasks.csv")
+        .finish()
+        .0
+        .len();
+    let log = server.into_log();
+    let lines = log
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let request = lines
+        .map(|line| line["fields"].clone())
+        .find(|fields| fields["message"] == "request");
+    let request = request.unwrap_or_else(|| panic!("no such line: {log}"));
+    assert_eq!(request["path"], "/tasks.csv");
+    assert_eq!(request["status"], 200);
+    assert_eq!(request["bytes"], bytes, "measured to its last byte");
+    assert!(
+        request["seconds"]
+            .as_f64()
+            .is_some_and(|seconds| seconds > 0.0),
+        "{request}"
+    );
+    assert!(
+        request["peak_memory_bytes"]
+            .as_u64()
+            .is_some_and(|bytes| bytes > 1 << 20),
+        "{request}"
+    );
+}
+
+#[test]
+fn the_page_offers_the_download() {
+    let database = TestDatabase::new();
+    let server = Server::start(&database.url);
+    let html = ureq::get(server.url("/"))
+        .call()
+        .expect("200")
+        .body_mut()
+        .read_to_string()
+        .expect("text");
+    assert!(html.contains("action=\"/tasks.csv\""), "{html}");
+}

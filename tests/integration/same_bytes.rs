@@ -1,0 +1,264 @@
+//! Every strategy, on the command line and over HTTP, gives the bytes that psql gives.
+
+use clap::ValueEnum;
+use cmms_export::export::Strategy;
+use cmms_export::export::csv::{Delimiter, Preset};
+
+use crate::support::client::download;
+use crate::support::oracle::{self, Filter};
+use crate::support::program::export;
+use crate::support::{Server, TestDatabase, data};
+
+const EVERYTHING: Filter = Filter {
+    parameters: &[],
+    sql: "true",
+};
+
+const FILTERS: &[Filter] = &[
+    EVERYTHING,
+    Filter {
+        parameters: &[("done", "true")],
+        sql: "t.done",
+    },
+    Filter {
+        parameters: &[("done", "false")],
+        sql: "not t.done",
+    },
+    Filter {
+        parameters: &[("location_id", "3")],
+        sql: "l.id = 3",
+    },
+    Filter {
+        parameters: &[("asset_id", "7")],
+        sql: "t.asset_id = 7",
+    },
+    Filter {
+        parameters: &[("created_by_id", "11")],
+        sql: "t.created_by_id = 11",
+    },
+    Filter {
+        parameters: &[("updated_by_id", "12")],
+        sql: "t.updated_by_id = 12",
+    },
+    Filter {
+        parameters: &[("updated_by_id", "none")],
+        sql: "t.updated_by_id is null",
+    },
+    Filter {
+        parameters: &[("title", "%")],
+        sql: "position('%' in t.title) > 0",
+    },
+    Filter {
+        parameters: &[("title", "_")],
+        sql: "position('_' in t.title) > 0",
+    },
+    Filter {
+        parameters: &[("title", "\\")],
+        sql: "position('\\' in t.title) > 0",
+    },
+    Filter {
+        parameters: &[("title", "'")],
+        sql: "position('''' in t.title) > 0",
+    },
+    Filter {
+        parameters: &[("title", "ü")],
+        sql: "position('ü' in lower(t.title)) > 0",
+    },
+    Filter {
+        parameters: &[("title", "TASK 99")],
+        sql: "position('task 99' in lower(t.title)) > 0",
+    },
+    Filter {
+        parameters: &[("done", "false"), ("updated_by_id", "none"), ("title", "1")],
+        sql: "not t.done and t.updated_by_id is null and position('1' in t.title) > 0",
+    },
+    Filter {
+        parameters: &[("location_id", "-1")],
+        sql: "false",
+    },
+    Filter {
+        parameters: &[("asset_id", "-9223372036854775808")],
+        sql: "false",
+    },
+];
+
+/// One way to ask for an export.
+struct Case<'a> {
+    strategy: Strategy,
+    filter: &'a Filter,
+    preset: Preset,
+    delimiter: Delimiter,
+}
+
+impl Case<'_> {
+    fn parameters(&self) -> Vec<(String, String)> {
+        let name = |value: &dyn Fn() -> Option<clap::builder::PossibleValue>| {
+            value().expect("not hidden").get_name().to_owned()
+        };
+        let mut parameters = vec![
+            ("strategy".to_owned(), self.strategy.name().to_owned()),
+            (
+                "preset".to_owned(),
+                name(&|| self.preset.to_possible_value()),
+            ),
+            (
+                "delimiter".to_owned(),
+                name(&|| self.delimiter.to_possible_value()),
+            ),
+        ];
+        parameters.extend(
+            self.filter
+                .parameters
+                .iter()
+                .map(|(name, value)| (name.to_string(), value.to_string())),
+        );
+        parameters
+    }
+
+    fn on_the_command_line(&self, database: &TestDatabase) -> Vec<u8> {
+        let flags = self
+            .parameters()
+            .into_iter()
+            .map(|(name, value)| format!("--{}={value}", name.replace('_', "-")));
+        export(&database.url, &flags.collect::<Vec<_>>())
+    }
+
+    fn over_http(&self, server: &Server) -> Vec<u8> {
+        let query = form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(self.parameters())
+            .finish();
+        download(&server.address, &query)
+    }
+}
+
+/// Demands the same bytes of every strategy, both ways, and psql's where psql can print them.
+fn check(database: &TestDatabase, filters: &[&Filter], formats: &[(Preset, Delimiter)]) {
+    let server = Server::start(&database.url);
+    for filter in filters {
+        for &(preset, delimiter) in formats {
+            let mut expected = match preset {
+                Preset::Data => Some(oracle::copy(
+                    database,
+                    filter.sql,
+                    char::from(delimiter.byte()),
+                )),
+                Preset::Excel => None,
+            };
+            for &strategy in Strategy::all() {
+                let case = Case {
+                    strategy,
+                    filter,
+                    preset,
+                    delimiter,
+                };
+                let what = format!("{:?}", case.parameters());
+                let over_http = case.over_http(&server);
+                let expected = expected.get_or_insert_with(|| over_http.clone());
+                assert!(
+                    over_http == *expected,
+                    "over HTTP, {what}: {}",
+                    difference(&over_http, expected)
+                );
+                let on_the_command_line = case.on_the_command_line(database);
+                assert!(
+                    on_the_command_line == *expected,
+                    "on the command line, {what}: {}",
+                    difference(&on_the_command_line, expected)
+                );
+            }
+        }
+    }
+}
+
+fn difference(got: &[u8], expected: &[u8]) -> String {
+    let at = got.iter().zip(expected).take_while(|(a, b)| a == b).count();
+    let around = |bytes: &[u8]| {
+        String::from_utf8_lossy(&bytes[at.saturating_sub(60)..bytes.len().min(at + 60)])
+            .escape_debug()
+            .to_string()
+    };
+    format!(
+        "at byte {at}: got …{}…, expected …{}…",
+        around(got),
+        around(expected)
+    )
+}
+
+fn all_formats() -> Vec<(Preset, Delimiter)> {
+    let delimiters = Delimiter::value_variants();
+    Preset::value_variants()
+        .iter()
+        .flat_map(|preset| delimiters.iter().map(|delimiter| (*preset, *delimiter)))
+        .collect()
+}
+
+#[test]
+fn hostile_data_comes_out_alike_in_every_format_with_every_filter() {
+    let filters: Vec<&Filter> = FILTERS.iter().collect();
+    check(&data::hostile(), &filters, &all_formats());
+}
+
+#[test]
+fn the_articles_data_comes_out_alike() {
+    let database = TestDatabase::seeded(&[]);
+    check(
+        &database,
+        &[&EVERYTHING],
+        &[(Preset::Data, Delimiter::Comma)],
+    );
+    let filters: Vec<&Filter> = FILTERS.iter().skip(1).collect();
+    check(
+        &database,
+        &filters,
+        &[
+            (Preset::Excel, Delimiter::Tab),
+            (Preset::Data, Delimiter::Semicolon),
+        ],
+    );
+}
+
+#[test]
+fn no_row_gives_the_header_alone() {
+    let database = TestDatabase::new();
+    check(&database, &[&EVERYTHING], &all_formats());
+    assert_eq!(
+        String::from_utf8_lossy(&oracle::copy(&database, "true", ',')),
+        "ID,Title,Asset,Asset Location,Done,Created By,Updated By\n"
+    );
+}
+
+#[test]
+fn excel_gets_a_mark_crlf_and_harmless_formulas() {
+    let database = TestDatabase::with(
+        "insert into locations values (1, '@here'); insert into users values (-1, '-dash'), (2, '');
+         insert into assets values (1, '+ 5 °C', '', 1);
+         insert into tasks values
+             (-5, '=HYPERLINK(\"http://example.com\";\"x\")', '', true, 1, -1, 2),
+             (6, 'a-b=c', '', false, 1, 2, null),
+             (7, E'\\tx', '', false, 1, 2, -1),
+             (8, E'\\rx', '', false, 1, 2, -1),
+             (9, '', '', false, 1, 2, -1),
+             (10, '🛠️ it''s', '', false, 1, 2, -1);",
+    );
+    const EXCEL: &str = "\u{feff}ID;Title;Asset;Asset Location;Done;Created By;Updated By\r\n\
+        -5;\"'=HYPERLINK(\"\"http://example.com\"\";\"\"x\"\")\";'+ 5 °C;'@here;Done;'-dash;\"\"\r\n\
+        6;a-b=c;'+ 5 °C;'@here;Not Done;\"\";\r\n\
+        7;'\tx;'+ 5 °C;'@here;Not Done;\"\";'-dash\r\n\
+        8;\"'\rx\";'+ 5 °C;'@here;Not Done;\"\";'-dash\r\n\
+        9;\"\";'+ 5 °C;'@here;Not Done;\"\";'-dash\r\n\
+        10;🛠️ it's;'+ 5 °C;'@here;Not Done;\"\";'-dash\r\n";
+    for &strategy in Strategy::all() {
+        let case = Case {
+            strategy,
+            filter: &EVERYTHING,
+            preset: Preset::Excel,
+            delimiter: Delimiter::Semicolon,
+        };
+        let csv = case.on_the_command_line(&database);
+        assert_eq!(
+            String::from_utf8(csv).expect("UTF-8"),
+            EXCEL,
+            "{strategy:?}"
+        );
+    }
+}

@@ -1,0 +1,111 @@
+//! A client that sees what a response's end looks like on the wire: an ordinary one hides it.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+/// A response that is being read.
+pub(crate) struct Download {
+    reader: BufReader<TcpStream>,
+    /// The status code.
+    pub(crate) status: u16,
+    /// The header's lines, names in lower case.
+    pub(crate) headers: Vec<(String, String)>,
+}
+
+/// How a chunked body ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// With the final chunk: the server says that the body is whole.
+    Clean,
+    /// Without it.
+    Broken,
+}
+
+impl Download {
+    /// Sends `GET path` and reads the response's head.
+    pub(crate) fn start(address: &str, path: &str) -> Self {
+        let mut stream = TcpStream::connect(address).expect("the server listens");
+        stream
+            .set_read_timeout(Some(Duration::from_secs(60)))
+            .expect("not zero");
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+        )
+        .expect("sent");
+        let mut reader = BufReader::new(stream);
+        let mut line = || {
+            let mut line = String::new();
+            reader.read_line(&mut line).expect("a line");
+            line.trim_end().to_owned()
+        };
+        let status = line()
+            .split(' ')
+            .nth(1)
+            .and_then(|code| code.parse().ok())
+            .expect("a status");
+        let headers = std::iter::from_fn(|| {
+            let line = line();
+            let (name, value) = line.split_once(": ")?;
+            Some((name.to_ascii_lowercase(), value.to_owned()))
+        });
+        let headers = headers.collect();
+        Self {
+            reader,
+            status,
+            headers,
+        }
+    }
+
+    /// A field of the header.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .iter()
+            .find(|(given, _)| given == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// Reads one chunk of the body; `None` at its clean end.
+    pub(crate) fn chunk(&mut self) -> Result<Option<Vec<u8>>, End> {
+        let mut size = String::new();
+        self.reader.read_line(&mut size).map_err(|_| End::Broken)?;
+        let size = usize::from_str_radix(size.trim_end(), 16).map_err(|_| End::Broken)?;
+        let mut chunk = vec![0; size + 2];
+        self.reader
+            .read_exact(&mut chunk)
+            .map_err(|_| End::Broken)?;
+        chunk.truncate(size);
+        Ok((size > 0).then_some(chunk))
+    }
+
+    /// Reads a body of a known length.
+    pub(crate) fn body(mut self, length: usize) -> Vec<u8> {
+        let mut body = vec![0; length];
+        self.reader
+            .read_exact(&mut body)
+            .expect("as long as was said");
+        body
+    }
+
+    /// Reads the rest of the body.
+    pub(crate) fn finish(mut self) -> (Vec<u8>, End) {
+        let mut body = Vec::new();
+        loop {
+            match self.chunk() {
+                Ok(Some(chunk)) => body.extend(chunk),
+                Ok(None) => return (body, End::Clean),
+                Err(end) => return (body, end),
+            }
+        }
+    }
+}
+
+/// Downloads an export that must be whole.
+pub(crate) fn download(address: &str, query: &str) -> Vec<u8> {
+    let download = Download::start(address, &format!("/tasks.csv?{query}"));
+    assert_eq!(download.status, 200, "{query}");
+    let (body, end) = download.finish();
+    assert_eq!(end, End::Clean, "{query}");
+    body
+}

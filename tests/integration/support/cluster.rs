@@ -1,0 +1,151 @@
+//! One throw-away cluster for all tests of a run, and a database in it for each test.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+
+use cmms_export::db::embedded::{Durability, Embedded};
+use diesel::connection::SimpleConnection;
+use diesel::{Connection, PgConnection};
+
+use super::program;
+
+const TEMPLATE: &str = "migrated";
+
+/// The cluster; the last test that uses it stops it.
+pub(crate) struct Cluster {
+    embedded: Option<Embedded>,
+    directory: PathBuf,
+}
+
+impl Cluster {
+    fn get() -> Arc<Self> {
+        static SHARED: Mutex<Weak<Cluster>> = Mutex::new(Weak::new());
+        let mut shared = SHARED
+            .lock()
+            .expect("a test panicked while it started the cluster");
+        shared.upgrade().unwrap_or_else(|| {
+            let cluster = Arc::new(Self::start());
+            *shared = Arc::downgrade(&cluster);
+            cluster
+        })
+    }
+
+    fn start() -> Self {
+        let directory = temporary_directory("cluster");
+        let embedded =
+            Embedded::start(&directory, Durability::ThrowAway).expect("the cluster starts");
+        let cluster = Self {
+            embedded: Some(embedded),
+            directory,
+        };
+        cluster.run("postgres", &format!("create database {TEMPLATE}"));
+        let migrated = program(&cluster.url(TEMPLATE))
+            .arg("migrate")
+            .output()
+            .expect("the program runs");
+        assert!(migrated.status.success(), "{migrated:?}");
+        cluster
+    }
+
+    /// The URL of a database of the cluster, from that of the cluster's own.
+    fn url(&self, database: &str) -> String {
+        let url = self.embedded.as_ref().expect("runs").database_url();
+        url.replacen("/cmms?", &format!("/{database}?"), 1)
+    }
+
+    fn run(&self, database: &str, sql: &str) {
+        let mut connection =
+            PgConnection::establish(&self.url(database)).expect("the cluster is up");
+        connection.batch_execute(sql).expect("the SQL runs");
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        drop(self.embedded.take());
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// A new directory that every account can enter: PostgreSQL does not run as root.
+pub(crate) fn temporary_directory(name: &str) -> PathBuf {
+    let directory = tempfile::Builder::new()
+        .prefix(&format!("cmms-{name}-"))
+        .tempdir()
+        .expect("a directory")
+        .keep();
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).expect("ours");
+    directory
+}
+
+/// A database of its own for a test, with the tables but without a row.
+pub(crate) struct TestDatabase {
+    cluster: Arc<Cluster>,
+    name: String,
+    /// Its URL.
+    pub(crate) url: String,
+}
+
+impl TestDatabase {
+    /// A new database.
+    pub(crate) fn new() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let cluster = Cluster::get();
+        let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        cluster.run(
+            "postgres",
+            &format!("create database {name} template {TEMPLATE}"),
+        );
+        Self {
+            url: cluster.url(&name),
+            cluster,
+            name,
+        }
+    }
+
+    /// A new database with the given SQL run in it.
+    pub(crate) fn with(sql: &str) -> Self {
+        let database = Self::new();
+        database.connect().batch_execute(sql).expect("the SQL runs");
+        database
+    }
+
+    /// A new database, seeded as `cmms-export seed` with these arguments does.
+    pub(crate) fn seeded(arguments: &[&str]) -> Self {
+        let database = Self::new();
+        let output = program(&database.url)
+            .arg("seed")
+            .args(arguments)
+            .output()
+            .expect("the program runs");
+        assert!(output.status.success(), "{output:?}");
+        database
+    }
+
+    /// A connection to it.
+    pub(crate) fn connect(&self) -> PgConnection {
+        PgConnection::establish(&self.url).expect("the database is there")
+    }
+
+    /// Where PostgreSQL's programs are.
+    pub(crate) fn bin_dir(&self) -> PathBuf {
+        self.cluster
+            .embedded
+            .as_ref()
+            .expect("runs")
+            .bin_dir()
+            .to_owned()
+    }
+}
+
+impl Drop for TestDatabase {
+    fn drop(&mut self) {
+        self.cluster.run(
+            "postgres",
+            &format!("drop database {} with (force)", self.name),
+        );
+    }
+}

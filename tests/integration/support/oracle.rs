@@ -1,0 +1,48 @@
+//! PostgreSQL's own CSV, by psql, of a query that was written for it alone.
+
+use std::process::Command;
+
+use super::TestDatabase;
+
+/// A filter: as an export takes it, and as the oracle's SQL has it.
+pub(crate) struct Filter {
+    /// The parameters of the URL, and, with `--` before each, of the command line.
+    pub(crate) parameters: &'static [(&'static str, &'static str)],
+    /// The condition in SQL.
+    pub(crate) sql: &'static str,
+}
+
+/// The export's rows, by psql.
+pub(crate) fn copy(database: &TestDatabase, condition: &str, delimiter: char) -> Vec<u8> {
+    let sql = format!(
+        r#"copy (
+            select t.id as "ID", t.title as "Title", a.name as "Asset", l.name as "Asset Location",
+                   case t.done when true then 'Done' else 'Not Done' end as "Done",
+                   (select username from users where id = t.created_by_id) as "Created By",
+                   (select username from users where id = t.updated_by_id) as "Updated By"
+            from tasks t, assets a, locations l
+            where a.id = t.asset_id and l.id = a.location_id and ({condition})
+            order by t.id
+        ) to stdout with (format csv, header, delimiter '{delimiter}')"#
+    );
+    psql(database, &sql)
+}
+
+/// What psql prints for a command.
+pub(crate) fn psql(database: &TestDatabase, sql: &str) -> Vec<u8> {
+    let output = Command::new(database.bin_dir().join("psql"))
+        .args([
+            "--no-psqlrc",
+            "--quiet",
+            "--tuples-only",
+            "--no-align",
+            "--set=ON_ERROR_STOP=1",
+            "--command",
+            sql,
+        ])
+        .arg(&database.url)
+        .output()
+        .expect("psql runs");
+    assert!(output.status.success(), "{output:?}");
+    output.stdout
+}

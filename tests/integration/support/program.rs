@@ -1,0 +1,118 @@
+//! The program itself, as its users run it.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::thread::JoinHandle;
+
+/// The program, on the database `url`, with no other setting from the environment.
+pub(crate) fn program(url: &str) -> Command {
+    let mut command = bare_program();
+    command.env("DATABASE_URL", url);
+    command
+}
+
+/// The program without any setting.
+pub(crate) fn bare_program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cmms-export"));
+    for (name, _) in std::env::vars_os() {
+        if name
+            .to_str()
+            .is_some_and(|name| name.starts_with("CMMS_") || name == "DATABASE_URL")
+        {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// Exports on the command line; the CSV must be whole.
+pub(crate) fn export(url: &str, arguments: &[String]) -> Vec<u8> {
+    let output = program(url)
+        .arg("export")
+        .args(arguments)
+        .output()
+        .expect("the program runs");
+    assert!(output.status.success(), "export {arguments:?}: {output:?}");
+    output.stdout
+}
+
+/// What the program said on stderr.
+pub(crate) fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// A server of its own for a test, on a free port.
+pub(crate) struct Server {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+    log: Option<JoinHandle<String>>,
+    /// Where it listens: `127.0.0.1:…`.
+    pub(crate) address: String,
+}
+
+impl Server {
+    /// Starts a server on the database `url`.
+    pub(crate) fn start(url: &str) -> Self {
+        Self::spawn(program(url).arg("serve"))
+    }
+
+    /// Starts a server by a command that lacks only where to listen.
+    pub(crate) fn spawn(command: &mut Command) -> Self {
+        let mut child = command
+            .args(["--bind", "127.0.0.1:0"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program runs");
+        let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
+        let mut stderr = child.stderr.take().expect("piped");
+        let log = std::thread::spawn(move || {
+            let mut log = String::new();
+            let _ = stderr.read_to_string(&mut log);
+            log
+        });
+        let mut line = String::new();
+        stdout.read_line(&mut line).expect("UTF-8");
+        let Some(address) = line.trim().strip_prefix("cmms-export is at http://") else {
+            let _ = child.kill();
+            let _ = child.wait();
+            panic!("the server does not start: {line:?} {:?}", log.join());
+        };
+        let address = address.trim_end_matches('/').to_owned();
+        Self {
+            child,
+            stdout,
+            log: Some(log),
+            address,
+        }
+    }
+
+    /// The URL of a path on the server.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// The process's id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ends the server and gives what it has logged.
+    pub(crate) fn into_log(mut self) -> String {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let mut rest = String::new();
+        let _ = self.stdout.read_to_string(&mut rest);
+        self.log
+            .take()
+            .and_then(|log| log.join().ok())
+            .unwrap_or_default()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
