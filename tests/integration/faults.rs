@@ -114,7 +114,7 @@ fn a_client_that_goes_away_takes_its_query_with_it() {
 fn a_slow_client_holds_the_query_back_and_not_the_memory() {
     let database = data::wide(ROWS);
     let server = Server::start(&database.url);
-    let idle = peak_memory(&server);
+    let idle = server.peak_memory();
     let downloads: Vec<Download> = ["streamed", "paged", "copy"]
         .map(|strategy| {
             Download::start(&server.address, &format!("/tasks.csv?strategy={strategy}"))
@@ -123,26 +123,11 @@ fn a_slow_client_holds_the_query_back_and_not_the_memory() {
     for download in downloads {
         assert_eq!(lines(&download.finish().0), ROWS as usize + 1);
     }
-    let grown = peak_memory(&server) - idle;
+    let grown = server.peak_memory() - idle;
     assert!(
         grown < 16 << 20,
         "the server has grown by {grown} bytes, and each export has 37 MB"
     );
-}
-
-/// The most memory that the process ever had.
-fn peak_memory(server: &Server) -> u64 {
-    let status =
-        std::fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("it runs");
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))
-        .expect("Linux tells");
-    line.trim()
-        .trim_end_matches(" kB")
-        .parse::<u64>()
-        .expect("a number")
-        << 10
 }
 
 #[test]

@@ -92,9 +92,19 @@ impl Server {
         format!("http://{}{path}", self.address)
     }
 
-    /// The process's id.
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
+    /// The most memory that the process ever had resident, in bytes.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:"))
+            .expect("Linux tells");
+        line.trim()
+            .trim_end_matches(" kB")
+            .parse::<u64>()
+            .expect("a number")
+            << 10
     }
 
     /// Ends the server and gives what it has logged.

@@ -1,0 +1,29 @@
+# Two commands: `make run` and `make test`. Everything that they need and that is missing, they install, and say so.
+
+# On macOS, Homebrew keeps libpq's pg_config, by which the build finds libpq, out of the PATH.
+export PATH := $(if $(wildcard /opt/homebrew/opt/libpq/bin),/opt/homebrew/opt/libpq/bin:)$(PATH)
+
+.PHONY: help run test check check-diesel bench-memory setup
+
+help: ## Says what there is to make
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+run: setup ## Builds, starts a private PostgreSQL, migrates, seeds, and serves at http://127.0.0.1:8080/
+	cargo run --release --locked -- serve
+
+test: setup ## Runs all tests
+	cargo test --locked
+
+check: ## Checks format, lints and documentation (seconds, once built)
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
+
+check-diesel: setup ## Checks the migrations and src/schema.rs with the stock Diesel CLI
+	scripts/check-diesel
+
+bench-memory: setup ## Measures the server's peak memory, strategy by strategy, from 10,000 to 1,000,000 tasks
+	cargo bench --locked --bench memory
+
+setup:
+	@scripts/install-packages
