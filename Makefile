@@ -12,11 +12,11 @@ run: setup ## Builds, starts a private PostgreSQL, migrates, seeds, and serves a
 	cargo run --release --locked -- serve
 
 test: setup ## Runs all tests
-	cargo test --locked
+	cargo test --locked --features fault-injection
 
 check: ## Checks format, lints and documentation (seconds, once built)
 	cargo fmt --check
-	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --all-targets --features fault-injection -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 
 check-diesel: setup ## Checks the migrations and src/schema.rs with the stock Diesel CLI

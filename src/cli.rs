@@ -2,10 +2,12 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::export::parameters::Parameters;
+use crate::export::{Limits, seconds};
 use crate::seed::Seed;
 
 /// Exports the tasks of a CMMS from PostgreSQL to CSV.
@@ -73,6 +75,8 @@ pub enum Command {
     Seed(Seed),
     /// Writes the tasks as CSV
     Export(Export),
+    /// Says whether a CSV is whole, by its manifest
+    Verify(Verify),
     /// Keeps the private cluster up, and prints its DATABASE_URL
     Database,
 }
@@ -88,6 +92,62 @@ pub struct Serve {
         default_value = "127.0.0.1:8080"
     )]
     pub bind: SocketAddr,
+    /// Exports that may run at once; one more gets a 503
+    #[arg(long, env = "CMMS_MAX_EXPORTS", value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub max_exports: u16,
+    /// How long a reader may take nothing before it is cut off
+    #[arg(long, env = "CMMS_READER_TIMEOUT", value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    pub reader_timeout: Duration,
+    /// How long running exports may take to finish when the service is told to stop
+    #[arg(long, env = "CMMS_SHUTDOWN_TIMEOUT", value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    pub shutdown_timeout: Duration,
+    /// What an export may cost
+    #[command(flatten)]
+    pub limits: Limits,
+    /// What clients must know: as a bearer token, or as the password when a browser asks
+    #[arg(long, env = "CMMS_AUTH_TOKEN", value_name = "TOKEN", hide_env_values = true, value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub auth_token: Option<String>,
+    /// Lets everybody in, also where the address is not a loopback one
+    #[arg(long, env = "CMMS_ALLOW_UNAUTHENTICATED")]
+    pub allow_unauthenticated: bool,
+}
+
+impl Serve {
+    /// Whether nobody is let in by mistake.
+    pub fn check(&self) -> Result<(), OpenToAll> {
+        let safe =
+            self.bind.ip().is_loopback() || self.auth_token.is_some() || self.allow_unauthenticated;
+        if safe {
+            Ok(())
+        } else {
+            Err(OpenToAll(self.bind))
+        }
+    }
+}
+
+/// The service would be open to everybody who reaches the address.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{0} can be reached from other machines: set CMMS_AUTH_TOKEN, or say --allow-unauthenticated if everybody may export"
+)]
+pub struct OpenToAll(SocketAddr);
+
+/// A file to check against its manifest.
+#[derive(Debug, clap::Args)]
+pub struct Verify {
+    /// The CSV; `-` is the standard input
+    pub file: PathBuf,
+    /// Its manifest: a file, `-` for the standard input, or an http:// URL (of /api/exports/{id})
+    #[arg(long, env = "CMMS_MANIFEST", value_name = "FILE|URL|-")]
+    pub manifest: String,
+    /// What the service at the URL wants to know
+    #[arg(
+        long,
+        env = "CMMS_AUTH_TOKEN",
+        value_name = "TOKEN",
+        hide_env_values = true
+    )]
+    pub auth_token: Option<String>,
 }
 
 /// An export to a file.
@@ -96,6 +156,9 @@ pub struct Export {
     /// What to export
     #[command(flatten)]
     pub parameters: Parameters,
+    /// What it may cost
+    #[command(flatten)]
+    pub limits: Limits,
     /// Where to; the file appears when it is whole. `-` is the standard output
     #[arg(
         long,
@@ -105,4 +168,7 @@ pub struct Export {
         default_value = "-"
     )]
     pub output: PathBuf,
+    /// Where to write what came of it, as JSON: rows, bytes, SHA-256
+    #[arg(long, env = "CMMS_MANIFEST", value_name = "FILE")]
+    pub manifest: Option<PathBuf>,
 }

@@ -8,8 +8,6 @@ use crate::db::{self, Database, SchemaState};
 
 /// Time to wait for a connection. Long enough for the private cluster to come back after a crash.
 const CONNECTION_WAIT: Duration = Duration::from_secs(5);
-/// Connections of each of the exports' pools.
-const CONNECTIONS: u32 = 8;
 
 /// Why there is no database to work with.
 #[derive(Debug, thiserror::Error)]
@@ -37,8 +35,8 @@ pub struct Connected {
     pub embedded: Option<Embedded>,
 }
 
-/// Opens the database as it is.
-pub fn connect(global: &Global) -> Result<Connected, Error> {
+/// Opens the database as it is, for up to so many exports at once.
+pub fn connect(global: &Global, connections: u32) -> Result<Connected, Error> {
     let (url, embedded) = match &global.database_url {
         Some(url) => (url.clone(), None),
         None => {
@@ -51,15 +49,15 @@ pub fn connect(global: &Global) -> Result<Connected, Error> {
         }
     };
     Ok(Connected {
-        database: Database::new(&url, CONNECTIONS, CONNECTION_WAIT),
+        database: Database::new(&url, connections, CONNECTION_WAIT),
         url,
         embedded,
     })
 }
 
 /// Opens the database and sees to it that it has the tables: makes them in the private cluster, demands them elsewhere.
-pub fn connect_migrated(global: &Global) -> Result<Connected, Error> {
-    let connected = connect(global)?;
+pub fn connect_migrated(global: &Global, connections: u32) -> Result<Connected, Error> {
+    let connected = connect(global, connections)?;
     if connected.embedded.is_some() {
         connected.database.migrate()?;
         return Ok(connected);

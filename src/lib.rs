@@ -9,6 +9,7 @@
 //! * [`export`]: what to export and how. [`export::run`] is the whole of it: a strategy loads the rows of the one query, the
 //!   encoder writes them as CSV, a [sink](export::Sink) takes the bytes. A file per strategy.
 //! * [`seed`]: the article's data, at any size.
+//! * [`verify`]: whether a CSV is whole, by its manifest.
 //! * [`memory`], [`progress`], [`output`]: how much is held, how far it is, where it goes.
 //! * [`cli`] and [`connect`]: the command line, and the way from it to a database.
 //! * [`web`]: the service. Nothing below it knows HTTP.
@@ -27,4 +28,5 @@ pub mod progress;
 )]
 pub mod schema;
 pub mod seed;
+pub mod verify;
 pub mod web;

@@ -1,18 +1,22 @@
 //! The program: reads the command line and hands over.
 
+use std::fs::File;
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::mpsc;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
-use cmms_export::cli::{Cli, Command, Export, Global, LogFormat, Serve};
+use cmms_export::cli::{Cli, Command, Export, Global, LogFormat, Serve, Verify};
 use cmms_export::connect::{Connected, connect, connect_migrated};
-use cmms_export::export;
 use cmms_export::export::cancellation::Cancellation;
+use cmms_export::export::manifest::{Record, RecordingSink, State};
+use cmms_export::export::{self, Sink};
 use cmms_export::output::Output;
 use cmms_export::progress::Progress;
 use cmms_export::seed::{self, Seed};
+use cmms_export::verify;
 use cmms_export::web;
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
@@ -24,6 +28,7 @@ fn main() -> ExitCode {
         Command::Migrate => migrate(&cli.global),
         Command::Seed(options) => seed(&cli.global, &options),
         Command::Export(options) => export(&cli.global, options),
+        Command::Verify(options) => verify(&options),
         Command::Database => database(&cli.global),
     });
     match outcome {
@@ -58,23 +63,35 @@ fn start_log(cli: &Cli) -> Outcome {
 }
 
 fn serve(global: &Global, options: &Serve) -> Outcome {
+    if let Err(error) = options.check() {
+        Cli::command()
+            .error(ErrorKind::MissingRequiredArgument, error)
+            .exit();
+    }
     // Before anything else is done: an address that is taken is found out at once.
     let listener = std::net::TcpListener::bind(options.bind)
         .map_err(|error| format!("cannot listen on {}: {error}", options.bind))?;
     let address = listener.local_addr()?;
-    let connected = connect_migrated(global)?;
+    let connected = connect_migrated(global, options.max_exports.into())?;
     if connected.embedded.is_some()
         && seed::is_empty(&mut *connected.database.control_connection()?)?
     {
         run_seed(&Seed::default(), &connected)?;
     }
     print_line(&format!("cmms-export is at http://{address}/"))?;
-    web::serve(listener, connected.database.clone())?;
+    let settings = web::Settings {
+        limits: options.limits,
+        max_exports: options.max_exports.into(),
+        reader_timeout: options.reader_timeout,
+        shutdown_timeout: options.shutdown_timeout,
+        auth_token: options.auth_token.clone(),
+    };
+    web::serve(listener, connected.database.clone(), settings)?;
     stop(connected)
 }
 
 fn migrate(global: &Global) -> Outcome {
-    let connected = connect(global)?;
+    let connected = connect(global, 1)?;
     let versions = connected.database.migrate()?;
     for version in &versions {
         print_line(&format!("applied {version}"))?;
@@ -91,7 +108,7 @@ fn seed(global: &Global, options: &Seed) -> Outcome {
             .error(ErrorKind::ValueValidation, error)
             .exit();
     }
-    let connected = connect_migrated(global)?;
+    let connected = connect_migrated(global, 1)?;
     run_seed(options, &connected)?;
     stop(connected)
 }
@@ -110,20 +127,51 @@ fn run_seed(options: &Seed, connected: &Connected) -> Outcome {
 }
 
 fn export(global: &Global, options: Export) -> Outcome {
-    let failed = |error| format!("{}: {error}", options.output.display());
-    let mut output = Output::open(&options.output).map_err(failed)?;
+    let open =
+        |path: &Path| Output::open(path).map_err(|error| format!("{}: {error}", path.display()));
+    let mut output = open(&options.output)?;
+    let manifest = options.manifest.as_deref().map(open).transpose()?;
+    let export = options.parameters.into_export(options.limits);
     let cancellation = Cancellation::default();
     let cancel = cancellation.clone();
     ctrlc::set_handler(move || cancel.cancel())?;
-    let connected = connect_migrated(global)?;
-    export::run(
-        &options.parameters.into(),
-        &connected.database,
-        &cancellation,
-        &mut output,
-    )?;
-    output.finish()?;
+    let connected = connect_migrated(global, 1)?;
+
+    let record = Record::start(format!("{:032x}", rand::random::<u128>()), &export);
+    let mut sink = RecordingSink::new(&mut output, &record);
+    let outcome = export::run(&export, &connected.database, &cancellation, &mut sink);
+    sink.finish();
+    let outcome = outcome.and_then(|_summary| output.finish().map_err(export::Error::Sink));
+    match &outcome {
+        Ok(()) => record.end(State::Complete, None),
+        Err(error) => record.end(
+            error.class().map_or(State::Cancelled, |_| State::Failed),
+            error.class(),
+        ),
+    };
+    if let Some(mut manifest) = manifest {
+        let mut json = serde_json::to_vec_pretty(&record.manifest())?;
+        json.push(b'\n');
+        manifest.write(json.into())?;
+        manifest.finish()?;
+    }
+    outcome?;
     stop(connected)
+}
+
+fn verify(options: &Verify) -> Outcome {
+    let manifest = verify::manifest(&options.manifest, options.auth_token.as_deref())?;
+    let csv: Box<dyn io::Read> = if options.file == Path::new("-") {
+        Box::new(io::stdin())
+    } else {
+        Box::new(
+            File::open(&options.file)
+                .map_err(|error| format!("{}: {error}", options.file.display()))?,
+        )
+    };
+    let verdict = verify::verify(csv, &manifest)?;
+    print_line(&format!("whole: {verdict}"))?;
+    Ok(())
 }
 
 fn database(global: &Global) -> Outcome {
@@ -132,7 +180,7 @@ fn database(global: &Global) -> Outcome {
     }
     let (sender, receiver) = mpsc::channel();
     ctrlc::set_handler(move || sender.send(()).unwrap_or_default())?;
-    let connected = connect(global)?;
+    let connected = connect(global, 1)?;
     print_line(&connected.url)?;
     eprintln!("The private cluster runs until this program ends (Ctrl-C).");
     receiver.recv()?;

@@ -3,12 +3,13 @@
 pub mod embedded;
 pub mod libpq;
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use diesel::migration::{Migration, MigrationSource, MigrationVersion};
 use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel::r2d2::{ConnectionManager, Pool, PooledConnection};
+use diesel::r2d2::{ConnectionManager, ManageConnection, Pool, PooledConnection};
 use diesel::result::{DatabaseErrorKind, Error as Query};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
@@ -37,6 +38,17 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether a query took longer than the statement timeout. (Diesel does not tell the SQLSTATE, which is 57014.)
+    pub fn is_statement_timeout(&self) -> bool {
+        match self {
+            Self::Query(Query::DatabaseError(_, information)) => {
+                information.message().contains("statement timeout")
+            }
+            Self::Copy(error) => error.sqlstate.as_deref() == Some("57014"),
+            _ => false,
+        }
+    }
+
     /// Whether the database is away, rather than unwilling: a later try may work.
     pub fn is_unavailable(&self) -> bool {
         match self {
@@ -77,6 +89,9 @@ pub struct Database {
     copy: Pool<libpq::Manager>,
     /// Connections that never run an export: there are some left when all of the exports' are in use.
     control: Pool<ConnectionManager<PgConnection>>,
+    /// Connections for cancelling alone: no flood of anything else holds it up.
+    cancel: Pool<ConnectionManager<PgConnection>>,
+    on_wait: Option<Arc<dyn Fn(Duration) + Send + Sync>>,
 }
 
 impl Database {
@@ -88,21 +103,27 @@ impl Database {
             diesel: lazy_pool(connections, wait, diesel()),
             copy: lazy_pool(connections, wait, libpq::Manager::new(url)),
             control: lazy_pool(4, wait, diesel()),
+            cancel: lazy_pool(2, wait, diesel()),
+            on_wait: None,
+        }
+    }
+
+    /// The same database, where `observer` hears how long each export has waited for a connection.
+    pub fn with_wait_observer(self, observer: impl Fn(Duration) + Send + Sync + 'static) -> Self {
+        Self {
+            on_wait: Some(Arc::new(observer)),
+            ..self
         }
     }
 
     /// A connection for an export through Diesel.
     pub fn connection(&self) -> Result<DieselConnection, Error> {
-        self.diesel
-            .get()
-            .map_err(|error| Error::Connect(error.to_string()))
+        self.wait_for(&self.diesel)
     }
 
     /// A connection for an export through libpq.
     pub fn copy_connection(&self) -> Result<CopyConnection, Error> {
-        self.copy
-            .get()
-            .map_err(|error| Error::Connect(error.to_string()))
+        self.wait_for(&self.copy)
     }
 
     /// A connection for everything that is not an export, and short.
@@ -112,10 +133,23 @@ impl Database {
             .map_err(|error| Error::Connect(error.to_string()))
     }
 
+    fn wait_for<M: ManageConnection>(&self, pool: &Pool<M>) -> Result<PooledConnection<M>, Error> {
+        let started = Instant::now();
+        let connection = pool.get();
+        if let Some(on_wait) = &self.on_wait {
+            on_wait(started.elapsed());
+        }
+        connection.map_err(|error| Error::Connect(error.to_string()))
+    }
+
     /// Asks the server to give up what the process `backend_pid` is running.
     pub fn cancel_backend(&self, backend_pid: i32) -> Result<(), Error> {
-        diesel::select(sql::pg_cancel_backend(backend_pid))
-            .execute(&mut self.control_connection()?)?;
+        diesel::select(sql::pg_cancel_backend(backend_pid)).execute(
+            &mut self
+                .cancel
+                .get()
+                .map_err(|error| Error::Connect(error.to_string()))?,
+        )?;
         Ok(())
     }
 
@@ -167,9 +201,21 @@ pub fn backend_pid(connection: &mut PgConnection) -> QueryResult<i32> {
     diesel::select(sql::pg_backend_pid()).get_result(connection)
 }
 
+fn snapshot_settings(statement_timeout: Option<Duration>) -> String {
+    match statement_timeout {
+        // In milliseconds; 0 would be none.
+        Some(timeout) => format!(
+            "{SNAPSHOT_SETTINGS}; set local statement_timeout = {}",
+            timeout.as_millis().max(1)
+        ),
+        None => SNAPSHOT_SETTINGS.to_owned(),
+    }
+}
+
 /// Does `work` in one read-only snapshot.
 pub fn snapshot<T, E: From<diesel::result::Error>>(
     connection: &mut PgConnection,
+    statement_timeout: Option<Duration>,
     work: impl FnOnce(&mut PgConnection) -> Result<T, E>,
 ) -> Result<T, E> {
     connection
@@ -177,7 +223,10 @@ pub fn snapshot<T, E: From<diesel::result::Error>>(
         .repeatable_read()
         .read_only()
         .run(|connection| {
-            diesel::connection::SimpleConnection::batch_execute(connection, SNAPSHOT_SETTINGS)?;
+            diesel::connection::SimpleConnection::batch_execute(
+                connection,
+                &snapshot_settings(statement_timeout),
+            )?;
             work(connection)
         })
 }
@@ -185,10 +234,12 @@ pub fn snapshot<T, E: From<diesel::result::Error>>(
 /// Does `work` in one read-only snapshot, as [`snapshot`] does.
 pub fn copy_snapshot<T, E: From<libpq::Error>>(
     connection: &mut libpq::Connection,
+    statement_timeout: Option<Duration>,
     work: impl FnOnce(&mut libpq::Connection) -> Result<T, E>,
 ) -> Result<T, E> {
     connection.execute(&format!(
-        "begin isolation level repeatable read read only; {SNAPSHOT_SETTINGS}"
+        "begin isolation level repeatable read read only; {}",
+        snapshot_settings(statement_timeout)
     ))?;
     let outcome = work(connection);
     // Where it fails, the pool sees the open transaction or the broken connection, and closes it.
@@ -202,11 +253,7 @@ pub fn copy_snapshot<T, E: From<libpq::Error>>(
     Ok(value)
 }
 
-fn lazy_pool<M: diesel::r2d2::ManageConnection>(
-    connections: u32,
-    wait: Duration,
-    manager: M,
-) -> Pool<M> {
+fn lazy_pool<M: ManageConnection>(connections: u32, wait: Duration, manager: M) -> Pool<M> {
     Pool::builder()
         .max_size(connections)
         .min_idle(Some(0))

@@ -6,6 +6,7 @@
 use bytes::Bytes;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::query::TaskRow;
 use super::{Error, Sink, Summary};
@@ -35,7 +36,9 @@ pub const FORMULA_STARTS: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
 const CHUNK: usize = 64 * 1024;
 
 /// For whom the CSV is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize, Deserialize, ToSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Preset {
     /// For programs: exactly what PostgreSQL's COPY prints.
@@ -46,7 +49,9 @@ pub enum Preset {
 }
 
 /// What stands between two fields.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize, Deserialize, ToSchema,
+)]
 pub enum Delimiter {
     /// `,`
     #[default]
@@ -216,6 +221,8 @@ impl<'s> Encoder<'s> {
 
     fn end_line(&mut self) -> Result<(), Error> {
         self.summary.rows += 1;
+        #[cfg(feature = "fault-injection")]
+        super::fault::panic_at(self.summary.rows);
         if self.buffer.len() >= CHUNK {
             self.hand_over()
         } else {
@@ -226,7 +233,9 @@ impl<'s> Encoder<'s> {
     fn hand_over(&mut self) -> Result<(), Error> {
         let chunk = std::mem::replace(&mut self.buffer, Vec::with_capacity(2 * CHUNK));
         self.summary.bytes += chunk.len() as u64;
-        self.sink.write(Bytes::from(chunk)).map_err(Error::Sink)
+        self.sink.write(Bytes::from(chunk)).map_err(Error::Sink)?;
+        self.sink.wrote(&self.summary);
+        Ok(())
     }
 
     fn text(&mut self, text: &str) {

@@ -3,10 +3,12 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// The tasks to export: those for which everything that is set here holds.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
 pub struct Filter {
     /// Whether the task is done.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -22,6 +24,7 @@ pub struct Filter {
     pub created_by_id: Option<i64>,
     /// Who last changed the task.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     pub updated_by_id: Option<UpdatedBy>,
     /// A part of the task's title, in upper or lower case.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -29,7 +32,8 @@ pub struct Filter {
 }
 
 /// Who last changed a task.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum UpdatedBy {
     /// The user of this id.
     User(i64),
@@ -53,20 +57,25 @@ impl FromStr for UpdatedBy {
     }
 }
 
+impl TryFrom<String> for UpdatedBy {
+    type Error = InvalidUpdatedBy;
+
+    fn try_from(text: String) -> Result<Self, InvalidUpdatedBy> {
+        text.parse()
+    }
+}
+
+impl From<UpdatedBy> for String {
+    fn from(updated_by: UpdatedBy) -> Self {
+        updated_by.to_string()
+    }
+}
+
 impl fmt::Display for UpdatedBy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::User(id) => id.fmt(f),
             Self::Nobody => f.write_str("none"),
-        }
-    }
-}
-
-impl Serialize for UpdatedBy {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::User(id) => serializer.serialize_i64(*id),
-            Self::Nobody => serializer.serialize_str("none"),
         }
     }
 }
@@ -77,7 +86,8 @@ impl Serialize for UpdatedBy {
 pub struct NulCharacter;
 
 /// A text to find in titles; it has no NUL character.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(try_from = "String")]
 pub struct Title(String);
 
 impl FromStr for Title {
@@ -89,6 +99,14 @@ impl FromStr for Title {
         } else {
             Ok(Self(text.to_owned()))
         }
+    }
+}
+
+impl TryFrom<String> for Title {
+    type Error = NulCharacter;
+
+    fn try_from(text: String) -> Result<Self, NulCharacter> {
+        text.parse()
     }
 }
 

@@ -5,7 +5,10 @@
 
 pub mod cancellation;
 pub mod csv;
+#[cfg(feature = "fault-injection")]
+mod fault;
 pub mod filter;
+pub mod manifest;
 pub mod parameters;
 
 mod copy;
@@ -17,19 +20,26 @@ mod streamed;
 mod tuples;
 
 use std::io;
+use std::time::Duration;
 
 use bytes::Bytes;
 use clap::ValueEnum;
-use diesel::PgConnection;
+use diesel::prelude::*;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use self::cancellation::{Backend, Cancellation};
 use self::csv::{Encoder, Format};
 use self::filter::Filter;
+use self::literal::Values;
+use self::manifest::ErrorClass;
 use crate::db::{self, Database, libpq};
+use crate::schema::tasks;
 
 /// How the rows are loaded. Every strategy gives the same bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, ValueEnum, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Default, ValueEnum, Serialize, Deserialize, ToSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Strategy {
     /// full model structs of all five joined tables, all in memory
@@ -49,6 +59,19 @@ impl Strategy {
     /// All strategies, from the article's first to its last.
     pub fn all() -> &'static [Self] {
         Self::value_variants()
+    }
+
+    /// The strategies that hold no more than a part of the rows in memory.
+    pub fn unbuffered() -> impl Iterator<Item = Self> {
+        Self::all()
+            .iter()
+            .copied()
+            .filter(|strategy| !strategy.is_buffered())
+    }
+
+    /// Whether it holds all rows in memory.
+    pub fn is_buffered(self) -> bool {
+        matches!(self, Self::Joined | Self::Tuples)
     }
 
     /// The name by which the command line and the web know it.
@@ -72,12 +95,48 @@ pub struct Export {
     pub filter: Filter,
     /// How the CSV is written.
     pub format: Format,
+    /// What it may cost.
+    pub limits: Limits,
+}
+
+/// What an export may cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::Args)]
+pub struct Limits {
+    /// Rows that `joined` and `tuples`, which hold all of them in memory, may load
+    #[arg(long, env = "CMMS_MAX_BUFFERED_ROWS", value_name = "N", default_value_t = Self::default().max_buffered_rows)]
+    pub max_buffered_rows: u32,
+    /// Time for each of an export's queries, the waiting for its reader included [default: none]
+    #[arg(long, env = "CMMS_STATEMENT_TIMEOUT", value_name = "SECONDS", value_parser = seconds)]
+    pub statement_timeout: Option<Duration>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_buffered_rows: 1_000_000,
+            statement_timeout: None,
+        }
+    }
+}
+
+/// A time as the command line has it: seconds, whole or not.
+pub fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text
+        .parse()
+        .map_err(|_| "not a number of seconds".to_owned())?;
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(duration) if duration >= Duration::from_millis(1) && seconds <= 86_400.0 => Ok(duration),
+        _ => Err("not between 0.001 and 86400 seconds".to_owned()),
+    }
 }
 
 /// Where the CSV goes.
 pub trait Sink {
     /// Takes the next bytes, and takes its time: an export never runs ahead of its sink.
     fn write(&mut self, chunk: Bytes) -> io::Result<()>;
+
+    /// Hears what all that it has taken comes to.
+    fn wrote(&mut self, _so_far: &Summary) {}
 }
 
 /// What a whole export came to.
@@ -101,6 +160,36 @@ pub enum Error {
     /// Somebody stopped it.
     #[error("the export was cancelled")]
     Cancelled,
+    /// The strategy would hold more rows in memory than it may.
+    #[error(
+        "there are more than {limit} rows, which the strategy {} would hold in memory: choose one of {}",
+        strategy.name(),
+        Strategy::unbuffered().map(Strategy::name).collect::<Vec<_>>().join(", ")
+    )]
+    TooManyRows {
+        /// The strategy that was chosen.
+        strategy: Strategy,
+        /// The rows that it may hold.
+        limit: u32,
+    },
+}
+
+impl Error {
+    /// How a manifest names it; `None` where it is no failure, but was cancelled.
+    pub fn class(&self) -> Option<ErrorClass> {
+        match self {
+            Self::Cancelled => None,
+            Self::TooManyRows { .. } => Some(ErrorClass::TooManyRows),
+            Self::Sink(_) => Some(ErrorClass::Output),
+            Self::Database(error) if error.is_unavailable() => {
+                Some(ErrorClass::DatabaseUnavailable)
+            }
+            Self::Database(error) if error.is_statement_timeout() => {
+                Some(ErrorClass::StatementTimeout)
+            }
+            Self::Database(_) => Some(ErrorClass::Database),
+        }
+    }
 }
 
 impl From<diesel::result::Error> for Error {
@@ -126,6 +215,7 @@ pub fn run(
     let source = Source {
         database,
         cancellation,
+        export,
     };
     let outcome = match export.strategy {
         Strategy::Joined => joined::run(&export.filter, &source, &mut encoder),
@@ -145,6 +235,7 @@ pub fn run(
 struct Source<'a> {
     database: &'a Database,
     cancellation: &'a Cancellation,
+    export: &'a Export,
 }
 
 impl Source<'_> {
@@ -156,7 +247,16 @@ impl Source<'_> {
         let mut connection = self.database.connection()?;
         let backend_pid = db::backend_pid(&mut connection)?;
         let backend = self.cancellation.register(self.database, backend_pid)?;
-        db::snapshot(&mut connection, |connection| work(connection, &backend))
+        db::snapshot(
+            &mut connection,
+            self.export.limits.statement_timeout,
+            |connection| {
+                if self.export.strategy.is_buffered() {
+                    self.check_rows(connection)?;
+                }
+                work(connection, &backend)
+            },
+        )
     }
 
     /// Does `work` in a snapshot, on a connection that speaks COPY.
@@ -168,6 +268,27 @@ impl Source<'_> {
         let _backend = self
             .cancellation
             .register(self.database, connection.backend_pid())?;
-        db::copy_snapshot(&mut connection, work)
+        db::copy_snapshot(&mut connection, self.export.limits.statement_timeout, work)
+    }
+
+    /// Refuses to hold more rows than are allowed.
+    fn check_rows(&self, connection: &mut PgConnection) -> Result<(), Error> {
+        let limit = self.export.limits.max_buffered_rows;
+        // The whole table first: to count it, off an index, is cheap beside the join that the filter may need.
+        let all: i64 = tasks::table.count().get_result(connection)?;
+        if all <= i64::from(limit) {
+            return Ok(());
+        }
+        let query = query::tasks(&self.export.filter, Values::Bound)
+            .select(tasks::id)
+            .offset(limit.into())
+            .limit(1);
+        match query.get_result::<i64>(connection).optional()? {
+            Some(_one_too_many) => Err(Error::TooManyRows {
+                strategy: self.export.strategy,
+                limit,
+            }),
+            None => Ok(()),
+        }
     }
 }

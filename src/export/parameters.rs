@@ -7,14 +7,16 @@ use std::str::FromStr;
 use clap::ValueEnum;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, IntoDeserializer, value::MapDeserializer};
+use utoipa::IntoParams;
 
 use super::csv::{Delimiter, Format, Preset};
 use super::filter::{Filter, Title, UpdatedBy};
-use super::{Export, Strategy};
+use super::{Export, Limits, Strategy};
 
 /// The parameters of an export. In a URL, an empty value is as good as none: so a form sends what was left open.
-#[derive(Debug, Clone, Default, clap::Args, Deserialize)]
+#[derive(Debug, Clone, Default, clap::Args, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields, default)]
+#[into_params(parameter_in = Query)]
 pub struct Parameters {
     /// How the rows are loaded
     #[arg(long, env = "CMMS_STRATEGY", value_enum, default_value_t)]
@@ -59,6 +61,7 @@ pub struct Parameters {
         allow_negative_numbers = true
     )]
     #[serde(deserialize_with = "parsed")]
+    #[param(value_type = Option<String>)]
     pub updated_by_id: Option<UpdatedBy>,
     /// Only tasks whose title has this text in it, in upper or lower case
     #[arg(
@@ -68,6 +71,7 @@ pub struct Parameters {
         allow_hyphen_values = true
     )]
     #[serde(deserialize_with = "parsed")]
+    #[param(value_type = Option<String>)]
     pub title: Option<Title>,
     /// For whom the CSV is
     #[arg(long, env = "CMMS_PRESET", value_enum, default_value_t)]
@@ -109,9 +113,10 @@ impl Parameters {
     }
 }
 
-impl From<Parameters> for Export {
-    fn from(parameters: Parameters) -> Self {
-        let Parameters {
+impl Parameters {
+    /// The export that they ask for.
+    pub fn into_export(self, limits: Limits) -> Export {
+        let Self {
             strategy,
             done,
             location_id,
@@ -121,8 +126,8 @@ impl From<Parameters> for Export {
             title,
             preset,
             delimiter,
-        } = parameters;
-        Self {
+        } = self;
+        Export {
             strategy,
             filter: Filter {
                 done,
@@ -133,6 +138,7 @@ impl From<Parameters> for Export {
                 title,
             },
             format: Format { preset, delimiter },
+            limits,
         }
     }
 }

@@ -2,18 +2,21 @@
 
 use actix_web::web;
 
+use super::App;
 use super::problem::{Kind, Problem};
-use crate::db::Database;
+use crate::db::SchemaState;
 
-/// `GET /livez`: the process answers. It does not ask the database.
+/// Whether the process answers. It does not ask the database.
+#[utoipa::path(get, path = "/livez", responses((status = 200, body = String)))]
 pub(super) async fn livez() -> &'static str {
     "ok\n"
 }
 
-/// `GET /readyz`: the database answers.
-pub(super) async fn readyz(database: web::Data<Database>) -> Result<&'static str, Problem> {
-    match web::block(move || database.schema_state()).await {
-        Ok(Ok(crate::db::SchemaState::Missing)) => Err(Problem::new(Kind::DatabaseUnavailable)),
+/// Whether the database answers, and has the tables.
+#[utoipa::path(get, path = "/readyz", responses((status = 200, body = String)))]
+pub(super) async fn readyz(app: web::Data<App>) -> Result<&'static str, Problem> {
+    match web::block(move || app.database.schema_state()).await {
+        Ok(Ok(SchemaState::Missing)) => Err(Problem::new(Kind::DatabaseUnavailable)),
         Ok(outcome) => Ok(outcome.map(|_| "ok\n")?),
         Err(_cancelled) => Err(Problem::new(Kind::Internal)),
     }

@@ -1,36 +1,112 @@
 //! The web service. Nothing below this module knows HTTP.
 
+mod access;
 mod download;
+mod exports;
 mod health;
 mod measure;
+mod metrics;
+mod openapi;
 mod pages;
+mod peer;
 mod problem;
+mod registry;
 
 use std::io;
 use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::middleware::from_fn;
-use actix_web::{App, HttpResponse, HttpServer, Resource, web};
+use actix_web::{HttpResponse, HttpServer, Resource, web};
+use tokio::sync::Semaphore;
 
+use self::access::Access;
+use self::metrics::Metrics;
+use self::peer::Peer;
 use self::problem::{Kind, Problem};
+use self::registry::{Known, Registry};
 use crate::db::Database;
+use crate::export::Limits;
+use crate::export::manifest::{ErrorClass, State};
+
+/// What the service is told.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// What an export may cost.
+    pub limits: Limits,
+    /// Exports that may run at once.
+    pub max_exports: usize,
+    /// How long a reader may take nothing.
+    pub reader_timeout: Duration,
+    /// How long running exports may take to finish when the service is told to stop.
+    pub shutdown_timeout: Duration,
+    /// What a client must know, if anything.
+    pub auth_token: Option<String>,
+}
+
+/// What all requests share.
+struct App {
+    database: Database,
+    settings: Settings,
+    permits: Arc<Semaphore>,
+    exports: Registry,
+    metrics: Arc<Metrics>,
+    access: Access,
+}
+
+impl App {
+    /// Notes how an export has ended, unless that is known already.
+    fn export_ended(&self, known: &Known, state: State, error: Option<ErrorClass>) {
+        if known.record.end(state, error) {
+            self.exports.ended(known.record.id());
+            self.metrics.ended(&known.record.manifest());
+        }
+    }
+}
 
 /// Serves until the process is told to stop (SIGINT, SIGTERM).
-pub fn serve(listener: TcpListener, database: Database) -> io::Result<()> {
-    let database = web::Data::new(database);
+pub fn serve(listener: TcpListener, database: Database, settings: Settings) -> io::Result<()> {
+    let metrics = Arc::new(Metrics::new());
+    let observer = Arc::clone(&metrics);
+    let app = web::Data::new(App {
+        database: database.with_wait_observer(move |time| observer.waited(time)),
+        permits: Arc::new(Semaphore::new(settings.max_exports)),
+        exports: Registry::default(),
+        metrics,
+        access: Access::new(
+            listener.local_addr()?.ip().is_loopback(),
+            settings.auth_token.as_deref(),
+        ),
+        settings,
+    });
+    // In whole seconds, and not less than was asked for.
+    let shutdown_timeout = app.settings.shutdown_timeout.as_secs_f64().ceil() as u64;
     let server = HttpServer::new(move || {
-        App::new()
-            .app_data(database.clone())
+        actix_web::App::new()
+            .app_data(app.clone())
             .configure(routes)
+            .wrap(from_fn(access::guard))
+            .wrap(access::security_headers())
             .wrap(from_fn(measure::measure))
     });
-    actix_web::rt::System::new().block_on(server.listen(listener)?.run())
+    let server = server
+        .on_connect(Peer::keep)
+        .shutdown_timeout(shutdown_timeout)
+        .listen(listener)?;
+    actix_web::rt::System::new().block_on(server.run())
 }
 
 fn routes(config: &mut web::ServiceConfig) {
     config
         .service(resource("/", "GET").get(pages::index))
+        .service(resource("/style.css", "GET").get(pages::style))
         .service(resource("/tasks.csv", "GET").get(download::tasks_csv))
+        .service(
+            resource("/api/exports/{id}", "GET, DELETE")
+                .get(exports::get)
+                .delete(exports::delete),
+        )
         .service(
             resource("/livez", "GET, HEAD")
                 .get(health::livez)
@@ -41,6 +117,8 @@ fn routes(config: &mut web::ServiceConfig) {
                 .get(health::readyz)
                 .head(health::readyz),
         )
+        .service(resource("/metrics", "GET").get(metrics::metrics))
+        .service(resource("/openapi.json", "GET").get(openapi::document))
         .default_service(web::to(async || {
             Err::<HttpResponse, _>(Problem::new(Kind::NotFound))
         }));

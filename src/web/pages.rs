@@ -14,7 +14,8 @@ struct Index {
     default: Strategy,
 }
 
-/// `GET /`: the export page.
+/// The export page.
+#[utoipa::path(get, path = "/", responses((status = 200, content_type = "text/html", body = String)))]
 pub(super) async fn index() -> Result<HttpResponse, Problem> {
     let page = Index {
         strategies: Strategy::all(),
@@ -27,4 +28,11 @@ pub(super) async fn index() -> Result<HttpResponse, Problem> {
     Ok(HttpResponse::Ok()
         .content_type(ContentType::html())
         .body(html))
+}
+
+/// `GET /style.css`
+pub(super) async fn style() -> HttpResponse {
+    HttpResponse::Ok()
+        .content_type("text/css; charset=utf-8")
+        .body(include_str!("../../templates/style.css"))
 }

@@ -5,9 +5,10 @@
 use std::fmt;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{ALLOW, CACHE_CONTROL, RETRY_AFTER};
+use actix_web::http::header::{ALLOW, CACHE_CONTROL, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::{db, export};
 
@@ -26,6 +27,27 @@ pub(super) enum Kind {
         /// Those that it takes.
         allowed: &'static str,
     },
+    /// The request names another host than this one, as a page that rebinds its own name to this machine does.
+    WrongHost,
+    /// A page of another site has sent the request.
+    CrossSite,
+    /// Credentials are missing or wrong.
+    Unauthorized,
+    /// The address has sent wrong credentials too often.
+    TooManyTries {
+        /// After which time it may try again.
+        retry_seconds: u64,
+    },
+    /// As many exports as are allowed run already.
+    Busy,
+    /// The export's id is another one's.
+    ExportIdTaken,
+    /// A strategy would hold more rows in memory than it may.
+    TooManyRows,
+    /// The query took longer than the statement timeout.
+    StatementTimeout,
+    /// The export was stopped before its first byte.
+    ExportCancelled,
     /// The database cannot be reached, or all connections to it are in use.
     DatabaseUnavailable,
     /// Anything else; the log says what.
@@ -51,6 +73,51 @@ impl Kind {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "The database cannot be reached now",
             ),
+            Self::WrongHost => (
+                "wrong-host",
+                StatusCode::MISDIRECTED_REQUEST,
+                "This service answers to loopback names only",
+            ),
+            Self::CrossSite => (
+                "cross-site",
+                StatusCode::FORBIDDEN,
+                "Another site's page may not do this",
+            ),
+            Self::Unauthorized => (
+                "unauthorized",
+                StatusCode::UNAUTHORIZED,
+                "Credentials are needed",
+            ),
+            Self::TooManyTries { .. } => (
+                "too-many-tries",
+                StatusCode::TOO_MANY_REQUESTS,
+                "Too many tries with wrong credentials",
+            ),
+            Self::Busy => (
+                "busy",
+                StatusCode::SERVICE_UNAVAILABLE,
+                "As many exports as are allowed run already",
+            ),
+            Self::ExportIdTaken => (
+                "export-id-taken",
+                StatusCode::CONFLICT,
+                "There is another export of this id",
+            ),
+            Self::TooManyRows => (
+                "too-many-rows",
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "Too many rows for this strategy",
+            ),
+            Self::StatementTimeout => (
+                "statement-timeout",
+                StatusCode::GATEWAY_TIMEOUT,
+                "The query took longer than it may",
+            ),
+            Self::ExportCancelled => (
+                "export-cancelled",
+                StatusCode::CONFLICT,
+                "The export was stopped",
+            ),
             Self::Internal => (
                 "internal",
                 StatusCode::INTERNAL_SERVER_ERROR,
@@ -73,6 +140,11 @@ impl Problem {
         Self { kind, detail: None }
     }
 
+    /// What went wrong.
+    pub(super) fn kind(&self) -> Kind {
+        self.kind
+    }
+
     /// A problem of which the client can be told more.
     pub(super) fn with_detail(kind: Kind, detail: impl Into<String>) -> Self {
         Self {
@@ -82,12 +154,17 @@ impl Problem {
     }
 }
 
-/// The JSON.
-#[derive(Serialize)]
-struct Body<'a> {
+/// An error, as RFC 9457 has it.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(super) struct ProblemBody<'a> {
+    /// `urn:cmms-export:problem:` and the name of the problem's kind.
     r#type: String,
+    /// The same for all problems of a kind.
     title: &'a str,
+    /// The status code.
     status: u16,
+    /// What is wrong with this request.
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<&'a str>,
 }
@@ -108,7 +185,7 @@ impl ResponseError for Problem {
 
     fn error_response(&self) -> HttpResponse {
         let (name, status, title) = self.kind.parts();
-        let body = Body {
+        let body = ProblemBody {
             r#type: format!("urn:cmms-export:problem:{name}"),
             title,
             status: status.as_u16(),
@@ -120,9 +197,18 @@ impl ResponseError for Problem {
             .insert_header((CACHE_CONTROL, "no-store"));
         match self.kind {
             Kind::MethodNotAllowed { allowed } => response.insert_header((ALLOW, allowed)),
-            Kind::DatabaseUnavailable => {
+            Kind::Busy | Kind::DatabaseUnavailable => {
                 response.insert_header((RETRY_AFTER, RETRY_SECONDS.to_string()))
             }
+            Kind::TooManyTries { retry_seconds } => {
+                response.insert_header((RETRY_AFTER, retry_seconds.to_string()))
+            }
+            Kind::Unauthorized => response
+                .append_header((WWW_AUTHENTICATE, "Bearer realm=\"cmms-export\""))
+                .append_header((
+                    WWW_AUTHENTICATE,
+                    "Basic realm=\"cmms-export\", charset=\"UTF-8\"",
+                )),
             _ => &mut response,
         };
         response.body(serde_json::to_vec(&body).unwrap_or_default())
@@ -140,6 +226,8 @@ impl From<db::Error> for Problem {
         tracing::error!(%error, "the database failed");
         Self::new(if error.is_unavailable() {
             Kind::DatabaseUnavailable
+        } else if error.is_statement_timeout() {
+            Kind::StatementTimeout
         } else {
             Kind::Internal
         })
@@ -149,8 +237,12 @@ impl From<db::Error> for Problem {
 impl From<export::Error> for Problem {
     fn from(error: export::Error) -> Self {
         match error {
+            export::Error::TooManyRows { .. } => {
+                Self::with_detail(Kind::TooManyRows, error.to_string())
+            }
+            export::Error::Cancelled => Self::new(Kind::ExportCancelled),
             export::Error::Database(error) => error.into(),
-            error => {
+            export::Error::Sink(error) => {
                 tracing::error!(%error, "the export failed");
                 Self::new(Kind::Internal)
             }

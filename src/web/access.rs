@@ -1,0 +1,212 @@
+//! Who may ask for what: hosts, sites, tokens; and the headers that tell browsers to be careful.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use actix_web::body::{EitherBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::Method;
+use actix_web::http::header::{self, HeaderMap, HeaderValue};
+use actix_web::http::uri::Authority;
+use actix_web::middleware::{DefaultHeaders, Next};
+use actix_web::{Error, ResponseError, web};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use super::App;
+use super::metrics::Rejection;
+use super::problem::{Kind, Problem};
+
+/// What is open to everybody: it tells nothing more than a state.
+pub(super) const OPEN: [&str; 2] = ["/livez", "/readyz"];
+/// Wrong credentials that an address may send in `TRIES_PERIOD`.
+const MAX_TRIES: u32 = 10;
+const TRIES_PERIOD: Duration = Duration::from_secs(60);
+/// Addresses whose wrong credentials are remembered.
+const MAX_ADDRESSES: usize = 10_000;
+
+/// Who may ask.
+pub(super) struct Access {
+    /// Bound to loopback: then only loopback names are answered to, against DNS rebinding.
+    pub(super) loopback: bool,
+    /// The SHA-256 of the token, where one is needed.
+    token: Option<[u8; 32]>,
+    tries: Mutex<HashMap<IpAddr, Tries>>,
+}
+
+struct Tries {
+    count: u32,
+    since: Instant,
+}
+
+impl Access {
+    pub(super) fn new(loopback: bool, token: Option<&str>) -> Self {
+        Self {
+            loopback,
+            token: token.map(|token| Sha256::digest(token).into()),
+            tries: Mutex::default(),
+        }
+    }
+
+    fn check(&self, request: &ServiceRequest) -> Result<(), Problem> {
+        let headers = request.headers();
+        if self.loopback && !names_loopback(headers) {
+            return Err(Problem::new(Kind::WrongHost));
+        }
+        if !matches!(
+            *request.method(),
+            Method::GET | Method::HEAD | Method::OPTIONS
+        ) && is_cross_site(headers)
+        {
+            return Err(Problem::new(Kind::CrossSite));
+        }
+        match &self.token {
+            Some(token) if !OPEN.contains(&request.path()) => {
+                let address = request.peer_addr().map(|address| address.ip());
+                self.authenticate(token, headers, address)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn authenticate(
+        &self,
+        token: &[u8; 32],
+        headers: &HeaderMap,
+        address: Option<IpAddr>,
+    ) -> Result<(), Problem> {
+        // A browser asks once without credentials, and only then for a password.
+        let Some(given) = headers.get(header::AUTHORIZATION) else {
+            return Err(Problem::new(Kind::Unauthorized));
+        };
+        let mut all_tries = self.tries.lock().unwrap_or_else(PoisonError::into_inner);
+        let tries = address.and_then(|address| all_tries.get(&address));
+        if let Some(tries) = tries.filter(|tries| tries.count >= MAX_TRIES) {
+            // Not even compared: otherwise the answer to a right guess would differ.
+            let left = TRIES_PERIOD.saturating_sub(tries.since.elapsed());
+            if !left.is_zero() {
+                return Err(Problem::new(Kind::TooManyTries {
+                    retry_seconds: left.as_secs() + 1,
+                }));
+            }
+        }
+        // Hashes of equal length: neither what is equal nor how long the token is shows in the time.
+        let matches =
+            |candidate: &[u8]| bool::from(Sha256::digest(candidate).as_slice().ct_eq(token));
+        if candidate(given).is_some_and(|candidate| matches(&candidate)) {
+            return Ok(());
+        }
+        if let Some(address) = address {
+            all_tries.retain(|_, tries| tries.since.elapsed() < TRIES_PERIOD);
+            if all_tries.len() < MAX_ADDRESSES || all_tries.contains_key(&address) {
+                all_tries
+                    .entry(address)
+                    .or_insert(Tries {
+                        count: 0,
+                        since: Instant::now(),
+                    })
+                    .count += 1;
+            }
+        }
+        Err(Problem::new(Kind::Unauthorized))
+    }
+}
+
+/// The token in an `Authorization` header: a bearer token, or the password of HTTP Basic, whatever the user's name.
+fn candidate(header: &HeaderValue) -> Option<Vec<u8>> {
+    let (scheme, value) = header.to_str().ok()?.split_once(' ')?;
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Some(value.trim().as_bytes().to_vec());
+    }
+    if scheme.eq_ignore_ascii_case("basic") {
+        let pair = STANDARD.decode(value.trim()).ok()?;
+        let colon = pair.iter().position(|byte| *byte == b':')?;
+        return Some(pair[colon + 1..].to_vec());
+    }
+    None
+}
+
+/// Whether the request names this machine by a loopback name, if it names any.
+fn names_loopback(headers: &HeaderMap) -> bool {
+    headers.get_all(header::HOST).all(|host| {
+        host.to_str()
+            .ok()
+            .and_then(|host| host.parse::<Authority>().ok())
+            .is_some_and(|authority| {
+                let host = authority.host();
+                let address = host.trim_start_matches('[').trim_end_matches(']');
+                host.eq_ignore_ascii_case("localhost")
+                    || address
+                        .parse::<IpAddr>()
+                        .is_ok_and(|address| address.is_loopback())
+            })
+    })
+}
+
+/// Whether a browser says that another site's page has made it send this.
+fn is_cross_site(headers: &HeaderMap) -> bool {
+    let text = |name| {
+        headers
+            .get(name)
+            .map(|value: &HeaderValue| value.to_str().unwrap_or_default())
+    };
+    match (text("sec-fetch-site"), text("origin"), text("host")) {
+        (Some(site), _, _) => !matches!(site, "same-origin" | "none"),
+        (None, Some(origin), host) => {
+            origin.split_once("://").map(|(_, authority)| authority) != host
+        }
+        (None, None, _) => false,
+    }
+}
+
+/// Turns away who may not ask.
+pub(super) async fn guard<B: MessageBody>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<EitherBody<B>>, Error> {
+    let app = request.app_data::<web::Data<App>>().cloned();
+    let checked = app
+        .as_ref()
+        .map_or(Err(Problem::new(Kind::Internal)), |app| {
+            app.access.check(&request)
+        });
+    match checked {
+        Ok(()) => Ok(next.call(request).await?.map_into_left_body()),
+        Err(problem) => {
+            if let (Some(app), Some(rejection)) = (app, problem.rejection()) {
+                app.metrics.rejected(rejection);
+            }
+            let response = problem.error_response();
+            Ok(request.into_response(response).map_into_right_body())
+        }
+    }
+}
+
+impl Problem {
+    fn rejection(&self) -> Option<Rejection> {
+        match self.kind() {
+            Kind::Unauthorized => Some(Rejection::Unauthorized),
+            Kind::TooManyTries { .. } => Some(Rejection::TooManyTries),
+            _ => None,
+        }
+    }
+}
+
+/// What every response tells the browser.
+pub(super) fn security_headers() -> DefaultHeaders {
+    DefaultHeaders::new()
+        .add((
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; \
+             form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+        ))
+        .add((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .add((header::X_FRAME_OPTIONS, "DENY"))
+        .add((header::REFERRER_POLICY, "no-referrer"))
+        .add(("Cross-Origin-Resource-Policy", "same-origin"))
+        .add(("Cross-Origin-Opener-Policy", "same-origin"))
+}

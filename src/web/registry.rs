@@ -1,0 +1,84 @@
+//! The exports that run, and those that have ended lately.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::export::Export;
+use crate::export::manifest::Record;
+
+/// How long an export stays known after its end.
+const KEPT: Duration = Duration::from_secs(3600);
+/// How many exports that have ended stay known.
+const MAX_ENDED: usize = 1_000;
+
+/// An export that is known.
+#[derive(Clone)]
+pub(super) struct Known {
+    pub(super) record: Arc<Record>,
+    /// By which it is stopped.
+    pub(super) stop: CancellationToken,
+}
+
+/// The exports that are known, by their ids.
+#[derive(Default)]
+pub(super) struct Registry {
+    exports: Mutex<Exports>,
+}
+
+#[derive(Default)]
+struct Exports {
+    by_id: HashMap<String, Known>,
+    ended: VecDeque<(Instant, String)>,
+}
+
+impl Registry {
+    /// Makes a new export known; `None` where its id is another one's.
+    pub(super) fn begin(&self, id: String, export: &Export) -> Option<Known> {
+        self.with(|exports| {
+            exports.forget(|ended, count| ended.elapsed() > KEPT || count > MAX_ENDED);
+            if exports.by_id.contains_key(&id) {
+                return None;
+            }
+            let record = Arc::new(Record::start(id.clone(), export));
+            let known = Known {
+                record,
+                stop: CancellationToken::new(),
+            };
+            exports.by_id.insert(id, known.clone());
+            Some(known)
+        })
+    }
+
+    /// Notes that an export has ended: from now on, it will be forgotten in time.
+    pub(super) fn ended(&self, id: &str) {
+        self.with(|exports| exports.ended.push_back((Instant::now(), id.to_owned())));
+    }
+
+    /// The export of this id.
+    pub(super) fn get(&self, id: &str) -> Option<Known> {
+        self.with(|exports| {
+            exports.forget(|ended, _| ended.elapsed() > KEPT);
+            exports.by_id.get(id).cloned()
+        })
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut Exports) -> T) -> T {
+        work(&mut self.exports.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Exports {
+    /// Forgets the exports that ended first, as long as `is_due`, given when one ended and how many have, says so.
+    fn forget(&mut self, is_due: impl Fn(Instant, usize) -> bool) {
+        while let Some((ended, id)) = self.ended.front() {
+            if !is_due(*ended, self.ended.len()) {
+                return;
+            }
+            self.by_id.remove(id);
+            self.ended.pop_front();
+        }
+    }
+}
