@@ -35,7 +35,12 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             if !is_broken_pipe(error.as_ref()) {
-                eprintln!("cmms-export: {error}");
+                // One line: what libpq says may have several.
+                let text = error.to_string();
+                eprintln!(
+                    "cmms-export: {}",
+                    text.split_whitespace().collect::<Vec<_>>().join(" ")
+                );
             }
             ExitCode::FAILURE
         }

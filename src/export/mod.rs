@@ -211,6 +211,8 @@ pub fn run(
     cancellation: &Cancellation,
     sink: &mut dyn Sink,
 ) -> Result<Summary, Error> {
+    #[cfg(feature = "fault-injection")]
+    fault::panic_at(0);
     let mut encoder = Encoder::new(export.format, sink);
     let source = Source {
         database,

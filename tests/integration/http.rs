@@ -14,15 +14,7 @@ fn problem(server: &Server, path: &str) -> (u16, Value) {
         "{path}"
     );
     let status = download.status;
-    let length = download
-        .header("content-length")
-        .expect("not streamed")
-        .parse()
-        .expect("a number");
-    (
-        status,
-        serde_json::from_slice(&download.body(length)).expect("JSON"),
-    )
+    (status, download.json())
 }
 
 #[test]

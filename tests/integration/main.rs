@@ -8,6 +8,7 @@
 
 mod command_line;
 mod embedded;
+mod fault_matrix;
 mod faults;
 mod http;
 mod properties;

@@ -25,15 +25,21 @@ pub(crate) enum End {
 impl Download {
     /// Sends `GET path` and reads the response's head.
     pub(crate) fn start(address: &str, path: &str) -> Self {
-        let mut stream = TcpStream::connect(address).expect("the server listens");
-        stream
-            .set_read_timeout(Some(Duration::from_secs(60)))
-            .expect("not zero");
-        write!(
-            stream,
-            "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
-        )
-        .expect("sent");
+        Self::request(address, "GET", path, &[("Host", address)])
+    }
+
+    /// Sends a request without a body and reads the response's head.
+    pub(crate) fn request(
+        address: &str,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> Self {
+        Self::read(send(address, method, path, headers))
+    }
+
+    /// Reads the head of the response to a request that was sent.
+    pub(crate) fn read(stream: TcpStream) -> Self {
         let mut reader = BufReader::new(stream);
         let mut line = || {
             let mut line = String::new();
@@ -79,13 +85,18 @@ impl Download {
         Ok((size > 0).then_some(chunk))
     }
 
-    /// Reads a body of a known length.
-    pub(crate) fn body(mut self, length: usize) -> Vec<u8> {
+    /// Reads a JSON body, of the length that the header says.
+    pub(crate) fn json(mut self) -> serde_json::Value {
+        let length = self
+            .header("content-length")
+            .expect("not streamed")
+            .parse()
+            .expect("a number");
         let mut body = vec![0; length];
         self.reader
             .read_exact(&mut body)
             .expect("as long as was said");
-        body
+        serde_json::from_slice(&body).expect("JSON")
     }
 
     /// Reads the rest of the body.
@@ -99,6 +110,31 @@ impl Download {
             }
         }
     }
+}
+
+/// Sends a request without a body.
+pub(crate) fn send(address: &str, method: &str, path: &str, headers: &[(&str, &str)]) -> TcpStream {
+    let mut stream = TcpStream::connect(address).expect("the server listens");
+    stream
+        .set_read_timeout(Some(Duration::from_secs(60)))
+        .expect("not zero");
+    let headers: String = headers
+        .iter()
+        .map(|(name, value)| format!("{name}: {value}\r\n"))
+        .collect();
+    write!(
+        stream,
+        "{method} {path} HTTP/1.1\r\n{headers}Connection: close\r\n\r\n"
+    )
+    .expect("sent");
+    stream
+}
+
+/// Closes a connection so that the other side sees a reset.
+pub(crate) fn reset(stream: TcpStream) {
+    socket2::SockRef::from(&stream)
+        .set_linger(Some(Duration::ZERO))
+        .expect("ours");
 }
 
 /// Downloads an export that must be whole.

@@ -106,6 +106,29 @@ impl TestDatabase {
         }
     }
 
+    /// A new database in a cluster of its own, which can be killed.
+    pub(crate) fn alone() -> Self {
+        let cluster = Arc::new(Cluster::start());
+        Self {
+            url: cluster.url(TEMPLATE),
+            cluster,
+            name: TEMPLATE.to_owned(),
+        }
+    }
+
+    /// Kills PostgreSQL as the system does where memory is short, and waits until it is back.
+    pub(crate) fn kill_server(&self) {
+        let embedded = self.cluster.embedded.as_ref().expect("runs");
+        // A throw-away cluster makes nothing durable by itself, not even against this.
+        self.cluster.run(&self.name, "checkpoint");
+        let before = embedded.postmaster_pid().expect("runs");
+        let pid = nix::unistd::Pid::from_raw(before.cast_signed());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).expect("ours");
+        super::eventually("another server is up", || {
+            embedded.postmaster_pid().is_some_and(|pid| pid != before)
+        });
+    }
+
     /// A new database with the given SQL run in it.
     pub(crate) fn with(sql: &str) -> Self {
         let database = Self::new();
@@ -143,6 +166,9 @@ impl TestDatabase {
 
 impl Drop for TestDatabase {
     fn drop(&mut self) {
+        if self.name == TEMPLATE {
+            return;
+        }
         self.cluster.run(
             "postgres",
             &format!("drop database {} with (force)", self.name),

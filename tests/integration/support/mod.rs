@@ -3,11 +3,13 @@
 pub(crate) mod client;
 pub(crate) mod cluster;
 pub(crate) mod data;
+pub(crate) mod gate;
 pub(crate) mod oracle;
 pub(crate) mod program;
 
 use std::time::{Duration, Instant};
 
+pub(crate) use client::Download;
 pub(crate) use cluster::TestDatabase;
 pub(crate) use program::{Server, program};
 

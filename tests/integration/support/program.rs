@@ -107,6 +107,65 @@ impl Server {
             << 10
     }
 
+    /// The memory that the process has resident now, in bytes.
+    pub(crate) fn resident_memory(&self) -> u64 {
+        let pages =
+            std::fs::read_to_string(format!("/proc/{}/statm", self.child.id())).expect("it runs");
+        pages
+            .split(' ')
+            .nth(1)
+            .and_then(|pages| pages.parse::<u64>().ok())
+            .expect("a number")
+            * 4096
+    }
+
+    /// Sends the process a signal.
+    pub(crate) fn signal(&self, signal: nix::sys::signal::Signal) {
+        let pid = nix::unistd::Pid::from_raw(self.child.id().cast_signed());
+        nix::sys::signal::kill(pid, signal).expect("ours");
+    }
+
+    /// Waits until the process has ended by itself.
+    pub(crate) fn wait(&mut self) -> std::process::ExitStatus {
+        let mut status = None;
+        super::eventually("the server ends", || {
+            status = self.child.try_wait().expect("ours");
+            status.is_some()
+        });
+        status.expect("just seen")
+    }
+
+    /// An export's manifest.
+    pub(crate) fn manifest(&self, id: &str) -> serde_json::Value {
+        super::Download::start(&self.address, &format!("/api/exports/{id}")).json()
+    }
+
+    /// Waits until an export has ended, and gives its manifest.
+    pub(crate) fn ended(&self, id: &str) -> serde_json::Value {
+        let mut manifest = serde_json::Value::Null;
+        super::eventually("the export ends", || {
+            manifest = self.manifest(id);
+            ["complete", "failed", "cancelled"]
+                .iter()
+                .any(|state| manifest["state"] == *state)
+        });
+        manifest
+    }
+
+    /// A figure of the metrics: the sum of all lines that start so.
+    pub(crate) fn metric(&self, start: &str) -> f64 {
+        let text = ureq::get(self.url("/metrics"))
+            .call()
+            .expect("200")
+            .body_mut()
+            .read_to_string()
+            .expect("text");
+        let lines = text.lines().filter(|line| line.starts_with(start));
+        lines
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+            .sum()
+    }
+
     /// Ends the server and gives what it has logged.
     pub(crate) fn into_log(mut self) -> String {
         let _ = self.child.kill();

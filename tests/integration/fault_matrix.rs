@@ -1,0 +1,320 @@
+//! Every strategy × every moment × every fault: no clean end, a manifest that says what happened, nothing leaked, and the next
+//! export whole.
+
+use std::time::Instant;
+
+use cmms_export::export::Strategy;
+use serde_json::{Value, json};
+
+use crate::support::client::{Download, End, download, reset, send};
+use crate::support::gate::{self, Gate, ROWS};
+use crate::support::program::program;
+use crate::support::{Server, TestDatabase, eventually};
+
+/// When a fault strikes: before the first row, in the middle, on the last row.
+const MOMENTS: [u64; 3] = [1, ROWS / 2, ROWS];
+
+/// One fault, one time.
+struct Case<'a> {
+    database: &'a TestDatabase,
+    server: Server,
+    strategy: Strategy,
+    row: u64,
+}
+
+impl<'a> Case<'a> {
+    fn all(database: &'a TestDatabase, flags: &'a [&'a str]) -> impl Iterator<Item = Self> {
+        Strategy::all().iter().flat_map(move |&strategy| {
+            MOMENTS.into_iter().map(move |row| {
+                // One export at a time: what leaks is missed by the next one.
+                let mut command = program(&database.url);
+                command.args(["serve", "--max-exports=1"]).args(flags);
+                // Its own faults strike one row late: before the first byte is before any row is made.
+                let panic_row = if row == 1 { 0 } else { row };
+                command.env(
+                    "CMMS_PANIC_AT_ROW",
+                    if flags == PANIC {
+                        panic_row.to_string()
+                    } else {
+                        String::new()
+                    },
+                );
+                Self {
+                    database,
+                    server: Server::spawn(&mut command),
+                    strategy,
+                    row,
+                }
+            })
+        })
+    }
+
+    fn path(&self) -> String {
+        format!(
+            "/tasks.csv?strategy={}&export_id=faulty",
+            self.strategy.name()
+        )
+    }
+
+    fn name(&self) -> String {
+        format!("{} at row {}", self.strategy.name(), self.row)
+    }
+
+    /// Whether nothing can have been sent when the fault strikes.
+    fn is_early(&self) -> bool {
+        self.row == 1 || self.strategy.is_buffered()
+    }
+
+    /// Starts the download, lets `strike` do its worst when the export is where it is to strike, and demands the right end.
+    fn strikes(&self, strike: impl FnOnce(), status: u16, error: &str) {
+        let stream = send(
+            &self.server.address,
+            "GET",
+            &self.path(),
+            &[("Host", &self.server.address)],
+        );
+        strike();
+        let download = Download::read(stream);
+        if self.is_early() {
+            assert_eq!(download.status, status, "{}", self.name());
+            assert_eq!(
+                download.header("content-type"),
+                Some("application/problem+json"),
+                "{}",
+                self.name()
+            );
+        } else {
+            assert_eq!(download.status, 200, "{}", self.name());
+            let (body, end) = download.finish();
+            assert_eq!(end, End::Broken, "{}", self.name());
+            assert!(lines(&body) <= ROWS, "{}", self.name());
+        }
+        self.is_recorded("failed", json!(error));
+    }
+
+    fn is_recorded(&self, state: &str, error: Value) {
+        let manifest = self.server.ended("faulty");
+        assert_eq!(manifest["state"], state, "{}: {manifest}", self.name());
+        assert_eq!(manifest["error"], error, "{}: {manifest}", self.name());
+        assert_eq!(
+            manifest["sha256"],
+            Value::Null,
+            "{}: {manifest}",
+            self.name()
+        );
+    }
+
+    /// Demands that nothing is left of the export, and that the next one is whole.
+    fn leaves_nothing_behind(&self) {
+        eventually("the query is gone", || {
+            gate::running_queries(self.database) == 0
+        });
+        eventually("the permit is free", || {
+            let probe = Download::start(&self.server.address, "/tasks.csv?location_id=-1");
+            probe.status == 200
+        });
+        eventually("no export is in flight", || {
+            self.server.metric("cmms_export_exports_in_flight ") == 0.0
+        });
+        let csv = download(
+            &self.server.address,
+            &format!("strategy={}&export_id=next", self.strategy.name()),
+        );
+        assert_eq!(lines(&csv), ROWS + 1, "{}", self.name());
+        let manifest = self.server.ended("next");
+        assert_eq!(
+            (&manifest["state"], &manifest["rows"]),
+            (&json!("complete"), &json!(ROWS)),
+            "{}",
+            self.name()
+        );
+    }
+}
+
+const PANIC: &[&str] = &["--log=info"];
+
+fn lines(csv: &[u8]) -> u64 {
+    csv.iter().filter(|byte| **byte == b'\n').count() as u64
+}
+
+fn gated() -> TestDatabase {
+    let database = TestDatabase::new();
+    gate::install(&database);
+    database
+}
+
+#[test]
+fn a_terminated_backend_breaks_the_export_off() {
+    let database = gated();
+    for case in Case::all(&database, &[]) {
+        let mut gate = Gate::close(&database, case.row);
+        case.strikes(|| gate.terminate(), 503, "database-unavailable");
+        drop(gate);
+        case.leaves_nothing_behind();
+    }
+}
+
+#[test]
+fn a_statement_timeout_breaks_the_export_off() {
+    let database = gated();
+    for case in Case::all(&database, &["--statement-timeout=0.5"]) {
+        let gate = Gate::close(&database, case.row);
+        case.strikes(|| (), 504, "statement-timeout");
+        drop(gate);
+        case.leaves_nothing_behind();
+    }
+}
+
+#[test]
+fn a_killed_and_restarted_postgresql_breaks_the_export_off() {
+    let database = TestDatabase::alone();
+    gate::install(&database);
+    for case in Case::all(&database, &[]) {
+        let mut gate = Gate::close(&database, case.row);
+        case.strikes(
+            || {
+                gate.reached();
+                database.kill_server();
+            },
+            503,
+            "database-unavailable",
+        );
+        drop(gate);
+        case.leaves_nothing_behind();
+    }
+}
+
+#[test]
+fn a_panic_breaks_the_export_off() {
+    if !cfg!(feature = "fault-injection") {
+        panic!(
+            "run `make test`, or `cargo test --features fault-injection`: only then the program can be made to panic"
+        );
+    }
+    let database = gated();
+    for case in Case::all(&database, PANIC) {
+        // The rows of the buffered strategies, too, are encoded, and sent, one after the other.
+        let early = case.row == 1;
+        let download = Download::start(&case.server.address, &case.path());
+        if early {
+            assert_eq!(download.status, 500, "{}", case.name());
+        } else {
+            assert_eq!(download.status, 200, "{}", case.name());
+            assert_eq!(download.finish().1, End::Broken, "{}", case.name());
+        }
+        case.is_recorded("failed", json!("internal"));
+        // The next export would panic at the same row; one without rows is whole where the panic is not at 0.
+        if !early {
+            eventually("the permit is free", || {
+                Download::start(&case.server.address, "/tasks.csv?location_id=-1").status == 200
+            });
+            assert_eq!(gate::running_queries(&database), 0, "{}", case.name());
+        }
+    }
+}
+
+#[test]
+fn a_client_that_resets_the_connection_takes_its_query_with_it() {
+    let database = gated();
+    for case in Case::all(&database, &[]) {
+        let mut gate = Gate::close(&database, case.row);
+        let stream = send(
+            &case.server.address,
+            "GET",
+            &case.path(),
+            &[("Host", &case.server.address)],
+        );
+        gate.reached();
+        let gone = Instant::now();
+        reset(stream);
+        eventually("the query is gone", || {
+            gate::running_queries(&database) == 0
+        });
+        println!(
+            "{}: the query was gone after {:?}",
+            case.name(),
+            gone.elapsed()
+        );
+        case.is_recorded("cancelled", Value::Null);
+        drop(gate);
+        case.leaves_nothing_behind();
+    }
+}
+
+#[test]
+fn a_client_that_stalls_is_cut_off() {
+    // More than all buffers between the export and a client that takes nothing can hold.
+    let database = crate::support::data::wide(200_000);
+    for strategy in Strategy::all() {
+        for chunks in [0, 20] {
+            let server = Server::spawn(program(&database.url).args([
+                "serve",
+                "--max-exports=1",
+                "--reader-timeout=0.5",
+            ]));
+            let path = format!("/tasks.csv?strategy={}&export_id=faulty", strategy.name());
+            let stream = send(&server.address, "GET", &path, &[("Host", &server.address)]);
+            let mut download = None;
+            if chunks > 0 {
+                let download = download.insert(Download::read(stream.try_clone().expect("ours")));
+                for _ in 0..chunks {
+                    download.chunk().expect("a chunk").expect("not the last");
+                }
+            }
+            let manifest = server.ended("faulty");
+            assert_eq!(
+                manifest["state"],
+                "failed",
+                "{}: {manifest}",
+                strategy.name()
+            );
+            assert_eq!(
+                manifest["error"],
+                "reader-timeout",
+                "{}: {manifest}",
+                strategy.name()
+            );
+            eventually("the query is gone", || {
+                gate::running_queries(&database) == 0
+            });
+            // What it reads now, at last, does not look whole.
+            let download = download.map(|download| download.finish().1);
+            assert_ne!(download, Some(End::Clean), "{}", strategy.name());
+            eventually("the permit is free", || {
+                Download::start(&server.address, "/tasks.csv?location_id=-1").status == 200
+            });
+        }
+    }
+}
+
+#[test]
+fn a_delete_stops_an_export_down_to_its_query() {
+    let database = gated();
+    for case in Case::all(&database, &[]) {
+        let mut gate = Gate::close(&database, case.row);
+        let stream = send(
+            &case.server.address,
+            "GET",
+            &case.path(),
+            &[("Host", &case.server.address)],
+        );
+        gate.reached();
+        let stopped = Instant::now();
+        let deleted = ureq::delete(case.server.url("/api/exports/faulty"))
+            .call()
+            .expect("known");
+        assert_eq!(deleted.status(), 204, "{}", case.name());
+        eventually("the query is gone", || {
+            gate::running_queries(&database) == 0
+        });
+        println!(
+            "{}: the query was gone after {:?}",
+            case.name(),
+            stopped.elapsed()
+        );
+        case.is_recorded("cancelled", Value::Null);
+        drop(stream);
+        drop(gate);
+        case.leaves_nothing_behind();
+    }
+}

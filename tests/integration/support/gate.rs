@@ -1,0 +1,102 @@
+//! A gate in the middle of the export's query: there it waits until the test has done its worst.
+
+use diesel::connection::SimpleConnection;
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Integer};
+
+use super::{TestDatabase, eventually};
+
+/// Rows of the gated table. Enough for several chunks before and after the middle one.
+pub(crate) const ROWS: u64 = 6_000;
+
+/// A gated database: the tasks are a view that calls the gate for each row, and the planner is left no other plan than one
+/// that takes them in order, one by one.
+pub(crate) fn install(database: &TestDatabase) {
+    database
+        .connect()
+        .batch_execute(&format!(
+            "insert into locations values (1, 'Here'); insert into users values (1, 'somebody');
+             insert into assets values (1, 'Thing', '', 1);
+             insert into tasks select n, lpad(n::text, 100, 'title '), '', true, 1, 1, null from generate_series(1, {ROWS}) n;
+             analyze;
+             alter table tasks rename to real_tasks;
+             create function passes_gate(id bigint) returns boolean language plpgsql volatile as 'begin return true; end';
+             create view tasks as select * from real_tasks where passes_gate(id);
+             do $$ begin
+                 execute format('alter database %I set enable_sort = off', current_database());
+                 execute format('alter database %I set enable_hashjoin = off', current_database());
+                 execute format('alter database %I set enable_mergejoin = off', current_database());
+                 execute format('alter database %I set enable_seqscan = off', current_database());
+             end $$"
+        ))
+        .expect("the SQL runs");
+}
+
+/// A closed gate; dropped, it opens.
+pub(crate) struct Gate {
+    connection: Option<PgConnection>,
+}
+
+#[derive(QueryableByName)]
+struct Pid {
+    #[diesel(sql_type = Integer)]
+    pid: i32,
+}
+
+#[derive(QueryableByName)]
+struct Count {
+    #[diesel(sql_type = BigInt)]
+    count: i64,
+}
+
+impl Gate {
+    /// Closes the gate before the row of this id.
+    pub(crate) fn close(database: &TestDatabase, row: u64) -> Self {
+        let mut connection = database.connect();
+        connection
+            .batch_execute(&format!(
+                "create or replace function passes_gate(id bigint) returns boolean language plpgsql volatile as
+                 'begin if id = {row} then perform pg_advisory_xact_lock_shared(4242); end if; return true; end';
+                 select pg_advisory_lock(4242)"
+            ))
+            .expect("the SQL runs");
+        Self {
+            connection: Some(connection),
+        }
+    }
+
+    /// Waits until an export waits at the gate, and gives the process that does.
+    pub(crate) fn reached(&mut self) -> i32 {
+        let connection = self.connection.as_mut().expect("closed");
+        let mut pid = None;
+        eventually("an export reaches the gate", || {
+            let sql = "select pid from pg_locks where locktype = 'advisory' and not granted
+                and database = (select oid from pg_database where datname = current_database())";
+            pid = diesel::sql_query(sql)
+                .get_result::<Pid>(connection)
+                .optional()
+                .expect("readable");
+            pid.is_some()
+        });
+        pid.expect("just seen").pid
+    }
+
+    /// Ends the process that waits at the gate.
+    pub(crate) fn terminate(&mut self) {
+        let pid = self.reached();
+        let connection = self.connection.as_mut().expect("closed");
+        diesel::sql_query(format!("select pg_terminate_backend({pid})"))
+            .execute(connection)
+            .expect("allowed");
+    }
+}
+
+/// How many of the database's processes run an export's query.
+pub(crate) fn running_queries(database: &TestDatabase) -> i64 {
+    let sql = "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()
+        and state <> 'idle' and query like '%creators%'";
+    diesel::sql_query(sql)
+        .get_result::<Count>(&mut database.connect())
+        .expect("readable")
+        .count
+}
