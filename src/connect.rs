@@ -20,7 +20,7 @@ pub enum Error {
     Database(#[from] db::Error),
     /// It is not a CMMS's.
     #[error(
-        "the database has no table `tasks`: run `cmms-export migrate` with the same DATABASE_URL first"
+        "the database has no table `tasks` that can be read: run `cmms-export migrate` with the same DATABASE_URL first"
     )]
     NoTables,
 }

@@ -76,7 +76,7 @@ pub type CopyConnection = PooledConnection<libpq::Manager>;
 pub enum SchemaState {
     /// The tables are there, and so is every migration.
     Current,
-    /// The tables are not there.
+    /// The tables are not there, or our role may not read them.
     Missing,
     /// The tables are there, but these migrations were not run (or the tables are not ours, but Django's).
     Pending(Vec<String>),
@@ -166,15 +166,16 @@ impl Database {
     /// that can only SELECT may not.
     pub fn schema_state(&self) -> Result<SchemaState, Error> {
         let mut connection = self.control_connection()?;
-        if !relation_exists(&mut connection, "tasks")? {
+        if relation(&mut connection, "tasks")? != Some(Readable::Yes) {
             return Ok(SchemaState::Missing);
         }
-        let run: Vec<String> = if relation_exists(&mut connection, "__diesel_schema_migrations")? {
-            sql::__diesel_schema_migrations::table
+        let run: Vec<String> = match relation(&mut connection, "__diesel_schema_migrations")? {
+            Some(Readable::Yes) => sql::__diesel_schema_migrations::table
                 .select(sql::__diesel_schema_migrations::version)
-                .load(&mut connection)?
-        } else {
-            Vec::new()
+                .load(&mut connection)?,
+            // Somebody else's to look after, and not to be told apart from an up-to-date one.
+            Some(Readable::No) => return Ok(SchemaState::Current),
+            None => Vec::new(),
         };
         let known: Vec<Box<dyn Migration<Pg>>> = MIGRATIONS
             .migrations()
@@ -261,8 +262,24 @@ fn lazy_pool<M: ManageConnection>(connections: u32, wait: Duration, manager: M) 
         .build_unchecked(manager)
 }
 
-fn relation_exists(connection: &mut PgConnection, name: &str) -> QueryResult<bool> {
-    diesel::select(sql::to_regclass(name).is_not_null()).get_result(connection)
+/// Whether a relation that exists can be read by our role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Readable {
+    Yes,
+    No,
+}
+
+fn relation(connection: &mut PgConnection, name: &str) -> QueryResult<Option<Readable>> {
+    let readable: Option<bool> =
+        diesel::select(sql::has_table_privilege(sql::to_regclass(name), "select"))
+            .get_result(connection)?;
+    Ok(readable.map(|readable| {
+        if readable {
+            Readable::Yes
+        } else {
+            Readable::No
+        }
+    }))
 }
 
 /// What Diesel is told of PostgreSQL's own functions and of its migrations' table.
@@ -275,6 +292,10 @@ mod sql {
     extern "SQL" {
         fn pg_backend_pid() -> Integer;
         fn pg_cancel_backend(pid: diesel::sql_types::Integer) -> Bool;
+        fn has_table_privilege(
+            table: diesel::sql_types::Nullable<diesel::sql_types::Oid>,
+            privilege: diesel::sql_types::Text,
+        ) -> Nullable<Bool>;
         fn to_regclass(name: diesel::sql_types::Text) -> Nullable<Oid>;
     }
 

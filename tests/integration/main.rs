@@ -5,12 +5,21 @@
     clippy::unwrap_used,
     reason = "a test fails by panicking"
 )]
+#![expect(
+    clippy::print_stdout,
+    reason = "what a test has measured is worth a line"
+)]
 
+mod access;
 mod command_line;
 mod embedded;
 mod fault_matrix;
 mod faults;
+mod hostile_input;
 mod http;
+mod life_cycle;
+mod limits;
+mod manifest;
 mod properties;
 mod same_bytes;
 mod schema;

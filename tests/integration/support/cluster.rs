@@ -153,6 +153,11 @@ impl TestDatabase {
         PgConnection::establish(&self.url).expect("the database is there")
     }
 
+    /// Its name.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Where PostgreSQL's programs are.
     pub(crate) fn bin_dir(&self) -> PathBuf {
         self.cluster

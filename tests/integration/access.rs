@@ -1,0 +1,251 @@
+//! Who may ask for what.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use cmms_export::export::Strategy;
+
+use crate::support::client::{Download, download};
+use crate::support::program::{program, stderr};
+use crate::support::{Server, TestDatabase, data};
+
+const TOKEN: &str = "correct horse battery staple";
+
+fn with_token(database: &TestDatabase) -> Server {
+    Server::spawn(
+        program(&database.url)
+            .arg("serve")
+            .env("CMMS_AUTH_TOKEN", TOKEN),
+    )
+}
+
+fn status(server: &Server, method: &str, path: &str, headers: &[(&str, &str)]) -> u16 {
+    let with_host = [&[("Host", server.address.as_str())], headers].concat();
+    Download::request(&server.address, method, path, &with_host).status
+}
+
+#[test]
+fn on_loopback_only_loopback_names_are_answered_to() {
+    let database = TestDatabase::new();
+    let server = Server::start(&database.url);
+    let ask = |host: &str| Download::request(&server.address, "GET", "/", &[("Host", host)]).status;
+    for host in [
+        "localhost",
+        "LOCALHOST:8080",
+        "127.0.0.1",
+        "127.0.0.1:1",
+        "127.1.2.3",
+        "[::1]",
+        "[::1]:80",
+    ] {
+        assert_eq!(ask(host), 200, "{host}");
+    }
+    for host in [
+        "example.com",
+        "localhost.example.com",
+        "127.0.0.1.example.com",
+        "10.0.0.1",
+        "[::2]",
+        "user@localhost.x",
+    ] {
+        assert_eq!(ask(host), 421, "{host}");
+    }
+}
+
+#[test]
+fn another_sites_page_may_not_change_anything() {
+    let database = TestDatabase::new();
+    let server = Server::start(&database.url);
+    download(&server.address, "export_id=there");
+    let delete =
+        |headers: &[(&str, &str)]| status(&server, "DELETE", "/api/exports/there", headers);
+    let own = format!("http://{}", server.address);
+    assert_eq!(delete(&[]), 204, "no browser");
+    assert_eq!(delete(&[("Origin", &own)]), 204);
+    assert_eq!(
+        delete(&[("Sec-Fetch-Site", "same-origin"), ("Origin", &own)]),
+        204
+    );
+    assert_eq!(delete(&[("Origin", "http://example.com")]), 403);
+    assert_eq!(delete(&[("Origin", "null")]), 403);
+    assert_eq!(delete(&[("Sec-Fetch-Site", "cross-site")]), 403);
+    assert_eq!(delete(&[("Sec-Fetch-Site", "same-site")]), 403);
+    assert_eq!(
+        status(
+            &server,
+            "GET",
+            "/api/exports/there",
+            &[("Origin", "http://example.com")]
+        ),
+        200
+    );
+}
+
+#[test]
+fn elsewhere_than_on_loopback_nobody_is_let_in_by_mistake() {
+    let database = TestDatabase::new();
+    for address in ["0.0.0.0:0", "[::]:0"] {
+        let output = program(&database.url)
+            .args(["serve", "--bind", address])
+            .output()
+            .expect("the program runs");
+        assert_eq!(output.status.code(), Some(2));
+        assert!(stderr(&output).contains("CMMS_AUTH_TOKEN"), "{output:?}");
+        assert!(
+            stderr(&output).contains("--allow-unauthenticated"),
+            "{output:?}"
+        );
+    }
+    let empty = program(&database.url)
+        .args(["serve", "--bind", "0.0.0.0:0"])
+        .env("CMMS_AUTH_TOKEN", "")
+        .output();
+    assert_eq!(empty.expect("the program runs").status.code(), Some(2));
+}
+
+#[test]
+fn with_a_token_only_the_health_is_open() {
+    let database = data::hostile();
+    let server = with_token(&database);
+    let basic =
+        |password: &str| format!("Basic {}", STANDARD.encode(format!("anybody:{password}")));
+    let paths = [
+        "/",
+        "/tasks.csv",
+        "/metrics",
+        "/openapi.json",
+        "/api/exports/none",
+        "/nothing",
+    ];
+    for path in paths {
+        assert_eq!(status(&server, "GET", path, &[]), 401, "{path}");
+    }
+    for path in ["/livez", "/readyz"] {
+        assert_eq!(status(&server, "GET", path, &[]), 200, "{path}");
+    }
+    for authorization in [
+        format!("Bearer {TOKEN}"),
+        format!("bearer {TOKEN}"),
+        basic(TOKEN),
+    ] {
+        assert_eq!(
+            status(
+                &server,
+                "GET",
+                "/tasks.csv",
+                &[("Authorization", &authorization)]
+            ),
+            200,
+            "{authorization}"
+        );
+    }
+    for authorization in [
+        "Bearer wrong",
+        "Bearer",
+        "Basic !",
+        "Basic Zm9v",
+        &basic("wrong"),
+        TOKEN,
+    ] {
+        assert_eq!(
+            status(
+                &server,
+                "GET",
+                "/tasks.csv",
+                &[("Authorization", authorization)]
+            ),
+            401,
+            "{authorization}"
+        );
+    }
+    let challenge = Download::start(&server.address, "/");
+    let schemes: Vec<&str> = challenge
+        .headers
+        .iter()
+        .filter(|(name, _)| name == "www-authenticate")
+        .map(|(_, value)| value.as_str())
+        .collect();
+    assert_eq!(schemes.len(), 2, "{schemes:?}");
+    assert!(!server.into_log().contains(TOKEN));
+}
+
+#[test]
+fn wrong_tokens_are_limited_and_then_not_even_compared() {
+    let database = TestDatabase::new();
+    let server = with_token(&database);
+    let right = format!("Bearer {TOKEN}");
+    for _ in 0..10 {
+        assert_eq!(
+            status(&server, "GET", "/", &[("Authorization", "Bearer guess")]),
+            401
+        );
+    }
+    for authorization in ["Bearer guess", &right] {
+        let headers = [
+            ("Host", server.address.as_str()),
+            ("Authorization", authorization),
+        ];
+        let refused = Download::request(&server.address, "GET", "/", &headers);
+        assert_eq!(refused.status, 429);
+        assert!(
+            refused
+                .header("retry-after")
+                .is_some_and(|seconds| (1..=60).contains(&seconds.parse().unwrap_or(0)))
+        );
+    }
+    assert_eq!(status(&server, "GET", "/livez", &[]), 200);
+}
+
+#[test]
+fn every_answer_tells_browsers_to_be_careful() {
+    let database = TestDatabase::new();
+    let server = Server::start(&database.url);
+    for path in ["/", "/tasks.csv", "/tasks.csv?done=x", "/nothing", "/livez"] {
+        let answer = Download::start(&server.address, path);
+        let policy = answer.header("content-security-policy").expect("required");
+        assert!(
+            policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"),
+            "{path}: {policy}"
+        );
+        assert!(!policy.contains("unsafe"), "{path}: {policy}");
+        assert_eq!(
+            answer.header("x-content-type-options"),
+            Some("nosniff"),
+            "{path}"
+        );
+        assert_eq!(
+            answer.header("referrer-policy"),
+            Some("no-referrer"),
+            "{path}"
+        );
+    }
+}
+
+#[test]
+fn a_role_that_can_only_select_is_enough() {
+    let database = data::hostile();
+    let role = format!("reader_{}", database.name());
+    diesel::connection::SimpleConnection::batch_execute(
+        &mut database.connect(),
+        &format!(
+            "create role {role} login; grant select on locations, assets, users, tasks to {role}"
+        ),
+    )
+    .expect("ours");
+    let url = database.url.replacen("cmms@", &format!("{role}@"), 1);
+    let server = Server::start(&url);
+    for strategy in Strategy::all() {
+        let query = format!("strategy={}", strategy.name());
+        let all = Server::start(&database.url);
+        assert_eq!(
+            download(&server.address, &query),
+            download(&all.address, &query)
+        );
+    }
+    assert_eq!(status(&server, "GET", "/readyz", &[]), 200);
+    drop(server);
+    diesel::connection::SimpleConnection::batch_execute(
+        &mut database.connect(),
+        &format!("drop owned by {role}; drop role {role}"),
+    )
+    .expect("ours");
+}

@@ -1,0 +1,123 @@
+//! Starting and stopping: what runs is finished, or visibly broken off.
+
+use std::net::TcpStream;
+use std::path::Path;
+
+use nix::sys::signal::Signal;
+
+use crate::support::client::{Download, End, download, send};
+use crate::support::cluster::temporary_directory;
+use crate::support::gate::{self, Gate, ROWS};
+use crate::support::program::{bare_program, program};
+use crate::support::{Server, TestDatabase, eventually};
+
+fn get(server: &Server, path: &str) -> TcpStream {
+    send(&server.address, "GET", path, &[("Host", &server.address)])
+}
+
+#[test]
+fn sigterm_lets_a_running_export_finish_and_takes_no_more() {
+    let database = TestDatabase::new();
+    gate::install(&database);
+    let mut gate = Gate::close(&database, ROWS / 2);
+    let mut server = Server::start(&database.url);
+    let running = get(&server, "/tasks.csv?strategy=copy");
+    gate.reached();
+    server.signal(Signal::SIGTERM);
+    eventually("no new connection is taken", || {
+        TcpStream::connect(&server.address).is_err()
+    });
+    drop(gate);
+    let (csv, end) = Download::read(running).finish();
+    assert_eq!(end, End::Clean);
+    assert_eq!(
+        csv.iter().filter(|byte| **byte == b'\n').count() as u64,
+        ROWS + 1
+    );
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+#[test]
+fn what_does_not_finish_in_time_is_broken_off() {
+    let database = TestDatabase::new();
+    gate::install(&database);
+    for strategy in ["joined", "streamed", "paged", "copy"] {
+        let mut gate = Gate::close(&database, ROWS / 2);
+        let mut server =
+            Server::spawn(program(&database.url).args(["serve", "--shutdown-timeout=1"]));
+        let running = get(&server, &format!("/tasks.csv?strategy={strategy}"));
+        gate.reached();
+        server.signal(Signal::SIGTERM);
+        assert_eq!(server.wait().code(), Some(0), "{strategy}");
+        assert_eq!(gate::running_queries(&database), 0, "{strategy}");
+        // The buffered strategy has not answered at all.
+        if strategy != "joined" {
+            assert_eq!(
+                Download::read(running).finish().1,
+                End::Broken,
+                "{strategy}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_restarted_postgresql_serves_the_next_request() {
+    let database = TestDatabase::alone();
+    gate::install(&database);
+    let server = Server::start(&database.url);
+    for strategy in ["tuples", "copy"] {
+        let query = format!("strategy={strategy}");
+        let before = download(&server.address, &query);
+        database.kill_server();
+        assert_eq!(download(&server.address, &query), before, "{strategy}");
+        assert_eq!(
+            ureq::get(server.url("/readyz"))
+                .call()
+                .expect("200")
+                .status(),
+            200
+        );
+    }
+}
+
+/// Whether a process works in the private cluster of a data directory.
+fn cluster_runs(data_dir: &Path) -> bool {
+    data_dir.join("postgresql/postmaster.pid").exists()
+}
+
+#[test]
+fn the_private_default_seeds_itself_once_and_stops_with_the_program() {
+    let data_dir = temporary_directory("private");
+    for start in 0..2 {
+        let mut server = Server::spawn(
+            bare_program()
+                .args(["serve", "--log=warn", "--data-dir"])
+                .arg(&data_dir),
+        );
+        let csv = download(&server.address, "");
+        assert_eq!(csv.iter().filter(|byte| **byte == b'\n').count(), 100_001);
+        assert!(cluster_runs(&data_dir));
+        server.signal(Signal::SIGTERM);
+        assert_eq!(server.wait().code(), Some(0));
+        assert!(!cluster_runs(&data_dir), "a clean shutdown");
+        assert_eq!(server.into_log().contains("Seeding"), start == 0);
+    }
+    std::fs::remove_dir_all(data_dir).expect("ours");
+}
+
+#[test]
+fn an_address_that_is_taken_is_found_out_before_anything_else() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("bound").to_string();
+    let output = program("postgresql://127.0.0.1:1/nowhere")
+        .args(["serve", "--bind", &address])
+        .output();
+    let output = output.expect("the program runs");
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        said.contains(&format!("cannot listen on {address}")),
+        "{said}"
+    );
+}

@@ -1,0 +1,274 @@
+//! The proof of completeness, and what else is seen of an export from outside.
+
+use std::fs;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::support::client::{Download, download};
+use crate::support::oracle;
+use crate::support::program::{program, stderr};
+use crate::support::{Server, data};
+
+fn sha256(file: &std::path::Path) -> String {
+    let output = Command::new("sha256sum")
+        .arg(file)
+        .output()
+        .expect("coreutils are there");
+    String::from_utf8(output.stdout).expect("UTF-8")[..64].to_owned()
+}
+
+#[test]
+fn the_manifest_tells_what_the_client_should_have() {
+    let database = data::hostile();
+    let server = Server::start(&database.url);
+    let csv = download(
+        &server.address,
+        "export_id=one&done=true&updated_by_id=none&title=a&delimiter=tab&preset=excel",
+    );
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    fs::write(file.path(), &csv).expect("written");
+    let manifest = server.ended("one");
+    assert_eq!(manifest["id"], "one");
+    assert_eq!(manifest["state"], "complete");
+    assert_eq!(manifest["bytes"], csv.len());
+    assert_eq!(manifest["sha256"], sha256(file.path()));
+    assert_eq!(
+        manifest["filter"],
+        json!({"done": true, "updated_by_id": "none", "title": "a"})
+    );
+    assert_eq!(
+        (&manifest["preset"], &manifest["delimiter"]),
+        (&json!("excel"), &json!("tab"))
+    );
+    assert_eq!(manifest["error"], Value::Null);
+    assert!(
+        manifest["seconds"]
+            .as_f64()
+            .is_some_and(|seconds| seconds > 0.0),
+        "{manifest}"
+    );
+    assert!(
+        manifest["peak_memory_bytes"]
+            .as_u64()
+            .is_some_and(|bytes| bytes > 1 << 20),
+        "{manifest}"
+    );
+
+    assert_eq!(
+        Download::start(&server.address, "/tasks.csv?export_id=one").status,
+        409,
+        "the id is taken"
+    );
+    assert_eq!(
+        Download::start(&server.address, "/api/exports/another").status,
+        404
+    );
+}
+
+#[test]
+fn verify_tells_whole_from_not_whole() {
+    let database = data::hostile();
+    let server = Server::start(&database.url);
+    let directory = tempfile::tempdir().expect("a directory");
+    let (csv, manifest) = (
+        directory.path().join("tasks.csv"),
+        directory.path().join("manifest.json"),
+    );
+    let export = program(&database.url)
+        .arg("export")
+        .arg("--output")
+        .arg(&csv)
+        .arg("--manifest")
+        .arg(&manifest)
+        .output();
+    assert!(export.expect("the program runs").status.success());
+    let whole = fs::read(&csv).expect("there");
+    assert_eq!(whole, oracle::copy(&database, "true", ','));
+    let json: Value = serde_json::from_slice(&fs::read(&manifest).expect("there")).expect("JSON");
+    assert_eq!(
+        (&json["state"], &json["bytes"], &json["sha256"]),
+        (
+            &json!("complete"),
+            &json!(whole.len()),
+            &json!(sha256(&csv))
+        )
+    );
+
+    let verify = |manifest: &str| {
+        let output = program(&database.url)
+            .arg("verify")
+            .arg(&csv)
+            .arg("--manifest")
+            .arg(manifest)
+            .output();
+        let output = output.expect("the program runs");
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&output.stdout).into_owned() + &stderr(&output),
+        )
+    };
+    let file = manifest.to_str().expect("UTF-8");
+    let rows = json["rows"].as_u64().expect("a number");
+    assert_eq!(
+        verify(file),
+        (
+            Some(0),
+            format!("whole: {rows} rows, {} bytes\n", whole.len())
+        )
+    );
+    download(&server.address, "export_id=same");
+    server.ended("same");
+    assert_eq!(
+        verify(&server.url("/api/exports/same")).0,
+        Some(0),
+        "by URL"
+    );
+
+    fs::write(&csv, &whole[..whole.len() / 2]).expect("written");
+    let (code, said) = verify(file);
+    assert_eq!(code, Some(1));
+    assert!(
+        said.contains("not whole") && said.contains(&format!("the export made {rows} rows")),
+        "{said}"
+    );
+    fs::write(&csv, [&whole[..], b"x"].concat()).expect("written");
+    assert_eq!(verify(file).0, Some(1));
+    let mut changed = whole;
+    *changed.last_mut().expect("not empty") = b' ';
+    fs::write(&csv, changed).expect("written");
+    assert_eq!(verify(file).0, Some(1));
+    assert_eq!(verify("/nowhere/manifest.json").0, Some(1));
+    assert_eq!(verify(&server.url("/api/exports/unknown")).0, Some(1));
+}
+
+#[test]
+fn a_failed_export_on_the_command_line_has_a_manifest_too() {
+    let database = data::hostile();
+    let directory = tempfile::tempdir().expect("a directory");
+    let manifest = directory.path().join("manifest.json");
+    let output = program(&database.url)
+        .args([
+            "export",
+            "--strategy=joined",
+            "--max-buffered-rows=1",
+            "--manifest",
+        ])
+        .arg(&manifest)
+        .output()
+        .expect("the program runs");
+    assert_eq!(output.status.code(), Some(1));
+    let json: Value = serde_json::from_slice(&fs::read(&manifest).expect("there")).expect("JSON");
+    assert_eq!(
+        (&json["state"], &json["error"]),
+        (&json!("failed"), &json!("too-many-rows"))
+    );
+}
+
+#[test]
+fn one_line_of_the_log_tells_of_each_export() {
+    let database = data::hostile();
+    let server = Server::spawn(program(&database.url).args(["serve", "--log-format=json"]));
+    let csv = download(&server.address, "export_id=logged&strategy=paged&done=true");
+    server.ended("logged");
+    let log = server.into_log();
+    let lines = log
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .map(|line| line["fields"].clone());
+    let exports: Vec<Value> = lines
+        .filter(|fields| fields["message"] == "export")
+        .collect();
+    assert_eq!(exports.len(), 1, "{log}");
+    let line = &exports[0];
+    assert_eq!(
+        (&line["export_id"], &line["strategy"], &line["outcome"]),
+        (&json!("logged"), &json!("paged"), &json!("complete"))
+    );
+    assert_eq!(
+        (&line["filter"], &line["bytes"]),
+        (&json!("{\"done\":true}"), &json!(csv.len()))
+    );
+    assert!(
+        line["rows"].is_u64() && line["seconds"].is_f64() && line["peak_memory_bytes"].is_u64(),
+        "{line}"
+    );
+}
+
+#[test]
+fn the_metrics_count_what_happened() {
+    let database = data::hostile();
+    let server = Server::start(&database.url);
+    let csv = download(&server.address, "export_id=counted&strategy=copy");
+    let rows = server.ended("counted")["rows"].as_f64().expect("a number");
+    assert_eq!(
+        server.metric("cmms_export_exports_total{strategy=\"copy\",outcome=\"complete\"}"),
+        1.0
+    );
+    assert_eq!(
+        server.metric("cmms_export_exported_bytes_total"),
+        csv.len() as f64
+    );
+    assert_eq!(server.metric("cmms_export_exported_rows_total"), rows);
+    assert_eq!(
+        server.metric("cmms_export_export_duration_seconds_count"),
+        1.0
+    );
+    assert_eq!(server.metric("cmms_export_pool_wait_seconds_count"), 1.0);
+    assert_eq!(server.metric("cmms_export_exports_in_flight"), 0.0);
+}
+
+#[test]
+fn the_openapi_document_is_true_to_the_answers() {
+    let database = data::hostile();
+    let server = Server::spawn(program(&database.url).args(["serve", "--max-buffered-rows=1"]));
+    let document = Download::start(&server.address, "/openapi.json").json();
+    download(&server.address, "export_id=known");
+    for (method, path, documented) in [
+        ("GET", "/", "/"),
+        ("GET", "/tasks.csv", "/tasks.csv"),
+        ("GET", "/tasks.csv?done=perhaps", "/tasks.csv"),
+        ("GET", "/tasks.csv?export_id=known", "/tasks.csv"),
+        ("GET", "/tasks.csv?strategy=joined", "/tasks.csv"),
+        ("GET", "/api/exports/known", "/api/exports/{id}"),
+        ("GET", "/api/exports/unknown", "/api/exports/{id}"),
+        ("DELETE", "/api/exports/known", "/api/exports/{id}"),
+        ("DELETE", "/api/exports/unknown", "/api/exports/{id}"),
+        ("GET", "/livez", "/livez"),
+        ("GET", "/readyz", "/readyz"),
+        ("GET", "/metrics", "/metrics"),
+        ("GET", "/openapi.json", "/openapi.json"),
+    ] {
+        let answer = Download::request(&server.address, method, path, &[("Host", &server.address)]);
+        let operation = &document["paths"][documented][method.to_lowercase()];
+        let response = &operation["responses"][answer.status.to_string()];
+        assert!(
+            response.is_object(),
+            "{method} {path} answers {}, which is not documented",
+            answer.status
+        );
+        if let Some(kind) = answer.header("content-type") {
+            let kind = kind.split(';').next().expect("not empty");
+            assert!(
+                response["content"][kind].is_object(),
+                "{method} {path}: {kind} is not documented in {response}"
+            );
+        }
+    }
+    // Every parameter that is documented is understood, and no other.
+    let parameters = document["paths"]["/tasks.csv"]["get"]["parameters"]
+        .as_array()
+        .expect("an array");
+    let names: Vec<&str> = parameters
+        .iter()
+        .filter_map(|parameter| parameter["name"].as_str())
+        .collect();
+    assert_eq!(names.len(), 10, "{names:?}");
+    for name in names {
+        assert_eq!(
+            Download::start(&server.address, &format!("/tasks.csv?{name}=")).status,
+            if name == "export_id" { 400 } else { 200 },
+            "{name}"
+        );
+    }
+}
