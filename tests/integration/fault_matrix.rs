@@ -24,28 +24,37 @@ struct Case<'a> {
 
 impl<'a> Case<'a> {
     fn all(database: &'a TestDatabase, flags: &'a [&'a str]) -> impl Iterator<Item = Self> {
-        Strategy::all().iter().flat_map(move |&strategy| {
-            MOMENTS.into_iter().map(move |row| {
-                // One export at a time: what leaks is missed by the next one.
-                let mut command = program(&database.url);
-                command.args(["serve", "--max-exports=1"]).args(flags);
-                // Its own faults strike one row late: before the first byte is before any row is made.
-                let panic_row = if row == 1 { 0 } else { row };
+        Strategy::all()
+            .iter()
+            .flat_map(move |&strategy| Self::of(database, strategy, flags))
+    }
+
+    fn of(
+        database: &'a TestDatabase,
+        strategy: Strategy,
+        flags: &'a [&'a str],
+    ) -> impl Iterator<Item = Self> {
+        MOMENTS.into_iter().map(move |row| {
+            // One export at a time: what leaks is missed by the next one.
+            let mut command = program(&database.url);
+            command.args(["serve", "--max-exports=1"]).args(flags);
+            if flags == PANIC {
+                // Before the first byte is before any row is made.
                 command.env(
                     "CMMS_PANIC_AT_ROW",
-                    if flags == PANIC {
-                        panic_row.to_string()
+                    if row == 1 {
+                        "0".to_owned()
                     } else {
-                        String::new()
+                        row.to_string()
                     },
                 );
-                Self {
-                    database,
-                    server: Server::spawn(&mut command),
-                    strategy,
-                    row,
-                }
-            })
+            }
+            Self {
+                database,
+                server: Server::spawn(&mut command),
+                strategy,
+                row,
+            }
         })
     }
 
@@ -167,20 +176,20 @@ fn a_statement_timeout_breaks_the_export_off() {
 
 #[test]
 fn a_killed_and_restarted_postgresql_breaks_the_export_off() {
-    let database = TestDatabase::alone();
-    gate::install(&database);
-    for case in Case::all(&database, &[]) {
-        let mut gate = Gate::close(&database, case.row);
-        case.strikes(
-            || {
+    for &strategy in Strategy::all() {
+        // A new cluster for each: after every crash, the private cluster takes longer to dare another start.
+        let database = TestDatabase::alone();
+        gate::install(&database);
+        for case in Case::of(&database, strategy, &[]) {
+            let mut gate = Gate::close(&database, case.row);
+            let kill = || {
                 gate.reached();
                 database.kill_server();
-            },
-            503,
-            "database-unavailable",
-        );
-        drop(gate);
-        case.leaves_nothing_behind();
+            };
+            case.strikes(kill, 503, "database-unavailable");
+            drop(gate);
+            case.leaves_nothing_behind();
+        }
     }
 }
 
