@@ -3,7 +3,7 @@
 # On macOS, Homebrew keeps libpq's pg_config, by which the build finds libpq, out of the PATH.
 export PATH := $(if $(wildcard /opt/homebrew/opt/libpq/bin),/opt/homebrew/opt/libpq/bin:)$(PATH)
 
-.PHONY: help run test check check-diesel bench-memory setup
+.PHONY: help run test check check-diesel bench-memory screenshots setup setup-browser
 
 help: ## Says what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -11,7 +11,7 @@ help: ## Says what there is to make
 run: setup ## Builds, starts a private PostgreSQL, migrates, seeds, and serves at http://127.0.0.1:8080/
 	cargo run --release --locked -- serve
 
-test: setup ## Runs all tests
+test: setup-browser ## Runs all tests
 	cargo test --locked --features fault-injection
 
 check: ## Checks format, lints and documentation (seconds, once built)
@@ -25,5 +25,11 @@ check-diesel: setup ## Checks the migrations and src/schema.rs with the stock Di
 bench-memory: setup ## Measures the server's peak memory, strategy by strategy, from 10,000 to 1,000,000 tasks
 	cargo bench --locked --bench memory
 
+screenshots: setup-browser ## Takes pictures of the page, into docs/
+	cargo test --locked --features fault-injection -- --ignored --exact screenshots::of_the_page
+
 setup:
 	@scripts/install-packages
+
+setup-browser:
+	@scripts/install-packages browser

@@ -101,6 +101,9 @@ pub struct Serve {
     /// How long running exports may take to finish when the service is told to stop
     #[arg(long, env = "CMMS_SHUTDOWN_TIMEOUT", value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub shutdown_timeout: Duration,
+    /// When downloads are compressed, as their client takes it
+    #[arg(long, env = "CMMS_COMPRESSION", value_enum, default_value_t)]
+    pub compression: Compression,
     /// What an export may cost
     #[command(flatten)]
     pub limits: Limits,
@@ -110,6 +113,18 @@ pub struct Serve {
     /// Lets everybody in, also where the address is not a loopback one
     #[arg(long, env = "CMMS_ALLOW_UNAUTHENTICATED")]
     pub allow_unauthenticated: bool,
+}
+
+/// When downloads are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Compression {
+    /// unless the client is on this machine, where it costs more time than it saves
+    #[default]
+    Auto,
+    /// never
+    Off,
+    /// whenever the client takes it
+    On,
 }
 
 impl Serve {

@@ -89,6 +89,7 @@ fn serve(global: &Global, options: &Serve) -> Outcome {
         max_exports: options.max_exports.into(),
         reader_timeout: options.reader_timeout,
         shutdown_timeout: options.shutdown_timeout,
+        compression: options.compression,
         auth_token: options.auth_token.clone(),
     };
     web::serve(listener, connected.database.clone(), settings)?;

@@ -86,7 +86,7 @@ impl fmt::Display for UpdatedBy {
 pub struct NulCharacter;
 
 /// A text to find in titles; it has no NUL character.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(try_from = "String")]
 pub struct Title(String);
 

@@ -4,12 +4,14 @@
 //! where the bytes go.
 
 pub mod cancellation;
+pub mod choices;
 pub mod csv;
 #[cfg(feature = "fault-injection")]
 mod fault;
 pub mod filter;
 pub mod manifest;
 pub mod parameters;
+pub mod preview;
 
 mod copy;
 mod joined;

@@ -114,6 +114,57 @@ impl Parameters {
 }
 
 impl Parameters {
+    /// The names and values that say the same in a URL; most that is as it is by default goes without saying.
+    pub fn to_pairs(&self) -> Vec<(&'static str, String)> {
+        let text = |value: &Option<i64>| value.map(|value| value.to_string());
+        let pairs = [
+            ("done", self.done.map(|done| done.to_string())),
+            ("location_id", text(&self.location_id)),
+            ("asset_id", text(&self.asset_id)),
+            ("created_by_id", text(&self.created_by_id)),
+            ("updated_by_id", self.updated_by_id.map(String::from)),
+            (
+                "title",
+                self.title.as_ref().map(|title| title.as_str().to_owned()),
+            ),
+            // Always said: the page has another default than the download.
+            ("preset", name(self.preset)),
+            ("delimiter", name_unless_default(self.delimiter)),
+            ("strategy", name_unless_default(self.strategy)),
+        ];
+        pairs
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value.filter(|value| !value.is_empty())?)))
+            .collect()
+    }
+}
+
+fn name(value: impl ValueEnum) -> Option<String> {
+    Some(value.to_possible_value()?.get_name().to_owned())
+}
+
+fn name_unless_default<T: ValueEnum + Default + PartialEq>(value: T) -> Option<String> {
+    if value == T::default() {
+        None
+    } else {
+        name(value)
+    }
+}
+
+/// The parameters that say how to export, and not which tasks.
+const HOW: [&str; 3] = ["strategy", "preset", "delimiter"];
+
+/// Reads the parameters that say which tasks, where no others are taken.
+pub fn filter_from_pairs<'a>(pairs: Vec<Pair<'a>>) -> Result<Filter, InvalidParameter> {
+    if let Some((name, _)) = pairs.iter().find(|(name, _)| HOW.contains(&name.as_ref())) {
+        return Err(InvalidParameter(format!("unknown field `{name}`")));
+    }
+    Ok(Parameters::from_pairs(pairs)?
+        .into_export(Limits::default())
+        .filter)
+}
+
+impl Parameters {
     /// The export that they ask for.
     pub fn into_export(self, limits: Limits) -> Export {
         let Self {

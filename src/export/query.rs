@@ -34,8 +34,13 @@ fn joined_tasks() -> _ {
         .left_join(editors.on(tasks::updated_by_id.eq(editors.field(users::id).nullable())))
 }
 
-/// The query for the tasks that `filter` leaves; what to select of them is the strategy's.
+/// The query for the tasks that `filter` leaves, in the export's order; what to select of them is the strategy's.
 pub(crate) fn tasks(filter: &Filter, values: Values) -> Tasks {
+    matching(filter, values).order(tasks::id.asc())
+}
+
+/// The query for the tasks that `filter` leaves, in no order, as to count them takes none.
+pub(crate) fn matching(filter: &Filter, values: Values) -> Tasks {
     let mut query = joined_tasks().into_boxed();
     if let Some(done) = filter.done {
         query = query.filter(tasks::done.eq(values.bool(done)));
@@ -59,7 +64,7 @@ pub(crate) fn tasks(filter: &Filter, values: Values) -> Tasks {
     if let Some(title) = &filter.title {
         query = query.filter(tasks::title.ilike(values.text(title.like_pattern())));
     }
-    query.order(tasks::id.asc())
+    query
 }
 
 /// The query for the seven values of each line.

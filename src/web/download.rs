@@ -7,25 +7,32 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix_web::body::{BodySize, MessageBody};
-use actix_web::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE};
+use actix_web::http::header::{
+    CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_TYPE, VARY,
+};
 use actix_web::{HttpRequest, HttpResponse, rt, web};
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::App;
+use super::compression::{Coding, CompressingSink};
+use super::flow::Flow;
 use super::metrics::Rejection;
 use super::peer::Peer;
 use super::problem::{Kind, Problem, ProblemBody};
+use super::query::{invalid, pairs, take};
 use super::registry::Known;
+use crate::cli::Compression;
+use crate::db::Database;
 use crate::export::cancellation::Cancellation;
-use crate::export::manifest::{ErrorClass, RecordingSink, State};
-use crate::export::parameters::{Pair, Parameters};
+use crate::export::manifest::{ErrorClass, Record, RecordingSink, State};
+use crate::export::parameters::Parameters;
 use crate::export::{self, Export, Sink};
 
 /// Chunks that wait for the client: what an export holds in memory beyond the chunk that it is making.
@@ -76,7 +83,10 @@ pub(super) async fn tasks_csv(
     let (record, strategy) = (Arc::clone(&known.record), export.strategy);
 
     let peer = request.conn_data::<Peer>().cloned();
-    let mut body = start(export, known, Arc::new(permit), peer, app.into_inner());
+    let compression = app.settings.compression;
+    let coding = Coding::choose(&request, compression);
+    let app = app.into_inner();
+    let mut body = start(export, known, Arc::new(permit), peer, coding, app);
     match rt::time::timeout(FIRST_BYTES_WAIT, body.receiver.recv()).await {
         Ok(Some(Message::Failed(error))) => {
             body.end(Some(&error));
@@ -90,7 +100,14 @@ pub(super) async fn tasks_csv(
         Err(_elapsed) => {}
     }
     let milliseconds = record.started().elapsed().as_secs_f64() * 1e3;
-    Ok(HttpResponse::Ok()
+    let mut response = HttpResponse::Ok();
+    if let Some(coding) = coding {
+        response.insert_header((CONTENT_ENCODING, coding.name()));
+    }
+    if compression != Compression::Off {
+        response.insert_header((VARY, "Accept-Encoding"));
+    }
+    Ok(response
         .insert_header((CONTENT_TYPE, "text/csv; charset=utf-8; header=present"))
         .insert_header((
             CONTENT_DISPOSITION,
@@ -110,25 +127,15 @@ pub(super) async fn tasks_csv(
 
 /// The export's id, given by the client or new, and its parameters.
 fn read_query(query: &str) -> Result<(String, Parameters), Problem> {
-    let invalid = |detail| Problem::with_detail(Kind::InvalidParameter, detail);
-    // The parser below would replace what is not UTF-8, and the filter would be another one than was asked for.
-    if percent_encoding::percent_decode_str(query)
-        .decode_utf8()
-        .is_err()
-    {
-        return Err(invalid("the query is not UTF-8"));
-    }
-    let (ids, pairs): (Vec<Pair<'_>>, Vec<_>) =
-        form_urlencoded::parse(query.as_bytes()).partition(|(name, _)| name == "export_id");
-    let id = match ids.as_slice() {
-        [] => format!("{:032x}", rand::random::<u128>()),
-        [(_, id)] if is_export_id(id) => id.clone().into_owned(),
-        [_] => {
+    let mut pairs = pairs(query)?;
+    let id = match take(&mut pairs, "export_id")? {
+        None => format!("{:032x}", rand::random::<u128>()),
+        Some(id) if is_export_id(&id) => id.into_owned(),
+        Some(_) => {
             return Err(invalid(
                 "`export_id`: 1 to 64 characters of A-Z, a-z, 0-9, `-` and `_`",
             ));
         }
-        _ => return Err(invalid("`export_id`: given more than once")),
     };
     Ok((id, Parameters::from_pairs(pairs)?))
 }
@@ -146,6 +153,7 @@ fn start(
     known: Known,
     permit: Arc<OwnedSemaphorePermit>,
     peer: Option<Peer>,
+    coding: Option<Coding>,
     app: Arc<App>,
 ) -> Body {
     let (sender, receiver) = mpsc::channel(QUEUE);
@@ -177,12 +185,16 @@ fn start(
             sender: &sender,
             flow: &flow,
         };
-        let mut sink = RecordingSink::new(&mut channel, &known.record);
-        let message = match export::run(&export, &app.database, &cancellation, &mut sink) {
-            Ok(_summary) => {
-                sink.finish();
-                Message::Whole
-            }
+        let outcome = make(
+            &export,
+            &app.database,
+            &cancellation,
+            &mut channel,
+            coding,
+            &known.record,
+        );
+        let message = match outcome {
+            Ok(()) => Message::Whole,
             Err(error) => {
                 tracing::warn!(export_id = known.record.id(), %error, "the export broke off");
                 Message::Failed(error)
@@ -192,6 +204,22 @@ fn start(
         let _ = sender.blocking_send(message);
     });
     body
+}
+
+/// Makes the CSV, and compresses it after it was recorded: the manifest tells of the CSV itself.
+fn make(
+    export: &Export,
+    database: &Database,
+    cancellation: &Cancellation,
+    channel: &mut dyn Sink,
+    coding: Option<Coding>,
+    record: &Record,
+) -> Result<(), export::Error> {
+    let mut compressing = CompressingSink::new(channel, coding).map_err(export::Error::Sink)?;
+    let mut sink = RecordingSink::new(&mut compressing, record);
+    export::run(export, database, cancellation, &mut sink)?;
+    sink.finish();
+    compressing.finish().map_err(export::Error::Sink)
 }
 
 /// Stops an export when its client goes away or takes nothing, or when somebody says so.
@@ -229,48 +257,6 @@ fn cancel(cancellation: Cancellation) {
     let thread = std::thread::Builder::new().name("cancel-export".into());
     if let Err(error) = thread.spawn(move || cancellation.cancel()) {
         tracing::error!(%error, "no thread to cancel an export: it ends with its next bytes");
-    }
-}
-
-/// How the chunks go from the export to the client.
-#[derive(Default)]
-struct Flow(Mutex<Waiting>);
-
-#[derive(Default)]
-struct Waiting {
-    /// Chunks that wait for the client.
-    chunks: usize,
-    /// Since when they have been waiting, or when it last took something.
-    since: Option<Instant>,
-}
-
-impl Flow {
-    fn with<T>(&self, work: impl FnOnce(&mut Waiting) -> T) -> T {
-        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn offered(&self) {
-        self.with(|waiting| {
-            if waiting.chunks == 0 {
-                waiting.since = Some(Instant::now());
-            }
-            waiting.chunks += 1;
-        });
-    }
-
-    fn took_piece(&self, last_of_chunk: bool) {
-        self.with(|waiting| {
-            waiting.since = Some(Instant::now());
-            waiting.chunks -= usize::from(last_of_chunk && waiting.chunks > 0);
-        });
-    }
-
-    /// How long the client has taken nothing of what waits for it.
-    fn stalled_for(&self) -> Duration {
-        self.with(|waiting| match waiting.since {
-            Some(since) if waiting.chunks > 0 => since.elapsed(),
-            _ => Duration::ZERO,
-        })
     }
 }
 

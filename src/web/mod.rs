@@ -1,15 +1,20 @@
 //! The web service. Nothing below this module knows HTTP.
 
 mod access;
+mod assets;
+mod compression;
 mod download;
 mod exports;
+mod flow;
 mod health;
 mod measure;
 mod metrics;
 mod openapi;
 mod pages;
 mod peer;
+mod preview;
 mod problem;
+mod query;
 mod registry;
 
 use std::io;
@@ -26,6 +31,7 @@ use self::metrics::Metrics;
 use self::peer::Peer;
 use self::problem::{Kind, Problem};
 use self::registry::{Known, Registry};
+use crate::cli::Compression;
 use crate::db::Database;
 use crate::export::Limits;
 use crate::export::manifest::{ErrorClass, State};
@@ -41,6 +47,8 @@ pub struct Settings {
     pub reader_timeout: Duration,
     /// How long running exports may take to finish when the service is told to stop.
     pub shutdown_timeout: Duration,
+    /// When downloads are compressed.
+    pub compression: Compression,
     /// What a client must know, if anything.
     pub auth_token: Option<String>,
 }
@@ -100,13 +108,16 @@ pub fn serve(listener: TcpListener, database: Database, settings: Settings) -> i
 fn routes(config: &mut web::ServiceConfig) {
     config
         .service(resource("/", "GET").get(pages::index))
-        .service(resource("/style.css", "GET").get(pages::style))
+        .service(resource("/assets/{name}", "GET").get(assets::get))
         .service(resource("/tasks.csv", "GET").get(download::tasks_csv))
         .service(
             resource("/api/exports/{id}", "GET, DELETE")
                 .get(exports::get)
                 .delete(exports::delete),
         )
+        .service(resource("/api/exports/{id}/events", "GET").get(exports::events))
+        .service(resource("/api/tasks", "GET").get(preview::tasks))
+        .service(resource("/api/filters", "GET").get(preview::filters))
         .service(
             resource("/livez", "GET, HEAD")
                 .get(health::livez)

@@ -15,6 +15,9 @@ use super::problem;
         super::download::tasks_csv,
         super::exports::get,
         super::exports::delete,
+        super::exports::events,
+        super::preview::tasks,
+        super::preview::filters,
         super::health::livez,
         super::health::readyz,
         super::metrics::metrics,
@@ -54,7 +57,10 @@ impl Modify for Problems {
     fn modify(&self, document: &mut openapi::OpenApi) {
         for (path, item) in &mut document.paths.paths {
             let open = super::access::OPEN.contains(&path.as_str());
-            let database = matches!(path.as_str(), "/tasks.csv" | "/readyz");
+            let database = matches!(
+                path.as_str(),
+                "/" | "/tasks.csv" | "/readyz" | "/api/tasks" | "/api/filters"
+            );
             let operations = [
                 &mut item.get,
                 &mut item.delete,

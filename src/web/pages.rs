@@ -1,38 +1,379 @@
-//! The pages.
+//! The export page, as its query string says: it works without a script, which only makes it quicker.
 
-use actix_web::HttpResponse;
-use actix_web::http::header::ContentType;
+use std::time::Duration;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{ACCEPT, CACHE_CONTROL, ContentType, HeaderMap, RETRY_AFTER};
+use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
+use diesel::{PgConnection, QueryResult};
 
-use super::problem::{Kind, Problem};
+use super::App;
+use super::assets::{EXPORT_SCRIPT, EXPORT_STYLE};
+use super::preview::{read, search_text};
+use super::problem::{Kind, Problem, RETRY_SECONDS};
+use super::query::{pairs, take};
+use crate::db::{self, SchemaState};
 use crate::export::Strategy;
+use crate::export::choices::{self, Choice, Of};
+use crate::export::csv::{Delimiter, HEADER, Preset};
+use crate::export::filter::{Filter, Title, UpdatedBy};
+use crate::export::parameters::Parameters;
+use crate::export::preview::{self, Row};
+
+/// Time for what the page cannot do without.
+const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time to count the matching tasks in: the page does not wait any longer, and goes without.
+const COUNT_TIMEOUT: Duration = Duration::from_secs(2);
 
 #[derive(Template)]
-#[template(path = "index.html")]
-struct Index {
+#[template(path = "export.html")]
+struct ExportPage {
+    style: String,
+    script: String,
+    selects: Vec<Select>,
+    parameters: Parameters,
+    /// The same as names and values.
+    chosen: Vec<(&'static str, String)>,
+    header: [&'static str; 7],
+    rows: Vec<Row>,
+    /// `None` where it took too long.
+    count: Option<i64>,
+    /// There is no task at all.
+    is_empty: bool,
     strategies: &'static [Strategy],
     default: Strategy,
+    curl: String,
+    download: String,
+}
+
+/// A filter that is set by choosing from a list.
+struct Select {
+    name: &'static str,
+    label: &'static str,
+    of: &'static str,
+    /// The name of the parameter by which the page, without its script, looks for other choices.
+    search: &'static str,
+    text: Title,
+    choices: Vec<Choice>,
+    more: bool,
+    chosen: Option<String>,
+}
+
+impl Select {
+    fn is_chosen(&self, choice: &Choice) -> bool {
+        self.chosen.as_ref() == Some(&choice.id.to_string())
+    }
+
+    fn is_searched(&self) -> bool {
+        self.more || !self.text.as_str().is_empty()
+    }
+}
+
+#[derive(Template)]
+#[template(path = "export_unavailable.html")]
+struct UnavailablePage {
+    style: String,
+    title: &'static str,
+    text: String,
+    /// Where to try again.
+    retry: String,
+}
+
+/// What is read of the database for the page.
+struct Content {
+    selects: Vec<Select>,
+    rows: Vec<Row>,
+    is_empty: bool,
+}
+
+/// What the page is asked for.
+struct Choose {
+    parameters: Parameters,
+    filter: Filter,
+    searches: [Title; 3],
 }
 
 /// The export page.
 #[utoipa::path(get, path = "/", responses((status = 200, content_type = "text/html", body = String)))]
-pub(super) async fn index() -> Result<HttpResponse, Problem> {
-    let page = Index {
-        strategies: Strategy::all(),
-        default: Strategy::default(),
+pub(super) async fn index(
+    request: HttpRequest,
+    app: web::Data<App>,
+) -> Result<HttpResponse, Problem> {
+    let choose = match read_query(request.query_string(), &app) {
+        Ok(choose) => choose,
+        Err(problem) => return unavailable(&request, problem),
     };
+    match load(choose.filter.clone(), choose.searches, app.clone()).await {
+        Ok((content, count)) => {
+            let chosen = choose.parameters.to_pairs();
+            let download = download_path(&chosen);
+            let page = ExportPage {
+                style: EXPORT_STYLE.path(),
+                script: EXPORT_SCRIPT.path(),
+                selects: content.selects,
+                parameters: choose.parameters,
+                chosen,
+                header: HEADER,
+                rows: content.rows,
+                count,
+                is_empty: content.is_empty,
+                strategies: Strategy::all(),
+                default: Strategy::default(),
+                curl: curl(&request, app.settings.auth_token.is_some()),
+                download,
+            };
+            respond(StatusCode::OK, &page)
+        }
+        Err(error) => {
+            let problem = if !error.is_unavailable() && misses_tables(&app).await {
+                Problem::new(Kind::TablesMissing)
+            } else {
+                error.into()
+            };
+            unavailable(&request, problem)
+        }
+    }
+}
+
+fn read_query(query: &str, app: &App) -> Result<Choose, Problem> {
+    let mut pairs = pairs(query)?;
+    let mut search = |name| search_text(&take(&mut pairs, name)?.unwrap_or_default(), name);
+    let searches = [search("location_q")?, search("asset_q")?, search("user_q")?];
+    let says_preset = pairs
+        .iter()
+        .any(|(name, value)| name == "preset" && !value.is_empty());
+    let mut parameters = Parameters::from_pairs(pairs)?;
+    if !says_preset {
+        // The page is for people.
+        parameters.preset = Preset::Excel;
+    }
+    let filter = parameters.clone().into_export(app.settings.limits).filter;
+    Ok(Choose {
+        parameters,
+        filter,
+        searches,
+    })
+}
+
+/// Reads the page's content, and counts the tasks where that does not take too long.
+async fn load(
+    filter: Filter,
+    searches: [Title; 3],
+    app: web::Data<App>,
+) -> Result<(Content, Option<i64>), db::Error> {
+    let counted = filter.clone();
+    let content = read(app.clone(), QUERY_TIMEOUT, move |connection| {
+        content(connection, &filter, searches)
+    })
+    .await?;
+    if content.rows.is_empty() {
+        return Ok((content, Some(0)));
+    }
+    let count = read(app, COUNT_TIMEOUT, move |connection| {
+        preview::count(connection, &counted)
+    });
+    match count.await {
+        Ok(count) => Ok((content, Some(count))),
+        Err(error) if error.is_statement_timeout() => Ok((content, None)),
+        Err(error) => Err(error),
+    }
+}
+
+fn content(
+    connection: &mut PgConnection,
+    filter: &Filter,
+    [location_q, asset_q, user_q]: [Title; 3],
+) -> QueryResult<Content> {
+    let editor = match filter.updated_by_id {
+        Some(UpdatedBy::User(id)) => Some(id),
+        _ => None,
+    };
+    let mut select =
+        |of, name, label, search, text: &Title, location_id, chosen_id: Option<i64>| {
+            let mut choices = choices::load(connection, of, text, location_id)?;
+            if let Some(id) = chosen_id
+                && choices.choices.iter().all(|choice| choice.id != id)
+            {
+                let unknown = || Choice {
+                    id,
+                    name: format!("unknown ({id})"),
+                };
+                let chosen = choices::find(connection, of, id)?.unwrap_or_else(unknown);
+                choices.choices.insert(0, chosen);
+            }
+            Ok::<_, diesel::result::Error>(Select {
+                name,
+                label,
+                of: of.name(),
+                search,
+                text: text.clone(),
+                choices: choices.choices,
+                more: choices.more,
+                chosen: chosen_id.map(|id| id.to_string()),
+            })
+        };
+    let mut selects = vec![
+        select(
+            Of::Locations,
+            "location_id",
+            "Location",
+            "location_q",
+            &location_q,
+            None,
+            filter.location_id,
+        )?,
+        select(
+            Of::Assets,
+            "asset_id",
+            "Asset",
+            "asset_q",
+            &asset_q,
+            filter.location_id,
+            filter.asset_id,
+        )?,
+        select(
+            Of::Users,
+            "created_by_id",
+            "Created by",
+            "user_q",
+            &user_q,
+            None,
+            filter.created_by_id,
+        )?,
+        select(
+            Of::Users,
+            "updated_by_id",
+            "Last changed by",
+            "user_q",
+            &user_q,
+            None,
+            editor,
+        )?,
+    ];
+    if filter.updated_by_id == Some(UpdatedBy::Nobody)
+        && let Some(select) = selects.last_mut()
+    {
+        select.chosen = Some(UpdatedBy::Nobody.to_string());
+    }
+    let rows = preview::rows(connection, filter)?;
+    let is_empty = rows.is_empty() && !preview::any(connection)?;
+    Ok(Content {
+        selects,
+        rows,
+        is_empty,
+    })
+}
+
+async fn misses_tables(app: &web::Data<App>) -> bool {
+    let app = app.clone();
+    let state = web::block(move || app.database.schema_state()).await;
+    matches!(state, Ok(Ok(SchemaState::Missing)))
+}
+
+fn download_path(chosen: &[(&'static str, String)]) -> String {
+    let query = form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(chosen)
+        .finish();
+    format!("/tasks.csv?{query}")
+}
+
+/// The command that downloads, but for the path.
+fn curl(request: &HttpRequest, needs_token: bool) -> String {
+    let connection = request.connection_info();
+    let token = if needs_token {
+        "-H \"Authorization: Bearer $CMMS_AUTH_TOKEN\" "
+    } else {
+        ""
+    };
+    format!(
+        "curl -fOJ {token}'{}://{}",
+        connection.scheme(),
+        connection.host()
+    )
+}
+
+/// A page that says why there is no other.
+fn unavailable(request: &HttpRequest, problem: Problem) -> Result<HttpResponse, Problem> {
+    // A program gets what the other addresses give it.
+    if !accepts_html(request.headers()) {
+        return Err(problem);
+    }
+    let (title, text) = match problem.kind() {
+        Kind::DatabaseUnavailable => (
+            "The database cannot be reached",
+            format!(
+                "Nothing is lost, and nothing can be exported just now. Try again in {RETRY_SECONDS} seconds; \
+                 if this lasts, tell whoever looks after the database."
+            ),
+        ),
+        Kind::TablesMissing => (
+            "The database has no tables yet",
+            "Whoever looks after it can make them with cmms-export migrate.".to_owned(),
+        ),
+        Kind::InvalidParameter => (
+            "This address is not understood",
+            format!("{problem}. Begin with a new choice."),
+        ),
+        Kind::StatementTimeout => (
+            "The database takes too long to answer",
+            "It may be busy. Try again in a moment.".to_owned(),
+        ),
+        _ => (
+            "Something went wrong",
+            "The server’s log says what. Try again in a moment.".to_owned(),
+        ),
+    };
+    let retry = match problem.kind() {
+        Kind::InvalidParameter => "/".to_owned(),
+        _ => request
+            .uri()
+            .path_and_query()
+            .map_or("/".to_owned(), ToString::to_string),
+    };
+    let page = UnavailablePage {
+        style: EXPORT_STYLE.path(),
+        title,
+        text,
+        retry,
+    };
+    let status = actix_web::ResponseError::status_code(&problem);
+    let mut response = respond(status, &page)?;
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        response
+            .headers_mut()
+            .insert(RETRY_AFTER, RETRY_SECONDS.into());
+    }
+    Ok(response)
+}
+
+fn accepts_html(headers: &HeaderMap) -> bool {
+    headers
+        .get(ACCEPT)
+        .and_then(|accept| accept.to_str().ok())
+        .is_some_and(|accept| accept.contains("text/html"))
+}
+
+fn respond(status: StatusCode, page: &impl Template) -> Result<HttpResponse, Problem> {
     let html = page.render().map_err(|error| {
         tracing::error!(%error, "a page cannot be rendered");
         Problem::new(Kind::Internal)
     })?;
-    Ok(HttpResponse::Ok()
+    Ok(HttpResponse::build(status)
         .content_type(ContentType::html())
+        .insert_header((CACHE_CONTROL, "no-store"))
         .body(html))
 }
 
-/// `GET /style.css`
-pub(super) async fn style() -> HttpResponse {
-    HttpResponse::Ok()
-        .content_type("text/css; charset=utf-8")
-        .body(include_str!("../../templates/style.css"))
+/// A number with a comma every three digits.
+fn grouped(number: &i64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() * 4 / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
 }

@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 use crate::{db, export};
 
 /// Seconds after which it makes sense to try again, where the database is away or busy.
-const RETRY_SECONDS: u32 = 5;
+pub(super) const RETRY_SECONDS: u32 = 5;
 
 /// What went wrong, in the client's terms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +50,8 @@ pub(super) enum Kind {
     ExportCancelled,
     /// The database cannot be reached, or all connections to it are in use.
     DatabaseUnavailable,
+    /// The database has no tables that our role can read.
+    TablesMissing,
     /// Anything else; the log says what.
     Internal,
 }
@@ -72,6 +74,11 @@ impl Kind {
                 "database-unavailable",
                 StatusCode::SERVICE_UNAVAILABLE,
                 "The database cannot be reached now",
+            ),
+            Self::TablesMissing => (
+                "tables-missing",
+                StatusCode::SERVICE_UNAVAILABLE,
+                "The database has no tables yet",
             ),
             Self::WrongHost => (
                 "wrong-host",
@@ -197,7 +204,7 @@ impl ResponseError for Problem {
             .insert_header((CACHE_CONTROL, "no-store"));
         match self.kind {
             Kind::MethodNotAllowed { allowed } => response.insert_header((ALLOW, allowed)),
-            Kind::Busy | Kind::DatabaseUnavailable => {
+            Kind::Busy | Kind::DatabaseUnavailable | Kind::TablesMissing => {
                 response.insert_header((RETRY_AFTER, RETRY_SECONDS.to_string()))
             }
             Kind::TooManyTries { retry_seconds } => {

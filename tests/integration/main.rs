@@ -11,6 +11,7 @@
 )]
 
 mod access;
+mod browser;
 mod command_line;
 mod embedded;
 mod fault_matrix;
@@ -20,8 +21,10 @@ mod http;
 mod life_cycle;
 mod limits;
 mod manifest;
+mod page;
 mod properties;
 mod same_bytes;
 mod schema;
+mod screenshots;
 mod seed;
 mod support;

@@ -1,5 +1,6 @@
 //! What the tests share: a throw-away cluster, a database and a server for each test, and psql as the oracle.
 
+pub(crate) mod browser;
 pub(crate) mod client;
 pub(crate) mod cluster;
 pub(crate) mod data;

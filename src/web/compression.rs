@@ -1,0 +1,114 @@
+//! Compression of a download, in the export's own thread: a middleware would hold the stream back.
+
+use std::io::{self, Write};
+
+use actix_web::HttpRequest;
+use actix_web::http::header::{self, Encoding, Header};
+use bytes::Bytes;
+
+use crate::cli::Compression;
+use crate::export::Sink;
+
+/// How a download is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Coding {
+    Zstd,
+    Gzip,
+}
+
+impl Coding {
+    /// The name by which HTTP knows it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Zstd => "zstd",
+            Self::Gzip => "gzip",
+        }
+    }
+
+    /// What the client takes, if it should get it.
+    pub(super) fn choose(request: &HttpRequest, compression: Compression) -> Option<Self> {
+        let is_local = request
+            .peer_addr()
+            .is_some_and(|address| address.ip().is_loopback());
+        match compression {
+            Compression::Off => return None,
+            Compression::Auto if is_local => return None,
+            Compression::Auto | Compression::On => {}
+        }
+        let accepted = header::AcceptEncoding::parse(request).ok()?;
+        let known = [Encoding::zstd(), Encoding::gzip(), Encoding::identity()];
+        match accepted.negotiate(known.iter())? {
+            encoding if encoding == Encoding::zstd() => Some(Self::Zstd),
+            encoding if encoding == Encoding::gzip() => Some(Self::Gzip),
+            _ => None,
+        }
+    }
+}
+
+/// Compresses what it hands on to another sink, or hands it on as it is.
+pub(super) struct CompressingSink<'a> {
+    sink: &'a mut dyn Sink,
+    encoder: Option<Encoder>,
+}
+
+enum Encoder {
+    Zstd(zstd::stream::write::Encoder<'static, Vec<u8>>),
+    Gzip(flate2::write::GzEncoder<Vec<u8>>),
+}
+
+impl<'a> CompressingSink<'a> {
+    /// A sink that hands on to `sink`.
+    pub(super) fn new(sink: &'a mut dyn Sink, coding: Option<Coding>) -> io::Result<Self> {
+        // The fastest levels: what they leave is a seventh already, and an export should wait for its network.
+        let encoder = match coding {
+            None => None,
+            Some(Coding::Zstd) => Some(Encoder::Zstd(zstd::stream::write::Encoder::new(
+                Vec::new(),
+                1,
+            )?)),
+            Some(Coding::Gzip) => Some(Encoder::Gzip(flate2::write::GzEncoder::new(
+                Vec::new(),
+                flate2::Compression::fast(),
+            ))),
+        };
+        Ok(Self { sink, encoder })
+    }
+
+    /// Ends the compressed stream. Only a whole export may: what has no such end is seen not to be whole.
+    pub(super) fn finish(self) -> io::Result<()> {
+        let rest = match self.encoder {
+            None => return Ok(()),
+            Some(Encoder::Zstd(encoder)) => encoder.finish()?,
+            Some(Encoder::Gzip(encoder)) => encoder.finish()?,
+        };
+        self.sink.write(rest.into())
+    }
+}
+
+impl Encoder {
+    /// What a chunk becomes, all of it: the client is not left waiting for what the encoder would hold back.
+    fn encode(&mut self, chunk: &[u8]) -> io::Result<Vec<u8>> {
+        match self {
+            Self::Zstd(encoder) => {
+                encoder.write_all(chunk)?;
+                encoder.flush()?;
+                Ok(std::mem::take(encoder.get_mut()))
+            }
+            Self::Gzip(encoder) => {
+                encoder.write_all(chunk)?;
+                encoder.flush()?;
+                Ok(std::mem::take(encoder.get_mut()))
+            }
+        }
+    }
+}
+
+impl Sink for CompressingSink<'_> {
+    fn write(&mut self, chunk: Bytes) -> io::Result<()> {
+        let chunk = match &mut self.encoder {
+            None => chunk,
+            Some(encoder) => encoder.encode(&chunk)?.into(),
+        };
+        self.sink.write(chunk)
+    }
+}

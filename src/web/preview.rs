@@ -1,0 +1,120 @@
+//! `/api/tasks` and `/api/filters`: what the export page shows while one chooses.
+
+use std::time::Duration;
+
+use actix_web::{HttpRequest, web};
+use clap::ValueEnum;
+use diesel::PgConnection;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::App;
+use super::problem::{Problem, ProblemBody};
+use super::query::{invalid, pairs, take};
+use crate::db;
+use crate::export::choices::{self, Choices, Of};
+use crate::export::filter::Title;
+use crate::export::parameters::filter_from_pairs;
+use crate::export::preview::{self, Row};
+
+/// Time for each query. Who waits for a preview changes the choice sooner than that, and there are few connections for it.
+const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What an export would give.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Preview {
+    /// How many rows it has.
+    count: i64,
+    /// The first of them.
+    rows: Vec<Row>,
+}
+
+/// Does `work` in a snapshot on a connection that no export uses, and in a thread that may wait.
+pub(super) async fn read<T: Send + 'static>(
+    app: web::Data<App>,
+    timeout: Duration,
+    work: impl FnOnce(&mut PgConnection) -> Result<T, diesel::result::Error> + Send + 'static,
+) -> Result<T, db::Error> {
+    web::block(move || {
+        let mut connection = app.database.control_connection()?;
+        Ok(db::snapshot(&mut connection, Some(timeout), work)?)
+    })
+    .await
+    .map_err(|_cancelled| db::Error::Connect("the server stops".to_owned()))?
+}
+
+/// The number of the tasks, and the first of them.
+#[utoipa::path(
+    get,
+    path = "/api/tasks",
+    params(
+        ("done" = Option<bool>, Query, description = "Only tasks that are done, or that are not"),
+        ("location_id" = Option<i64>, Query, description = "Only tasks on assets at this location"),
+        ("asset_id" = Option<i64>, Query, description = "Only tasks on this asset"),
+        ("created_by_id" = Option<i64>, Query, description = "Only tasks that this user created"),
+        ("updated_by_id" = Option<String>, Query, description = "Only tasks that this user, or nobody (`none`), has changed since"),
+        ("title" = Option<String>, Query, description = "Only tasks whose title has this text in it, in upper or lower case"),
+    ),
+    responses((status = 200, body = Preview))
+)]
+pub(super) async fn tasks(
+    request: HttpRequest,
+    app: web::Data<App>,
+) -> Result<web::Json<Preview>, Problem> {
+    let filter = filter_from_pairs(pairs(request.query_string())?)?;
+    let preview = read(app, QUERY_TIMEOUT, move |connection| {
+        Ok(Preview {
+            count: preview::count(connection, &filter)?,
+            rows: preview::rows(connection, &filter)?,
+        })
+    });
+    Ok(web::Json(preview.await?))
+}
+
+/// What a filter can be set to: the first 200, in the order of their names.
+#[utoipa::path(
+    get,
+    path = "/api/filters",
+    params(
+        ("of" = Of, Query, description = "Of what"),
+        ("q" = Option<String>, Query, description = "Only those whose name has this text in it, in upper or lower case"),
+        ("location_id" = Option<i64>, Query, description = "Only assets at this location"),
+    ),
+    responses(
+        (status = 200, body = Choices),
+        (status = 400, description = "A parameter is not understood", content_type = "application/problem+json", body = ProblemBody<'static>),
+    )
+)]
+pub(super) async fn filters(
+    request: HttpRequest,
+    app: web::Data<App>,
+) -> Result<web::Json<Choices>, Problem> {
+    let mut pairs = pairs(request.query_string())?;
+    let of = take(&mut pairs, "of")?.unwrap_or_default();
+    let of = Of::from_str(&of, false)
+        .map_err(|_| invalid("`of`: expected one of `locations`, `assets`, `users`"))?;
+    let text = search_text(&take(&mut pairs, "q")?.unwrap_or_default(), "q")?;
+    let location_id = match take(&mut pairs, "location_id")? {
+        Some(id) if !id.is_empty() => Some(
+            id.parse()
+                .map_err(|error| invalid(format!("`location_id`: {error}")))?,
+        ),
+        _ => None,
+    };
+    if let Some((name, _)) = pairs.first() {
+        return Err(invalid(format!("unknown field `{name}`")));
+    }
+    if location_id.is_some() && of != Of::Assets {
+        return Err(invalid("`location_id`: goes with `of=assets` only"));
+    }
+    let choices = read(app, QUERY_TIMEOUT, move |connection| {
+        choices::load(connection, of, &text, location_id)
+    });
+    Ok(web::Json(choices.await?))
+}
+
+/// A text to look for in names.
+pub(super) fn search_text(text: &str, name: &str) -> Result<Title, Problem> {
+    text.parse()
+        .map_err(|error| invalid(format!("`{name}`: {error}")))
+}

@@ -1,0 +1,321 @@
+//! The export page as it is used: in a real browser.
+
+use std::fs;
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use crate::support::browser::Browser;
+use crate::support::client::{Download, End, send};
+use crate::support::gate::{self, Gate, ROWS};
+use crate::support::program::program;
+use crate::support::{Server, TestDatabase, oracle};
+
+const AXE: &str = include_str!("../vendor/axe.min.js");
+/// The newest download of the page's list.
+const ITEM: &str = "#downloads li:first-child";
+
+fn small() -> TestDatabase {
+    TestDatabase::seeded(&["--tasks=2000", "--locations=3", "--assets=12", "--users=4"])
+}
+
+fn open(server: &Server) -> Browser {
+    let browser = Browser::start();
+    browser.open(&server.url("/"));
+    browser
+}
+
+/// The item's text that says how the download stands.
+fn state(browser: &Browser) -> String {
+    browser.text(&format!("{ITEM} .state"))
+}
+
+/// The files that the browser has saved as whole: it gives others names of its own.
+fn saved(browser: &Browser) -> Vec<PathBuf> {
+    let entries = fs::read_dir(browser.downloads()).expect("ours");
+    entries
+        .map(|entry| entry.expect("ours").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "csv"))
+        .collect()
+}
+
+fn assert_accessible(browser: &Browser, what: &str) {
+    browser.run(AXE);
+    browser.run(
+        "window.found = null; axe.run().then((results) => { window.found = results.violations; });",
+    );
+    let mut violations = Value::Null;
+    browser.eventually("axe is done", || {
+        violations = browser.run("return window.found");
+        !violations.is_null()
+    });
+    assert_eq!(violations, json!([]), "{what}");
+}
+
+#[test]
+fn what_one_chooses_shows_at_once_and_is_what_one_gets() {
+    let database = small();
+    let server = Server::start(&database.url);
+    let browser = open(&server);
+    assert_eq!(browser.text("#count"), "2,000 tasks match");
+    assert_eq!(browser.property("#rows tbody", "childElementCount"), "20");
+
+    browser.click("#location_id option[value='2']");
+    browser.click("input[name=done][value=true]");
+    browser.type_into("#title", "task 1");
+    let condition = "l.id = 2 and t.done and t.title ilike '%task 1%'";
+    let csv = oracle::copy(&database, condition, ',');
+    let count = csv.iter().filter(|byte| **byte == b'\n').count() - 1;
+    browser.sees("#count", &format!("{count} tasks match"));
+    assert!(
+        browser
+            .address()
+            .ends_with("/?location_id=2&title=task+1&done=true&preset=excel"),
+        "{}",
+        browser.address()
+    );
+    browser.eventually("only the assets of the location are offered", || {
+        let offered = browser.property("#asset_id", "length");
+        let sql = "select 1 + count(*) from assets where location_id = 2";
+        offered == String::from_utf8_lossy(&oracle::psql(&database, sql)).trim()
+    });
+
+    browser.click("input[name=preset][value=data]");
+    browser.eventually("the command is the matching one", || {
+        browser
+            .property("#curl", "value")
+            .ends_with("/tasks.csv?location_id=2&title=task+1&done=true&preset=data'")
+    });
+    browser.click("#download");
+    browser.sees(ITEM, "whole");
+    assert!(
+        state(&browser).starts_with(&format!("{count} of {count} rows, ")),
+        "{}",
+        state(&browser)
+    );
+    browser.eventually("the file is saved", || !saved(&browser).is_empty());
+    assert_eq!(fs::read(&saved(&browser)[0]).expect("there"), csv);
+
+    // The address is the choice: another browser sees the same.
+    let other = Browser::start();
+    other.open(&browser.address());
+    assert_eq!(other.text("#count"), format!("{count} tasks match"));
+    assert_eq!(other.property("#title", "value"), "task 1");
+
+    browser.type_into("#title", " and nothing like that");
+    browser.sees("#preview", "No task is like that");
+    assert_eq!(browser.text("#count"), "0 tasks match");
+}
+
+#[test]
+fn a_download_says_how_it_gets_on_and_that_it_is_whole() {
+    let database = TestDatabase::new();
+    gate::install(&database);
+    let server = Server::start(&database.url);
+    let browser = open(&server);
+    assert_eq!(
+        browser.text("#count"),
+        format!("{} tasks match", grouped(ROWS))
+    );
+    let mut gate = Gate::close(&database, ROWS / 2);
+    browser.click("#download");
+    gate.reached();
+    let part = format!("of {} rows, ", grouped(ROWS));
+    browser.sees(ITEM, &part);
+    let text = state(&browser);
+    assert!(text.contains("/s, ") && text.ends_with(" left"), "{text}");
+    assert!(saved(&browser).is_empty());
+    drop(gate);
+    browser.sees(ITEM, "whole");
+    assert!(
+        state(&browser).starts_with(&format!("{0} of {0} rows, ", grouped(ROWS))),
+        "{}",
+        state(&browser)
+    );
+    let hash = browser.text(&format!("{ITEM} .hash"));
+    browser.eventually("the file is saved", || !saved(&browser).is_empty());
+    let file = fs::read(&saved(&browser)[0]).expect("there");
+    let sum: String = <sha2::Sha256 as sha2::Digest>::digest(&file)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    assert_eq!(hash, format!("SHA-256 {sum}"));
+    assert!(
+        file.starts_with("\u{feff}ID,".as_bytes()),
+        "Excel's form is the page's default"
+    );
+}
+
+fn grouped(number: u64) -> String {
+    format!("{},{:03}", number / 1000, number % 1000)
+}
+
+#[test]
+fn cancel_stops_the_download_down_to_its_query() {
+    let database = TestDatabase::new();
+    gate::install(&database);
+    let server = Server::start(&database.url);
+    let browser = open(&server);
+    let mut gate = Gate::close(&database, ROWS / 2);
+    browser.click("#download");
+    gate.reached();
+    browser.sees(ITEM, "rows, ");
+    browser.click(&format!("{ITEM} .cancel"));
+    browser.sees(ITEM, "Cancelled after");
+    browser.eventually("the query is gone", || {
+        gate::running_queries(&database) == 0
+    });
+    assert!(saved(&browser).is_empty(), "{:?}", saved(&browser));
+}
+
+#[test]
+fn a_killed_backend_is_a_failed_download_and_no_file() {
+    let database = TestDatabase::new();
+    gate::install(&database);
+    let server = Server::start(&database.url);
+    let browser = open(&server);
+    let mut gate = Gate::close(&database, ROWS / 2);
+    browser.click("#download");
+    gate.reached();
+    browser.sees(ITEM, "rows, ");
+    gate.terminate();
+    browser.sees(ITEM, "Failed after");
+    browser.sees(ITEM, "The file is not whole");
+    assert!(saved(&browser).is_empty(), "{:?}", saved(&browser));
+    assert_accessible(&browser, "a failed download");
+    drop(gate);
+    browser.click(&format!("{ITEM} .retry"));
+    browser.sees(ITEM, "whole");
+    browser.eventually("the file is saved", || saved(&browser).len() == 1);
+}
+
+#[test]
+fn a_busy_server_is_told_from_a_broken_one_and_can_be_tried_again() {
+    let database = TestDatabase::new();
+    gate::install(&database);
+    let server = Server::spawn(program(&database.url).args(["serve", "--max-exports=1"]));
+    let browser = open(&server);
+    let mut gate = Gate::close(&database, ROWS / 2);
+    let other = send(
+        &server.address,
+        "GET",
+        "/tasks.csv",
+        &[("Host", &server.address)],
+    );
+    gate.reached();
+    browser.click("#download");
+    browser.sees(ITEM, "As many exports as are allowed run already");
+    browser.sees(&format!("{ITEM} .retry"), "Try again in ");
+    assert!(saved(&browser).is_empty());
+    drop(gate);
+    assert_eq!(Download::read(other).finish().1, End::Clean);
+    browser.eventually("it can be tried again", || {
+        browser.text(&format!("{ITEM} .retry")) == "Try again"
+    });
+    browser.click(&format!("{ITEM} .retry"));
+    browser.sees(ITEM, "whole");
+    browser.eventually("the file is saved", || saved(&browser).len() == 1);
+}
+
+#[test]
+fn several_downloads_at_once_are_listed_and_leave_the_page_its_connections() {
+    let database = TestDatabase::new();
+    gate::install(&database);
+    let server = Server::start(&database.url);
+    let browser = open(&server);
+    let mut gate = Gate::close(&database, ROWS / 2);
+    for _ in 0..3 {
+        browser.click("#download");
+    }
+    gate.reached();
+    browser.sees("#downloads li:nth-child(3)", "rows, ");
+    browser.sees("#downloads li:nth-child(2)", "rows, ");
+    browser.sees(ITEM, "Waits for another download");
+    browser.click("#downloads li:nth-child(3) .cancel");
+    browser.sees("#downloads li:nth-child(3)", "Cancelled");
+    browser.sees(ITEM, "rows, ");
+    drop(gate);
+    browser.sees(ITEM, "whole");
+    browser.sees("#downloads li:nth-child(2)", "whole");
+}
+
+#[test]
+fn thousands_of_choices_are_found_by_typing() {
+    let database = TestDatabase::with(
+        "insert into locations select n, 'Hall ' || lpad(n::text, 4, '0') from generate_series(1, 3000) n;
+         insert into users values (1, 'somebody'); insert into assets select n, 'Pump ' || n, '', n from generate_series(1, 3000) n;
+         insert into tasks select n, 'Task', '', true, n, 1, null from generate_series(1, 3000) n; analyze",
+    );
+    let server = Server::start(&database.url);
+    let browser = open(&server);
+    browser.type_into(".search[data-for=location_id] input", "ll 27");
+    browser.sees(".search[data-for=location_id] .hint", "100 are listed");
+    browser.click("#location_id option[value='2742']");
+    browser.sees("#count", "1 task matches");
+    browser.eventually("only its asset is offered", || {
+        browser.property("#asset_id", "length") == "2"
+    });
+    assert!(browser.address().contains("location_id=2742"));
+}
+
+#[test]
+fn without_scripts_the_page_filters_previews_and_downloads() {
+    let database = small();
+    let server = Server::start(&database.url);
+    let browser = Browser::without_scripts();
+    browser.open(&server.url("/"));
+    browser.click("#location_id option[value='1']");
+    browser.click("input[name=done][value=false]");
+    browser.click("#show");
+    let csv = oracle::copy(&database, "l.id = 1 and not t.done", ',');
+    let count = csv.iter().filter(|byte| **byte == b'\n').count() - 1;
+    browser.sees("#count", &format!("{count} tasks match"));
+    browser.click("input[name=preset][value=data]");
+    browser.click("#download");
+    browser.eventually("the file is saved", || !saved(&browser).is_empty());
+    assert_eq!(fs::read(&saved(&browser)[0]).expect("there"), csv);
+}
+
+#[test]
+fn a_server_that_is_away_shows_and_so_does_its_return() {
+    let database = small();
+    let server = Server::start(&database.url);
+    let browser = open(&server);
+    drop(database);
+    browser.click("input[name=done][value=true]");
+    browser.sees("#trouble", "The database cannot be reached now");
+    browser.click("#download");
+    browser.sees(ITEM, "Failed");
+    assert_accessible(&browser, "no database");
+}
+
+#[test]
+fn axe_finds_nothing_wrong_in_any_state() {
+    let database = small();
+    let server = Server::start(&database.url);
+    let browser = open(&server);
+    browser.click("summary");
+    browser.click("#download");
+    browser.sees(ITEM, "whole");
+    for width in [320, 1280, 2560] {
+        for scheme in ["light", "dark"] {
+            browser.look(width, scheme);
+            assert_accessible(&browser, &format!("{width}, {scheme}"));
+            let overflow = "return document.documentElement.scrollWidth - document.documentElement.clientWidth";
+            assert_eq!(browser.run(overflow), 0, "nothing sticks out at {width}");
+        }
+    }
+    let empty = TestDatabase::new();
+    let empty_server = Server::start(&empty.url);
+    for url in [
+        server.url("/?title=nothing+like+that"),
+        server.url("/?done=perhaps"),
+        empty_server.url("/"),
+    ] {
+        for scheme in ["light", "dark"] {
+            browser.look(1280, scheme);
+            browser.open(&url);
+            assert_accessible(&browser, &format!("{url}, {scheme}"));
+        }
+    }
+}

@@ -1,0 +1,448 @@
+//! The export page and its JSON, without a browser.
+
+use std::io::Read;
+
+use serde_json::{Value, json};
+
+use crate::support::client::{Download, download};
+use crate::support::program::program;
+use crate::support::{Server, TestDatabase, data};
+
+fn get(server: &Server, path: &str) -> (u16, Value) {
+    let answer = Download::start(&server.address, path);
+    (answer.status, answer.json())
+}
+
+/// A page as a browser asks for it.
+fn page(server: &Server, path: &str) -> (u16, String) {
+    let answer = ureq::get(server.url(path))
+        .header("Accept", "text/html,*/*;q=0.8")
+        .config()
+        .http_status_as_error(false)
+        .build()
+        .call();
+    let mut answer = answer.expect("answers");
+    let html = answer.body_mut().read_to_string().expect("text");
+    assert_eq!(
+        answer.headers()["content-type"],
+        "text/html; charset=utf-8",
+        "{html}"
+    );
+    (answer.status().as_u16(), html)
+}
+
+/// The value of an attribute: from the first `start` to the next quotation mark.
+fn attribute<'a>(html: &'a str, start: &str) -> &'a str {
+    let (_, rest) = html
+        .split_once(start)
+        .unwrap_or_else(|| panic!("no {start} in {html}"));
+    rest.split_once('"').expect("it ends").0
+}
+
+#[test]
+fn the_preview_is_the_first_rows_of_the_download_and_their_exact_number() {
+    let database = data::hostile();
+    let server = Server::start(&database.url);
+    for query in [
+        "",
+        "done=true",
+        "done=false&updated_by_id=none",
+        "location_id=3",
+        "asset_id=5",
+        "created_by_id=7&done=",
+        "updated_by_id=8",
+        "title=%25",
+        "title=%27",
+        "location_id=-1",
+    ] {
+        let (status, preview) = get(&server, &format!("/api/tasks?{query}"));
+        assert_eq!(status, 200, "{query}");
+        let csv = download(&server.address, query);
+        let mut reader = csv::Reader::from_reader(csv.as_slice());
+        let header = reader.headers().expect("a header").clone();
+        let records: Vec<csv::StringRecord> =
+            reader.records().map(|row| row.expect("CSV")).collect();
+        assert_eq!(preview["count"], records.len(), "{query}");
+        let rows = preview["rows"].as_array().expect("an array");
+        assert_eq!(rows.len(), records.len().min(20), "{query}");
+        for (row, record) in rows.iter().zip(&records) {
+            assert_eq!(row.as_object().expect("an object").len(), header.len());
+            for (name, text) in header.iter().zip(record) {
+                let value = match &row[name] {
+                    Value::Null => String::new(),
+                    Value::String(text) => text.clone(),
+                    number => number.to_string(),
+                };
+                assert_eq!(value, text, "{query}: {name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_choices_come_by_name_and_say_whether_there_are_more() {
+    let database = TestDatabase::with(
+        "insert into locations select n, case when n <= 200 then 'Hall ' else 'Yard 100% ' end || lpad(n::text, 3, '0')
+             from generate_series(1, 250) n;
+         insert into assets select n, 'Pump ' || n, '', 1 + n % 3 from generate_series(1, 9) n;
+         insert into users values (2, 'same'), (1, 'same'), (3, 'Another')",
+    );
+    let server = Server::start(&database.url);
+    let names = |query: &str| {
+        let (status, answer) = get(&server, &format!("/api/filters?{query}"));
+        assert_eq!(status, 200, "{query}: {answer}");
+        let choices = answer["choices"].as_array().expect("an array");
+        let names: Vec<String> = choices
+            .iter()
+            .map(|choice| {
+                format!(
+                    "{} {}",
+                    choice["id"],
+                    choice["name"].as_str().expect("text")
+                )
+            })
+            .collect();
+        (names, answer["more"] == true)
+    };
+    let (all, more) = names("of=locations");
+    assert_eq!((all.len(), more), (200, true));
+    assert_eq!(
+        (all[0].as_str(), all[199].as_str()),
+        ("1 Hall 001", "200 Hall 200")
+    );
+    assert_eq!(names("of=locations&q=YARD").0.len(), 50);
+    assert!(!names("of=locations&q=YARD").1);
+    assert_eq!(names("of=locations&q=0%25+201").0, ["201 Yard 100% 201"]);
+    assert_eq!(names("of=locations&q=h_ll").0, [""; 0]);
+    assert_eq!(
+        names("of=assets&location_id=2").0,
+        ["1 Pump 1", "4 Pump 4", "7 Pump 7"]
+    );
+    assert_eq!(names("of=assets&location_id=&q=9").0, ["9 Pump 9"]);
+    assert_eq!(names("of=users&q=").0, ["3 Another", "1 same", "2 same"]);
+}
+
+#[test]
+fn what_the_apis_do_not_understand_is_a_400_that_names_it() {
+    let database = TestDatabase::new();
+    let server = Server::start(&database.url);
+    for (path, named) in [
+        ("/api/tasks?colour=red", "colour"),
+        ("/api/tasks?strategy=copy", "strategy"),
+        ("/api/tasks?preset=", "preset"),
+        ("/api/tasks?delimiter=tab", "delimiter"),
+        ("/api/tasks?export_id=a", "export_id"),
+        ("/api/tasks?done=perhaps", "done"),
+        ("/api/tasks?title=%ff", "UTF-8"),
+        ("/api/filters", "of"),
+        ("/api/filters?of=tasks", "of"),
+        ("/api/filters?of=users&of=users", "of"),
+        ("/api/filters?of=users&colour=red", "colour"),
+        ("/api/filters?of=users&q=%00", "q"),
+        ("/api/filters?of=users&location_id=1", "location_id"),
+        ("/api/filters?of=assets&location_id=here", "location_id"),
+    ] {
+        let (status, problem) = get(&server, path);
+        assert_eq!(status, 400, "{path}");
+        let detail = problem["detail"].as_str().expect("there is more to say");
+        assert!(detail.contains(named), "{path}: {detail}");
+    }
+}
+
+#[test]
+fn the_events_follow_an_export_to_its_end() {
+    let database = data::hostile();
+    let server = Server::start(&database.url);
+    download(&server.address, "export_id=followed");
+    let events = ureq::get(server.url("/api/exports/followed/events")).call();
+    let mut events = events.expect("200");
+    assert_eq!(events.headers()["content-type"], "text/event-stream");
+    let mut text = String::new();
+    events
+        .body_mut()
+        .as_reader()
+        .read_to_string(&mut text)
+        .expect("it ends by itself");
+    let last = text
+        .trim_end()
+        .rsplit("\n\n")
+        .next()
+        .and_then(|event| event.strip_prefix("data: "))
+        .expect("an event");
+    let last: Value = serde_json::from_str(last).expect("JSON");
+    assert_eq!(last, server.manifest("followed"));
+    assert_eq!(last["state"], "complete");
+    assert_eq!(get(&server, "/api/exports/unknown/events").0, 404);
+}
+
+#[test]
+fn the_page_shows_the_choice_in_its_address_without_a_script() {
+    let database =
+        TestDatabase::seeded(&["--tasks=3000", "--locations=2", "--assets=10", "--users=3"]);
+    let server = Server::start(&database.url);
+    let (status, html) = page(&server, "/");
+    assert_eq!(status, 200);
+    assert!(
+        html.contains("<strong>3,000</strong> tasks match"),
+        "{html}"
+    );
+    assert_eq!(html.matches("<tr><td>").count(), 20);
+    assert!(html.contains("value=\"excel\" checked"), "it is for people");
+
+    let choice = "location_id=1&done=true&updated_by_id=none&title=1&preset=data&delimiter=tab&strategy=paged";
+    let (status, html) = page(&server, &format!("/?{choice}"));
+    assert_eq!(status, 200);
+    let (_, preview) = get(
+        &server,
+        "/api/tasks?location_id=1&done=true&updated_by_id=none&title=1",
+    );
+    assert!(
+        html.contains(&format!(
+            "<strong>{}</strong> tasks match",
+            preview["count"]
+        )),
+        "{html}"
+    );
+    for shown in [
+        "<option value=\"1\" selected>Location 1</option>",
+        "value=\"true\" checked",
+        "<option value=\"none\" selected>",
+        "id=\"title\" name=\"title\" type=\"search\" maxlength=\"100\" value=\"1\"",
+        "value=\"data\" checked",
+        "<option value=\"tab\" selected>",
+        "<option selected>paged</option>",
+        "formaction=\"/tasks.csv\"",
+    ] {
+        assert!(html.contains(shown), "{shown} is not in {html}");
+    }
+    // Only the assets of the location are offered.
+    let assets = html.split("id=\"asset_id\"").nth(1).expect("a select");
+    let assets = assets.split("</select>").next().expect("not empty");
+    let (_, filters) = get(&server, "/api/filters?of=assets&location_id=1");
+    assert_eq!(
+        assets.matches("<option").count(),
+        1 + filters["choices"].as_array().expect("an array").len()
+    );
+
+    let curl = attribute(&html, "id=\"curl\" readonly value=\"");
+    let path = curl
+        .strip_prefix(&format!("curl -fOJ &#39;{}", server.url("")))
+        .and_then(|rest| rest.strip_suffix("&#39;"))
+        .unwrap_or_else(|| panic!("{curl}"))
+        .replace("&#38;", "&");
+    assert_eq!(
+        Download::start(&server.address, &path).finish(),
+        Download::start(&server.address, &format!("/tasks.csv?{choice}")).finish()
+    );
+}
+
+#[test]
+fn long_lists_are_narrowed_without_a_script_and_keep_what_is_chosen() {
+    let database = TestDatabase::with(
+        "insert into locations select n, 'Hall ' || lpad(n::text, 4, '0') from generate_series(1, 1000) n",
+    );
+    let server = Server::start(&database.url);
+    let (_, html) = page(&server, "/?location_id=999&done=true");
+    assert!(html.contains("<option value=\"999\" selected>Hall 0999</option>"));
+    assert_eq!(html.matches(">Hall ").count(), 201);
+    assert!(html.contains("name=\"location_q\""));
+    assert!(html.contains("<input type=\"hidden\" name=\"location_id\" value=\"999\">"));
+    let (_, html) = page(&server, "/?location_id=999&location_q=ALL+000");
+    assert_eq!(html.matches(">Hall 000").count(), 9);
+    assert!(html.contains("<option value=\"999\" selected>Hall 0999</option>"));
+    assert!(html.contains("value=\"ALL 000\""));
+}
+
+#[test]
+fn each_state_says_what_it_is() {
+    let database = TestDatabase::new();
+    let server = Server::start(&database.url);
+    let (status, html) = page(&server, "/");
+    assert_eq!(status, 200);
+    assert!(html.contains("There are no tasks yet"), "{html}");
+
+    diesel::connection::SimpleConnection::batch_execute(
+        &mut database.connect(),
+        "insert into locations values (1, '<b>Here</b>'); insert into users values (1, 'somebody');
+         insert into assets values (1, 'Thing', '', 1); insert into tasks values (1, '<script>alert(1)</script>', '', true, 1, 1, null)",
+    )
+    .expect("ours");
+    let (_, html) = page(&server, "/");
+    assert!(html.contains("<strong>1</strong> task matches"), "{html}");
+    assert!(
+        !html.contains("<script>alert") && !html.contains("<b>Here"),
+        "{html}"
+    );
+    let (status, html) = page(&server, "/?done=false");
+    assert_eq!(status, 200);
+    assert!(html.contains("<strong>0</strong> tasks match"), "{html}");
+    assert!(
+        html.contains("<p id=\"none\">No task is like that"),
+        "{html}"
+    );
+
+    let (status, html) = page(&server, "/?done=perhaps");
+    assert_eq!(status, 400);
+    assert!(
+        html.contains("This address is not understood") && html.contains("`done`"),
+        "{html}"
+    );
+    let (status, html) = page(&server, "/?location_id=77");
+    assert_eq!(status, 200);
+    assert!(html.contains("selected>unknown (77)</option>"), "{html}");
+
+    drop(database);
+    let (status, html) = page(&server, "/?done=true");
+    assert_eq!(status, 503);
+    assert!(
+        html.contains("The database cannot be reached") && html.contains("href=\"/?done=true\""),
+        "{html}"
+    );
+    let problem = Download::start(&server.address, "/api/tasks");
+    assert_eq!(problem.status, 503);
+    assert!(problem.header("retry-after").is_some());
+}
+
+#[test]
+fn the_page_is_small_and_its_parts_are_kept_for_ever() {
+    let database = TestDatabase::seeded(&[]);
+    let server = Server::start(&database.url);
+    let (_, html) = page(&server, "/");
+    let mut total = html.len();
+    for (start, kind) in [
+        (
+            "<link rel=\"stylesheet\" href=\"",
+            "text/css; charset=utf-8",
+        ),
+        ("<script src=\"", "text/javascript; charset=utf-8"),
+    ] {
+        let path = attribute(&html, start);
+        let mut answer = ureq::get(server.url(path)).call().expect("200");
+        assert_eq!(answer.headers()["content-type"], kind);
+        assert_eq!(
+            answer.headers()["cache-control"],
+            "public, max-age=31536000, immutable"
+        );
+        total += answer.body_mut().read_to_vec().expect("readable").len();
+    }
+    println!("the page: {total} bytes in all");
+    assert!(total < 50_000, "{total} bytes");
+    assert!(
+        !html.contains("style=\"") && !html.contains("<script>"),
+        "the policy forbids it"
+    );
+    assert_eq!(
+        Download::start(&server.address, "/assets/export-0000000000000000.js").status,
+        404
+    );
+}
+
+fn decompressed(coding: &str, bytes: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    match coding {
+        "zstd" => zstd::stream::read::Decoder::new(bytes)?.read_to_end(&mut text)?,
+        _ => flate2::read::GzDecoder::new(bytes).read_to_end(&mut text)?,
+    };
+    Ok(text)
+}
+
+fn compressed(server: &Server, accepts: &str, query: &str) -> Download {
+    let headers = [
+        ("Host", server.address.as_str()),
+        ("Accept-Encoding", accepts),
+    ];
+    Download::request(
+        &server.address,
+        "GET",
+        &format!("/tasks.csv?{query}"),
+        &headers,
+    )
+}
+
+#[test]
+fn a_compressed_download_is_the_same_csv() {
+    let database = data::hostile();
+    let server = Server::spawn(program(&database.url).args(["serve", "--compression=on"]));
+    for (accepts, coding) in [
+        ("gzip, deflate, br, zstd", "zstd"),
+        ("gzip", "gzip"),
+        ("zstd;q=0.1, gzip;q=0.9", "gzip"),
+        ("zstd;q=0, gzip", "gzip"),
+    ] {
+        for strategy in cmms_export::export::Strategy::all() {
+            let query = format!("strategy={}", strategy.name());
+            let id = format!("{coding}-{}-{}", strategy.name(), accepts.len());
+            let download = compressed(&server, accepts, &format!("{query}&export_id={id}"));
+            assert_eq!(
+                download.header("content-encoding"),
+                Some(coding),
+                "{accepts}"
+            );
+            assert_eq!(download.header("vary"), Some("Accept-Encoding"));
+            let (body, _) = download.finish();
+            let csv = decompressed(coding, &body).expect("whole");
+            assert_eq!(
+                csv,
+                crate::support::client::download(&server.address, &query)
+            );
+            assert_eq!(server.ended(&id)["bytes"], csv.len());
+        }
+    }
+    for accepts in ["", "identity", "br", "gzip;q=0", "*;q=0.5"] {
+        let download = compressed(&server, accepts, "");
+        assert_eq!(download.header("content-encoding"), None, "{accepts}");
+        assert_eq!(download.header("vary"), Some("Accept-Encoding"));
+    }
+    for compression in ["auto", "off"] {
+        let option = format!("--compression={compression}");
+        let server = Server::spawn(program(&database.url).args(["serve", &option]));
+        let download = compressed(&server, "gzip, zstd", "");
+        assert_eq!(
+            download.header("content-encoding"),
+            None,
+            "{compression}: it comes from loopback"
+        );
+    }
+}
+
+#[test]
+fn a_compressed_download_comes_as_it_is_made_and_ends_only_if_it_is_whole() {
+    use crate::support::client::End;
+    use crate::support::gate::{self, Gate, ROWS};
+    for (coding, strategy) in [("zstd", "copy"), ("gzip", "copy"), ("gzip", "streamed")] {
+        let database = TestDatabase::new();
+        gate::install(&database);
+        let server = Server::spawn(program(&database.url).args(["serve", "--compression=on"]));
+        let mut gate = Gate::close(&database, ROWS / 2);
+        let mut download = compressed(
+            &server,
+            coding,
+            &format!("strategy={strategy}&export_id=one"),
+        );
+        assert_eq!(download.header("content-encoding"), Some(coding));
+        gate.reached();
+        // What was made before the gate is there already, and can be read.
+        let mut body = download
+            .chunk()
+            .expect("the first one")
+            .expect("not the last");
+        let mut start = vec![0; 60_000];
+        match coding {
+            "zstd" => zstd::stream::read::Decoder::new(body.as_slice())
+                .expect("zstd")
+                .read_exact(&mut start),
+            _ => flate2::read::GzDecoder::new(body.as_slice()).read_exact(&mut start),
+        }
+        .expect("all of the first chunk");
+        assert!(start.starts_with(b"ID,Title,"));
+        gate.terminate();
+        let (rest, end) = download.finish();
+        body.extend(rest);
+        assert_eq!(end, End::Broken, "{coding}");
+        assert!(
+            decompressed(coding, &body).is_err(),
+            "{coding}: it does not look whole"
+        );
+        assert_eq!(server.ended("one")["state"], json!("failed"));
+    }
+}

@@ -1,0 +1,251 @@
+//! A headless Chromium, told what to do through its driver ([WebDriver](https://www.w3.org/TR/webdriver2/)).
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use serde_json::{Value, json};
+
+/// The name that WebDriver has for the id of an element.
+const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
+
+/// A browser of its own for a test.
+pub(crate) struct Browser {
+    driver: Child,
+    _stdout: BufReader<ChildStdout>,
+    session: String,
+    downloads: tempfile::TempDir,
+    _profile: tempfile::TempDir,
+}
+
+impl Browser {
+    /// A new browser.
+    pub(crate) fn start() -> Self {
+        Self::with_preferences(&json!({}))
+    }
+
+    /// A new browser that runs no scripts.
+    pub(crate) fn without_scripts() -> Self {
+        Self::with_preferences(
+            &json!({"profile.managed_default_content_settings.javascript": 2, "webkit.webprefs.javascript_enabled": false}),
+        )
+    }
+
+    fn with_preferences(preferences: &Value) -> Self {
+        let mut driver = Command::new("chromedriver")
+            .arg("--port=0")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("chromedriver is there: scripts/install-packages browser installs it");
+        let mut stdout = BufReader::new(driver.stdout.take().expect("piped"));
+        let port = loop {
+            let mut line = String::new();
+            assert_ne!(
+                stdout.read_line(&mut line).expect("text"),
+                0,
+                "chromedriver does not start"
+            );
+            if let Some((_, port)) = line.split_once("started successfully on port ") {
+                break port.trim().trim_end_matches('.').to_owned();
+            }
+        };
+        let (downloads, profile) = (directory(), directory());
+        let mut all = json!({"download.default_directory": downloads.path(), "download.prompt_for_download": false});
+        let all_map = all.as_object_mut().expect("just made");
+        all_map.extend(preferences.as_object().expect("an object").clone());
+        let mut arguments = vec![
+            "--headless=new".to_owned(),
+            "--disable-gpu".to_owned(),
+            "--disable-quic".to_owned(),
+            "--disable-dev-shm-usage".to_owned(),
+            "--no-first-run".to_owned(),
+            "--disable-background-networking".to_owned(),
+            "--disable-component-update".to_owned(),
+            "--disable-sync".to_owned(),
+            "--window-size=1280,1000".to_owned(),
+            format!("--user-data-dir={}", profile.path().display()),
+        ];
+        if nix::unistd::getuid().is_root() {
+            arguments.push("--no-sandbox".to_owned());
+        }
+        let root = format!("http://127.0.0.1:{port}");
+        let capabilities = json!({"capabilities": {"alwaysMatch": {"goog:chromeOptions": {"args": arguments, "prefs": all}}}});
+        let answer = call("POST", &format!("{root}/session"), &capabilities);
+        let id = answer["sessionId"].as_str().unwrap_or_else(|| {
+            let _ = driver.kill();
+            let _ = driver.wait();
+            panic!("Chromium does not start: {answer}")
+        });
+        Self {
+            session: format!("{root}/session/{id}"),
+            driver,
+            _stdout: stdout,
+            downloads,
+            _profile: profile,
+        }
+    }
+
+    /// Where the browser saves what it downloads.
+    pub(crate) fn downloads(&self) -> &Path {
+        self.downloads.path()
+    }
+
+    /// Opens a page.
+    pub(crate) fn open(&self, url: &str) {
+        self.post("url", &json!({"url": url}));
+    }
+
+    /// The page's address.
+    pub(crate) fn address(&self) -> String {
+        call("GET", &format!("{}/url", self.session), &Value::Null)
+            .as_str()
+            .expect("text")
+            .to_owned()
+    }
+
+    /// The text that is seen of an element; empty where there is none.
+    pub(crate) fn text(&self, selector: &str) -> String {
+        match self.find(selector) {
+            Some(element) => self.element(&element, "text"),
+            None => String::new(),
+        }
+    }
+
+    /// A property of an element.
+    pub(crate) fn property(&self, selector: &str, name: &str) -> String {
+        self.element(&self.must_find(selector), &format!("property/{name}"))
+    }
+
+    /// Clicks on an element.
+    pub(crate) fn click(&self, selector: &str) {
+        let element = self.must_find(selector);
+        self.post(&format!("element/{element}/click"), &json!({}));
+    }
+
+    /// Types into an element.
+    pub(crate) fn type_into(&self, selector: &str, text: &str) {
+        let element = self.must_find(selector);
+        self.post(&format!("element/{element}/value"), &json!({"text": text}));
+    }
+
+    /// Runs a script's function body in the page, and gives what it returns.
+    pub(crate) fn run(&self, script: &str) -> Value {
+        self.post("execute/sync", &json!({"script": script, "args": []}))
+    }
+
+    /// Does what Chromium's own protocol calls `command`.
+    pub(crate) fn devtools(&self, command: &str, parameters: &Value) -> Value {
+        self.post(
+            "goog/cdp/execute",
+            &json!({"cmd": command, "params": parameters}),
+        )
+    }
+
+    /// Shows the page in a window of this width, light or dark.
+    pub(crate) fn look(&self, width: u32, scheme: &str) {
+        self.devtools(
+            "Emulation.setDeviceMetricsOverride",
+            &json!({"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": false}),
+        );
+        self.devtools(
+            "Emulation.setEmulatedMedia",
+            &json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]}),
+        );
+    }
+
+    /// A picture of the whole page, as PNG.
+    pub(crate) fn picture(&self) -> Vec<u8> {
+        let picture = self.devtools(
+            "Page.captureScreenshot",
+            &json!({"format": "png", "captureBeyondViewport": true}),
+        );
+        base64::engine::general_purpose::STANDARD
+            .decode(picture["data"].as_str().expect("text"))
+            .expect("base64")
+    }
+
+    /// Waits until `condition` holds, for longer than [`eventually`](super::eventually): a browser has much to do.
+    pub(crate) fn eventually(&self, what: &str, mut condition: impl FnMut() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !condition() {
+            assert!(
+                Instant::now() < deadline,
+                "never happened: {what}; the page says: {}",
+                self.text("body")
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Waits until an element's text has `part` in it.
+    pub(crate) fn sees(&self, selector: &str, part: &str) {
+        self.eventually(&format!("{selector} says {part}"), || {
+            self.text(selector).contains(part)
+        });
+    }
+
+    fn find(&self, selector: &str) -> Option<String> {
+        let found = self.post(
+            "elements",
+            &json!({"using": "css selector", "value": selector}),
+        );
+        Some(found.get(0)?[ELEMENT].as_str()?.to_owned())
+    }
+
+    fn must_find(&self, selector: &str) -> String {
+        self.find(selector)
+            .unwrap_or_else(|| panic!("there is no {selector}"))
+    }
+
+    fn element(&self, element: &str, what: &str) -> String {
+        let url = format!("{}/element/{element}/{what}", self.session);
+        match call("GET", &url, &Value::Null) {
+            Value::String(text) => text,
+            // The page has put another element in its place meanwhile.
+            other if other["error"] == "stale element reference" => String::new(),
+            other => other.to_string(),
+        }
+    }
+
+    fn post(&self, command: &str, body: &Value) -> Value {
+        let answer = call("POST", &format!("{}/{command}", self.session), body);
+        assert!(answer["error"].is_null(), "{command} {body}: {answer}");
+        answer
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        // The driver takes its browser along.
+        let _ = ureq::delete(&self.session).call();
+        let _ = self.driver.kill();
+        let _ = self.driver.wait();
+    }
+}
+
+fn directory() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a directory")
+}
+
+fn call(method: &str, url: &str, body: &Value) -> Value {
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_global(Some(Duration::from_secs(120)))
+        .build()
+        .into();
+    let answer = match method {
+        "GET" => agent.get(url).call(),
+        _ => agent.post(url).send_json(body),
+    };
+    let mut answer: Value = answer
+        .expect("chromedriver answers")
+        .body_mut()
+        .with_config()
+        .limit(100 << 20)
+        .read_json()
+        .expect("JSON");
+    answer["value"].take()
+}
