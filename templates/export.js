@@ -227,10 +227,12 @@ class Download {
     return `${which.join(', ') || 'All tasks'} · ${preset} · ${at}`;
   }
 
-  say(state, text, announced = state !== 'running') {
+  say(state, text, { advice = '', announced = state !== 'running' } = {}) {
     this.element.className = state;
     this.part('state').textContent = text;
-    if (announced) byId('announcement').textContent = `Download: ${text}`;
+    this.part('advice').textContent = advice;
+    this.part('advice').hidden = advice === '';
+    if (announced) byId('announcement').textContent = `Download: ${text} ${advice}`;
   }
 
   enqueue() {
@@ -240,7 +242,7 @@ class Download {
     this.part('retry').hidden = true;
     this.part('cancel').hidden = this.part('progress').hidden = false;
     this.part('progress').removeAttribute('value');
-    this.say('running', 'Waits for another download to end.', false);
+    this.say('running', 'Waits for another download to end.');
     queue.push(this);
     startNext();
   }
@@ -251,7 +253,7 @@ class Download {
 
   async start() {
     this.started = true;
-    this.say('running', 'Starts…', true);
+    this.say('running', 'Starts…', { announced: true });
     // The browser itself saves the file: none of it goes through this script.
     const link = document.createElement('a');
     link.href = this.path(this.id);
@@ -284,7 +286,7 @@ class Download {
     }
     request.abort();
     if (this.over || await this.look()) return;
-    this.end('failed', refused.message, refused.seconds);
+    this.end('failed', 'Not started', { advice: refused.message, seconds: refused.seconds });
   }
 
   follow(manifest) {
@@ -301,7 +303,7 @@ class Download {
       missed += 1;
       if (missed < 4 && events.readyState !== EventSource.CLOSED) return;
       events.close();
-      this.end('failed', `The server cannot be asked any more how it goes. The browser’s own list of downloads says whether the file is whole.`);
+      this.end('failed', 'Lost sight of', { advice: 'The server cannot be asked any more how it goes. The browser’s own list of downloads says whether the file is whole.' });
     };
   }
 
@@ -324,16 +326,16 @@ class Download {
       this.part('hash').textContent = `SHA-256 ${sha256}`;
       return this.end(state, `${number.format(rows)} of ${rowsOf(rows)}, ${formatBytes(bytes)}, whole`);
     }
-    if (state === 'cancelled') return this.end(state, `Cancelled after ${rowsOf(rows)}. ${NOT_WHOLE}`);
-    return this.end('failed', `Failed after ${rowsOf(rows)}. ${FAILURES[error] ?? ''} ${NOT_WHOLE}`);
+    if (state === 'cancelled') return this.end(state, `Cancelled after ${rowsOf(rows)}`, { advice: NOT_WHOLE });
+    return this.end('failed', `Failed after ${rowsOf(rows)}`, { advice: `${FAILURES[error] ?? ''} ${NOT_WHOLE}` });
   }
 
-  end(state, text, seconds = 0) {
+  end(state, text, { advice, seconds = 0 } = {}) {
     if (this.over) return;
     this.over = true;
     this.part('cancel').hidden = true;
     this.part('progress').hidden = state !== 'complete';
-    this.say(state, text);
+    this.say(state, text, { advice });
     if (state !== 'complete') this.offerRetry(seconds);
     if (this.started) {
       this.started = false;
@@ -358,12 +360,12 @@ class Download {
   async cancel() {
     if (!this.started) {
       queue.splice(queue.indexOf(this), 1);
-      this.end('cancelled', 'Cancelled before it started.');
+      this.end('cancelled', 'Cancelled before it started');
       return;
     }
     this.part('state').textContent = 'Cancels…';
     const response = await fetch(`/api/exports/${this.id}`, { method: 'DELETE' }).catch(() => null);
-    if (!response?.ok && !this.over) this.say('running', 'It could not be cancelled. Cancel it in the browser’s list of downloads.', true);
+    if (!response?.ok && !this.over) this.say('running', 'It could not be cancelled. Cancel it in the browser’s list of downloads.', { announced: true });
   }
 }
 

@@ -227,7 +227,7 @@ fn the_page_shows_the_choice_in_its_address_without_a_script() {
     let curl = attribute(&html, "id=\"curl\" readonly value=\"");
     let path = curl
         .strip_prefix(&format!("curl -fOJ &#39;{}", server.url("")))
-        .and_then(|rest| rest.strip_suffix("&#39;"))
+        .and_then(|rest| rest.strip_suffix('\''))
         .unwrap_or_else(|| panic!("{curl}"))
         .replace("&#38;", "&");
     assert_eq!(
