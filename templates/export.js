@@ -177,11 +177,11 @@ let running = 0;
 function formatBytes(bytes) {
   const unit = ['B', 'kB', 'MB', 'GB', 'TB'];
   const power = bytes < 1 ? 0 : Math.min(Math.floor(Math.log10(bytes) / 3), 4);
-  return `${(bytes / 1000 ** power).toFixed(power === 0 ? 0 : 1)} ${unit[power]}`;
+  return `${(bytes / 1000 ** power).toFixed(power === 0 ? 0 : 1)}\u00a0${unit[power]}`;
 }
 
 function formatSeconds(seconds) {
-  if (seconds < 90) return `${Math.max(1, Math.round(seconds))} s`;
+  if (seconds < 90) return `${Math.max(1, Math.round(seconds))}\u00a0s`;
   return seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
 }
 

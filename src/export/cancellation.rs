@@ -48,7 +48,7 @@ impl Cancellation {
     }
 
     /// Notes that the process `backend_pid` works for the export, until the value is dropped.
-    pub(super) fn register(
+    pub(crate) fn register(
         &self,
         database: &Database,
         backend_pid: i32,
@@ -71,7 +71,7 @@ impl Cancellation {
 }
 
 /// A process of the server's that works for an export.
-pub(super) struct Backend<'c> {
+pub(crate) struct Backend<'c> {
     cancellation: &'c Cancellation,
     database: Database,
     pid: i32,

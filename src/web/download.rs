@@ -43,7 +43,7 @@ const PIECE: usize = 16 * 1024;
 /// ever: some proxy on the way may want to see a response's head.
 const FIRST_BYTES_WAIT: Duration = Duration::from_secs(20);
 /// Time between two looks at the client.
-const WATCH_INTERVAL: Duration = Duration::from_millis(100);
+pub(super) const WATCH_INTERVAL: Duration = Duration::from_millis(100);
 
 /// What the export's thread tells the response.
 enum Message {
@@ -252,7 +252,7 @@ async fn watch(
 }
 
 /// Stops an export without waiting until it has stopped.
-fn cancel(cancellation: Cancellation) {
+pub(super) fn cancel(cancellation: Cancellation) {
     // A plain thread: when the server shuts down, this happens where no runtime is left.
     let thread = std::thread::Builder::new().name("cancel-export".into());
     if let Err(error) = thread.spawn(move || cancellation.cancel()) {

@@ -13,13 +13,14 @@ use super::assets::{EXPORT_SCRIPT, EXPORT_STYLE};
 use super::preview::{read, search_text};
 use super::problem::{Kind, Problem, RETRY_SECONDS};
 use super::query::{pairs, take};
-use crate::db::{self, SchemaState};
-use crate::export::Strategy;
+use crate::db::SchemaState;
 use crate::export::choices::{self, Choice, Of};
 use crate::export::csv::{Delimiter, HEADER, Preset};
 use crate::export::filter::{Filter, Title, UpdatedBy};
+use crate::export::manifest::ErrorClass;
 use crate::export::parameters::Parameters;
 use crate::export::preview::{self, Row};
+use crate::export::{self, Strategy};
 
 /// Time for what the page cannot do without.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -104,7 +105,7 @@ pub(super) async fn index(
         Ok(choose) => choose,
         Err(problem) => return unavailable(&request, problem),
     };
-    match load(choose.filter.clone(), choose.searches, app.clone()).await {
+    match load(&request, &app, choose.filter, choose.searches).await {
         Ok((content, count)) => {
             let chosen = choose.parameters.to_pairs();
             let download = download_path(&chosen);
@@ -126,11 +127,12 @@ pub(super) async fn index(
             respond(StatusCode::OK, &page)
         }
         Err(error) => {
-            let problem = if !error.is_unavailable() && misses_tables(&app).await {
-                Problem::new(Kind::TablesMissing)
-            } else {
-                error.into()
-            };
+            let problem =
+                if error.class() == Some(ErrorClass::Database) && misses_tables(&app).await {
+                    Problem::new(Kind::TablesMissing)
+                } else {
+                    error.into()
+                };
             unavailable(&request, problem)
         }
     }
@@ -158,24 +160,25 @@ fn read_query(query: &str, app: &App) -> Result<Choose, Problem> {
 
 /// Reads the page's content, and counts the tasks where that does not take too long.
 async fn load(
+    request: &HttpRequest,
+    app: &App,
     filter: Filter,
     searches: [Title; 3],
-    app: web::Data<App>,
-) -> Result<(Content, Option<i64>), db::Error> {
+) -> Result<(Content, Option<i64>), export::Error> {
     let counted = filter.clone();
-    let content = read(app.clone(), QUERY_TIMEOUT, move |connection| {
+    let content = read(request, app, QUERY_TIMEOUT, move |connection| {
         content(connection, &filter, searches)
     })
     .await?;
     if content.rows.is_empty() {
         return Ok((content, Some(0)));
     }
-    let count = read(app, COUNT_TIMEOUT, move |connection| {
+    let count = read(request, app, COUNT_TIMEOUT, move |connection| {
         preview::count(connection, &counted)
     });
     match count.await {
         Ok(count) => Ok((content, Some(count))),
-        Err(error) if error.is_statement_timeout() => Ok((content, None)),
+        Err(error) if error.class() == Some(ErrorClass::StatementTimeout) => Ok((content, None)),
         Err(error) => Err(error),
     }
 }

@@ -1,23 +1,28 @@
 //! `/api/tasks` and `/api/filters`: what the export page shows while one chooses.
 
+use std::pin::pin;
 use std::time::Duration;
 
-use actix_web::{HttpRequest, web};
+use actix_web::{HttpRequest, rt, web};
 use clap::ValueEnum;
-use diesel::PgConnection;
+use diesel::{PgConnection, QueryResult};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::App;
+use super::download::{WATCH_INTERVAL, cancel};
+use super::peer::Peer;
 use super::problem::{Problem, ProblemBody};
 use super::query::{invalid, pairs, take};
 use crate::db;
+use crate::export;
+use crate::export::cancellation::Cancellation;
 use crate::export::choices::{self, Choices, Of};
 use crate::export::filter::Title;
 use crate::export::parameters::filter_from_pairs;
 use crate::export::preview::{self, Row};
 
-/// Time for each query. Who waits for a preview changes the choice sooner than that, and there are few connections for it.
+/// Time for each query: there are few connections for them.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What an export would give.
@@ -29,18 +34,33 @@ pub(super) struct Preview {
     rows: Vec<Row>,
 }
 
-/// Does `work` in a snapshot on a connection that no export uses, and in a thread that may wait.
+/// Does `work` in a snapshot on a connection that no export uses, and in a thread that may wait; gives it up where the client
+/// has gone, as one does who goes on choosing.
 pub(super) async fn read<T: Send + 'static>(
-    app: web::Data<App>,
+    request: &HttpRequest,
+    app: &App,
     timeout: Duration,
-    work: impl FnOnce(&mut PgConnection) -> Result<T, diesel::result::Error> + Send + 'static,
-) -> Result<T, db::Error> {
-    web::block(move || {
-        let mut connection = app.database.control_connection()?;
+    work: impl FnOnce(&mut PgConnection) -> QueryResult<T> + Send + 'static,
+) -> Result<T, export::Error> {
+    let cancellation = Cancellation::default();
+    let (database, cancelled) = (app.database.clone(), cancellation.clone());
+    let mut reading = pin!(web::block(move || {
+        let mut connection = database.control_connection()?;
+        let backend_pid = db::backend_pid(&mut connection)?;
+        let _backend = cancelled.register(&database, backend_pid)?;
         Ok(db::snapshot(&mut connection, Some(timeout), work)?)
-    })
-    .await
-    .map_err(|_cancelled| db::Error::Connect("the server stops".to_owned()))?
+    }));
+    let mut peer = request.conn_data::<Peer>();
+    loop {
+        tokio::select! {
+            outcome = &mut reading => return outcome.unwrap_or(Err(export::Error::Cancelled)),
+            () = rt::time::sleep(WATCH_INTERVAL) => {}
+        }
+        if peer.is_some_and(Peer::is_gone) {
+            peer = None;
+            cancel(cancellation.clone());
+        }
+    }
 }
 
 /// The number of the tasks, and the first of them.
@@ -62,7 +82,7 @@ pub(super) async fn tasks(
     app: web::Data<App>,
 ) -> Result<web::Json<Preview>, Problem> {
     let filter = filter_from_pairs(pairs(request.query_string())?)?;
-    let preview = read(app, QUERY_TIMEOUT, move |connection| {
+    let preview = read(&request, &app, QUERY_TIMEOUT, move |connection| {
         Ok(Preview {
             count: preview::count(connection, &filter)?,
             rows: preview::rows(connection, &filter)?,
@@ -107,7 +127,7 @@ pub(super) async fn filters(
     if location_id.is_some() && of != Of::Assets {
         return Err(invalid("`location_id`: goes with `of=assets` only"));
     }
-    let choices = read(app, QUERY_TIMEOUT, move |connection| {
+    let choices = read(&request, &app, QUERY_TIMEOUT, move |connection| {
         choices::load(connection, of, &text, location_id)
     });
     Ok(web::Json(choices.await?))

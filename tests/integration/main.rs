@@ -13,6 +13,7 @@
 mod access;
 mod browser;
 mod command_line;
+mod compression;
 mod embedded;
 mod fault_matrix;
 mod faults;

@@ -2,11 +2,11 @@
 
 use std::io::Read;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::support::client::{Download, download};
-use crate::support::program::program;
-use crate::support::{Server, TestDatabase, data};
+use crate::support::client::{Download, download, send};
+use crate::support::gate::{self, Gate, ROWS};
+use crate::support::{Server, TestDatabase, data, eventually};
 
 fn get(server: &Server, path: &str) -> (u16, Value) {
     let answer = Download::start(&server.address, path);
@@ -77,6 +77,34 @@ fn the_preview_is_the_first_rows_of_the_download_and_their_exact_number() {
             }
         }
     }
+}
+
+#[test]
+fn a_preview_that_nobody_waits_for_is_given_up_down_to_its_query() {
+    let database = TestDatabase::new();
+    gate::install(&database);
+    let server = Server::start(&database.url);
+    let mut gate = Gate::close(&database, ROWS / 2);
+    let host = [("Host", server.address.as_str())];
+    let waiting = send(&server.address, "GET", "/api/tasks", &host);
+    gate.reached();
+    drop(waiting);
+    eventually("the query is gone", || {
+        gate::running_queries(&database) == 0
+    });
+}
+
+#[test]
+fn a_count_that_takes_too_long_does_not_hold_the_page_up() {
+    let database = TestDatabase::new();
+    gate::install(&database);
+    let server = Server::start(&database.url);
+    let gate = Gate::close(&database, ROWS / 2);
+    let (status, html) = page(&server, "/");
+    assert_eq!(status, 200);
+    assert!(html.contains("too many to count quickly"), "{html}");
+    assert_eq!(html.matches("<tr><td>").count(), 20);
+    drop(gate);
 }
 
 #[test]
@@ -335,114 +363,4 @@ fn the_page_is_small_and_its_parts_are_kept_for_ever() {
         Download::start(&server.address, "/assets/export-0000000000000000.js").status,
         404
     );
-}
-
-fn decompressed(coding: &str, bytes: &[u8]) -> std::io::Result<Vec<u8>> {
-    let mut text = Vec::new();
-    match coding {
-        "zstd" => zstd::stream::read::Decoder::new(bytes)?.read_to_end(&mut text)?,
-        _ => flate2::read::GzDecoder::new(bytes).read_to_end(&mut text)?,
-    };
-    Ok(text)
-}
-
-fn compressed(server: &Server, accepts: &str, query: &str) -> Download {
-    let headers = [
-        ("Host", server.address.as_str()),
-        ("Accept-Encoding", accepts),
-    ];
-    Download::request(
-        &server.address,
-        "GET",
-        &format!("/tasks.csv?{query}"),
-        &headers,
-    )
-}
-
-#[test]
-fn a_compressed_download_is_the_same_csv() {
-    let database = data::hostile();
-    let server = Server::spawn(program(&database.url).args(["serve", "--compression=on"]));
-    for (accepts, coding) in [
-        ("gzip, deflate, br, zstd", "zstd"),
-        ("gzip", "gzip"),
-        ("zstd;q=0.1, gzip;q=0.9", "gzip"),
-        ("zstd;q=0, gzip", "gzip"),
-    ] {
-        for strategy in cmms_export::export::Strategy::all() {
-            let query = format!("strategy={}", strategy.name());
-            let id = format!("{coding}-{}-{}", strategy.name(), accepts.len());
-            let download = compressed(&server, accepts, &format!("{query}&export_id={id}"));
-            assert_eq!(
-                download.header("content-encoding"),
-                Some(coding),
-                "{accepts}"
-            );
-            assert_eq!(download.header("vary"), Some("Accept-Encoding"));
-            let (body, _) = download.finish();
-            let csv = decompressed(coding, &body).expect("whole");
-            assert_eq!(
-                csv,
-                crate::support::client::download(&server.address, &query)
-            );
-            assert_eq!(server.ended(&id)["bytes"], csv.len());
-        }
-    }
-    for accepts in ["", "identity", "br", "gzip;q=0", "*;q=0.5"] {
-        let download = compressed(&server, accepts, "");
-        assert_eq!(download.header("content-encoding"), None, "{accepts}");
-        assert_eq!(download.header("vary"), Some("Accept-Encoding"));
-    }
-    for compression in ["auto", "off"] {
-        let option = format!("--compression={compression}");
-        let server = Server::spawn(program(&database.url).args(["serve", &option]));
-        let download = compressed(&server, "gzip, zstd", "");
-        assert_eq!(
-            download.header("content-encoding"),
-            None,
-            "{compression}: it comes from loopback"
-        );
-    }
-}
-
-#[test]
-fn a_compressed_download_comes_as_it_is_made_and_ends_only_if_it_is_whole() {
-    use crate::support::client::End;
-    use crate::support::gate::{self, Gate, ROWS};
-    for (coding, strategy) in [("zstd", "copy"), ("gzip", "copy"), ("gzip", "streamed")] {
-        let database = TestDatabase::new();
-        gate::install(&database);
-        let server = Server::spawn(program(&database.url).args(["serve", "--compression=on"]));
-        let mut gate = Gate::close(&database, ROWS / 2);
-        let mut download = compressed(
-            &server,
-            coding,
-            &format!("strategy={strategy}&export_id=one"),
-        );
-        assert_eq!(download.header("content-encoding"), Some(coding));
-        gate.reached();
-        // What was made before the gate is there already, and can be read.
-        let mut body = download
-            .chunk()
-            .expect("the first one")
-            .expect("not the last");
-        let mut start = vec![0; 60_000];
-        match coding {
-            "zstd" => zstd::stream::read::Decoder::new(body.as_slice())
-                .expect("zstd")
-                .read_exact(&mut start),
-            _ => flate2::read::GzDecoder::new(body.as_slice()).read_exact(&mut start),
-        }
-        .expect("all of the first chunk");
-        assert!(start.starts_with(b"ID,Title,"));
-        gate.terminate();
-        let (rest, end) = download.finish();
-        body.extend(rest);
-        assert_eq!(end, End::Broken, "{coding}");
-        assert!(
-            decompressed(coding, &body).is_err(),
-            "{coding}: it does not look whole"
-        );
-        assert_eq!(server.ended("one")["state"], json!("failed"));
-    }
 }
