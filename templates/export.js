@@ -4,14 +4,14 @@
 const DEBOUNCE = 250;
 // Each download takes two of the six connections that a browser opens to a server; the others are for the page.
 const AT_ONCE = 2;
-const START_TRIES = 10;
 const START_INTERVAL = 100;
+const START_TRIES = 10;
+const LATE_START_TRIES = 100;
 
 const byId = (id) => document.getElementById(id);
 const main = document.querySelector('main');
 const form = byId('export');
 const number = new Intl.NumberFormat('en');
-const wait = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
 document.documentElement.classList.add('js');
 
@@ -21,8 +21,7 @@ const HOW = ['preset', 'delimiter', 'strategy'];
 const DEFAULTS = { delimiter: ',', strategy: main.dataset.strategy };
 
 function chosen() {
-  const said = [...new FormData(form)].filter(([name, value]) => value !== '' && value !== DEFAULTS[name]);
-  return new URLSearchParams(said);
+  return new URLSearchParams([...new FormData(form)].filter(([name, value]) => value !== '' && value !== DEFAULTS[name]));
 }
 
 function chosenTasks() {
@@ -49,11 +48,8 @@ function changed(delay = DEBOUNCE) {
   byId('curl').value = `${main.dataset.curl}/tasks.csv?${query}'`;
   clearTimeout(timer);
   request.abort();
-  if (chosenTasks() === counted.tasks) {
-    settled();
-  } else {
-    timer = setTimeout(preview, delay);
-  }
+  if (chosenTasks() === counted.tasks) settled();
+  else timer = setTimeout(preview, delay);
 }
 
 function settled() {
@@ -63,8 +59,7 @@ function settled() {
 
 async function preview() {
   const tasks = chosenTasks();
-  request = new AbortController();
-  const { signal } = request;
+  const { signal } = (request = new AbortController());
   byId('preview').setAttribute('aria-busy', 'true');
   try {
     const response = await fetch(`/api/tasks?${tasks}`, { signal });
@@ -105,8 +100,7 @@ function show(count, rows) {
   const strong = document.createElement('strong');
   strong.textContent = count === null ? '?' : number.format(count);
   byId('count').replaceChildren(strong, count === 1 ? ' task matches' : ' tasks match');
-  const empty = byId('no-tasks');
-  if (empty && count > 0) empty.remove();
+  if (count > 0) byId('no-tasks')?.remove();
   byId('none').hidden = count !== 0 || Boolean(byId('no-tasks'));
   byId('rows').hidden = byId('first').hidden = rows.length === 0;
   const names = [...document.querySelectorAll('#rows th')].map((cell) => cell.textContent);
@@ -131,8 +125,7 @@ const lists = [...document.querySelectorAll('.search')].map((box) => ({
 
 async function loadChoices(list, keepsChosen) {
   list.request.abort();
-  list.request = new AbortController();
-  const { signal } = list.request;
+  const { signal } = (list.request = new AbortController());
   const query = new URLSearchParams({ of: list.of, q: list.input.value });
   if (list.of === 'assets') query.set('location_id', byId('location_id').value);
   try {
@@ -144,11 +137,13 @@ async function loadChoices(list, keepsChosen) {
     const kept = [...select.options].filter((option) => ['', 'none'].includes(option.value));
     const current = select.selectedOptions[0];
     const options = choices.map(({ id, name }) => new Option(name, id, false, String(id) === current.value));
-    if (!kept.includes(current) && !options.some((option) => option.selected)) (keepsChosen ? kept.push(current) : kept[0].selected = true);
+    if (!kept.includes(current) && !options.some((option) => option.selected)) {
+      if (keepsChosen) kept.push(current);
+      else kept[0].selected = true;
+    }
     select.replaceChildren(...kept, ...options);
     list.box.hidden = !more && list.input.value === '';
-    const found = `${choices.length === 1 ? '1 is' : `${choices.length} are`} listed`;
-    list.hint.textContent = more ? 'The first 200 are listed; find others by a part of their name.' : list.input.value && `${found}.`;
+    list.hint.textContent = more ? 'The first 200 are listed; find others by a part of their name.' : list.input.value && `${choices.length} found.`;
   } catch (error) {
     if (!signal.aborted) list.hint.textContent = error instanceof Refusal ? error.message : 'The server cannot be reached.';
   }
@@ -259,34 +254,37 @@ class Download {
     link.href = this.path(this.id);
     link.download = '';
     link.click();
-    for (let tries = 0; tries < START_TRIES && !this.over; tries += 1) {
-      if (await this.look()) return;
-      await wait(START_INTERVAL);
-    }
-    if (!this.over) await this.diagnose();
+    if (await this.appears(START_TRIES)) return;
+    const refused = await this.whyNot();
+    if (!refused && await this.appears(LATE_START_TRIES)) return;
+    const { message, seconds } = refused ?? new Refusal('The browser has not started it.', 0);
+    this.end('failed', 'Not started', { advice: message, seconds });
   }
 
-  // Looks whether the server knows the export; follows it where it does.
-  async look() {
-    const response = await fetch(`/api/exports/${this.id}`).catch(() => null);
-    if (!response?.ok) return false;
-    this.follow(await response.json());
-    return true;
+  // Waits until the server knows the export, and follows it then.
+  async appears(tries) {
+    for (; tries > 0 && !this.over; tries -= 1) {
+      const response = await fetch(`/api/exports/${this.id}`).catch(() => null);
+      if (response?.ok) {
+        this.follow(await response.json());
+        return true;
+      }
+      await new Promise((resolve) => setTimeout(resolve, START_INTERVAL));
+    }
+    return this.over;
   }
 
   // The browser keeps to itself why a download was refused, so another request has to find out.
-  async diagnose() {
+  async whyNot() {
     const request = new AbortController();
-    let refused;
     try {
       const response = await fetch(this.path(`${this.id}-why`), { signal: request.signal });
-      refused = response.ok ? new Refusal('The download did not start.', 0) : await refusal(response);
+      return response.ok ? null : await refusal(response);
     } catch {
-      refused = new Refusal('The server cannot be reached.', 5);
+      return new Refusal('The server cannot be reached.', 5);
+    } finally {
+      request.abort();
     }
-    request.abort();
-    if (this.over || await this.look()) return;
-    this.end('failed', 'Not started', { advice: refused.message, seconds: refused.seconds });
   }
 
   follow(manifest) {
@@ -309,11 +307,9 @@ class Download {
 
   update({ state, rows, bytes, seconds, sha256, error }) {
     const progress = this.part('progress');
+    if (this.total === null && counted.tasks === this.tasks) this.total = counted.count;
     if (state === 'running') {
-      if (this.total) {
-        progress.max = Math.max(this.total, rows);
-        progress.value = rows;
-      }
+      if (this.total) Object.assign(progress, { max: Math.max(this.total, rows), value: rows });
       if (rows === 0) return this.say('running', 'Waits for the first rows…');
       const left = this.total && rows < this.total ? `, ${formatSeconds(((this.total - rows) * seconds) / rows)} left` : '';
       const of = this.total ? `${number.format(rows)} of ${rowsOf(Math.max(this.total, rows))}` : rowsOf(rows);
@@ -337,11 +333,10 @@ class Download {
     this.part('progress').hidden = state !== 'complete';
     this.say(state, text, { advice });
     if (state !== 'complete') this.offerRetry(seconds);
-    if (this.started) {
-      this.started = false;
-      running -= 1;
-      startNext();
-    }
+    if (!this.started) return;
+    this.started = false;
+    running -= 1;
+    startNext();
   }
 
   offerRetry(seconds) {
@@ -384,11 +379,8 @@ form.addEventListener('input', (event) => {
 });
 form.addEventListener('submit', (event) => {
   event.preventDefault();
-  if (event.submitter?.id === 'download') {
-    new Download(chosen().toString(), chosenTasks()).enqueue();
-  } else {
-    changed(0);
-  }
+  if (event.submitter?.id === 'download') new Download(chosen().toString(), chosenTasks()).enqueue();
+  else changed(0);
 });
 
 byId('copy').hidden = false;

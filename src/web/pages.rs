@@ -77,8 +77,9 @@ struct UnavailablePage {
     style: String,
     title: &'static str,
     text: String,
-    /// Where to try again.
+    /// Where to go on, and what that is called.
     retry: String,
+    link: &'static str,
 }
 
 /// What is read of the database for the page.
@@ -314,10 +315,7 @@ fn unavailable(request: &HttpRequest, problem: Problem) -> Result<HttpResponse, 
             "The database has no tables yet",
             "Whoever looks after it can make them with cmms-export migrate.".to_owned(),
         ),
-        Kind::InvalidParameter => (
-            "This address is not understood",
-            format!("{problem}. Begin with a new choice."),
-        ),
+        Kind::InvalidParameter => ("This address is not understood", format!("{problem}.")),
         Kind::StatementTimeout => (
             "The database takes too long to answer",
             "It may be busy. Try again in a moment.".to_owned(),
@@ -327,18 +325,16 @@ fn unavailable(request: &HttpRequest, problem: Problem) -> Result<HttpResponse, 
             "The server’s log says what. Try again in a moment.".to_owned(),
         ),
     };
-    let retry = match problem.kind() {
-        Kind::InvalidParameter => "/".to_owned(),
-        _ => request
-            .uri()
-            .path_and_query()
-            .map_or("/".to_owned(), ToString::to_string),
+    let (retry, link) = match problem.kind() {
+        Kind::InvalidParameter => ("/".to_owned(), "Choose anew"),
+        _ => (request.uri().to_string(), "Try again"),
     };
     let page = UnavailablePage {
         style: EXPORT_STYLE.path(),
         title,
         text,
         retry,
+        link,
     };
     let status = actix_web::ResponseError::status_code(&problem);
     let mut response = respond(status, &page)?;

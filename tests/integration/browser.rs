@@ -249,7 +249,7 @@ fn thousands_of_choices_are_found_by_typing() {
     let server = Server::start(&database.url);
     let browser = open(&server);
     browser.type_into(".search[data-for=location_id] input", "ll 27");
-    browser.sees(".search[data-for=location_id] .hint", "100 are listed");
+    browser.sees(".search[data-for=location_id] .hint", "100 found");
     browser.click("#location_id option[value='2742']");
     browser.sees("#count", "1 task matches");
     browser.eventually("only its asset is offered", || {

@@ -65,8 +65,9 @@ impl Browser {
             "--disable-background-networking".to_owned(),
             "--disable-component-update".to_owned(),
             "--disable-sync".to_owned(),
-            // Letters without coloured edges: smaller pictures.
+            // For the pictures: letters without coloured edges, and all of the width.
             "--disable-lcd-text".to_owned(),
+            "--hide-scrollbars".to_owned(),
             "--window-size=1280,1000".to_owned(),
             format!("--user-data-dir={}", profile.path().display()),
         ];
