@@ -59,7 +59,7 @@ enum Encoder {
 impl<'a> CompressingSink<'a> {
     /// A sink that hands on to `sink`.
     pub(super) fn new(sink: &'a mut dyn Sink, coding: Option<Coding>) -> io::Result<Self> {
-        // The fastest levels: what they leave is a seventh already, and an export should wait for its network.
+        // The fastest levels: they leave a fifth (zstd) or a third (gzip) of it, and an export should wait for its network.
         let encoder = match coding {
             None => None,
             Some(Coding::Zstd) => Some(Encoder::Zstd(zstd::stream::write::Encoder::new(
