@@ -277,7 +277,7 @@ fn without_scripts_the_page_filters_previews_and_downloads() {
 }
 
 #[test]
-fn a_server_that_is_away_shows_and_so_does_its_return() {
+fn a_database_that_is_away_shows() {
     let database = small();
     let server = Server::start(&database.url);
     let browser = open(&server);
