@@ -35,6 +35,9 @@ pub enum Error {
     /// A COPY failed.
     #[error(transparent)]
     Copy(#[from] libpq::Error),
+    /// What the database sent cannot be: a task that refers to nothing, say.
+    #[error("the data are inconsistent: {0}")]
+    Inconsistent(String),
     /// A migration could not be read or applied.
     #[error("the migrations failed: {0}")]
     Migrate(String),

@@ -346,9 +346,9 @@ fn hand_on(
                 Ok(Ok(Piece::End)) => break,
                 Ok(Err(error)) => return Err(error),
                 Err(_) => {
-                    return Err(Error::Inconsistent(
+                    return Err(Error::Database(db::Error::Inconsistent(
                         "a range of tasks ended without a word".into(),
-                    ));
+                    )));
                 }
             }
         }

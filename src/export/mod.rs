@@ -210,9 +210,6 @@ pub enum Error {
     /// Somebody stopped it.
     #[error("the export was cancelled")]
     Cancelled,
-    /// What the database sent cannot be: a task that refers to nothing, say.
-    #[error("the data are inconsistent: {0}")]
-    Inconsistent(String),
     /// The strategy would hold more rows in memory than it may.
     #[error(
         "there are more than {limit} rows, which the strategy {} would hold in memory: choose one of {}",
@@ -240,7 +237,7 @@ impl Error {
             Self::Database(error) if error.is_statement_timeout() => {
                 Some(ErrorClass::StatementTimeout)
             }
-            Self::Database(_) | Self::Inconsistent(_) => Some(ErrorClass::Database),
+            Self::Database(_) => Some(ErrorClass::Database),
         }
     }
 }

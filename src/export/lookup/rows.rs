@@ -1,6 +1,7 @@
 //! From the tasks' own columns to lines of the export.
 
 use super::Names;
+use crate::db;
 use crate::export::Error;
 use crate::export::csv::{DONE, Format, NOT_DONE};
 
@@ -37,7 +38,7 @@ impl<'n> RowEncoder<'n> {
     /// Appends the line for a task to `lines`.
     pub(super) fn encode(&self, row: &[u8], lines: &mut Vec<u8>) -> Result<(), Error> {
         let Some(task) = Task::read(row, self.delimiter) else {
-            return Err(Error::Inconsistent(format!(
+            return Err(inconsistent(format!(
                 "COPY has sent {:?} for a task",
                 String::from_utf8_lossy(row)
             )));
@@ -68,9 +69,13 @@ impl<'n> RowEncoder<'n> {
 /// Within one snapshot, the foreign keys rule it out: so there is one that was not checked.
 fn missing(task: &Task<'_>, what: &str, id: i64) -> Error {
     let line = String::from_utf8_lossy(task.id_and_title);
-    Error::Inconsistent(format!(
+    inconsistent(format!(
         "the task {line:?} refers to {what} {id}, which is not there"
     ))
+}
+
+fn inconsistent(what: String) -> Error {
+    Error::Database(db::Error::Inconsistent(what))
 }
 
 struct Task<'r> {
