@@ -92,6 +92,11 @@ impl Server {
         format!("http://{}{path}", self.address)
     }
 
+    /// The process's id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The most memory that the process ever had resident, in bytes.
     pub(crate) fn peak_memory(&self) -> u64 {
         let status =
