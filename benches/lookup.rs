@@ -19,6 +19,7 @@ use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -111,6 +112,7 @@ fn measure(embedded: &Embedded, tasks: u64, runs: usize) {
         database: Database::new(url, 8, Duration::from_secs(5)),
         // A server for each, so that each has a peak of its own.
         servers: [Server::start(url), Server::start(url)],
+        connections: (0..4).map(|_| Mutex::new(connect(url))).collect(),
         tasks,
     };
     for what in 0..WHAT.len() {
@@ -126,12 +128,22 @@ fn measure(embedded: &Embedded, tasks: u64, runs: usize) {
     bench.print(&samples, runs);
 }
 
+fn connect(url: &str) -> PgConnection {
+    let mut connection = PgConnection::establish(url).expect("it is up");
+    connection
+        .batch_execute("set jit = off; set max_parallel_workers_per_gather = 0")
+        .expect("known settings");
+    connection
+}
+
 struct Bench<'a> {
     url: &'a str,
     psql: PathBuf,
     postmaster: u32,
     database: Database,
     servers: [Server; 2],
+    /// Those of the floor, kept open as `lookup` keeps its own.
+    connections: Vec<Mutex<PgConnection>>,
     tasks: u64,
 }
 
@@ -188,14 +200,15 @@ impl Bench<'_> {
 
     /// PostgreSQL alone: the same ranges on as many connections, written to nowhere by the server itself.
     fn floor(&self) {
-        let next = AtomicU64::new(1);
+        let next = &AtomicU64::new(1);
+        let backends = self
+            .tasks
+            .div_ceil(RANGE)
+            .min(self.connections.len() as u64);
         thread::scope(|scope| {
-            for _ in 0..self.tasks.div_ceil(RANGE).min(2) {
-                scope.spawn(|| {
-                    let mut connection = PgConnection::establish(self.url).expect("it is up");
-                    connection
-                        .batch_execute("set jit = off; set max_parallel_workers_per_gather = 0")
-                        .expect("known settings");
+            for connection in &self.connections[..backends as usize] {
+                scope.spawn(move || {
+                    let mut connection = connection.lock().expect("nobody panicked");
                     loop {
                         let first = next.fetch_add(RANGE, Ordering::Relaxed);
                         if first > self.tasks {
@@ -340,7 +353,7 @@ fn median(values: &[f64]) -> f64 {
     let mut values = values.to_vec();
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
-    if values.len() % 2 == 0 {
+    if values.len().is_multiple_of(2) {
         (values[middle - 1] + values[middle]) / 2.0
     } else {
         values[middle]

@@ -10,6 +10,7 @@ mod command_line;
 mod embedded;
 mod faults;
 mod http;
+mod lookup;
 mod properties;
 mod same_bytes;
 mod schema;

@@ -8,30 +8,49 @@ use crate::db::libpq;
 /// the one before them fit into memory, and that no connection is left alone with the last one for long.
 const TASKS: f64 = 10_000.0;
 
-/// The first id and the last, how many tasks there are about, and the bounds of the planner's histogram, between any two of
+/// Pages of a table that is small enough to be looked up in as well.
+const FEW_PAGES: u32 = 1_000;
+
+/// The first id and the last, whether an index-only scan is possible and most pages are known to be visible to all, how many tasks there are about, and the bounds of the planner's histogram, between any two of
 /// which the last ANALYZE has seen equally many.
 const FACTS: &str = "
     select (select min(id) from tasks)::text || ' ' || (select max(id) from tasks)::text || ' '
-        || round(greatest(reltuples, 0) * size / greatest(relpages, 1) )::text || ' '
+        || ((2 * relallvisible >= size or size < {FEW_PAGES}) and exists (
+            select from pg_index where indrelid = class.oid and indisvalid and indpred is null and 6 = (
+                select count(*) from pg_attribute where attrelid = class.oid and attnum = any (indkey::int2[])
+                and attname in ('id', 'title', 'done', 'asset_id', 'created_by_id', 'updated_by_id'))))::text || ' ' || round(greatest(reltuples, 0) * size / greatest(relpages, 1))::text || ' '
         || coalesce(array_to_string(histogram_bounds::text::bigint[], ' '), '')
-    from (select relname, relnamespace, reltuples, relpages,
+    from (select oid, relname, relnamespace, reltuples, relpages, relallvisible,
             coalesce(pg_relation_size(oid), 0) / current_setting('block_size')::float8 as size
         from pg_class where oid = to_regclass('tasks')) as class
     left join pg_stats on schemaname = relnamespace::regnamespace::text and tablename = relname and attname = 'id' and not inherited";
 
-/// The ranges of all tasks' ids, in their order; none where there is no task.
-pub(super) fn of_tasks(
-    connection: &mut libpq::Connection,
-) -> Result<Vec<RangeInclusive<i64>>, libpq::Error> {
-    let facts = connection.query_value(FACTS)?.unwrap_or_default();
+/// The table of tasks.
+pub(super) struct Tasks {
+    /// The ranges of all ids, in their order; none where there is no task.
+    pub(super) ranges: Vec<RangeInclusive<i64>>,
+    /// Whether there is an index that has all that is exported of a task, and most tasks need no look at the table.
+    pub(super) index_only: bool,
+}
+
+pub(super) fn of_tasks(connection: &mut libpq::Connection) -> Result<Tasks, libpq::Error> {
+    let sql = FACTS.replace("{FEW_PAGES}", &FEW_PAGES.to_string());
+    let facts = connection.query_value(&sql)?.unwrap_or_default();
     let mut facts = facts.split(' ');
     let mut id = || facts.next()?.parse().ok();
     let (Some(first), Some(last)) = (id(), id()) else {
-        return Ok(Vec::new());
+        return Ok(Tasks {
+            ranges: Vec::new(),
+            index_only: true,
+        });
     };
+    let index_only = facts.next() == Some("true");
     let tasks = facts.next().and_then(|tasks| tasks.parse().ok());
     let bounds: Vec<i64> = facts.filter_map(|bound| bound.parse().ok()).collect();
-    Ok(divide(first, last, tasks.unwrap_or(0.0), &bounds))
+    Ok(Tasks {
+        ranges: divide(first, last, tasks.unwrap_or(0.0), &bounds),
+        index_only,
+    })
 }
 
 /// Divides the ids from `first` to `last`. Where `bounds` are old, some ranges have more tasks and some have fewer, but
@@ -92,8 +111,8 @@ mod tests {
     /// Divides, and demands that the ranges follow one another from the first id to the last.
     fn check(first: i64, last: i64, tasks: f64, bounds: &[i64]) -> Vec<RangeInclusive<i64>> {
         let ranges = divide(first, last, tasks, bounds);
-        assert_eq!(*ranges.first().expect("one").start(), first);
-        assert_eq!(*ranges.last().expect("one").end(), last);
+        assert_eq!(ranges.first().map(|range| *range.start()), Some(first));
+        assert_eq!(ranges.last().map(|range| *range.end()), Some(last));
         for pair in ranges.windows(2) {
             assert_eq!(pair[0].end() + 1, *pair[1].start());
         }
@@ -125,7 +144,7 @@ mod tests {
             .map(|n| 1 + n * 20_000)
             .chain((1..=50).map(|n| 1_000_000 + n * (i64::MAX / 51)))
             .collect();
-        let last = *skewed.last().expect("one");
+        let last = skewed[skewed.len() - 1];
         let ranges = check(1, last, 1e6, &skewed);
         let low = ranges.iter().filter(|range| *range.end() <= 1_000_001);
         assert!((45..=55).contains(&low.count()), "{ranges:?}");
