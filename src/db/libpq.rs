@@ -76,6 +76,22 @@ impl CommandResult {
         }
     }
 
+    fn first_value(&self) -> Option<String> {
+        let result = self.0.as_ptr();
+        // SAFETY: the PGresult is live, and row 0 and column 0 are looked at only where they are there; it owns the string,
+        // which ends in NUL, and which is copied at once.
+        unsafe {
+            if pq_sys::PQntuples(result) == 0
+                || pq_sys::PQnfields(result) == 0
+                || pq_sys::PQgetisnull(result, 0, 0) != 0
+            {
+                return None;
+            }
+            let value = CStr::from_ptr(pq_sys::PQgetvalue(result, 0, 0));
+            Some(value.to_string_lossy().into_owned())
+        }
+    }
+
     /// How many rows the command says that it has processed.
     fn rows(&self) -> Option<u64> {
         // SAFETY: the PGresult is live, and it owns the string, which is copied at once.
@@ -155,6 +171,15 @@ impl Connection {
         let result = self.run(sql)?;
         match result.status() {
             ExecStatusType::PGRES_COMMAND_OK | ExecStatusType::PGRES_TUPLES_OK => Ok(()),
+            _ => Err(result.error()),
+        }
+    }
+
+    /// The first value of a query's first row; `None` where there is no row, or it is NULL.
+    pub fn query_value(&mut self, sql: &str) -> Result<Option<String>, Error> {
+        let result = self.run(sql)?;
+        match result.status() {
+            ExecStatusType::PGRES_TUPLES_OK => Ok(result.first_value()),
             _ => Err(result.error()),
         }
     }

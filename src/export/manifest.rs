@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use super::csv::{Delimiter, Preset};
 use super::filter::Filter;
-use super::{Export, Sink, Strategy, Summary};
+use super::{Export, Plan, Sink, Strategy, Summary};
 use crate::memory::PeakMemory;
 
 /// How an export stands.
@@ -222,6 +222,11 @@ impl<'a> RecordingSink<'a> {
 }
 
 impl Sink for RecordingSink<'_> {
+    fn begin(&mut self, plan: &Plan) {
+        self.record.lock().strategy = plan.strategy;
+        self.sink.begin(plan);
+    }
+
     fn write(&mut self, chunk: Bytes) -> std::io::Result<()> {
         self.hasher.update(&chunk);
         self.sink.write(chunk)

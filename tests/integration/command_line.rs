@@ -39,7 +39,7 @@ fn entries(directory: &std::path::Path) -> Vec<String> {
 fn running_export(database: &TestDatabase) -> i32 {
     let mut connection = database.connect();
     let sql = "select pid as value from pg_stat_activity where datname = current_database() and state = 'active'
-        and pid <> pg_backend_pid() and query like '%creators%'";
+        and pid <> pg_backend_pid() and (query like '%creators%' or query like 'copy (SELECT%')";
     let mut pid = None;
     eventually("an export runs", || {
         pid = diesel::sql_query(sql)
@@ -82,7 +82,7 @@ fn a_wrong_use_is_exit_code_2_and_says_what_is_right() {
         .output()
         .expect("the program runs");
     assert!(
-        stderr(&output).contains("possible values: joined, tuples, streamed, paged, copy"),
+        stderr(&output).contains("possible values: joined, tuples, streamed, paged, copy, lookup"),
         "{}",
         stderr(&output)
     );
@@ -249,7 +249,7 @@ fn a_reader_that_goes_away_is_no_error_to_read_about() {
 #[test]
 fn a_failed_or_interrupted_export_leaves_no_file_and_no_query() {
     let database = data::wide(200_000);
-    for strategy in ["joined", "streamed", "copy"] {
+    for strategy in ["joined", "streamed", "copy", "lookup"] {
         for by_signal in [false, true] {
             let directory = tempfile::tempdir().expect("a directory");
             let mut child = program(&database.url)

@@ -19,6 +19,7 @@ mod hostile_input;
 mod http;
 mod life_cycle;
 mod limits;
+mod lookup;
 mod manifest;
 mod properties;
 mod same_bytes;
