@@ -45,6 +45,31 @@ unsafe fn to_line(text: *const c_char) -> Option<String> {
     Some(text.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
+/// The text is no connection string. What is wrong with it is not said: that could be a part of the password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the database's URL is not one: postgresql://user:password@host:port/database, special characters percent-encoded"
+)]
+pub struct InvalidUrl;
+
+/// Checks that `url` can be read as a connection string, without connecting.
+pub fn check_url(url: &str) -> Result<(), InvalidUrl> {
+    let url = CString::new(url).map_err(|_| InvalidUrl)?;
+    let mut message: *mut c_char = ptr::null_mut();
+    // SAFETY: a valid C string, and a place for the message.
+    let options = unsafe { pq_sys::PQconninfoParse(url.as_ptr(), &mut message) };
+    // SAFETY: each is NULL, which is allowed, or was allocated by PQconninfoParse, and is freed only here.
+    unsafe {
+        pq_sys::PQfreemem(message.cast());
+        pq_sys::PQconninfoFree(options);
+    }
+    if options.is_null() {
+        Err(InvalidUrl)
+    } else {
+        Ok(())
+    }
+}
+
 /// A result of a command (`PGresult`).
 struct CommandResult(NonNull<pq_sys::PGresult>);
 
@@ -296,11 +321,15 @@ impl CopyOut<'_> {
             };
             let verdict = match result.status() {
                 ExecStatusType::PGRES_COMMAND_OK if result.rows() == Some(self.rows) => Ok(()),
-                ExecStatusType::PGRES_COMMAND_OK => Err(Error::local(format!(
-                    "the server counted {:?} rows, but {} arrived",
-                    result.rows(),
-                    self.rows
-                ))),
+                ExecStatusType::PGRES_COMMAND_OK => Err(Error {
+                    message: format!(
+                        "the server counted {:?} rows, but {} arrived",
+                        result.rows(),
+                        self.rows
+                    ),
+                    // Not a lost connection: internal_error.
+                    sqlstate: Some("XX000".into()),
+                }),
                 // It would be handed out for ever: leave the connection marked as copying, for it to be closed.
                 ExecStatusType::PGRES_COPY_OUT => {
                     return Err(Error::local("the COPY has not ended"));

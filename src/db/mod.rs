@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use diesel::migration::{Migration, MigrationSource, MigrationVersion};
 use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel::r2d2::{ConnectionManager, ManageConnection, Pool, PooledConnection};
+use diesel::r2d2::{ConnectionManager, ManageConnection, NopErrorHandler, Pool, PooledConnection};
 use diesel::result::{DatabaseErrorKind, Error as Query};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
@@ -60,8 +60,12 @@ impl Error {
         match self {
             Self::Connect(_) => true,
             Self::Query(Query::DatabaseError(kind, _)) => {
-                matches!(kind, DatabaseErrorKind::ClosedConnection)
+                matches!(
+                    kind,
+                    DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand
+                )
             }
+            Self::Query(Query::BrokenTransactionManager) => true,
             // Class 08: connection exceptions; 57P: the server is told to stop, stops or starts; none: the connection broke.
             Self::Copy(error) => error
                 .sqlstate
@@ -293,6 +297,8 @@ fn lazy_pool<M: ManageConnection>(connections: u32, wait: Duration, manager: M) 
         .max_size(connections)
         .min_idle(Some(0))
         .connection_timeout(wait)
+        // Who asks for a connection is told; r2d2 would log each try besides.
+        .error_handler(Box::new(NopErrorHandler))
         .build_unchecked(manager)
 }
 

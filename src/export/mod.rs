@@ -263,7 +263,8 @@ pub fn run(
 ) -> Result<Summary, Error> {
     #[cfg(feature = "fault-injection")]
     fault::panic_at(0);
-    let mut encoder = Encoder::new(export.format, sink);
+    let mut sink = CancellableSink { sink, cancellation };
+    let mut encoder = Encoder::new(export.format, &mut sink);
     let source = Source {
         database,
         cancellation,
@@ -287,6 +288,29 @@ pub fn run(
     }
 }
 
+/// Takes no more once the export is cancelled: a strategy may have all of its rows already, and no query to cancel.
+struct CancellableSink<'a> {
+    sink: &'a mut dyn Sink,
+    cancellation: &'a Cancellation,
+}
+
+impl Sink for CancellableSink<'_> {
+    fn begin(&mut self, plan: &Plan) {
+        self.sink.begin(plan);
+    }
+
+    fn write(&mut self, chunk: Bytes) -> io::Result<()> {
+        if self.cancellation.is_cancelled() {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        self.sink.write(chunk)
+    }
+
+    fn wrote(&mut self, so_far: &Summary) {
+        self.sink.wrote(so_far);
+    }
+}
+
 /// Where a strategy's rows come from.
 struct Source<'a> {
     database: &'a Database,
@@ -301,18 +325,17 @@ impl Source<'_> {
         work: impl FnOnce(&mut PgConnection, &Backend<'_>) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let mut connection = self.database.connection()?;
-        let backend_pid = db::backend_pid(&mut connection)?;
-        let backend = self.cancellation.register(self.database, backend_pid)?;
-        db::snapshot(
-            &mut connection,
-            self.export.limits.statement_timeout,
-            |connection| {
-                if self.export.strategy.is_buffered() {
-                    self.check_rows(connection)?;
-                }
-                work(connection, &backend)
-            },
-        )
+        let limits = self.export.limits;
+        db::snapshot(&mut connection, limits.statement_timeout, |connection| {
+            // Asked within the transaction: behind a pooler, another one may run in another process.
+            let backend = self
+                .cancellation
+                .register(self.database, db::backend_pid(connection)?)?;
+            if self.export.strategy.is_buffered() {
+                self.check_rows(connection)?;
+            }
+            work(connection, &backend)
+        })
     }
 
     /// Does `work` in a snapshot, on a connection that speaks COPY.

@@ -7,6 +7,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
@@ -21,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use super::App;
 use super::metrics::Rejection;
 use super::peer::Peer;
-use super::problem::{Kind, Problem, ProblemBody};
+use super::problem::{EXPORT_ID, Kind, Problem, ProblemBody};
 use super::registry::Known;
 use crate::export::cancellation::Cancellation;
 use crate::export::manifest::{ErrorClass, RecordingSink, State};
@@ -73,22 +74,25 @@ pub(super) async fn tasks_csv(
         .exports
         .begin(id, &export)
         .ok_or_else(|| Problem::new(Kind::ExportIdTaken))?;
-    let (record, strategy) = (Arc::clone(&known.record), export.strategy);
+    let record = Arc::clone(&known.record);
 
     let peer = request.conn_data::<Peer>().cloned();
     let mut body = start(export, known, Arc::new(permit), peer, app.into_inner());
     match rt::time::timeout(FIRST_BYTES_WAIT, body.receiver.recv()).await {
         Ok(Some(Message::Failed(error))) => {
             body.end(Some(&error));
-            return Err(error.into());
+            return Err(Problem::from(error).of_export(record.id()));
         }
         Ok(None) => {
             body.end_without_a_word();
-            return Err(Problem::new(Kind::Internal));
+            return Err(Problem::new(Kind::Internal).of_export(record.id()));
         }
         Ok(message) => body.next = message,
         Err(_elapsed) => {}
     }
+    body.response_begun.store(true, Ordering::Relaxed);
+    // That which runs in fact, known since before the first bytes.
+    let strategy = record.manifest().strategy;
     let milliseconds = record.started().elapsed().as_secs_f64() * 1e3;
     Ok(HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, "text/csv; charset=utf-8; header=present"))
@@ -99,7 +103,7 @@ pub(super) async fn tasks_csv(
         // No cache keeps it, and nothing on the way packs it, holds it back or changes it.
         .insert_header((CACHE_CONTROL, "no-store, no-transform"))
         .insert_header(("X-Accel-Buffering", "no"))
-        .insert_header(("X-Export-Id", record.id()))
+        .insert_header((EXPORT_ID, record.id()))
         .insert_header(("X-Export-Strategy", strategy.name()))
         .insert_header((
             "Server-Timing",
@@ -158,6 +162,7 @@ fn start(
         over: CancellationToken::new(),
         flow: Arc::clone(&flow),
         cancellation: cancellation.clone(),
+        response_begun: Arc::default(),
         app: Arc::clone(&app),
         _permit: Arc::clone(&permit),
     };
@@ -168,9 +173,12 @@ fn start(
         Arc::clone(&flow),
         peer,
         cancellation.clone(),
+        Arc::clone(&body.response_begun),
         Arc::clone(&app),
     ));
-    rt::task::spawn_blocking(move || {
+    // A thread of its own, and not one of actix's blocking ones: those answer /readyz, and a slow client holds this one long.
+    let thread = std::thread::Builder::new().name("export".into());
+    let spawned = thread.spawn(move || {
         // Held until the thread is through with the database, also where the client has long gone.
         let _permit = permit;
         let mut channel = ChannelSink {
@@ -191,6 +199,10 @@ fn start(
         // Nobody listens where the client has gone.
         let _ = sender.blocking_send(message);
     });
+    if let Err(error) = spawned {
+        // The body, too, finds out: its channel has no sender.
+        tracing::error!(%error, "no thread for an export");
+    }
     body
 }
 
@@ -201,10 +213,12 @@ async fn watch(
     flow: Arc<Flow>,
     peer: Option<Peer>,
     cancellation: Cancellation,
+    response_begun: Arc<AtomicBool>,
     app: Arc<App>,
 ) {
     let (state, error) = loop {
         tokio::select! {
+            biased;
             () = over.cancelled() => return,
             () = known.stop.cancelled() => break (State::Cancelled, None),
             () = rt::time::sleep(WATCH_INTERVAL) => {}
@@ -218,7 +232,8 @@ async fn watch(
     };
     app.export_ended(&known, state, error);
     cancel(cancellation);
-    if let Some(peer) = peer {
+    // Before there is a response, the handler answers with what has happened.
+    if let (Some(peer), true) = (peer, response_begun.load(Ordering::Relaxed)) {
         peer.abort();
     }
 }
@@ -299,6 +314,8 @@ struct Body {
     over: CancellationToken,
     flow: Arc<Flow>,
     cancellation: Cancellation,
+    /// Whether the response's head is on its way.
+    response_begun: Arc<AtomicBool>,
     app: Arc<App>,
     /// Held until the client has all: what waits for it is memory.
     _permit: Arc<OwnedSemaphorePermit>,
