@@ -58,16 +58,27 @@ pub fn check_url(url: &str) -> Result<(), InvalidUrl> {
     let mut message: *mut c_char = ptr::null_mut();
     // SAFETY: a valid C string, and a place for the message.
     let options = unsafe { pq_sys::PQconninfoParse(url.as_ptr(), &mut message) };
+    let mut valid = !options.is_null();
+    let mut option = options;
+    // SAFETY: the options are an array that an option without a keyword ends; their texts live as long as they do.
+    while valid && unsafe { !(*option).keyword.is_null() } {
+        // SAFETY: as above.
+        let (keyword, value) =
+            unsafe { (CStr::from_ptr((*option).keyword), to_line((*option).val)) };
+        // The one value that libpq looks into later, and quotes: a password's part after a stray `/` or `:` may be taken for it.
+        let ports = value.filter(|_| keyword == c"port").unwrap_or_default();
+        valid = ports
+            .split(',')
+            .all(|port| port.is_empty() || port.parse::<u16>().is_ok());
+        // SAFETY: not past the end, which was not seen yet.
+        option = unsafe { option.add(1) };
+    }
     // SAFETY: each is NULL, which is allowed, or was allocated by PQconninfoParse, and is freed only here.
     unsafe {
         pq_sys::PQfreemem(message.cast());
         pq_sys::PQconninfoFree(options);
     }
-    if options.is_null() {
-        Err(InvalidUrl)
-    } else {
-        Ok(())
-    }
+    if valid { Ok(()) } else { Err(InvalidUrl) }
 }
 
 /// A result of a command (`PGresult`).

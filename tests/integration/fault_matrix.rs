@@ -321,3 +321,34 @@ fn a_delete_stops_an_export_down_to_its_query() {
         case.leaves_nothing_behind();
     }
 }
+
+#[test]
+fn before_the_first_byte_a_delete_is_answered_and_the_id_is_free_again() {
+    let gated = Gated::new();
+    let server = Server::start(&gated.url);
+    let mut gate = Gate::close(&gated, 1);
+    let path = "/tasks.csv?export_id=again";
+    let stream = send(&server.address, "GET", path, &[("Host", &server.address)]);
+    gate.reached();
+    assert_eq!(
+        ureq::delete(server.url("/api/exports/again"))
+            .call()
+            .expect("known")
+            .status(),
+        204
+    );
+    let stopped = Download::read(stream);
+    assert_eq!(
+        (stopped.status, stopped.header("x-export-id")),
+        (409, Some("again"))
+    );
+    assert_eq!(
+        stopped.json()["type"],
+        "urn:cmms-export:problem:export-cancelled"
+    );
+    drop(gate);
+    eventually("the query is gone", || {
+        gate::running_queries(&gated.database) == 0
+    });
+    assert_eq!(Download::start(&server.address, path).status, 200);
+}
