@@ -20,8 +20,8 @@ const MIGRATIONS: EmbeddedMigrations = embed_migrations!();
 const SNAPSHOT_SETTINGS: &str =
     "set local jit = off; set local plan_cache_mode = force_custom_plan";
 
-/// Time that a helper may take to connect. On a server nearby it takes 5 ms.
-const HELPER_WAIT: Duration = Duration::from_millis(100);
+/// Time that a helper may take to connect. It takes 5 ms, unless the server is busy or takes no more connections.
+const HELPER_WAIT: Duration = Duration::from_millis(500);
 
 /// Why the database cannot be used.
 #[derive(Debug, thiserror::Error)]

@@ -394,6 +394,11 @@ fn a_task_that_refers_to_nothing_is_a_failure_and_no_blank() {
 /// The exports' server processes.
 const BACKENDS: &str = "from pg_stat_activity where datname = current_database() and query like 'copy (SELECT%' and pid <> pg_backend_pid()";
 
+/// Those that read, and those that wait for a range to read.
+const IN_TRANSACTION: &str =
+    "from pg_stat_activity where datname = current_database() and backend_type = 'client backend'
+    and state <> 'idle' and pid <> pg_backend_pid()";
+
 #[test]
 fn a_backend_that_is_killed_breaks_the_export_whichever_it_is() {
     let database = data::wide(300_000);
@@ -409,7 +414,8 @@ fn a_backend_that_is_killed_breaks_the_export_whichever_it_is() {
                 change(
                     &database,
                     &format!(
-                        "select pg_terminate_backend(pid) from (select pid {BACKENDS} and state <> 'idle' order by pid offset {place} limit 1) _"
+                        "select pg_terminate_backend(pid) from (select pid {IN_TRANSACTION} order by pid
+                             offset {place} % (select greatest(count(*), 1) {IN_TRANSACTION}) limit 1) _"
                     ),
                 );
                 Ok(())
