@@ -3,7 +3,7 @@
 # On macOS, Homebrew keeps libpq's pg_config, by which the build finds libpq, out of the PATH.
 export PATH := $(if $(wildcard /opt/homebrew/opt/libpq/bin),/opt/homebrew/opt/libpq/bin:)$(PATH)
 
-.PHONY: help run test check check-diesel bench-memory screenshots setup setup-browser
+.PHONY: help run test check check-diesel bench-memory bench-lookup screenshots setup setup-browser
 
 help: ## Says what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -24,6 +24,9 @@ check-diesel: setup ## Checks the migrations and src/schema.rs with the stock Di
 
 bench-memory: setup ## Measures the server's peak memory, strategy by strategy, from 10,000 to 1,000,000 tasks
 	cargo bench --locked --bench memory
+
+bench-lookup: setup ## Measures lookup beside copy, psql and the least that PostgreSQL needs (minutes)
+	cargo bench --locked --bench lookup
 
 screenshots: setup-browser ## Takes pictures of the page, into docs/
 	cargo test --locked --features fault-injection -- --ignored --exact screenshots::of_the_page

@@ -111,7 +111,7 @@ pub struct Serve {
     #[arg(long, env = "CMMS_AUTH_TOKEN", value_name = "TOKEN", hide_env_values = true, value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub auth_token: Option<String>,
     /// Lets everybody in, also where the address is not a loopback one
-    #[arg(long, env = "CMMS_ALLOW_UNAUTHENTICATED")]
+    #[arg(long, env = "CMMS_ALLOW_UNAUTHENTICATED", value_parser = clap::builder::BoolishValueParser::new())]
     pub allow_unauthenticated: bool,
 }
 

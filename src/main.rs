@@ -2,14 +2,16 @@
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::mpsc;
+use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 use cmms_export::cli::{Cli, Command, Export, Global, LogFormat, Serve, Verify};
 use cmms_export::connect::{Connected, connect, connect_migrated};
+use cmms_export::db::libpq::check_url;
 use cmms_export::export::cancellation::Cancellation;
 use cmms_export::export::manifest::{Record, RecordingSink, State};
 use cmms_export::export::{self, Sink};
@@ -23,6 +25,11 @@ type Outcome = Result<(), Box<dyn std::error::Error>>;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let Some(Err(error)) = cli.global.database_url.as_deref().map(check_url) {
+        Cli::command()
+            .error(ErrorKind::ValueValidation, error)
+            .exit();
+    }
     let outcome = start_log(&cli).and_then(|()| match cli.command {
         Command::Serve(options) => serve(&cli.global, &options),
         Command::Migrate => migrate(&cli.global),
@@ -133,14 +140,21 @@ fn run_seed(options: &Seed, connected: &Connected) -> Outcome {
 }
 
 fn export(global: &Global, options: Export) -> Outcome {
+    if options.manifest.as_ref() == Some(&options.output) {
+        Cli::command()
+            .error(
+                ErrorKind::ArgumentConflict,
+                "the CSV and its manifest cannot go to one place",
+            )
+            .exit();
+    }
     let open =
         |path: &Path| Output::open(path).map_err(|error| format!("{}: {error}", path.display()));
     let mut output = open(&options.output)?;
     let manifest = options.manifest.as_deref().map(open).transpose()?;
     let export = options.parameters.into_export(options.limits);
     let cancellation = Cancellation::default();
-    let cancel = cancellation.clone();
-    ctrlc::set_handler(move || cancel.cancel())?;
+    cancel_on_signal(cancellation.clone(), output.unfinished_path())?;
     let connected = connect_migrated(global, 1)?;
 
     let record = Record::start(format!("{:032x}", rand::random::<u128>()), &export);
@@ -158,11 +172,30 @@ fn export(global: &Global, options: Export) -> Outcome {
     if let Some(mut manifest) = manifest {
         let mut json = serde_json::to_vec_pretty(&record.manifest())?;
         json.push(b'\n');
-        manifest.write(json.into())?;
-        manifest.finish()?;
+        let written = manifest.write(json.into()).and_then(|()| manifest.finish());
+        // Why the export failed is worth more than why its manifest did.
+        outcome?;
+        written?;
+    } else {
+        outcome?;
     }
-    outcome?;
     stop(connected)
+}
+
+/// On SIGINT and SIGTERM, cancels the export, and ends the process where that does not within a second, as when the reader of
+/// our output takes nothing: the server does not heed a cancel request while it waits for us.
+fn cancel_on_signal(cancellation: Cancellation, unfinished: Option<PathBuf>) -> Outcome {
+    ctrlc::set_handler(move || {
+        let cancel = cancellation.clone();
+        std::thread::spawn(move || cancel.cancel());
+        std::thread::sleep(Duration::from_secs(1));
+        if let Some(unfinished) = &unfinished {
+            let _ = std::fs::remove_file(unfinished);
+        }
+        eprintln!("cmms-export: {}", export::Error::Cancelled);
+        std::process::exit(1);
+    })?;
+    Ok(())
 }
 
 fn verify(options: &Verify) -> Outcome {

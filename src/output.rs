@@ -58,12 +58,26 @@ impl Output {
         Ok(Self::File { unfinished, path })
     }
 
+    /// The file that is to be removed where the process ends without dropping this.
+    pub fn unfinished_path(&self) -> Option<PathBuf> {
+        match self {
+            Self::File { unfinished, .. } => Some(unfinished.path().to_owned()),
+            Self::Stdout(_) | Self::Special(_) => None,
+        }
+    }
+
     /// Says that the output is whole: only now does the file get its name.
     pub fn finish(self) -> io::Result<()> {
         match self {
             Self::Stdout(mut stdout) => stdout.flush(),
             Self::Special(mut file) => file.flush(),
             Self::File { unfinished, path } => {
+                // What replaces a file is no more open to others than that was.
+                if let Ok(replaced) = fs::metadata(&path) {
+                    unfinished
+                        .as_file()
+                        .set_permissions(replaced.permissions())?;
+                }
                 unfinished.as_file().sync_all()?;
                 unfinished.persist(&path).map_err(|error| error.error)?;
                 // The name, too, is to survive a crash.

@@ -46,7 +46,7 @@ pub struct Seed {
     #[arg(long, env = "CMMS_RNG_SEED", value_name = "N", default_value_t = Self::default().rng_seed)]
     pub rng_seed: u64,
     /// Delete all that is there first
-    #[arg(long, env = "CMMS_RESET")]
+    #[arg(long, env = "CMMS_RESET", value_parser = clap::builder::BoolishValueParser::new())]
     pub reset: bool,
 }
 

@@ -45,6 +45,42 @@ unsafe fn to_line(text: *const c_char) -> Option<String> {
     Some(text.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
+/// The text is no connection string. What is wrong with it is not said: that could be a part of the password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the database's URL is not one: postgresql://user:password@host:port/database, special characters percent-encoded"
+)]
+pub struct InvalidUrl;
+
+/// Checks that `url` can be read as a connection string, without connecting.
+pub fn check_url(url: &str) -> Result<(), InvalidUrl> {
+    let url = CString::new(url).map_err(|_| InvalidUrl)?;
+    let mut message: *mut c_char = ptr::null_mut();
+    // SAFETY: a valid C string, and a place for the message.
+    let options = unsafe { pq_sys::PQconninfoParse(url.as_ptr(), &mut message) };
+    let mut valid = !options.is_null();
+    let mut option = options;
+    // SAFETY: the options are an array that an option without a keyword ends; their texts live as long as they do.
+    while valid && unsafe { !(*option).keyword.is_null() } {
+        // SAFETY: as above.
+        let (keyword, value) =
+            unsafe { (CStr::from_ptr((*option).keyword), to_line((*option).val)) };
+        // The one value that libpq looks into later, and quotes: a password's part after a stray `/` or `:` may be taken for it.
+        let ports = value.filter(|_| keyword == c"port").unwrap_or_default();
+        valid = ports
+            .split(',')
+            .all(|port| port.is_empty() || port.parse::<u16>().is_ok());
+        // SAFETY: not past the end, which was not seen yet.
+        option = unsafe { option.add(1) };
+    }
+    // SAFETY: each is NULL, which is allowed, or was allocated by PQconninfoParse, and is freed only here.
+    unsafe {
+        pq_sys::PQfreemem(message.cast());
+        pq_sys::PQconninfoFree(options);
+    }
+    if valid { Ok(()) } else { Err(InvalidUrl) }
+}
+
 /// A result of a command (`PGresult`).
 struct CommandResult(NonNull<pq_sys::PGresult>);
 
@@ -73,6 +109,22 @@ impl CommandResult {
                 .or_else(whole)
                 .unwrap_or_default(),
             sqlstate: self.field(pq_sys::PG_DIAG_SQLSTATE),
+        }
+    }
+
+    fn first_value(&self) -> Option<String> {
+        let result = self.0.as_ptr();
+        // SAFETY: the PGresult is live, and row 0 and column 0 are looked at only where they are there; it owns the string,
+        // which ends in NUL, and which is copied at once.
+        unsafe {
+            if pq_sys::PQntuples(result) == 0
+                || pq_sys::PQnfields(result) == 0
+                || pq_sys::PQgetisnull(result, 0, 0) != 0
+            {
+                return None;
+            }
+            let value = CStr::from_ptr(pq_sys::PQgetvalue(result, 0, 0));
+            Some(value.to_string_lossy().into_owned())
         }
     }
 
@@ -155,6 +207,15 @@ impl Connection {
         let result = self.run(sql)?;
         match result.status() {
             ExecStatusType::PGRES_COMMAND_OK | ExecStatusType::PGRES_TUPLES_OK => Ok(()),
+            _ => Err(result.error()),
+        }
+    }
+
+    /// The first value of a query's first row; `None` where there is no row, or it is NULL.
+    pub fn query_value(&mut self, sql: &str) -> Result<Option<String>, Error> {
+        let result = self.run(sql)?;
+        match result.status() {
+            ExecStatusType::PGRES_TUPLES_OK => Ok(result.first_value()),
             _ => Err(result.error()),
         }
     }
@@ -271,11 +332,15 @@ impl CopyOut<'_> {
             };
             let verdict = match result.status() {
                 ExecStatusType::PGRES_COMMAND_OK if result.rows() == Some(self.rows) => Ok(()),
-                ExecStatusType::PGRES_COMMAND_OK => Err(Error::local(format!(
-                    "the server counted {:?} rows, but {} arrived",
-                    result.rows(),
-                    self.rows
-                ))),
+                ExecStatusType::PGRES_COMMAND_OK => Err(Error {
+                    message: format!(
+                        "the server counted {:?} rows, but {} arrived",
+                        result.rows(),
+                        self.rows
+                    ),
+                    // Not a lost connection: internal_error.
+                    sqlstate: Some("XX000".into()),
+                }),
                 // It would be handed out for ever: leave the connection marked as copying, for it to be closed.
                 ExecStatusType::PGRES_COPY_OUT => {
                     return Err(Error::local("the COPY has not ended"));

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use diesel::migration::{Migration, MigrationSource, MigrationVersion};
 use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel::r2d2::{ConnectionManager, ManageConnection, Pool, PooledConnection};
+use diesel::r2d2::{ConnectionManager, ManageConnection, NopErrorHandler, Pool, PooledConnection};
 use diesel::result::{DatabaseErrorKind, Error as Query};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
@@ -19,6 +19,9 @@ const MIGRATIONS: EmbeddedMigrations = embed_migrations!();
 /// generic plan, made for any value, would ignore how few rows a filter leaves.
 const SNAPSHOT_SETTINGS: &str =
     "set local jit = off; set local plan_cache_mode = force_custom_plan";
+
+/// Time that a helper may take to connect. It takes 5 ms, unless the server is busy or takes no more connections.
+const HELPER_WAIT: Duration = Duration::from_millis(500);
 
 /// Why the database cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +35,9 @@ pub enum Error {
     /// A COPY failed.
     #[error(transparent)]
     Copy(#[from] libpq::Error),
+    /// What the database sent cannot be: a task that refers to nothing, say.
+    #[error("the data are inconsistent: {0}")]
+    Inconsistent(String),
     /// A migration could not be read or applied.
     #[error("the migrations failed: {0}")]
     Migrate(String),
@@ -54,8 +60,12 @@ impl Error {
         match self {
             Self::Connect(_) => true,
             Self::Query(Query::DatabaseError(kind, _)) => {
-                matches!(kind, DatabaseErrorKind::ClosedConnection)
+                matches!(
+                    kind,
+                    DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand
+                )
             }
+            Self::Query(Query::BrokenTransactionManager) => true,
             // Class 08: connection exceptions; 57P: the server is told to stop, stops or starts; none: the connection broke.
             Self::Copy(error) => error
                 .sqlstate
@@ -87,6 +97,8 @@ pub enum SchemaState {
 pub struct Database {
     diesel: Pool<ConnectionManager<PgConnection>>,
     copy: Pool<libpq::Manager>,
+    /// Connections that only make an export faster. None is waited for, and they keep no other export from its own.
+    helpers: Pool<libpq::Manager>,
     /// Connections that never run an export: there are some left when all of the exports' are in use.
     control: Pool<ConnectionManager<PgConnection>>,
     /// Connections for cancelling alone: no flood of anything else holds it up.
@@ -102,6 +114,7 @@ impl Database {
         Self {
             diesel: lazy_pool(connections, wait, diesel()),
             copy: lazy_pool(connections, wait, libpq::Manager::new(url)),
+            helpers: lazy_pool(connections, wait, libpq::Manager::new(url)),
             control: lazy_pool(4, wait, diesel()),
             cancel: lazy_pool(2, wait, diesel()),
             on_wait: None,
@@ -124,6 +137,18 @@ impl Database {
     /// A connection for an export through libpq.
     pub fn copy_connection(&self) -> Result<CopyConnection, Error> {
         self.wait_for(&self.copy)
+    }
+
+    /// One more connection for an export through libpq, if one is free or can be opened at once.
+    pub fn helper_connection(&self) -> Option<CopyConnection> {
+        let state = self.helpers.state();
+        self.helpers.try_get().or_else(|| {
+            // All in use: one that comes back in time would only be luck.
+            if state.connections >= self.helpers.max_size() {
+                return None;
+            }
+            self.helpers.get_timeout(HELPER_WAIT).ok()
+        })
     }
 
     /// A connection for everything that is not an export, and short.
@@ -232,16 +257,29 @@ pub fn snapshot<T, E: From<diesel::result::Error>>(
         })
 }
 
+/// Begins one read-only snapshot on a connection that speaks COPY; `snapshot`, where it is given, is another connection's,
+/// by the name under which that one has exported it. A connection that is dropped before its end is closed by its pool.
+pub fn begin_copy_snapshot(
+    connection: &mut libpq::Connection,
+    snapshot: Option<&str>,
+    statement_timeout: Option<Duration>,
+) -> Result<(), libpq::Error> {
+    // Nothing may come between the two: after its first query, a transaction has a snapshot of its own.
+    let import = snapshot.map(|name| format!("; set transaction snapshot '{name}'"));
+    connection.execute(&format!(
+        "begin isolation level repeatable read read only{}; {}",
+        import.unwrap_or_default(),
+        snapshot_settings(statement_timeout)
+    ))
+}
+
 /// Does `work` in one read-only snapshot, as [`snapshot`] does.
 pub fn copy_snapshot<T, E: From<libpq::Error>>(
     connection: &mut libpq::Connection,
     statement_timeout: Option<Duration>,
     work: impl FnOnce(&mut libpq::Connection) -> Result<T, E>,
 ) -> Result<T, E> {
-    connection.execute(&format!(
-        "begin isolation level repeatable read read only; {}",
-        snapshot_settings(statement_timeout)
-    ))?;
+    begin_copy_snapshot(connection, None, statement_timeout)?;
     let outcome = work(connection);
     // Where it fails, the pool sees the open transaction or the broken connection, and closes it.
     let ended = connection.execute(if outcome.is_ok() {
@@ -259,6 +297,8 @@ fn lazy_pool<M: ManageConnection>(connections: u32, wait: Duration, manager: M) 
         .max_size(connections)
         .min_idle(Some(0))
         .connection_timeout(wait)
+        // Who asks for a connection is told; r2d2 would log each try besides.
+        .error_handler(Box::new(NopErrorHandler))
         .build_unchecked(manager)
 }
 

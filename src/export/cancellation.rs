@@ -31,15 +31,15 @@ impl Cancellation {
             if state.backends.is_empty() {
                 return;
             }
-            // With the lock held: no process can go back to its pool, and on to another export, before it gets the request.
-            for (backend_pid, database) in &state.backends {
-                if let Err(error) = database.cancel_backend(*backend_pid) {
-                    tracing::warn!(%error, backend_pid, "an export's query could not be cancelled");
-                }
-            }
+            cancel_queries(&state);
             drop(state);
             std::thread::sleep(Duration::from_millis(50));
         }
+    }
+
+    /// Asks the server to give up all of the export's queries, because one of them has failed.
+    pub(super) fn cancel_queries(&self) {
+        cancel_queries(&self.lock());
     }
 
     /// Whether [`cancel`](Self::cancel) was called.
@@ -67,6 +67,15 @@ impl Cancellation {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// To be called with the lock held: no process can go back to its pool, and on to another export, before it gets the request.
+fn cancel_queries(state: &State) {
+    for (backend_pid, database) in &state.backends {
+        if let Err(error) = database.cancel_backend(*backend_pid) {
+            tracing::warn!(%error, backend_pid, "an export's query could not be cancelled");
+        }
     }
 }
 

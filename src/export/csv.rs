@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::query::TaskRow;
-use super::{Error, Sink, Summary};
+use super::{Error, Plan, Sink, Summary};
 
 /// The names of the columns.
 pub const HEADER: [&str; 7] = [
@@ -101,7 +101,7 @@ impl Format {
         }
     }
 
-    fn line_end(self) -> &'static [u8] {
+    pub(super) fn line_end(self) -> &'static [u8] {
         match self.preset {
             Preset::Data => b"\n",
             Preset::Excel => b"\r\n",
@@ -213,6 +213,22 @@ impl<'s> Encoder<'s> {
         self.end_line()
     }
 
+    /// Says how the export is made, before its first byte.
+    pub(super) fn begin(&mut self, plan: &Plan) {
+        self.sink.begin(plan);
+    }
+
+    /// Hands over lines that are encoded already.
+    pub(super) fn encoded_lines(&mut self, lines: Bytes, rows: u64) -> Result<(), Error> {
+        if !self.buffer.is_empty() {
+            self.hand_over()?;
+        }
+        #[cfg(feature = "fault-injection")]
+        (1..=rows).for_each(|row| super::fault::panic_at(self.summary.rows + row));
+        self.summary.rows += rows;
+        self.send(lines)
+    }
+
     /// Hands over what is left.
     pub fn finish(mut self) -> Result<Summary, Error> {
         self.hand_over()?;
@@ -232,8 +248,12 @@ impl<'s> Encoder<'s> {
 
     fn hand_over(&mut self) -> Result<(), Error> {
         let chunk = std::mem::replace(&mut self.buffer, Vec::with_capacity(2 * CHUNK));
+        self.send(Bytes::from(chunk))
+    }
+
+    fn send(&mut self, chunk: Bytes) -> Result<(), Error> {
         self.summary.bytes += chunk.len() as u64;
-        self.sink.write(Bytes::from(chunk)).map_err(Error::Sink)?;
+        self.sink.write(chunk).map_err(Error::Sink)?;
         self.sink.wrote(&self.summary);
         Ok(())
     }

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use super::csv::{Delimiter, Preset};
 use super::filter::Filter;
-use super::{Export, Sink, Strategy, Summary};
+use super::{Export, Plan, Sink, Strategy, Summary};
 use crate::memory::PeakMemory;
 
 /// How an export stands.
@@ -19,7 +19,7 @@ use crate::memory::PeakMemory;
 pub enum State {
     /// It is under way.
     Running,
-    /// It was handed over whole.
+    /// It was handed over whole, to the connection or the file. (Of the last 512 KiB, a client may have taken none yet.)
     Complete,
     /// It broke off: what was handed over is not whole.
     Failed,
@@ -102,9 +102,18 @@ struct Live {
     strategy: Strategy,
     summary: Summary,
     sha256: Option<String>,
-    memory: PeakMemory,
+    /// None once it has ended: nothing is followed any more.
+    memory: Option<PeakMemory>,
     /// How, why and after how long it ended, with how much memory.
     end: Option<(State, Option<ErrorClass>, f64, u64)>,
+}
+
+impl Live {
+    fn peak_memory(&self) -> u64 {
+        self.memory
+            .as_ref()
+            .map_or(0, |memory| memory.bytes() as u64)
+    }
 }
 
 impl Record {
@@ -114,7 +123,7 @@ impl Record {
             strategy: export.strategy,
             summary: Summary::default(),
             sha256: None,
-            memory: PeakMemory::start(),
+            memory: Some(PeakMemory::start()),
             end: None,
         };
         Self {
@@ -138,7 +147,7 @@ impl Record {
                 State::Running,
                 None,
                 self.started.elapsed().as_secs_f64(),
-                live.memory.bytes() as u64,
+                live.peak_memory(),
             )
         });
         Manifest {
@@ -164,11 +173,13 @@ impl Record {
             if live.end.is_some() {
                 return false;
             }
+            let peak_memory = live.peak_memory();
+            live.memory = None;
             live.end = Some((
                 state,
                 error,
                 self.started.elapsed().as_secs_f64(),
-                live.memory.bytes() as u64,
+                peak_memory,
             ));
         }
         let manifest = self.manifest();
@@ -222,12 +233,21 @@ impl<'a> RecordingSink<'a> {
 }
 
 impl Sink for RecordingSink<'_> {
+    fn begin(&mut self, plan: &Plan) {
+        self.record.lock().strategy = plan.strategy;
+        self.sink.begin(plan);
+    }
+
     fn write(&mut self, chunk: Bytes) -> std::io::Result<()> {
         self.hasher.update(&chunk);
         self.sink.write(chunk)
     }
 
     fn wrote(&mut self, so_far: &Summary) {
-        self.record.lock().summary = *so_far;
+        let mut live = self.record.lock();
+        // What is made after the end, nobody gets.
+        if live.end.is_none() {
+            live.summary = *so_far;
+        }
     }
 }

@@ -16,6 +16,7 @@ pub mod preview;
 mod copy;
 mod joined;
 mod literal;
+mod lookup;
 mod paged;
 mod query;
 mod streamed;
@@ -53,8 +54,10 @@ pub enum Strategy {
     /// the seven values, in keyset pages of 2,000 in one snapshot
     Paged,
     /// PostgreSQL's own COPY, its bytes passed through
-    #[default]
     Copy,
+    /// COPY of the tasks alone, on several connections at once, the names looked up in memory; where that does not pay, `copy`
+    #[default]
+    Lookup,
 }
 
 impl Strategy {
@@ -84,6 +87,7 @@ impl Strategy {
             Self::Streamed => "streamed",
             Self::Paged => "paged",
             Self::Copy => "copy",
+            Self::Lookup => "lookup",
         }
     }
 }
@@ -110,6 +114,9 @@ pub struct Limits {
     /// Time for each of an export's queries, the waiting for its reader included [default: none]
     #[arg(long, env = "CMMS_STATEMENT_TIMEOUT", value_name = "SECONDS", value_parser = seconds)]
     pub statement_timeout: Option<Duration>,
+    /// Bytes of names that `lookup` may hold in memory: a number, or one with KiB, MiB or GiB
+    #[arg(long, env = "CMMS_LOOKUP_MEMORY", value_name = "SIZE", default_value = "64MiB", value_parser = bytes)]
+    pub lookup_memory: u64,
 }
 
 impl Default for Limits {
@@ -117,6 +124,7 @@ impl Default for Limits {
         Self {
             max_buffered_rows: 1_000_000,
             statement_timeout: None,
+            lookup_memory: 64 << 20,
         }
     }
 }
@@ -132,8 +140,50 @@ pub fn seconds(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// A number of bytes: `1048576`, `1024KiB`, `1MiB`.
+fn bytes(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|character: char| !character.is_ascii_digit());
+    let unit: u64 = match text[digits.len()..].trim() {
+        "" | "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return Err("the units are KiB, MiB and GiB".into()),
+    };
+    digits
+        .parse::<u64>()
+        .ok()
+        .and_then(|number| number.checked_mul(unit))
+        .ok_or_else(|| "not a number of bytes".into())
+}
+
+/// How an export is made in fact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Plan {
+    /// The strategy: the one that was asked for, or `copy` in place of `lookup`.
+    pub strategy: Strategy,
+    /// The connections that it has.
+    pub connections: usize,
+    /// Why that is less than was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub because: Option<&'static str>,
+}
+
+impl Plan {
+    fn of(strategy: Strategy) -> Self {
+        Self {
+            strategy,
+            connections: 1,
+            because: None,
+        }
+    }
+}
+
 /// Where the CSV goes.
 pub trait Sink {
+    /// Is told how the export is made: once, before the first byte; never, where it fails before.
+    fn begin(&mut self, _plan: &Plan) {}
+
     /// Takes the next bytes, and takes its time: an export never runs ahead of its sink.
     fn write(&mut self, chunk: Bytes) -> io::Result<()>;
 
@@ -215,23 +265,51 @@ pub fn run(
 ) -> Result<Summary, Error> {
     #[cfg(feature = "fault-injection")]
     fault::panic_at(0);
-    let mut encoder = Encoder::new(export.format, sink);
+    let mut sink = CancellableSink { sink, cancellation };
+    let mut encoder = Encoder::new(export.format, &mut sink);
     let source = Source {
         database,
         cancellation,
         export,
     };
+    if export.strategy != Strategy::Lookup {
+        encoder.begin(&Plan::of(export.strategy));
+    }
     let outcome = match export.strategy {
         Strategy::Joined => joined::run(&export.filter, &source, &mut encoder),
         Strategy::Tuples => tuples::run(&export.filter, &source, &mut encoder),
         Strategy::Streamed => streamed::run(&export.filter, &source, &mut encoder),
         Strategy::Paged => paged::run(&export.filter, &source, &mut encoder),
         Strategy::Copy => copy::run(&export.filter, &source, &mut encoder),
+        Strategy::Lookup => lookup::run(&export.filter, &source, &mut encoder),
     };
     // A cancelled query fails, or its sink does; either way the reason is that it was cancelled.
     match outcome.and_then(|()| encoder.finish()) {
         Err(_) if cancellation.is_cancelled() => Err(Error::Cancelled),
         outcome => outcome,
+    }
+}
+
+/// Takes no more once the export is cancelled: a strategy may have all of its rows already, and no query to cancel.
+struct CancellableSink<'a> {
+    sink: &'a mut dyn Sink,
+    cancellation: &'a Cancellation,
+}
+
+impl Sink for CancellableSink<'_> {
+    fn begin(&mut self, plan: &Plan) {
+        self.sink.begin(plan);
+    }
+
+    fn write(&mut self, chunk: Bytes) -> io::Result<()> {
+        if self.cancellation.is_cancelled() {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        self.sink.write(chunk)
+    }
+
+    fn wrote(&mut self, so_far: &Summary) {
+        self.sink.wrote(so_far);
     }
 }
 
@@ -249,18 +327,17 @@ impl Source<'_> {
         work: impl FnOnce(&mut PgConnection, &Backend<'_>) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let mut connection = self.database.connection()?;
-        let backend_pid = db::backend_pid(&mut connection)?;
-        let backend = self.cancellation.register(self.database, backend_pid)?;
-        db::snapshot(
-            &mut connection,
-            self.export.limits.statement_timeout,
-            |connection| {
-                if self.export.strategy.is_buffered() {
-                    self.check_rows(connection)?;
-                }
-                work(connection, &backend)
-            },
-        )
+        let limits = self.export.limits;
+        db::snapshot(&mut connection, limits.statement_timeout, |connection| {
+            // Asked within the transaction: behind a pooler, another one may run in another process.
+            let backend = self
+                .cancellation
+                .register(self.database, db::backend_pid(connection)?)?;
+            if self.export.strategy.is_buffered() {
+                self.check_rows(connection)?;
+            }
+            work(connection, &backend)
+        })
     }
 
     /// Does `work` in a snapshot, on a connection that speaks COPY.

@@ -1,7 +1,7 @@
 //! Who may ask for what: hosts, sites, tokens; and the headers that tell browsers to be careful.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -66,7 +66,7 @@ impl Access {
         }
         match &self.token {
             Some(token) if !OPEN.contains(&request.path()) => {
-                let address = request.peer_addr().map(|address| address.ip());
+                let address = request.peer_addr().map(|address| network(address.ip()));
                 self.authenticate(token, headers, address)
             }
             _ => Ok(()),
@@ -102,17 +102,26 @@ impl Access {
         }
         if let Some(address) = address {
             all_tries.retain(|_, tries| tries.since.elapsed() < TRIES_PERIOD);
-            if all_tries.len() < MAX_ADDRESSES || all_tries.contains_key(&address) {
-                all_tries
-                    .entry(address)
-                    .or_insert(Tries {
-                        count: 0,
-                        since: Instant::now(),
-                    })
-                    .count += 1;
+            if all_tries.len() >= MAX_ADDRESSES && !all_tries.contains_key(&address) {
+                return Err(Problem::new(Kind::TooManyTries {
+                    retry_seconds: TRIES_PERIOD.as_secs(),
+                }));
             }
+            let tries = all_tries.entry(address).or_insert(Tries {
+                count: 0,
+                since: Instant::now(),
+            });
+            tries.count += 1;
         }
         Err(Problem::new(Kind::Unauthorized))
+    }
+}
+
+/// What tries are counted by: an IPv4 address, or the /64 network of an IPv6 address, which one client may have all of.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
+        address => address,
     }
 }
 

@@ -8,6 +8,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ use super::compression::{Coding, CompressingSink};
 use super::flow::Flow;
 use super::metrics::Rejection;
 use super::peer::Peer;
-use super::problem::{Kind, Problem, ProblemBody};
+use super::problem::{EXPORT_ID, Kind, Problem, ProblemBody};
 use super::query::{invalid, pairs, take};
 use super::registry::Known;
 use crate::cli::Compression;
@@ -80,7 +81,7 @@ pub(super) async fn tasks_csv(
         .exports
         .begin(id, &export)
         .ok_or_else(|| Problem::new(Kind::ExportIdTaken))?;
-    let (record, strategy) = (Arc::clone(&known.record), export.strategy);
+    let record = Arc::clone(&known.record);
 
     let peer = request.conn_data::<Peer>().cloned();
     let compression = app.settings.compression;
@@ -90,15 +91,18 @@ pub(super) async fn tasks_csv(
     match rt::time::timeout(FIRST_BYTES_WAIT, body.receiver.recv()).await {
         Ok(Some(Message::Failed(error))) => {
             body.end(Some(&error));
-            return Err(error.into());
+            return Err(Problem::from(error).of_export(record.id()));
         }
         Ok(None) => {
             body.end_without_a_word();
-            return Err(Problem::new(Kind::Internal));
+            return Err(Problem::new(Kind::Internal).of_export(record.id()));
         }
         Ok(message) => body.next = message,
         Err(_elapsed) => {}
     }
+    body.response_begun.store(true, Ordering::Relaxed);
+    // That which runs in fact, known since before the first bytes.
+    let strategy = record.manifest().strategy;
     let milliseconds = record.started().elapsed().as_secs_f64() * 1e3;
     let mut response = HttpResponse::Ok();
     if let Some(coding) = coding {
@@ -116,7 +120,7 @@ pub(super) async fn tasks_csv(
         // No cache keeps it, and nothing on the way packs it, holds it back or changes it.
         .insert_header((CACHE_CONTROL, "no-store, no-transform"))
         .insert_header(("X-Accel-Buffering", "no"))
-        .insert_header(("X-Export-Id", record.id()))
+        .insert_header((EXPORT_ID, record.id()))
         .insert_header(("X-Export-Strategy", strategy.name()))
         .insert_header((
             "Server-Timing",
@@ -166,6 +170,7 @@ fn start(
         over: CancellationToken::new(),
         flow: Arc::clone(&flow),
         cancellation: cancellation.clone(),
+        response_begun: Arc::default(),
         app: Arc::clone(&app),
         _permit: Arc::clone(&permit),
     };
@@ -176,9 +181,12 @@ fn start(
         Arc::clone(&flow),
         peer,
         cancellation.clone(),
+        Arc::clone(&body.response_begun),
         Arc::clone(&app),
     ));
-    rt::task::spawn_blocking(move || {
+    // A thread of its own, and not one of actix's blocking ones: those answer /readyz, and a slow client holds this one long.
+    let thread = std::thread::Builder::new().name("export".into());
+    let spawned = thread.spawn(move || {
         // Held until the thread is through with the database, also where the client has long gone.
         let _permit = permit;
         let mut channel = ChannelSink {
@@ -203,6 +211,10 @@ fn start(
         // Nobody listens where the client has gone.
         let _ = sender.blocking_send(message);
     });
+    if let Err(error) = spawned {
+        // The body, too, finds out: its channel has no sender.
+        tracing::error!(%error, "no thread for an export");
+    }
     body
 }
 
@@ -229,10 +241,12 @@ async fn watch(
     flow: Arc<Flow>,
     peer: Option<Peer>,
     cancellation: Cancellation,
+    response_begun: Arc<AtomicBool>,
     app: Arc<App>,
 ) {
     let (state, error) = loop {
         tokio::select! {
+            biased;
             () = over.cancelled() => return,
             () = known.stop.cancelled() => break (State::Cancelled, None),
             () = rt::time::sleep(WATCH_INTERVAL) => {}
@@ -246,7 +260,8 @@ async fn watch(
     };
     app.export_ended(&known, state, error);
     cancel(cancellation);
-    if let Some(peer) = peer {
+    // Before there is a response, the handler answers with what has happened.
+    if let (Some(peer), true) = (peer, response_begun.load(Ordering::Relaxed)) {
         peer.abort();
     }
 }
@@ -285,6 +300,8 @@ struct Body {
     over: CancellationToken,
     flow: Arc<Flow>,
     cancellation: Cancellation,
+    /// Whether the response's head is on its way.
+    response_begun: Arc<AtomicBool>,
     app: Arc<App>,
     /// Held until the client has all: what waits for it is memory.
     _permit: Arc<OwnedSemaphorePermit>,

@@ -67,7 +67,7 @@ impl App {
     /// Notes how an export has ended, unless that is known already.
     fn export_ended(&self, known: &Known, state: State, error: Option<ErrorClass>) {
         if known.record.end(state, error) {
-            self.exports.ended(known.record.id());
+            self.exports.ended(&known.record);
             self.metrics.ended(&known.record.manifest());
         }
     }

@@ -12,6 +12,10 @@ use actix_web::dev::Extensions;
 use actix_web::rt::net::TcpStream;
 use socket2::Socket;
 
+/// Bytes that the system may hold for a client. By itself it would hold up to 4 MiB: then a slow client would seem to take
+/// nothing for minutes, and one that takes nothing would seem to have taken a whole export. (Linux doubles it.)
+const SEND_BUFFER: usize = 256 * 1024;
+
 /// A second handle on a connection's socket.
 #[derive(Clone)]
 pub(super) struct Peer(Arc<Socket>);
@@ -21,7 +25,11 @@ impl Peer {
     pub(super) fn keep(connection: &dyn Any, extensions: &mut Extensions) {
         let stream = connection.downcast_ref::<TcpStream>();
         if let Some(Ok(socket)) = stream.map(|stream| stream.as_fd().try_clone_to_owned()) {
-            extensions.insert(Self(Arc::new(Socket::from(socket))));
+            let socket = Socket::from(socket);
+            if let Err(error) = socket.set_send_buffer_size(SEND_BUFFER) {
+                tracing::debug!(%error, "the send buffer keeps its size");
+            }
+            extensions.insert(Self(Arc::new(socket)));
         }
     }
 

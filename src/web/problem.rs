@@ -139,12 +139,28 @@ impl Kind {
 pub(super) struct Problem {
     kind: Kind,
     detail: Option<String>,
+    export_id: Option<String>,
 }
+
+/// The header that names an export.
+pub(super) const EXPORT_ID: &str = "X-Export-Id";
 
 impl Problem {
     /// A problem that its kind says all about.
     pub(super) fn new(kind: Kind) -> Self {
-        Self { kind, detail: None }
+        Self {
+            kind,
+            detail: None,
+            export_id: None,
+        }
+    }
+
+    /// The same, of an export that has a manifest.
+    pub(super) fn of_export(self, id: &str) -> Self {
+        Self {
+            export_id: Some(id.to_owned()),
+            ..self
+        }
     }
 
     /// What went wrong.
@@ -157,6 +173,7 @@ impl Problem {
         Self {
             kind,
             detail: Some(detail.into()),
+            export_id: None,
         }
     }
 }
@@ -202,6 +219,9 @@ impl ResponseError for Problem {
         response
             .content_type("application/problem+json")
             .insert_header((CACHE_CONTROL, "no-store"));
+        if let Some(id) = &self.export_id {
+            response.insert_header((EXPORT_ID, id.as_str()));
+        }
         match self.kind {
             Kind::MethodNotAllowed { allowed } => response.insert_header((ALLOW, allowed)),
             Kind::Busy | Kind::DatabaseUnavailable | Kind::TablesMissing => {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::export::Export;
-use crate::export::manifest::Record;
+use crate::export::manifest::{Record, State};
 
 /// How long an export stays known after its end.
 const KEPT: Duration = Duration::from_secs(3600);
@@ -31,7 +31,7 @@ pub(super) struct Registry {
 #[derive(Default)]
 struct Exports {
     by_id: HashMap<String, Known>,
-    ended: VecDeque<(Instant, String)>,
+    ended: VecDeque<(Instant, Arc<Record>)>,
 }
 
 impl Registry {
@@ -39,7 +39,11 @@ impl Registry {
     pub(super) fn begin(&self, id: String, export: &Export) -> Option<Known> {
         self.with(|exports| {
             exports.forget(|ended, count| ended.elapsed() > KEPT || count > MAX_ENDED);
-            if exports.by_id.contains_key(&id) {
+            if exports
+                .by_id
+                .get(&id)
+                .is_some_and(|known| !gave_nothing(known))
+            {
                 return None;
             }
             let record = Arc::new(Record::start(id.clone(), export));
@@ -53,8 +57,12 @@ impl Registry {
     }
 
     /// Notes that an export has ended: from now on, it will be forgotten in time.
-    pub(super) fn ended(&self, id: &str) {
-        self.with(|exports| exports.ended.push_back((Instant::now(), id.to_owned())));
+    pub(super) fn ended(&self, record: &Arc<Record>) {
+        self.with(|exports| {
+            exports
+                .ended
+                .push_back((Instant::now(), Arc::clone(record)))
+        });
     }
 
     /// The export of this id.
@@ -73,12 +81,25 @@ impl Registry {
 impl Exports {
     /// Forgets the exports that ended first, as long as `is_due`, given when one ended and how many have, says so.
     fn forget(&mut self, is_due: impl Fn(Instant, usize) -> bool) {
-        while let Some((ended, id)) = self.ended.front() {
+        while let Some((ended, record)) = self.ended.front() {
             if !is_due(*ended, self.ended.len()) {
                 return;
             }
-            self.by_id.remove(id);
+            // Its id may be another's by now.
+            if self
+                .by_id
+                .get(record.id())
+                .is_some_and(|known| Arc::ptr_eq(&known.record, record))
+            {
+                self.by_id.remove(record.id());
+            }
             self.ended.pop_front();
         }
     }
+}
+
+/// Whether an export has failed before its first byte: who tries it again may do so by the same id.
+fn gave_nothing(known: &Known) -> bool {
+    let manifest = known.record.manifest();
+    manifest.state != State::Running && manifest.bytes == 0
 }

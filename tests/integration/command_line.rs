@@ -39,7 +39,7 @@ fn entries(directory: &std::path::Path) -> Vec<String> {
 fn running_export(database: &TestDatabase) -> i32 {
     let mut connection = database.connect();
     let sql = "select pid as value from pg_stat_activity where datname = current_database() and state = 'active'
-        and pid <> pg_backend_pid() and query like '%creators%'";
+        and pid <> pg_backend_pid() and (query like '%creators%' or query like 'copy (SELECT%')";
     let mut pid = None;
     eventually("an export runs", || {
         pid = diesel::sql_query(sql)
@@ -82,7 +82,7 @@ fn a_wrong_use_is_exit_code_2_and_says_what_is_right() {
         .output()
         .expect("the program runs");
     assert!(
-        stderr(&output).contains("possible values: joined, tuples, streamed, paged, copy"),
+        stderr(&output).contains("possible values: joined, tuples, streamed, paged, copy, lookup"),
         "{}",
         stderr(&output)
     );
@@ -109,6 +109,7 @@ fn every_flag_has_a_variable() {
         .env("CMMS_TITLE", "a")
         .env("CMMS_PRESET", "excel")
         .env("CMMS_DELIMITER", ";")
+        .env("CMMS_MAX_BUFFERED_ROWS", "7")
         .output()
         .expect("the program runs");
     assert!(
@@ -135,6 +136,85 @@ fn an_unreachable_database_is_one_line_without_the_password() {
         "{said}"
     );
     assert!(!said.contains("s3cret"), "{said}");
+}
+
+#[test]
+fn a_malformed_url_is_a_wrong_use_and_its_password_stays_secret() {
+    for url in [
+        "postgres//someone:s3cret@127.0.0.1/x",
+        "postgresql://someone:s3/cret@127.0.0.1/x",
+        "s3cret",
+    ] {
+        let output = program(url)
+            .arg("export")
+            .output()
+            .expect("the program runs");
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        let said = stderr(&output) + &String::from_utf8_lossy(&output.stdout);
+        assert!(!said.contains("cret"), "{said}");
+    }
+}
+
+#[test]
+fn an_interrupt_ends_an_export_whose_reader_takes_nothing() {
+    let database = data::wide(200_000);
+    for strategy in ["tuples", "copy"] {
+        let child = program(&database.url)
+            .args(["export", "--strategy", strategy])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program runs");
+        running_export(&database);
+        kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM).expect("ours");
+        // Its output is not read until it has ended.
+        let mut child = child;
+        let mut status = None;
+        eventually("it ends", || {
+            status = child.try_wait().expect("ours");
+            status.is_some()
+        });
+        assert_eq!(
+            status.and_then(|status| status.code()),
+            Some(1),
+            "{strategy}"
+        );
+    }
+}
+
+#[test]
+fn the_csv_and_its_manifest_cannot_go_to_one_place() {
+    let database = TestDatabase::new();
+    assert_eq!(
+        code(program(&database.url).args(["export", "--output=a.csv", "--manifest=a.csv"])),
+        2
+    );
+    assert_eq!(
+        code(program(&database.url).args(["export", "--manifest=-"])),
+        2
+    );
+}
+
+#[test]
+fn what_replaces_a_file_is_no_more_open_than_that_was() {
+    let database = TestDatabase::new();
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("tasks.csv");
+    fs::write(&file, "an older export").expect("written");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("ours");
+    assert_eq!(
+        code(
+            program(&database.url)
+                .arg("export")
+                .arg("--output")
+                .arg(&file)
+        ),
+        0
+    );
+    assert_eq!(
+        fs::metadata(&file).expect("there").permissions().mode() & 0o777,
+        0o600
+    );
 }
 
 #[test]
@@ -249,7 +329,7 @@ fn a_reader_that_goes_away_is_no_error_to_read_about() {
 #[test]
 fn a_failed_or_interrupted_export_leaves_no_file_and_no_query() {
     let database = data::wide(200_000);
-    for strategy in ["joined", "streamed", "copy"] {
+    for strategy in ["joined", "streamed", "copy", "lookup"] {
         for by_signal in [false, true] {
             let directory = tempfile::tempdir().expect("a directory");
             let mut child = program(&database.url)

@@ -7,36 +7,37 @@ use cmms_export::export::Strategy;
 use serde_json::{Value, json};
 
 use crate::support::client::{Download, End, download, reset, send};
-use crate::support::gate::{self, Gate, ROWS};
+use crate::support::gate::{self, Gate, Gated, ROWS};
 use crate::support::program::program;
-use crate::support::{Server, TestDatabase, eventually};
+use crate::support::{Server, eventually};
 
-/// When a fault strikes: before the first row, in the middle, on the last row.
-const MOMENTS: [u64; 3] = [1, ROWS / 2, ROWS];
+/// When a fault strikes: before the first row, in the middle, on the last but one. (`lookup` reads the very first and last ids
+/// beforehand.)
+const MOMENTS: [u64; 3] = [1, ROWS / 2, ROWS - 1];
 
 /// One fault, one time.
 struct Case<'a> {
-    database: &'a TestDatabase,
+    gated: &'a Gated,
     server: Server,
     strategy: Strategy,
     row: u64,
 }
 
 impl<'a> Case<'a> {
-    fn all(database: &'a TestDatabase, flags: &'a [&'a str]) -> impl Iterator<Item = Self> {
+    fn all(gated: &'a Gated, flags: &'a [&'a str]) -> impl Iterator<Item = Self> {
         Strategy::all()
             .iter()
-            .flat_map(move |&strategy| Self::of(database, strategy, flags))
+            .flat_map(move |&strategy| Self::of(gated, strategy, flags))
     }
 
     fn of(
-        database: &'a TestDatabase,
+        gated: &'a Gated,
         strategy: Strategy,
         flags: &'a [&'a str],
     ) -> impl Iterator<Item = Self> {
         MOMENTS.into_iter().map(move |row| {
             // One export at a time: what leaks is missed by the next one.
-            let mut command = program(&database.url);
+            let mut command = program(&gated.url);
             command.args(["serve", "--max-exports=1"]).args(flags);
             if flags == PANIC {
                 // Before the first byte is before any row is made.
@@ -50,7 +51,7 @@ impl<'a> Case<'a> {
                 );
             }
             Self {
-                database,
+                gated,
                 server: Server::spawn(&mut command),
                 strategy,
                 row,
@@ -116,7 +117,7 @@ impl<'a> Case<'a> {
     /// Demands that nothing is left of the export, and that the next one is whole.
     fn leaves_nothing_behind(&self) {
         eventually("the query is gone", || {
-            gate::running_queries(self.database) == 0
+            gate::running_queries(&self.gated.database) == 0
         });
         eventually("the permit is free", || {
             let probe = Download::start(&self.server.address, "/tasks.csv?location_id=-1");
@@ -146,17 +147,11 @@ fn lines(csv: &[u8]) -> u64 {
     csv.iter().filter(|byte| **byte == b'\n').count() as u64
 }
 
-fn gated() -> TestDatabase {
-    let database = TestDatabase::new();
-    gate::install(&database);
-    database
-}
-
 #[test]
 fn a_terminated_backend_breaks_the_export_off() {
-    let database = gated();
-    for case in Case::all(&database, &[]) {
-        let mut gate = Gate::close(&database, case.row);
+    let gated = Gated::new();
+    for case in Case::all(&gated, &[]) {
+        let mut gate = Gate::close(&gated, case.row);
         case.strikes(|| gate.terminate(), 503, "database-unavailable");
         drop(gate);
         case.leaves_nothing_behind();
@@ -165,9 +160,9 @@ fn a_terminated_backend_breaks_the_export_off() {
 
 #[test]
 fn a_statement_timeout_breaks_the_export_off() {
-    let database = gated();
-    for case in Case::all(&database, &["--statement-timeout=0.5"]) {
-        let gate = Gate::close(&database, case.row);
+    let gated = Gated::new();
+    for case in Case::all(&gated, &["--statement-timeout=0.5"]) {
+        let gate = Gate::close(&gated, case.row);
         case.strikes(|| (), 504, "statement-timeout");
         drop(gate);
         case.leaves_nothing_behind();
@@ -178,13 +173,12 @@ fn a_statement_timeout_breaks_the_export_off() {
 fn a_killed_and_restarted_postgresql_breaks_the_export_off() {
     for &strategy in Strategy::all() {
         // A new cluster for each: after every crash, the private cluster takes longer to dare another start.
-        let database = TestDatabase::alone();
-        gate::install(&database);
-        for case in Case::of(&database, strategy, &[]) {
-            let mut gate = Gate::close(&database, case.row);
+        let gated = Gated::alone();
+        for case in Case::of(&gated, strategy, &[]) {
+            let mut gate = Gate::close(&gated, case.row);
             let kill = || {
                 gate.reached();
-                database.kill_server();
+                gated.database.kill_server();
             };
             case.strikes(kill, 503, "database-unavailable");
             drop(gate);
@@ -200,8 +194,8 @@ fn a_panic_breaks_the_export_off() {
             "run `make test`, or `cargo test --features fault-injection`: only then the program can be made to panic"
         );
     }
-    let database = gated();
-    for case in Case::all(&database, PANIC) {
+    let gated = Gated::new();
+    for case in Case::all(&gated, PANIC) {
         // The rows of the buffered strategies, too, are encoded, and sent, one after the other.
         let early = case.row == 1;
         let download = Download::start(&case.server.address, &case.path());
@@ -217,16 +211,16 @@ fn a_panic_breaks_the_export_off() {
             eventually("the permit is free", || {
                 Download::start(&case.server.address, "/tasks.csv?location_id=-1").status == 200
             });
-            assert_eq!(gate::running_queries(&database), 0, "{}", case.name());
+            assert_eq!(gate::running_queries(&gated.database), 0, "{}", case.name());
         }
     }
 }
 
 #[test]
 fn a_client_that_resets_the_connection_takes_its_query_with_it() {
-    let database = gated();
-    for case in Case::all(&database, &[]) {
-        let mut gate = Gate::close(&database, case.row);
+    let gated = Gated::new();
+    for case in Case::all(&gated, &[]) {
+        let mut gate = Gate::close(&gated, case.row);
         let stream = send(
             &case.server.address,
             "GET",
@@ -237,7 +231,7 @@ fn a_client_that_resets_the_connection_takes_its_query_with_it() {
         let gone = Instant::now();
         reset(stream);
         eventually("the query is gone", || {
-            gate::running_queries(&database) == 0
+            gate::running_queries(&gated.database) == 0
         });
         println!(
             "{}: the query was gone after {:?}",
@@ -298,9 +292,9 @@ fn a_client_that_stalls_is_cut_off() {
 
 #[test]
 fn a_delete_stops_an_export_down_to_its_query() {
-    let database = gated();
-    for case in Case::all(&database, &[]) {
-        let mut gate = Gate::close(&database, case.row);
+    let gated = Gated::new();
+    for case in Case::all(&gated, &[]) {
+        let mut gate = Gate::close(&gated, case.row);
         let stream = send(
             &case.server.address,
             "GET",
@@ -314,7 +308,7 @@ fn a_delete_stops_an_export_down_to_its_query() {
             .expect("known");
         assert_eq!(deleted.status(), 204, "{}", case.name());
         eventually("the query is gone", || {
-            gate::running_queries(&database) == 0
+            gate::running_queries(&gated.database) == 0
         });
         println!(
             "{}: the query was gone after {:?}",
@@ -326,4 +320,35 @@ fn a_delete_stops_an_export_down_to_its_query() {
         drop(gate);
         case.leaves_nothing_behind();
     }
+}
+
+#[test]
+fn before_the_first_byte_a_delete_is_answered_and_the_id_is_free_again() {
+    let gated = Gated::new();
+    let server = Server::start(&gated.url);
+    let mut gate = Gate::close(&gated, 1);
+    let path = "/tasks.csv?export_id=again";
+    let stream = send(&server.address, "GET", path, &[("Host", &server.address)]);
+    gate.reached();
+    assert_eq!(
+        ureq::delete(server.url("/api/exports/again"))
+            .call()
+            .expect("known")
+            .status(),
+        204
+    );
+    let stopped = Download::read(stream);
+    assert_eq!(
+        (stopped.status, stopped.header("x-export-id")),
+        (409, Some("again"))
+    );
+    assert_eq!(
+        stopped.json()["type"],
+        "urn:cmms-export:problem:export-cancelled"
+    );
+    drop(gate);
+    eventually("the query is gone", || {
+        gate::running_queries(&gated.database) == 0
+    });
+    assert_eq!(Download::start(&server.address, path).status, 200);
 }

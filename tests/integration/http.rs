@@ -137,7 +137,7 @@ fn an_early_failure_has_its_own_status_and_keeps_what_the_database_said_from_the
     diesel::sql_query("alter table tasks rename column title to secret_name")
         .execute(&mut database.connect())
         .expect("ours");
-    for strategy in ["joined", "tuples", "streamed", "paged", "copy"] {
+    for strategy in ["joined", "tuples", "streamed", "paged", "copy", "lookup"] {
         let (status, problem) = problem(&server, &format!("/tasks.csv?strategy={strategy}"));
         assert_eq!(status, 500, "{strategy}");
         assert_eq!(

@@ -7,9 +7,9 @@ use nix::sys::signal::Signal;
 
 use crate::support::client::{Download, End, download, send};
 use crate::support::cluster::temporary_directory;
-use crate::support::gate::{self, Gate, ROWS};
+use crate::support::gate::{self, Gate, Gated, ROWS};
 use crate::support::program::{bare_program, program};
-use crate::support::{Server, TestDatabase, eventually};
+use crate::support::{Server, eventually};
 
 fn get(server: &Server, path: &str) -> TcpStream {
     send(&server.address, "GET", path, &[("Host", &server.address)])
@@ -17,10 +17,9 @@ fn get(server: &Server, path: &str) -> TcpStream {
 
 #[test]
 fn sigterm_lets_a_running_export_finish_and_takes_no_more() {
-    let database = TestDatabase::new();
-    gate::install(&database);
-    let mut gate = Gate::close(&database, ROWS / 2);
-    let mut server = Server::start(&database.url);
+    let gated = Gated::new();
+    let mut gate = Gate::close(&gated, ROWS / 2);
+    let mut server = Server::start(&gated.url);
     let running = get(&server, "/tasks.csv?strategy=copy");
     gate.reached();
     server.signal(Signal::SIGTERM);
@@ -39,17 +38,15 @@ fn sigterm_lets_a_running_export_finish_and_takes_no_more() {
 
 #[test]
 fn what_does_not_finish_in_time_is_broken_off() {
-    let database = TestDatabase::new();
-    gate::install(&database);
+    let gated = Gated::new();
     for strategy in ["joined", "streamed", "paged", "copy"] {
-        let mut gate = Gate::close(&database, ROWS / 2);
-        let mut server =
-            Server::spawn(program(&database.url).args(["serve", "--shutdown-timeout=1"]));
+        let mut gate = Gate::close(&gated, ROWS / 2);
+        let mut server = Server::spawn(program(&gated.url).args(["serve", "--shutdown-timeout=1"]));
         let running = get(&server, &format!("/tasks.csv?strategy={strategy}"));
         gate.reached();
         server.signal(Signal::SIGTERM);
         assert_eq!(server.wait().code(), Some(0), "{strategy}");
-        assert_eq!(gate::running_queries(&database), 0, "{strategy}");
+        assert_eq!(gate::running_queries(&gated.database), 0, "{strategy}");
         // The buffered strategy has not answered at all.
         if strategy != "joined" {
             assert_eq!(
@@ -63,13 +60,12 @@ fn what_does_not_finish_in_time_is_broken_off() {
 
 #[test]
 fn a_restarted_postgresql_serves_the_next_request() {
-    let database = TestDatabase::alone();
-    gate::install(&database);
-    let server = Server::start(&database.url);
+    let gated = Gated::alone();
+    let server = Server::start(&gated.url);
     for strategy in ["tuples", "copy"] {
         let query = format!("strategy={strategy}");
         let before = download(&server.address, &query);
-        database.kill_server();
+        gated.database.kill_server();
         assert_eq!(download(&server.address, &query), before, "{strategy}");
         assert_eq!(
             ureq::get(server.url("/readyz"))

@@ -9,16 +9,15 @@ use std::time::{Duration, Instant};
 use cmms_export::export::Strategy;
 
 use crate::support::client::{Download, End, download, send};
-use crate::support::gate::{self, Gate, ROWS};
+use crate::support::gate::{Gate, Gated, ROWS};
 use crate::support::program::{program, stderr};
 use crate::support::{Server, TestDatabase, data, eventually};
 
 #[test]
 fn one_export_too_many_is_told_at_once_when_to_come_back() {
-    let database = TestDatabase::new();
-    gate::install(&database);
-    let mut gate = Gate::close(&database, ROWS / 2);
-    let server = Server::spawn(program(&database.url).args(["serve", "--max-exports=2"]));
+    let gated = Gated::new();
+    let mut gate = Gate::close(&gated, ROWS / 2);
+    let server = Server::spawn(program(&gated.url).args(["serve", "--max-exports=2"]));
     let running = ["", "?strategy=tuples"].map(|query| {
         let stream = send(
             &server.address,

@@ -21,6 +21,7 @@ mod hostile_input;
 mod http;
 mod life_cycle;
 mod limits;
+mod lookup;
 mod manifest;
 mod page;
 mod properties;

@@ -77,12 +77,17 @@ pub(crate) fn hostile() -> TestDatabase {
 
 /// `count` tasks of 100-character titles: far more bytes than the buffers between PostgreSQL and a client hold.
 pub(crate) fn wide(count: u32) -> TestDatabase {
-    TestDatabase::with(&format!(
+    let database = TestDatabase::with(&format!(
         "insert into locations values (1, 'Here'); insert into users values (1, 'somebody');
          insert into assets values (1, 'Thing', '', 1);
+         -- For VACUUM, a transaction that has not reached the disk is not over.
+         set synchronous_commit = on;
          -- Without a check of each row's foreign keys, which would take most of the time.
          set session_replication_role = replica;
          insert into tasks select n, lpad(n::text, 100, 'title '), '', true, 1, 1, null from generate_series(1, {count}) n;
-         reset session_replication_role; analyze"
-    ))
+         reset session_replication_role"
+    ));
+    diesel::connection::SimpleConnection::batch_execute(&mut database.connect(), "vacuum analyze")
+        .expect("ours");
+    database
 }

@@ -9,27 +9,52 @@ use super::{TestDatabase, eventually};
 /// Rows of the gated table. Enough for several chunks before and after the middle one.
 pub(crate) const ROWS: u64 = 6_000;
 
-/// A gated database: the tasks are a view that calls the gate for each row, and the planner is left no other plan than one
-/// that takes them in order, one by one.
-pub(crate) fn install(database: &TestDatabase) {
-    database
-        .connect()
-        .batch_execute(&format!(
-            "insert into locations values (1, 'Here'); insert into users values (1, 'somebody');
-             insert into assets values (1, 'Thing', '', 1);
-             insert into tasks select n, lpad(n::text, 100, 'title '), '', true, 1, 1, null from generate_series(1, {ROWS}) n;
-             analyze;
-             alter table tasks rename to real_tasks;
-             create function passes_gate(id bigint) returns boolean language plpgsql volatile as 'begin return true; end';
-             create view tasks as select * from real_tasks where passes_gate(id);
-             do $$ begin
-                 execute format('alter database %I set enable_sort = off', current_database());
-                 execute format('alter database %I set enable_hashjoin = off', current_database());
-                 execute format('alter database %I set enable_mergejoin = off', current_database());
-                 execute format('alter database %I set enable_seqscan = off', current_database());
-             end $$"
-        ))
-        .expect("the SQL runs");
+/// A database with a gate: a policy calls it for each row of the tasks, and the planner is left no other plan than one that
+/// takes them in order, one by one. (For a view, `lookup` would be `copy`.)
+pub(crate) struct Gated {
+    /// The database.
+    pub(crate) database: TestDatabase,
+    /// Its URL for a role that the policy applies to.
+    pub(crate) url: String,
+}
+
+impl Gated {
+    /// A new one.
+    pub(crate) fn new() -> Self {
+        Self::install(TestDatabase::new())
+    }
+
+    /// A new one in a cluster of its own, which can be killed.
+    pub(crate) fn alone() -> Self {
+        Self::install(TestDatabase::alone())
+    }
+
+    fn install(database: TestDatabase) -> Self {
+        let role = format!("gated_{}", database.name());
+        let sql = format!(
+        "insert into locations values (1, 'Here'); insert into users values (1, 'somebody');
+         insert into assets values (1, 'Thing', '', 1);
+         insert into tasks select n, lpad(n::text, 100, 'title '), '', true, 1, 1, null from generate_series(1, {ROWS}) n;
+         create function passes_gate(id bigint) returns boolean language plpgsql volatile as 'begin return true; end';
+         create role {role} login; grant select on locations, users, assets, tasks to {role};
+         alter table tasks enable row level security;
+         create policy gate on tasks for select using (passes_gate(id));
+         do $$ begin
+             execute format('alter database %I set enable_sort = off', current_database());
+             execute format('alter database %I set enable_hashjoin = off', current_database());
+             execute format('alter database %I set enable_mergejoin = off', current_database());
+             execute format('alter database %I set enable_seqscan = off', current_database());
+             execute format('alter database %I set enable_bitmapscan = off', current_database());
+         end $$"
+    );
+        let mut connection = database.connect();
+        connection.batch_execute(&sql).expect("the SQL runs");
+        connection.batch_execute("vacuum analyze").expect("ours");
+        Self {
+            url: database.url.replacen("cmms@", &format!("{role}@"), 1),
+            database,
+        }
+    }
 }
 
 /// A closed gate; dropped, it opens.
@@ -51,7 +76,7 @@ struct Count {
 
 impl Gate {
     /// Closes the gate before the row of this id.
-    pub(crate) fn close(database: &TestDatabase, row: u64) -> Self {
+    pub(crate) fn close(Gated { database, .. }: &Gated, row: u64) -> Self {
         let mut connection = database.connect();
         connection
             .batch_execute(&format!(
@@ -94,7 +119,7 @@ impl Gate {
 /// How many of the database's processes run an export's query.
 pub(crate) fn running_queries(database: &TestDatabase) -> i64 {
     let sql = "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()
-        and state <> 'idle' and query like '%creators%'";
+        and state <> 'idle' and query like '%tasks%'";
     diesel::sql_query(sql)
         .get_result::<Count>(&mut database.connect())
         .expect("readable")

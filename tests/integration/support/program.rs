@@ -92,10 +92,15 @@ impl Server {
         format!("http://{}{path}", self.address)
     }
 
+    /// The process's id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The most memory that the process ever had resident, in bytes.
     pub(crate) fn peak_memory(&self) -> u64 {
         let status =
-            std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
+            std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
         let line = status
             .lines()
             .find_map(|line| line.strip_prefix("VmHWM:"))

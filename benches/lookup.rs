@@ -1,0 +1,377 @@
+//! `lookup` beside `copy`, beside psql's COPY and beside the least that PostgreSQL itself needs: Markdown tables of seconds,
+//! of CPU seconds, of memory and of ratios.
+//!
+//! `cargo bench --bench lookup -- [tasks…] [--runs N]`; without numbers 10,000, 100,000 and 1,000,000 tasks, and nine runs. All
+//! that is measured runs once in every run, each run begins with another one, and a ratio is that of two times of one run: so
+//! what else the machine does meanwhile falls on all of them alike.
+#![expect(
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a program to run by hand"
+)]
+
+#[expect(dead_code, reason = "shared with the tests, which use all of it")]
+#[path = "../tests/integration/support/mod.rs"]
+mod support;
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use cmms_export::db::Database;
+use cmms_export::db::embedded::{Durability, Embedded};
+use cmms_export::export::cancellation::Cancellation;
+use cmms_export::export::{self, Export, Plan, Sink, Strategy};
+use diesel::connection::SimpleConnection;
+use diesel::{Connection, PgConnection};
+
+use support::cluster::temporary_directory;
+use support::{Server, program};
+
+/// What the article runs.
+const JOINED: &str = "select t.id, t.title, a.name, l.name, case when t.done then 'Done' else 'Not Done' end, c.username, e.username
+    from tasks t join assets a on a.id = t.asset_id join locations l on l.id = a.location_id
+    join users c on c.id = t.created_by_id left join users e on e.id = t.updated_by_id";
+/// Tasks of a range of the floor, as many as `lookup` has in one.
+const RANGE: u64 = 10_000;
+
+const WHAT: [&str; 7] = [
+    "`copy` over HTTP",
+    "`lookup` over HTTP",
+    "`copy`, sink alone",
+    "`lookup`, sink alone",
+    "psql COPY, ordered",
+    "psql COPY, unordered",
+    "floor",
+];
+
+fn main() {
+    let (sizes, runs) = arguments();
+    let directory = temporary_directory("bench");
+    let embedded = Embedded::start(&directory, Durability::Durable).expect("the cluster starts");
+    run(program(embedded.database_url()).arg("migrate"));
+    for tasks in sizes {
+        measure(&embedded, tasks, runs);
+    }
+    embedded.stop().expect("the cluster stops");
+    let _ = fs::remove_dir_all(directory);
+}
+
+fn arguments() -> (Vec<u64>, usize) {
+    let (mut sizes, mut runs) = (Vec::new(), 9);
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--bench" => {}
+            "--runs" => {
+                let number = arguments.next().and_then(|number| number.parse().ok());
+                runs = number.expect("--runs takes a number");
+            }
+            tasks => sizes.push(
+                tasks
+                    .replace(['_', ','], "")
+                    .parse()
+                    .expect("a number of tasks"),
+            ),
+        }
+    }
+    if sizes.is_empty() {
+        sizes = vec![10_000, 100_000, 1_000_000];
+    }
+    (sizes, runs)
+}
+
+fn run(command: &mut Command) {
+    let output = command.output().expect("the program runs");
+    assert!(output.status.success(), "{output:?}");
+}
+
+/// One time of one thing.
+#[derive(Clone, Copy)]
+struct Sample {
+    seconds: f64,
+    app_cpu: f64,
+    postgres_cpu: f64,
+}
+
+fn measure(embedded: &Embedded, tasks: u64, runs: usize) {
+    let url = embedded.database_url();
+    let size = tasks.to_string();
+    run(program(url).args(["seed", "--reset", "--tasks", &size]));
+    let bench = Bench {
+        url,
+        psql: embedded.bin_dir().join("psql"),
+        postmaster: embedded.postmaster_pid().expect("it runs"),
+        database: Database::new(url, 8, Duration::from_secs(5)),
+        // A server for each, so that each has a peak of its own.
+        servers: [Server::start(url), Server::start(url)],
+        connections: (0..4).map(|_| Mutex::new(connect(url))).collect(),
+        tasks,
+    };
+    for what in 0..WHAT.len() {
+        bench.once(what);
+    }
+    let mut samples: Vec<Vec<Sample>> = vec![Vec::new(); WHAT.len()];
+    for first in 0..runs {
+        for what in 0..WHAT.len() {
+            let what = (first + what) % WHAT.len();
+            samples[what].push(bench.sample(what));
+        }
+    }
+    bench.print(&samples, runs);
+}
+
+fn connect(url: &str) -> PgConnection {
+    let mut connection = PgConnection::establish(url).expect("it is up");
+    connection
+        .batch_execute("set jit = off; set max_parallel_workers_per_gather = 0")
+        .expect("known settings");
+    connection
+}
+
+struct Bench<'a> {
+    url: &'a str,
+    psql: PathBuf,
+    postmaster: u32,
+    database: Database,
+    servers: [Server; 2],
+    /// Those of the floor, kept open as `lookup` keeps its own.
+    connections: Vec<Mutex<PgConnection>>,
+    tasks: u64,
+}
+
+impl Bench<'_> {
+    fn sample(&self, what: usize) -> Sample {
+        let app = match what {
+            0 | 1 => self.servers[what].pid(),
+            2 | 3 => std::process::id(),
+            // Not ours: psql's own time is not measured.
+            _ => 0,
+        };
+        let before = (cpu(app), postgres_cpu(self.postmaster));
+        let started = Instant::now();
+        self.once(what);
+        Sample {
+            seconds: started.elapsed().as_secs_f64(),
+            app_cpu: cpu(app) - before.0,
+            postgres_cpu: postgres_cpu(self.postmaster) - before.1,
+        }
+    }
+
+    fn once(&self, what: usize) {
+        match what {
+            0 => download(&self.servers[0].address, Strategy::Copy),
+            1 => download(&self.servers[1].address, Strategy::Lookup),
+            2 => self.export(Strategy::Copy),
+            3 => self.export(Strategy::Lookup),
+            4 => self.psql(" order by t.id"),
+            5 => self.psql(""),
+            _ => self.floor(),
+        }
+    }
+
+    fn export(&self, strategy: Strategy) {
+        let export = Export {
+            strategy,
+            ..Export::default()
+        };
+        let mut sink = Counter::default();
+        let summary = export::run(&export, &self.database, &Cancellation::default(), &mut sink);
+        let summary = summary.expect("the export is whole");
+        assert_eq!((summary.rows, summary.bytes), (self.tasks, sink.bytes));
+        assert_eq!(sink.strategy, Some(strategy));
+    }
+
+    fn psql(&self, order: &str) {
+        let sql = format!("copy ({JOINED}{order}) to stdout with (format csv, header)");
+        let status = Command::new(&self.psql)
+            .args(["-X", "-c", &sql, self.url])
+            .stdout(Stdio::null())
+            .status();
+        assert!(status.expect("psql runs").success());
+    }
+
+    /// PostgreSQL alone: the same ranges on as many connections, written to nowhere by the server itself.
+    fn floor(&self) {
+        let next = &AtomicU64::new(1);
+        let backends = self
+            .tasks
+            .div_ceil(RANGE)
+            .min(self.connections.len() as u64);
+        thread::scope(|scope| {
+            for connection in &self.connections[..backends as usize] {
+                scope.spawn(move || {
+                    let mut connection = connection.lock().expect("nobody panicked");
+                    loop {
+                        let first = next.fetch_add(RANGE, Ordering::Relaxed);
+                        if first > self.tasks {
+                            return;
+                        }
+                        let last = first + RANGE - 1;
+                        let sql = format!(
+                            "copy (select id, title, done, asset_id, created_by_id, updated_by_id from tasks
+                             where id between {first} and {last} order by id) to '/dev/null' with (format csv)"
+                        );
+                        connection.batch_execute(&sql).expect("the server may write there");
+                    }
+                });
+            }
+        });
+    }
+
+    fn print(&self, samples: &[Vec<Sample>], runs: usize) {
+        println!("\n### {} tasks, {runs} runs\n", thousands(self.tasks));
+        println!(
+            "| | seconds (min…max) | CPU s, app | CPU s, PostgreSQL | peak MiB, app |\n|---|---:|---:|---:|---:|"
+        );
+        for (what, samples) in samples.iter().enumerate() {
+            let column = |value: fn(&Sample) -> f64| samples.iter().map(value).collect::<Vec<_>>();
+            let app = match what {
+                0..=3 => format!("{:.3}", median(&column(|sample| sample.app_cpu))),
+                _ => String::new(),
+            };
+            let peak = match what {
+                0 | 1 => format!(
+                    "{:.1}",
+                    self.servers[what].peak_memory() as f64 / f64::from(1 << 20)
+                ),
+                _ => String::new(),
+            };
+            println!(
+                "| {} | {} | {app} | {:.3} | {peak} |",
+                WHAT[what],
+                spread(&column(|sample| sample.seconds), 4),
+                median(&column(|sample| sample.postgres_cpu)),
+            );
+        }
+        println!("\n| ratio of times | median (min…max) | the bar |\n|---|---:|---:|");
+        let bar = match self.tasks {
+            1_000_000.. => "≥ 5",
+            100_000.. => "≥ 4",
+            _ => "",
+        };
+        for (over, under, bar) in [
+            (0, 1, bar),
+            (2, 3, ""),
+            (4, 1, ""),
+            (5, 1, "≥ 3"),
+            (1, 6, "≤ 1.5"),
+            (3, 6, ""),
+        ] {
+            let ratios: Vec<f64> = samples[over]
+                .iter()
+                .zip(&samples[under])
+                .map(|(over, under)| over.seconds / under.seconds)
+                .collect();
+            println!(
+                "| {} / {} | {} | {bar} |",
+                WHAT[over],
+                WHAT[under],
+                spread(&ratios, 2)
+            );
+        }
+    }
+}
+
+/// Takes everything, and knows how much.
+#[derive(Default)]
+struct Counter {
+    bytes: u64,
+    strategy: Option<Strategy>,
+}
+
+impl Sink for Counter {
+    fn begin(&mut self, plan: &Plan) {
+        self.strategy = Some(plan.strategy);
+    }
+
+    fn write(&mut self, chunk: Bytes) -> io::Result<()> {
+        self.bytes += chunk.len() as u64;
+        Ok(())
+    }
+}
+
+/// Reads a response to its end and looks only at that: a client that did more would be measured, too.
+fn download(address: &str, strategy: Strategy) {
+    let mut stream = TcpStream::connect(address).expect("the server listens");
+    write!(
+        stream,
+        "GET /tasks.csv?strategy={} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n",
+        strategy.name()
+    )
+    .expect("sent");
+    let mut buffer = vec![0; 256 * 1024];
+    let mut end = Vec::new();
+    loop {
+        let length = stream.read(&mut buffer).expect("the transfer goes on");
+        if length == 0 {
+            break;
+        }
+        end.extend_from_slice(&buffer[length.saturating_sub(5)..length]);
+        end.drain(..end.len().saturating_sub(5));
+    }
+    assert_eq!(end, b"0\r\n\r\n", "the body is whole");
+}
+
+/// The user and system CPU seconds of a process, its ended and reaped children's too.
+fn cpu(process: u32) -> f64 {
+    stat(process).map_or(0.0, |(_, seconds)| seconds)
+}
+
+/// Those of the postmaster and all of its children.
+fn postgres_cpu(postmaster: u32) -> f64 {
+    let processes = fs::read_dir("/proc").expect("Linux");
+    let children = processes
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter_map(stat)
+        .filter(|(parent, _)| *parent == postmaster);
+    cpu(postmaster) + children.map(|(_, seconds)| seconds).sum::<f64>()
+}
+
+/// The parent and the CPU seconds of a process.
+fn stat(process: u32) -> Option<(u32, f64)> {
+    let stat =
+        fs::read_to_string(Path::new("/proc").join(process.to_string()).join("stat")).ok()?;
+    let fields: Vec<&str> = stat.rsplit_once(") ")?.1.split(' ').collect();
+    let ticks: f64 = fields
+        .get(11..15)?
+        .iter()
+        .filter_map(|ticks| ticks.parse::<f64>().ok())
+        .sum();
+    // Linux gives them in hundredths of a second, whatever the kernel's own clock.
+    Some((fields.get(1)?.parse().ok()?, ticks / 100.0))
+}
+
+fn median(values: &[f64]) -> f64 {
+    let mut values = values.to_vec();
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    if values.len().is_multiple_of(2) {
+        (values[middle - 1] + values[middle]) / 2.0
+    } else {
+        values[middle]
+    }
+}
+
+fn spread(values: &[f64], digits: usize) -> String {
+    let least = values.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = values.iter().copied().fold(0.0, f64::max);
+    format!(
+        "{:.digits$} ({least:.digits$}…{most:.digits$})",
+        median(values)
+    )
+}
+
+fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let groups = digits.as_bytes().rchunks(3).rev();
+    let groups: Vec<_> = groups.map(String::from_utf8_lossy).collect();
+    groups.join(",")
+}

@@ -1,0 +1,475 @@
+//! The `lookup` strategy: what only it can get wrong, and when it leaves the work to `copy`.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use cmms_export::db::{self, Database};
+use cmms_export::export::cancellation::Cancellation;
+use cmms_export::export::{self, Error, Export, Plan, Sink, Strategy, Summary};
+use diesel::connection::SimpleConnection;
+
+use crate::support::client::download;
+use crate::support::{Server, TestDatabase, data, eventually, oracle};
+
+/// Enough tasks for several ranges and all connections.
+const TASKS: &str = "60000";
+
+/// Keeps the CSV, and does something at the plan and something else at the first bytes.
+struct Recorder<'a> {
+    csv: Vec<u8>,
+    plan: Option<Plan>,
+    at_plan: &'a mut dyn FnMut(),
+    at_first: &'a mut dyn FnMut() -> io::Result<()>,
+}
+
+impl Sink for Recorder<'_> {
+    fn begin(&mut self, plan: &Plan) {
+        assert_eq!(self.plan.replace(*plan), None, "once");
+        assert_eq!(self.csv, b"", "before the first byte");
+        (self.at_plan)();
+    }
+
+    fn write(&mut self, chunk: Bytes) -> io::Result<()> {
+        assert!(self.plan.is_some(), "after the plan");
+        // The header may come alone.
+        let first = self.csv.len() < 100;
+        self.csv.extend_from_slice(&chunk);
+        if first && self.csv.len() >= 100 {
+            (self.at_first)()?;
+        }
+        Ok(())
+    }
+}
+
+struct Outcome {
+    result: Result<Summary, Error>,
+    plan: Option<Plan>,
+    csv: Vec<u8>,
+}
+
+impl Outcome {
+    fn strategy(&self) -> Strategy {
+        self.plan.expect("begun").strategy
+    }
+}
+
+fn client(database: &TestDatabase) -> Database {
+    Database::new(&database.url, 8, Duration::from_secs(5))
+}
+
+fn run(
+    database: &Database,
+    export: &Export,
+    mut at_plan: impl FnMut(),
+    mut at_first: impl FnMut() -> io::Result<()>,
+    cancellation: &Cancellation,
+) -> Outcome {
+    let mut sink = Recorder {
+        csv: Vec::new(),
+        plan: None,
+        at_plan: &mut at_plan,
+        at_first: &mut at_first,
+    };
+    let result = export::run(export, database, cancellation, &mut sink);
+    let Recorder { csv, plan, .. } = sink;
+    Outcome { result, plan, csv }
+}
+
+fn lookup(database: &Database) -> Outcome {
+    run(
+        database,
+        &Export::default(),
+        || (),
+        || Ok(()),
+        &Cancellation::default(),
+    )
+}
+
+/// Exports with the default, which must be whole and right, and gives how it was made.
+fn check(database: &TestDatabase) -> Plan {
+    let outcome = lookup(&client(database));
+    outcome.result.as_ref().expect("whole");
+    assert!(
+        outcome.csv == oracle::copy(database, "true", ','),
+        "other bytes than psql's"
+    );
+    outcome.plan.expect("begun")
+}
+
+fn change(database: &TestDatabase, sql: &str) {
+    let mut connection = database.connect();
+    // For VACUUM, a transaction that has not reached the disk is not over.
+    let set = connection.batch_execute("set synchronous_commit = on");
+    set.and_then(|()| connection.batch_execute(sql))
+        .expect("the SQL runs");
+}
+
+#[test]
+fn it_is_the_default_and_takes_several_connections() {
+    assert_eq!(Strategy::default(), Strategy::Lookup);
+    let plan = check(&TestDatabase::seeded(&["--tasks", TASKS]));
+    assert_eq!(plan.strategy, Strategy::Lookup);
+    assert!(plan.connections > 1, "{plan:?}");
+    assert_eq!(plan.because, None);
+}
+
+#[test]
+fn one_task_and_none_are_exported_too() {
+    for tasks in ["0", "1"] {
+        let plan = check(&TestDatabase::seeded(&["--tasks", tasks]));
+        assert_eq!((plan.strategy, plan.connections), (Strategy::Lookup, 1));
+    }
+}
+
+#[test]
+fn what_is_changed_meanwhile_is_not_in_it() {
+    let database = TestDatabase::seeded(&["--tasks", TASKS]);
+    let client = client(&database);
+    let before = oracle::copy(&database, "true", ',');
+    let outcome = run(
+        &client,
+        &Export::default(),
+        || {
+            change(
+                &database,
+                "update locations set name = 'moved'; update users set username = 'renamed'; update assets set name = 'other';
+                 update assets set location_id = 1; insert into users values (1000, 'new'); insert into assets values (1000, 'new', '', 1);
+                 update tasks set title = 'changed', asset_id = 1000, created_by_id = 1000, updated_by_id = null where id % 3 = 0;
+                 delete from tasks where id % 7 = 0;
+                 delete from assets where id not in (select asset_id from tasks);
+                 insert into tasks select -n, 'new', '', true, 1000, 1000, 1000 from generate_series(1, 1000) n",
+            );
+        },
+        || {
+            change(
+                &database,
+                "delete from tasks; delete from assets; delete from users",
+            );
+            Ok(())
+        },
+        &Cancellation::default(),
+    );
+    outcome.result.as_ref().expect("whole");
+    assert_eq!(outcome.strategy(), Strategy::Lookup);
+    assert!(outcome.csv == before, "the state before the changes");
+    check(&database);
+}
+
+#[test]
+fn whatever_is_committed_while_it_starts_all_connections_see_one_state() {
+    let database = TestDatabase::seeded(&["--tasks", TASKS]);
+    let client = client(&database);
+    // Each transaction makes a new version of some rows of every table, and moves a task from one end to the other.
+    change(
+        &database,
+        "update tasks set title = 'version 0 ' where id % 500 = 0; update users set username = 'version 0 ' where id = 1;
+         update locations set name = 'version 0 ' where id = 1; update assets set name = 'version 0 ', location_id = 1 where id = 1;
+         update tasks set asset_id = 1, created_by_id = 1 where id % 500 = 0",
+    );
+    change(&database, "vacuum analyze");
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut connection = database.connect();
+            let mut version = 0;
+            while !stop.load(Ordering::Relaxed) {
+                version += 1;
+                let sql = format!(
+                    "begin; update tasks set title = 'version {version} ' where id % 500 = 0;
+                     update users set username = 'version {version} ' where id = 1;
+                     update assets set name = 'version {version} ' where id = 1;
+                     update locations set name = 'version {version} ' where id = 1;
+                     delete from tasks where id in (-1, 70000);
+                     insert into tasks values (case when {version} % 2 = 0 then -1 else 70000 end, 'version {version} ', '', true, 1, 1);
+                     commit"
+                );
+                connection.batch_execute(&sql).expect("ours");
+            }
+        });
+        for _ in 0..15 {
+            let outcome = lookup(&client);
+            outcome.result.as_ref().expect("whole");
+            assert_eq!(outcome.strategy(), Strategy::Lookup);
+            let csv = String::from_utf8(outcome.csv).expect("UTF-8");
+            let mut versions: Vec<&str> = csv
+                .split("version ")
+                .skip(1)
+                .filter_map(|rest| rest.split(' ').next())
+                .collect();
+            // Title, asset, location and creator of each of the 120 tasks, at the least.
+            assert!(versions.len() >= 4 * 120, "{}", versions.len());
+            versions.sort_unstable();
+            versions.dedup();
+            assert_eq!(versions.len(), 1, "{versions:?}");
+            let moved = csv.contains("\n-1,") as usize + csv.contains("\n70000,") as usize;
+            assert!(moved == 1 || versions == ["0"], "{moved}");
+            let lines = csv.lines().count();
+            assert_eq!(lines, 60_001 + moved);
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn gaps_skew_negative_and_extreme_ids_lose_nothing() {
+    let ids = [
+        "generate_series(-9223372036854775808, -9223372036854760000) id",
+        "generate_series(9223372036854760000, 9223372036854775807) id",
+        "generate_series(-20000, 20000) id",
+        "(select n * 400000000000000 id from generate_series(100, 20000) n) _",
+        "(select n * n * 7::bigint + 1000000 id from generate_series(1::bigint, 20000) n) _",
+    ];
+    let insert = |database: &TestDatabase, ids: &str| {
+        change(
+            database,
+            &format!(
+                "set session_replication_role = replica;
+                 insert into tasks select id, 'Task ' || id, '', id % 2 = 0, 1 + abs(id % 300), 1 + abs(id % 100), null from {ids}
+                 on conflict do nothing"
+            ),
+        );
+    };
+    // Alone, and one after the other on a histogram that knows only of the first ones.
+    for first in 0..ids.len() {
+        let database = TestDatabase::seeded(&["--tasks=0"]);
+        insert(&database, ids[first]);
+        change(&database, "vacuum analyze");
+        assert_eq!(
+            check(&database).strategy,
+            Strategy::Lookup,
+            "{}",
+            ids[first]
+        );
+        insert(&database, ids[(first + 1) % ids.len()]);
+        insert(&database, ids[(first + 2) % ids.len()]);
+        check(&database);
+        change(&database, "vacuum analyze");
+        let plan = check(&database);
+        assert_eq!(plan.strategy, Strategy::Lookup);
+        assert!(plan.connections > 1);
+        change(&database, "delete from tasks where id % 1000 <> 0");
+        check(&database);
+    }
+}
+
+#[test]
+fn names_with_gaps_and_extreme_ids_are_found() {
+    let database = TestDatabase::seeded(&["--tasks", TASKS]);
+    change(
+        &database,
+        "set session_replication_role = replica;
+         update assets set id = id * 30744573456182586 where id > 1; update users set id = -id * 92233720368547758 where id > 1;
+         update tasks set asset_id = asset_id * 30744573456182586 where asset_id > 1;
+         update tasks set created_by_id = -created_by_id * 92233720368547758 where created_by_id > 1;
+         update tasks set updated_by_id = -updated_by_id * 92233720368547758 where updated_by_id > 1",
+    );
+    change(&database, "vacuum analyze");
+    assert_eq!(check(&database).strategy, Strategy::Lookup);
+}
+
+#[test]
+fn without_the_index_it_is_copy() {
+    let database = TestDatabase::seeded(&["--tasks", TASKS]);
+    change(
+        &database,
+        "update pg_index set indisvalid = false where indexrelid = 'tasks_export_idx'::regclass",
+    );
+    let plan = check(&database);
+    assert_eq!((plan.strategy, plan.connections), (Strategy::Copy, 1));
+    assert_eq!(plan.because, Some("no index-only scan pays"));
+    change(&database, "drop index tasks_export_idx");
+    assert_eq!(check(&database), plan);
+}
+
+#[test]
+fn without_a_visibility_map_it_is_copy() {
+    let database = TestDatabase::seeded(&["--tasks", TASKS]);
+    change(
+        &database,
+        "alter table tasks set (autovacuum_enabled = false); update tasks set done = not done; analyze tasks",
+    );
+    let plan = check(&database);
+    assert_eq!(plan.strategy, Strategy::Copy);
+    assert_eq!(plan.because, Some("no index-only scan pays"));
+    change(&database, "vacuum tasks");
+    assert_eq!(check(&database).strategy, Strategy::Lookup);
+}
+
+#[test]
+fn a_million_users_are_left_to_copy_and_the_manifest_says_so() {
+    let database = TestDatabase::seeded(&["--tasks=20000"]);
+    change(
+        &database,
+        "insert into users select n, 'user_' || n from generate_series(101, 1000000) n; analyze users",
+    );
+    assert_eq!(check(&database).strategy, Strategy::Copy);
+    let server = Server::start(&database.url);
+    download(&server.address, "export_id=many-users");
+    let manifest = ureq::get(server.url("/api/exports/many-users")).call();
+    let manifest = manifest.expect("known").body_mut().read_to_string();
+    let manifest = manifest.expect("JSON");
+    assert!(manifest.contains(r#""strategy":"copy""#), "{manifest}");
+}
+
+#[test]
+fn names_that_do_not_fit_are_left_to_copy() {
+    let database = TestDatabase::seeded(&["--tasks", TASKS, "--users=5000"]);
+    // Statistics that are wrong: the names are longer than they were when they were last looked at.
+    change(
+        &database,
+        "alter table users set (autovacuum_enabled = false); update users set username = lpad(username, 100, 'x')",
+    );
+    let expected = oracle::copy(&database, "true", ',');
+    let client = client(&database);
+    let strategies = (10..=26).map(|exponent| {
+        let mut export = Export::default();
+        export.limits.lookup_memory = 1 << exponent;
+        let outcome = run(&client, &export, || (), || Ok(()), &Cancellation::default());
+        outcome.result.as_ref().expect("whole");
+        assert!(outcome.csv == expected, "2^{exponent}");
+        outcome.strategy()
+    });
+    let mut strategies: Vec<Strategy> = strategies.collect();
+    strategies.dedup();
+    assert_eq!(strategies, [Strategy::Copy, Strategy::Lookup]);
+}
+
+#[test]
+fn fewer_free_connections_are_fewer_connections() {
+    let database = TestDatabase::seeded(&["--tasks", TASKS]);
+    let expected = oracle::copy(&database, "true", ',');
+    let client = Database::new(&database.url, 2, Duration::from_secs(5));
+    let mut second = None;
+    let first = run(
+        &client,
+        &Export::default(),
+        || (),
+        || {
+            let started = Instant::now();
+            second = Some(lookup(&client));
+            assert!(
+                started.elapsed() < Duration::from_secs(4),
+                "it waits for none"
+            );
+            Ok(())
+        },
+        &Cancellation::default(),
+    );
+    let connections = [Some(first), second].map(|outcome| {
+        let outcome = outcome.expect("run");
+        outcome.result.as_ref().expect("whole");
+        assert!(outcome.csv == expected);
+        let plan = outcome.plan.expect("begun");
+        assert_eq!(plan.strategy, Strategy::Lookup);
+        assert_eq!(plan.because, Some("no more connections were free"));
+        plan.connections
+    });
+    assert_eq!(connections, [3, 1]);
+}
+
+#[test]
+fn a_task_that_refers_to_nothing_is_a_failure_and_no_blank() {
+    for row in ["1000, 1, null", "1, 1000, null", "1, 1, 1000", "1, 1, -1"] {
+        let database = TestDatabase::seeded(&["--tasks", TASKS]);
+        change(
+            &database,
+            &format!(
+                "set session_replication_role = replica; insert into tasks values (70000, 'dangling', '', true, {row})"
+            ),
+        );
+        let outcome = lookup(&client(&database));
+        assert!(
+            matches!(
+                outcome.result,
+                Err(Error::Database(db::Error::Inconsistent(_)))
+            ),
+            "{row}: {:?}",
+            outcome.result
+        );
+    }
+}
+
+/// The exports' server processes.
+const BACKENDS: &str = "from pg_stat_activity where datname = current_database() and query like 'copy (SELECT%' and pid <> pg_backend_pid()";
+
+/// Those that read, and those that wait for a range to read.
+const IN_TRANSACTION: &str =
+    "from pg_stat_activity where datname = current_database() and backend_type = 'client backend'
+    and state <> 'idle' and pid <> pg_backend_pid()";
+
+#[test]
+fn a_backend_that_is_killed_breaks_the_export_whichever_it_is() {
+    let database = data::wide(300_000);
+    let client = client(&database);
+    let plan = lookup(&client).plan.expect("begun");
+    assert_eq!(plan.connections, 4, "{plan:?}");
+    for place in 0..4 {
+        let outcome = run(
+            &client,
+            &Export::default(),
+            || (),
+            || {
+                change(
+                    &database,
+                    &format!(
+                        "select pg_terminate_backend(pid) from (select pid {IN_TRANSACTION} order by pid
+                             offset {place} % (select greatest(count(*), 1) {IN_TRANSACTION}) limit 1) _"
+                    ),
+                );
+                Ok(())
+            },
+            &Cancellation::default(),
+        );
+        assert!(
+            matches!(outcome.result, Err(Error::Database(_))),
+            "{place}: {:?}",
+            outcome.result
+        );
+        let next = lookup(&client);
+        assert_eq!(next.result.expect("whole").rows, 300_000);
+    }
+}
+
+#[test]
+fn a_sink_that_fails_and_a_cancellation_end_all_queries() {
+    let database = data::wide(300_000);
+    let client = client(&database);
+    let nothing_runs = || {
+        let sql = format!("select count(*) {BACKENDS} and state <> 'idle'");
+        oracle::psql(&database, &sql) == b"0\n"
+    };
+    for cancelled in [false, true] {
+        let cancellation = Cancellation::default();
+        let mut cancelling = None;
+        let started = Instant::now();
+        let outcome = run(
+            &client,
+            &Export::default(),
+            || (),
+            || {
+                if cancelled {
+                    let cancellation = cancellation.clone();
+                    cancelling = Some(std::thread::spawn(move || cancellation.cancel()));
+                    std::thread::sleep(Duration::from_millis(200));
+                    return Ok(());
+                }
+                Err(io::ErrorKind::StorageFull.into())
+            },
+            &cancellation,
+        );
+        match outcome.result {
+            Err(Error::Cancelled) => assert!(cancelled),
+            Err(Error::Sink(_)) => assert!(!cancelled),
+            other => panic!("{other:?}"),
+        }
+        if let Some(cancelling) = cancelling {
+            cancelling.join().expect("returns");
+        }
+        assert!(started.elapsed() < Duration::from_secs(5));
+        eventually("no query is left", nothing_runs);
+        let next = lookup(&client);
+        assert_eq!(next.result.expect("whole").rows, 300_000);
+    }
+}
