@@ -283,6 +283,10 @@ struct ChannelSink<'a> {
 
 impl Sink for ChannelSink<'_> {
     fn write(&mut self, chunk: Bytes) -> io::Result<()> {
+        // In chunked coding, an empty chunk is the end: what came after it would be lost, and nobody would notice.
+        if chunk.is_empty() {
+            return Ok(());
+        }
         self.flow.offered();
         self.sender
             .blocking_send(Message::Chunk(chunk))
