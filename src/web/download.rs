@@ -283,6 +283,10 @@ struct ChannelSink<'a> {
 
 impl Sink for ChannelSink<'_> {
     fn write(&mut self, chunk: Bytes) -> io::Result<()> {
+        // On HTTP/1.1, an empty chunk would be the body's clean end.
+        if chunk.is_empty() {
+            return Ok(());
+        }
         self.flow.offered();
         self.sender
             .blocking_send(Message::Chunk(chunk))

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::browser::Browser;
 use crate::support::client::{Download, End, send};
-use crate::support::gate::{self, Gate, ROWS};
+use crate::support::gate::{self, Gate, Gated, ROWS};
 use crate::support::program::program;
 use crate::support::{Server, TestDatabase, oracle};
 
@@ -22,6 +22,13 @@ fn small() -> TestDatabase {
 fn open(server: &Server) -> Browser {
     let browser = Browser::start();
     browser.open(&server.url("/"));
+    browser
+}
+
+/// Opens the page with a strategy that has handed rows on when it comes to the gate.
+fn open_copy(server: &Server) -> Browser {
+    let browser = Browser::start();
+    browser.open(&server.url("/?strategy=copy"));
     browser
 }
 
@@ -109,15 +116,14 @@ fn what_one_chooses_shows_at_once_and_is_what_one_gets() {
 
 #[test]
 fn a_download_says_how_it_gets_on_and_that_it_is_whole() {
-    let database = TestDatabase::new();
-    gate::install(&database);
-    let server = Server::start(&database.url);
-    let browser = open(&server);
+    let gated = Gated::new();
+    let server = Server::start(&gated.url);
+    let browser = open_copy(&server);
     assert_eq!(
         browser.text("#count"),
         format!("{} tasks match", grouped(ROWS))
     );
-    let mut gate = Gate::close(&database, ROWS / 2);
+    let mut gate = Gate::close(&gated, ROWS / 2);
     browser.click("#download");
     gate.reached();
     let part = format!("of {} rows, ", grouped(ROWS));
@@ -152,29 +158,27 @@ fn grouped(number: u64) -> String {
 
 #[test]
 fn cancel_stops_the_download_down_to_its_query() {
-    let database = TestDatabase::new();
-    gate::install(&database);
-    let server = Server::start(&database.url);
-    let browser = open(&server);
-    let mut gate = Gate::close(&database, ROWS / 2);
+    let gated = Gated::new();
+    let server = Server::start(&gated.url);
+    let browser = open_copy(&server);
+    let mut gate = Gate::close(&gated, ROWS / 2);
     browser.click("#download");
     gate.reached();
     browser.sees(ITEM, "rows, ");
     browser.click(&format!("{ITEM} .cancel"));
     browser.sees(ITEM, "Cancelled after");
     browser.eventually("the query is gone", || {
-        gate::running_queries(&database) == 0
+        gate::running_queries(&gated.database) == 0
     });
     assert!(saved(&browser).is_empty(), "{:?}", saved(&browser));
 }
 
 #[test]
 fn a_killed_backend_is_a_failed_download_and_no_file() {
-    let database = TestDatabase::new();
-    gate::install(&database);
-    let server = Server::start(&database.url);
-    let browser = open(&server);
-    let mut gate = Gate::close(&database, ROWS / 2);
+    let gated = Gated::new();
+    let server = Server::start(&gated.url);
+    let browser = open_copy(&server);
+    let mut gate = Gate::close(&gated, ROWS / 2);
     browser.click("#download");
     gate.reached();
     browser.sees(ITEM, "rows, ");
@@ -191,11 +195,10 @@ fn a_killed_backend_is_a_failed_download_and_no_file() {
 
 #[test]
 fn a_busy_server_is_told_from_a_broken_one_and_can_be_tried_again() {
-    let database = TestDatabase::new();
-    gate::install(&database);
-    let server = Server::spawn(program(&database.url).args(["serve", "--max-exports=1"]));
-    let browser = open(&server);
-    let mut gate = Gate::close(&database, ROWS / 2);
+    let gated = Gated::new();
+    let server = Server::spawn(program(&gated.url).args(["serve", "--max-exports=1"]));
+    let browser = open_copy(&server);
+    let mut gate = Gate::close(&gated, ROWS / 2);
     let other = send(
         &server.address,
         "GET",
@@ -219,11 +222,10 @@ fn a_busy_server_is_told_from_a_broken_one_and_can_be_tried_again() {
 
 #[test]
 fn several_downloads_at_once_are_listed_and_leave_the_page_its_connections() {
-    let database = TestDatabase::new();
-    gate::install(&database);
-    let server = Server::start(&database.url);
-    let browser = open(&server);
-    let mut gate = Gate::close(&database, ROWS / 2);
+    let gated = Gated::new();
+    let server = Server::start(&gated.url);
+    let browser = open_copy(&server);
+    let mut gate = Gate::close(&gated, ROWS / 2);
     for _ in 0..3 {
         browser.click("#download");
     }

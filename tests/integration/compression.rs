@@ -5,9 +5,9 @@ use std::io::Read;
 use serde_json::json;
 
 use crate::support::client::{Download, End, download};
-use crate::support::gate::{self, Gate, ROWS};
+use crate::support::gate::{Gate, Gated, ROWS};
 use crate::support::program::program;
-use crate::support::{Server, TestDatabase, data};
+use crate::support::{Server, data};
 
 fn decompressed(coding: &str, bytes: &[u8]) -> std::io::Result<Vec<u8>> {
     let mut text = Vec::new();
@@ -51,8 +51,15 @@ fn a_compressed_download_is_the_same_csv() {
                 "{accepts}"
             );
             assert_eq!(response.header("vary"), Some("Accept-Encoding"));
-            let (body, _) = response.finish();
-            let csv = decompressed(coding, &body).expect("whole");
+            let (body, end) = response.finish();
+            assert_eq!(
+                end,
+                End::Clean,
+                "{query}, {coding}: {}",
+                server.manifest(&id)
+            );
+            let csv = decompressed(coding, &body)
+                .unwrap_or_else(|error| panic!("{query}, {coding}: {error}"));
             assert_eq!(csv, download(&server.address, &query));
             assert_eq!(server.ended(&id)["bytes"], csv.len());
         }
@@ -77,10 +84,9 @@ fn a_compressed_download_is_the_same_csv() {
 #[test]
 fn a_compressed_download_comes_as_it_is_made_and_ends_only_if_it_is_whole() {
     for (coding, strategy) in [("zstd", "copy"), ("gzip", "copy"), ("gzip", "streamed")] {
-        let database = TestDatabase::new();
-        gate::install(&database);
-        let server = Server::spawn(program(&database.url).args(["serve", "--compression=on"]));
-        let mut gate = Gate::close(&database, ROWS / 2);
+        let gated = Gated::new();
+        let server = Server::spawn(program(&gated.url).args(["serve", "--compression=on"]));
+        let mut gate = Gate::close(&gated, ROWS / 2);
         let mut response = compressed(
             &server,
             coding,

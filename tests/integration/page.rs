@@ -5,7 +5,7 @@ use std::io::Read;
 use serde_json::Value;
 
 use crate::support::client::{Download, download, send};
-use crate::support::gate::{self, Gate, ROWS};
+use crate::support::gate::{self, Gate, Gated, ROWS};
 use crate::support::{Server, TestDatabase, data, eventually};
 
 fn get(server: &Server, path: &str) -> (u16, Value) {
@@ -81,25 +81,23 @@ fn the_preview_is_the_first_rows_of_the_download_and_their_exact_number() {
 
 #[test]
 fn a_preview_that_nobody_waits_for_is_given_up_down_to_its_query() {
-    let database = TestDatabase::new();
-    gate::install(&database);
-    let server = Server::start(&database.url);
-    let mut gate = Gate::close(&database, ROWS / 2);
+    let gated = Gated::new();
+    let server = Server::start(&gated.url);
+    let mut gate = Gate::close(&gated, ROWS / 2);
     let host = [("Host", server.address.as_str())];
     let waiting = send(&server.address, "GET", "/api/tasks", &host);
     gate.reached();
     drop(waiting);
     eventually("the query is gone", || {
-        gate::running_queries(&database) == 0
+        gate::running_queries(&gated.database) == 0
     });
 }
 
 #[test]
 fn a_count_that_takes_too_long_does_not_hold_the_page_up() {
-    let database = TestDatabase::new();
-    gate::install(&database);
-    let server = Server::start(&database.url);
-    let gate = Gate::close(&database, ROWS / 2);
+    let gated = Gated::new();
+    let server = Server::start(&gated.url);
+    let gate = Gate::close(&gated, ROWS / 2);
     let (status, html) = page(&server, "/");
     assert_eq!(status, 200);
     assert!(html.contains("too many to count quickly"), "{html}");

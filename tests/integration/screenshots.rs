@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::support::browser::Browser;
-use crate::support::gate::{self, Gate, ROWS};
+use crate::support::gate::{Gate, Gated, ROWS};
 use crate::support::{Server, TestDatabase};
 
 /// Where those of the README are.
@@ -49,9 +49,13 @@ fn of_the_page() {
     let server = Server::start(&database.url);
     browser.open(&server.url("/"));
     take(&browser, 1280, "light", OTHERS, "empty");
-    gate::install(&database);
+    drop(database);
     browser.open(&server.url("/"));
-    let mut gate = Gate::close(&database, ROWS / 2);
+    take(&browser, 1280, "light", OTHERS, "no-database");
+    let gated = Gated::new();
+    let server = Server::start(&gated.url);
+    browser.open(&server.url("/?strategy=copy"));
+    let mut gate = Gate::close(&gated, ROWS / 2);
     browser.click("#download");
     gate.reached();
     browser.sees("#downloads", "left");
@@ -59,8 +63,4 @@ fn of_the_page() {
     gate.terminate();
     browser.sees("#downloads", "Failed");
     take(&browser, 1280, "light", OTHERS, "failed");
-    drop(gate);
-    drop(database);
-    browser.open(&server.url("/"));
-    take(&browser, 1280, "light", OTHERS, "no-database");
 }
