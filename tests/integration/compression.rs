@@ -51,8 +51,15 @@ fn a_compressed_download_is_the_same_csv() {
                 "{accepts}"
             );
             assert_eq!(response.header("vary"), Some("Accept-Encoding"));
-            let (body, _) = response.finish();
-            let csv = decompressed(coding, &body).expect("whole");
+            let (body, end) = response.finish();
+            assert_eq!(
+                end,
+                End::Clean,
+                "{query}, {coding}: {}",
+                server.manifest(&id)
+            );
+            let csv = decompressed(coding, &body)
+                .unwrap_or_else(|error| panic!("{query}, {coding}: {error}"));
             assert_eq!(csv, download(&server.address, &query));
             assert_eq!(server.ended(&id)["bytes"], csv.len());
         }

@@ -49,9 +49,12 @@ fn of_the_page() {
     let server = Server::start(&database.url);
     browser.open(&server.url("/"));
     take(&browser, 1280, "light", OTHERS, "empty");
+    drop(database);
+    browser.open(&server.url("/"));
+    take(&browser, 1280, "light", OTHERS, "no-database");
     let gated = Gated::new();
     let server = Server::start(&gated.url);
-    browser.open(&server.url("/"));
+    browser.open(&server.url("/?strategy=copy"));
     let mut gate = Gate::close(&gated, ROWS / 2);
     browser.click("#download");
     gate.reached();
@@ -60,8 +63,4 @@ fn of_the_page() {
     gate.terminate();
     browser.sees("#downloads", "Failed");
     take(&browser, 1280, "light", OTHERS, "failed");
-    drop(gate);
-    drop(database);
-    browser.open(&server.url("/"));
-    take(&browser, 1280, "light", OTHERS, "no-database");
 }
