@@ -59,6 +59,9 @@ pub(crate) fn tasks(filter: &Filter, values: Values) -> Tasks {
     if let Some(title) = &filter.title {
         query = query.filter(tasks::title.ilike(values.text(title.like_pattern())));
     }
+    if let Some(id) = filter.up_to_id {
+        query = query.filter(tasks::id.le(values.bigint(id)));
+    }
     query.order(tasks::id.asc())
 }
 

@@ -122,7 +122,7 @@ fn read_query(query: &str) -> Result<(String, Parameters), Problem> {
         form_urlencoded::parse(query.as_bytes()).partition(|(name, _)| name == "export_id");
     let id = match ids.as_slice() {
         [] => format!("{:032x}", rand::random::<u128>()),
-        [(_, id)] if is_export_id(id) => id.clone().into_owned(),
+        [(_, id)] if is_id(id) => id.clone().into_owned(),
         [_] => {
             return Err(invalid(
                 "`export_id`: 1 to 64 characters of A-Z, a-z, 0-9, `-` and `_`",
@@ -133,7 +133,8 @@ fn read_query(query: &str) -> Result<(String, Parameters), Problem> {
     Ok((id, Parameters::from_pairs(pairs)?))
 }
 
-fn is_export_id(id: &str) -> bool {
+/// Whether it may be an id.
+pub(super) fn is_id(id: &str) -> bool {
     (1..=64).contains(&id.len())
         && id
             .bytes()

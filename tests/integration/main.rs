@@ -11,6 +11,7 @@
 )]
 
 mod access;
+mod benchmark;
 mod command_line;
 mod embedded;
 mod fault_matrix;
