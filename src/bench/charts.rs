@@ -9,7 +9,7 @@ use crate::export::Strategy;
 /// Units of the picture; narrow, so that its text can be read on a phone.
 const WIDTH: f64 = 400.0;
 /// Where the axis starts and ends.
-const LEFT: f64 = 72.0;
+const LEFT: f64 = 84.0;
 const RIGHT: f64 = 384.0;
 const ROW: f64 = 34.0;
 const CURVES_HEIGHT: f64 = 190.0;
@@ -148,10 +148,9 @@ fn dots(title: &str, unit: &str, rows: Vec<(Strategy, Spread<f64>)>) -> String {
         for run in &spread.runs {
             let _ = write!(
                 svg,
-                r#"<circle class="dot {class}" cx="{:.1}" cy="{middle:.1}" r="4.5"><title>{} {}: {} {unit}</title></circle>"#,
+                r#"<circle class="dot {class}" cx="{:.1}" cy="{middle:.1}" r="4.5"><title>{}: {} {unit}</title></circle>"#,
                 x(*run),
                 strategy.name(),
-                "run",
                 short(*run)
             );
         }

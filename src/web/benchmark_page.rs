@@ -6,7 +6,8 @@ use askama::Template;
 use serde::Deserialize;
 
 use super::App;
-use super::benchmark::{Status, blocking};
+use super::benchmark::blocking;
+use super::benchmark_store::Status;
 use super::problem::{Kind, Problem, ProblemBody};
 use crate::bench::explanation::{self, ARTICLE, Explanation};
 use crate::bench::result::{Figures, Report};
@@ -81,6 +82,7 @@ struct ResultView {
 }
 
 struct Chart {
+    title: &'static str,
     svg: String,
     caption: &'static str,
 }
@@ -226,7 +228,11 @@ impl ResultView {
         if let Some(rows) = report.rows_limit {
             command += &format!(" --rows {rows}");
         }
-        let chart = |svg, caption| Chart { svg, caption };
+        let chart = |title, svg, caption| Chart {
+            title,
+            svg,
+            caption,
+        };
         Self {
             id: id.to_owned(),
             tasks: render::grouped(report.first().map_or(0, |first| first.rows)),
@@ -248,14 +254,17 @@ impl ResultView {
                 .collect(),
             charts: vec![
                 chart(
+                    "Time",
                     charts::seconds(report),
                     "Time to the last byte. A dot is a run, the line their median.",
                 ),
                 chart(
+                    "Memory",
                     charts::memory(report),
                     "Peak memory above the idle process. A dot is a run, the line their median.",
                 ),
                 chart(
+                    "Memory over time",
                     charts::memory_curves(report),
                     "Memory while the median run lasts, above the idle process.",
                 ),

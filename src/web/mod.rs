@@ -3,6 +3,7 @@
 mod access;
 mod benchmark;
 mod benchmark_page;
+mod benchmark_store;
 mod download;
 mod exports;
 mod health;
@@ -25,7 +26,7 @@ use actix_web::{HttpResponse, HttpServer, Resource, web};
 use tokio::sync::Semaphore;
 
 use self::access::Access;
-use self::benchmark::Benchmarks;
+use self::benchmark_store::Benchmarks;
 use self::metrics::Metrics;
 use self::peer::Peer;
 use self::problem::{Kind, Problem};
@@ -112,7 +113,7 @@ pub fn serve(listener: TcpListener, database: Database, settings: Settings) -> i
         .shutdown_timeout(shutdown_timeout)
         .listen(listener)?;
     let outcome = actix_web::rt::System::new().block_on(server.run());
-    running.benchmarks.stop();
+    running.benchmarks.stop(None);
     outcome
 }
 
