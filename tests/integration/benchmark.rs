@@ -408,7 +408,7 @@ fn it_takes_none_of_the_exports_places() {
 #[test]
 fn whoever_ends_it_its_process_ends_too() {
     let (database, data_dir, server) = gated();
-    let mut bench = |signal: Signal| {
+    let bench = |signal: Signal| {
         let mut gate = Gate::close(&database, ROWS / 2);
         let mut child = program(&database.url)
             .args(["bench", "--runs=1", "--strategies=copy"])
