@@ -11,7 +11,7 @@
 //! * [`seed`]: the article's data, at any size.
 //! * [`verify`]: whether a CSV is whole, by its manifest.
 //! * [`memory`], [`progress`], [`output`]: how much is held, how far it is, where it goes.
-//! * [`bench`]: what each strategy costs, measured in fresh processes.
+//! * [`mod@bench`]: what each strategy costs, measured in fresh processes.
 //! * [`cli`] and [`connect`]: the command line, and the way from it to a database.
 //! * [`web`]: the service. Nothing below it knows HTTP.
 
