@@ -3,7 +3,7 @@
 # On macOS, Homebrew keeps libpq's pg_config, by which the build finds libpq, out of the PATH.
 export PATH := $(if $(wildcard /opt/homebrew/opt/libpq/bin),/opt/homebrew/opt/libpq/bin:)$(PATH)
 
-.PHONY: help run test check check-diesel bench-memory bench-lookup screenshots setup setup-browser
+.PHONY: help run test check check-diesel bench bench-memory bench-lookup screenshots setup setup-browser
 
 help: ## Says what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -21,6 +21,10 @@ check: ## Checks format, lints and documentation (seconds, once built)
 
 check-diesel: setup ## Checks the migrations and src/schema.rs with the stock Diesel CLI
 	scripts/check-diesel
+
+bench: setup ## Measures the strategies on the article's data, in the private cluster, and writes the README's table
+	cargo build --release --locked
+	scripts/write-benchmark
 
 bench-memory: setup ## Measures the server's peak memory, strategy by strategy, from 10,000 to 1,000,000 tasks
 	cargo bench --locked --bench memory

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::bench;
 use crate::export::parameters::Parameters;
-use crate::export::{Limits, seconds};
+use crate::export::{Limits, Strategy, seconds};
 use crate::seed::Seed;
 
 /// Exports the tasks of a CMMS from PostgreSQL to CSV.
@@ -77,6 +78,11 @@ pub enum Command {
     Export(Export),
     /// Says whether a CSV is whole, by its manifest
     Verify(Verify),
+    /// Measures what each strategy costs in time and memory
+    Bench(Bench),
+    /// Does one run of the benchmark, for the program itself
+    #[command(hide = true, name = crate::bench::CHILD_COMMAND)]
+    BenchRun,
     /// Keeps the private cluster up, and prints its DATABASE_URL
     Database,
 }
@@ -110,6 +116,9 @@ pub struct Serve {
     /// What clients must know: as a bearer token, or as the password when a browser asks
     #[arg(long, env = "CMMS_AUTH_TOKEN", value_name = "TOKEN", hide_env_values = true, value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub auth_token: Option<String>,
+    /// Lets clients run the benchmark, also where the address is not a loopback one
+    #[arg(long, env = "CMMS_ALLOW_BENCHMARKS")]
+    pub allow_benchmarks: bool,
     /// Lets everybody in, also where the address is not a loopback one
     #[arg(long, env = "CMMS_ALLOW_UNAUTHENTICATED", value_parser = clap::builder::BoolishValueParser::new())]
     pub allow_unauthenticated: bool,
@@ -146,6 +155,35 @@ impl Serve {
     "{0} can be reached from other machines: set CMMS_AUTH_TOKEN, or say --allow-unauthenticated if everybody may export"
 )]
 pub struct OpenToAll(SocketAddr);
+
+/// A benchmark.
+#[derive(Debug, clap::Args)]
+pub struct Bench {
+    /// The strategies [default: all]
+    #[arg(
+        long,
+        env = "CMMS_STRATEGIES",
+        value_name = "A,B",
+        value_enum,
+        value_delimiter = ','
+    )]
+    pub strategies: Vec<Strategy>,
+    /// Runs of each, after one that does not count
+    #[arg(long, env = "CMMS_RUNS", value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=i64::from(bench::MAX_RUNS)))]
+    pub runs: u32,
+    /// Only the first N tasks, to see what grows with their number [default: all]
+    #[arg(long, env = "CMMS_ROWS", value_name = "N", value_parser = clap::value_parser!(u64).range(1..=i64::MAX as u64))]
+    pub rows: Option<u64>,
+    /// Where to write everything that was measured, and where, as JSON
+    #[arg(long, env = "CMMS_JSON", value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Prints the table in Markdown
+    #[arg(long, env = "CMMS_MARKDOWN")]
+    pub markdown: bool,
+    /// What an export may cost
+    #[command(flatten)]
+    pub limits: Limits,
+}
 
 /// A file to check against its manifest.
 #[derive(Debug, clap::Args)]

@@ -1,5 +1,6 @@
 //! The way from the command line's options to a database: one's own, by its URL, or the private cluster.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::cli::Global;
@@ -35,16 +36,20 @@ pub struct Connected {
     pub embedded: Option<Embedded>,
 }
 
+/// Where everything is kept that is not in the database.
+pub fn data_dir(global: &Global) -> Result<PathBuf, Error> {
+    match &global.data_dir {
+        Some(data_dir) => Ok(data_dir.clone()),
+        None => Ok(embedded::default_data_dir()?),
+    }
+}
+
 /// Opens the database as it is, for up to so many exports at once.
 pub fn connect(global: &Global, connections: u32) -> Result<Connected, Error> {
     let (url, embedded) = match &global.database_url {
         Some(url) => (url.clone(), None),
         None => {
-            let data_dir = match &global.data_dir {
-                Some(data_dir) => data_dir.clone(),
-                None => embedded::default_data_dir()?,
-            };
-            let embedded = Embedded::start(&data_dir, Durability::Durable)?;
+            let embedded = Embedded::start(&data_dir(global)?, Durability::Durable)?;
             (embedded.database_url().to_owned(), Some(embedded))
         }
     };

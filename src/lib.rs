@@ -11,9 +11,11 @@
 //! * [`seed`]: the article's data, at any size.
 //! * [`verify`]: whether a CSV is whole, by its manifest.
 //! * [`memory`], [`progress`], [`output`]: how much is held, how far it is, where it goes.
+//! * [`mod@bench`]: what each strategy costs, measured in fresh processes.
 //! * [`cli`] and [`connect`]: the command line, and the way from it to a database.
 //! * [`web`]: the service. Nothing below it knows HTTP.
 
+pub mod bench;
 pub mod cli;
 pub mod connect;
 pub mod db;

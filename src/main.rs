@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
-use cmms_export::cli::{Cli, Command, Export, Global, LogFormat, Serve, Verify};
-use cmms_export::connect::{Connected, connect, connect_migrated};
+use cmms_export::bench::{self, Stop, render};
+use cmms_export::cli::{Bench, Cli, Command, Export, Global, LogFormat, Serve, Verify};
+use cmms_export::connect::{Connected, connect, connect_migrated, data_dir};
 use cmms_export::db::libpq::check_url;
 use cmms_export::export::cancellation::Cancellation;
 use cmms_export::export::manifest::{Record, RecordingSink, State};
@@ -36,6 +37,8 @@ fn main() -> ExitCode {
         Command::Seed(options) => seed(&cli.global, &options),
         Command::Export(options) => export(&cli.global, options),
         Command::Verify(options) => verify(&options),
+        Command::Bench(options) => bench(&cli.global, options),
+        Command::BenchRun => bench_run(&cli.global),
         Command::Database => database(&cli.global),
     });
     match outcome {
@@ -85,11 +88,7 @@ fn serve(global: &Global, options: &Serve) -> Outcome {
         .map_err(|error| format!("cannot listen on {}: {error}", options.bind))?;
     let address = listener.local_addr()?;
     let connected = connect_migrated(global, options.max_exports.into())?;
-    if connected.embedded.is_some()
-        && seed::is_empty(&mut *connected.database.control_connection()?)?
-    {
-        run_seed(&Seed::default(), &connected)?;
-    }
+    seed_private(&connected)?;
     print_line(&format!("cmms-export is at http://{address}/"))?;
     let settings = web::Settings {
         limits: options.limits,
@@ -98,9 +97,12 @@ fn serve(global: &Global, options: &Serve) -> Outcome {
         shutdown_timeout: options.shutdown_timeout,
         compression: options.compression,
         auth_token: options.auth_token.clone(),
+        allow_benchmarks: options.allow_benchmarks,
+        database_url: connected.url.clone(),
+        data_dir: data_dir(global).ok(),
     };
     web::serve(listener, connected.database.clone(), settings)?;
-    stop(connected)
+    stop_cluster(connected)
 }
 
 fn migrate(global: &Global) -> Outcome {
@@ -112,7 +114,7 @@ fn migrate(global: &Global) -> Outcome {
     if versions.is_empty() {
         print_line("nothing to do: the database is up to date")?;
     }
-    stop(connected)
+    stop_cluster(connected)
 }
 
 fn seed(global: &Global, options: &Seed) -> Outcome {
@@ -123,7 +125,7 @@ fn seed(global: &Global, options: &Seed) -> Outcome {
     }
     let connected = connect_migrated(global, 1)?;
     run_seed(options, &connected)?;
-    stop(connected)
+    stop_cluster(connected)
 }
 
 fn run_seed(options: &Seed, connected: &Connected) -> Outcome {
@@ -179,7 +181,7 @@ fn export(global: &Global, options: Export) -> Outcome {
     } else {
         outcome?;
     }
-    stop(connected)
+    stop_cluster(connected)
 }
 
 /// On SIGINT and SIGTERM, cancels the export, and ends the process where that does not within a second, as when the reader of
@@ -213,6 +215,65 @@ fn verify(options: &Verify) -> Outcome {
     Ok(())
 }
 
+fn bench(global: &Global, options: Bench) -> Outcome {
+    let open =
+        |path: &Path| Output::open(path).map_err(|error| format!("{}: {error}", path.display()));
+    let json = options.json.as_deref().map(open).transpose()?;
+    let stop = Stop::default();
+    let interrupted = stop.clone();
+    ctrlc::set_handler(move || interrupted.stop())?;
+    let connected = connect_migrated(global, 1)?;
+    seed_private(&connected)?;
+    let what = bench::Options {
+        strategies: options.strategies,
+        runs: options.runs,
+        rows: options.rows,
+    }
+    .checked()?;
+    let mut progress = None;
+    let report = bench::run(
+        &what,
+        options.limits,
+        &connected.database,
+        &connected.url,
+        &stop,
+        |now| {
+            progress
+                .get_or_insert_with(|| Progress::start("Measuring", "runs", now.total.into()))
+                .update(now.done.into());
+        },
+    )?;
+    if let Some(progress) = progress {
+        progress.finish();
+    }
+    if let Some(mut json) = json {
+        json.write(report.to_json()?.into())?;
+        json.finish()?;
+    }
+    print_line(&if options.markdown {
+        render::markdown(&report)
+    } else {
+        render::text(&report)
+    })?;
+    stop_cluster(connected)
+}
+
+fn bench_run(global: &Global) -> Outcome {
+    let url = global.database_url.as_deref().unwrap_or_default();
+    print_line(&bench::child::run(url)?)?;
+    Ok(())
+}
+
+/// Fills the private cluster with the article's data where it is empty.
+fn seed_private(connected: &Connected) -> Outcome {
+    if connected.embedded.is_some()
+        && seed::is_empty(&mut *connected.database.control_connection()?)?
+    {
+        run_seed(&Seed::default(), connected)?;
+    }
+    Ok(())
+}
+
 fn database(global: &Global) -> Outcome {
     if global.database_url.is_some() {
         return Err("DATABASE_URL is set: there is no private cluster to keep up".into());
@@ -223,11 +284,11 @@ fn database(global: &Global) -> Outcome {
     print_line(&connected.url)?;
     eprintln!("The private cluster runs until this program ends (Ctrl-C).");
     receiver.recv()?;
-    stop(connected)
+    stop_cluster(connected)
 }
 
 /// Stops the private cluster, if there is one, and says so where it does not stop.
-fn stop(connected: Connected) -> Outcome {
+fn stop_cluster(connected: Connected) -> Outcome {
     drop(connected.database);
     connected
         .embedded

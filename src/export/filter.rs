@@ -29,6 +29,9 @@ pub struct Filter {
     /// A part of the task's title, in upper or lower case.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub title: Option<Title>,
+    /// The last task's id. The benchmark's, to compare sizes; no parameter of an export.
+    #[serde(skip)]
+    pub up_to_id: Option<i64>,
 }
 
 /// Who last changed a task.

@@ -106,7 +106,7 @@ pub struct Export {
 }
 
 /// What an export may cost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::Args)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::Args, Serialize, Deserialize)]
 pub struct Limits {
     /// Rows that `joined` and `tuples`, which hold all of them in memory, may load
     #[arg(long, env = "CMMS_MAX_BUFFERED_ROWS", value_name = "N", default_value_t = Self::default().max_buffered_rows)]
@@ -311,6 +311,11 @@ impl Sink for CancellableSink<'_> {
     fn wrote(&mut self, so_far: &Summary) {
         self.sink.wrote(so_far);
     }
+}
+
+/// The SQL for all tasks: what every strategy but `joined`, which selects all columns, asks the server.
+pub fn query_text() -> Result<String, Error> {
+    Ok(query::rows_sql(&Filter::default(), Format::default())?)
 }
 
 /// Where a strategy's rows come from.

@@ -187,6 +187,7 @@ impl Parameters {
                 created_by_id,
                 updated_by_id,
                 title,
+                up_to_id: None,
             },
             format: Format { preset, delimiter },
             limits,

@@ -64,6 +64,9 @@ macro_rules! filtered {
         if let Some(title) = &filter.title {
             query = query.filter(tasks::title.ilike(values.text(title.like_pattern())));
         }
+        if let Some(id) = filter.up_to_id {
+            query = query.filter(tasks::id.le(values.bigint(id)));
+        }
         query
     }};
 }

@@ -134,7 +134,7 @@ fn read_query(query: &str) -> Result<(String, Parameters), Problem> {
     let mut pairs = pairs(query)?;
     let id = match take(&mut pairs, "export_id")? {
         None => format!("{:032x}", rand::random::<u128>()),
-        Some(id) if is_export_id(&id) => id.into_owned(),
+        Some(id) if is_id(&id) => id.into_owned(),
         Some(_) => {
             return Err(invalid(
                 "`export_id`: 1 to 64 characters of A-Z, a-z, 0-9, `-` and `_`",
@@ -144,7 +144,8 @@ fn read_query(query: &str) -> Result<(String, Parameters), Problem> {
     Ok((id, Parameters::from_pairs(pairs)?))
 }
 
-fn is_export_id(id: &str) -> bool {
+/// Whether it may be an id.
+pub(super) fn is_id(id: &str) -> bool {
     (1..=64).contains(&id.len())
         && id
             .bytes()

@@ -2,6 +2,9 @@
 
 mod access;
 mod assets;
+mod benchmark;
+mod benchmark_page;
+mod benchmark_store;
 mod compression;
 mod download;
 mod exports;
@@ -19,6 +22,7 @@ mod registry;
 
 use std::io;
 use std::net::TcpListener;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +31,7 @@ use actix_web::{HttpResponse, HttpServer, Resource, web};
 use tokio::sync::Semaphore;
 
 use self::access::Access;
+use self::benchmark_store::Benchmarks;
 use self::metrics::Metrics;
 use self::peer::Peer;
 use self::problem::{Kind, Problem};
@@ -51,6 +56,12 @@ pub struct Settings {
     pub compression: Compression,
     /// What a client must know, if anything.
     pub auth_token: Option<String>,
+    /// Whether clients may run the benchmark also where the service is bound beyond loopback.
+    pub allow_benchmarks: bool,
+    /// Where the benchmark's processes find the database.
+    pub database_url: String,
+    /// Where the benchmark's results are kept; none where there is no such place.
+    pub data_dir: Option<PathBuf>,
 }
 
 /// What all requests share.
@@ -61,9 +72,14 @@ struct App {
     exports: Registry,
     metrics: Arc<Metrics>,
     access: Access,
+    benchmarks: Benchmarks,
 }
 
 impl App {
+    fn benchmarks_allowed(&self) -> bool {
+        self.access.loopback || self.settings.allow_benchmarks
+    }
+
     /// Notes how an export has ended, unless that is known already.
     fn export_ended(&self, known: &Known, state: State, error: Option<ErrorClass>) {
         if known.record.end(state, error) {
@@ -86,8 +102,10 @@ pub fn serve(listener: TcpListener, database: Database, settings: Settings) -> i
             listener.local_addr()?.ip().is_loopback(),
             settings.auth_token.as_deref(),
         ),
+        benchmarks: Benchmarks::new(settings.data_dir.as_deref()),
         settings,
     });
+    let running = app.clone();
     // In whole seconds, and not less than was asked for.
     let shutdown_timeout = app.settings.shutdown_timeout.as_secs_f64().ceil() as u64;
     let server = HttpServer::new(move || {
@@ -102,13 +120,29 @@ pub fn serve(listener: TcpListener, database: Database, settings: Settings) -> i
         .on_connect(Peer::keep)
         .shutdown_timeout(shutdown_timeout)
         .listen(listener)?;
-    actix_web::rt::System::new().block_on(server.run())
+    let outcome = actix_web::rt::System::new().block_on(server.run());
+    running.benchmarks.stop(None);
+    outcome
 }
 
 fn routes(config: &mut web::ServiceConfig) {
     config
         .service(resource("/", "GET").get(pages::index))
         .service(resource("/assets/{name}", "GET").get(assets::get))
+        .service(resource("/benchmark", "GET").get(benchmark_page::page))
+        .service(resource("/benchmark.css", "GET").get(benchmark_page::style))
+        .service(resource("/benchmark.js", "GET").get(benchmark_page::script))
+        .service(
+            resource("/api/benchmarks", "GET, POST")
+                .get(benchmark::list)
+                .post(benchmark::post),
+        )
+        .service(
+            resource("/api/benchmarks/{id}", "GET, DELETE")
+                .get(benchmark::get)
+                .delete(benchmark::delete),
+        )
+        .service(resource("/api/benchmarks/{id}/events", "GET").get(benchmark::events))
         .service(resource("/tasks.csv", "GET").get(download::tasks_csv))
         .service(
             resource("/api/exports/{id}", "GET, DELETE")

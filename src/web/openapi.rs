@@ -12,6 +12,12 @@ use super::problem;
 #[openapi(
     info(title = "cmms-export", description = "Exports the tasks of a CMMS to CSV"),
     paths(
+        super::benchmark::delete,
+        super::benchmark::events,
+        super::benchmark::get,
+        super::benchmark::list,
+        super::benchmark::post,
+        super::benchmark_page::page,
         super::download::tasks_csv,
         super::exports::get,
         super::exports::delete,

@@ -5,7 +5,7 @@
 use std::fmt;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{ALLOW, CACHE_CONTROL, RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::http::header::{ALLOW, CACHE_CONTROL, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -48,6 +48,10 @@ pub(super) enum Kind {
     StatementTimeout,
     /// The export was stopped before its first byte.
     ExportCancelled,
+    /// A benchmark runs already.
+    BenchmarkRuns,
+    /// The service is bound beyond loopback, and benchmarks were not allowed.
+    BenchmarksOff,
     /// The database cannot be reached, or all connections to it are in use.
     DatabaseUnavailable,
     /// The database has no tables that our role can read.
@@ -125,6 +129,16 @@ impl Kind {
                 StatusCode::CONFLICT,
                 "The export was stopped",
             ),
+            Self::BenchmarkRuns => (
+                "benchmark-runs",
+                StatusCode::CONFLICT,
+                "Another benchmark runs already",
+            ),
+            Self::BenchmarksOff => (
+                "benchmarks-off",
+                StatusCode::FORBIDDEN,
+                "Benchmarks were not allowed on this service",
+            ),
             Self::Internal => (
                 "internal",
                 StatusCode::INTERNAL_SERVER_ERROR,
@@ -140,6 +154,7 @@ pub(super) struct Problem {
     kind: Kind,
     detail: Option<String>,
     export_id: Option<String>,
+    location: Option<String>,
 }
 
 /// The header that names an export.
@@ -152,6 +167,15 @@ impl Problem {
             kind,
             detail: None,
             export_id: None,
+            location: None,
+        }
+    }
+
+    /// The same problem, which is because of what is at `location`.
+    pub(super) fn at(self, location: String) -> Self {
+        Self {
+            location: Some(location),
+            ..self
         }
     }
 
@@ -171,9 +195,8 @@ impl Problem {
     /// A problem of which the client can be told more.
     pub(super) fn with_detail(kind: Kind, detail: impl Into<String>) -> Self {
         Self {
-            kind,
             detail: Some(detail.into()),
-            export_id: None,
+            ..Self::new(kind)
         }
     }
 }
@@ -191,6 +214,9 @@ pub(super) struct ProblemBody<'a> {
     /// What is wrong with this request.
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<&'a str>,
+    /// Where that is which is in the way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    location: Option<&'a str>,
 }
 
 impl fmt::Display for Problem {
@@ -214,6 +240,7 @@ impl ResponseError for Problem {
             title,
             status: status.as_u16(),
             detail: self.detail.as_deref(),
+            location: self.location.as_deref(),
         };
         let mut response = HttpResponse::build(status);
         response
@@ -221,6 +248,9 @@ impl ResponseError for Problem {
             .insert_header((CACHE_CONTROL, "no-store"));
         if let Some(id) = &self.export_id {
             response.insert_header((EXPORT_ID, id.as_str()));
+        }
+        if let Some(location) = &self.location {
+            response.insert_header((LOCATION, location.as_str()));
         }
         match self.kind {
             Kind::MethodNotAllowed { allowed } => response.insert_header((ALLOW, allowed)),

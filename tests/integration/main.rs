@@ -11,6 +11,7 @@
 )]
 
 mod access;
+mod benchmark;
 mod browser;
 mod command_line;
 mod compression;

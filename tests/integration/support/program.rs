@@ -58,8 +58,12 @@ impl Server {
 
     /// Starts a server by a command that lacks only where to listen.
     pub(crate) fn spawn(command: &mut Command) -> Self {
+        Self::spawn_as_bound(command.args(["--bind", "127.0.0.1:0"]))
+    }
+
+    /// Starts a server by a command that says where to listen.
+    pub(crate) fn spawn_as_bound(command: &mut Command) -> Self {
         let mut child = command
-            .args(["--bind", "127.0.0.1:0"])
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

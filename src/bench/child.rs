@@ -1,0 +1,277 @@
+//! One run, in a process of its own: so its peak memory is its own, and nothing is left of the run before.
+//!
+//! The job comes on the standard input, the outcome goes to the standard output, each as a line of JSON. The end of the standard
+//! input, which comes also where the parent was killed, cancels the run.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::{self, BufRead, Read};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use diesel::prelude::*;
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::environment::line;
+use super::result::{Run, Sample};
+use crate::db::{self, Database};
+use crate::export::cancellation::Cancellation;
+use crate::export::filter::Filter;
+use crate::export::{self, Export, Limits, Sink, Strategy};
+use crate::memory;
+
+/// By this name PostgreSQL knows the run's connections.
+const APPLICATION_NAME: &str = "PGAPPNAME";
+/// Connections that a strategy may open at once.
+const CONNECTIONS: u32 = 8;
+const CONNECTION_WAIT: Duration = Duration::from_secs(5);
+/// Time between two samples of the memory, and how many of them are kept.
+const SAMPLE_INTERVAL: Duration = Duration::from_millis(5);
+const SAMPLES: usize = 100;
+/// Hundredths of a second: what Linux counts the processor time of other processes in.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// What a process is to run.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Job {
+    pub(super) strategy: Strategy,
+    pub(super) up_to_id: Option<i64>,
+    pub(super) limits: Limits,
+}
+
+/// What came of it: a run, or why there is none.
+pub(super) type Outcome = Result<Run, String>;
+
+/// The environment that a run's process needs besides its parent's own.
+pub(super) fn environment(url: &str) -> HashMap<&'static str, String> {
+    HashMap::from([
+        ("DATABASE_URL", url.to_owned()),
+        (
+            APPLICATION_NAME,
+            format!("cmms-export-bench-{:016x}", rand::random::<u64>()),
+        ),
+    ])
+}
+
+/// Runs the job that is on the standard input on the database `url`, and gives its outcome as a line of JSON.
+pub fn run(url: &str) -> io::Result<String> {
+    let mut line = String::new();
+    let mut stdin = io::stdin().lock();
+    stdin.read_line(&mut line)?;
+    drop(stdin);
+    let job: Job = serde_json::from_str(&line)?;
+    let cancellation = Cancellation::default();
+    cancel_at_end_of_input(cancellation.clone())?;
+    let outcome: Outcome = measure(&job, url, &cancellation).map_err(|error| {
+        tracing::warn!(strategy = job.strategy.name(), %error, "a run failed");
+        reason(&error)
+    });
+    Ok(serde_json::to_string(&outcome)?)
+}
+
+fn cancel_at_end_of_input(cancellation: Cancellation) -> io::Result<()> {
+    let interrupted = cancellation.clone();
+    ctrlc::set_handler(move || interrupted.cancel()).map_err(io::Error::other)?;
+    std::thread::Builder::new()
+        .name("end-of-input".into())
+        .spawn(move || {
+            // Whatever comes is no job, and an error is as good as the end.
+            let _ = io::stdin().lock().read_to_end(&mut Vec::new());
+            cancellation.cancel();
+        })?;
+    Ok(())
+}
+
+/// What may be shown of an error to everybody; the log says more.
+fn reason(error: &export::Error) -> String {
+    match error {
+        export::Error::TooManyRows { .. } | export::Error::Cancelled => error.to_string(),
+        export::Error::Sink(_) => "the output failed".to_owned(),
+        export::Error::Database(error) if error.is_statement_timeout() => {
+            "a query took longer than the statement timeout".to_owned()
+        }
+        export::Error::Database(error) if error.is_unavailable() => {
+            "the database could not be reached".to_owned()
+        }
+        export::Error::Database(_) => {
+            "the database refused the query; the log says more".to_owned()
+        }
+    }
+}
+
+fn measure(job: &Job, url: &str, cancellation: &Cancellation) -> Result<Run, export::Error> {
+    let database = Database::new(url, CONNECTIONS, CONNECTION_WAIT);
+    // A server has its connections open before a request comes.
+    drop(database.connection()?);
+    drop(database.copy_connection()?);
+    let backends_before = backends_cpu(&database)?;
+    let export = Export {
+        strategy: job.strategy,
+        filter: Filter {
+            up_to_id: job.up_to_id,
+            ..Filter::default()
+        },
+        limits: job.limits,
+        ..Export::default()
+    };
+
+    let idle = memory::resident_bytes() as u64;
+    let started = Instant::now();
+    let mut sink = Measure {
+        started,
+        first_byte: None,
+        hasher: Sha256::new(),
+    };
+    let curve = Curve::start(started, idle);
+    let cpu_before = cpu_seconds();
+    let summary = export::run(&export, &database, cancellation, &mut sink)?;
+    let seconds = started.elapsed().as_secs_f64();
+    let cpu = cpu_seconds() - cpu_before;
+    let memory_curve = curve.finish();
+    let peak = memory::peak_resident_bytes().unwrap_or_else(|| {
+        idle + memory_curve
+            .iter()
+            .map(|sample| sample.1)
+            .max()
+            .unwrap_or(0)
+    });
+    let backends = backends_cpu(&database)?;
+    Ok(Run {
+        rows: summary.rows,
+        bytes: summary.bytes,
+        sha256: sink
+            .hasher
+            .finalize()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect(),
+        seconds,
+        first_byte_seconds: sink.first_byte.unwrap_or(seconds),
+        cpu_seconds: cpu,
+        database_cpu_seconds: backends.zip(backends_before).map(|(after, before)| {
+            let used = after
+                .iter()
+                .map(|(pid, ticks)| ticks - before.get(pid).unwrap_or(&0));
+            used.sum::<u64>() as f64 / TICKS_PER_SECOND
+        }),
+        peak_memory_bytes: peak,
+        idle_memory_bytes: idle,
+        memory_curve,
+    })
+}
+
+/// Counts and hashes, and keeps nothing.
+struct Measure {
+    started: Instant,
+    first_byte: Option<f64>,
+    hasher: Sha256,
+}
+
+impl Sink for Measure {
+    fn write(&mut self, chunk: Bytes) -> io::Result<()> {
+        self.first_byte
+            .get_or_insert_with(|| self.started.elapsed().as_secs_f64());
+        self.hasher.update(&chunk);
+        Ok(())
+    }
+}
+
+/// The memory over time, while it is being sampled.
+struct Curve {
+    ended: Arc<AtomicBool>,
+    sampler: Option<std::thread::JoinHandle<Vec<Sample>>>,
+}
+
+impl Curve {
+    fn start(started: Instant, idle: u64) -> Self {
+        let ended = Arc::new(AtomicBool::new(false));
+        let watched = Arc::clone(&ended);
+        let sample = move || {
+            let mut samples = Vec::new();
+            loop {
+                let last = watched.load(Ordering::Relaxed);
+                let above = (memory::resident_bytes() as u64).saturating_sub(idle);
+                samples.push(Sample(started.elapsed().as_secs_f64(), above));
+                if last {
+                    return samples;
+                }
+                std::thread::sleep(SAMPLE_INTERVAL);
+            }
+        };
+        let sampler = std::thread::Builder::new()
+            .name("memory-curve".into())
+            .spawn(sample);
+        Self {
+            ended,
+            sampler: sampler
+                .inspect_err(|error| tracing::warn!(%error, "no thread to sample the memory"))
+                .ok(),
+        }
+    }
+
+    /// The curve: of neighbours, the highest, so that no peak is lost.
+    fn finish(self) -> Vec<Sample> {
+        self.ended.store(true, Ordering::Relaxed);
+        let samples = self
+            .sampler
+            .and_then(|sampler| sampler.join().ok())
+            .unwrap_or_default();
+        let neighbours = samples.len().div_ceil(SAMPLES).max(1);
+        samples
+            .chunks(neighbours)
+            .filter_map(|chunk| chunk.iter().max_by_key(|sample| sample.1).copied())
+            .collect()
+    }
+}
+
+/// Processor time of this process so far.
+fn cpu_seconds() -> f64 {
+    getrusage(UsageWho::RUSAGE_SELF).map_or(0.0, |usage| {
+        (usage.user_time().num_microseconds() + usage.system_time().num_microseconds()) as f64 / 1e6
+    })
+}
+
+/// Processor time of PostgreSQL's processes for our connections, in ticks, by their ids; none where the system does not tell,
+/// as where PostgreSQL runs elsewhere. What parallel workers use is not in it.
+fn backends_cpu(database: &Database) -> Result<Option<HashMap<i32, u64>>, db::Error> {
+    #[derive(QueryableByName)]
+    struct Backend {
+        #[diesel(sql_type = diesel::sql_types::Integer)]
+        pid: i32,
+    }
+    let Ok(name) = std::env::var(APPLICATION_NAME) else {
+        return Ok(None);
+    };
+    let backends: Vec<Backend> = diesel::sql_query(
+        "select pid from pg_stat_activity where application_name = $1 and pid <> pg_backend_pid()",
+    )
+    .bind::<diesel::sql_types::Text, _>(name)
+    .load(&mut database.control_connection()?)?;
+    let ticks = backends
+        .iter()
+        .map(|backend| Some((backend.pid, ticks(backend.pid)?)));
+    Ok(ticks
+        .collect::<Option<HashMap<_, _>>>()
+        .filter(|ticks| !ticks.is_empty()))
+}
+
+fn ticks(pid: i32) -> Option<u64> {
+    // Another machine's process may have the id of one of ours.
+    if line(&format!("/proc/{pid}/status"), "Name")? != "postgres" {
+        return None;
+    }
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name, in parentheses, may hold anything; user and system time are the 12th and 13th field behind it.
+    let fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
+    let times: Vec<u64> = fields
+        .skip(11)
+        .take(2)
+        .filter_map(|field| field.parse().ok())
+        .collect();
+    (times.len() == 2).then(|| times.iter().sum())
+}

@@ -1,0 +1,130 @@
+//! Where a benchmark runs: without it, no figure can be judged.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Text};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::db::Database;
+
+/// PostgreSQL's settings that an export's time depends on.
+const SETTINGS: &str = "'shared_buffers','work_mem','effective_cache_size','max_parallel_workers_per_gather','random_page_cost',\
+    'jit','fsync','server_encoding'";
+
+/// The machine, the database, the program.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Environment {
+    /// When it ran, in UTC.
+    pub date: String,
+    /// The program's version.
+    pub version: String,
+    /// Its commit, where it was built in its repository.
+    pub commit: Option<String>,
+    /// What it was built by.
+    pub compiler: Option<String>,
+    /// `release`, or `debug`, whose times say nothing.
+    pub profile: String,
+    /// The processor's model, where the system tells.
+    pub processor: Option<String>,
+    /// Processors that the program may use.
+    pub cores: usize,
+    /// The machine's memory, where the system tells.
+    pub memory_bytes: Option<u64>,
+    /// The operating system's kernel.
+    pub kernel: String,
+    /// PostgreSQL's version.
+    pub postgresql: String,
+    /// Those of its settings that matter.
+    pub settings: BTreeMap<String, String>,
+    /// The tables.
+    pub tables: Vec<Table>,
+}
+
+/// A table's size.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema, QueryableByName)]
+pub struct Table {
+    /// Its name.
+    #[diesel(sql_type = Text)]
+    pub name: String,
+    /// About how many rows it has, by PostgreSQL's own estimate: to count them all could take long.
+    #[diesel(sql_type = BigInt)]
+    pub rows: i64,
+    /// Its bytes on disk, without its indexes.
+    #[diesel(sql_type = BigInt)]
+    pub bytes: i64,
+    /// Its indexes' bytes.
+    #[diesel(sql_type = BigInt)]
+    pub index_bytes: i64,
+}
+
+#[derive(QueryableByName)]
+struct Setting {
+    #[diesel(sql_type = Text)]
+    name: String,
+    #[diesel(sql_type = Text)]
+    value: String,
+}
+
+impl Environment {
+    /// What can be found out.
+    pub fn read(database: &Database) -> Result<Self, crate::db::Error> {
+        let mut connection = database.control_connection()?;
+        let settings = diesel::sql_query(format!(
+            "select name, current_setting(name) as value from pg_settings where name in ({SETTINGS})
+             union all select 'server_version', current_setting('server_version')
+             union all select 'now', to_char(now() at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')"
+        ));
+        let mut settings: BTreeMap<String, String> = settings
+            .load::<Setting>(&mut connection)?
+            .into_iter()
+            .map(|setting| (setting.name, setting.value))
+            .collect();
+        let tables = ["locations", "assets", "users", "tasks"].map(|table| {
+            format!(
+                "select '{table}' as name, (select greatest(reltuples, 0)::bigint from pg_class where oid = '{table}'::regclass) as rows, pg_table_size('{table}') as bytes, \
+                 pg_indexes_size('{table}') as index_bytes"
+            )
+        });
+        let tables = diesel::sql_query(tables.join(" union all ")).load(&mut connection)?;
+        let system = nix::sys::utsname::uname();
+        Ok(Self {
+            date: settings.remove("now").unwrap_or_default(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            commit: option_env!("CMMS_BUILD_COMMIT").map(str::to_owned),
+            compiler: option_env!("CMMS_BUILD_RUSTC").map(str::to_owned),
+            profile: if cfg!(debug_assertions) {
+                "debug"
+            } else {
+                "release"
+            }
+            .to_owned(),
+            processor: line("/proc/cpuinfo", "model name"),
+            cores: std::thread::available_parallelism().map_or(1, Into::into),
+            memory_bytes: line("/proc/meminfo", "MemTotal")
+                .and_then(|text| text.trim_end_matches(" kB").parse::<u64>().ok())
+                .map(|kibibytes| kibibytes << 10),
+            kernel: system.map_or_else(
+                |_| std::env::consts::OS.to_owned(),
+                |system| {
+                    let parts = [system.sysname(), system.release(), system.machine()];
+                    parts
+                        .map(|part| part.to_string_lossy().into_owned())
+                        .join(" ")
+                },
+            ),
+            postgresql: settings.remove("server_version").unwrap_or_default(),
+            settings,
+            tables,
+        })
+    }
+}
+
+/// What stands behind `name` and a colon in one of the kernel's files.
+pub(super) fn line(path: &str, name: &str) -> Option<String> {
+    let text = fs::read_to_string(path).ok()?;
+    let line = text.lines().find(|line| line.starts_with(name))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
+}

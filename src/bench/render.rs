@@ -1,0 +1,199 @@
+//! A benchmark's result as text.
+
+use std::fmt::Write;
+
+use super::result::{Figures, Report, StrategyResult};
+
+const HEADER: [&str; 9] = [
+    "strategy",
+    "seconds",
+    "min … max",
+    "× fastest",
+    "rows/s",
+    "first byte",
+    "memory + MiB",
+    "CPU s",
+    "CPU s, PostgreSQL",
+];
+
+/// The table, aligned for a terminal, with all that must be known to judge it.
+pub fn text(report: &Report) -> String {
+    let rows: Vec<Vec<String>> = table(report);
+    let width = |column: usize| {
+        let cells = rows
+            .iter()
+            .filter_map(|row| row.get(column))
+            .map(String::as_str);
+        cells
+            .chain([HEADER[column]])
+            .map(|cell| cell.chars().count())
+            .max()
+            .unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..HEADER.len()).map(width).collect();
+    let mut text = String::new();
+    for row in std::iter::once(HEADER.map(str::to_owned).to_vec()).chain(rows) {
+        for (column, cell) in row.iter().enumerate() {
+            let width = widths[column];
+            let _ = match column {
+                0 => write!(text, "{cell:<width$}"),
+                _ => write!(text, "  {cell:>width$}"),
+            };
+        }
+        text.truncate(text.trim_end().len());
+        text.push('\n');
+    }
+    let _ = write!(text, "\n{}", notes(report).join("\n"));
+    for result in &report.results {
+        if let Some(error) = &result.error {
+            let _ = write!(text, "\n{} failed: {error}", result.strategy.name());
+        }
+    }
+    text
+}
+
+/// The table in Markdown, with its date, machine and versions.
+pub fn markdown(report: &Report) -> String {
+    let mut text = format!(
+        "| {} |\n|---|{}\n",
+        HEADER.join(" | "),
+        "---:|".repeat(HEADER.len() - 1)
+    );
+    for (row, result) in table(report).into_iter().zip(&report.results) {
+        let cells = row.get(1..).unwrap_or_default().join(" | ");
+        let _ = writeln!(text, "| `{}` | {cells} |", result.strategy.name());
+    }
+    let _ = write!(text, "\n{}", notes(report).join("\n"));
+    text
+}
+
+fn table(report: &Report) -> Vec<Vec<String>> {
+    report.results.iter().map(row).collect()
+}
+
+fn row(result: &StrategyResult) -> Vec<String> {
+    let name = result.strategy.name().to_owned();
+    let Some(figures) = &result.figures else {
+        let mut row = vec![name, "failed".to_owned()];
+        row.resize(HEADER.len(), "–".to_owned());
+        return row;
+    };
+    vec![
+        name,
+        seconds(figures.seconds.median),
+        spread(figures),
+        format!("{:.2}", figures.ratio_to_fastest),
+        grouped(figures.rows_per_second.round() as u64),
+        seconds(figures.first_byte_seconds.median),
+        mebibytes(figures.memory_increase_bytes.median),
+        seconds(figures.cpu_seconds.median),
+        figures
+            .database_cpu_seconds
+            .as_ref()
+            .map_or_else(|| "–".to_owned(), |cpu| seconds(cpu.median)),
+    ]
+}
+
+fn spread(figures: &Figures) -> String {
+    let scatter = if figures.scatters() { " !" } else { "" };
+    format!(
+        "{} … {}{scatter}",
+        seconds(figures.seconds.min),
+        seconds(figures.seconds.max)
+    )
+}
+
+/// What must be known beside the figures.
+fn notes(report: &Report) -> Vec<String> {
+    let mut notes = Vec::new();
+    if let Some(first) = report.first() {
+        notes.push(format!(
+            "{} tasks, {} bytes of CSV; medians of {} runs, each in a fresh process, memory above the idle process's.",
+            grouped(first.rows),
+            grouped(first.bytes),
+            report.runs
+        ));
+        notes.push(if report.same_bytes {
+            format!(
+                "All strategies gave the same bytes: SHA-256 {}.",
+                first.sha256
+            )
+        } else {
+            "The strategies did NOT give the same bytes.".to_owned()
+        });
+    }
+    let scattered = report.scattered();
+    if !scattered.is_empty() {
+        let names: Vec<_> = scattered.iter().map(|strategy| strategy.name()).collect();
+        notes.push(format!(
+            "The runs of {} scatter (!): was the machine busy with something else?",
+            names.join(", ")
+        ));
+    }
+    let environment = &report.environment;
+    if environment.profile != "release" {
+        notes.push(
+            "This is a debug build: build with --release before you compare times.".to_owned(),
+        );
+    }
+    notes.push(format!("{}.", machine(report)));
+    notes
+}
+
+/// Date, machine and versions, in a line.
+pub fn machine(report: &Report) -> String {
+    let environment = &report.environment;
+    let mut parts = vec![
+        environment.date.clone(),
+        format!("cmms-export {}", environment.version),
+        format!("PostgreSQL {}", environment.postgresql),
+        environment.kernel.clone(),
+        format!(
+            "{} cores of {}",
+            environment.cores,
+            environment
+                .processor
+                .as_deref()
+                .unwrap_or("an unknown processor")
+        ),
+    ];
+    if let Some(commit) = &environment.commit {
+        parts.insert(2, format!("commit {commit}"));
+    }
+    if let Some(bytes) = environment.memory_bytes {
+        parts.push(size(bytes));
+    }
+    parts.join(", ")
+}
+
+/// Seconds with as many places as say something.
+pub fn seconds(seconds: f64) -> String {
+    match seconds {
+        10.0.. => format!("{seconds:.1}"),
+        1.0.. => format!("{seconds:.2}"),
+        _ => format!("{seconds:.3}"),
+    }
+}
+
+/// Bytes as MiB.
+pub fn mebibytes(bytes: u64) -> String {
+    format!("{:.1}", bytes as f64 / f64::from(1 << 20))
+}
+
+/// Bytes in the unit that fits.
+pub fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut size = bytes as f64;
+    let mut unit = 0;
+    while size >= 1024.0 && unit + 1 < UNITS.len() {
+        size /= 1024.0;
+        unit += 1;
+    }
+    let places = usize::from(unit > 0 && size < 100.0);
+    format!("{size:.places$} {}", UNITS[unit])
+}
+
+/// A number with its thousands apart: `100,000`.
+pub fn grouped(number: u64) -> String {
+    indicatif::HumanCount(number).to_string()
+}

@@ -1,0 +1,272 @@
+//! What a benchmark came to.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::environment::Environment;
+use crate::export::Strategy;
+
+/// Runs scatter where the slowest took this many times as long as the fastest.
+const SCATTER: f64 = 1.5;
+
+/// A benchmark: where it ran, and what came of each strategy.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Report {
+    /// The machine, the database, the program.
+    pub environment: Environment,
+    /// The size that was asked for; none is the whole table.
+    pub rows_limit: Option<u64>,
+    /// Runs of each strategy, after one that does not count.
+    pub runs: u32,
+    /// The order of each round.
+    pub order: Vec<Vec<Strategy>>,
+    /// Whether all runs of all strategies gave the same bytes.
+    pub same_bytes: bool,
+    /// The strategies, in their usual order.
+    pub results: Vec<StrategyResult>,
+}
+
+/// What came of a strategy.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct StrategyResult {
+    /// How the rows were loaded.
+    pub strategy: Strategy,
+    /// Why it failed; it was not run again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// What was measured, where it did not fail.
+    #[serde(flatten)]
+    pub figures: Option<Figures>,
+}
+
+/// What was measured of a strategy.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Figures {
+    /// Lines after the header.
+    pub rows: u64,
+    /// Bytes of CSV.
+    pub bytes: u64,
+    /// The SHA-256 of the CSV, in hexadecimal.
+    pub sha256: String,
+    /// From the start to the last byte.
+    pub seconds: Spread<f64>,
+    /// From the start to the first byte.
+    pub first_byte_seconds: Spread<f64>,
+    /// The most memory that the process had resident (`VmHWM`).
+    pub peak_memory_bytes: Spread<u64>,
+    /// The same, above what the process had when it was connected and idle.
+    pub memory_increase_bytes: Spread<u64>,
+    /// Processor time of the process.
+    pub cpu_seconds: Spread<f64>,
+    /// Processor time of PostgreSQL's backends, in hundredths; none where the system does not tell.
+    pub database_cpu_seconds: Option<Spread<f64>>,
+    /// Rows a second, by the median time.
+    pub rows_per_second: f64,
+    /// The median time, of the fastest strategy's.
+    pub ratio_to_fastest: f64,
+    /// The memory over time, of each run.
+    pub memory_curves: Vec<Vec<Sample>>,
+}
+
+/// The memory at a moment of a run: seconds since its start, and bytes above the idle level.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Sample(pub f64, pub u64);
+
+/// A figure of all runs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Spread<T> {
+    /// In the middle of all.
+    pub median: T,
+    /// The least.
+    pub min: T,
+    /// The most.
+    pub max: T,
+    /// Every single one, as they came.
+    pub runs: Vec<T>,
+}
+
+/// One run of a strategy, as its process tells it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    pub(super) rows: u64,
+    pub(super) bytes: u64,
+    pub(super) sha256: String,
+    pub(super) seconds: f64,
+    pub(super) first_byte_seconds: f64,
+    pub(super) cpu_seconds: f64,
+    pub(super) database_cpu_seconds: Option<f64>,
+    pub(super) peak_memory_bytes: u64,
+    pub(super) idle_memory_bytes: u64,
+    pub(super) memory_curve: Vec<Sample>,
+}
+
+impl<T: Copy + PartialOrd> Spread<T> {
+    /// The spread of `runs`, of which there is one at least; `midpoint` lies between the two in the middle.
+    fn of(runs: Vec<T>, midpoint: fn(T, T) -> T) -> Option<Self> {
+        let mut sorted = runs.clone();
+        sorted.sort_by(|a, b| a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal));
+        let middle = |index: usize| sorted.get(index).copied();
+        Some(Self {
+            median: midpoint(
+                middle((runs.len().max(1) - 1) / 2)?,
+                middle(runs.len() / 2)?,
+            ),
+            min: *sorted.first()?,
+            max: *sorted.last()?,
+            runs,
+        })
+    }
+
+    /// The run whose figure is nearest above the middle, or in it.
+    fn median_run(&self) -> usize {
+        let least_above = |best: usize, index: usize| {
+            let (figure, known) = (self.runs[index], self.runs[best]);
+            if figure >= self.median && (known < self.median || figure < known) {
+                index
+            } else {
+                best
+            }
+        };
+        (0..self.runs.len()).fold(0, least_above)
+    }
+}
+
+impl StrategyResult {
+    /// What the runs of a strategy, or the failure of one of them, come to; the ratio is still to be set.
+    pub(super) fn of(strategy: Strategy, runs: Result<Vec<Run>, String>) -> Self {
+        let figures = runs.and_then(|runs| {
+            if runs.iter().any(|run| run.sha256 != runs[0].sha256) {
+                return Err("its bytes differ from run to run: the tasks changed meanwhile".into());
+            }
+            Figures::of(&runs).ok_or_else(|| "it was not run".to_owned())
+        });
+        Self {
+            strategy,
+            error: figures.as_ref().err().cloned(),
+            figures: figures.ok(),
+        }
+    }
+}
+
+impl Figures {
+    fn of(runs: &[Run]) -> Option<Self> {
+        let first = runs.first()?;
+        let seconds =
+            |of: fn(&Run) -> f64| Spread::of(runs.iter().map(of).collect(), f64::midpoint);
+        let bytes = |of: fn(&Run) -> u64| Spread::of(runs.iter().map(of).collect(), u64::midpoint);
+        let total = seconds(|run| run.seconds)?;
+        let database_cpu: Option<Vec<f64>> =
+            runs.iter().map(|run| run.database_cpu_seconds).collect();
+        Some(Self {
+            rows: first.rows,
+            bytes: first.bytes,
+            sha256: first.sha256.clone(),
+            rows_per_second: first.rows as f64 / total.median,
+            seconds: total,
+            first_byte_seconds: seconds(|run| run.first_byte_seconds)?,
+            peak_memory_bytes: bytes(|run| run.peak_memory_bytes)?,
+            memory_increase_bytes: bytes(|run| {
+                run.peak_memory_bytes.saturating_sub(run.idle_memory_bytes)
+            })?,
+            cpu_seconds: seconds(|run| run.cpu_seconds)?,
+            database_cpu_seconds: database_cpu.and_then(|runs| Spread::of(runs, f64::midpoint)),
+            ratio_to_fastest: 1.0,
+            memory_curves: runs.iter().map(|run| run.memory_curve.clone()).collect(),
+        })
+    }
+
+    /// Whether the runs differ so much that their median says little.
+    pub fn scatters(&self) -> bool {
+        self.seconds.max > SCATTER * self.seconds.min
+    }
+
+    /// The memory over time in the run of the median time.
+    pub fn memory_curve(&self) -> &[Sample] {
+        self.memory_curves
+            .get(self.seconds.median_run())
+            .map_or(&[], Vec::as_slice)
+    }
+}
+
+impl Report {
+    pub(super) fn new(
+        environment: Environment,
+        rows_limit: Option<u64>,
+        runs: u32,
+        order: Vec<Vec<Strategy>>,
+        mut results: Vec<StrategyResult>,
+    ) -> Self {
+        let figures = || results.iter().filter_map(|result| result.figures.as_ref());
+        let fastest = figures()
+            .map(|figures| figures.seconds.median)
+            .fold(f64::INFINITY, f64::min);
+        let same_bytes = figures().all(|figures| {
+            figures.sha256 == results_first(&results).map_or("", |first| first.sha256.as_str())
+        });
+        for figures in results
+            .iter_mut()
+            .filter_map(|result| result.figures.as_mut())
+        {
+            figures.ratio_to_fastest = figures.seconds.median / fastest;
+        }
+        Self {
+            environment,
+            rows_limit,
+            runs,
+            order,
+            same_bytes,
+            results,
+        }
+    }
+
+    /// All of it, for people and programs.
+    pub fn to_json(&self) -> serde_json::Result<Vec<u8>> {
+        let mut json = serde_json::to_vec(self)?;
+        json.push(b'\n');
+        Ok(json)
+    }
+
+    /// What was measured, strategy by strategy, of those that did not fail.
+    pub fn figures(&self) -> impl Iterator<Item = (Strategy, &Figures)> {
+        self.results
+            .iter()
+            .filter_map(|result| Some((result.strategy, result.figures.as_ref()?)))
+    }
+
+    /// What a strategy's CSV came to: every strategy's, where they gave the same bytes.
+    pub fn first(&self) -> Option<&Figures> {
+        results_first(&self.results)
+    }
+
+    /// The strategies whose runs differ so much that their medians say little.
+    pub fn scattered(&self) -> Vec<Strategy> {
+        self.figures()
+            .filter(|(_, figures)| figures.scatters())
+            .map(|(strategy, _)| strategy)
+            .collect()
+    }
+}
+
+fn results_first(results: &[StrategyResult]) -> Option<&Figures> {
+    results.iter().find_map(|result| result.figures.as_ref())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_lies_in_the_middle() {
+        let spread = |runs: &[f64]| Spread::of(runs.to_vec(), f64::midpoint);
+        assert_eq!(spread(&[]), None);
+        let odd = spread(&[3.0, 1.0, 2.0]);
+        assert_eq!(
+            odd.as_ref().map(|odd| (odd.median, odd.min, odd.max)),
+            Some((2.0, 1.0, 3.0))
+        );
+        assert_eq!(odd.map(|odd| odd.median_run()), Some(2));
+        let even = spread(&[4.0, 1.0, 2.0, 3.0]);
+        assert_eq!(even.as_ref().map(|even| even.median), Some(2.5));
+        assert_eq!(even.map(|even| even.median_run()), Some(3));
+    }
+}

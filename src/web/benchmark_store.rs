@@ -1,0 +1,262 @@
+//! The benchmark that runs, and the results that are kept.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::Serialize;
+use tokio::sync::watch;
+use utoipa::ToSchema;
+
+use super::App;
+use super::download::is_id;
+use super::problem::{Kind, Problem};
+use crate::bench::result::Report;
+use crate::bench::{self, Options, Progress, Stop};
+use crate::export::manifest::State;
+
+/// Where the results are, in the data directory.
+const DIRECTORY: &str = "benchmarks";
+/// How a benchmark stands.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub(super) struct Status {
+    /// Its id.
+    pub(super) id: String,
+    /// How it stands.
+    pub(super) state: State,
+    /// How far it is, once it has begun.
+    pub(super) progress: Option<Progress>,
+    /// Why it failed.
+    pub(super) error: Option<String>,
+}
+
+/// A benchmark.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub(super) struct Benchmark {
+    #[serde(flatten)]
+    pub(super) status: Status,
+    /// What it came to, once it is complete.
+    pub(super) result: Option<Report>,
+}
+
+/// A benchmark in the list of all.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub(super) struct Entry {
+    /// Its id.
+    pub(super) id: String,
+    /// When it ran.
+    pub(super) date: String,
+    /// The rows of each export.
+    pub(super) rows: u64,
+    /// Runs of each strategy.
+    pub(super) runs: u32,
+}
+
+/// All benchmarks: the one that runs or has run last, and the results that are kept.
+pub(super) struct Benchmarks {
+    /// Where results are kept; none where there is no such place.
+    directory: Option<PathBuf>,
+    current: Mutex<Option<Current>>,
+}
+
+#[derive(Clone)]
+struct Current {
+    status: Arc<watch::Sender<Status>>,
+    result: Arc<Mutex<Option<Report>>>,
+    stop: Stop,
+}
+
+impl Current {
+    fn benchmark(&self) -> Benchmark {
+        Benchmark {
+            status: self.status.borrow().clone(),
+            result: self
+                .result
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone(),
+        }
+    }
+}
+
+impl Benchmarks {
+    pub(super) fn new(data_dir: Option<&Path>) -> Self {
+        Self {
+            directory: data_dir.map(|directory| directory.join(DIRECTORY)),
+            current: Mutex::default(),
+        }
+    }
+
+    /// The benchmark that runs, or has run last.
+    pub(super) fn current(&self) -> Option<Benchmark> {
+        self.known().map(|current| current.benchmark())
+    }
+
+    /// Stops the benchmark that runs, if there is one, and if it is of this id; says whether that is so.
+    pub(super) fn stop(&self, id: Option<&str>) -> bool {
+        let is_meant = |current: &Current| id.is_none_or(|id| current.status.borrow().id == id);
+        let current = self.known().filter(is_meant);
+        if let Some(current) = &current {
+            current.stop.stop();
+        }
+        current.is_some()
+    }
+
+    /// The benchmark of this id.
+    pub(super) fn get(&self, id: &str) -> Option<Benchmark> {
+        let current = self.current().filter(|current| current.status.id == id);
+        current.or_else(|| {
+            let directory = self.directory.as_ref().filter(|_| is_id(id))?;
+            let report = read(&directory.join(id).with_extension("json"))?;
+            Some(Benchmark {
+                status: Status {
+                    id: id.to_owned(),
+                    state: State::Complete,
+                    progress: None,
+                    error: None,
+                },
+                result: Some(report),
+            })
+        })
+    }
+
+    /// All results, the latest first, with their ids.
+    pub(super) fn results(&self) -> Vec<(String, Report)> {
+        let files = self
+            .directory
+            .as_ref()
+            .and_then(|path| fs::read_dir(path).ok());
+        let mut results: Vec<(String, Report)> = files
+            .into_iter()
+            .flatten()
+            .filter_map(|file| {
+                let path = file.ok()?.path();
+                let id = path.file_stem()?.to_str().filter(|id| is_id(id))?;
+                Some((id.to_owned(), read(&path)?))
+            })
+            .collect();
+        if let Some(Benchmark {
+            status,
+            result: Some(report),
+        }) = self.current()
+            && results.iter().all(|(id, _)| *id != status.id)
+        {
+            results.push((status.id, report));
+        }
+        results.sort_by(|(_, a), (_, b)| b.environment.date.cmp(&a.environment.date));
+        results
+    }
+
+    /// How the benchmark can be followed that runs, or has run last, if it is of this id.
+    pub(super) fn follow(&self, id: &str) -> Option<watch::Receiver<Status>> {
+        let current = self.known()?;
+        (current.status.borrow().id == id).then(|| current.status.subscribe())
+    }
+
+    fn known(&self) -> Option<Current> {
+        self.current
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Starts a benchmark, unless one runs.
+    pub(super) fn start(&self, options: Options, app: &Arc<App>) -> Result<String, Problem> {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(running) = current
+            .as_ref()
+            .map(|current| current.status.borrow().clone())
+            && running.state == State::Running
+        {
+            let location = format!("/api/benchmarks/{}", running.id);
+            return Err(Problem::new(Kind::BenchmarkRuns).at(location));
+        }
+        let id = format!("{:016x}", rand::random::<u64>());
+        let status = Status {
+            id: id.clone(),
+            state: State::Running,
+            progress: None,
+            error: None,
+        };
+        let started = Current {
+            status: Arc::new(watch::Sender::new(status)),
+            result: Arc::default(),
+            stop: Stop::default(),
+        };
+        let (thread, app) = (started.clone(), Arc::clone(app));
+        std::thread::Builder::new()
+            .name("benchmark".into())
+            .spawn(move || run(&options, &thread, &app))
+            .map_err(|error| {
+                tracing::error!(%error, "no thread for a benchmark");
+                Problem::new(Kind::Internal)
+            })?;
+        *current = Some(started);
+        Ok(id)
+    }
+
+    fn keep(&self, id: &str, report: &Report) -> std::io::Result<()> {
+        let Some(directory) = &self.directory else {
+            return Ok(());
+        };
+        fs::create_dir_all(directory)?;
+        let mut file = tempfile::NamedTempFile::new_in(directory)?;
+        file.write_all(&report.to_json()?)?;
+        file.as_file().sync_all()?;
+        // Under its name only when it is whole.
+        file.persist(directory.join(id).with_extension("json"))?;
+        Ok(())
+    }
+}
+
+fn read(path: &Path) -> Option<Report> {
+    if path.extension()? != "json" {
+        return None;
+    }
+    serde_json::from_slice(&fs::read(path).ok()?)
+        .inspect_err(|error| tracing::warn!(?path, %error, "no benchmark's result"))
+        .ok()
+}
+
+fn run(options: &Options, current: &Current, app: &App) {
+    let settings = &app.settings;
+    let outcome = bench::run(
+        options,
+        settings.limits,
+        &app.database,
+        &settings.database_url,
+        &current.stop,
+        |progress| {
+            current
+                .status
+                .send_modify(|status| status.progress = Some(progress));
+        },
+    );
+    let (state, error) = match outcome {
+        Ok(report) => {
+            let id = current.status.borrow().id.clone();
+            if let Err(error) = app.benchmarks.keep(&id, &report) {
+                tracing::error!(%error, "a benchmark's result cannot be kept");
+            }
+            *current
+                .result
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner) = Some(report);
+            (State::Complete, None)
+        }
+        Err(bench::Error::Cancelled) => (State::Cancelled, None),
+        Err(error) => {
+            tracing::error!(%error, "the benchmark failed");
+            let text = match error {
+                bench::Error::NoTasks => "there are no tasks to measure",
+                _ => "something went wrong; the log says what",
+            };
+            (State::Failed, Some(text.to_owned()))
+        }
+    };
+    current.status.send_modify(|status| {
+        status.state = state;
+        status.error = error;
+    });
+}

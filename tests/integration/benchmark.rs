@@ -1,0 +1,481 @@
+//! The benchmark: what it measures, and the page that shows and runs it.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use cmms_export::export::Strategy;
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+use crate::support::client::Download;
+use crate::support::cluster::temporary_directory;
+use crate::support::gate::{self, Gate, Gated, ROWS};
+use crate::support::program::{program, stderr};
+use crate::support::{Server, TestDatabase, data, eventually};
+
+/// Runs `cmms-export bench` with these arguments, and gives its JSON and its output.
+fn bench(database: &TestDatabase, arguments: &[&str]) -> (Value, String) {
+    let directory = temporary_directory("bench");
+    let file = directory.join("result.json");
+    let output = program(&database.url)
+        .args(["bench", "--json"])
+        .arg(&file)
+        .args(arguments)
+        .output()
+        .expect("the program runs");
+    assert!(output.status.success(), "{output:?}");
+    let json = std::fs::read(&file).expect("it was written");
+    std::fs::remove_dir_all(directory).expect("ours");
+    (
+        serde_json::from_slice(&json).expect("JSON"),
+        String::from_utf8(output.stdout).expect("UTF-8"),
+    )
+}
+
+/// A strategy's part of the result.
+fn of<'a>(report: &'a Value, strategy: &str) -> &'a Value {
+    report["results"]
+        .as_array()
+        .expect("an array")
+        .iter()
+        .find(|result| result["strategy"] == strategy)
+        .expect("it was asked for")
+}
+
+#[test]
+fn every_strategy_is_measured_and_gives_the_same_bytes() {
+    let database = data::hostile();
+    let csv = crate::support::program::export(&database.url, &[]);
+    let (report, table) = bench(&database, &["--runs", "2"]);
+    for name in [
+        "date",
+        "kernel",
+        "postgresql",
+        "settings",
+        "tables",
+        "profile",
+    ] {
+        assert!(!report["environment"][name].is_null(), "{name}: {report}");
+    }
+    assert_eq!(report["same_bytes"], true);
+    assert_eq!(report["order"].as_array().map(Vec::len), Some(2));
+    let mut fastest = f64::INFINITY;
+    for strategy in Strategy::all() {
+        let result = of(&report, strategy.name());
+        assert_eq!(result["bytes"], csv.len(), "{result}");
+        assert_eq!(result["sha256"], report["results"][0]["sha256"]);
+        for figure in [
+            "seconds",
+            "first_byte_seconds",
+            "peak_memory_bytes",
+            "memory_increase_bytes",
+            "cpu_seconds",
+        ] {
+            let spread = &result[figure];
+            assert_eq!(
+                spread["runs"].as_array().map(Vec::len),
+                Some(2),
+                "{figure}: {result}"
+            );
+            let number = |name: &str| spread[name].as_f64().expect("a number");
+            assert!(number("min") <= number("median") && number("median") <= number("max"));
+        }
+        assert!(
+            result["first_byte_seconds"]["median"].as_f64() <= result["seconds"]["median"].as_f64()
+        );
+        assert!(
+            result["peak_memory_bytes"]["min"].as_u64() > Some(1 << 20),
+            "{result}"
+        );
+        fastest = fastest.min(result["ratio_to_fastest"].as_f64().expect("a number"));
+        assert!(table.contains(strategy.name()), "{table}");
+    }
+    assert!((fastest - 1.0).abs() < 1e-9, "{fastest}");
+    assert!(table.contains("the same bytes"), "{table}");
+}
+
+#[test]
+fn only_the_memory_of_those_that_buffer_grows_with_the_rows() {
+    let database = data::wide(100_000);
+    let increase = |rows: &str| {
+        let (report, _) = bench(&database, &["--runs", "1", "--rows", rows]);
+        Strategy::all()
+            .iter()
+            .map(|strategy| {
+                let result = of(&report, strategy.name());
+                assert_eq!(result["rows"].to_string(), rows, "{result}");
+                result["memory_increase_bytes"]["median"]
+                    .as_u64()
+                    .expect("a number")
+            })
+            .collect::<Vec<_>>()
+    };
+    let (few, many) = (increase("10000"), increase("100000"));
+    for ((strategy, few), many) in Strategy::all().iter().zip(few).zip(many) {
+        println!(
+            "{}: {few} bytes for 10,000 rows, {many} for 100,000",
+            strategy.name()
+        );
+        if strategy.is_buffered() {
+            assert!(
+                many > few + (10 << 20),
+                "{}: {few}, {many}",
+                strategy.name()
+            );
+        } else {
+            assert!(many < few + (8 << 20), "{}: {few}, {many}", strategy.name());
+        }
+    }
+}
+
+#[test]
+fn a_strategy_that_fails_is_shown_and_the_others_go_on() {
+    let database = data::hostile();
+    let (report, table) = bench(
+        &database,
+        &[
+            "--runs",
+            "1",
+            "--strategies",
+            "copy,joined",
+            "--max-buffered-rows",
+            "3",
+            "--markdown",
+        ],
+    );
+    assert_eq!(
+        report["results"].as_array().map(Vec::len),
+        Some(2),
+        "those that were asked for"
+    );
+    let failed = of(&report, "joined");
+    assert!(
+        failed["error"]
+            .as_str()
+            .is_some_and(|error| error.contains("more than 3 rows")),
+        "{failed}"
+    );
+    assert!(failed["seconds"].is_null());
+    assert!(of(&report, "copy")["seconds"]["median"].is_f64());
+    assert!(table.contains("| `joined` | failed |"), "{table}");
+}
+
+#[test]
+fn what_cannot_be_measured_is_said_in_one_line() {
+    let empty = TestDatabase::new();
+    let output = program(&empty.url)
+        .arg("bench")
+        .output()
+        .expect("the program runs");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        stderr(&output).contains("no tasks to measure"),
+        "{output:?}"
+    );
+    for arguments in [["--runs", "0"], ["--rows", "0"], ["--strategies", "fast"]] {
+        let output = program(&empty.url).arg("bench").args(arguments).output();
+        assert_eq!(
+            output.expect("the program runs").status.code(),
+            Some(2),
+            "{arguments:?}"
+        );
+    }
+}
+
+/// A command for a server that keeps its results in a directory of its own.
+fn serve(url: &str, data_dir: &Path) -> Command {
+    let mut command = program(url);
+    command.arg("serve").arg("--data-dir").arg(data_dir);
+    command
+}
+
+fn post(server: &Server, kind: &str, body: &str) -> ureq::http::Response<ureq::Body> {
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .build()
+        .into();
+    agent
+        .post(server.url("/api/benchmarks"))
+        .header("Content-Type", kind)
+        .send(body)
+        .expect("an answer")
+}
+
+fn start(server: &Server, options: &Value) -> String {
+    let mut answer = post(server, "application/json", &options.to_string());
+    assert_eq!(answer.status(), 201);
+    let status: Value = answer.body_mut().read_json().expect("JSON");
+    let id = status["id"].as_str().expect("an id").to_owned();
+    let location = answer
+        .headers()
+        .get("location")
+        .and_then(|location| location.to_str().ok());
+    assert_eq!(location, Some(format!("/api/benchmarks/{id}").as_str()));
+    id
+}
+
+fn benchmark(server: &Server, id: &str) -> Value {
+    Download::start(&server.address, &format!("/api/benchmarks/{id}")).json()
+}
+
+fn page(server: &Server, query: &str) -> String {
+    ureq::get(server.url(&format!("/benchmark{query}")))
+        .call()
+        .expect("200")
+        .body_mut()
+        .read_to_string()
+        .expect("text")
+}
+
+/// A gated database, of which no strategy gets further than the gate, and a server on it.
+fn gated() -> (Gated, PathBuf, Server) {
+    let gated = Gated::new();
+    let data_dir = temporary_directory("results");
+    let server = Server::spawn(&mut serve(&gated.url, &data_dir));
+    (gated, data_dir, server)
+}
+
+#[test]
+fn the_page_runs_it_and_shows_it_and_results_are_kept_and_compared() {
+    let database = data::hostile();
+    let data_dir = temporary_directory("results");
+    let server = Server::spawn(&mut serve(&database.url, &data_dir));
+    assert!(page(&server, "").contains("There is none yet"));
+
+    let id = start(&server, &json!({"runs": 2}));
+    // The events say how far it is, to the end.
+    let (events, _) =
+        Download::start(&server.address, &format!("/api/benchmarks/{id}/events")).finish();
+    let events = String::from_utf8(events).expect("UTF-8");
+    let last = events
+        .trim_end()
+        .lines()
+        .last()
+        .and_then(|line| line.strip_prefix("data: "));
+    let last: Value = serde_json::from_str(last.expect("an event")).expect("JSON");
+    assert_eq!(last["state"], "complete", "{events}");
+    assert_eq!(
+        last["progress"]["done"], last["progress"]["total"],
+        "{events}"
+    );
+
+    // It is on the page, also of a server that is started anew.
+    drop(server);
+    let server = Server::spawn(&mut serve(&database.url, &data_dir));
+    let result = benchmark(&server, &id);
+    assert_eq!(result["state"], "complete");
+    let tasks: i64 = {
+        use diesel::prelude::*;
+        cmms_export::schema::tasks::table
+            .count()
+            .get_result(&mut database.connect())
+            .expect("counted")
+    };
+    let html = page(&server, "");
+    let shown = html.matches(&format!("<td>{tasks}</td>")).count();
+    assert_eq!(
+        shown,
+        Strategy::all().len(),
+        "every strategy shows all rows of the table"
+    );
+    for strategy in Strategy::all() {
+        assert!(
+            html.contains(&format!("id=\"{}\"", strategy.name())),
+            "{} is explained",
+            strategy.name()
+        );
+        assert_eq!(result["result"]["results"][0]["rows"], tasks);
+    }
+    assert!(
+        html.contains(
+            result["result"]["results"][0]["sha256"]
+                .as_str()
+                .expect("a hash")
+        )
+    );
+    assert!(
+        html.contains("another machine, Django") && html.contains("<svg"),
+        "{html}"
+    );
+    for forbidden in ["style=\"", "<style", "onclick", "<script>"] {
+        assert!(
+            !html.contains(forbidden),
+            "the content security policy forbids {forbidden}"
+        );
+    }
+
+    // A form does as well as a script.
+    let answer = post(
+        &server,
+        "application/x-www-form-urlencoded",
+        "strategies=copy&strategies=paged&runs=1&rows=10",
+    );
+    assert_eq!(answer.status(), 303);
+    let location = answer.headers()["location"]
+        .to_str()
+        .expect("ASCII")
+        .to_owned();
+    let second = location
+        .strip_prefix("/benchmark?id=")
+        .expect("the page")
+        .to_owned();
+    eventually("the benchmark ends", || {
+        benchmark(&server, &second)["state"] == "complete"
+    });
+    assert_eq!(
+        benchmark(&server, &second)["result"]["results"][1]["rows"],
+        10
+    );
+    let list = Download::start(&server.address, "/api/benchmarks").json();
+    assert_eq!(list.as_array().map(Vec::len), Some(2), "{list}");
+    let compared = page(&server, &format!("?id={id}&with={second}"));
+    assert!(compared.contains("Compared"), "{compared}");
+    assert_eq!(
+        Download::start(&server.address, "/benchmark?id=none").status,
+        404
+    );
+    assert_eq!(
+        Download::start(&server.address, "/benchmark?id=..%2F..%2Fetc").status,
+        404
+    );
+    drop(server);
+    std::fs::remove_dir_all(data_dir).expect("ours");
+}
+
+#[test]
+fn one_runs_at_a_time_and_can_be_cancelled_down_to_its_query() {
+    let (gated, data_dir, server) = gated();
+    let mut gate = Gate::close(&gated, ROWS / 2);
+    let id = start(&server, &json!({"strategies": ["copy"], "runs": 1}));
+    gate.reached();
+    let mut second = post(&server, "application/json", "{}");
+    assert_eq!(second.status(), 409);
+    let problem: Value = second.body_mut().read_json().expect("JSON");
+    assert_eq!(problem["type"], "urn:cmms-export:problem:benchmark-runs");
+    assert_eq!(problem["location"], format!("/api/benchmarks/{id}"));
+    let html = page(&server, "");
+    assert!(
+        html.contains("now copy") && html.contains(&format!("data-id=\"{id}\"")),
+        "{html}"
+    );
+
+    let delete = || {
+        let path = format!("/api/benchmarks/{id}");
+        Download::request(
+            &server.address,
+            "DELETE",
+            &path,
+            &[("Host", &server.address)],
+        )
+        .status
+    };
+    assert_eq!(delete(), 204);
+    eventually("the benchmark ends", || {
+        benchmark(&server, &id)["state"] == "cancelled"
+    });
+    assert_eq!(gate::running_queries(&gated.database), 0);
+    drop(gate);
+    assert_eq!(delete(), 204, "what has ended stays as it is");
+    assert!(page(&server, "").contains("was cancelled"));
+    let again = start(&server, &json!({"strategies": ["copy"], "runs": 1}));
+    eventually("the next one ends", || {
+        benchmark(&server, &again)["state"] == "complete"
+    });
+    drop(server);
+    std::fs::remove_dir_all(data_dir).expect("ours");
+}
+
+#[test]
+fn it_takes_none_of_the_exports_places() {
+    let gated = Gated::new();
+    let data_dir = temporary_directory("results");
+    let server = Server::spawn(serve(&gated.url, &data_dir).arg("--max-exports=1"));
+    let mut gate = Gate::close(&gated, ROWS / 2);
+    start(&server, &json!({"strategies": ["copy"], "runs": 1}));
+    gate.reached();
+    assert_eq!(
+        Download::start(&server.address, "/tasks.csv?asset_id=0").status,
+        200
+    );
+    drop(gate);
+    drop(server);
+    std::fs::remove_dir_all(data_dir).expect("ours");
+}
+
+#[test]
+fn whoever_ends_it_its_process_ends_too() {
+    let (gated, data_dir, server) = gated();
+    let bench = |signal: Signal| {
+        let mut gate = Gate::close(&gated, ROWS / 2);
+        let mut child = program(&gated.url)
+            .args(["bench", "--runs=1", "--strategies=copy"])
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .expect("the program runs");
+        gate.reached();
+        let pid = nix::unistd::Pid::from_raw(child.id().cast_signed());
+        nix::sys::signal::kill(pid, signal).expect("ours");
+        let status = child.wait().expect("ours");
+        eventually("the query is gone", || {
+            gate::running_queries(&gated.database) == 0
+        });
+        status.code()
+    };
+    assert_eq!(bench(Signal::SIGINT), Some(1));
+    assert_eq!(bench(Signal::SIGKILL), None);
+    drop(server);
+    std::fs::remove_dir_all(data_dir).expect("ours");
+}
+
+#[test]
+fn beyond_loopback_it_must_be_allowed() {
+    let database = data::hostile();
+    let data_dir = temporary_directory("results");
+    for allowed in [false, true] {
+        let mut command = serve(&database.url, &data_dir);
+        command.args(["--allow-unauthenticated", "--bind", "0.0.0.0:0"]);
+        if allowed {
+            command.arg("--allow-benchmarks");
+        }
+        let server = Server::spawn_as_bound(&mut command);
+        let answer = post(
+            &server,
+            "application/json",
+            r#"{"runs": 1, "strategies": ["copy"]}"#,
+        );
+        assert_eq!(answer.status(), if allowed { 201 } else { 403 });
+        assert_eq!(page(&server, "").contains("<form"), allowed);
+    }
+    std::fs::remove_dir_all(data_dir).expect("ours");
+}
+
+#[test]
+fn what_is_not_understood_is_refused() {
+    let database = TestDatabase::new();
+    let server = Server::start(&database.url);
+    for (kind, body) in [
+        ("application/json", r#"{"runs": 0}"#),
+        ("application/json", r#"{"rows": 0}"#),
+        ("application/json", r#"{"strategies": ["fast"]}"#),
+        ("application/json", r#"{"more": 1}"#),
+        ("application/json", "["),
+        ("application/x-www-form-urlencoded", "runs=many"),
+        ("application/x-www-form-urlencoded", "strategies=fast"),
+        ("application/x-www-form-urlencoded", "more=1"),
+    ] {
+        assert_eq!(post(&server, kind, body).status(), 400, "{body}");
+    }
+    assert_eq!(
+        Download::start(&server.address, "/api/benchmarks/none").status,
+        404
+    );
+    assert_eq!(
+        Download::start(&server.address, "/api/benchmarks/none/events").status,
+        404
+    );
+    assert_eq!(
+        Download::start(&server.address, "/benchmark?more=1").status,
+        400
+    );
+}
