@@ -7,13 +7,13 @@ use super::problem::{Kind, Problem};
 use crate::db::SchemaState;
 
 /// Whether the process answers. It does not ask the database.
-#[utoipa::path(get, path = "/livez", responses((status = 200, body = String)))]
+#[utoipa::path(method(get, head), path = "/livez", responses((status = 200, body = String)))]
 pub(super) async fn livez() -> &'static str {
     "ok\n"
 }
 
 /// Whether the database answers, and has the tables.
-#[utoipa::path(get, path = "/readyz", responses((status = 200, body = String)))]
+#[utoipa::path(method(get, head), path = "/readyz", responses((status = 200, body = String)))]
 pub(super) async fn readyz(app: web::Data<App>) -> Result<&'static str, Problem> {
     match web::block(move || app.database.schema_state()).await {
         Ok(Ok(SchemaState::Missing)) => Err(Problem::new(Kind::DatabaseUnavailable)),

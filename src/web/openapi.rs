@@ -2,6 +2,7 @@
 
 use actix_web::web;
 use utoipa::openapi::path::Operation;
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{Content, Ref, RefOr, ResponseBuilder};
 use utoipa::{Modify, OpenApi, openapi};
 
@@ -39,8 +40,12 @@ struct Document;
 struct Problems;
 
 /// What any address can answer: status, meaning.
-const EVERYWHERE: [(&str, &str); 3] = [
+const EVERYWHERE: [(&str, &str); 4] = [
     ("400", "Something in the request is not understood"),
+    (
+        "405",
+        "The address does not take the method; Allow says which it takes",
+    ),
     ("421", "Bound to loopback: the request names another host"),
     ("500", "Something went wrong; the log says what"),
 ];
@@ -61,6 +66,13 @@ const OF_THE_DATABASE: [(&str, &str); 2] = [
 
 impl Modify for Problems {
     fn modify(&self, document: &mut openapi::OpenApi) {
+        let components = document.components.get_or_insert_default();
+        for (name, scheme) in [
+            ("bearer", HttpAuthScheme::Bearer),
+            ("basic", HttpAuthScheme::Basic),
+        ] {
+            components.add_security_scheme(name, SecurityScheme::Http(Http::new(scheme)));
+        }
         for (path, item) in &mut document.paths.paths {
             let open = super::access::OPEN.contains(&path.as_str());
             let database = matches!(
@@ -76,6 +88,11 @@ impl Modify for Problems {
             for operation in operations.into_iter().filter_map(Option::as_mut) {
                 add(operation, &EVERYWHERE);
                 if !open {
+                    // Nothing, or the token: as the service was started.
+                    let either =
+                        ["bearer", "basic"].map(|name| SecurityRequirement::new(name, [""; 0]));
+                    operation.security =
+                        Some([&[SecurityRequirement::default()], &either[..]].concat());
                     add(operation, &BEHIND_THE_TOKEN);
                 }
                 if database {

@@ -260,6 +260,8 @@ fn the_openapi_document_is_true_to_the_answers() {
         ),
         ("GET", "/livez", "/livez"),
         ("GET", "/readyz", "/readyz"),
+        ("HEAD", "/livez", "/livez"),
+        ("HEAD", "/readyz", "/readyz"),
         ("GET", "/metrics", "/metrics"),
         ("GET", "/openapi.json", "/openapi.json"),
     ] {
