@@ -450,9 +450,9 @@ fn a_sink_that_fails_and_a_cancellation_end_all_queries() {
             || (),
             || {
                 if cancelled {
-                    let cancellation = cancellation.clone();
-                    cancelling = Some(std::thread::spawn(move || cancellation.cancel()));
-                    std::thread::sleep(Duration::from_millis(200));
+                    let canceller = cancellation.clone();
+                    cancelling = Some(std::thread::spawn(move || canceller.cancel()));
+                    eventually("it is cancelled", || cancellation.is_cancelled());
                     return Ok(());
                 }
                 Err(io::ErrorKind::StorageFull.into())
