@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use diesel::migration::{Migration, MigrationSource, MigrationVersion};
 use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel::r2d2::{ConnectionManager, ManageConnection, NopErrorHandler, Pool, PooledConnection};
+use diesel::r2d2::{
+    Builder, ConnectionManager, ManageConnection, NopErrorHandler, Pool, PooledConnection,
+};
 use diesel::result::{DatabaseErrorKind, Error as Query};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
@@ -114,7 +116,10 @@ impl Database {
         Self {
             diesel: lazy_pool(connections, wait, diesel()),
             copy: lazy_pool(connections, wait, libpq::Manager::new(url)),
-            helpers: lazy_pool(connections, wait, libpq::Manager::new(url)),
+            // An export does without one that is broken; to ask each before its use costs a way to the server and back.
+            helpers: lazy_pool_builder(connections, wait)
+                .test_on_check_out(false)
+                .build_unchecked(libpq::Manager::new(url)),
             control: lazy_pool(4, wait, diesel()),
             cancel: lazy_pool(2, wait, diesel()),
             on_wait: None,
@@ -263,11 +268,12 @@ pub fn begin_copy_snapshot(
     connection: &mut libpq::Connection,
     snapshot: Option<&str>,
     statement_timeout: Option<Duration>,
+    more_settings: &str,
 ) -> Result<(), libpq::Error> {
     // Nothing may come between the two: after its first query, a transaction has a snapshot of its own.
     let import = snapshot.map(|name| format!("; set transaction snapshot '{name}'"));
     connection.execute(&format!(
-        "begin isolation level repeatable read read only{}; {}",
+        "begin isolation level repeatable read read only{}; {}{more_settings}",
         import.unwrap_or_default(),
         snapshot_settings(statement_timeout)
     ))
@@ -279,7 +285,7 @@ pub fn copy_snapshot<T, E: From<libpq::Error>>(
     statement_timeout: Option<Duration>,
     work: impl FnOnce(&mut libpq::Connection) -> Result<T, E>,
 ) -> Result<T, E> {
-    begin_copy_snapshot(connection, None, statement_timeout)?;
+    begin_copy_snapshot(connection, None, statement_timeout, "")?;
     let outcome = work(connection);
     // Where it fails, the pool sees the open transaction or the broken connection, and closes it.
     let ended = connection.execute(if outcome.is_ok() {
@@ -293,13 +299,16 @@ pub fn copy_snapshot<T, E: From<libpq::Error>>(
 }
 
 fn lazy_pool<M: ManageConnection>(connections: u32, wait: Duration, manager: M) -> Pool<M> {
+    lazy_pool_builder(connections, wait).build_unchecked(manager)
+}
+
+fn lazy_pool_builder<M: ManageConnection>(connections: u32, wait: Duration) -> Builder<M> {
     Pool::builder()
         .max_size(connections)
         .min_idle(Some(0))
         .connection_timeout(wait)
         // Who asks for a connection is told; r2d2 would log each try besides.
         .error_handler(Box::new(NopErrorHandler))
-        .build_unchecked(manager)
 }
 
 /// Whether a relation that exists can be read by our role.

@@ -25,6 +25,7 @@ use bytes::Bytes;
 
 use self::names::Names;
 use self::rows::RowEncoder;
+use super::buffers::Buffers;
 use super::cancellation::Backend;
 use super::csv::{Encoder, Format};
 use super::filter::Filter;
@@ -38,8 +39,8 @@ const FEW: f64 = 10_000.0;
 /// Assets at one location, above which their ids are too many to be named in each range's query.
 const MOST_ASSETS: usize = 2_000;
 /// Bytes of a piece of a range, and pieces of it that may wait for those before.
-const PIECE: usize = 64 * 1024;
-const PIECES: usize = 24;
+const PIECE: usize = 128 * 1024;
+const PIECES: usize = 12;
 /// Ranges that are begun ahead of the one that is handed on, beyond one for each connection.
 const AHEAD: usize = 1;
 
@@ -142,7 +143,7 @@ impl<'a> Lookup<'a> {
         connection.execute("set local enable_seqscan = off")?;
         let tasks = Estimate::of(
             connection,
-            &query::task_columns_sql(filter, format, &located, None)?,
+            &query::task_columns_sql(filter, &located, None)?,
         )?;
         connection.execute("set local enable_seqscan = on")?;
         if assets.rows + users.rows > tasks.rows + FEW {
@@ -154,7 +155,7 @@ impl<'a> Lookup<'a> {
         names.load_users(connection, &users_sql)?;
         let ranges = if tasks.ordered {
             let table = ranges::of_tasks(connection)?;
-            if !table.index_only {
+            if !(table.visible && (tasks.index_only || tasks.rows <= FEW)) {
                 return Err(Unprepared::Unfit(NO_SCAN));
             }
             table.ranges
@@ -208,6 +209,7 @@ impl<'a> Lookup<'a> {
             rows: RowEncoder::new(&self.names, self.format),
             located,
             jobs: Mutex::new(jobs),
+            buffers: Buffers::default(),
         };
         thread::scope(|scope| {
             let workers: Vec<_> = self
@@ -255,9 +257,9 @@ impl<'a> Session<'a> {
             &mut connection,
             snapshot,
             source.export.limits.statement_timeout,
+            // The processes of a parallel query would be in the way of the other connections'.
+            "; set local max_parallel_workers_per_gather = 0",
         )?;
-        // The processes of a parallel query would be in the way of the other connections'.
-        connection.execute("set local max_parallel_workers_per_gather = 0")?;
         Ok(Self {
             _backend: backend,
             connection,
@@ -289,6 +291,8 @@ struct Estimate {
     width: f64,
     /// Whether all of it is one scan of an index, in the index's order.
     ordered: bool,
+    /// Whether that index has all that is asked for.
+    index_only: bool,
 }
 
 impl Estimate {
@@ -309,6 +313,7 @@ impl Estimate {
             rows: number("rows=").unwrap_or(f64::INFINITY),
             width: number("width=").unwrap_or(f64::INFINITY),
             ordered: plan.starts_with("Index"),
+            index_only: plan.starts_with("Index Only"),
         }
     }
 }
@@ -369,6 +374,7 @@ struct Work<'a> {
     rows: RowEncoder<'a>,
     located: Vec<i64>,
     jobs: Mutex<Receiver<Job>>,
+    buffers: Buffers,
 }
 
 impl Work<'_> {
@@ -390,25 +396,27 @@ impl Work<'_> {
     }
 
     fn read(&self, connection: &mut libpq::Connection, job: &Job) -> Result<(), Error> {
-        let format = self.rows.format();
         let send = |piece| job.pieces.send(Ok(piece)).map_err(|_| Error::Cancelled);
         let mut rows = connection.copy_out(&format!(
-            "copy ({}) to stdout with (format csv, delimiter '{}')",
-            query::task_columns_sql(self.filter, format, &self.located, Some(job.ids.clone()))?,
-            char::from(format.delimiter.byte())
+            "copy ({}) to stdout with ({})",
+            query::task_columns_sql(self.filter, &self.located, Some(job.ids.clone()))?,
+            rows::COPY_OPTIONS
         ))?;
-        let mut lines = Vec::new();
+        let new_buffer = || self.buffers.take(PIECE + PIECE / 8);
+        let mut lines = new_buffer();
         let mut count = 0;
         while let Some(row) = rows.next_row()? {
             self.rows.encode(row, &mut lines)?;
             count += 1;
             if lines.len() >= PIECE {
-                let full = std::mem::replace(&mut lines, Vec::with_capacity(PIECE + PIECE / 8));
-                send(Piece::Lines(full.into(), std::mem::take(&mut count)))?;
+                let full = self
+                    .buffers
+                    .lend(std::mem::replace(&mut lines, new_buffer()));
+                send(Piece::Lines(full, std::mem::take(&mut count)))?;
             }
         }
         if count > 0 {
-            send(Piece::Lines(lines.into(), count))?;
+            send(Piece::Lines(self.buffers.lend(lines), count))?;
         }
         send(Piece::End)
     }

@@ -13,6 +13,7 @@ pub mod manifest;
 pub mod parameters;
 pub mod preview;
 
+mod buffers;
 mod copy;
 mod joined;
 mod literal;

@@ -98,7 +98,6 @@ pub(crate) fn rows_sql(filter: &Filter, format: Format) -> QueryResult<String> {
 /// at the location.
 pub(crate) fn task_columns_sql(
     filter: &Filter,
-    format: Format,
     assets: &[i64],
     ids: Option<RangeInclusive<i64>>,
 ) -> QueryResult<String> {
@@ -123,10 +122,7 @@ pub(crate) fn task_columns_sql(
     }
     literal_sql(&query.select((
         tasks::id,
-        CsvText {
-            text: tasks::title,
-            escape_formulas: format.escapes_formulas(),
-        },
+        tasks::title,
         tasks::done,
         tasks::asset_id,
         tasks::created_by_id,
