@@ -155,7 +155,7 @@ impl<'a> Lookup<'a> {
         names.load_users(connection, &users_sql)?;
         let ranges = if tasks.ordered {
             let table = ranges::of_tasks(connection)?;
-            if !(table.visible && (tasks.index_only || tasks.rows <= FEW)) {
+            if !table.index_only {
                 return Err(Unprepared::Unfit(NO_SCAN));
             }
             table.ranges
@@ -291,8 +291,6 @@ struct Estimate {
     width: f64,
     /// Whether all of it is one scan of an index, in the index's order.
     ordered: bool,
-    /// Whether that index has all that is asked for.
-    index_only: bool,
 }
 
 impl Estimate {
@@ -313,7 +311,6 @@ impl Estimate {
             rows: number("rows=").unwrap_or(f64::INFINITY),
             width: number("width=").unwrap_or(f64::INFINITY),
             ordered: plan.starts_with("Index"),
-            index_only: plan.starts_with("Index Only"),
         }
     }
 }

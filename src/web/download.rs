@@ -39,7 +39,7 @@ use crate::export::{self, Export, Sink};
 /// Chunks that wait for the client: what an export holds in memory beyond the chunk that it is making.
 const QUEUE: usize = 4;
 /// Bytes that the body hands on at a time: whether a client takes anything shows no finer.
-const PIECE: usize = 16 * 1024;
+const PIECE: usize = 64 * 1024;
 /// Time that the response waits for the export's first bytes, so that a failure before them gets a status of its own. Not for
 /// ever: some proxy on the way may want to see a response's head.
 const FIRST_BYTES_WAIT: Duration = Duration::from_secs(20);

@@ -9,9 +9,10 @@ use cmms_export::db::{self, Database};
 use cmms_export::export::cancellation::Cancellation;
 use cmms_export::export::{self, Error, Export, Plan, Sink, Strategy, Summary};
 use diesel::connection::SimpleConnection;
+use serde_json::Value;
 
-use crate::support::client::download;
-use crate::support::{Server, TestDatabase, data, eventually, oracle};
+use crate::support::client::{Download, End, download};
+use crate::support::{Server, TestDatabase, data, eventually, oracle, program};
 
 /// Enough tasks for several ranges and all connections.
 const TASKS: &str = "60000";
@@ -471,5 +472,33 @@ fn a_sink_that_fails_and_a_cancellation_end_all_queries() {
         eventually("no query is left", nothing_runs);
         let next = lookup(&client);
         assert_eq!(next.result.expect("whole").rows, 300_000);
+    }
+}
+
+#[test]
+fn a_panic_on_any_connection_breaks_the_download_off() {
+    let database = TestDatabase::seeded(&["--tasks", TASKS]);
+    // In the first range, in one that is read ahead of its turn, and in the last.
+    for task in ["5000", "25000", "60000"] {
+        let server = Server::spawn(
+            program(&database.url)
+                .args(["serve", "--max-exports=1"])
+                .env("CMMS_PANIC_AT_TASK", task),
+        );
+        let download = Download::start(&server.address, "/tasks.csv?export_id=panicked");
+        assert_eq!(download.header("x-export-strategy"), Some("lookup"));
+        let (csv, end) = download.finish();
+        assert_eq!(end, End::Broken, "{task}");
+        assert!(!String::from_utf8_lossy(&csv).contains(&format!("\n{task},")));
+        let manifest = server.ended("panicked");
+        assert_eq!(manifest["state"], "failed", "{task}: {manifest}");
+        assert_eq!(manifest["error"], "internal", "{task}: {manifest}");
+        assert_eq!(manifest["sha256"], Value::Null, "{task}: {manifest}");
+        eventually("the permit is free", || {
+            Download::start(&server.address, "/tasks.csv?location_id=-1").status == 200
+        });
+        eventually("no query is left", || {
+            oracle::psql(&database, &format!("select count(*) {IN_TRANSACTION}")) == b"0\n"
+        });
     }
 }

@@ -11,18 +11,21 @@ const TASKS: f64 = 10_000.0;
 /// Pages of a table that is small enough to be looked up in as well.
 const FEW_PAGES: u32 = 1_000;
 
-/// The first id and the last; whether most pages are known to be visible to all, or they are few; how many tasks there are
-/// about; and the bounds of the planner's histogram, between any two of which the last ANALYZE has seen equally many. The table
+/// The first id and the last; whether an index-only scan is possible, and most pages are known to be visible to all or they are
+/// few; how many tasks there are about; and the bounds of the planner's histogram, between any two of which the last ANALYZE has seen equally many. The table
 /// of the histogram is named by constants, without which the server would look at every table's.
 const FACTS: &str = "
     select (select min(id) from tasks) || ' ' || (select max(id) from tasks)
-        || ' ' || (2 * relallvisible >= size or size < {FEW_PAGES})
+        || ' ' || ((2 * relallvisible >= size or size < {FEW_PAGES}) and exists (
+            select from pg_index where indrelid = class.oid and indisvalid and indpred is null and 6 = (
+                select count(*) from pg_attribute where attrelid = class.oid and attnum = any (indkey::int2[])
+                and attname in ('id', 'title', 'done', 'asset_id', 'created_by_id', 'updated_by_id'))))
         || ' ' || round(greatest(reltuples, 0) * size / greatest(relpages, 1))
         || ' ' || coalesce((
             select array_to_string(histogram_bounds::text::bigint[], ' ') from pg_stats
             where schemaname = (select nspname from pg_namespace where oid = relnamespace)
                 and tablename = 'tasks' and attname = 'id' and not inherited), '')
-    from (select relnamespace, reltuples, relpages, relallvisible,
+    from (select oid, relnamespace, reltuples, relpages, relallvisible,
             coalesce(pg_relation_size(oid), 0) / current_setting('block_size')::float8 as size
         from pg_class where oid = to_regclass('tasks')) as class";
 
@@ -30,8 +33,8 @@ const FACTS: &str = "
 pub(super) struct Tasks {
     /// The ranges of all ids, in their order; none where there is no task.
     pub(super) ranges: Vec<RangeInclusive<i64>>,
-    /// Whether few tasks need a look at the table to know that they are there, or that look is cheap.
-    pub(super) visible: bool,
+    /// Whether there is an index that has all that is exported of a task, and most tasks need no look at the table.
+    pub(super) index_only: bool,
 }
 
 pub(super) fn of_tasks(connection: &mut libpq::Connection) -> Result<Tasks, libpq::Error> {
@@ -42,15 +45,15 @@ pub(super) fn of_tasks(connection: &mut libpq::Connection) -> Result<Tasks, libp
     let (Some(first), Some(last)) = (id(), id()) else {
         return Ok(Tasks {
             ranges: Vec::new(),
-            visible: true,
+            index_only: true,
         });
     };
-    let visible = facts.next() == Some("true");
+    let index_only = facts.next() == Some("true");
     let tasks = facts.next().and_then(|tasks| tasks.parse().ok());
     let bounds: Vec<i64> = facts.filter_map(|bound| bound.parse().ok()).collect();
     Ok(Tasks {
         ranges: divide(first, last, tasks.unwrap_or(0.0), &bounds),
-        visible,
+        index_only,
     })
 }
 

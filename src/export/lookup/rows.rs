@@ -37,6 +37,8 @@ impl<'n> RowEncoder<'n> {
                 String::from_utf8_lossy(row)
             )));
         };
+        #[cfg(feature = "fault-injection")]
+        crate::export::fault::panic_at_task(task.id);
         let names = self.names;
         let asset = names
             .asset(task.asset)
