@@ -90,7 +90,9 @@ fn cancel_at_end_of_input(cancellation: Cancellation) -> io::Result<()> {
 /// What may be shown of an error to everybody; the log says more.
 fn reason(error: &export::Error) -> String {
     match error {
-        export::Error::TooManyRows { .. } | export::Error::Cancelled => error.to_string(),
+        export::Error::TooManyRows { .. }
+        | export::Error::Cancelled
+        | export::Error::NoReplica(_) => error.to_string(),
         export::Error::Sink(_) => "the output failed".to_owned(),
         export::Error::Database(error) if error.is_statement_timeout() => {
             "a query took longer than the statement timeout".to_owned()

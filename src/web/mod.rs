@@ -38,6 +38,7 @@ use self::problem::{Kind, Problem};
 use self::registry::{Known, Registry};
 use crate::cli::Compression;
 use crate::db::Database;
+use crate::db::servers::{Replicas, Servers};
 use crate::export::Limits;
 use crate::export::manifest::{ErrorClass, State};
 
@@ -58,7 +59,9 @@ pub struct Settings {
     pub auth_token: Option<String>,
     /// Whether clients may run the benchmark also where the service is bound beyond loopback.
     pub allow_benchmarks: bool,
-    /// Where the benchmark's processes find the database.
+    /// Where exports run.
+    pub replicas: Replicas,
+    /// Where the benchmark's processes, and whoever looks after the servers, find the database.
     pub database_url: String,
     /// Where the benchmark's results are kept; none where there is no such place.
     pub data_dir: Option<PathBuf>,
@@ -67,6 +70,7 @@ pub struct Settings {
 /// What all requests share.
 struct App {
     database: Database,
+    servers: Arc<Servers>,
     settings: Settings,
     permits: Arc<Semaphore>,
     exports: Registry,
@@ -92,9 +96,22 @@ impl App {
 /// Serves until the process is told to stop (SIGINT, SIGTERM).
 pub fn serve(listener: TcpListener, database: Database, settings: Settings) -> io::Result<()> {
     let metrics = Arc::new(Metrics::new());
-    let observer = Arc::clone(&metrics);
+    let observed = |database: Database| {
+        let metrics = Arc::clone(&metrics);
+        database.with_wait_observer(move |time| metrics.waited(time))
+    };
+    let database = observed(database);
+    let fallbacks = Arc::clone(&metrics);
+    let servers = Servers::start(
+        &settings.database_url,
+        database.clone(),
+        &settings.replicas,
+        |url, wait| observed(Database::new(url, settings.max_exports as u32, wait)),
+        move |reason| fallbacks.fell_back(reason),
+    );
     let app = web::Data::new(App {
-        database: database.with_wait_observer(move |time| observer.waited(time)),
+        servers: Arc::new(servers),
+        database,
         permits: Arc::new(Semaphore::new(settings.max_exports)),
         exports: Registry::default(),
         metrics,

@@ -168,7 +168,7 @@ async fn load(
 ) -> Result<(Content, Option<i64>), export::Error> {
     let counted = filter.clone();
     let content = read(request, app, QUERY_TIMEOUT, move |connection| {
-        content(connection, &filter, searches)
+        content(connection, &filter, searches.clone())
     })
     .await?;
     if content.rows.is_empty() {
