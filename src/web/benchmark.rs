@@ -1,26 +1,17 @@
 //! `/api/benchmarks`: the benchmark, one at a time, in processes of its own: it takes none of the exports' places.
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
-use std::time::Duration;
-
-use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION};
-use actix_web::{HttpRequest, HttpResponse, rt, web};
+use actix_web::http::header::{CONTENT_TYPE, LOCATION};
+use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
-use futures_core::Stream;
-use tokio::sync::{mpsc, watch};
 
-use super::App;
 use super::benchmark_store::{Benchmark, Entry, Status};
 use super::problem::{Kind, Problem, ProblemBody};
+use super::{App, events};
 use crate::bench::Options;
 use crate::bench::result::Report;
-use crate::export::manifest::State;
 
 /// Bytes of a request to run one.
 const MAX_REQUEST: usize = 16 * 1024;
-/// Time after which a silent stream of events says that it is alive.
-const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// Runs the benchmark; one at a time. A form is answered by a redirection to the page.
 #[utoipa::path(
@@ -69,10 +60,9 @@ pub(super) async fn post(
             .insert_header((LOCATION, format!("/benchmark?id={id}")))
             .finish());
     }
-    let status = app.benchmarks.current().map(|current| current.status);
     Ok(HttpResponse::Created()
         .insert_header((LOCATION, format!("/api/benchmarks/{id}")))
-        .json(status))
+        .json(app.benchmarks.status()))
 }
 
 /// The results that are kept, the latest first.
@@ -107,10 +97,7 @@ pub(super) async fn get(
     id: web::Path<String>,
     app: web::Data<App>,
 ) -> Result<web::Json<Benchmark>, Problem> {
-    let benchmark = blocking(move || app.benchmarks.get(&id)).await?;
-    benchmark
-        .map(web::Json)
-        .ok_or_else(|| Problem::new(Kind::NotFound))
+    find(id, app).await.map(web::Json)
 }
 
 /// Stops the benchmark, down to the query of its run. One that has ended stays as it is.
@@ -129,8 +116,7 @@ pub(super) async fn delete(
     app: web::Data<App>,
 ) -> Result<HttpResponse, Problem> {
     if !app.benchmarks.stop(Some(&id)) {
-        let known = blocking(move || app.benchmarks.get(&id)).await?;
-        known.ok_or_else(|| Problem::new(Kind::NotFound))?;
+        find(id, app).await?;
     }
     Ok(HttpResponse::NoContent().finish())
 }
@@ -145,59 +131,24 @@ pub(super) async fn delete(
         (status = 404, description = "There is no such benchmark", content_type = "application/problem+json", body = ProblemBody<'static>),
     )
 )]
-pub(super) async fn events(
+pub(super) async fn follow(
     id: web::Path<String>,
     app: web::Data<App>,
 ) -> Result<HttpResponse, Problem> {
-    let mut receiver = match app.benchmarks.follow(&id) {
-        Some(receiver) => receiver,
-        None => {
-            let known = blocking(move || app.benchmarks.get(&id)).await?;
-            let ended = known.ok_or_else(|| Problem::new(Kind::NotFound))?;
-            watch::Sender::new(ended.status).subscribe()
-        }
-    };
-    let (sender, events) = mpsc::channel(1);
-    rt::spawn(async move {
-        receiver.mark_changed();
-        loop {
-            let event = match rt::time::timeout(HEARTBEAT, receiver.changed()).await {
-                Err(_elapsed) => ": alive\n\n".to_owned(),
-                // The last status was seen.
-                Ok(Err(_)) => return,
-                Ok(Ok(())) => {
-                    let status = receiver.borrow_and_update().clone();
-                    format!(
-                        "data: {}\n\n",
-                        serde_json::to_string(&status).unwrap_or_default()
-                    )
-                }
-            };
-            let ended = receiver.borrow().state != State::Running;
-            if sender.send(event.into()).await.is_err() || ended {
-                return;
-            }
-        }
-    });
-    Ok(HttpResponse::Ok()
-        .insert_header((CONTENT_TYPE, "text/event-stream"))
-        .insert_header((CACHE_CONTROL, "no-store, no-transform"))
-        .insert_header(("X-Accel-Buffering", "no"))
-        .streaming(Events(events)))
+    if let Some(status) = app.benchmarks.follow(&id) {
+        return Ok(events::follow(move || {
+            let status = status();
+            (status.state, status)
+        }));
+    }
+    let ended = find(id, app).await?.status;
+    Ok(events::follow(move || (ended.state, ended.clone())))
 }
 
-/// Events on their way to a client.
-struct Events(mpsc::Receiver<Bytes>);
-
-impl Stream for Events {
-    type Item = Result<Bytes, std::io::Error>;
-
-    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.get_mut()
-            .0
-            .poll_recv(context)
-            .map(|event| event.map(Ok))
-    }
+/// The benchmark of this id.
+async fn find(id: web::Path<String>, app: web::Data<App>) -> Result<Benchmark, Problem> {
+    let benchmark = blocking(move || app.benchmarks.get(&id)).await?;
+    benchmark.ok_or_else(|| Problem::new(Kind::NotFound))
 }
 
 /// Does work that reads files.

@@ -154,7 +154,7 @@ pub(super) async fn page(
 
 impl Page {
     fn new(shown: Shown, app: &App) -> Result<Self, Problem> {
-        let current = app.benchmarks.current().map(|current| current.status);
+        let current = app.benchmarks.status();
         let results = app.benchmarks.results();
         let find = |id: &str| results.iter().position(|(known, _)| known == id);
         let is_current = |id: &str| current.as_ref().is_some_and(|current| current.id == id);

@@ -7,6 +7,7 @@ mod benchmark_page;
 mod benchmark_store;
 mod compression;
 mod download;
+mod events;
 mod exports;
 mod flow;
 mod health;
@@ -142,14 +143,14 @@ fn routes(config: &mut web::ServiceConfig) {
                 .get(benchmark::get)
                 .delete(benchmark::delete),
         )
-        .service(resource("/api/benchmarks/{id}/events", "GET").get(benchmark::events))
+        .service(resource("/api/benchmarks/{id}/events", "GET").get(benchmark::follow))
         .service(resource("/tasks.csv", "GET").get(download::tasks_csv))
         .service(
             resource("/api/exports/{id}", "GET, DELETE")
                 .get(exports::get)
                 .delete(exports::delete),
         )
-        .service(resource("/api/exports/{id}/events", "GET").get(exports::events))
+        .service(resource("/api/exports/{id}/events", "GET").get(exports::follow))
         .service(resource("/api/tasks", "GET").get(preview::tasks))
         .service(resource("/api/filters", "GET").get(preview::filters))
         .service(
