@@ -44,11 +44,6 @@ pub fn text(report: &Report) -> String {
         text.push('\n');
     }
     let _ = write!(text, "\n{}", notes(report).join("\n"));
-    for result in &report.results {
-        if let Some(error) = &result.error {
-            let _ = write!(text, "\n{} failed: {error}", result.strategy.name());
-        }
-    }
     text
 }
 
@@ -61,7 +56,9 @@ pub fn markdown(report: &Report) -> String {
     );
     for (row, result) in table(report).into_iter().zip(&report.results) {
         let cells = row.get(1..).unwrap_or_default().join(" | ");
-        let _ = writeln!(text, "| `{}` | {cells} |", result.strategy.name());
+        let name = result.strategy.name();
+        let mark = mark(result);
+        let _ = writeln!(text, "| `{name}`{mark} | {cells} |");
     }
     let _ = write!(text, "\n{}", notes(report).join("\n"));
     text
@@ -72,7 +69,7 @@ fn table(report: &Report) -> Vec<Vec<String>> {
 }
 
 fn row(result: &StrategyResult) -> Vec<String> {
-    let name = result.strategy.name().to_owned();
+    let name = format!("{}{}", result.strategy.name(), mark(result));
     let Some(figures) = &result.figures else {
         let mut row = vec![name, "failed".to_owned()];
         row.resize(HEADER.len(), "–".to_owned());
@@ -92,6 +89,15 @@ fn row(result: &StrategyResult) -> Vec<String> {
             .as_ref()
             .map_or_else(|| "–".to_owned(), |cpu| seconds(cpu.median)),
     ]
+}
+
+/// Refers to the note on what a strategy was in fact.
+pub fn mark(result: &StrategyResult) -> &'static str {
+    if result.concessions().is_empty() {
+        ""
+    } else {
+        " †"
+    }
 }
 
 fn spread(figures: &Figures) -> String {
@@ -121,6 +127,13 @@ fn notes(report: &Report) -> Vec<String> {
         } else {
             "The strategies did NOT give the same bytes.".to_owned()
         });
+    }
+    for result in &report.results {
+        let concessions = result.concessions().into_iter();
+        notes.extend(concessions.map(|concession| format!("† {concession}.")));
+        if let Some(error) = &result.error {
+            notes.push(format!("{} failed: {error}.", result.strategy.name()));
+        }
     }
     let scattered = report.scattered();
     if !scattered.is_empty() {

@@ -161,6 +161,34 @@ fn a_strategy_that_fails_is_shown_and_the_others_go_on() {
 }
 
 #[test]
+fn where_lookup_was_copy_in_fact_the_result_says_so_and_why() {
+    let database = data::wide(20_000);
+    let arguments = ["--runs", "1", "--strategies", "copy,lookup"];
+    let (report, table) = bench(&database, &arguments);
+    let plans = |strategy: &str| of(&report, strategy)["plans"].clone();
+    assert_eq!(
+        plans("copy"),
+        json!([{"strategy": "copy", "connections": 1}])
+    );
+    assert_eq!(plans("lookup")[0]["strategy"], "lookup");
+    assert!(!table.contains('†'), "{table}");
+
+    let tiny = [&arguments[..], &["--lookup-memory=1", "--markdown"]].concat();
+    let (report, table) = bench(&database, &tiny);
+    let because = "the tables of names are too large";
+    assert_eq!(
+        of(&report, "lookup")["plans"],
+        json!([{"strategy": "copy", "connections": 1, "because": because}])
+    );
+    assert!(table.contains("| `lookup` † |"), "{table}");
+    assert!(
+        table.contains(&format!("† lookup was copy: {because}.")),
+        "{table}"
+    );
+    assert!(table.contains("| `copy` |"), "{table}");
+}
+
+#[test]
 fn what_cannot_be_measured_is_said_in_one_line() {
     let empty = TestDatabase::new();
     let output = program(&empty.url)
