@@ -114,10 +114,10 @@ fn notes(report: &Report) -> Vec<String> {
     let mut notes = Vec::new();
     if let Some(first) = report.first() {
         notes.push(format!(
-            "{} tasks, {} bytes of CSV; medians of {} runs, each in a fresh process, memory above the idle process's.",
+            "{} tasks, {} bytes of CSV; medians of {}, each in a fresh process, memory above the idle process's.",
             grouped(first.rows),
             grouped(first.bytes),
-            report.runs
+            runs(report.runs)
         ));
         notes.push(if report.same_bytes {
             format!(
@@ -186,6 +186,16 @@ pub fn seconds(seconds: f64) -> String {
         1.0.. => format!("{seconds:.2}"),
         _ => format!("{seconds:.3}"),
     }
+}
+
+/// A moment in UTC, for people: `2026-11-22 14:16:26 UTC`.
+pub fn moment(date: &str) -> String {
+    date.replace('T', " ").replace('Z', " UTC")
+}
+
+/// Runs, counted.
+pub fn runs(count: u32) -> String {
+    format!("{count} {}", if count == 1 { "run" } else { "runs" })
 }
 
 /// Bytes as MiB.

@@ -7,7 +7,7 @@ use super::environment::Environment;
 use crate::export::{Plan, Strategy};
 
 /// Runs scatter where the slowest took this many times as long as the fastest.
-const SCATTER: f64 = 1.5;
+pub(crate) const SCATTER: f64 = 1.5;
 
 /// A benchmark: where it ran, and what came of each strategy.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]

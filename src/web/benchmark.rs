@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::benchmark_store::{Benchmark, Entry, Status};
 use super::problem::{Kind, Problem, ProblemBody};
-use super::{App, events};
+use super::{App, events, html};
 use crate::bench::Options;
 use crate::bench::result::Report;
 
@@ -31,6 +31,10 @@ pub(super) async fn post(
     body: Bytes,
     app: web::Data<App>,
 ) -> Result<HttpResponse, Problem> {
+    start(&request, &body, app).or_else(|problem| html::unavailable(&request, problem))
+}
+
+fn start(request: &HttpRequest, body: &[u8], app: web::Data<App>) -> Result<HttpResponse, Problem> {
     if !app.benchmarks_allowed() {
         return Err(Problem::new(Kind::BenchmarksOff));
     }
@@ -44,25 +48,29 @@ pub(super) async fn post(
             .starts_with(b"application/x-www-form-urlencoded")
     });
     let options = if is_form {
-        Options::from_pairs(form_urlencoded::parse(&body))
+        Options::from_pairs(form_urlencoded::parse(body))
     } else if body.is_empty() {
         Options::default().checked()
     } else {
         let options: Options =
-            serde_json::from_slice(&body).map_err(|error| invalid(error.to_string()))?;
+            serde_json::from_slice(body).map_err(|error| invalid(error.to_string()))?;
         options.checked()
     };
     let options = options.map_err(|error| invalid(error.to_string()))?;
     let app = app.into_inner();
     let id = app.benchmarks.start(options, &app)?;
     if is_form {
-        return Ok(HttpResponse::SeeOther()
-            .insert_header((LOCATION, format!("/benchmark?id={id}")))
-            .finish());
+        return Ok(see_page_of(&id));
     }
     Ok(HttpResponse::Created()
         .insert_header((LOCATION, format!("/api/benchmarks/{id}")))
         .json(app.benchmarks.status()))
+}
+
+fn see_page_of(id: &str) -> HttpResponse {
+    HttpResponse::SeeOther()
+        .insert_header((LOCATION, format!("/benchmark?id={id}")))
+        .finish()
 }
 
 /// The results that are kept, the latest first.
@@ -115,10 +123,38 @@ pub(super) async fn delete(
     id: web::Path<String>,
     app: web::Data<App>,
 ) -> Result<HttpResponse, Problem> {
+    stop(id, app).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// The same for a form, which can only post; answered by a redirection to the page.
+#[utoipa::path(
+    post,
+    path = "/api/benchmarks/{id}/cancel",
+    params(("id" = String, Path, description = "The benchmark's id")),
+    responses(
+        (status = 303, description = "It has ended, or is about to: the page shows it"),
+        (status = 403, description = "Another site's page may not do this", content_type = "application/problem+json", body = ProblemBody<'static>),
+        (status = 404, description = "There is no such benchmark", content_type = "application/problem+json", body = ProblemBody<'static>),
+    )
+)]
+pub(super) async fn cancel(
+    request: HttpRequest,
+    id: web::Path<String>,
+    app: web::Data<App>,
+) -> Result<HttpResponse, Problem> {
+    let page = see_page_of(&id);
+    match stop(id, app).await {
+        Ok(()) => Ok(page),
+        Err(problem) => html::unavailable(&request, problem),
+    }
+}
+
+async fn stop(id: web::Path<String>, app: web::Data<App>) -> Result<(), Problem> {
     if !app.benchmarks.stop(Some(&id)) {
         find(id, app).await?;
     }
-    Ok(HttpResponse::NoContent().finish())
+    Ok(())
 }
 
 /// How the benchmark stands, as server-sent events, until it has ended.

@@ -11,6 +11,7 @@ mod events;
 mod exports;
 mod flow;
 mod health;
+mod html;
 mod measure;
 mod metrics;
 mod openapi;
@@ -131,8 +132,6 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(resource("/", "GET").get(pages::index))
         .service(resource("/assets/{name}", "GET").get(assets::get))
         .service(resource("/benchmark", "GET").get(benchmark_page::page))
-        .service(resource("/benchmark.css", "GET").get(benchmark_page::style))
-        .service(resource("/benchmark.js", "GET").get(benchmark_page::script))
         .service(
             resource("/api/benchmarks", "GET, POST")
                 .get(benchmark::list)
@@ -143,6 +142,7 @@ fn routes(config: &mut web::ServiceConfig) {
                 .get(benchmark::get)
                 .delete(benchmark::delete),
         )
+        .service(resource("/api/benchmarks/{id}/cancel", "POST").post(benchmark::cancel))
         .service(resource("/api/benchmarks/{id}/events", "GET").get(benchmark::follow))
         .service(resource("/tasks.csv", "GET").get(download::tasks_csv))
         .service(

@@ -13,6 +13,7 @@ use super::problem;
 #[openapi(
     info(title = "cmms-export", description = "Exports the tasks of a CMMS to CSV"),
     paths(
+        super::benchmark::cancel,
         super::benchmark::delete,
         super::benchmark::follow,
         super::benchmark::get,
