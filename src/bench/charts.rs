@@ -253,7 +253,8 @@ fn curves(title: &str, (x_unit, y_unit): (&str, &str), lines: &[Line], marked: b
     let ends = lines
         .iter()
         .map(|line| y(line.points.last().map_or(0.0, |end| end.1)));
-    for (line, at) in lines.iter().zip(apart(ends.collect(), bottom)) {
+    // Clear of the axis's unit.
+    for (line, at) in lines.iter().zip(apart(ends.collect(), bottom - 6.0)) {
         let class = class(line.strategy);
         let _ = write!(
             svg,
