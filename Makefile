@@ -33,7 +33,7 @@ bench-lookup: setup ## Measures lookup beside copy, psql and the least that Post
 	cargo bench --locked --bench lookup
 
 screenshots: setup-browser ## Takes pictures of the pages, into docs/
-	cargo test --locked --release --features fault-injection --test integration -- --ignored screenshots::
+	cargo test --locked --release --features fault-injection --test integration -- --ignored --test-threads=1 screenshots::
 
 setup:
 	@scripts/install-packages

@@ -6,18 +6,19 @@ use std::fmt::Write;
 use super::result::{Figures, Report, Spread};
 use crate::export::Strategy;
 
-/// Units of the picture; narrow, so that its text can be read on a phone.
-const WIDTH: f64 = 400.0;
-/// Where the axis starts and ends.
-const LEFT: f64 = 84.0;
-const RIGHT: f64 = 384.0;
-const ROW: f64 = 34.0;
-const CURVES_HEIGHT: f64 = 190.0;
-const CURVES_LEFT: f64 = 44.0;
-/// Where the curves end, and their names begin.
-const CURVES_RIGHT: f64 = 312.0;
+/// Units of the picture; few, so that its text can be read on a phone.
+const WIDTH: f64 = 330.0;
+/// Where the axis of the dots starts and ends: before it are the names, behind it the medians.
+const LEFT: f64 = 78.0;
+const RIGHT: f64 = 272.0;
+/// The height of a strategy's dots.
+const ROW: f64 = 30.0;
+/// Where the curves start and end, behind which are their names.
+const CURVES_LEFT: f64 = 40.0;
+const CURVES_RIGHT: f64 = 244.0;
+const CURVES_HEIGHT: f64 = 172.0;
 /// The height of a name.
-const NAME: f64 = 16.0;
+const NAME: f64 = 15.0;
 
 /// The seconds of each strategy: every run a dot, the median a line.
 pub fn seconds(report: &Report) -> String {
@@ -80,7 +81,11 @@ fn growth(
     for strategy in Strategy::all() {
         let mut points: Vec<(f64, f64)> = Vec::new();
         for report in reports {
-            let figures = report.figures().find(|(known, _)| known == strategy);
+            let mut figures = report.figures();
+            // One that was another strategy in fact says nothing of this one.
+            let figures = figures.find(|(known, figures)| {
+                known == strategy && figures.plans.iter().all(|plan| plan.strategy == *known)
+            });
             if let Some((_, figures)) = figures {
                 let point = (figures.rows as f64, figure(figures));
                 // The reports are the latest first: of a size, the latest counts.
@@ -169,17 +174,11 @@ fn dots(title: &str, unit: &str, rows: Vec<(Strategy, Spread<f64>)>) -> String {
             (median, middle - 11.0),
             (median, middle + 11.0),
         );
-        // Beside the dots, on the side that has room.
-        let (anchor, at) = if x(spread.max) > RIGHT - 60.0 {
-            ("end", x(spread.min) - 9.0)
-        } else {
-            ("start", x(spread.max) + 9.0)
-        };
         text(
             &mut svg,
             "value",
-            anchor,
-            (at, middle + 4.0),
+            "end",
+            (WIDTH - 4.0, middle + 4.0),
             &short(spread.median),
         );
     }
