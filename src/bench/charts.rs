@@ -378,6 +378,6 @@ mod tests {
     #[test]
     fn names_of_neighbours_are_apart_and_in_their_order() {
         let heights = apart(vec![190.0, 20.0, 189.0, 190.0], 190.0);
-        assert_eq!(heights, [190.0, 20.0, 158.0, 174.0]);
+        assert_eq!(heights, [190.0, 20.0, 190.0 - 2.0 * NAME, 190.0 - NAME]);
     }
 }
