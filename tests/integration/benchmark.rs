@@ -162,7 +162,7 @@ fn a_strategy_that_fails_is_shown_and_the_others_go_on() {
 
 #[test]
 fn where_lookup_was_copy_in_fact_the_result_says_so_and_why() {
-    let database = data::wide(20_000);
+    let database = data::wide(9_000);
     let arguments = ["--runs", "1", "--strategies", "copy,lookup"];
     let (report, table) = bench(&database, &arguments);
     let plans = |strategy: &str| of(&report, strategy)["plans"].clone();
