@@ -22,7 +22,7 @@ use super::result::{Run, Sample};
 use crate::db::{self, Database};
 use crate::export::cancellation::Cancellation;
 use crate::export::filter::Filter;
-use crate::export::{self, Export, Limits, Sink, Strategy};
+use crate::export::{self, Export, Limits, Plan, Sink, Strategy};
 use crate::memory;
 
 /// By this name PostgreSQL knows the run's connections.
@@ -128,6 +128,7 @@ fn measure(job: &Job, url: &str, cancellation: &Cancellation) -> Result<Run, exp
         started,
         first_byte: None,
         hasher: Sha256::new(),
+        plan: None,
     };
     let curve = Curve::start(started, idle);
     let cpu_before = cpu_seconds();
@@ -152,6 +153,7 @@ fn measure(job: &Job, url: &str, cancellation: &Cancellation) -> Result<Run, exp
             .iter()
             .map(|byte| format!("{byte:02x}"))
             .collect(),
+        plan: sink.plan,
         seconds,
         first_byte_seconds: sink.first_byte.unwrap_or(seconds),
         cpu_seconds: cpu,
@@ -172,9 +174,14 @@ struct Measure {
     started: Instant,
     first_byte: Option<f64>,
     hasher: Sha256,
+    plan: Option<Plan>,
 }
 
 impl Sink for Measure {
+    fn begin(&mut self, plan: &Plan) {
+        self.plan = Some(plan.clone());
+    }
+
     fn write(&mut self, chunk: Bytes) -> io::Result<()> {
         self.first_byte
             .get_or_insert_with(|| self.started.elapsed().as_secs_f64());

@@ -60,7 +60,7 @@ pub(super) fn run(
             encoder.begin(&Plan {
                 strategy: Strategy::Copy,
                 connections: 1,
-                because: Some(because),
+                because: Some(because.into()),
             });
             copy::run(filter, source, encoder)
         }
@@ -193,7 +193,7 @@ impl<'a> Lookup<'a> {
         Plan {
             strategy: Strategy::Lookup,
             connections,
-            because: (connections < self.wanted).then_some("no more connections were free"),
+            because: (connections < self.wanted).then(|| "no more connections were free".into()),
         }
     }
 

@@ -24,6 +24,7 @@ mod query;
 mod streamed;
 mod tuples;
 
+use std::borrow::Cow;
 use std::io;
 use std::time::Duration;
 
@@ -161,7 +162,7 @@ fn bytes(text: &str) -> Result<u64, String> {
 }
 
 /// How an export is made in fact.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Plan {
     /// The strategy: the one that was asked for, or `copy` in place of `lookup`.
     pub strategy: Strategy,
@@ -169,7 +170,7 @@ pub struct Plan {
     pub connections: usize,
     /// Why that is less than was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub because: Option<&'static str>,
+    pub because: Option<Cow<'static, str>>,
 }
 
 impl Plan {

@@ -7,9 +7,11 @@ mod benchmark_page;
 mod benchmark_store;
 mod compression;
 mod download;
+mod events;
 mod exports;
 mod flow;
 mod health;
+mod html;
 mod measure;
 mod metrics;
 mod openapi;
@@ -147,8 +149,6 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(resource("/", "GET").get(pages::index))
         .service(resource("/assets/{name}", "GET").get(assets::get))
         .service(resource("/benchmark", "GET").get(benchmark_page::page))
-        .service(resource("/benchmark.css", "GET").get(benchmark_page::style))
-        .service(resource("/benchmark.js", "GET").get(benchmark_page::script))
         .service(
             resource("/api/benchmarks", "GET, POST")
                 .get(benchmark::list)
@@ -159,14 +159,15 @@ fn routes(config: &mut web::ServiceConfig) {
                 .get(benchmark::get)
                 .delete(benchmark::delete),
         )
-        .service(resource("/api/benchmarks/{id}/events", "GET").get(benchmark::events))
+        .service(resource("/api/benchmarks/{id}/cancel", "POST").post(benchmark::cancel))
+        .service(resource("/api/benchmarks/{id}/events", "GET").get(benchmark::follow))
         .service(resource("/tasks.csv", "GET").get(download::tasks_csv))
         .service(
             resource("/api/exports/{id}", "GET, DELETE")
                 .get(exports::get)
                 .delete(exports::delete),
         )
-        .service(resource("/api/exports/{id}/events", "GET").get(exports::events))
+        .service(resource("/api/exports/{id}/events", "GET").get(exports::follow))
         .service(resource("/api/tasks", "GET").get(preview::tasks))
         .service(resource("/api/filters", "GET").get(preview::filters))
         .service(
