@@ -178,7 +178,7 @@ impl Record {
             because: live
                 .plan
                 .as_ref()
-                .and_then(|plan| Some(plan.because?.to_owned())),
+                .and_then(|plan| plan.because.as_deref().map(str::to_owned)),
             filter: self.export.filter.clone(),
             preset: self.export.format.preset,
             delimiter: self.export.format.delimiter,

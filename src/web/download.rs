@@ -156,7 +156,7 @@ fn read_query(query: &str) -> Result<Query, Problem> {
         }
     };
     let fresh = match take(&mut pairs, "fresh")?.as_deref() {
-        None | Some("false") => false,
+        None | Some("" | "false") => false,
         Some("true") => true,
         Some(_) => return Err(invalid("`fresh`: expected `true` or `false`")),
     };
