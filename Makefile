@@ -39,8 +39,8 @@ bench-memory: setup ## Measures the server's peak memory, strategy by strategy, 
 bench-lookup: setup ## Measures lookup beside copy, psql and the least that PostgreSQL needs (minutes)
 	cargo bench --locked --bench lookup
 
-screenshots: setup-browser ## Takes pictures of the page, into docs/
-	cargo test --locked --features fault-injection -- --ignored --exact screenshots::of_the_page
+screenshots: setup-browser ## Takes pictures of the pages, into docs/
+	cargo test --locked --release --features fault-injection --test integration -- --ignored --test-threads=1 screenshots::
 
 setup:
 	@scripts/install-packages

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::bench;
+use crate::db::servers::Replicas;
 use crate::export::parameters::Parameters;
 use crate::export::{Limits, Strategy, seconds};
 use crate::seed::Seed;
@@ -113,6 +114,9 @@ pub struct Serve {
     /// What an export may cost
     #[command(flatten)]
     pub limits: Limits,
+    /// Where exports run
+    #[command(flatten)]
+    pub replicas: Replicas,
     /// What clients must know: as a bearer token, or as the password when a browser asks
     #[arg(long, env = "CMMS_AUTH_TOKEN", value_name = "TOKEN", hide_env_values = true, value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub auth_token: Option<String>,
@@ -212,6 +216,12 @@ pub struct Export {
     /// What it may cost
     #[command(flatten)]
     pub limits: Limits,
+    /// Where it runs
+    #[command(flatten)]
+    pub replicas: Replicas,
+    /// Waits until the replica has all that the primary has now, or exports from the primary
+    #[arg(long, env = "CMMS_FRESH", value_parser = clap::builder::BoolishValueParser::new())]
+    pub fresh: bool,
     /// Where to; the file appears when it is whole. `-` is the standard output
     #[arg(
         long,

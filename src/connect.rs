@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::cli::Global;
 use crate::db::embedded::{self, Durability, Embedded, EmbeddedError};
+use crate::db::servers::Replicas;
 use crate::db::{self, Database, SchemaState};
 
 /// Time to wait for a connection. Long enough for the private cluster to come back after a crash.
@@ -60,12 +61,35 @@ pub fn connect(global: &Global, connections: u32) -> Result<Connected, Error> {
     })
 }
 
+/// Opens the database as [`connect_migrated`] does, but where exports run on replicas, it may be away.
+pub fn connect_for_exports(
+    global: &Global,
+    connections: u32,
+    replicas: &Replicas,
+) -> Result<Connected, Error> {
+    let connected = connect(global, connections)?;
+    match check_tables(&connected) {
+        Err(Error::Database(error))
+            if error.is_unavailable() && replicas.export_database_url.is_some() =>
+        {
+            tracing::warn!(%error, "the database is away: exports run on its replicas");
+        }
+        outcome => outcome?,
+    }
+    Ok(connected)
+}
+
 /// Opens the database and sees to it that it has the tables: makes them in the private cluster, demands them elsewhere.
 pub fn connect_migrated(global: &Global, connections: u32) -> Result<Connected, Error> {
     let connected = connect(global, connections)?;
+    check_tables(&connected)?;
+    Ok(connected)
+}
+
+fn check_tables(connected: &Connected) -> Result<(), Error> {
     if connected.embedded.is_some() {
         connected.database.migrate()?;
-        return Ok(connected);
+        return Ok(());
     }
     match connected.database.schema_state()? {
         SchemaState::Missing => return Err(Error::NoTables),
@@ -75,5 +99,5 @@ pub fn connect_migrated(global: &Global, connections: u32) -> Result<Connected, 
         ),
         SchemaState::Current => {}
     }
-    Ok(connected)
+    Ok(())
 }

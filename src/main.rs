@@ -11,11 +11,12 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 use cmms_export::bench::{self, Stop, render};
 use cmms_export::cli::{Bench, Cli, Command, Export, Global, LogFormat, Serve, Verify};
-use cmms_export::connect::{Connected, connect, connect_migrated, data_dir};
-use cmms_export::db::libpq::check_url;
+use cmms_export::connect::{Connected, connect, connect_for_exports, connect_migrated, data_dir};
+use cmms_export::db::servers::Servers;
+use cmms_export::db::{Database, libpq};
 use cmms_export::export::cancellation::Cancellation;
 use cmms_export::export::manifest::{Record, RecordingSink, State};
-use cmms_export::export::{self, Sink};
+use cmms_export::export::{self, Sink, routing};
 use cmms_export::output::Output;
 use cmms_export::progress::Progress;
 use cmms_export::seed::{self, Seed};
@@ -26,7 +27,7 @@ type Outcome = Result<(), Box<dyn std::error::Error>>;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    if let Some(Err(error)) = cli.global.database_url.as_deref().map(check_url) {
+    if let Some(Err(error)) = cli.global.database_url.as_deref().map(libpq::options) {
         Cli::command()
             .error(ErrorKind::ValueValidation, error)
             .exit();
@@ -87,11 +88,12 @@ fn serve(global: &Global, options: &Serve) -> Outcome {
     let listener = std::net::TcpListener::bind(options.bind)
         .map_err(|error| format!("cannot listen on {}: {error}", options.bind))?;
     let address = listener.local_addr()?;
-    let connected = connect_migrated(global, options.max_exports.into())?;
+    let connected = connect_for_exports(global, options.max_exports.into(), &options.replicas)?;
     seed_private(&connected)?;
     print_line(&format!("cmms-export is at http://{address}/"))?;
     let settings = web::Settings {
         limits: options.limits,
+        replicas: options.replicas.clone(),
         max_exports: options.max_exports.into(),
         reader_timeout: options.reader_timeout,
         shutdown_timeout: options.shutdown_timeout,
@@ -157,11 +159,18 @@ fn export(global: &Global, options: Export) -> Outcome {
     let export = options.parameters.into_export(options.limits);
     let cancellation = Cancellation::default();
     cancel_on_signal(cancellation.clone(), output.unfinished_path())?;
-    let connected = connect_migrated(global, 1)?;
+    let connected = connect_for_exports(global, 1, &options.replicas)?;
+    let servers = Servers::start(
+        &connected.url,
+        connected.database.clone(),
+        &options.replicas,
+        |url, wait| Database::new(url, 1, wait),
+        |_fallback| (),
+    );
 
     let record = Record::start(format!("{:032x}", rand::random::<u128>()), &export);
     let mut sink = RecordingSink::new(&mut output, &record);
-    let outcome = export::run(&export, &connected.database, &cancellation, &mut sink);
+    let outcome = routing::run(&export, &servers, options.fresh, &cancellation, &mut sink);
     sink.finish();
     let outcome = outcome.and_then(|_summary| output.finish().map_err(export::Error::Sink));
     match &outcome {

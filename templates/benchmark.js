@@ -1,72 +1,67 @@
-// Starts a benchmark without leaving the page, shows how far it is, and stops it. Without this script, the form does the first,
-// and the page, loading itself again, the second.
+// Starts a benchmark without leaving the page, shows how far it is, and stops it. Without this script, the forms do the first and
+// the last, and the page, loading itself again, the second.
 "use strict";
 
 const part = (id) => document.getElementById(id);
 const form = part("form");
 const running = part("running");
+const cancel = part("cancel");
 
-function say(message) {
-  part("message").textContent = message;
+// Only what has changed: everything else would be read aloud anew.
+function write(id, text) {
+  if (part(id).textContent !== text) part(id).textContent = text;
 }
 
-function show(status) {
-  const { done, total, strategy, round } = status.progress ?? { done: 0, total: 1 };
-  part("progress").max = total;
-  part("progress").value = done;
+function show({ progress }) {
+  const { done, total, strategy, round } = progress ?? { done: 0, total: 1 };
+  Object.assign(part("progress"), { max: total, value: done });
   const now = strategy ? `, now ${strategy}${round === 0 ? " (warm-up)" : ""}` : "";
-  part("progress-text").textContent = `${done} of ${total} runs${now}`;
+  write("progress-text", progress ? `${done} of ${total} runs${now}` : "It starts.");
 }
 
-function idle() {
+function idle(message) {
   running.hidden = true;
   if (form) form.hidden = false;
+  write("message", message);
+  form?.querySelector("button").focus();
 }
 
 function follow(id) {
-  const cancel = part("cancel");
   if (form) form.hidden = true;
   running.hidden = false;
-  cancel.hidden = false;
-  cancel.disabled = false;
-  cancel.onclick = async () => {
-    cancel.disabled = true;
+  const button = cancel.querySelector("button");
+  button.disabled = false;
+  cancel.onsubmit = async (event) => {
+    event.preventDefault();
+    button.disabled = true;
     const answer = await fetch(`/api/benchmarks/${id}`, { method: "DELETE" }).catch(() => null);
     if (!answer?.ok) {
-      cancel.disabled = false;
-      say("The benchmark could not be cancelled.");
+      button.disabled = false;
+      write("message", "The benchmark could not be cancelled.");
     }
   };
   const events = new EventSource(`/api/benchmarks/${id}/events`);
-  events.onmessage = (event) => {
-    const status = JSON.parse(event.data);
+  events.onmessage = ({ data }) => {
+    const status = JSON.parse(data);
     show(status);
     if (status.state === "running") return;
     events.close();
-    if (status.state === "complete") {
-      location.assign(`/benchmark?id=${id}`);
-    } else {
-      idle();
-      say(status.state === "cancelled" ? "The benchmark was cancelled." : `The benchmark failed: ${status.error}.`);
-      form?.querySelector("button").focus();
-    }
+    if (status.state === "complete") location.assign(`/benchmark?id=${id}#result`);
+    else idle(status.state === "cancelled" ? "The benchmark was cancelled." : `The benchmark failed: ${status.error}.`);
   };
   // The browser tries again by itself, unless the server says that there is nothing any more.
   events.onerror = () => {
-    if (events.readyState === EventSource.CLOSED) {
-      idle();
-      say("The benchmark is not known any more: the service was started anew.");
-    }
+    if (events.readyState === EventSource.CLOSED) idle("The benchmark is not known any more: the service was started anew.");
   };
 }
 
 form?.addEventListener("submit", async (event) => {
   event.preventDefault();
-  say("");
+  write("message", "");
   const fields = new FormData(form);
   const strategies = fields.getAll("strategies");
   if (strategies.length === 0) {
-    say("Choose one strategy at least.");
+    write("message", "Choose one strategy at least.");
     return;
   }
   const rows = fields.get("rows");
@@ -81,15 +76,15 @@ form?.addEventListener("submit", async (event) => {
     if (answer.ok) {
       show(body);
       follow(body.id);
-      part("cancel").focus();
+      cancel.querySelector("button").focus();
     } else if (answer.status === 409 && body.location) {
-      say("Another benchmark runs already; this is how far it is.");
+      write("message", "Another benchmark runs already; this is how far it is.");
       follow(body.location.split("/").pop());
     } else {
-      say(body.detail ?? body.title);
+      write("message", body.detail ?? body.title);
     }
   } catch {
-    say("The service cannot be reached.");
+    write("message", "The service cannot be reached.");
   }
 });
 

@@ -243,7 +243,7 @@ class Download {
   }
 
   path(id) {
-    return `/tasks.csv?${this.query}&export_id=${id}`;
+    return `/tasks.csv?${this.query}&fresh=true&export_id=${id}`;
   }
 
   async start() {

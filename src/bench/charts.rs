@@ -3,17 +3,22 @@
 
 use std::fmt::Write;
 
-use super::result::{Report, Spread};
+use super::result::{Figures, Report, Spread};
 use crate::export::Strategy;
 
-/// Units of the picture; narrow, so that its text can be read on a phone.
-const WIDTH: f64 = 400.0;
-/// Where the axis starts and ends.
-const LEFT: f64 = 84.0;
-const RIGHT: f64 = 384.0;
-const ROW: f64 = 34.0;
-const CURVES_HEIGHT: f64 = 190.0;
-const CURVES_LEFT: f64 = 44.0;
+/// Units of the picture; few, so that its text can be read on a phone.
+const WIDTH: f64 = 330.0;
+/// Where the axis of the dots starts and ends: before it are the names, behind it the medians.
+const LEFT: f64 = 78.0;
+const RIGHT: f64 = 272.0;
+/// The height of a strategy's dots.
+const ROW: f64 = 30.0;
+/// Where the curves start and end, behind which are their names.
+const CURVES_LEFT: f64 = 40.0;
+const CURVES_RIGHT: f64 = 244.0;
+const CURVES_HEIGHT: f64 = 172.0;
+/// The height of a name.
+const NAME: f64 = 15.0;
 
 /// The seconds of each strategy: every run a dot, the median a line.
 pub fn seconds(report: &Report) -> String {
@@ -51,21 +56,38 @@ pub fn memory_curves(report: &Report) -> String {
                 .collect(),
         })
         .collect();
-    curves("Memory over time", "seconds", "MiB", &lines, false)
+    curves("Memory over time", ("seconds", "MiB"), &lines, false)
 }
 
-/// The memory over the number of tasks, of reports of several sizes; empty where there is one size only.
-pub fn growth(reports: &[Report]) -> String {
+/// The memory over the number of tasks, of reports of several sizes; none where there is one size only.
+pub fn memory_growth(reports: &[Report]) -> Option<String> {
+    growth("Memory", "MiB", reports, |figures| {
+        mebibytes(figures.memory_increase_bytes.median)
+    })
+}
+
+/// The time over the number of tasks, of reports of several sizes; none where there is one size only.
+pub fn time_growth(reports: &[Report]) -> Option<String> {
+    growth("Time", "seconds", reports, |figures| figures.seconds.median)
+}
+
+fn growth(
+    what: &str,
+    unit: &str,
+    reports: &[Report],
+    figure: fn(&Figures) -> f64,
+) -> Option<String> {
     let mut lines: Vec<Line> = Vec::new();
     for strategy in Strategy::all() {
         let mut points: Vec<(f64, f64)> = Vec::new();
         for report in reports {
-            let figures = report.figures().find(|(known, _)| known == strategy);
+            let mut figures = report.figures();
+            // One that was another strategy in fact says nothing of this one.
+            let figures = figures.find(|(known, figures)| {
+                known == strategy && figures.plans.iter().all(|plan| plan.strategy == *known)
+            });
             if let Some((_, figures)) = figures {
-                let point = (
-                    figures.rows as f64,
-                    mebibytes(figures.memory_increase_bytes.median),
-                );
+                let point = (figures.rows as f64, figure(figures));
                 // The reports are the latest first: of a size, the latest counts.
                 if points.iter().all(|known| known.0 != point.0) {
                     points.push(point);
@@ -80,16 +102,8 @@ pub fn growth(reports: &[Report]) -> String {
             });
         }
     }
-    if lines.is_empty() {
-        return String::new();
-    }
-    curves(
-        "Memory over the number of tasks",
-        "tasks",
-        "MiB",
-        &lines,
-        true,
-    )
+    let title = format!("{what} over the number of tasks");
+    (!lines.is_empty()).then(|| curves(&title, ("tasks", unit), &lines, true))
 }
 
 /// The class by which the style sheet knows a strategy's colour.
@@ -116,7 +130,7 @@ fn dots(title: &str, unit: &str, rows: Vec<(Strategy, Spread<f64>)>) -> String {
         .map(|(strategy, spread)| format!("{} {}", strategy.name(), short(spread.median)))
         .collect();
     let description = format!("Medians in {unit}: {}.", said.join(", "));
-    let mut svg = open(title, &description, bottom + 36.0);
+    let mut svg = open(title, &description, bottom + 20.0);
     axis.ticks().for_each(|tick| {
         let at = x(tick);
         line(&mut svg, "grid", (at, 4.0), (at, bottom));
@@ -128,7 +142,6 @@ fn dots(title: &str, unit: &str, rows: Vec<(Strategy, Spread<f64>)>) -> String {
             &axis.label(tick),
         );
     });
-    text(&mut svg, "tick", "end", (RIGHT, bottom + 30.0), unit);
     for (index, (strategy, spread)) in rows.iter().enumerate() {
         let middle = ROW * (index as f64 + 0.5) + 8.0;
         let class = class(*strategy);
@@ -161,29 +174,23 @@ fn dots(title: &str, unit: &str, rows: Vec<(Strategy, Spread<f64>)>) -> String {
             (median, middle - 11.0),
             (median, middle + 11.0),
         );
-        // Beside the dots, on the side that has room.
-        let (anchor, at) = if x(spread.max) > RIGHT - 60.0 {
-            ("end", x(spread.min) - 9.0)
-        } else {
-            ("start", x(spread.max) + 9.0)
-        };
         text(
             &mut svg,
             "value",
-            anchor,
-            (at, middle + 4.0),
+            "end",
+            (WIDTH - 4.0, middle + 4.0),
             &short(spread.median),
         );
     }
     svg + "</svg>"
 }
 
-fn curves(title: &str, x_unit: &str, y_unit: &str, lines: &[Line], marked: bool) -> String {
+fn curves(title: &str, (x_unit, y_unit): (&str, &str), lines: &[Line], marked: bool) -> String {
     let points = || lines.iter().flat_map(|line| &line.points);
     let x_axis = Axis::up_to(points().map(|point| point.0).fold(0.0, f64::max));
     let y_axis = Axis::up_to(points().map(|point| point.1).fold(0.0, f64::max));
     let (top, bottom) = (14.0, CURVES_HEIGHT);
-    let x = |value: f64| CURVES_LEFT + (RIGHT - CURVES_LEFT) * value / x_axis.end;
+    let x = |value: f64| CURVES_LEFT + (CURVES_RIGHT - CURVES_LEFT) * value / x_axis.end;
     let y = |value: f64| bottom - (bottom - top) * value / y_axis.end;
     let said: Vec<String> = lines
         .iter()
@@ -193,10 +200,10 @@ fn curves(title: &str, x_unit: &str, y_unit: &str, lines: &[Line], marked: bool)
         })
         .collect();
     let description = format!("In {y_unit}: {}.", said.join(", "));
-    let mut svg = open(title, &description, bottom + 36.0);
+    let mut svg = open(title, &description, bottom + 20.0);
     y_axis.ticks().for_each(|tick| {
         let at = y(tick);
-        line(&mut svg, "grid", (CURVES_LEFT, at), (RIGHT, at));
+        line(&mut svg, "grid", (CURVES_LEFT, at), (CURVES_RIGHT, at));
         text(
             &mut svg,
             "tick",
@@ -215,7 +222,8 @@ fn curves(title: &str, x_unit: &str, y_unit: &str, lines: &[Line], marked: bool)
         );
     });
     text(&mut svg, "tick", "start", (4.0, 9.0), y_unit);
-    text(&mut svg, "tick", "end", (RIGHT, bottom + 31.0), x_unit);
+    let unit_at = (CURVES_RIGHT + 14.0, bottom + 15.0);
+    text(&mut svg, "tick", "start", unit_at, x_unit);
     for line in lines {
         let class = class(line.strategy);
         let points: Vec<String> = line
@@ -232,7 +240,7 @@ fn curves(title: &str, x_unit: &str, y_unit: &str, lines: &[Line], marked: bool)
         for point in line.points.iter().filter(|_| marked) {
             let _ = write!(
                 svg,
-                r#"<circle class="dot {class}" cx="{:.1}" cy="{:.1}" r="4"><title>{}: {} {x_unit}, {} {y_unit}</title></circle>"#,
+                r#"<circle class="point {class}" cx="{:.1}" cy="{:.1}" r="3.5"><title>{}: {} {x_unit}, {} {y_unit}</title></circle>"#,
                 x(point.0),
                 y(point.1),
                 line.strategy.name(),
@@ -241,7 +249,34 @@ fn curves(title: &str, x_unit: &str, y_unit: &str, lines: &[Line], marked: bool)
             );
         }
     }
+    let ends = lines
+        .iter()
+        .map(|line| y(line.points.last().map_or(0.0, |end| end.1)));
+    // Clear of the axis's unit.
+    for (line, at) in lines.iter().zip(apart(ends.collect(), bottom - 6.0)) {
+        let class = class(line.strategy);
+        let _ = write!(
+            svg,
+            r#"<circle class="key {class}" cx="{:.1}" cy="{at:.1}" r="4"/>"#,
+            CURVES_RIGHT + 14.0
+        );
+        let name_at = (CURVES_RIGHT + 23.0, at + 4.5);
+        text(&mut svg, "", "start", name_at, line.strategy.name());
+    }
     svg + "</svg>"
+}
+
+/// The heights for names of what ends at `ends`: in their order, and so far apart that they can be read.
+fn apart(ends: Vec<f64>, bottom: f64) -> Vec<f64> {
+    let mut order: Vec<usize> = (0..ends.len()).collect();
+    order.sort_by(|a, b| ends[*b].total_cmp(&ends[*a]));
+    let mut heights = ends;
+    let mut lowest = bottom;
+    for index in order {
+        heights[index] = heights[index].min(lowest);
+        lowest = heights[index] - NAME;
+    }
+    heights
 }
 
 /// An axis from 0, with ticks at round figures.
@@ -272,6 +307,9 @@ impl Axis {
     }
 
     fn label(&self, tick: f64) -> String {
+        if tick == 0.0 {
+            return "0".to_owned();
+        }
         if self.step >= 1_000.0 {
             return format!("{}k", tick / 1_000.0);
         }
@@ -335,5 +373,11 @@ mod tests {
             assert_eq!(found.len(), ticks.len(), "{most}: {found:?}");
             assert!(axis.end >= most);
         }
+    }
+
+    #[test]
+    fn names_of_neighbours_are_apart_and_in_their_order() {
+        let heights = apart(vec![190.0, 20.0, 189.0, 190.0], 190.0);
+        assert_eq!(heights, [190.0, 20.0, 190.0 - 2.0 * NAME, 190.0 - NAME]);
     }
 }

@@ -22,7 +22,7 @@ use super::result::{Run, Sample};
 use crate::db::{self, Database};
 use crate::export::cancellation::Cancellation;
 use crate::export::filter::Filter;
-use crate::export::{self, Export, Limits, Sink, Strategy};
+use crate::export::{self, Export, Limits, Plan, Sink, Strategy};
 use crate::memory;
 
 /// By this name PostgreSQL knows the run's connections.
@@ -90,7 +90,9 @@ fn cancel_at_end_of_input(cancellation: Cancellation) -> io::Result<()> {
 /// What may be shown of an error to everybody; the log says more.
 fn reason(error: &export::Error) -> String {
     match error {
-        export::Error::TooManyRows { .. } | export::Error::Cancelled => error.to_string(),
+        export::Error::TooManyRows { .. }
+        | export::Error::Cancelled
+        | export::Error::NoReplica(_) => error.to_string(),
         export::Error::Sink(_) => "the output failed".to_owned(),
         export::Error::Database(error) if error.is_statement_timeout() => {
             "a query took longer than the statement timeout".to_owned()
@@ -126,6 +128,7 @@ fn measure(job: &Job, url: &str, cancellation: &Cancellation) -> Result<Run, exp
         started,
         first_byte: None,
         hasher: Sha256::new(),
+        plan: None,
     };
     let curve = Curve::start(started, idle);
     let cpu_before = cpu_seconds();
@@ -150,6 +153,7 @@ fn measure(job: &Job, url: &str, cancellation: &Cancellation) -> Result<Run, exp
             .iter()
             .map(|byte| format!("{byte:02x}"))
             .collect(),
+        plan: sink.plan,
         seconds,
         first_byte_seconds: sink.first_byte.unwrap_or(seconds),
         cpu_seconds: cpu,
@@ -170,9 +174,14 @@ struct Measure {
     started: Instant,
     first_byte: Option<f64>,
     hasher: Sha256,
+    plan: Option<Plan>,
 }
 
 impl Sink for Measure {
+    fn begin(&mut self, plan: &Plan) {
+        self.plan = Some(plan.clone());
+    }
+
     fn write(&mut self, chunk: Bytes) -> io::Result<()> {
         self.first_byte
             .get_or_insert_with(|| self.started.elapsed().as_secs_f64());

@@ -1,6 +1,7 @@
 //! Where a benchmark runs: without it, no figure can be judged.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
 
 use diesel::prelude::*;
@@ -33,7 +34,7 @@ pub struct Environment {
     pub cores: usize,
     /// The machine's memory, where the system tells.
     pub memory_bytes: Option<u64>,
-    /// The operating system's kernel.
+    /// The operating system's kernel: its name, the first two numbers of its version, the kind of processor.
     pub kernel: String,
     /// PostgreSQL's version.
     pub postgresql: String,
@@ -89,7 +90,6 @@ impl Environment {
             )
         });
         let tables = diesel::sql_query(tables.join(" union all ")).load(&mut connection)?;
-        let system = nix::sys::utsname::uname();
         Ok(Self {
             date: settings.remove("now").unwrap_or_default(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -106,13 +106,16 @@ impl Environment {
             memory_bytes: line("/proc/meminfo", "MemTotal")
                 .and_then(|text| text.trim_end_matches(" kB").parse::<u64>().ok())
                 .map(|kibibytes| kibibytes << 10),
-            kernel: system.map_or_else(
+            kernel: nix::sys::utsname::uname().map_or_else(
                 |_| std::env::consts::OS.to_owned(),
                 |system| {
-                    let parts = [system.sysname(), system.release(), system.machine()];
-                    parts
-                        .map(|part| part.to_string_lossy().into_owned())
-                        .join(" ")
+                    let text = |part: &OsStr| part.to_string_lossy().into_owned();
+                    format!(
+                        "{} {} {}",
+                        text(system.sysname()),
+                        series(&text(system.release())),
+                        text(system.machine())
+                    )
                 },
             ),
             postgresql: settings.remove("server_version").unwrap_or_default(),
@@ -122,9 +125,38 @@ impl Environment {
     }
 }
 
+/// The first two numbers of a kernel's release: what follows is who has built it, which says more of a machine than of a figure.
+fn series(release: &str) -> &str {
+    let mut dots = 0;
+    let end = release.find(|character: char| {
+        dots += u8::from(character == '.');
+        !(character.is_ascii_digit() || character == '.') || dots > 1
+    });
+    &release[..end.unwrap_or(release.len())]
+}
+
 /// What stands behind `name` and a colon in one of the kernel's files.
 pub(super) fn line(path: &str, name: &str) -> Option<String> {
     let text = fs::read_to_string(path).ok()?;
     let line = text.lines().find(|line| line.starts_with(name))?;
     Some(line.split_once(':')?.1.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::series;
+
+    #[test]
+    fn of_a_kernels_release_the_first_two_numbers_count() {
+        for (release, shown) in [
+            ("6.18.44-fc-v669", "6.18"),
+            ("6.1.0-28-amd64", "6.1"),
+            ("6.18-rc3", "6.18"),
+            ("24.6.0", "24.6"),
+            ("odd", ""),
+            ("6", "6"),
+        ] {
+            assert_eq!(series(release), shown, "{release}");
+        }
+    }
 }

@@ -44,11 +44,6 @@ pub fn text(report: &Report) -> String {
         text.push('\n');
     }
     let _ = write!(text, "\n{}", notes(report).join("\n"));
-    for result in &report.results {
-        if let Some(error) = &result.error {
-            let _ = write!(text, "\n{} failed: {error}", result.strategy.name());
-        }
-    }
     text
 }
 
@@ -61,7 +56,9 @@ pub fn markdown(report: &Report) -> String {
     );
     for (row, result) in table(report).into_iter().zip(&report.results) {
         let cells = row.get(1..).unwrap_or_default().join(" | ");
-        let _ = writeln!(text, "| `{}` | {cells} |", result.strategy.name());
+        let name = result.strategy.name();
+        let mark = mark(result);
+        let _ = writeln!(text, "| `{name}`{mark} | {cells} |");
     }
     let _ = write!(text, "\n{}", notes(report).join("\n"));
     text
@@ -72,7 +69,7 @@ fn table(report: &Report) -> Vec<Vec<String>> {
 }
 
 fn row(result: &StrategyResult) -> Vec<String> {
-    let name = result.strategy.name().to_owned();
+    let name = format!("{}{}", result.strategy.name(), mark(result));
     let Some(figures) = &result.figures else {
         let mut row = vec![name, "failed".to_owned()];
         row.resize(HEADER.len(), "–".to_owned());
@@ -94,6 +91,15 @@ fn row(result: &StrategyResult) -> Vec<String> {
     ]
 }
 
+/// Refers to the note on what a strategy was in fact.
+pub fn mark(result: &StrategyResult) -> &'static str {
+    if result.concessions().is_empty() {
+        ""
+    } else {
+        " †"
+    }
+}
+
 fn spread(figures: &Figures) -> String {
     let scatter = if figures.scatters() { " !" } else { "" };
     format!(
@@ -108,10 +114,10 @@ fn notes(report: &Report) -> Vec<String> {
     let mut notes = Vec::new();
     if let Some(first) = report.first() {
         notes.push(format!(
-            "{} tasks, {} bytes of CSV; medians of {} runs, each in a fresh process, memory above the idle process's.",
+            "{} tasks, {} bytes of CSV; medians of {}, each in a fresh process, memory above the idle process's.",
             grouped(first.rows),
             grouped(first.bytes),
-            report.runs
+            runs(report.runs)
         ));
         notes.push(if report.same_bytes {
             format!(
@@ -121,6 +127,13 @@ fn notes(report: &Report) -> Vec<String> {
         } else {
             "The strategies did NOT give the same bytes.".to_owned()
         });
+    }
+    for result in &report.results {
+        let concessions = result.concessions().into_iter();
+        notes.extend(concessions.map(|concession| format!("† {concession}.")));
+        if let Some(error) = &result.error {
+            notes.push(format!("{} failed: {error}.", result.strategy.name()));
+        }
     }
     let scattered = report.scattered();
     if !scattered.is_empty() {
@@ -173,6 +186,16 @@ pub fn seconds(seconds: f64) -> String {
         1.0.. => format!("{seconds:.2}"),
         _ => format!("{seconds:.3}"),
     }
+}
+
+/// A moment in UTC, for people: `2026-11-22 14:16:26 UTC`.
+pub fn moment(date: &str) -> String {
+    date.replace('T', " ").replace('Z', " UTC")
+}
+
+/// Runs, counted.
+pub fn runs(count: u32) -> String {
+    format!("{count} {}", if count == 1 { "run" } else { "runs" })
 }
 
 /// Bytes as MiB.

@@ -4,10 +4,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::environment::Environment;
-use crate::export::Strategy;
+use crate::export::{Plan, Strategy};
 
 /// Runs scatter where the slowest took this many times as long as the fastest.
-const SCATTER: f64 = 1.5;
+pub(crate) const SCATTER: f64 = 1.5;
 
 /// A benchmark: where it ran, and what came of each strategy.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -48,6 +48,9 @@ pub struct Figures {
     pub bytes: u64,
     /// The SHA-256 of the CSV, in hexadecimal.
     pub sha256: String,
+    /// How the runs were made in fact: `lookup` may have been `copy`. More than one, where they differ.
+    #[serde(default)]
+    pub plans: Vec<Plan>,
     /// From the start to the last byte.
     pub seconds: Spread<f64>,
     /// From the start to the first byte.
@@ -91,6 +94,7 @@ pub struct Run {
     pub(super) rows: u64,
     pub(super) bytes: u64,
     pub(super) sha256: String,
+    pub(super) plan: Option<Plan>,
     pub(super) seconds: f64,
     pub(super) first_byte_seconds: f64,
     pub(super) cpu_seconds: f64,
@@ -132,6 +136,21 @@ impl<T: Copy + PartialOrd> Spread<T> {
 }
 
 impl StrategyResult {
+    /// In what its runs were less than what was asked for, and why.
+    pub fn concessions(&self) -> Vec<String> {
+        let plans = self.figures.iter().flat_map(|figures| &figures.plans);
+        let concession = |plan: &Plan| {
+            let because = plan.because.as_ref()?;
+            let name = self.strategy.name();
+            Some(if plan.strategy == self.strategy {
+                format!("{name} had {} connections: {because}", plan.connections)
+            } else {
+                format!("{name} was {}: {because}", plan.strategy.name())
+            })
+        };
+        plans.filter_map(concession).collect()
+    }
+
     /// What the runs of a strategy, or the failure of one of them, come to; the ratio is still to be set.
     pub(super) fn of(strategy: Strategy, runs: Result<Vec<Run>, String>) -> Self {
         let figures = runs.and_then(|runs| {
@@ -157,10 +176,17 @@ impl Figures {
         let total = seconds(|run| run.seconds)?;
         let database_cpu: Option<Vec<f64>> =
             runs.iter().map(|run| run.database_cpu_seconds).collect();
+        let mut plans: Vec<Plan> = Vec::new();
+        for plan in runs.iter().filter_map(|run| run.plan.as_ref()) {
+            if !plans.contains(plan) {
+                plans.push(plan.clone());
+            }
+        }
         Some(Self {
             rows: first.rows,
             bytes: first.bytes,
             sha256: first.sha256.clone(),
+            plans,
             rows_per_second: first.rows as f64 / total.median,
             seconds: total,
             first_byte_seconds: seconds(|run| run.first_byte_seconds)?,

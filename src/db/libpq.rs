@@ -36,12 +36,20 @@ fn c_string(text: &str) -> Result<CString, Error> {
 
 /// # Safety
 /// `text` is NULL, or a NUL-terminated string that stays valid and unchanged during the call.
-unsafe fn to_line(text: *const c_char) -> Option<String> {
+unsafe fn to_text(text: *const c_char) -> Option<String> {
     if text.is_null() {
         return None;
     }
     // SAFETY: not NULL, and the caller promises the rest.
-    let text = unsafe { CStr::from_ptr(text) }.to_string_lossy();
+    let text = unsafe { CStr::from_ptr(text) };
+    Some(text.to_string_lossy().into_owned())
+}
+
+/// # Safety
+/// As for [`to_text`].
+unsafe fn to_line(text: *const c_char) -> Option<String> {
+    // SAFETY: the caller promises it.
+    let text = unsafe { to_text(text) }?;
     Some(text.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
@@ -52,33 +60,35 @@ unsafe fn to_line(text: *const c_char) -> Option<String> {
 )]
 pub struct InvalidUrl;
 
-/// Checks that `url` can be read as a connection string, without connecting.
-pub fn check_url(url: &str) -> Result<(), InvalidUrl> {
+/// The options that are set in a connection string, be it a URL or of keywords and values, without connecting.
+pub fn options(url: &str) -> Result<Vec<(String, String)>, InvalidUrl> {
     let url = CString::new(url).map_err(|_| InvalidUrl)?;
     let mut message: *mut c_char = ptr::null_mut();
     // SAFETY: a valid C string, and a place for the message.
-    let options = unsafe { pq_sys::PQconninfoParse(url.as_ptr(), &mut message) };
-    let mut valid = !options.is_null();
-    let mut option = options;
+    let parsed = unsafe { pq_sys::PQconninfoParse(url.as_ptr(), &mut message) };
+    let valid = !parsed.is_null();
+    let mut options = Vec::new();
+    let mut option = parsed;
     // SAFETY: the options are an array that an option without a keyword ends; their texts live as long as they do.
     while valid && unsafe { !(*option).keyword.is_null() } {
-        // SAFETY: as above.
-        let (keyword, value) =
-            unsafe { (CStr::from_ptr((*option).keyword), to_line((*option).val)) };
-        // The one value that libpq looks into later, and quotes: a password's part after a stray `/` or `:` may be taken for it.
-        let ports = value.filter(|_| keyword == c"port").unwrap_or_default();
-        valid = ports
-            .split(',')
-            .all(|port| port.is_empty() || port.parse::<u16>().is_ok());
+        // SAFETY: as above; the texts are copied at once.
+        let (keyword, value) = unsafe { (to_text((*option).keyword), to_text((*option).val)) };
+        options.extend(keyword.zip(value));
         // SAFETY: not past the end, which was not seen yet.
         option = unsafe { option.add(1) };
     }
     // SAFETY: each is NULL, which is allowed, or was allocated by PQconninfoParse, and is freed only here.
     unsafe {
         pq_sys::PQfreemem(message.cast());
-        pq_sys::PQconninfoFree(options);
+        pq_sys::PQconninfoFree(parsed);
     }
-    if valid { Ok(()) } else { Err(InvalidUrl) }
+    // The one value that libpq looks into later, and quotes: a password's part after a stray `/` or `:` may be taken for it.
+    let is_port = |port: &str| port.is_empty() || port.parse::<u16>().is_ok();
+    let valid = valid
+        && options
+            .iter()
+            .all(|(keyword, value)| keyword != "port" || value.split(',').all(is_port));
+    if valid { Ok(options) } else { Err(InvalidUrl) }
 }
 
 /// A result of a command (`PGresult`).
@@ -196,12 +206,6 @@ impl Connection {
         Ok(connection)
     }
 
-    /// The process id of the server's process for this connection, by which the query can be cancelled.
-    pub fn backend_pid(&self) -> i32 {
-        // SAFETY: the PGconn is live.
-        unsafe { pq_sys::PQbackendPID(self.raw.as_ptr()) }
-    }
-
     /// Runs commands whose rows, if there are any, are of no interest.
     pub fn execute(&mut self, sql: &str) -> Result<(), Error> {
         let result = self.run(sql)?;
@@ -211,7 +215,8 @@ impl Connection {
         }
     }
 
-    /// The first value of a query's first row; `None` where there is no row, or it is NULL.
+    /// The first value of a query's first row, the last query's where there are several; `None` where there is no row, or it is
+    /// NULL.
     pub fn query_value(&mut self, sql: &str) -> Result<Option<String>, Error> {
         let result = self.run(sql)?;
         match result.status() {

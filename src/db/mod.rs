@@ -2,6 +2,7 @@
 
 pub mod embedded;
 pub mod libpq;
+pub mod servers;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,6 +14,7 @@ use diesel::r2d2::{
     Builder, ConnectionManager, ManageConnection, NopErrorHandler, Pool, PooledConnection,
 };
 use diesel::result::{DatabaseErrorKind, Error as Query};
+use diesel::sql_types::{Bool, Integer, Nullable, Text};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!();
@@ -53,6 +55,17 @@ impl Error {
                 information.message().contains("statement timeout")
             }
             Self::Copy(error) => error.sqlstate.as_deref() == Some("57014"),
+            _ => false,
+        }
+    }
+
+    /// Whether a hot standby has given the query up, because it stood in the way of what the primary had done.
+    pub fn is_recovery_conflict(&self) -> bool {
+        match self {
+            Self::Query(Query::DatabaseError(kind, _)) => {
+                matches!(kind, DatabaseErrorKind::SerializationFailure)
+            }
+            Self::Copy(error) => error.sqlstate.as_deref() == Some("40001"),
             _ => false,
         }
     }
@@ -172,15 +185,37 @@ impl Database {
         connection.map_err(|error| Error::Connect(error.to_string()))
     }
 
-    /// Asks the server to give up what the process `backend_pid` is running.
-    pub fn cancel_backend(&self, backend_pid: i32) -> Result<(), Error> {
-        diesel::select(sql::pg_cancel_backend(backend_pid)).execute(
-            &mut self
-                .cancel
-                .get()
-                .map_err(|error| Error::Connect(error.to_string()))?,
-        )?;
+    /// Asks the server to give up what a process of its own is running. Another server, to which the same name may have led
+    /// meanwhile, does nothing.
+    pub fn cancel(&self, process: &Process) -> Result<(), Error> {
+        let mut connection = self
+            .cancel
+            .get()
+            .map_err(|error| Error::Connect(error.to_string()))?;
+        diesel::sql_query(format!("select pg_cancel_backend($1) where {SERVER} = $2"))
+            .bind::<Integer, _>(process.pid)
+            .bind::<Text, _>(&process.server)
+            .execute(&mut connection)?;
         Ok(())
+    }
+
+    /// How far the primary's log is written; `None` where this is no primary.
+    pub(crate) fn wal_position(&self) -> Result<Option<String>, Error> {
+        let mut connection = self.control_connection()?;
+        let position = diesel::dsl::sql::<Nullable<Text>>(
+            "case when not pg_is_in_recovery() then pg_current_wal_insert_lsn()::text end",
+        );
+        Ok(diesel::select(position).get_result(&mut connection)?)
+    }
+
+    /// Whether this, a standby or what was one, has all that the primary had at a position of its log.
+    pub(crate) fn has_replayed(&self, position: &str) -> Result<bool, Error> {
+        let mut connection = self.control_connection()?;
+        let replayed =
+            diesel::dsl::sql::<Bool>("not pg_is_in_recovery() or pg_last_wal_replay_lsn() >= ")
+                .bind::<Text, _>(position)
+                .sql("::pg_lsn");
+        Ok(diesel::select(replayed).get_result(&mut connection)?)
     }
 
     /// Runs the migrations that were not run yet, and gives their names.
@@ -227,9 +262,30 @@ impl Database {
     }
 }
 
-/// The process id of the server's process for this connection, by which its query can be cancelled.
-pub fn backend_pid(connection: &mut PgConnection) -> QueryResult<i32> {
-    diesel::select(sql::pg_backend_pid()).get_result(connection)
+/// What tells a server from all others: when it was started, which is in microseconds.
+const SERVER: &str = "extract(epoch from pg_postmaster_start_time())::text";
+
+/// A server's process that works for a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Process {
+    pid: i32,
+    server: String,
+}
+
+impl Process {
+    /// The process that works for this transaction, by which its query can be cancelled. Behind a pooler, the next transaction may
+    /// have another one.
+    pub fn of(connection: &mut PgConnection) -> QueryResult<Self> {
+        let (pid, server) =
+            diesel::select((sql::pg_backend_pid(), diesel::dsl::sql::<Text>(SERVER)))
+                .get_result(connection)?;
+        Ok(Self { pid, server })
+    }
+
+    /// Whether both are the same server's.
+    pub fn is_beside(&self, other: &Self) -> bool {
+        self.server == other.server
+    }
 }
 
 fn snapshot_settings(statement_timeout: Option<Duration>) -> String {
@@ -263,39 +319,29 @@ pub fn snapshot<T, E: From<diesel::result::Error>>(
 }
 
 /// Begins one read-only snapshot on a connection that speaks COPY; `snapshot`, where it is given, is another connection's,
-/// by the name under which that one has exported it. A connection that is dropped before its end is closed by its pool.
+/// by the name under which that one has exported it, which has to be one of the same server's: so this says whose it is. A
+/// connection that is dropped before its end is closed by its pool.
 pub fn begin_copy_snapshot(
     connection: &mut libpq::Connection,
     snapshot: Option<&str>,
     statement_timeout: Option<Duration>,
     more_settings: &str,
-) -> Result<(), libpq::Error> {
+) -> Result<Process, libpq::Error> {
     // Nothing may come between the two: after its first query, a transaction has a snapshot of its own.
     let import = snapshot.map(|name| format!("; set transaction snapshot '{name}'"));
-    connection.execute(&format!(
-        "begin isolation level repeatable read read only{}; {}{more_settings}",
+    let process = connection.query_value(&format!(
+        "begin isolation level repeatable read read only{}; {}{more_settings}; select pg_backend_pid() || ' ' || {SERVER}",
         import.unwrap_or_default(),
         snapshot_settings(statement_timeout)
-    ))
-}
-
-/// Does `work` in one read-only snapshot, as [`snapshot`] does.
-pub fn copy_snapshot<T, E: From<libpq::Error>>(
-    connection: &mut libpq::Connection,
-    statement_timeout: Option<Duration>,
-    work: impl FnOnce(&mut libpq::Connection) -> Result<T, E>,
-) -> Result<T, E> {
-    begin_copy_snapshot(connection, None, statement_timeout, "")?;
-    let outcome = work(connection);
-    // Where it fails, the pool sees the open transaction or the broken connection, and closes it.
-    let ended = connection.execute(if outcome.is_ok() {
-        "commit"
-    } else {
-        "rollback"
-    });
-    let value = outcome?;
-    ended?;
-    Ok(value)
+    ))?;
+    let process = process
+        .as_deref()
+        .and_then(|process| process.split_once(' '));
+    let (pid, server) = process.unwrap_or_default();
+    Ok(Process {
+        pid: pid.parse().unwrap_or_default(),
+        server: server.to_owned(),
+    })
 }
 
 fn lazy_pool<M: ManageConnection>(connections: u32, wait: Duration, manager: M) -> Pool<M> {
@@ -340,7 +386,6 @@ mod sql {
     #[diesel::declare_sql_function]
     extern "SQL" {
         fn pg_backend_pid() -> Integer;
-        fn pg_cancel_backend(pid: diesel::sql_types::Integer) -> Bool;
         fn has_table_privilege(
             table: diesel::sql_types::Nullable<diesel::sql_types::Oid>,
             privilege: diesel::sql_types::Text,

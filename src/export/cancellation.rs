@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::Error;
-use crate::db::Database;
+use crate::db::{Database, Process};
 
 /// By which an export can be stopped. Clones stop the same export.
 #[derive(Clone, Default)]
@@ -17,7 +17,8 @@ pub struct Cancellation {
 struct State {
     cancelled: bool,
     /// The server's processes that work for the export now.
-    backends: HashMap<i32, Database>,
+    backends: HashMap<u64, (Process, Database)>,
+    registered: u64,
 }
 
 impl Cancellation {
@@ -47,21 +48,26 @@ impl Cancellation {
         self.lock().cancelled
     }
 
-    /// Notes that the process `backend_pid` works for the export, until the value is dropped.
+    /// Notes that a process of the database's server works for the export, until the value is dropped.
     pub(crate) fn register(
         &self,
         database: &Database,
-        backend_pid: i32,
+        process: Process,
     ) -> Result<Backend<'_>, Error> {
         let mut state = self.lock();
         if state.cancelled {
             return Err(Error::Cancelled);
         }
-        state.backends.insert(backend_pid, database.clone());
+        state.registered += 1;
+        let number = state.registered;
+        state
+            .backends
+            .insert(number, (process.clone(), database.clone()));
         Ok(Backend {
             cancellation: self,
             database: database.clone(),
-            pid: backend_pid,
+            process,
+            number,
         })
     }
 
@@ -72,10 +78,14 @@ impl Cancellation {
 
 /// To be called with the lock held: no process can go back to its pool, and on to another export, before it gets the request.
 fn cancel_queries(state: &State) {
-    for (backend_pid, database) in &state.backends {
-        if let Err(error) = database.cancel_backend(*backend_pid) {
-            tracing::warn!(%error, backend_pid, "an export's query could not be cancelled");
-        }
+    for (process, database) in state.backends.values() {
+        cancel_query(database, process);
+    }
+}
+
+fn cancel_query(database: &Database, process: &Process) {
+    if let Err(error) = database.cancel(process) {
+        tracing::warn!(%error, ?process, "an export's query could not be cancelled");
     }
 }
 
@@ -83,20 +93,24 @@ fn cancel_queries(state: &State) {
 pub(crate) struct Backend<'c> {
     cancellation: &'c Cancellation,
     database: Database,
-    pid: i32,
+    process: Process,
+    number: u64,
 }
 
 impl Backend<'_> {
+    /// Whether this is a process of the same server.
+    pub(super) fn is_beside(&self, other: &Self) -> bool {
+        self.process.is_beside(&other.process)
+    }
+
     /// Asks the server to give up the process's query.
     pub(super) fn cancel_query(&self) {
-        if let Err(error) = self.database.cancel_backend(self.pid) {
-            tracing::warn!(%error, backend_pid = self.pid, "an export's query could not be cancelled");
-        }
+        cancel_query(&self.database, &self.process);
     }
 }
 
 impl Drop for Backend<'_> {
     fn drop(&mut self) {
-        self.cancellation.lock().backends.remove(&self.pid);
+        self.cancellation.lock().backends.remove(&self.number);
     }
 }

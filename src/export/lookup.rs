@@ -30,7 +30,7 @@ use super::cancellation::Backend;
 use super::csv::{Encoder, Format};
 use super::filter::Filter;
 use super::{Error, Plan, Source, Strategy, copy, query};
-use crate::db::{self, CopyConnection, Database, libpq};
+use crate::db::{self, CopyConnection, libpq};
 
 /// Connections of an export.
 const CONNECTIONS: usize = 4;
@@ -60,7 +60,7 @@ pub(super) fn run(
             encoder.begin(&Plan {
                 strategy: Strategy::Copy,
                 connections: 1,
-                because: Some(because),
+                because: Some(because.into()),
             });
             copy::run(filter, source, encoder)
         }
@@ -172,7 +172,7 @@ impl<'a> Lookup<'a> {
                 .query_value("select pg_export_snapshot()")?
                 .unwrap_or_default();
             while sessions.len() < wanted {
-                let Some(helper) = Session::helper(source, &snapshot)? else {
+                let Some(helper) = sessions[0].helper(source, &snapshot)? else {
                     break;
                 };
                 sessions.push(helper);
@@ -193,7 +193,7 @@ impl<'a> Lookup<'a> {
         Plan {
             strategy: Strategy::Lookup,
             connections,
-            because: (connections < self.wanted).then_some("no more connections were free"),
+            because: (connections < self.wanted).then(|| "no more connections were free".into()),
         }
     }
 
@@ -240,7 +240,7 @@ const TOO_LARGE: &str = "the tables of names are too large";
 /// A connection in the export's snapshot. Dropped before its end, it is not used again.
 struct Session<'a> {
     // Before the connection, in the order in which they are dropped: what cancels it must not meet whom it is lent to next.
-    _backend: Backend<'a>,
+    backend: Backend<'a>,
     connection: CopyConnection,
 }
 
@@ -250,10 +250,7 @@ impl<'a> Session<'a> {
         mut connection: CopyConnection,
         snapshot: Option<&str>,
     ) -> Result<Self, Error> {
-        let backend = source
-            .cancellation
-            .register(source.database, connection.backend_pid())?;
-        db::begin_copy_snapshot(
+        let process = db::begin_copy_snapshot(
             &mut connection,
             snapshot,
             source.export.limits.statement_timeout,
@@ -261,19 +258,25 @@ impl<'a> Session<'a> {
             "; set local max_parallel_workers_per_gather = 0",
         )?;
         Ok(Self {
-            _backend: backend,
+            backend: source.cancellation.register(source.database, process)?,
             connection,
         })
     }
 
     /// One more connection in the snapshot, if there is one.
-    fn helper(source: &Source<'a>, snapshot: &str) -> Result<Option<Self>, Error> {
-        let database: &Database = source.database;
-        let Some(connection) = database.helper_connection() else {
+    fn helper(&self, source: &Source<'a>, snapshot: &str) -> Result<Option<Self>, Error> {
+        let Some(connection) = source.database.helper_connection() else {
             return Ok(None);
         };
         match Self::begin(source, connection, Some(snapshot)) {
-            Ok(helper) => Ok(Some(helper)),
+            Ok(helper) if helper.backend.is_beside(&self.backend) => Ok(Some(helper)),
+            // Under the same name, a snapshot may be there, too: another one.
+            Ok(_elsewhere) => {
+                tracing::warn!(
+                    "an export goes on with fewer connections: one has led to another server"
+                );
+                Ok(None)
+            }
             Err(Error::Cancelled) => Err(Error::Cancelled),
             Err(error) => {
                 tracing::warn!(%error, "an export goes on with fewer connections");

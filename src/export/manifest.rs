@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 use super::csv::{Delimiter, Preset};
 use super::filter::Filter;
 use super::{Export, Plan, Sink, Strategy, Summary};
+use crate::db::servers::Role;
 use crate::memory::PeakMemory;
 
 /// How an export stands.
@@ -47,6 +48,10 @@ pub enum ErrorClass {
     Database,
     /// The database could not be reached, or all connections to it were in use.
     DatabaseUnavailable,
+    /// No replica would do, and exports may not run on the primary.
+    NoReplica,
+    /// A replica has given the query up, because it stood in the way of what the primary had done.
+    RecoveryConflict,
     /// The query took longer than the statement timeout.
     StatementTimeout,
     /// There are more rows than a strategy that holds them all may hold.
@@ -66,8 +71,17 @@ pub struct Manifest {
     pub id: String,
     /// How it stands.
     pub state: State,
+    /// On what server it runs, once that is known.
+    #[serde(default)]
+    pub source: Option<Role>,
     /// How the rows are loaded.
     pub strategy: Strategy,
+    /// The connections that load them.
+    #[serde(default)]
+    pub connections: Option<usize>,
+    /// Why the strategy or the number of connections is not what it would be.
+    #[serde(default)]
+    pub because: Option<String>,
     /// Which tasks.
     pub filter: Filter,
     /// For whom the CSV is.
@@ -99,7 +113,8 @@ pub struct Record {
 
 #[derive(Debug)]
 struct Live {
-    strategy: Strategy,
+    source: Option<Role>,
+    plan: Option<Plan>,
     summary: Summary,
     sha256: Option<String>,
     /// None once it has ended: nothing is followed any more.
@@ -120,7 +135,8 @@ impl Record {
     /// The record of an export that starts now.
     pub fn start(id: String, export: &Export) -> Self {
         let live = Live {
-            strategy: export.strategy,
+            source: None,
+            plan: None,
             summary: Summary::default(),
             sha256: None,
             memory: Some(PeakMemory::start()),
@@ -153,7 +169,16 @@ impl Record {
         Manifest {
             id: self.id.clone(),
             state,
-            strategy: live.strategy,
+            source: live.source,
+            strategy: live
+                .plan
+                .as_ref()
+                .map_or(self.export.strategy, |plan| plan.strategy),
+            connections: live.plan.as_ref().map(|plan| plan.connections),
+            because: live
+                .plan
+                .as_ref()
+                .and_then(|plan| plan.because.as_deref().map(str::to_owned)),
             filter: self.export.filter.clone(),
             preset: self.export.format.preset,
             delimiter: self.export.format.delimiter,
@@ -185,6 +210,7 @@ impl Record {
         let manifest = self.manifest();
         tracing::info!(
             export_id = manifest.id,
+            source = manifest.source.map(Role::name),
             strategy = manifest.strategy.name(),
             filter = %serde_json::to_string(&manifest.filter).unwrap_or_default(),
             rows = manifest.rows,
@@ -233,8 +259,13 @@ impl<'a> RecordingSink<'a> {
 }
 
 impl Sink for RecordingSink<'_> {
+    fn source(&mut self, role: Role) {
+        self.record.lock().source = Some(role);
+        self.sink.source(role);
+    }
+
     fn begin(&mut self, plan: &Plan) {
-        self.record.lock().strategy = plan.strategy;
+        self.record.lock().plan = Some(plan.clone());
         self.sink.begin(plan);
     }
 

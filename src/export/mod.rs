@@ -12,6 +12,7 @@ pub mod filter;
 pub mod manifest;
 pub mod parameters;
 pub mod preview;
+pub mod routing;
 
 mod buffers;
 mod copy;
@@ -23,6 +24,7 @@ mod query;
 mod streamed;
 mod tuples;
 
+use std::borrow::Cow;
 use std::io;
 use std::time::Duration;
 
@@ -37,7 +39,8 @@ use self::csv::{Encoder, Format};
 use self::filter::Filter;
 use self::literal::Values;
 use self::manifest::ErrorClass;
-use crate::db::{self, Database, libpq};
+use crate::db::servers::{NoReplica, Role};
+use crate::db::{self, Database, Process, libpq};
 use crate::schema::tasks;
 
 /// How the rows are loaded. Every strategy gives the same bytes.
@@ -159,7 +162,7 @@ fn bytes(text: &str) -> Result<u64, String> {
 }
 
 /// How an export is made in fact.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Plan {
     /// The strategy: the one that was asked for, or `copy` in place of `lookup`.
     pub strategy: Strategy,
@@ -167,7 +170,7 @@ pub struct Plan {
     pub connections: usize,
     /// Why that is less than was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub because: Option<&'static str>,
+    pub because: Option<Cow<'static, str>>,
 }
 
 impl Plan {
@@ -182,7 +185,10 @@ impl Plan {
 
 /// Where the CSV goes.
 pub trait Sink {
-    /// Is told how the export is made: once, before the first byte; never, where it fails before.
+    /// Is told on what server the export runs: before anything else, and again where it begins anew on another one.
+    fn source(&mut self, _role: Role) {}
+
+    /// Is told how the export is made: before the first byte, and again where it begins anew; never, where it fails before.
     fn begin(&mut self, _plan: &Plan) {}
 
     /// Takes the next bytes, and takes its time: an export never runs ahead of its sink.
@@ -210,6 +216,9 @@ pub enum Error {
     /// The sink took no more.
     #[error("the output failed: {0}")]
     Sink(#[source] io::Error),
+    /// No server may run it now.
+    #[error(transparent)]
+    NoReplica(#[from] NoReplica),
     /// Somebody stopped it.
     #[error("the export was cancelled")]
     Cancelled,
@@ -234,6 +243,10 @@ impl Error {
             Self::Cancelled => None,
             Self::TooManyRows { .. } => Some(ErrorClass::TooManyRows),
             Self::Sink(_) => Some(ErrorClass::Output),
+            Self::NoReplica(_) => Some(ErrorClass::NoReplica),
+            Self::Database(error) if error.is_recovery_conflict() => {
+                Some(ErrorClass::RecoveryConflict)
+            }
             Self::Database(error) if error.is_unavailable() => {
                 Some(ErrorClass::DatabaseUnavailable)
             }
@@ -335,10 +348,9 @@ impl Source<'_> {
         let mut connection = self.database.connection()?;
         let limits = self.export.limits;
         db::snapshot(&mut connection, limits.statement_timeout, |connection| {
-            // Asked within the transaction: behind a pooler, another one may run in another process.
             let backend = self
                 .cancellation
-                .register(self.database, db::backend_pid(connection)?)?;
+                .register(self.database, Process::of(connection)?)?;
             if self.export.strategy.is_buffered() {
                 self.check_rows(connection)?;
             }
@@ -352,10 +364,13 @@ impl Source<'_> {
         work: impl FnOnce(&mut libpq::Connection) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let mut connection = self.database.copy_connection()?;
-        let _backend = self
-            .cancellation
-            .register(self.database, connection.backend_pid())?;
-        db::copy_snapshot(&mut connection, self.export.limits.statement_timeout, work)
+        let timeout = self.export.limits.statement_timeout;
+        let process = db::begin_copy_snapshot(&mut connection, None, timeout, "")?;
+        let _backend = self.cancellation.register(self.database, process)?;
+        // Where it fails, the pool sees the open transaction or the broken connection, and closes it.
+        let value = work(&mut connection)?;
+        connection.execute("commit")?;
+        Ok(value)
     }
 
     /// Refuses to hold more rows than are allowed.

@@ -1,4 +1,4 @@
-//! `GET /assets/…`: the pages' stylesheet and script, under names that change with their content.
+//! `GET /assets/…`: the pages' stylesheets and scripts, under names that change with their content.
 
 use std::sync::LazyLock;
 
@@ -8,23 +8,42 @@ use sha2::{Digest, Sha256};
 
 use super::problem::{Kind, Problem};
 
-/// The export page's stylesheet.
-pub(super) static EXPORT_STYLE: LazyLock<Asset> = LazyLock::new(|| {
-    Asset::new(
-        "export",
-        "css",
-        "text/css; charset=utf-8",
-        include_str!("../../templates/export.css"),
-    )
-});
+/// An extension, and the type of what has it.
+const CSS: (&str, &str) = ("css", "text/css; charset=utf-8");
+const JAVASCRIPT: (&str, &str) = ("js", "text/javascript; charset=utf-8");
+
+/// The stylesheet of all pages.
+pub(super) static BASE_STYLE: LazyLock<Asset> =
+    LazyLock::new(|| Asset::new("base", CSS, include_str!("../../templates/base.css")));
+
+/// What the export page adds to it.
+pub(super) static EXPORT_STYLE: LazyLock<Asset> =
+    LazyLock::new(|| Asset::new("export", CSS, include_str!("../../templates/export.css")));
 
 /// The export page's script.
 pub(super) static EXPORT_SCRIPT: LazyLock<Asset> = LazyLock::new(|| {
     Asset::new(
         "export",
-        "js",
-        "text/javascript; charset=utf-8",
+        JAVASCRIPT,
         include_str!("../../templates/export.js"),
+    )
+});
+
+/// What the benchmark page adds to the stylesheet.
+pub(super) static BENCHMARK_STYLE: LazyLock<Asset> = LazyLock::new(|| {
+    Asset::new(
+        "benchmark",
+        CSS,
+        include_str!("../../templates/benchmark.css"),
+    )
+});
+
+/// The benchmark page's script.
+pub(super) static BENCHMARK_SCRIPT: LazyLock<Asset> = LazyLock::new(|| {
+    Asset::new(
+        "benchmark",
+        JAVASCRIPT,
+        include_str!("../../templates/benchmark.js"),
     )
 });
 
@@ -36,7 +55,11 @@ pub(super) struct Asset {
 }
 
 impl Asset {
-    fn new(stem: &str, extension: &str, content_type: &'static str, content: &'static str) -> Self {
+    fn new(
+        stem: &str,
+        (extension, content_type): (&str, &'static str),
+        content: &'static str,
+    ) -> Self {
         let hash: String = Sha256::digest(content)
             .iter()
             .take(8)
@@ -57,7 +80,13 @@ impl Asset {
 
 /// An asset. It never changes under its name.
 pub(super) async fn get(name: web::Path<String>) -> Result<HttpResponse, Problem> {
-    let assets = [&*EXPORT_STYLE, &*EXPORT_SCRIPT];
+    let assets = [
+        &*BASE_STYLE,
+        &*EXPORT_STYLE,
+        &*EXPORT_SCRIPT,
+        &*BENCHMARK_STYLE,
+        &*BENCHMARK_SCRIPT,
+    ];
     let asset = assets
         .into_iter()
         .find(|asset| asset.name == *name)

@@ -1,26 +1,17 @@
 //! `/api/benchmarks`: the benchmark, one at a time, in processes of its own: it takes none of the exports' places.
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
-use std::time::Duration;
-
-use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION};
-use actix_web::{HttpRequest, HttpResponse, rt, web};
+use actix_web::http::header::{CONTENT_TYPE, LOCATION};
+use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
-use futures_core::Stream;
-use tokio::sync::{mpsc, watch};
 
-use super::App;
 use super::benchmark_store::{Benchmark, Entry, Status};
 use super::problem::{Kind, Problem, ProblemBody};
+use super::{App, events, html};
 use crate::bench::Options;
 use crate::bench::result::Report;
-use crate::export::manifest::State;
 
 /// Bytes of a request to run one.
 const MAX_REQUEST: usize = 16 * 1024;
-/// Time after which a silent stream of events says that it is alive.
-const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// Runs the benchmark; one at a time. A form is answered by a redirection to the page.
 #[utoipa::path(
@@ -40,6 +31,10 @@ pub(super) async fn post(
     body: Bytes,
     app: web::Data<App>,
 ) -> Result<HttpResponse, Problem> {
+    start(&request, &body, app).or_else(|problem| html::unavailable(&request, problem))
+}
+
+fn start(request: &HttpRequest, body: &[u8], app: web::Data<App>) -> Result<HttpResponse, Problem> {
     if !app.benchmarks_allowed() {
         return Err(Problem::new(Kind::BenchmarksOff));
     }
@@ -53,26 +48,29 @@ pub(super) async fn post(
             .starts_with(b"application/x-www-form-urlencoded")
     });
     let options = if is_form {
-        Options::from_pairs(form_urlencoded::parse(&body))
+        Options::from_pairs(form_urlencoded::parse(body))
     } else if body.is_empty() {
         Options::default().checked()
     } else {
         let options: Options =
-            serde_json::from_slice(&body).map_err(|error| invalid(error.to_string()))?;
+            serde_json::from_slice(body).map_err(|error| invalid(error.to_string()))?;
         options.checked()
     };
     let options = options.map_err(|error| invalid(error.to_string()))?;
     let app = app.into_inner();
     let id = app.benchmarks.start(options, &app)?;
     if is_form {
-        return Ok(HttpResponse::SeeOther()
-            .insert_header((LOCATION, format!("/benchmark?id={id}")))
-            .finish());
+        return Ok(see_page_of(&id));
     }
-    let status = app.benchmarks.current().map(|current| current.status);
     Ok(HttpResponse::Created()
         .insert_header((LOCATION, format!("/api/benchmarks/{id}")))
-        .json(status))
+        .json(app.benchmarks.status()))
+}
+
+fn see_page_of(id: &str) -> HttpResponse {
+    HttpResponse::SeeOther()
+        .insert_header((LOCATION, format!("/benchmark?id={id}")))
+        .finish()
 }
 
 /// The results that are kept, the latest first.
@@ -107,10 +105,7 @@ pub(super) async fn get(
     id: web::Path<String>,
     app: web::Data<App>,
 ) -> Result<web::Json<Benchmark>, Problem> {
-    let benchmark = blocking(move || app.benchmarks.get(&id)).await?;
-    benchmark
-        .map(web::Json)
-        .ok_or_else(|| Problem::new(Kind::NotFound))
+    find(id, app).await.map(web::Json)
 }
 
 /// Stops the benchmark, down to the query of its run. One that has ended stays as it is.
@@ -128,11 +123,38 @@ pub(super) async fn delete(
     id: web::Path<String>,
     app: web::Data<App>,
 ) -> Result<HttpResponse, Problem> {
-    if !app.benchmarks.stop(Some(&id)) {
-        let known = blocking(move || app.benchmarks.get(&id)).await?;
-        known.ok_or_else(|| Problem::new(Kind::NotFound))?;
-    }
+    stop(id, app).await?;
     Ok(HttpResponse::NoContent().finish())
+}
+
+/// The same for a form, which can only post; answered by a redirection to the page.
+#[utoipa::path(
+    post,
+    path = "/api/benchmarks/{id}/cancel",
+    params(("id" = String, Path, description = "The benchmark's id")),
+    responses(
+        (status = 303, description = "It has ended, or is about to: the page shows it"),
+        (status = 403, description = "Another site's page may not do this", content_type = "application/problem+json", body = ProblemBody<'static>),
+        (status = 404, description = "There is no such benchmark", content_type = "application/problem+json", body = ProblemBody<'static>),
+    )
+)]
+pub(super) async fn cancel(
+    request: HttpRequest,
+    id: web::Path<String>,
+    app: web::Data<App>,
+) -> Result<HttpResponse, Problem> {
+    let page = see_page_of(&id);
+    match stop(id, app).await {
+        Ok(()) => Ok(page),
+        Err(problem) => html::unavailable(&request, problem),
+    }
+}
+
+async fn stop(id: web::Path<String>, app: web::Data<App>) -> Result<(), Problem> {
+    if !app.benchmarks.stop(Some(&id)) {
+        find(id, app).await?;
+    }
+    Ok(())
 }
 
 /// How the benchmark stands, as server-sent events, until it has ended.
@@ -145,59 +167,24 @@ pub(super) async fn delete(
         (status = 404, description = "There is no such benchmark", content_type = "application/problem+json", body = ProblemBody<'static>),
     )
 )]
-pub(super) async fn events(
+pub(super) async fn follow(
     id: web::Path<String>,
     app: web::Data<App>,
 ) -> Result<HttpResponse, Problem> {
-    let mut receiver = match app.benchmarks.follow(&id) {
-        Some(receiver) => receiver,
-        None => {
-            let known = blocking(move || app.benchmarks.get(&id)).await?;
-            let ended = known.ok_or_else(|| Problem::new(Kind::NotFound))?;
-            watch::Sender::new(ended.status).subscribe()
-        }
-    };
-    let (sender, events) = mpsc::channel(1);
-    rt::spawn(async move {
-        receiver.mark_changed();
-        loop {
-            let event = match rt::time::timeout(HEARTBEAT, receiver.changed()).await {
-                Err(_elapsed) => ": alive\n\n".to_owned(),
-                // The last status was seen.
-                Ok(Err(_)) => return,
-                Ok(Ok(())) => {
-                    let status = receiver.borrow_and_update().clone();
-                    format!(
-                        "data: {}\n\n",
-                        serde_json::to_string(&status).unwrap_or_default()
-                    )
-                }
-            };
-            let ended = receiver.borrow().state != State::Running;
-            if sender.send(event.into()).await.is_err() || ended {
-                return;
-            }
-        }
-    });
-    Ok(HttpResponse::Ok()
-        .insert_header((CONTENT_TYPE, "text/event-stream"))
-        .insert_header((CACHE_CONTROL, "no-store, no-transform"))
-        .insert_header(("X-Accel-Buffering", "no"))
-        .streaming(Events(events)))
+    if let Some(status) = app.benchmarks.follow(&id) {
+        return Ok(events::follow(move || {
+            let status = status();
+            (status.state, status)
+        }));
+    }
+    let ended = find(id, app).await?.status;
+    Ok(events::follow(move || (ended.state, ended.clone())))
 }
 
-/// Events on their way to a client.
-struct Events(mpsc::Receiver<Bytes>);
-
-impl Stream for Events {
-    type Item = Result<Bytes, std::io::Error>;
-
-    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.get_mut()
-            .0
-            .poll_recv(context)
-            .map(|event| event.map(Ok))
-    }
+/// The benchmark of this id.
+async fn find(id: web::Path<String>, app: web::Data<App>) -> Result<Benchmark, Problem> {
+    let benchmark = blocking(move || app.benchmarks.get(&id)).await?;
+    benchmark.ok_or_else(|| Problem::new(Kind::NotFound))
 }
 
 /// Does work that reads files.

@@ -1,17 +1,17 @@
 //! `GET /benchmark`: the benchmark's results for people.
 
-use actix_web::http::header::ContentType;
-use actix_web::{HttpResponse, web};
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
 use serde::Deserialize;
 
-use super::App;
 use super::benchmark::blocking;
 use super::benchmark_store::Status;
 use super::problem::{Kind, Problem, ProblemBody};
-use crate::bench::explanation::{self, ARTICLE, Explanation};
-use crate::bench::result::{Figures, Report};
-use crate::bench::{charts, render};
+use super::{App, html};
+use crate::bench::explanation::{self, Explanation};
+use crate::bench::result::{Figures, Report, StrategyResult};
+use crate::bench::{Progress, charts, render};
 use crate::export::manifest::State;
 use crate::export::{self, Strategy};
 
@@ -34,6 +34,8 @@ struct Page {
     ended: Option<String>,
     result: Option<ResultView>,
     comparison: Option<Comparison>,
+    /// Of all results that are kept.
+    growth: Vec<Chart>,
     results: Vec<Kept>,
     allowed: bool,
     /// The strategies, with the classes of their colours.
@@ -45,7 +47,8 @@ struct Running {
     id: String,
     done: u32,
     total: u32,
-    strategy: &'static str,
+    /// How far it is, in words.
+    text: String,
 }
 
 /// A result that is kept.
@@ -53,44 +56,51 @@ struct Kept {
     id: String,
     date: String,
     tasks: String,
-    runs: u32,
+    runs: String,
 }
 
 impl Kept {
     fn of((id, report): &(String, Report)) -> Self {
         Self {
             id: id.clone(),
-            date: report.environment.date.clone(),
+            date: render::moment(&report.environment.date),
             tasks: render::grouped(report.first().map_or(0, |first| first.rows)),
-            runs: report.runs,
+            runs: render::runs(report.runs),
         }
     }
 }
 
 struct ResultView {
     id: String,
+    date: String,
     tasks: String,
     size: String,
+    runs: String,
+    /// Which strategies did not fail.
+    measured: String,
     /// The machine's.
     memory: String,
     report: Report,
     rows: Vec<Row>,
+    /// In what a strategy was less than what was asked for.
+    concessions: Vec<String>,
     charts: Vec<Chart>,
-    growth: String,
     scattered: String,
     command: String,
 }
 
 struct Chart {
     title: &'static str,
-    svg: String,
     caption: &'static str,
+    svg: String,
 }
 
 /// A line of the table, as text.
 struct Row {
     strategy: &'static str,
     class: String,
+    /// Refers to the note on what it was in fact.
+    mark: &'static str,
     article: Option<&'static str>,
     error: Option<String>,
     figures: Option<RowFigures>,
@@ -115,6 +125,8 @@ struct RowFigures {
 struct Comparison {
     first: Kept,
     second: Kept,
+    /// In what they differ besides their figures.
+    differences: String,
     rows: Vec<ComparedRow>,
 }
 
@@ -136,25 +148,29 @@ struct ComparedRow {
     )
 )]
 pub(super) async fn page(
+    request: HttpRequest,
     query: Result<web::Query<Shown>, actix_web::Error>,
     app: web::Data<App>,
 ) -> Result<HttpResponse, Problem> {
+    match load(query, app).await {
+        Ok(page) => html::respond(StatusCode::OK, &page),
+        Err(problem) => html::unavailable(&request, problem),
+    }
+}
+
+async fn load(
+    query: Result<web::Query<Shown>, actix_web::Error>,
+    app: web::Data<App>,
+) -> Result<Page, Problem> {
     let shown = query
         .map_err(|error| Problem::with_detail(Kind::InvalidParameter, error.to_string()))?
         .into_inner();
-    let page = blocking(move || Page::new(shown, &app)).await??;
-    let html = page.render().map_err(|error| {
-        tracing::error!(%error, "a page cannot be rendered");
-        Problem::new(Kind::Internal)
-    })?;
-    Ok(HttpResponse::Ok()
-        .content_type(ContentType::html())
-        .body(html))
+    blocking(move || Page::new(shown, &app)).await?
 }
 
 impl Page {
     fn new(shown: Shown, app: &App) -> Result<Self, Problem> {
-        let current = app.benchmarks.current().map(|current| current.status);
+        let current = app.benchmarks.status();
         let results = app.benchmarks.results();
         let find = |id: &str| results.iter().position(|(known, _)| known == id);
         let is_current = |id: &str| current.as_ref().is_some_and(|current| current.id == id);
@@ -176,7 +192,8 @@ impl Page {
             comparison: result
                 .zip(with)
                 .map(|(first, second)| Comparison::of(first, second)),
-            result: result.map(|(id, report)| ResultView::of(id, report, charts::growth(&reports))),
+            result: result.map(|(id, report)| ResultView::of(id, report)),
+            growth: growth(&reports),
             results: results.iter().map(Kept::of).collect(),
             allowed: app.benchmarks_allowed(),
             explained: Strategy::all()
@@ -192,15 +209,50 @@ impl Page {
 }
 
 fn running(status: &Status) -> Option<Running> {
-    let progress = status.progress;
+    let (done, total) = status
+        .progress
+        .map_or((0, 1), |progress| (progress.done, progress.total));
+    let text = match status.progress {
+        None => "It starts.".to_owned(),
+        Some(Progress {
+            strategy, round, ..
+        }) => {
+            let now = strategy.map_or_else(String::new, |strategy| {
+                let warm_up = if round == 0 { " (warm-up)" } else { "" };
+                format!(", now {}{warm_up}", strategy.name())
+            });
+            format!("{done} of {total} runs{now}")
+        }
+    };
     (status.state == State::Running).then(|| Running {
         id: status.id.clone(),
-        done: progress.map_or(0, |progress| progress.done),
-        total: progress.map_or(1, |progress| progress.total),
-        strategy: progress
-            .and_then(|progress| progress.strategy)
-            .map_or("", Strategy::name),
+        done,
+        total,
+        text,
     })
+}
+
+fn growth(reports: &[Report]) -> Vec<Chart> {
+    let chart = |title, caption, svg: Option<String>| {
+        svg.map(|svg| Chart {
+            title,
+            caption,
+            svg,
+        })
+    };
+    let charts = [
+        chart(
+            "Time",
+            "Median time to the last byte.",
+            charts::time_growth(reports),
+        ),
+        chart(
+            "Memory",
+            "Median peak memory above the idle process.",
+            charts::memory_growth(reports),
+        ),
+    ];
+    charts.into_iter().flatten().collect()
 }
 
 fn ended(status: &Status) -> Option<String> {
@@ -215,7 +267,7 @@ fn ended(status: &Status) -> Option<String> {
 }
 
 impl ResultView {
-    fn of(id: &str, report: &Report, growth: String) -> Self {
+    fn of(id: &str, report: &Report) -> Self {
         let names: Vec<&str> = report
             .results
             .iter()
@@ -228,13 +280,25 @@ impl ResultView {
         if let Some(rows) = report.rows_limit {
             command += &format!(" --rows {rows}");
         }
-        let chart = |title, svg, caption| Chart {
+        let chart = |title, caption, svg| Chart {
             title,
-            svg,
             caption,
+            svg,
         };
         Self {
             id: id.to_owned(),
+            date: render::moment(&report.environment.date),
+            runs: render::runs(report.runs),
+            measured: match report.figures().count() {
+                1 => "every run".to_owned(),
+                count if count == names.len() => format!("all {count} strategies"),
+                count => format!("the {count} strategies that did not fail"),
+            },
+            concessions: report
+                .results
+                .iter()
+                .flat_map(StrategyResult::concessions)
+                .collect(),
             tasks: render::grouped(report.first().map_or(0, |first| first.rows)),
             size: render::size(report.first().map_or(0, |first| first.bytes)),
             memory: report
@@ -247,6 +311,7 @@ impl ResultView {
                 .map(|result| Row {
                     strategy: result.strategy.name(),
                     class: charts::class(result.strategy),
+                    mark: render::mark(result),
                     article: explanation::of(result.strategy).article,
                     error: result.error.clone(),
                     figures: result.figures.as_ref().map(RowFigures::of),
@@ -255,21 +320,20 @@ impl ResultView {
             charts: vec![
                 chart(
                     "Time",
+                    "To the last byte, in seconds. A dot is a run, the line their median.",
                     charts::seconds(report),
-                    "Time to the last byte. A dot is a run, the line their median.",
                 ),
                 chart(
                     "Memory",
+                    "Its peak above the idle process, in MiB. A dot is a run, the line their median.",
                     charts::memory(report),
-                    "Peak memory above the idle process. A dot is a run, the line their median.",
                 ),
                 chart(
                     "Memory over time",
+                    "Above the idle process, in MiB, while the run of the median time lasts, in seconds.",
                     charts::memory_curves(report),
-                    "Memory while the median run lasts, above the idle process.",
                 ),
             ],
-            growth,
             scattered: report
                 .scattered()
                 .iter()
@@ -347,22 +411,43 @@ impl Comparison {
         });
         Self {
             rows: rows.collect(),
+            differences: differences(&first.1, &second.1),
             first: Kept::of(first),
             second: Kept::of(second),
         }
     }
 }
 
-/// `GET /benchmark.css`
-pub(super) async fn style() -> HttpResponse {
-    HttpResponse::Ok()
-        .content_type("text/css; charset=utf-8")
-        .body(include_str!("../../templates/benchmark.css"))
-}
-
-/// `GET /benchmark.js`
-pub(super) async fn script() -> HttpResponse {
-    HttpResponse::Ok()
-        .content_type("text/javascript; charset=utf-8")
-        .body(include_str!("../../templates/benchmark.js"))
+/// In what two benchmarks differ besides their figures, which makes these no news; empty where that is nothing.
+fn differences(a: &Report, b: &Report) -> String {
+    let of = |report: &Report| {
+        let data = report.first().map(|first| first.sha256.clone());
+        let environment = report.environment.clone();
+        let machine = (
+            environment.processor,
+            environment.cores,
+            environment.memory_bytes,
+            environment.kernel,
+        );
+        let postgresql = (environment.postgresql, environment.settings);
+        let program = (
+            environment.version,
+            environment.commit,
+            environment.compiler,
+            environment.profile,
+        );
+        (data, machine, postgresql, program)
+    };
+    let (a, b) = (of(a), of(b));
+    let differences = [
+        ("their tasks", a.0 != b.0),
+        ("the machine", a.1 != b.1),
+        ("PostgreSQL or its settings", a.2 != b.2),
+        ("the program", a.3 != b.3),
+    ];
+    let names = differences
+        .iter()
+        .filter(|(_, differs)| *differs)
+        .map(|(name, _)| *name);
+    names.collect::<Vec<_>>().join(", ")
 }

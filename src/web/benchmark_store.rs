@@ -3,10 +3,9 @@
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
-use tokio::sync::watch;
 use utoipa::ToSchema;
 
 use super::App;
@@ -18,6 +17,7 @@ use crate::export::manifest::State;
 
 /// Where the results are, in the data directory.
 const DIRECTORY: &str = "benchmarks";
+
 /// How a benchmark stands.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(super) struct Status {
@@ -62,21 +62,35 @@ pub(super) struct Benchmarks {
 
 #[derive(Clone)]
 struct Current {
-    status: Arc<watch::Sender<Status>>,
-    result: Arc<Mutex<Option<Report>>>,
+    benchmark: Arc<Mutex<Benchmark>>,
     stop: Stop,
 }
 
 impl Current {
-    fn benchmark(&self) -> Benchmark {
-        Benchmark {
-            status: self.status.borrow().clone(),
-            result: self
-                .result
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clone(),
+    fn new() -> Self {
+        let status = Status {
+            id: format!("{:016x}", rand::random::<u64>()),
+            state: State::Running,
+            progress: None,
+            error: None,
+        };
+        Self {
+            benchmark: Arc::new(Mutex::new(Benchmark {
+                status,
+                result: None,
+            })),
+            stop: Stop::default(),
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Benchmark> {
+        self.benchmark
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn status(&self) -> Status {
+        self.lock().status.clone()
     }
 }
 
@@ -88,14 +102,22 @@ impl Benchmarks {
         }
     }
 
-    /// The benchmark that runs, or has run last.
-    pub(super) fn current(&self) -> Option<Benchmark> {
-        self.known().map(|current| current.benchmark())
+    /// How the benchmark stands that runs, or has run last.
+    pub(super) fn status(&self) -> Option<Status> {
+        self.known().map(|current| current.status())
+    }
+
+    /// The same, now and later, if it is of this id.
+    pub(super) fn follow(&self, id: &str) -> Option<impl Fn() -> Status + use<>> {
+        let current = self
+            .known()
+            .filter(|current| current.lock().status.id == id)?;
+        Some(move || current.status())
     }
 
     /// Stops the benchmark that runs, if there is one, and if it is of this id; says whether that is so.
     pub(super) fn stop(&self, id: Option<&str>) -> bool {
-        let is_meant = |current: &Current| id.is_none_or(|id| current.status.borrow().id == id);
+        let is_meant = |current: &Current| id.is_none_or(|id| current.lock().status.id == id);
         let current = self.known().filter(is_meant);
         if let Some(current) = &current {
             current.stop.stop();
@@ -105,20 +127,22 @@ impl Benchmarks {
 
     /// The benchmark of this id.
     pub(super) fn get(&self, id: &str) -> Option<Benchmark> {
-        let current = self.current().filter(|current| current.status.id == id);
-        current.or_else(|| {
-            let directory = self.directory.as_ref().filter(|_| is_id(id))?;
-            let report = read(&directory.join(id).with_extension("json"))?;
-            Some(Benchmark {
-                status: Status {
-                    id: id.to_owned(),
-                    state: State::Complete,
-                    progress: None,
-                    error: None,
-                },
-                result: Some(report),
+        let current = self.known().map(|current| current.lock().clone());
+        current
+            .filter(|current| current.status.id == id)
+            .or_else(|| {
+                let directory = self.directory.as_ref().filter(|_| is_id(id))?;
+                let report = read(&directory.join(id).with_extension("json"))?;
+                Some(Benchmark {
+                    status: Status {
+                        id: id.to_owned(),
+                        state: State::Complete,
+                        progress: None,
+                        error: None,
+                    },
+                    result: Some(report),
+                })
             })
-        })
     }
 
     /// All results, the latest first, with their ids.
@@ -136,22 +160,17 @@ impl Benchmarks {
                 Some((id.to_owned(), read(&path)?))
             })
             .collect();
+        // Where results are not kept, there is that of the last one.
         if let Some(Benchmark {
             status,
             result: Some(report),
-        }) = self.current()
+        }) = self.known().map(|current| current.lock().clone())
             && results.iter().all(|(id, _)| *id != status.id)
         {
             results.push((status.id, report));
         }
         results.sort_by(|(_, a), (_, b)| b.environment.date.cmp(&a.environment.date));
         results
-    }
-
-    /// How the benchmark can be followed that runs, or has run last, if it is of this id.
-    pub(super) fn follow(&self, id: &str) -> Option<watch::Receiver<Status>> {
-        let current = self.known()?;
-        (current.status.borrow().id == id).then(|| current.status.subscribe())
     }
 
     fn known(&self) -> Option<Current> {
@@ -164,26 +183,14 @@ impl Benchmarks {
     /// Starts a benchmark, unless one runs.
     pub(super) fn start(&self, options: Options, app: &Arc<App>) -> Result<String, Problem> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(running) = current
-            .as_ref()
-            .map(|current| current.status.borrow().clone())
+        if let Some(running) = current.as_ref().map(Current::status)
             && running.state == State::Running
         {
             let location = format!("/api/benchmarks/{}", running.id);
             return Err(Problem::new(Kind::BenchmarkRuns).at(location));
         }
-        let id = format!("{:016x}", rand::random::<u64>());
-        let status = Status {
-            id: id.clone(),
-            state: State::Running,
-            progress: None,
-            error: None,
-        };
-        let started = Current {
-            status: Arc::new(watch::Sender::new(status)),
-            result: Arc::default(),
-            stop: Stop::default(),
-        };
+        let started = Current::new();
+        let id = started.status().id;
         let (thread, app) = (started.clone(), Arc::clone(app));
         std::thread::Builder::new()
             .name("benchmark".into())
@@ -227,36 +234,27 @@ fn run(options: &Options, current: &Current, app: &App) {
         &app.database,
         &settings.database_url,
         &current.stop,
-        |progress| {
-            current
-                .status
-                .send_modify(|status| status.progress = Some(progress));
-        },
+        |progress| current.lock().status.progress = Some(progress),
     );
-    let (state, error) = match outcome {
+    let (state, error, result) = match outcome {
         Ok(report) => {
-            let id = current.status.borrow().id.clone();
-            if let Err(error) = app.benchmarks.keep(&id, &report) {
+            if let Err(error) = app.benchmarks.keep(&current.status().id, &report) {
                 tracing::error!(%error, "a benchmark's result cannot be kept");
             }
-            *current
-                .result
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner) = Some(report);
-            (State::Complete, None)
+            (State::Complete, None, Some(report))
         }
-        Err(bench::Error::Cancelled) => (State::Cancelled, None),
+        Err(bench::Error::Cancelled) => (State::Cancelled, None, None),
         Err(error) => {
             tracing::error!(%error, "the benchmark failed");
             let text = match error {
                 bench::Error::NoTasks => "there are no tasks to measure",
                 _ => "something went wrong; the log says what",
             };
-            (State::Failed, Some(text.to_owned()))
+            (State::Failed, Some(text.to_owned()), None)
         }
     };
-    current.status.send_modify(|status| {
-        status.state = state;
-        status.error = error;
-    });
+    let mut benchmark = current.lock();
+    benchmark.status.state = state;
+    benchmark.status.error = error;
+    benchmark.result = result;
 }

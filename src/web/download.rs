@@ -30,11 +30,11 @@ use super::problem::{EXPORT_ID, Kind, Problem, ProblemBody};
 use super::query::{invalid, pairs, take};
 use super::registry::Known;
 use crate::cli::Compression;
-use crate::db::Database;
+use crate::db::servers::{Role, Servers};
 use crate::export::cancellation::Cancellation;
 use crate::export::manifest::{ErrorClass, Record, RecordingSink, State};
 use crate::export::parameters::Parameters;
-use crate::export::{self, Export, Sink};
+use crate::export::{self, Export, Sink, routing};
 
 /// Chunks that wait for the client: what an export holds in memory beyond the chunk that it is making.
 const QUEUE: usize = 4;
@@ -58,10 +58,11 @@ enum Message {
 #[utoipa::path(
     get,
     path = "/tasks.csv",
-    params(Parameters, ("export_id" = Option<String>, Query, description = "An id for the export: 1 to 64 of A-Z a-z 0-9 - _")),
+    params(Parameters, ("export_id" = Option<String>, Query, description = "An id for the export: 1 to 64 of A-Z a-z 0-9 - _"),
+        ("fresh" = Option<bool>, Query, description = "Whether a replica must have all that the primary has now; without, up to the largest lag may be missing")),
     responses(
         (status = 200, description = "The CSV. It is whole only if the response ends with its final chunk", content_type = "text/csv",
-         body = String, headers(("X-Export-Id", description = "The export's id"), ("X-Export-Strategy", description = "The strategy that ran"))),
+         body = String, headers(("X-Export-Id", description = "The export's id"), ("X-Export-Strategy", description = "The strategy that ran"), ("X-Export-Source", description = "`primary` or `replica`"))),
         (status = 409, description = "There is another export of this id, or it was stopped before its first byte",
          content_type = "application/problem+json", body = ProblemBody<'static>),
         (status = 422, description = "Too many rows for this strategy", content_type = "application/problem+json", body = ProblemBody<'static>),
@@ -71,7 +72,11 @@ pub(super) async fn tasks_csv(
     request: HttpRequest,
     app: web::Data<App>,
 ) -> Result<HttpResponse, Problem> {
-    let (id, parameters) = read_query(request.query_string())?;
+    let Query {
+        id,
+        fresh,
+        parameters,
+    } = read_query(request.query_string())?;
     let export = parameters.into_export(app.settings.limits);
     let permit = Arc::clone(&app.permits).try_acquire_owned().map_err(|_| {
         app.metrics.rejected(Rejection::Busy);
@@ -87,7 +92,7 @@ pub(super) async fn tasks_csv(
     let compression = app.settings.compression;
     let coding = Coding::choose(&request, compression);
     let app = app.into_inner();
-    let mut body = start(export, known, Arc::new(permit), peer, coding, app);
+    let mut body = start(export, fresh, known, Arc::new(permit), peer, coding, app);
     match rt::time::timeout(FIRST_BYTES_WAIT, body.receiver.recv()).await {
         Ok(Some(Message::Failed(error))) => {
             body.end(Some(&error));
@@ -102,7 +107,7 @@ pub(super) async fn tasks_csv(
     }
     body.response_begun.store(true, Ordering::Relaxed);
     // That which runs in fact, known since before the first bytes.
-    let strategy = record.manifest().strategy;
+    let manifest = record.manifest();
     let milliseconds = record.started().elapsed().as_secs_f64() * 1e3;
     let mut response = HttpResponse::Ok();
     if let Some(coding) = coding {
@@ -121,7 +126,8 @@ pub(super) async fn tasks_csv(
         .insert_header((CACHE_CONTROL, "no-store, no-transform"))
         .insert_header(("X-Accel-Buffering", "no"))
         .insert_header((EXPORT_ID, record.id()))
-        .insert_header(("X-Export-Strategy", strategy.name()))
+        .insert_header(("X-Export-Strategy", manifest.strategy.name()))
+        .insert_header(("X-Export-Source", manifest.source.map_or("", Role::name)))
         .insert_header((
             "Server-Timing",
             format!("first-bytes;dur={milliseconds:.1}"),
@@ -129,8 +135,16 @@ pub(super) async fn tasks_csv(
         .body(body))
 }
 
-/// The export's id, given by the client or new, and its parameters.
-fn read_query(query: &str) -> Result<(String, Parameters), Problem> {
+/// What a download is asked for with.
+struct Query {
+    /// Given by the client, or new.
+    id: String,
+    /// Whether it must have all that the primary has now.
+    fresh: bool,
+    parameters: Parameters,
+}
+
+fn read_query(query: &str) -> Result<Query, Problem> {
     let mut pairs = pairs(query)?;
     let id = match take(&mut pairs, "export_id")? {
         None => format!("{:032x}", rand::random::<u128>()),
@@ -141,7 +155,16 @@ fn read_query(query: &str) -> Result<(String, Parameters), Problem> {
             ));
         }
     };
-    Ok((id, Parameters::from_pairs(pairs)?))
+    let fresh = match take(&mut pairs, "fresh")?.as_deref() {
+        None | Some("" | "false") => false,
+        Some("true") => true,
+        Some(_) => return Err(invalid("`fresh`: expected `true` or `false`")),
+    };
+    Ok(Query {
+        id,
+        fresh,
+        parameters: Parameters::from_pairs(pairs)?,
+    })
 }
 
 /// Whether it may be an id.
@@ -155,6 +178,7 @@ pub(super) fn is_id(id: &str) -> bool {
 /// Starts an export in a thread of its own, and the watch over it.
 fn start(
     export: Export,
+    fresh: bool,
     known: Known,
     permit: Arc<OwnedSemaphorePermit>,
     peer: Option<Peer>,
@@ -196,7 +220,8 @@ fn start(
         };
         let outcome = make(
             &export,
-            &app.database,
+            fresh,
+            &app.servers,
             &cancellation,
             &mut channel,
             coding,
@@ -222,7 +247,8 @@ fn start(
 /// Makes the CSV, and compresses it after it was recorded: the manifest tells of the CSV itself.
 fn make(
     export: &Export,
-    database: &Database,
+    fresh: bool,
+    servers: &Servers,
     cancellation: &Cancellation,
     channel: &mut dyn Sink,
     coding: Option<Coding>,
@@ -230,7 +256,7 @@ fn make(
 ) -> Result<(), export::Error> {
     let mut compressing = CompressingSink::new(channel, coding).map_err(export::Error::Sink)?;
     let mut sink = RecordingSink::new(&mut compressing, record);
-    export::run(export, database, cancellation, &mut sink)?;
+    routing::run(export, servers, fresh, cancellation, &mut sink)?;
     sink.finish();
     compressing.finish().map_err(export::Error::Sink)
 }

@@ -1,10 +1,13 @@
 //! Whether the service lives, and whether it can work.
 
 use actix_web::web;
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::App;
-use super::problem::{Kind, Problem};
+use super::problem::{Kind, Problem, ProblemBody};
 use crate::db::SchemaState;
+use crate::db::servers::Role;
 
 /// Whether the process answers. It does not ask the database.
 #[utoipa::path(method(get, head), path = "/livez", responses((status = 200, body = String)))]
@@ -12,12 +15,53 @@ pub(super) async fn livez() -> &'static str {
     "ok\n"
 }
 
-/// Whether the database answers, and has the tables.
-#[utoipa::path(method(get, head), path = "/readyz", responses((status = 200, body = String)))]
-pub(super) async fn readyz(app: web::Data<App>) -> Result<&'static str, Problem> {
-    match web::block(move || app.database.schema_state()).await {
-        Ok(Ok(SchemaState::Missing)) => Err(Problem::new(Kind::DatabaseUnavailable)),
-        Ok(outcome) => Ok(outcome.map(|_| "ok\n")?),
-        Err(_cancelled) => Err(Problem::new(Kind::Internal)),
+/// What exports can run on.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Readiness {
+    /// The database's own server first, then those for exports.
+    servers: Vec<ServerState>,
+}
+
+/// One server, as of a second ago.
+#[derive(Serialize, ToSchema)]
+struct ServerState {
+    /// `database`, or `export-1` and so on, in the order of their configuration.
+    name: String,
+    /// Whether it answers.
+    reachable: bool,
+    /// What it is, where it answers.
+    role: Option<Role>,
+    /// Seconds that it is behind the primary, where that is known.
+    lag_seconds: Option<f64>,
+}
+
+/// Whether exports can run: whether the database answers, and has the tables, or a replica will do.
+#[utoipa::path(
+    method(get, head),
+    path = "/readyz",
+    responses(
+        (status = 200, body = Readiness),
+        (status = 503, description = "No export can run now", content_type = "application/problem+json", body = ProblemBody<'static>),
+    )
+)]
+pub(super) async fn readyz(app: web::Data<App>) -> Result<web::Json<Readiness>, Problem> {
+    let checked = app.clone();
+    match web::block(move || checked.database.schema_state()).await {
+        Ok(Ok(SchemaState::Missing)) => return Err(Problem::new(Kind::DatabaseUnavailable)),
+        Ok(Err(error)) if error.is_unavailable() && app.servers.has_usable_replica() => {}
+        Ok(outcome) => drop(outcome?),
+        Err(_cancelled) => return Err(Problem::new(Kind::Internal)),
     }
+    let servers = app.servers.all().map(|server| {
+        let state = server.state();
+        ServerState {
+            name: server.name.clone(),
+            reachable: state.is_some(),
+            role: state.map(|state| state.role),
+            lag_seconds: state.and_then(|state| Some(state.lag?.as_secs_f64())),
+        }
+    });
+    Ok(web::Json(Readiness {
+        servers: servers.collect(),
+    }))
 }

@@ -1,6 +1,7 @@
 //! `GET /metrics`: the service seen from outside, for Prometheus
 //! ([names](https://prometheus.io/docs/practices/naming/), [format](https://prometheus.io/docs/specs/om/open_metrics_spec/)).
 
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use actix_web::{HttpResponse, web};
@@ -14,6 +15,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::App;
 use super::problem::{Kind, Problem};
+use crate::db::servers::{Fallback, Role, Servers};
 use crate::export::manifest::Manifest;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -25,6 +27,12 @@ struct Outcome {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Reason {
     reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ServerLabels {
+    server: String,
+    address: String,
 }
 
 /// Why a request was turned away.
@@ -48,6 +56,10 @@ pub(super) struct Metrics {
     in_flight: Gauge,
     rejected: Family<Reason, Counter>,
     pool_wait: Histogram,
+    fallbacks: Family<Reason, Counter>,
+    server_up: Family<ServerLabels, Gauge>,
+    server_in_recovery: Family<ServerLabels, Gauge>,
+    server_lag: Family<ServerLabels, Gauge<f64, AtomicU64>>,
 }
 
 impl Metrics {
@@ -64,6 +76,10 @@ impl Metrics {
             in_flight: Gauge::default(),
             rejected: Family::default(),
             pool_wait: seconds(),
+            fallbacks: Family::default(),
+            server_up: Family::default(),
+            server_in_recovery: Family::default(),
+            server_lag: Family::default(),
         };
         let registry = &mut metrics.registry;
         registry.register(
@@ -97,6 +113,28 @@ impl Metrics {
             Unit::Seconds,
             wait,
         );
+        registry.register(
+            "replica_fallbacks",
+            "Exports that ran on the primary, or did not run, for want of a replica",
+            metrics.fallbacks.clone(),
+        );
+        registry.register(
+            "server_up",
+            "Whether a server can be reached",
+            metrics.server_up.clone(),
+        );
+        registry.register(
+            "server_in_recovery",
+            "Whether a server is a replica",
+            metrics.server_in_recovery.clone(),
+        );
+        let lag = metrics.server_lag.clone();
+        registry.register_with_unit(
+            "server_replay_lag",
+            "How far a server is behind the primary",
+            Unit::Seconds,
+            lag,
+        );
         metrics
     }
 
@@ -127,6 +165,45 @@ impl Metrics {
         self.rejected.get_or_create(&Reason { reason }).inc();
     }
 
+    pub(super) fn fell_back(&self, fallback: Fallback) {
+        let reason = fallback.name();
+        self.fallbacks.get_or_create(&Reason { reason }).inc();
+    }
+
+    /// Takes down how the servers are now. What is not known of one is not shown.
+    fn look_at(&self, servers: &Servers) {
+        for server in servers.all() {
+            let labels = ServerLabels {
+                server: server.name.clone(),
+                address: server.address.clone(),
+            };
+            let state = server.state();
+            self.server_up
+                .get_or_create(&labels)
+                .set(state.is_some().into());
+            match state {
+                Some(state) => {
+                    let in_recovery = (state.role == Role::Replica).into();
+                    self.server_in_recovery
+                        .get_or_create(&labels)
+                        .set(in_recovery);
+                }
+                None => {
+                    self.server_in_recovery.remove(&labels);
+                }
+            }
+            match state.and_then(|state| state.lag) {
+                Some(lag) => {
+                    let seconds = lag.as_secs_f64();
+                    self.server_lag.get_or_create(&labels).set(seconds);
+                }
+                None => {
+                    self.server_lag.remove(&labels);
+                }
+            }
+        }
+    }
+
     pub(super) fn waited(&self, time: Duration) {
         self.pool_wait.observe(time.as_secs_f64());
     }
@@ -139,6 +216,7 @@ impl Metrics {
     responses((status = 200, description = "OpenMetrics text", content_type = "application/openmetrics-text", body = String))
 )]
 pub(super) async fn metrics(app: web::Data<App>) -> Result<HttpResponse, Problem> {
+    app.metrics.look_at(&app.servers);
     let mut text = String::new();
     encode(&mut text, &app.metrics.registry).map_err(|error| {
         tracing::error!(%error, "the metrics cannot be written");

@@ -7,9 +7,11 @@ mod benchmark_page;
 mod benchmark_store;
 mod compression;
 mod download;
+mod events;
 mod exports;
 mod flow;
 mod health;
+mod html;
 mod measure;
 mod metrics;
 mod openapi;
@@ -38,6 +40,7 @@ use self::problem::{Kind, Problem};
 use self::registry::{Known, Registry};
 use crate::cli::Compression;
 use crate::db::Database;
+use crate::db::servers::{Replicas, Servers};
 use crate::export::Limits;
 use crate::export::manifest::{ErrorClass, State};
 
@@ -58,7 +61,9 @@ pub struct Settings {
     pub auth_token: Option<String>,
     /// Whether clients may run the benchmark also where the service is bound beyond loopback.
     pub allow_benchmarks: bool,
-    /// Where the benchmark's processes find the database.
+    /// Where exports run.
+    pub replicas: Replicas,
+    /// Where the benchmark's processes, and whoever looks after the servers, find the database.
     pub database_url: String,
     /// Where the benchmark's results are kept; none where there is no such place.
     pub data_dir: Option<PathBuf>,
@@ -67,6 +72,7 @@ pub struct Settings {
 /// What all requests share.
 struct App {
     database: Database,
+    servers: Arc<Servers>,
     settings: Settings,
     permits: Arc<Semaphore>,
     exports: Registry,
@@ -92,9 +98,22 @@ impl App {
 /// Serves until the process is told to stop (SIGINT, SIGTERM).
 pub fn serve(listener: TcpListener, database: Database, settings: Settings) -> io::Result<()> {
     let metrics = Arc::new(Metrics::new());
-    let observer = Arc::clone(&metrics);
+    let observed = |database: Database| {
+        let metrics = Arc::clone(&metrics);
+        database.with_wait_observer(move |time| metrics.waited(time))
+    };
+    let database = observed(database);
+    let fallbacks = Arc::clone(&metrics);
+    let servers = Servers::start(
+        &settings.database_url,
+        database.clone(),
+        &settings.replicas,
+        |url, wait| observed(Database::new(url, settings.max_exports as u32, wait)),
+        move |reason| fallbacks.fell_back(reason),
+    );
     let app = web::Data::new(App {
-        database: database.with_wait_observer(move |time| observer.waited(time)),
+        servers: Arc::new(servers),
+        database,
         permits: Arc::new(Semaphore::new(settings.max_exports)),
         exports: Registry::default(),
         metrics,
@@ -130,8 +149,6 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(resource("/", "GET").get(pages::index))
         .service(resource("/assets/{name}", "GET").get(assets::get))
         .service(resource("/benchmark", "GET").get(benchmark_page::page))
-        .service(resource("/benchmark.css", "GET").get(benchmark_page::style))
-        .service(resource("/benchmark.js", "GET").get(benchmark_page::script))
         .service(
             resource("/api/benchmarks", "GET, POST")
                 .get(benchmark::list)
@@ -142,14 +159,15 @@ fn routes(config: &mut web::ServiceConfig) {
                 .get(benchmark::get)
                 .delete(benchmark::delete),
         )
-        .service(resource("/api/benchmarks/{id}/events", "GET").get(benchmark::events))
+        .service(resource("/api/benchmarks/{id}/cancel", "POST").post(benchmark::cancel))
+        .service(resource("/api/benchmarks/{id}/events", "GET").get(benchmark::follow))
         .service(resource("/tasks.csv", "GET").get(download::tasks_csv))
         .service(
             resource("/api/exports/{id}", "GET, DELETE")
                 .get(exports::get)
                 .delete(exports::delete),
         )
-        .service(resource("/api/exports/{id}/events", "GET").get(exports::events))
+        .service(resource("/api/exports/{id}/events", "GET").get(exports::follow))
         .service(resource("/api/tasks", "GET").get(preview::tasks))
         .service(resource("/api/filters", "GET").get(preview::filters))
         .service(

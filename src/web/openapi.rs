@@ -13,8 +13,9 @@ use super::problem;
 #[openapi(
     info(title = "cmms-export", description = "Exports the tasks of a CMMS to CSV"),
     paths(
+        super::benchmark::cancel,
         super::benchmark::delete,
-        super::benchmark::events,
+        super::benchmark::follow,
         super::benchmark::get,
         super::benchmark::list,
         super::benchmark::post,
@@ -22,7 +23,7 @@ use super::problem;
         super::download::tasks_csv,
         super::exports::get,
         super::exports::delete,
-        super::exports::events,
+        super::exports::follow,
         super::preview::tasks,
         super::preview::filters,
         super::health::livez,

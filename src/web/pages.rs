@@ -3,16 +3,14 @@
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{ACCEPT, CACHE_CONTROL, ContentType, HeaderMap, RETRY_AFTER};
 use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
 use diesel::{PgConnection, QueryResult};
 
-use super::App;
-use super::assets::{EXPORT_SCRIPT, EXPORT_STYLE};
 use super::preview::{read, search_text};
-use super::problem::{Kind, Problem, RETRY_SECONDS};
+use super::problem::{Kind, Problem};
 use super::query::{pairs, take};
+use super::{App, html};
 use crate::db::SchemaState;
 use crate::export::choices::{self, Choice, Of};
 use crate::export::csv::{Delimiter, HEADER, Preset};
@@ -30,8 +28,6 @@ const COUNT_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Template)]
 #[template(path = "export.html")]
 struct ExportPage {
-    style: String,
-    script: String,
     selects: Vec<Select>,
     parameters: Parameters,
     /// The same as names and values.
@@ -71,17 +67,6 @@ impl Select {
     }
 }
 
-#[derive(Template)]
-#[template(path = "export_unavailable.html")]
-struct UnavailablePage {
-    style: String,
-    title: &'static str,
-    text: String,
-    /// Where to go on, and what that is called.
-    retry: String,
-    link: &'static str,
-}
-
 /// What is read of the database for the page.
 struct Content {
     selects: Vec<Select>,
@@ -104,15 +89,13 @@ pub(super) async fn index(
 ) -> Result<HttpResponse, Problem> {
     let choose = match read_query(request.query_string(), &app) {
         Ok(choose) => choose,
-        Err(problem) => return unavailable(&request, problem),
+        Err(problem) => return html::unavailable(&request, problem),
     };
     match load(&request, &app, choose.filter, choose.searches).await {
         Ok((content, count)) => {
             let chosen = choose.parameters.to_pairs();
             let download = download_path(&chosen);
             let page = ExportPage {
-                style: EXPORT_STYLE.path(),
-                script: EXPORT_SCRIPT.path(),
                 selects: content.selects,
                 parameters: choose.parameters,
                 chosen,
@@ -125,7 +108,7 @@ pub(super) async fn index(
                 curl: curl(&request, app.settings.auth_token.is_some()),
                 download,
             };
-            respond(StatusCode::OK, &page)
+            html::respond(StatusCode::OK, &page)
         }
         Err(error) => {
             let problem =
@@ -134,7 +117,7 @@ pub(super) async fn index(
                 } else {
                     error.into()
                 };
-            unavailable(&request, problem)
+            html::unavailable(&request, problem)
         }
     }
 }
@@ -168,7 +151,7 @@ async fn load(
 ) -> Result<(Content, Option<i64>), export::Error> {
     let counted = filter.clone();
     let content = read(request, app, QUERY_TIMEOUT, move |connection| {
-        content(connection, &filter, searches)
+        content(connection, &filter, searches.clone())
     })
     .await?;
     if content.rows.is_empty() {
@@ -295,73 +278,6 @@ fn curl(request: &HttpRequest, needs_token: bool) -> String {
         connection.scheme(),
         connection.host()
     )
-}
-
-/// A page that says why there is no other.
-fn unavailable(request: &HttpRequest, problem: Problem) -> Result<HttpResponse, Problem> {
-    // A program gets what the other addresses give it.
-    if !accepts_html(request.headers()) {
-        return Err(problem);
-    }
-    let (title, text) = match problem.kind() {
-        Kind::DatabaseUnavailable => (
-            "The database cannot be reached",
-            format!(
-                "Nothing is lost, and nothing can be exported just now. Try again in {RETRY_SECONDS} seconds; \
-                 if this lasts, tell whoever looks after the database."
-            ),
-        ),
-        Kind::TablesMissing => (
-            "The database has no tables yet",
-            "Whoever looks after it can make them with cmms-export migrate.".to_owned(),
-        ),
-        Kind::InvalidParameter => ("This address is not understood", format!("{problem}.")),
-        Kind::StatementTimeout => (
-            "The database takes too long to answer",
-            "It may be busy. Try again in a moment.".to_owned(),
-        ),
-        _ => (
-            "Something went wrong",
-            "The server’s log says what. Try again in a moment.".to_owned(),
-        ),
-    };
-    let (retry, link) = match problem.kind() {
-        Kind::InvalidParameter => ("/".to_owned(), "Choose anew"),
-        _ => (request.uri().to_string(), "Try again"),
-    };
-    let page = UnavailablePage {
-        style: EXPORT_STYLE.path(),
-        title,
-        text,
-        retry,
-        link,
-    };
-    let status = actix_web::ResponseError::status_code(&problem);
-    let mut response = respond(status, &page)?;
-    if status == StatusCode::SERVICE_UNAVAILABLE {
-        response
-            .headers_mut()
-            .insert(RETRY_AFTER, RETRY_SECONDS.into());
-    }
-    Ok(response)
-}
-
-fn accepts_html(headers: &HeaderMap) -> bool {
-    headers
-        .get(ACCEPT)
-        .and_then(|accept| accept.to_str().ok())
-        .is_some_and(|accept| accept.contains("text/html"))
-}
-
-fn respond(status: StatusCode, page: &impl Template) -> Result<HttpResponse, Problem> {
-    let html = page.render().map_err(|error| {
-        tracing::error!(%error, "a page cannot be rendered");
-        Problem::new(Kind::Internal)
-    })?;
-    Ok(HttpResponse::build(status)
-        .content_type(ContentType::html())
-        .insert_header((CACHE_CONTROL, "no-store"))
-        .body(html))
 }
 
 /// A number with a comma every three digits.

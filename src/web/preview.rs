@@ -1,6 +1,7 @@
 //! `/api/tasks` and `/api/filters`: what the export page shows while one chooses.
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::{HttpRequest, rt, web};
@@ -14,13 +15,14 @@ use super::download::{WATCH_INTERVAL, cancel};
 use super::peer::Peer;
 use super::problem::{Problem, ProblemBody};
 use super::query::{invalid, pairs, take};
-use crate::db;
+use crate::db::{self, Database, Process};
 use crate::export;
 use crate::export::cancellation::Cancellation;
 use crate::export::choices::{self, Choices, Of};
 use crate::export::filter::Title;
 use crate::export::parameters::filter_from_pairs;
 use crate::export::preview::{self, Row};
+use crate::export::routing::{self, Failure};
 
 /// Time for each query: there are few connections for them.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -40,15 +42,24 @@ pub(super) async fn read<T: Send + 'static>(
     request: &HttpRequest,
     app: &App,
     timeout: Duration,
-    work: impl FnOnce(&mut PgConnection) -> QueryResult<T> + Send + 'static,
+    work: impl Fn(&mut PgConnection) -> QueryResult<T> + Send + 'static,
 ) -> Result<T, export::Error> {
     let cancellation = Cancellation::default();
-    let (database, cancelled) = (app.database.clone(), cancellation.clone());
+    let (servers, cancelled) = (Arc::clone(&app.servers), cancellation.clone());
     let mut reading = pin!(web::block(move || {
-        let mut connection = database.control_connection()?;
-        let backend_pid = db::backend_pid(&mut connection)?;
-        let _backend = cancelled.register(&database, backend_pid)?;
-        Ok(db::snapshot(&mut connection, Some(timeout), work)?)
+        let attempt = |database: &Database| {
+            let mut connection = database.control_connection()?;
+            db::snapshot(&mut connection, Some(timeout), |connection| {
+                let _backend = cancelled.register(database, Process::of(connection)?)?;
+                Ok(work(connection)?)
+            })
+        };
+        routing::route(&servers, false, |server| {
+            attempt(&server.database).map_err(|error| Failure {
+                is_final: cancelled.is_cancelled(),
+                error,
+            })
+        })
     }));
     let mut peer = request.conn_data::<Peer>();
     loop {

@@ -54,6 +54,10 @@ pub(super) enum Kind {
     BenchmarksOff,
     /// The database cannot be reached, or all connections to it are in use.
     DatabaseUnavailable,
+    /// No replica will do, and exports may not run on the primary.
+    NoReplica,
+    /// A replica has given the query up twice, because it stood in the way of what the primary had done.
+    RecoveryConflict,
     /// The database has no tables that our role can read.
     TablesMissing,
     /// Anything else; the log says what.
@@ -83,6 +87,16 @@ impl Kind {
                 "tables-missing",
                 StatusCode::SERVICE_UNAVAILABLE,
                 "The database has no tables yet",
+            ),
+            Self::NoReplica => (
+                "no-replica",
+                StatusCode::SERVICE_UNAVAILABLE,
+                "No replica of the database can be used now",
+            ),
+            Self::RecoveryConflict => (
+                "recovery-conflict",
+                StatusCode::SERVICE_UNAVAILABLE,
+                "The export stood in the way of changes to the data",
             ),
             Self::WrongHost => (
                 "wrong-host",
@@ -285,6 +299,8 @@ impl From<db::Error> for Problem {
             Kind::DatabaseUnavailable
         } else if error.is_statement_timeout() {
             Kind::StatementTimeout
+        } else if error.is_recovery_conflict() {
+            Kind::RecoveryConflict
         } else {
             Kind::Internal
         })
@@ -298,6 +314,7 @@ impl From<export::Error> for Problem {
                 Self::with_detail(Kind::TooManyRows, error.to_string())
             }
             export::Error::Cancelled => Self::new(Kind::ExportCancelled),
+            export::Error::NoReplica(_) => Self::new(Kind::NoReplica),
             export::Error::Database(error) => error.into(),
             export::Error::Sink(error) => {
                 tracing::error!(%error, "the export failed");

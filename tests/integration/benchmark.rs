@@ -1,4 +1,4 @@
-//! The benchmark: what it measures, and the page that shows and runs it.
+//! The benchmark: what it measures, and how it is run, shown and kept, without a browser.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -161,6 +161,34 @@ fn a_strategy_that_fails_is_shown_and_the_others_go_on() {
 }
 
 #[test]
+fn where_lookup_was_copy_in_fact_the_result_says_so_and_why() {
+    let database = data::wide(9_000);
+    let arguments = ["--runs", "1", "--strategies", "copy,lookup"];
+    let (report, table) = bench(&database, &arguments);
+    let plans = |strategy: &str| of(&report, strategy)["plans"].clone();
+    assert_eq!(
+        plans("copy"),
+        json!([{"strategy": "copy", "connections": 1}])
+    );
+    assert_eq!(plans("lookup")[0]["strategy"], "lookup");
+    assert!(!table.contains('†'), "{table}");
+
+    let tiny = [&arguments[..], &["--lookup-memory=1", "--markdown"]].concat();
+    let (report, table) = bench(&database, &tiny);
+    let because = "the tables of names are too large";
+    assert_eq!(
+        of(&report, "lookup")["plans"],
+        json!([{"strategy": "copy", "connections": 1, "because": because}])
+    );
+    assert!(table.contains("| `lookup` † |"), "{table}");
+    assert!(
+        table.contains(&format!("† lookup was copy: {because}.")),
+        "{table}"
+    );
+    assert!(table.contains("| `copy` |"), "{table}");
+}
+
+#[test]
 fn what_cannot_be_measured_is_said_in_one_line() {
     let empty = TestDatabase::new();
     let output = program(&empty.url)
@@ -183,23 +211,33 @@ fn what_cannot_be_measured_is_said_in_one_line() {
 }
 
 /// A command for a server that keeps its results in a directory of its own.
-fn serve(url: &str, data_dir: &Path) -> Command {
+pub(crate) fn serve(url: &str, data_dir: &Path) -> Command {
     let mut command = program(url);
     command.arg("serve").arg("--data-dir").arg(data_dir);
     command
 }
 
 fn post(server: &Server, kind: &str, body: &str) -> ureq::http::Response<ureq::Body> {
+    post_to(server, "/api/benchmarks", &[("Content-Type", kind)], body)
+}
+
+fn post_to(
+    server: &Server,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> ureq::http::Response<ureq::Body> {
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .http_status_as_error(false)
         .max_redirects(0)
         .build()
         .into();
-    agent
-        .post(server.url("/api/benchmarks"))
-        .header("Content-Type", kind)
-        .send(body)
-        .expect("an answer")
+    let request = headers
+        .iter()
+        .fold(agent.post(server.url(path)), |request, (name, value)| {
+            request.header(*name, *value)
+        });
+    request.send(body).expect("an answer")
 }
 
 fn start(server: &Server, options: &Value) -> String {
@@ -219,6 +257,15 @@ fn benchmark(server: &Server, id: &str) -> Value {
     Download::start(&server.address, &format!("/api/benchmarks/{id}")).json()
 }
 
+/// Runs a benchmark to its end, and gives its id.
+pub(crate) fn run(server: &Server, options: &Value) -> String {
+    let id = start(server, options);
+    eventually("the benchmark ends", || {
+        benchmark(server, &id)["state"] == "complete"
+    });
+    id
+}
+
 fn page(server: &Server, query: &str) -> String {
     ureq::get(server.url(&format!("/benchmark{query}")))
         .call()
@@ -229,7 +276,7 @@ fn page(server: &Server, query: &str) -> String {
 }
 
 /// A gated database, of which no strategy gets further than the gate, and a server on it.
-fn gated() -> (Gated, PathBuf, Server) {
+pub(crate) fn gated() -> (Gated, PathBuf, Server) {
     let gated = Gated::new();
     let data_dir = temporary_directory("results");
     let server = Server::spawn(&mut serve(&gated.url, &data_dir));
@@ -330,7 +377,13 @@ fn the_page_runs_it_and_shows_it_and_results_are_kept_and_compared() {
     let list = Download::start(&server.address, "/api/benchmarks").json();
     assert_eq!(list.as_array().map(Vec::len), Some(2), "{list}");
     let compared = page(&server, &format!("?id={id}&with={second}"));
-    assert!(compared.contains("Compared"), "{compared}");
+    assert!(
+        compared.contains("Not alike") && compared.contains("They differ in their tasks."),
+        "{compared}"
+    );
+    let third = run(&server, &json!({"runs": 1, "rows": 10}));
+    let compared = page(&server, &format!("?id={second}&with={third}"));
+    assert!(compared.contains("✓ Alike"), "{compared}");
     assert_eq!(
         Download::start(&server.address, "/benchmark?id=none").status,
         404
@@ -382,6 +435,68 @@ fn one_runs_at_a_time_and_can_be_cancelled_down_to_its_query() {
     eventually("the next one ends", || {
         benchmark(&server, &again)["state"] == "complete"
     });
+    drop(server);
+    std::fs::remove_dir_all(data_dir).expect("ours");
+}
+
+#[test]
+fn a_form_is_answered_by_a_page_where_it_is_refused_and_can_cancel() {
+    let (gated, data_dir, server) = gated();
+    let mut gate = Gate::close(&gated, ROWS / 2);
+    let id = start(&server, &json!({"strategies": ["copy"], "runs": 1}));
+    gate.reached();
+    let browsers = [
+        ("Accept", "text/html,*/*;q=0.8"),
+        ("Content-Type", "application/x-www-form-urlencoded"),
+    ];
+    for (body, status, says) in [
+        ("runs=1", 409, "Another benchmark runs already"),
+        ("runs=many", 400, "`runs`: `many` is not understood"),
+    ] {
+        let mut answer = post_to(&server, "/api/benchmarks", &browsers, body);
+        assert_eq!(answer.status(), status);
+        let html = answer.body_mut().read_to_string().expect("text");
+        assert!(
+            html.contains(says) && html.contains("href=\"/benchmark\""),
+            "{html}"
+        );
+    }
+
+    let cancel = format!("/api/benchmarks/{id}/cancel");
+    let elsewhere = [("Origin", "https://elsewhere.example")];
+    assert_eq!(post_to(&server, &cancel, &elsewhere, "").status(), 403);
+    assert_eq!(benchmark(&server, &id)["state"], "running");
+    let unknown = "/api/benchmarks/unknown/cancel";
+    assert_eq!(post_to(&server, unknown, &[], "").status(), 404);
+    let answer = post_to(&server, &cancel, &browsers, "");
+    assert_eq!(answer.status(), 303);
+    assert_eq!(
+        answer.headers()["location"],
+        format!("/benchmark?id={id}").as_str()
+    );
+    eventually("the benchmark ends", || {
+        benchmark(&server, &id)["state"] == "cancelled"
+    });
+    assert_eq!(gate::running_queries(&gated.database), 0);
+    drop(server);
+    std::fs::remove_dir_all(data_dir).expect("ours");
+}
+
+#[test]
+fn the_page_says_where_lookup_was_copy_in_fact_and_what_failed() {
+    let database = data::hostile();
+    let data_dir = temporary_directory("results");
+    let mut command = serve(&database.url, &data_dir);
+    let server = Server::spawn(command.args(["--lookup-memory=1", "--max-buffered-rows=3"]));
+    run(&server, &json!({"runs": 1}));
+    let html = page(&server, "");
+    for shown in [
+        "† lookup was copy: the tables of names are too large.",
+        "failed: there are more than 3 rows",
+        "The same bytes from the 4 strategies that did not fail",
+    ] {
+        assert!(html.contains(shown), "{shown}: {html}");
+    }
     drop(server);
     std::fs::remove_dir_all(data_dir).expect("ours");
 }
@@ -445,7 +560,10 @@ fn beyond_loopback_it_must_be_allowed() {
             r#"{"runs": 1, "strategies": ["copy"]}"#,
         );
         assert_eq!(answer.status(), if allowed { 201 } else { 403 });
-        assert_eq!(page(&server, "").contains("<form"), allowed);
+        assert_eq!(
+            page(&server, "").contains("action=\"/api/benchmarks\""),
+            allowed
+        );
     }
     std::fs::remove_dir_all(data_dir).expect("ours");
 }

@@ -3,15 +3,12 @@
 use std::fs;
 use std::path::PathBuf;
 
-use serde_json::{Value, json};
-
 use crate::support::browser::Browser;
 use crate::support::client::{Download, End, send};
 use crate::support::gate::{self, Gate, Gated, ROWS};
 use crate::support::program::program;
 use crate::support::{Server, TestDatabase, oracle};
 
-const AXE: &str = include_str!("../vendor/axe.min.js");
 /// The newest download of the page's list.
 const ITEM: &str = "#downloads li:first-child";
 
@@ -37,19 +34,6 @@ fn saved(browser: &Browser) -> Vec<PathBuf> {
         .map(|entry| entry.expect("ours").path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "csv"))
         .collect()
-}
-
-fn assert_accessible(browser: &Browser, what: &str) {
-    browser.run(AXE);
-    browser.run(
-        "window.found = null; axe.run().then((results) => { window.found = results.violations; });",
-    );
-    let mut violations = Value::Null;
-    browser.eventually("axe is done", || {
-        violations = browser.run("return window.found");
-        !violations.is_null()
-    });
-    assert_eq!(violations, json!([]), "{what}");
 }
 
 #[test]
@@ -183,7 +167,7 @@ fn a_killed_backend_is_a_failed_download_and_no_file() {
     browser.sees(ITEM, "Failed after");
     browser.sees(ITEM, "The file is not whole");
     assert!(saved(&browser).is_empty(), "{:?}", saved(&browser));
-    assert_accessible(&browser, "a failed download");
+    browser.assert_accessible("a failed download");
     drop(gate);
     browser.click(&format!("{ITEM} .retry"));
     browser.sees(ITEM, "whole");
@@ -289,7 +273,7 @@ fn a_database_that_is_away_shows() {
     browser.sees("#trouble", "The database cannot be reached now");
     browser.click("#download");
     browser.sees(ITEM, "Failed");
-    assert_accessible(&browser, "no database");
+    browser.assert_accessible("no database");
 }
 
 #[test]
@@ -303,9 +287,7 @@ fn axe_finds_nothing_wrong_in_any_state() {
     for width in [320, 1280, 2560] {
         for scheme in ["light", "dark"] {
             browser.look(width, scheme);
-            assert_accessible(&browser, &format!("{width}, {scheme}"));
-            let overflow = "return document.documentElement.scrollWidth - document.documentElement.clientWidth";
-            assert_eq!(browser.run(overflow), 0, "nothing sticks out at {width}");
+            browser.assert_accessible(&format!("{width}, {scheme}"));
         }
     }
     let empty = TestDatabase::new();
@@ -318,7 +300,7 @@ fn axe_finds_nothing_wrong_in_any_state() {
         for scheme in ["light", "dark"] {
             browser.look(1280, scheme);
             browser.open(&url);
-            assert_accessible(&browser, &format!("{url}, {scheme}"));
+            browser.assert_accessible(&format!("{url}, {scheme}"));
         }
     }
 }

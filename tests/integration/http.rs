@@ -1,7 +1,7 @@
 //! What HTTP adds to an export: headers, errors, health.
 
 use diesel::prelude::*;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::client::{Download, End};
 use crate::support::{Server, TestDatabase, data};
@@ -155,17 +155,16 @@ fn an_early_failure_has_its_own_status_and_keeps_what_the_database_said_from_the
 fn health_tells_the_process_from_the_database() {
     let database = TestDatabase::new();
     let server = Server::start(&database.url);
-    for path in ["/livez", "/readyz"] {
-        assert_eq!(
-            ureq::get(server.url(path))
-                .call()
-                .expect("200")
-                .body_mut()
-                .read_to_string()
-                .expect("text"),
-            "ok\n"
-        );
-    }
+    let text = |path| {
+        let mut response = ureq::get(server.url(path)).call().expect("200");
+        response.body_mut().read_to_string().expect("text")
+    };
+    assert_eq!(text("/livez"), "ok\n");
+    let readiness: Value = serde_json::from_str(&text("/readyz")).expect("JSON");
+    assert_eq!(
+        readiness,
+        json!({"servers": [{"name": "database", "reachable": true, "role": "primary", "lag_seconds": 0.0}]})
+    );
     drop(database);
     assert_eq!(
         ureq::get(server.url("/livez"))

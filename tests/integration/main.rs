@@ -12,6 +12,7 @@
 
 mod access;
 mod benchmark;
+mod benchmark_page;
 mod browser;
 mod command_line;
 mod compression;

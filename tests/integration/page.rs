@@ -330,33 +330,37 @@ fn each_state_says_what_it_is() {
 }
 
 #[test]
-fn the_page_is_small_and_its_parts_are_kept_for_ever() {
+fn the_pages_are_small_and_their_parts_are_kept_for_ever() {
     let database = TestDatabase::seeded(&[]);
     let server = Server::start(&database.url);
-    let (_, html) = page(&server, "/");
-    let mut total = html.len();
-    for (start, kind) in [
-        (
-            "<link rel=\"stylesheet\" href=\"",
-            "text/css; charset=utf-8",
-        ),
-        ("<script src=\"", "text/javascript; charset=utf-8"),
-    ] {
-        let path = attribute(&html, start);
-        let mut answer = ureq::get(server.url(path)).call().expect("200");
-        assert_eq!(answer.headers()["content-type"], kind);
-        assert_eq!(
-            answer.headers()["cache-control"],
-            "public, max-age=31536000, immutable"
+    for path in ["/", "/benchmark"] {
+        let (_, html) = page(&server, path);
+        let mut total = html.len();
+        let assets: Vec<&str> = html
+            .split('"')
+            .filter(|text| text.starts_with("/assets/"))
+            .collect();
+        assert_eq!(assets.len(), 3, "{assets:?}");
+        for path in assets {
+            let mut answer = ureq::get(server.url(path)).call().expect("200");
+            let kind = match path.rsplit('.').next() {
+                Some("css") => "text/css; charset=utf-8",
+                _ => "text/javascript; charset=utf-8",
+            };
+            assert_eq!(answer.headers()["content-type"], kind);
+            assert_eq!(
+                answer.headers()["cache-control"],
+                "public, max-age=31536000, immutable"
+            );
+            total += answer.body_mut().read_to_vec().expect("readable").len();
+        }
+        println!("{path}: {total} bytes in all");
+        assert!(total < 50_000, "{path}: {total} bytes");
+        assert!(
+            !html.contains("style=\"") && !html.contains("<script>"),
+            "the policy forbids it"
         );
-        total += answer.body_mut().read_to_vec().expect("readable").len();
     }
-    println!("the page: {total} bytes in all");
-    assert!(total < 50_000, "{total} bytes");
-    assert!(
-        !html.contains("style=\"") && !html.contains("<script>"),
-        "the policy forbids it"
-    );
     assert_eq!(
         Download::start(&server.address, "/assets/export-0000000000000000.js").status,
         404

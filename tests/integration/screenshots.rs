@@ -1,9 +1,13 @@
-//! Pictures of the page, for the README and for whoever changes the page: `make screenshots`.
+//! Pictures of the pages, for the README and for whoever changes the pages: `make screenshots`.
 
 use std::fs;
 use std::path::Path;
 
+use serde_json::json;
+
+use crate::benchmark::{gated, run, serve};
 use crate::support::browser::Browser;
+use crate::support::cluster::temporary_directory;
 use crate::support::gate::{Gate, Gated, ROWS};
 use crate::support::{Server, TestDatabase};
 
@@ -25,7 +29,7 @@ fn take(browser: &Browser, width: u32, scheme: &str, directory: &str, name: &str
 
 #[test]
 #[ignore = "it tests nothing"]
-fn of_the_page() {
+fn of_the_export_page() {
     let database = TestDatabase::seeded(&[]);
     let server = Server::start(&database.url);
     let browser = Browser::start();
@@ -63,4 +67,63 @@ fn of_the_page() {
     gate.terminate();
     browser.sees("#downloads", "Failed");
     take(&browser, 1280, "light", OTHERS, "failed");
+}
+
+#[test]
+#[ignore = "it tests nothing"]
+fn of_the_benchmark_page() {
+    let database = TestDatabase::seeded(&[]);
+    let data_dir = temporary_directory("results");
+    let server = Server::spawn(&mut serve(&database.url, &data_dir));
+    let browser = Browser::start();
+    browser.open(&server.url("/benchmark"));
+    take(&browser, 390, "light", OTHERS, "benchmark-none");
+    let sizes = [10_000, 30_000, 60_000];
+    let smaller = sizes.map(|rows| run(&server, &json!({"runs": 3, "rows": rows})));
+    run(&server, &json!({"runs": 5}));
+    browser.open(&server.url("/benchmark"));
+    for width in [320, 390, 1280, 1920] {
+        for scheme in ["light", "dark"] {
+            take(
+                &browser,
+                width,
+                scheme,
+                OTHERS,
+                &format!("benchmark-{width}-{scheme}"),
+            );
+        }
+    }
+    browser.open(&server.url(&format!("/benchmark?with={}", smaller[0])));
+    take(&browser, 1280, "light", OTHERS, "benchmark-compared");
+    // For the README no more than what it is about.
+    browser.open(&server.url("/benchmark"));
+    browser.run(
+        "document.querySelectorAll('#results ~ section, details, details ~ p').forEach((part) => part.remove())",
+    );
+    take(&browser, 1280, "light", DOCS, "benchmark");
+    drop(server);
+
+    let mut command = serve(&database.url, &data_dir);
+    let server = Server::spawn(command.args(["--max-buffered-rows=50000", "--lookup-memory=1"]));
+    run(&server, &json!({"runs": 2}));
+    browser.open(&server.url("/benchmark"));
+    take(&browser, 1280, "light", OTHERS, "benchmark-failed");
+    take(&browser, 390, "dark", OTHERS, "benchmark-failed-390-dark");
+    drop(server);
+    fs::remove_dir_all(data_dir).expect("ours");
+
+    let (gated, data_dir, server) = gated();
+    browser.open(&server.url("/benchmark"));
+    let mut gate = Gate::close(&gated, ROWS / 2);
+    browser.click("#form .button");
+    gate.reached();
+    browser.sees("#progress-text", "now ");
+    take(&browser, 1280, "dark", OTHERS, "benchmark-running");
+    take(&browser, 320, "light", OTHERS, "benchmark-running-320");
+    browser.click("#cancel button");
+    browser.sees("#message", "cancelled");
+    take(&browser, 390, "light", OTHERS, "benchmark-cancelled");
+    drop(gate);
+    drop(server);
+    fs::remove_dir_all(data_dir).expect("ours");
 }

@@ -325,7 +325,9 @@ impl Cluster {
             ],
             Durability::ThrowAway => &[
                 "fsync=off",
-                "synchronous_commit=off",
+                // Without fsync, it costs little. Off, VACUUM would leave pages unmarked for which any transaction near theirs,
+                // another test's even, is not written yet.
+                "synchronous_commit=on",
                 "full_page_writes=off",
                 // At work while a test fills a table, it would keep the test's own VACUUM from the visibility map.
                 "autovacuum=off",

@@ -165,38 +165,32 @@ fn last_integer(line: &mut &[u8]) -> Option<Option<i64>> {
 mod tests {
     use super::*;
 
-    fn read(row: &str) -> Option<(&str, Vec<u8>, bool, i64, i64, Option<i64>)> {
+    /// The fields with `|` between them.
+    fn read(row: &str) -> Option<String> {
         let task = Task::read(row.as_bytes())?;
-        Some((
-            std::str::from_utf8(task.id).ok()?,
-            unescaped(task.title),
-            task.done,
-            task.asset,
-            task.created_by,
-            task.updated_by,
+        let id = String::from_utf8_lossy(task.id);
+        let title = unescaped(task.title);
+        let title = String::from_utf8_lossy(&title);
+        Some(format!(
+            "{id}|{title}|{}|{}|{}|{:?}",
+            task.done, task.asset, task.created_by, task.updated_by
         ))
+    }
+
+    fn check(row: &str, fields: &str) {
+        assert_eq!(read(row).as_deref(), Some(fields), "{row:?}");
     }
 
     #[test]
     fn a_row_is_read() {
-        assert_eq!(
-            read("1\tTask 1\tt\t2\t3\t4\n"),
-            Some(("1", b"Task 1".to_vec(), true, 2, 3, Some(4)))
+        check("1\tTask 1\tt\t2\t3\t4\n", "1|Task 1|true|2|3|Some(4)");
+        check(
+            "-5\ta\\\\b\\tc\\nd\\re\\bf\\fg\\vh\\\\n\tf\t0\t-7\t\n",
+            "-5|a\\b\tc\nd\re\x08f\x0cg\x0bh\\n|false|0|-7|None",
         );
-        assert_eq!(
-            read("-5\ta\\\\b\\tc\\nd\\re\\bf\\fg\\vh\\\\n\tf\t0\t-7\t\n"),
-            Some((
-                "-5",
-                b"a\\b\tc\nd\re\x08f\x0cg\x0bh\\n".to_vec(),
-                false,
-                0,
-                -7,
-                None
-            ))
-        );
-        assert_eq!(
-            read("1\t\tf\t-9223372036854775808\t9223372036854775807\t0\n"),
-            Some(("1", Vec::new(), false, i64::MIN, i64::MAX, Some(0)))
+        check(
+            "1\t\tf\t-9223372036854775808\t9223372036854775807\t0\n",
+            "1||false|-9223372036854775808|9223372036854775807|Some(0)",
         );
     }
 

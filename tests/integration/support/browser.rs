@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 /// The name that WebDriver has for the id of an element.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
+const AXE: &str = include_str!("../../vendor/axe.min.js");
+
 /// A browser of its own for a test.
 pub(crate) struct Browser {
     driver: Child,
@@ -124,8 +126,19 @@ impl Browser {
 
     /// Clicks on an element.
     pub(crate) fn click(&self, selector: &str) {
-        let element = self.must_find(selector);
-        self.post(&format!("element/{element}/click"), &json!({}));
+        // A page that loads itself again puts another element in its place, perhaps just now.
+        self.eventually(&format!("{selector} is clicked on"), || {
+            let Some(element) = self.find(selector) else {
+                return false;
+            };
+            let url = format!("{}/element/{element}/click", self.session);
+            let answer = call("POST", &url, &json!({}));
+            if answer["error"] == "stale element reference" {
+                return false;
+            }
+            assert!(answer["error"].is_null(), "{selector}: {answer}");
+            true
+        });
     }
 
     /// Types into an element.
@@ -188,6 +201,23 @@ impl Browser {
         self.eventually(&format!("{selector} says {part}"), || {
             self.text(selector).contains(part)
         });
+    }
+
+    /// Finds nothing wrong with the page by axe, and nothing that sticks out of its width.
+    pub(crate) fn assert_accessible(&self, what: &str) {
+        self.run(AXE);
+        self.run(
+            "window.found = null; axe.run().then((results) => { window.found = results.violations; });",
+        );
+        let mut violations = Value::Null;
+        self.eventually("axe is done", || {
+            violations = self.run("return window.found");
+            !violations.is_null()
+        });
+        assert_eq!(violations, json!([]), "{what}");
+        let overflow =
+            "return document.documentElement.scrollWidth - document.documentElement.clientWidth";
+        assert_eq!(self.run(overflow), 0, "{what}: something sticks out");
     }
 
     fn find(&self, selector: &str) -> Option<String> {

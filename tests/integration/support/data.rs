@@ -80,8 +80,6 @@ pub(crate) fn wide(count: u32) -> TestDatabase {
     let database = TestDatabase::with(&format!(
         "insert into locations values (1, 'Here'); insert into users values (1, 'somebody');
          insert into assets values (1, 'Thing', '', 1);
-         -- For VACUUM, a transaction that has not reached the disk is not over.
-         set synchronous_commit = on;
          -- Without a check of each row's foreign keys, which would take most of the time.
          set session_replication_role = replica;
          insert into tasks select n, lpad(n::text, 100, 'title '), '', true, 1, 1, null from generate_series(1, {count}) n;

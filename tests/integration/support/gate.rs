@@ -76,12 +76,25 @@ struct Count {
 
 impl Gate {
     /// Closes the gate before the row of this id.
-    pub(crate) fn close(Gated { database, .. }: &Gated, row: u64) -> Self {
+    pub(crate) fn close(gated: &Gated, row: u64) -> Self {
+        Self::close_where(gated, &format!("id = {row}"))
+    }
+
+    /// The same, for a benchmark's runs alone: how many rows they are to have is asked for before them.
+    pub(crate) fn close_to_runs(gated: &Gated, row: u64) -> Self {
+        let name = "current_setting('application_name')";
+        Self::close_where(
+            gated,
+            &format!("id = {row} and {name} like 'cmms-export-bench-%'"),
+        )
+    }
+
+    fn close_where(Gated { database, .. }: &Gated, condition: &str) -> Self {
         let mut connection = database.connect();
         connection
             .batch_execute(&format!(
                 "create or replace function passes_gate(id bigint) returns boolean language plpgsql volatile as
-                 'begin if id = {row} then perform pg_advisory_xact_lock_shared(4242); end if; return true; end';
+                 $$begin if {condition} then perform pg_advisory_xact_lock_shared(4242); end if; return true; end$$;
                  select pg_advisory_lock(4242)"
             ))
             .expect("the SQL runs");

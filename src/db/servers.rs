@@ -1,0 +1,315 @@
+//! The servers that exports can run on: the database's own, and hot standbys of it.
+//!
+//! A [monitor](monitor) asks each server from time to time what it is and how far behind; an export takes one of those that will
+//! do, and stays on it.
+
+mod hosts;
+mod monitor;
+
+use std::ops::Deref;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use self::hosts::Attributes;
+pub use self::hosts::Hosts;
+use self::monitor::Monitor;
+pub use self::monitor::{Server, State};
+use super::Database;
+
+/// Time after which a server that has not answered counts as unreachable.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Time that a start may wait for the servers' first answers.
+const FIRST_ANSWERS_WAIT: Duration = Duration::from_secs(3);
+/// Time to wait for a connection to a replica: not for it to come back, as there are others.
+const REPLICA_WAIT: Duration = Duration::from_secs(1);
+/// Time that an export waits for a replica to get as far as the primary was.
+const FRESH_WAIT: Duration = Duration::from_secs(2);
+/// Time between two looks at how far it is.
+const FRESH_INTERVAL: Duration = Duration::from_millis(5);
+
+/// What a server is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// It takes writes.
+    Primary,
+    /// It is a hot standby, and has what the primary had a moment ago.
+    Replica,
+}
+
+impl Role {
+    /// The name by which headers know it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Primary => "primary",
+            Self::Replica => "replica",
+        }
+    }
+}
+
+/// The name of the database's own server.
+const DATABASE: &str = "database";
+
+/// Where exports run, and when not there.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct Replicas {
+    /// The servers that exports run on, hot standbys of the database: one or several hosts, as libpq takes them [default: the database]
+    // Hidden: it may hold a password, and `--help` prints values.
+    #[arg(
+        long,
+        env = "EXPORT_DATABASE_URL",
+        value_name = "URL",
+        hide_env_values = true,
+        value_parser = Hosts::parse
+    )]
+    pub export_database_url: Option<Hosts>,
+    /// How far a replica may be behind; where all are further, exports run on the primary
+    #[arg(long, env = "CMMS_MAX_REPLICA_LAG", value_name = "SECONDS", default_value = "30", value_parser = crate::export::seconds)]
+    pub max_replica_lag: Duration,
+    /// Never runs an export on the primary
+    #[arg(long, env = "CMMS_REPLICA_ONLY", requires = "export_database_url", value_parser = clap::builder::BoolishValueParser::new())]
+    pub replica_only: bool,
+}
+
+/// Why an export does not run on a replica.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fallback {
+    /// None can be reached, or none is one that will do.
+    Unreachable,
+    /// All are too far behind.
+    Lag,
+    /// It has conflicted with what the primary did, twice.
+    Conflict,
+    /// None had what the primary had when it was asked for, and none got it in time.
+    Stale,
+}
+
+impl Fallback {
+    /// The name by which metrics and logs know it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unreachable => "unreachable",
+            Self::Lag => "lag",
+            Self::Conflict => "conflict",
+            Self::Stale => "stale",
+        }
+    }
+}
+
+/// All servers that exports can run on.
+pub struct Servers {
+    primary: Arc<Server>,
+    replicas: Vec<Arc<Server>>,
+    attributes: Attributes,
+    balanced: bool,
+    max_lag: Duration,
+    replica_only: bool,
+    on_fallback: Box<dyn Fn(Fallback) + Send + Sync>,
+    _monitors: Vec<Monitor>,
+}
+
+/// There is no server for an export.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("no replica will do ({}), and exports may not run on the primary", .0.name())]
+pub struct NoReplica(pub Fallback);
+
+impl Servers {
+    /// The servers of the database itself, at `url`, and of its replicas, each opened by `open` with the time to wait for a
+    /// connection. `on_fallback` hears of each export
+    /// that goes to the primary for want of a replica.
+    pub fn start(
+        url: &str,
+        database: Database,
+        replicas: &Replicas,
+        open: impl Fn(&str, Duration) -> Database,
+        on_fallback: impl Fn(Fallback) + Send + Sync + 'static,
+    ) -> Self {
+        let primary = Server::new(DATABASE.into(), address(url), url.to_owned(), database);
+        let hosts = replicas.export_database_url.as_ref();
+        let servers = hosts.iter().flat_map(|hosts| hosts.hosts.iter().zip(1..));
+        let servers: Vec<_> = servers
+            .map(|((address, url), number)| {
+                Server::new(
+                    format!("export-{number}"),
+                    address.clone(),
+                    url.clone(),
+                    open(url, REPLICA_WAIT),
+                )
+            })
+            .collect();
+        let (asked, all_asked) = mpsc::channel();
+        let monitors = [&primary].into_iter().chain(&servers);
+        let monitors = monitors
+            .map(|server| Monitor::start(Arc::clone(server), asked.clone()))
+            .collect();
+        drop(asked);
+        // One that answers later is found later.
+        let _ = all_asked.recv_timeout(FIRST_ANSWERS_WAIT);
+        Self {
+            primary,
+            replicas: servers,
+            attributes: hosts.map_or(Attributes::Any, |hosts| hosts.attributes),
+            balanced: hosts.is_none_or(|hosts| hosts.balanced),
+            max_lag: replicas.max_replica_lag,
+            replica_only: replicas.replica_only,
+            on_fallback: Box::new(on_fallback),
+            _monitors: monitors,
+        }
+    }
+
+    /// All of them, the database's own first.
+    pub fn all(&self) -> impl Iterator<Item = &Server> {
+        [&self.primary]
+            .into_iter()
+            .chain(&self.replicas)
+            .map(Arc::as_ref)
+    }
+
+    /// Whether exports are meant to run on others than the database's own.
+    pub fn has_replicas(&self) -> bool {
+        !self.replicas.is_empty()
+    }
+
+    /// Whether an export would run on a replica now.
+    pub fn has_usable_replica(&self) -> bool {
+        self.replica(&[]).is_ok()
+    }
+
+    /// One for an export: a replica that will do and was not `tried`, else the primary. With `fresh`, it has all that the primary
+    /// has now.
+    pub fn choose(&self, tried: &[Arc<Server>], fresh: bool) -> Result<Choice, NoReplica> {
+        if !self.has_replicas() {
+            return Ok(Choice::new(&self.primary));
+        }
+        match self.replica(tried) {
+            Ok(server) => {
+                let choice = Choice::new(server);
+                if fresh && choice.role == Role::Replica && !self.is_fresh(&choice) {
+                    return self.fall_back(Fallback::Stale);
+                }
+                Ok(choice)
+            }
+            Err(reason) => self.fall_back(reason),
+        }
+    }
+
+    /// Of the replicas that will do, the one with the fewest exports; of equals, the first.
+    fn replica(&self, tried: &[Arc<Server>]) -> Result<&Arc<Server>, Fallback> {
+        let mut reason = Fallback::Unreachable;
+        let mut candidates = Vec::new();
+        let untried = |server: &&Arc<Server>| !tried.iter().any(|tried| Arc::ptr_eq(tried, server));
+        for server in self.replicas.iter().filter(untried) {
+            let accepted = |state: &State| {
+                self.attributes.accept(state) && !(self.replica_only && state.role == Role::Primary)
+            };
+            let Some(state) = server.state().filter(accepted) else {
+                continue;
+            };
+            if state.role == Role::Replica && state.lag.is_none_or(|lag| lag > self.max_lag) {
+                reason = Fallback::Lag;
+                continue;
+            }
+            let second_choice =
+                self.attributes == Attributes::PreferStandby && state.role == Role::Primary;
+            let exports = if self.balanced {
+                server.exports.load(Ordering::Relaxed)
+            } else {
+                0
+            };
+            candidates.push(((second_choice, exports), server));
+        }
+        let best = candidates.into_iter().min_by_key(|(rank, _)| *rank);
+        best.map(|(_, server)| server).ok_or(reason)
+    }
+
+    /// The primary, if exports may run there.
+    pub fn fall_back(&self, reason: Fallback) -> Result<Choice, NoReplica> {
+        (self.on_fallback)(reason);
+        if self.replica_only {
+            return Err(NoReplica(reason));
+        }
+        tracing::warn!(reason = reason.name(), "an export runs on the primary");
+        Ok(Choice::new(&self.primary))
+    }
+
+    /// Waits until the replica has what the primary has now. Where nobody can ask the primary, there is nothing newer to be had.
+    fn is_fresh(&self, replica: &Server) -> bool {
+        if self.primary.state().is_none() {
+            return true;
+        }
+        let outcome = self.primary.database.wal_position().and_then(|position| {
+            let Some(position) = position else {
+                return Ok(true);
+            };
+            let deadline = Instant::now() + FRESH_WAIT;
+            loop {
+                if replica.database.has_replayed(&position)? {
+                    return Ok(true);
+                }
+                if Instant::now() > deadline {
+                    return Ok(false);
+                }
+                thread::sleep(FRESH_INTERVAL);
+            }
+        });
+        outcome.unwrap_or_else(|error| {
+            tracing::warn!(%error, "nobody knows whether the replica has what the primary has");
+            false
+        })
+    }
+}
+
+/// The server of one export.
+pub struct Choice {
+    server: Arc<Server>,
+    /// What it is.
+    pub role: Role,
+}
+
+impl Choice {
+    fn new(server: &Arc<Server>) -> Self {
+        server.exports.fetch_add(1, Ordering::Relaxed);
+        Self {
+            server: Arc::clone(server),
+            role: server.state().map_or(Role::Primary, |state| state.role),
+        }
+    }
+
+    /// Whether there may be another one.
+    pub fn is_replaceable(&self) -> bool {
+        self.server.name != DATABASE
+    }
+
+    /// Notes that it could not be reached, for the next ones not to try, and gives it.
+    pub fn lost(self) -> Arc<Server> {
+        self.server.lost();
+        Arc::clone(&self.server)
+    }
+}
+
+impl Deref for Choice {
+    type Target = Server;
+
+    fn deref(&self) -> &Server {
+        &self.server
+    }
+}
+
+impl Drop for Choice {
+    fn drop(&mut self) {
+        self.server.exports.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The first host and port of a connection string, for people to read.
+fn address(url: &str) -> String {
+    Hosts::parse(url)
+        .ok()
+        .and_then(|hosts| Some(hosts.hosts.first()?.0.clone()))
+        .unwrap_or_default()
+}

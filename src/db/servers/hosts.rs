@@ -1,0 +1,196 @@
+//! The hosts of a connection string, each for itself. libpq would choose one of them anew for every connection; an export's
+//! connections have to lead to one server.
+
+use super::super::libpq::{self, InvalidUrl};
+use super::monitor::State;
+use super::{PATIENCE, Role};
+
+/// Which of a connection string's hosts will do: libpq's `target_session_attrs`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Attributes {
+    Any,
+    ReadWrite,
+    ReadOnly,
+    Primary,
+    Standby,
+    PreferStandby,
+}
+
+impl Attributes {
+    /// Whether a server that has said this of itself will do.
+    pub(super) fn accept(self, state: &State) -> bool {
+        match self {
+            Self::Any | Self::PreferStandby => true,
+            Self::ReadWrite => !state.read_only,
+            Self::ReadOnly => state.read_only,
+            Self::Primary => state.role == Role::Primary,
+            Self::Standby => state.role == Role::Replica,
+        }
+    }
+}
+
+/// The hosts of a connection string. It may hold a password.
+#[derive(Clone)]
+pub struct Hosts {
+    pub(super) attributes: Attributes,
+    /// Whether those that will do share the exports: libpq's `load_balance_hosts`, but on by default.
+    pub(super) balanced: bool,
+    /// The address, and a connection string for it alone.
+    pub(super) hosts: Vec<(String, String)>,
+}
+
+impl std::fmt::Debug for Hosts {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_list()
+            .entries(self.hosts.iter().map(|(address, _)| address))
+            .finish()
+    }
+}
+
+impl Hosts {
+    /// Reads a connection string as libpq does.
+    pub fn parse(url: &str) -> Result<Self, InvalidUrl> {
+        let mut options = libpq::options(url)?;
+        let mut take = |name: &str| {
+            let place = options.iter().position(|(keyword, _)| keyword == name);
+            place.map(|place| options.remove(place).1)
+        };
+        let attributes = match take("target_session_attrs").as_deref() {
+            None | Some("any") => Attributes::Any,
+            Some("read-write") => Attributes::ReadWrite,
+            Some("read-only") => Attributes::ReadOnly,
+            Some("primary") => Attributes::Primary,
+            Some("standby") => Attributes::Standby,
+            Some("prefer-standby") => Attributes::PreferStandby,
+            Some(_) => return Err(InvalidUrl),
+        };
+        let balanced = take("load_balance_hosts").as_deref() != Some("disable");
+        let [names, addresses, ports] = ["host", "hostaddr", "port"].map(|name| {
+            let list = take(name).unwrap_or_default();
+            list.split(',').map(str::to_owned).collect::<Vec<_>>()
+        });
+        if options
+            .iter()
+            .all(|(keyword, _)| keyword != "connect_timeout")
+        {
+            // A host that does not answer holds up nobody for long.
+            options.push(("connect_timeout".into(), PATIENCE.as_secs().to_string()));
+        }
+        let count = names.len().max(addresses.len());
+        // Where there is one port, it is all hosts'; where there is one host, it is the only one.
+        let fits = |list: &[String], one: bool| list.len() == count || (one && list.len() == 1);
+        let unset = |list: &[String]| list == [String::new()];
+        if !(fits(&names, unset(&names))
+            && fits(&addresses, unset(&addresses))
+            && fits(&ports, true))
+        {
+            return Err(InvalidUrl);
+        }
+        let hosts = (0..count).map(|index| {
+            let [name, address, port] = [&names, &addresses, &ports]
+                .map(|list| list.get(index).unwrap_or(&list[0]).as_str());
+            let mut string = String::new();
+            let own = [("host", name), ("hostaddr", address), ("port", port)];
+            let own = own.into_iter().filter(|(_, value)| !value.is_empty());
+            let common = options
+                .iter()
+                .map(|(keyword, value)| (keyword.as_str(), value.as_str()));
+            for (keyword, value) in own.chain(common) {
+                let value = value.replace('\\', r"\\").replace('\'', r"\'");
+                string += &format!("{keyword}='{value}' ");
+            }
+            let or = |value: &str, default: &str| {
+                if value.is_empty() {
+                    default.to_owned()
+                } else {
+                    value.to_owned()
+                }
+            };
+            let named = if name.is_empty() { address } else { name };
+            (
+                format!("{}:{}", or(named, "localhost"), or(port, "5432")),
+                string,
+            )
+        });
+        let hosts = hosts.collect();
+        Ok(Self {
+            attributes,
+            balanced,
+            hosts,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hosts(url: &str) -> Vec<(String, String)> {
+        Hosts::parse(url)
+            .map(|hosts| hosts.hosts)
+            .unwrap_or_default()
+    }
+
+    #[test]
+    fn each_host_gets_a_connection_string_of_its_own() {
+        let hosts = hosts(
+            "postgresql://me:a'%5C%20b@one,two:7000/cmms?sslmode=require&target_session_attrs=standby",
+        );
+        let addresses: Vec<&str> = hosts.iter().map(|(address, _)| address.as_str()).collect();
+        assert_eq!(addresses, ["one:5432", "two:7000"]);
+        for (host, (_, string)) in ["one", "two"].iter().zip(&hosts) {
+            let mut options = libpq::options(string).unwrap_or_default();
+            options.sort();
+            let expected = [
+                ("connect_timeout", "5"),
+                ("dbname", "cmms"),
+                ("host", host),
+                ("password", r"a'\ b"),
+                ("port", "7000"),
+                ("sslmode", "require"),
+                ("user", "me"),
+            ];
+            let expected = expected
+                .iter()
+                .filter(|(name, _)| *name != "port" || *host == "two");
+            let expected: Vec<_> = expected
+                .map(|(k, v)| (k.to_string(), v.to_string()))
+                .collect();
+            assert_eq!(options, expected);
+        }
+    }
+
+    #[test]
+    fn sockets_and_one_port_for_all_are_understood() {
+        let addresses = |url| {
+            hosts(url)
+                .into_iter()
+                .map(|(address, _)| address)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            addresses("postgresql://cmms@/cmms?host=/run/a,/run/b&port=5433"),
+            ["/run/a:5433", "/run/b:5433"]
+        );
+        assert_eq!(addresses("host=a,b port=1,2"), ["a:1", "b:2"]);
+        assert_eq!(
+            addresses("hostaddr=127.0.0.1,127.0.0.2"),
+            ["127.0.0.1:5432", "127.0.0.2:5432"]
+        );
+        assert_eq!(addresses("dbname=cmms"), ["localhost:5432"]);
+    }
+
+    #[test]
+    fn what_libpq_would_refuse_is_refused() {
+        for url in [
+            "postgresql://a:b:c/",
+            "host=a,b port=1,2,3",
+            "host=a,b hostaddr=127.0.0.1",
+            "target_session_attrs=best",
+            "x=y",
+        ] {
+            assert!(Hosts::parse(url).is_err(), "{url}");
+        }
+    }
+}

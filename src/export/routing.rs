@@ -1,0 +1,93 @@
+//! On which server an export runs, and when on another one after all: as long as nothing was handed over, nobody notices.
+
+use std::io;
+
+use bytes::Bytes;
+
+use super::cancellation::Cancellation;
+use super::{Error, Export, Plan, Sink, Summary};
+use crate::db::servers::{Choice, Fallback, Role, Servers};
+
+/// Conflicts with recovery after which the next try is not a replica's.
+const CONFLICTS: u32 = 2;
+
+/// Exports to `sink`, as [`run`](super::run) does, from one of the servers; with `fresh`, from one that has what the primary has
+/// now. A replica that fails before the first byte is made good by another one, or by the primary.
+pub fn run(
+    export: &Export,
+    servers: &Servers,
+    fresh: bool,
+    cancellation: &Cancellation,
+    sink: &mut dyn Sink,
+) -> Result<Summary, Error> {
+    let mut sink = NotingSink { sink, begun: false };
+    route(servers, fresh, |choice| {
+        sink.sink.source(choice.role);
+        super::run(export, &choice.database, cancellation, &mut sink).map_err(|error| Failure {
+            is_final: sink.begun || cancellation.is_cancelled(),
+            error,
+        })
+    })
+}
+
+/// Why one server did not do it.
+pub(crate) struct Failure {
+    pub(crate) error: Error,
+    /// Whether there is no use in trying another one.
+    pub(crate) is_final: bool,
+}
+
+/// Lets `attempt` try one server after the other, for as long as it makes sense.
+pub(crate) fn route<T>(
+    servers: &Servers,
+    fresh: bool,
+    mut attempt: impl FnMut(&Choice) -> Result<T, Failure>,
+) -> Result<T, Error> {
+    let mut tried = Vec::new();
+    let mut conflicts = 0;
+    loop {
+        let choice = if conflicts < CONFLICTS {
+            servers.choose(&tried, fresh)?
+        } else {
+            servers.fall_back(Fallback::Conflict)?
+        };
+        let Failure { error, is_final } = match attempt(&choice) {
+            Ok(value) => return Ok(value),
+            Err(failure) => failure,
+        };
+        if is_final || !choice.is_replaceable() {
+            return Err(error);
+        }
+        match &error {
+            Error::Database(error) if error.is_recovery_conflict() => conflicts += 1,
+            Error::Database(error) if error.is_unavailable() => tried.push(choice.lost()),
+            _ => return Err(error),
+        }
+        tracing::warn!(%error, "an export is tried again");
+    }
+}
+
+/// Notes whether anything was handed over.
+struct NotingSink<'a> {
+    sink: &'a mut dyn Sink,
+    begun: bool,
+}
+
+impl Sink for NotingSink<'_> {
+    fn source(&mut self, role: Role) {
+        self.sink.source(role);
+    }
+
+    fn begin(&mut self, plan: &Plan) {
+        self.sink.begin(plan);
+    }
+
+    fn write(&mut self, chunk: Bytes) -> io::Result<()> {
+        self.begun = true;
+        self.sink.write(chunk)
+    }
+
+    fn wrote(&mut self, so_far: &Summary) {
+        self.sink.wrote(so_far);
+    }
+}

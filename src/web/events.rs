@@ -1,0 +1,62 @@
+//! How something stands that takes its time, as server-sent events.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use actix_web::HttpResponse;
+use actix_web::body::{BodySize, MessageBody};
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use bytes::Bytes;
+use serde::Serialize;
+use tokio::time::Interval;
+
+use crate::export::manifest::State;
+
+/// Time between two events.
+const INTERVAL: Duration = Duration::from_millis(250);
+
+/// An event at once and at each tick, as `now` has it, the last one once that is not running any more.
+pub(super) fn follow<T: Serialize>(
+    now: impl FnMut() -> (State, T) + Unpin + 'static,
+) -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header((CONTENT_TYPE, "text/event-stream"))
+        .insert_header((CACHE_CONTROL, "no-store, no-transform"))
+        .insert_header(("X-Accel-Buffering", "no"))
+        .body(Events {
+            now,
+            interval: tokio::time::interval(INTERVAL),
+            over: false,
+        })
+}
+
+struct Events<F> {
+    now: F,
+    interval: Interval,
+    over: bool,
+}
+
+impl<T: Serialize, F: FnMut() -> (State, T) + Unpin> MessageBody for Events<F> {
+    type Error = Infallible;
+
+    fn size(&self) -> BodySize {
+        BodySize::Stream
+    }
+
+    fn poll_next(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Infallible>>> {
+        let events = self.get_mut();
+        if events.over {
+            return Poll::Ready(None);
+        }
+        ready!(events.interval.poll_tick(context));
+        let (state, data) = (events.now)();
+        events.over = state != State::Running;
+        let json = serde_json::to_string(&data).unwrap_or_default();
+        Poll::Ready(Some(Ok(format!("data: {json}\n\n").into())))
+    }
+}

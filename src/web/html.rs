@@ -1,0 +1,117 @@
+//! Pages as responses, and the page that stands in where there is none.
+
+use actix_web::http::header::{ACCEPT, CACHE_CONTROL, ContentType, HeaderMap, RETRY_AFTER};
+use actix_web::http::{Method, StatusCode};
+use actix_web::{HttpRequest, HttpResponse, ResponseError};
+use askama::Template;
+
+use super::problem::{Kind, Problem, RETRY_SECONDS};
+
+#[derive(Template)]
+#[template(path = "unavailable.html")]
+struct UnavailablePage {
+    is_benchmark: bool,
+    title: &'static str,
+    text: String,
+    /// Where to go on, and what that is called.
+    next: String,
+    link: &'static str,
+}
+
+/// A page.
+pub(super) fn respond(status: StatusCode, page: &impl Template) -> Result<HttpResponse, Problem> {
+    let html = page.render().map_err(|error| {
+        tracing::error!(%error, "a page cannot be rendered");
+        Problem::new(Kind::Internal)
+    })?;
+    Ok(HttpResponse::build(status)
+        .content_type(ContentType::html())
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .body(html))
+}
+
+/// A page that says why there is no other; a program gets what the other addresses give it.
+pub(super) fn unavailable(
+    request: &HttpRequest,
+    problem: Problem,
+) -> Result<HttpResponse, Problem> {
+    if !accepts_html(request.headers()) {
+        return Err(problem);
+    }
+    // What was sent by a form cannot be followed as a link.
+    let is_followed = request.method() == Method::GET;
+    let (title, text) = match problem.kind() {
+        Kind::DatabaseUnavailable => (
+            "The database cannot be reached",
+            format!(
+                "Nothing is lost, and nothing can be exported just now. Try again in {RETRY_SECONDS} seconds; \
+                 if this lasts, tell whoever looks after the database."
+            ),
+        ),
+        Kind::TablesMissing => (
+            "The database has no tables yet",
+            "Whoever looks after it can make them with cmms-export migrate.".to_owned(),
+        ),
+        Kind::InvalidParameter => (
+            if is_followed {
+                "This address is not understood"
+            } else {
+                "The form is not understood"
+            },
+            format!("{problem}."),
+        ),
+        Kind::StatementTimeout => (
+            "The database takes too long to answer",
+            "It may be busy. Try again in a moment.".to_owned(),
+        ),
+        Kind::NotFound => (
+            "There is no such benchmark",
+            "Its result may have been deleted, or it came to none.".to_owned(),
+        ),
+        Kind::BenchmarkRuns => (
+            "Another benchmark runs already",
+            "Two at once would disturb each other. Wait for its end, or cancel it.".to_owned(),
+        ),
+        Kind::BenchmarksOff => (
+            "Benchmarks are off here",
+            "The service can be reached from other machines, and was not told to allow them."
+                .to_owned(),
+        ),
+        _ => (
+            "Something went wrong",
+            "The server’s log says what. Try again in a moment.".to_owned(),
+        ),
+    };
+    let is_benchmark = request.path().contains("/benchmark");
+    let page = if is_benchmark { "/benchmark" } else { "/" };
+    let (next, link) = match problem.kind() {
+        Kind::InvalidParameter => (page.to_owned(), "Choose anew"),
+        Kind::NotFound | Kind::BenchmarkRuns | Kind::BenchmarksOff => {
+            (page.to_owned(), "To the benchmark")
+        }
+        _ if is_followed => (request.uri().to_string(), "Try again"),
+        _ => (page.to_owned(), "Back"),
+    };
+    let page = UnavailablePage {
+        is_benchmark,
+        title,
+        text,
+        next,
+        link,
+    };
+    let status = problem.status_code();
+    let mut response = respond(status, &page)?;
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        response
+            .headers_mut()
+            .insert(RETRY_AFTER, RETRY_SECONDS.into());
+    }
+    Ok(response)
+}
+
+fn accepts_html(headers: &HeaderMap) -> bool {
+    headers
+        .get(ACCEPT)
+        .and_then(|accept| accept.to_str().ok())
+        .is_some_and(|accept| accept.contains("text/html"))
+}

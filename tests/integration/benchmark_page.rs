@@ -1,0 +1,127 @@
+//! The benchmark page as it is used: in a real browser.
+
+use cmms_export::export::Strategy;
+use serde_json::json;
+
+use crate::benchmark::{gated, run, serve};
+use crate::support::browser::Browser;
+use crate::support::cluster::temporary_directory;
+use crate::support::gate::{self, Gate, ROWS};
+use crate::support::{Server, TestDatabase};
+
+const RUN: &str = "#form .button";
+const CANCEL: &str = "#cancel button";
+
+/// Chooses these strategies of all, and no more than the first tasks, beyond the gate.
+fn choose(browser: &Browser, strategies: &[Strategy]) {
+    for strategy in Strategy::all() {
+        if !strategies.contains(strategy) {
+            browser.click(&format!("input[value={}]", strategy.name()));
+        }
+    }
+    browser.type_into("#rows", "4000");
+}
+
+#[test]
+fn pressing_run_shows_how_far_it_is_and_then_the_table() {
+    let (gated, data_dir, server) = gated();
+    let browser = Browser::start();
+    browser.open(&server.url("/benchmark"));
+    browser.sees("main", "There is none yet");
+    choose(&browser, &[Strategy::Paged, Strategy::Copy]);
+    let mut gate = Gate::close_to_runs(&gated, ROWS / 2);
+    browser.click(RUN);
+    gate.reached();
+    // Five runs of each, and one that warms up.
+    browser.sees("#progress-text", "0 of 12 runs, now ");
+    browser.sees("#progress-text", "(warm-up)");
+    assert_eq!(browser.property("#progress", "max"), "12");
+    assert_eq!(browser.text(RUN), "", "there is one at a time");
+    browser.assert_accessible("it runs");
+    let other = Browser::start();
+    other.open(&server.url("/benchmark"));
+    other.sees("#progress-text", "0 of 12 runs, now ");
+
+    drop(gate);
+    browser.sees("#results", "The same bytes from all 2 strategies");
+    let rows = browser.run(
+        "return [...document.querySelectorAll('[aria-describedby=units] tbody:not(.reference) tr')]
+            .map((row) => [row.querySelector('a').textContent, row.cells[7].textContent])",
+    );
+    assert_eq!(rows, json!([["paged", "4,000"], ["copy", "4,000"]]));
+    assert!(
+        browser.address().contains("/benchmark?id="),
+        "{}",
+        browser.address()
+    );
+    assert_eq!(browser.text(RUN), "Run");
+    other.sees("#results", "The same bytes from all 2 strategies");
+    drop(server);
+    std::fs::remove_dir_all(data_dir).expect("ours");
+}
+
+#[test]
+fn pressing_cancel_stops_it_with_and_without_scripts() {
+    let (gated, data_dir, server) = gated();
+    for browser in [Browser::start(), Browser::without_scripts()] {
+        browser.open(&server.url("/benchmark"));
+        choose(&browser, &[Strategy::Copy]);
+        let mut gate = Gate::close_to_runs(&gated, ROWS / 2);
+        browser.click(RUN);
+        gate.reached();
+        browser.sees("#progress-text", "0 of 6 runs, now copy (warm-up)");
+        browser.click(CANCEL);
+        browser.sees("#message", "benchmark was cancelled");
+        browser.eventually("the query is gone", || {
+            gate::running_queries(&gated.database) == 0
+        });
+        drop(gate);
+        assert_eq!(browser.text(RUN), "Run");
+        assert_eq!(browser.text(CANCEL), "");
+        browser.sees("main", "There is none yet");
+    }
+    drop(server);
+    std::fs::remove_dir_all(data_dir).expect("ours");
+}
+
+#[test]
+fn without_scripts_the_page_runs_it_and_comes_to_its_result() {
+    let (_gated, data_dir, server) = gated();
+    let browser = Browser::without_scripts();
+    browser.open(&server.url("/benchmark"));
+    choose(&browser, &[Strategy::Copy, Strategy::Lookup]);
+    browser.click(RUN);
+    browser.sees("#results", "The same bytes from all 2 strategies");
+    browser.sees("#results", "4,000 tasks");
+    drop(server);
+    std::fs::remove_dir_all(data_dir).expect("ours");
+}
+
+#[test]
+fn axe_finds_nothing_wrong_with_any_result() {
+    let database =
+        TestDatabase::seeded(&["--tasks=2000", "--locations=3", "--assets=12", "--users=4"]);
+    let data_dir = temporary_directory("results");
+    let mut command = serve(&database.url, &data_dir);
+    let server = Server::spawn(command.args(["--lookup-memory=1", "--max-buffered-rows=1000"]));
+    let browser = Browser::start();
+    let look = |path: &str| {
+        browser.open(&server.url(path));
+        browser
+            .run("document.querySelectorAll('details').forEach((part) => { part.open = true; })");
+        for width in [320, 1280, 2560] {
+            for scheme in ["light", "dark"] {
+                browser.look(width, scheme);
+                browser.assert_accessible(&format!("{path}, {width}, {scheme}"));
+            }
+        }
+    };
+    look("/benchmark");
+    // Two sizes, in one of which two strategies fail, and another is not what was asked for.
+    let [few, all] =
+        [json!({"runs": 2, "rows": 500}), json!({"runs": 1})].map(|options| run(&server, &options));
+    look(&format!("/benchmark?id={all}&with={few}"));
+    look("/benchmark?id=unknown");
+    drop(server);
+    std::fs::remove_dir_all(data_dir).expect("ours");
+}
