@@ -120,8 +120,7 @@ pub struct NoReplica(pub Fallback);
 
 impl Servers {
     /// The servers of the database itself, at `url`, and of its replicas, each opened by `open` with the time to wait for a
-    /// connection. `on_fallback` hears of each export
-    /// that goes to the primary for want of a replica.
+    /// connection. `on_fallback` hears each time that there is no replica for what is to be read.
     pub fn start(
         url: &str,
         database: Database,
@@ -184,11 +183,11 @@ impl Servers {
     /// has now.
     pub fn choose(&self, tried: &[Arc<Server>], fresh: bool) -> Result<Choice, NoReplica> {
         if !self.has_replicas() {
-            return Ok(Choice::new(&self.primary));
+            return Ok(self.choose_primary());
         }
         match self.replica(tried) {
-            Ok(server) => {
-                let choice = Choice::new(server);
+            Ok((server, role)) => {
+                let choice = Choice::new(server, role);
                 if fresh && choice.role == Role::Replica && !self.is_fresh(&choice) {
                     return self.fall_back(Fallback::Stale);
                 }
@@ -199,7 +198,7 @@ impl Servers {
     }
 
     /// Of the replicas that will do, the one with the fewest exports; of equals, the first.
-    fn replica(&self, tried: &[Arc<Server>]) -> Result<&Arc<Server>, Fallback> {
+    fn replica(&self, tried: &[Arc<Server>]) -> Result<(&Arc<Server>, Role), Fallback> {
         let mut reason = Fallback::Unreachable;
         let mut candidates = Vec::new();
         let untried = |server: &&Arc<Server>| !tried.iter().any(|tried| Arc::ptr_eq(tried, server));
@@ -221,10 +220,10 @@ impl Servers {
             } else {
                 0
             };
-            candidates.push(((second_choice, exports), server));
+            candidates.push(((second_choice, exports), (server, state.role)));
         }
         let best = candidates.into_iter().min_by_key(|(rank, _)| *rank);
-        best.map(|(_, server)| server).ok_or(reason)
+        best.map(|(_, best)| best).ok_or(reason)
     }
 
     /// The primary, if exports may run there.
@@ -233,8 +232,19 @@ impl Servers {
         if self.replica_only {
             return Err(NoReplica(reason));
         }
-        tracing::warn!(reason = reason.name(), "an export runs on the primary");
-        Ok(Choice::new(&self.primary))
+        tracing::warn!(
+            reason = reason.name(),
+            "no replica: it is read from the primary"
+        );
+        Ok(self.choose_primary())
+    }
+
+    fn choose_primary(&self) -> Choice {
+        let state = self.primary.state();
+        Choice::new(
+            &self.primary,
+            state.map_or(Role::Primary, |state| state.role),
+        )
     }
 
     /// Waits until the replica has what the primary has now. Where nobody can ask the primary, there is nothing newer to be had.
@@ -272,11 +282,11 @@ pub struct Choice {
 }
 
 impl Choice {
-    fn new(server: &Arc<Server>) -> Self {
+    fn new(server: &Arc<Server>, role: Role) -> Self {
         server.exports.fetch_add(1, Ordering::Relaxed);
         Self {
             server: Arc::clone(server),
-            role: server.state().map_or(Role::Primary, |state| state.role),
+            role,
         }
     }
 

@@ -63,7 +63,7 @@ pub(crate) fn route<T>(
             Error::Database(error) if error.is_unavailable() => tried.push(choice.lost()),
             _ => return Err(error),
         }
-        tracing::warn!(%error, "an export is tried again");
+        tracing::warn!(%error, "it is tried again");
     }
 }
 

@@ -115,7 +115,7 @@ impl Metrics {
         );
         registry.register(
             "replica_fallbacks",
-            "Exports that ran on the primary, or did not run, for want of a replica",
+            "Exports and previews that the primary made, or nobody, for want of a replica",
             metrics.fallbacks.clone(),
         );
         registry.register(
