@@ -19,7 +19,7 @@ use super::gate::Gated;
 use super::{Server, TestDatabase, data, eventually, program};
 
 /// Tasks of the large database: more bytes than all buffers between PostgreSQL and a client that reads nothing.
-pub(crate) const WIDE: u32 = 100_000;
+const WIDE: u32 = 100_000;
 
 /// Whatever the primary does reaches the standbys at once, and a conflict with that is resolved at once, and said in the log.
 const SETTINGS: &str = "shared_buffers=32MB autovacuum=off max_wal_size=4GB checkpoint_timeout=1h wal_writer_delay=10ms \
@@ -343,15 +343,15 @@ impl Replicated {
         });
     }
 
-    /// How often a standby has had to wait for somebody who still needed what it was to replay.
+    /// How often a standby has said that somebody still needed what it was to replay: that it waits for one, or has ended one.
     pub(crate) fn conflicts(&self, standby: Node) -> usize {
-        self.log(standby)
-            .matches("recovery still waiting after")
-            .count()
+        let log = self.log(standby);
+        let said = ["recovery still waiting", "due to conflict with recovery"];
+        said.map(|text| log.matches(text).count()).iter().sum()
     }
 
     /// All that a server has logged.
-    pub(crate) fn log(&self, node: Node) -> String {
+    fn log(&self, node: Node) -> String {
         let log = self.servers.directory.join(format!("{node}.log"));
         fs::read_to_string(log).expect("it logs")
     }
