@@ -9,8 +9,9 @@ use clap::{Parser, Subcommand, ValueEnum};
 use crate::bench;
 use crate::db::servers::Replicas;
 use crate::export::parameters::Parameters;
-use crate::export::{Limits, Strategy, seconds};
+use crate::export::{Limits, Strategy};
 use crate::seed::Seed;
+use crate::units::seconds;
 
 /// Exports the tasks of a CMMS from PostgreSQL to CSV.
 ///

@@ -159,12 +159,13 @@ fn export(global: &Global, options: Export) -> Outcome {
     let export = options.parameters.into_export(options.limits);
     let cancellation = Cancellation::default();
     cancel_on_signal(cancellation.clone(), output.unfinished_path())?;
-    let connected = connect_for_exports(global, 1, &options.replicas)?;
+    let connections = export::CONNECTIONS as u32;
+    let connected = connect_for_exports(global, connections, &options.replicas)?;
     let servers = Servers::start(
         &connected.url,
         connected.database.clone(),
         &options.replicas,
-        |url, wait| Database::new(url, 1, wait),
+        |url, wait| Database::new(url, connections, wait),
         |_fallback| (),
     );
 

@@ -69,7 +69,7 @@ pub struct Replicas {
     )]
     pub export_database_url: Option<Hosts>,
     /// How far a replica may be behind; where all are further, exports run on the primary
-    #[arg(long, env = "CMMS_MAX_REPLICA_LAG", value_name = "SECONDS", default_value = "30", value_parser = crate::export::seconds)]
+    #[arg(long, env = "CMMS_MAX_REPLICA_LAG", value_name = "SECONDS", default_value = "30", value_parser = crate::units::seconds)]
     pub max_replica_lag: Duration,
     /// Never runs an export on the primary
     #[arg(long, env = "CMMS_REPLICA_ONLY", requires = "export_database_url", value_parser = clap::builder::BoolishValueParser::new())]
@@ -174,9 +174,19 @@ impl Servers {
         !self.replicas.is_empty()
     }
 
-    /// Whether an export would run on a replica now.
+    /// Whether a replica would do now.
     pub fn has_usable_replica(&self) -> bool {
         self.replica(&[]).is_ok()
+    }
+
+    /// Whether exports run on replicas alone.
+    pub fn is_replica_only(&self) -> bool {
+        self.replica_only
+    }
+
+    /// Whether the primary has answered of late.
+    pub fn has_primary(&self) -> bool {
+        self.primary.state().is_some()
     }
 
     /// One for an export: a replica that will do and was not `tried`, else the primary. With `fresh`, it has all that the primary
@@ -249,7 +259,10 @@ impl Servers {
 
     /// Waits until the replica has what the primary has now. Where nobody can ask the primary, there is nothing newer to be had.
     fn is_fresh(&self, replica: &Server) -> bool {
-        if self.primary.state().is_none() {
+        if !self.has_primary() {
+            tracing::warn!(
+                "the primary is away: nobody knows whether the replica has all that it had"
+            );
             return true;
         }
         let outcome = self.primary.database.wal_position().and_then(|position| {
@@ -295,9 +308,8 @@ impl Choice {
         self.server.name != DATABASE
     }
 
-    /// Notes that it could not be reached, for the next ones not to try, and gives it.
-    pub fn lost(self) -> Arc<Server> {
-        self.server.lost();
+    /// The server, not to be tried again.
+    pub fn into_tried(self) -> Arc<Server> {
         Arc::clone(&self.server)
     }
 }

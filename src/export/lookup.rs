@@ -32,8 +32,8 @@ use super::filter::Filter;
 use super::{Error, Plan, Source, Strategy, copy, query};
 use crate::db::{self, CopyConnection, libpq};
 
-/// Connections of an export.
-const CONNECTIONS: usize = 4;
+/// The most connections that an export takes.
+pub const CONNECTIONS: usize = 4;
 /// Tasks below which any plan of the server's will do.
 const FEW: f64 = 10_000.0;
 /// Assets at one location, above which their ids are too many to be named in each range's query.

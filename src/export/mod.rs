@@ -38,10 +38,12 @@ use self::cancellation::{Backend, Cancellation};
 use self::csv::{Encoder, Format};
 use self::filter::Filter;
 use self::literal::Values;
+pub use self::lookup::CONNECTIONS;
 use self::manifest::ErrorClass;
 use crate::db::servers::{NoReplica, Role};
 use crate::db::{self, Database, Process, libpq};
 use crate::schema::tasks;
+use crate::units;
 
 /// How the rows are loaded. Every strategy gives the same bytes.
 #[derive(
@@ -116,10 +118,10 @@ pub struct Limits {
     #[arg(long, env = "CMMS_MAX_BUFFERED_ROWS", value_name = "N", default_value_t = Self::default().max_buffered_rows)]
     pub max_buffered_rows: u32,
     /// Time for each of an export's queries, the waiting for its reader included [default: none]
-    #[arg(long, env = "CMMS_STATEMENT_TIMEOUT", value_name = "SECONDS", value_parser = seconds)]
+    #[arg(long, env = "CMMS_STATEMENT_TIMEOUT", value_name = "SECONDS", value_parser = units::seconds)]
     pub statement_timeout: Option<Duration>,
     /// Bytes of names that `lookup` may hold in memory: a number, or one with KiB, MiB or GiB
-    #[arg(long, env = "CMMS_LOOKUP_MEMORY", value_name = "SIZE", default_value = "64MiB", value_parser = bytes)]
+    #[arg(long, env = "CMMS_LOOKUP_MEMORY", value_name = "SIZE", default_value = "64MiB", value_parser = units::bytes)]
     pub lookup_memory: u64,
 }
 
@@ -131,34 +133,6 @@ impl Default for Limits {
             lookup_memory: 64 << 20,
         }
     }
-}
-
-/// A time as the command line has it: seconds, whole or not.
-pub fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text
-        .parse()
-        .map_err(|_| "not a number of seconds".to_owned())?;
-    match Duration::try_from_secs_f64(seconds) {
-        Ok(duration) if duration >= Duration::from_millis(1) && seconds <= 86_400.0 => Ok(duration),
-        _ => Err("not between 0.001 and 86400 seconds".to_owned()),
-    }
-}
-
-/// A number of bytes: `1048576`, `1024KiB`, `1MiB`.
-fn bytes(text: &str) -> Result<u64, String> {
-    let digits = text.trim_end_matches(|character: char| !character.is_ascii_digit());
-    let unit: u64 = match text[digits.len()..].trim() {
-        "" | "B" => 1,
-        "KiB" => 1 << 10,
-        "MiB" => 1 << 20,
-        "GiB" => 1 << 30,
-        _ => return Err("the units are KiB, MiB and GiB".into()),
-    };
-    digits
-        .parse::<u64>()
-        .ok()
-        .and_then(|number| number.checked_mul(unit))
-        .ok_or_else(|| "not a number of bytes".into())
 }
 
 /// How an export is made in fact.

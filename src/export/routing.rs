@@ -60,7 +60,7 @@ pub(crate) fn route<T>(
         }
         match &error {
             Error::Database(error) if error.is_recovery_conflict() => conflicts += 1,
-            Error::Database(error) if error.is_unavailable() => tried.push(choice.lost()),
+            Error::Database(error) if error.is_unavailable() => tried.push(choice.into_tried()),
             _ => return Err(error),
         }
         tracing::warn!(%error, "it is tried again");

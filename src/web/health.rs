@@ -45,12 +45,13 @@ struct ServerState {
     )
 )]
 pub(super) async fn readyz(app: web::Data<App>) -> Result<web::Json<Readiness>, Problem> {
-    let checked = app.clone();
-    match web::block(move || checked.database.schema_state()).await {
-        Ok(Ok(SchemaState::Missing)) => return Err(Problem::new(Kind::DatabaseUnavailable)),
-        Ok(Err(error)) if error.is_unavailable() && app.servers.has_usable_replica() => {}
-        Ok(outcome) => drop(outcome?),
-        Err(_cancelled) => return Err(Problem::new(Kind::Internal)),
+    let usable_replica = app.servers.has_usable_replica();
+    if app.servers.is_replica_only() && !usable_replica {
+        return Err(Problem::new(Kind::NoReplica));
+    }
+    // Not asked again where it is known to be away: a probe does not wait long.
+    if app.servers.has_primary() || !usable_replica {
+        check_tables(app.clone()).await?;
     }
     let servers = app.servers.all().map(|server| {
         let state = server.state();
@@ -64,4 +65,12 @@ pub(super) async fn readyz(app: web::Data<App>) -> Result<web::Json<Readiness>, 
     Ok(web::Json(Readiness {
         servers: servers.collect(),
     }))
+}
+
+async fn check_tables(app: web::Data<App>) -> Result<(), Problem> {
+    match web::block(move || app.database.schema_state()).await {
+        Ok(Ok(SchemaState::Missing)) => Err(Problem::new(Kind::DatabaseUnavailable)),
+        Ok(outcome) => Ok(outcome.map(drop)?),
+        Err(_cancelled) => Err(Problem::new(Kind::Internal)),
+    }
 }

@@ -268,7 +268,11 @@ impl ResponseError for Problem {
         }
         match self.kind {
             Kind::MethodNotAllowed { allowed } => response.insert_header((ALLOW, allowed)),
-            Kind::Busy | Kind::DatabaseUnavailable | Kind::TablesMissing => {
+            Kind::Busy
+            | Kind::DatabaseUnavailable
+            | Kind::NoReplica
+            | Kind::RecoveryConflict
+            | Kind::TablesMissing => {
                 response.insert_header((RETRY_AFTER, RETRY_SECONDS.to_string()))
             }
             Kind::TooManyTries { retry_seconds } => {

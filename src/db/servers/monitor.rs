@@ -87,7 +87,7 @@ impl Server {
     }
 
     /// Notes that it could not be reached.
-    pub(super) fn lost(&self) {
+    fn lost(&self) {
         if self.lock().take().is_some() {
             tracing::warn!(server = self.address, "a server cannot be reached");
         }
