@@ -143,8 +143,9 @@ fn a_replica_that_lags_too_far_is_not_used_until_it_has_caught_up() {
     let server = replicated.serve(&database, &[lag]);
     let only = replicated.serve(&database, &[lag, "--replica-only"]);
     let lags = |server: &Server, standby: usize| {
-        let state = &states(server)[standby];
-        state["lag_seconds"].as_f64().is_some_and(|lag| lag > 0.5)
+        let states = states(server);
+        let state = states.get(standby);
+        state.is_some_and(|state| state["lag_seconds"].as_f64().is_some_and(|lag| lag > 0.5))
     };
 
     replicated.pause(&[Node::Standby1]);
@@ -159,26 +160,26 @@ fn a_replica_that_lags_too_far_is_not_used_until_it_has_caught_up() {
 
     replicated.pause(&[Node::Standby2]);
     change(&database, "update tasks set title = 'second' where id = 0");
-    eventually("both lag", || {
-        [&server, &only]
-            .iter()
-            .all(|server| lags(server, 1) && lags(server, 2))
-    });
+    eventually("both lag", || lags(&server, 1) && lags(&server, 2));
     let (source, csv) = export(&server, "export_id=lag");
     assert_eq!(source, "primary");
     assert!(contains(&csv, "\n0,second,"));
     assert_eq!(server.ended("lag")["source"], "primary");
     assert_eq!(fallbacks(&server, "lag"), 1.0);
 
-    let refused = Download::start(&only.address, "/tasks.csv");
-    assert_eq!(refused.status, 503);
+    let any = "/tasks.csv?location_id=-1";
+    eventually("no replica will do", || {
+        Download::start(&only.address, any).status == 503
+    });
+    let refused = Download::start(&only.address, any);
     assert!(refused.header("retry-after").is_some());
     assert_eq!(refused.json()["type"], "urn:cmms-export:problem:no-replica");
+    assert_eq!(Download::start(&only.address, "/readyz").status, 503);
 
     replicated.resume(&Node::STANDBYS);
     for server in [&server, &only] {
         eventually("a standby is used again", || {
-            let answer = Download::start(&server.address, "/tasks.csv?location_id=-1");
+            let answer = Download::start(&server.address, any);
             answer.header("x-export-source") == Some("replica")
         });
     }
@@ -387,8 +388,9 @@ fn a_promoted_standby_and_a_lost_primary_are_survived_without_a_restart() {
     replicated.kill(Node::Primary);
     assert_eq!(export(&server, ""), ("replica".into(), expected.clone()));
     eventually("the primary is known to be gone", || {
-        roles(&server) == ["", "replica", "replica"]
+        server.metric("cmms_export_server_up{server=\"database\"") == 0.0
     });
+    assert_eq!(roles(&server), ["", "replica", "replica"]);
     assert_eq!(export(&server, ""), ("replica".into(), expected));
 
     replicated.promote(Node::Standby1);

@@ -81,12 +81,12 @@ impl Script {
 }
 
 impl Servers {
-    fn start() -> Self {
+    fn start(settings: &str) -> Self {
         let directory = super::cluster::temporary_directory("replicated");
         let mut child = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/cluster"))
             .arg("--throw-away")
             .arg(&directory)
-            .env("CLUSTER_SETTINGS", SETTINGS)
+            .env("CLUSTER_SETTINGS", settings)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -182,12 +182,24 @@ impl Replicated {
     /// Servers that are as the script has started them, but for the databases.
     pub(crate) fn new() -> Self {
         let idle = IDLE.lock().expect("nobody panicked").pop();
-        let replicated = Self {
-            servers: idle.unwrap_or_else(|| Arc::new(Servers::start())),
-            sound: true,
+        let mut replicated = match idle {
+            Some(servers) => Self {
+                servers,
+                sound: true,
+            },
+            None => Self::start_new(SETTINGS),
         };
+        replicated.sound = true;
         replicated.catch_up();
         replicated
+    }
+
+    /// New ones with settings of their own, which no test has after this one.
+    pub(crate) fn start_new(settings: &str) -> Self {
+        Self {
+            servers: Arc::new(Servers::start(settings)),
+            sound: false,
+        }
     }
 
     /// Another test cannot have them any more.
