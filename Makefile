@@ -3,13 +3,20 @@
 # On macOS, Homebrew keeps libpq's pg_config, by which the build finds libpq, out of the PATH.
 export PATH := $(if $(wildcard /opt/homebrew/opt/libpq/bin),/opt/homebrew/opt/libpq/bin:)$(PATH)
 
-.PHONY: help run test check check-diesel bench bench-memory bench-lookup screenshots setup setup-browser
+.PHONY: help run cluster test check check-diesel bench bench-memory bench-lookup bench-replicas screenshots setup setup-browser
 
 help: ## Says what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 run: setup ## Builds, starts a private PostgreSQL, migrates, seeds, and serves at http://127.0.0.1:8080/
 	cargo run --release --locked -- serve
+
+# Where the three servers live. (As root, in a place that the account postgres can enter.)
+CLUSTER ?= target/cluster
+
+cluster: setup ## Builds, starts a primary with two hot standbys, migrates, seeds, and serves with exports from the standbys
+	cargo build --release --locked
+	scripts/cluster $(CLUSTER) scripts/serve-cluster
 
 test: setup-browser ## Runs all tests
 	cargo test --locked --features fault-injection
@@ -31,6 +38,9 @@ bench-memory: setup ## Measures the server's peak memory, strategy by strategy, 
 
 bench-lookup: setup ## Measures lookup beside copy, psql and the least that PostgreSQL needs (minutes)
 	cargo bench --locked --bench lookup
+
+bench-replicas: setup ## Measures exports, and writes meanwhile, with none, one and two hot standbys (minutes)
+	cargo bench --locked --bench replicas
 
 screenshots: setup-browser ## Takes pictures of the pages, into docs/
 	cargo test --locked --release --features fault-injection --test integration -- --ignored --test-threads=1 screenshots::

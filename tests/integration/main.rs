@@ -27,6 +27,7 @@ mod lookup;
 mod manifest;
 mod page;
 mod properties;
+mod replicas;
 mod same_bytes;
 mod schema;
 mod screenshots;

@@ -11,8 +11,9 @@ use diesel::connection::SimpleConnection;
 use diesel::{Connection, PgConnection};
 
 use super::program;
+use super::replicated::Servers;
 
-const TEMPLATE: &str = "migrated";
+pub(super) const TEMPLATE: &str = "migrated";
 
 /// The cluster; the last test that uses it stops it.
 pub(crate) struct Cluster {
@@ -81,10 +82,18 @@ pub(crate) fn temporary_directory(name: &str) -> PathBuf {
     directory
 }
 
+/// Where a database lives.
+enum Home {
+    Cluster(Arc<Cluster>),
+    Replicated(Arc<Servers>),
+}
+
 /// A database of its own for a test, with the tables but without a row.
 pub(crate) struct TestDatabase {
-    cluster: Arc<Cluster>,
+    home: Home,
     name: String,
+    /// Whether another test gets it, too.
+    kept: bool,
     /// Its URL.
     pub(crate) url: String,
 }
@@ -92,17 +101,31 @@ pub(crate) struct TestDatabase {
 impl TestDatabase {
     /// A new database.
     pub(crate) fn new() -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
         let cluster = Cluster::get();
-        let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
-        cluster.run(
-            "postgres",
-            &format!("create database {name} template {TEMPLATE}"),
-        );
+        let name = new_name();
         Self {
             url: cluster.url(&name),
-            cluster,
+            home: Home::Cluster(cluster),
             name,
+            kept: false,
+        }
+        .create()
+    }
+
+    /// A new database on a primary that has standbys.
+    pub(super) fn replicated(servers: &Arc<Servers>) -> Self {
+        let mut database = Self::kept(servers, &new_name()).create();
+        database.kept = false;
+        database
+    }
+
+    /// One that is there already.
+    pub(super) fn kept(servers: &Arc<Servers>, name: &str) -> Self {
+        Self {
+            home: Home::Replicated(Arc::clone(servers)),
+            name: name.to_owned(),
+            kept: true,
+            url: servers.database_url(name),
         }
     }
 
@@ -111,16 +134,38 @@ impl TestDatabase {
         let cluster = Arc::new(Cluster::start());
         Self {
             url: cluster.url(TEMPLATE),
-            cluster,
+            home: Home::Cluster(cluster),
             name: TEMPLATE.to_owned(),
+            kept: true,
         }
+    }
+
+    fn create(self) -> Self {
+        self.run_beside(&format!(
+            "create database {} template {TEMPLATE}",
+            self.name
+        ))
+        .expect("ours");
+        self
+    }
+
+    /// Runs a command that no connection to the database itself can.
+    fn run_beside(&self, sql: &str) -> Result<(), Box<dyn std::error::Error>> {
+        let url = match &self.home {
+            Home::Cluster(cluster) => cluster.url("postgres"),
+            Home::Replicated(servers) => servers.database_url("postgres"),
+        };
+        Ok(PgConnection::establish(&url)?.batch_execute(sql)?)
     }
 
     /// Kills PostgreSQL as the system does where memory is short, and waits until it is back.
     pub(crate) fn kill_server(&self) {
-        let embedded = self.cluster.embedded.as_ref().expect("runs");
+        let Home::Cluster(cluster) = &self.home else {
+            panic!("which of the servers?");
+        };
+        let embedded = cluster.embedded.as_ref().expect("runs");
         // A throw-away cluster makes nothing durable by itself, not even against this.
-        self.cluster.run(&self.name, "checkpoint");
+        cluster.run(&self.name, "checkpoint");
         let before = embedded.postmaster_pid().expect("runs");
         let pid = nix::unistd::Pid::from_raw(before.cast_signed());
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).expect("ours");
@@ -160,23 +205,29 @@ impl TestDatabase {
 
     /// Where PostgreSQL's programs are.
     pub(crate) fn bin_dir(&self) -> PathBuf {
-        self.cluster
-            .embedded
-            .as_ref()
-            .expect("runs")
-            .bin_dir()
-            .to_owned()
+        match &self.home {
+            Home::Cluster(cluster) => cluster.embedded.as_ref().expect("runs").bin_dir(),
+            Home::Replicated(servers) => servers.bin_dir(),
+        }
+        .to_owned()
     }
 }
 
 impl Drop for TestDatabase {
     fn drop(&mut self) {
-        if self.name == TEMPLATE {
+        if self.kept {
             return;
         }
-        self.cluster.run(
-            "postgres",
-            &format!("drop database {} with (force)", self.name),
+        let dropped = self.run_beside(&format!("drop database {} with (force)", self.name));
+        // Of the three servers, a test may have left none that takes writes.
+        assert!(
+            dropped.is_ok() || matches!(self.home, Home::Replicated(_)),
+            "{dropped:?}"
         );
     }
+}
+
+fn new_name() -> String {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed))
 }

@@ -1,9 +1,18 @@
 //! Data that is meant to break an export.
 
+use diesel::connection::SimpleConnection;
+
 use super::TestDatabase;
 
-/// Every text that a CSV can get wrong, in every column.
+/// A database with every text that a CSV can get wrong, in every column.
 pub(crate) fn hostile() -> TestDatabase {
+    let database = TestDatabase::new();
+    fill_hostile(&database);
+    database
+}
+
+/// Fills an empty database with that.
+pub(crate) fn fill_hostile(database: &TestDatabase) {
     let texts: Vec<String> = [
         "plain",
         "",
@@ -60,7 +69,7 @@ pub(crate) fn hostile() -> TestDatabase {
         .map(|text| format!("'{}'", text.replace('\'', "''")))
         .collect();
     let count = texts.len();
-    TestDatabase::with(&format!(
+    let sql = format!(
         "create temp table texts as select n, text from unnest(array[{}]) with ordinality as _ (text, n);
          insert into locations select n, text from texts;
          insert into users select n, text from texts;
@@ -72,20 +81,32 @@ pub(crate) fn hostile() -> TestDatabase {
          from texts;
          drop table texts",
         quoted.join(", ")
-    ))
+    );
+    database
+        .connect()
+        .batch_execute(&sql)
+        .expect("the SQL runs");
 }
 
-/// `count` tasks of 100-character titles: far more bytes than the buffers between PostgreSQL and a client hold.
+/// A database of `count` tasks of 100-character titles: far more bytes than the buffers between PostgreSQL and a client hold.
 pub(crate) fn wide(count: u32) -> TestDatabase {
-    let database = TestDatabase::with(&format!(
+    let database = TestDatabase::new();
+    fill_wide(&database, count);
+    database
+}
+
+/// Fills an empty database with that.
+pub(crate) fn fill_wide(database: &TestDatabase, count: u32) {
+    let sql = format!(
         "insert into locations values (1, 'Here'); insert into users values (1, 'somebody');
          insert into assets values (1, 'Thing', '', 1);
          -- Without a check of each row's foreign keys, which would take most of the time.
          set session_replication_role = replica;
          insert into tasks select n, lpad(n::text, 100, 'title '), '', true, 1, 1, null from generate_series(1, {count}) n;
          reset session_replication_role"
-    ));
-    diesel::connection::SimpleConnection::batch_execute(&mut database.connect(), "vacuum analyze")
-        .expect("ours");
-    database
+    );
+    let mut connection = database.connect();
+    for sql in [&sql, "vacuum analyze"] {
+        connection.batch_execute(sql).expect("the SQL runs");
+    }
 }

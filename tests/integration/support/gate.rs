@@ -2,7 +2,7 @@
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Integer};
+use diesel::sql_types::{BigInt, Integer, Text};
 
 use super::{TestDatabase, eventually};
 
@@ -29,7 +29,8 @@ impl Gated {
         Self::install(TestDatabase::alone())
     }
 
-    fn install(database: TestDatabase) -> Self {
+    /// One in a database without a row.
+    pub(crate) fn install(database: TestDatabase) -> Self {
         let role = format!("gated_{}", database.name());
         let sql = format!(
         "insert into locations values (1, 'Here'); insert into users values (1, 'somebody');
@@ -50,10 +51,17 @@ impl Gated {
         let mut connection = database.connect();
         connection.batch_execute(&sql).expect("the SQL runs");
         connection.batch_execute("vacuum analyze").expect("ours");
-        Self {
-            url: database.url.replacen("cmms@", &format!("{role}@"), 1),
+        let mut gated = Self {
+            url: String::new(),
             database,
-        }
+        };
+        gated.url = gated.as_role(&gated.database.url);
+        gated
+    }
+
+    /// A URL for the role that the policy applies to.
+    pub(crate) fn as_role(&self, url: &str) -> String {
+        url.replacen("cmms@", &format!("gated_{}@", self.database.name()), 1)
     }
 }
 
@@ -62,10 +70,13 @@ pub(crate) struct Gate {
     connection: Option<PgConnection>,
 }
 
-#[derive(QueryableByName)]
-struct Pid {
+/// A process that waits at a gate.
+#[derive(Debug, Clone, PartialEq, Eq, QueryableByName)]
+pub(crate) struct Waiter {
     #[diesel(sql_type = Integer)]
     pid: i32,
+    #[diesel(sql_type = Text)]
+    since: String,
 }
 
 #[derive(QueryableByName)]
@@ -89,15 +100,31 @@ impl Gate {
         )
     }
 
-    fn close_where(Gated { database, .. }: &Gated, condition: &str) -> Self {
-        let mut connection = database.connect();
-        connection
+    fn close_where(gated: &Gated, condition: &str) -> Self {
+        Self::place_where(gated, condition);
+        Self::lock(gated.database.connect())
+    }
+
+    /// Puts the gate before the row of this id, and leaves it open.
+    pub(crate) fn place(gated: &Gated, row: u64) {
+        Self::place_where(gated, &format!("id = {row}"));
+    }
+
+    fn place_where(Gated { database, .. }: &Gated, condition: &str) {
+        database
+            .connect()
             .batch_execute(&format!(
                 "create or replace function passes_gate(id bigint) returns boolean language plpgsql volatile as
-                 $$begin if {condition} then perform pg_advisory_xact_lock_shared(4242); end if; return true; end$$;
-                 select pg_advisory_lock(4242)"
+                 $$begin if {condition} then perform pg_advisory_xact_lock_shared(4242); end if; return true; end$$"
             ))
             .expect("the SQL runs");
+    }
+
+    /// Closes the gate where it is, on the connection's server alone: a standby has locks of its own.
+    pub(crate) fn lock(mut connection: PgConnection) -> Self {
+        connection
+            .batch_execute("select pg_advisory_lock(4242)")
+            .expect("nobody else does");
         Self {
             connection: Some(connection),
         }
@@ -105,18 +132,23 @@ impl Gate {
 
     /// Waits until an export waits at the gate, and gives the process that does.
     pub(crate) fn reached(&mut self) -> i32 {
-        let connection = self.connection.as_mut().expect("closed");
-        let mut pid = None;
+        let mut waiter = None;
         eventually("an export reaches the gate", || {
-            let sql = "select pid from pg_locks where locktype = 'advisory' and not granted
-                and database = (select oid from pg_database where datname = current_database())";
-            pid = diesel::sql_query(sql)
-                .get_result::<Pid>(connection)
-                .optional()
-                .expect("readable");
-            pid.is_some()
+            waiter = self.waiter();
+            waiter.is_some()
         });
-        pid.expect("just seen").pid
+        waiter.expect("just seen").pid
+    }
+
+    /// Who waits at the gate.
+    pub(crate) fn waiter(&mut self) -> Option<Waiter> {
+        let sql = "select pid, waitstart::text as since from pg_locks
+            where locktype = 'advisory' and not granted and waitstart is not null
+                and database = (select oid from pg_database where datname = current_database())";
+        diesel::sql_query(sql)
+            .get_result(self.connection.as_mut().expect("closed"))
+            .optional()
+            .expect("readable")
     }
 
     /// Ends the process that waits at the gate.
@@ -131,10 +163,15 @@ impl Gate {
 
 /// How many of the database's processes run an export's query.
 pub(crate) fn running_queries(database: &TestDatabase) -> i64 {
+    running_queries_at(&mut database.connect())
+}
+
+/// The same, on the connection's server.
+pub(crate) fn running_queries_at(connection: &mut PgConnection) -> i64 {
     let sql = "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()
         and state <> 'idle' and query like '%tasks%'";
     diesel::sql_query(sql)
-        .get_result::<Count>(&mut database.connect())
+        .get_result::<Count>(connection)
         .expect("readable")
         .count
 }

@@ -1,4 +1,4 @@
-//! What the tests share: a throw-away cluster, a database and a server for each test, and psql as the oracle.
+//! What the tests share: throw-away clusters, a database and a server for each test, and psql as the oracle.
 
 pub(crate) mod browser;
 pub(crate) mod client;
@@ -7,6 +7,7 @@ pub(crate) mod data;
 pub(crate) mod gate;
 pub(crate) mod oracle;
 pub(crate) mod program;
+pub(crate) mod replicated;
 
 use std::time::{Duration, Instant};
 

@@ -17,7 +17,7 @@ pub(crate) fn bare_program() -> Command {
     for (name, _) in std::env::vars_os() {
         if name
             .to_str()
-            .is_some_and(|name| name.starts_with("CMMS_") || name == "DATABASE_URL")
+            .is_some_and(|name| name.starts_with("CMMS_") || name.ends_with("DATABASE_URL"))
         {
             command.env_remove(name);
         }

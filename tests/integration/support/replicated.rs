@@ -1,0 +1,426 @@
+//! A primary and two hot standbys of it, by the same script as `make cluster`.
+
+use std::fmt;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use diesel::connection::SimpleConnection;
+use diesel::prelude::*;
+use diesel::sql_types::{Nullable, Text};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::cluster::TEMPLATE;
+use super::gate::Gated;
+use super::{Server, TestDatabase, data, eventually, program};
+
+/// Tasks of the large database: more bytes than all buffers between PostgreSQL and a client that reads nothing.
+const WIDE: u32 = 100_000;
+
+/// Whatever the primary does reaches the standbys at once, and a conflict with that is resolved at once, and said in the log.
+const SETTINGS: &str = "shared_buffers=32MB autovacuum=off max_wal_size=4GB checkpoint_timeout=1h wal_writer_delay=10ms \
+    hot_standby_feedback=off max_standby_streaming_delay=0 log_recovery_conflict_waits=on deadlock_timeout=10ms \
+    wal_receiver_status_interval=1s wal_retrieve_retry_interval=100ms";
+
+/// One of the three servers, by the name that the script has for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Node {
+    /// The one that takes writes, at first.
+    Primary,
+    /// A hot standby, the first that exports are offered to.
+    Standby1,
+    /// Another one.
+    Standby2,
+}
+
+impl Node {
+    /// Both standbys, in the order in which exports are offered to them.
+    pub(crate) const STANDBYS: [Self; 2] = [Self::Standby1, Self::Standby2];
+}
+
+impl fmt::Display for Node {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Primary => "primary",
+            Self::Standby1 => "standby1",
+            Self::Standby2 => "standby2",
+        })
+    }
+}
+
+/// The three servers, as long as somebody holds their standard input open.
+pub(crate) struct Servers {
+    directory: PathBuf,
+    variables: Vec<(String, String)>,
+    script: Mutex<Script>,
+}
+
+struct Script {
+    child: Child,
+    /// None once the servers are told to stop.
+    input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
+    errors: Option<JoinHandle<String>>,
+}
+
+impl Script {
+    /// The next line of what it prints; where there is none, what went wrong.
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.output.read_line(&mut line).expect("text");
+        if line.is_empty() {
+            let errors = self.errors.take().map(JoinHandle::join);
+            panic!("scripts/cluster has ended: {errors:?}");
+        }
+        line.trim_end().to_owned()
+    }
+}
+
+impl Servers {
+    fn start(settings: &str) -> Self {
+        let directory = super::cluster::temporary_directory("replicated");
+        let mut child = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/cluster"))
+            .arg("--throw-away")
+            .arg(&directory)
+            .env("CLUSTER_SETTINGS", settings)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("bash is there");
+        let mut stderr = child.stderr.take().expect("piped");
+        let mut script = Script {
+            input: child.stdin.take(),
+            output: BufReader::new(child.stdout.take().expect("piped")),
+            errors: Some(std::thread::spawn(move || {
+                let mut errors = String::new();
+                let _ = stderr.read_to_string(&mut errors);
+                errors
+            })),
+            child,
+        };
+        let mut variables = Vec::new();
+        while let Some((name, value)) = script.line().split_once('=') {
+            variables.push((name.to_owned(), value.to_owned()));
+        }
+        let servers = Self {
+            directory,
+            variables,
+            script: Mutex::new(script),
+        };
+        let mut primary = connect(&servers.url("PRIMARY_URL", "postgres"));
+        primary
+            .batch_execute(&format!("create database {TEMPLATE}"))
+            .expect("ours");
+        let migrated = program(&servers.url("PRIMARY_URL", TEMPLATE))
+            .arg("migrate")
+            .output()
+            .expect("the program runs");
+        assert!(migrated.status.success(), "{migrated:?}");
+        servers
+    }
+
+    fn variable(&self, name: &str) -> &str {
+        let found = self.variables.iter().find(|(known, _)| known == name);
+        &found.expect("the script tells").1
+    }
+
+    /// One of the script's URLs, for another database.
+    fn url(&self, variable: &str, database: &str) -> String {
+        self.variable(variable)
+            .replacen("/cmms?", &format!("/{database}?"), 1)
+    }
+
+    /// The URL of a database, wherever it can be written to.
+    pub(super) fn database_url(&self, database: &str) -> String {
+        self.url("DATABASE_URL", database)
+    }
+
+    /// Where PostgreSQL's programs are.
+    pub(super) fn bin_dir(&self) -> &Path {
+        Path::new(self.variable("PG_BINDIR"))
+    }
+
+    /// Tells the script what to do, and waits until it is done.
+    fn tell(&self, verb: &str, node: Node, done: &str) {
+        let mut script = self.script.lock().expect("nobody panicked");
+        let input = script.input.as_mut().expect("not told to stop");
+        writeln!(input, "{verb} {node}").expect("it listens");
+        assert_eq!(script.line(), format!("{done} {node}"));
+    }
+
+    /// The servers' processes stop as soon as the script's input ends, and the directory goes.
+    fn stop(&self) {
+        if let Ok(mut script) = self.script.lock() {
+            script.input = None;
+            let _ = script.child.wait();
+        }
+    }
+}
+
+impl Drop for Servers {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Three servers for one test alone, which may do to them what it likes.
+pub(crate) struct Replicated {
+    servers: Arc<Servers>,
+    /// Whether the next test can have them, too.
+    sound: bool,
+}
+
+/// Those that no test uses at the moment. The last of them end with this process.
+static IDLE: Mutex<Vec<Arc<Servers>>> = Mutex::new(Vec::new());
+
+impl Replicated {
+    /// Servers that are as the script has started them, but for the databases.
+    pub(crate) fn new() -> Self {
+        let idle = IDLE.lock().expect("nobody panicked").pop();
+        let mut replicated = match idle {
+            Some(servers) => Self {
+                servers,
+                sound: true,
+            },
+            None => Self::start_new(SETTINGS),
+        };
+        replicated.sound = true;
+        replicated.catch_up();
+        replicated
+    }
+
+    /// New ones with settings of their own, which no test has after this one.
+    pub(crate) fn start_new(settings: &str) -> Self {
+        Self {
+            servers: Arc::new(Servers::start(settings)),
+            sound: false,
+        }
+    }
+
+    /// Another test cannot have them any more.
+    pub(crate) fn spoil(&mut self) {
+        self.sound = false;
+    }
+
+    /// A new database, with the tables but without a row.
+    pub(crate) fn database(&self) -> TestDatabase {
+        TestDatabase::replicated(&self.servers)
+    }
+
+    /// The large database, which all tests share that get these servers.
+    pub(crate) fn wide(&self) -> TestDatabase {
+        const NAME: &str = "wide";
+        let mut primary = connect(&self.url(Node::Primary, "postgres"));
+        let there = "select datname::text as value from pg_database where datname = 'wide'";
+        if value(&mut primary, there).is_none() {
+            primary
+                .batch_execute(&format!("create database {NAME} template {TEMPLATE}"))
+                .expect("ours");
+            data::fill_wide(&TestDatabase::kept(&self.servers, NAME), WIDE);
+        }
+        TestDatabase::kept(&self.servers, NAME)
+    }
+
+    /// The URL of a database on one of the servers.
+    pub(crate) fn url(&self, node: Node, database: &str) -> String {
+        let variable = match node {
+            Node::Primary => "PRIMARY_URL",
+            Node::Standby1 => "STANDBY1_URL",
+            Node::Standby2 => "STANDBY2_URL",
+        };
+        self.servers.url(variable, database)
+    }
+
+    /// The URL of a database on the standbys.
+    pub(crate) fn export_url(&self, database: &str) -> String {
+        self.servers.url("EXPORT_DATABASE_URL", database)
+    }
+
+    /// A connection to a database on one of the servers.
+    pub(crate) fn connect(&self, node: Node, database: &TestDatabase) -> PgConnection {
+        connect(&self.url(node, database.name()))
+    }
+
+    /// Starts the program on a database, its exports on the standbys, and waits until it knows them.
+    pub(crate) fn serve(&self, database: &TestDatabase, flags: &[&str]) -> Server {
+        self.serve_urls(&database.url, &self.export_url(database.name()), flags)
+    }
+
+    /// The same, for a role that the gate stops.
+    pub(crate) fn serve_gated(&self, gated: &Gated, flags: &[&str]) -> Server {
+        let export_url = self.export_url(gated.database.name());
+        self.serve_urls(&gated.url, &gated.as_role(&export_url), flags)
+    }
+
+    fn serve_urls(&self, url: &str, export_url: &str, flags: &[&str]) -> Server {
+        self.catch_up();
+        let mut command = program(url);
+        command.env("EXPORT_DATABASE_URL", export_url);
+        let server = Server::spawn(command.arg("serve").args(flags));
+        eventually("the program knows both standbys", || {
+            roles(&server) == ["primary", "replica", "replica"]
+        });
+        server
+    }
+
+    /// Kills a server as the system does where memory is short.
+    pub(crate) fn kill(&self, node: Node) {
+        let pid_file = self
+            .servers
+            .directory
+            .join(node.to_string())
+            .join("data/postmaster.pid");
+        let pid_file = fs::read_to_string(pid_file).expect("it runs");
+        let pid = pid_file.lines().next().and_then(|pid| pid.parse().ok());
+        let pid = Pid::from_raw(pid.expect("a number"));
+        kill(pid, Signal::SIGKILL).expect("ours");
+        eventually("it is gone", || kill(pid, None).is_err());
+    }
+
+    /// Stops a server, all of its connections with it.
+    pub(crate) fn stop(&self, node: Node) {
+        self.servers.tell("stop", node, "stopped");
+    }
+
+    /// Starts a server that was stopped or killed, and waits until it is ready.
+    pub(crate) fn start(&self, node: Node) {
+        self.servers.tell("start", node, "started");
+    }
+
+    /// Makes a standby take writes.
+    pub(crate) fn promote(&mut self, node: Node) {
+        self.spoil();
+        let promoted = self.ask(node, "select pg_promote()::text as value");
+        assert_eq!(promoted.as_deref(), Some("true"));
+    }
+
+    /// Lets standbys replay nothing more.
+    pub(crate) fn pause(&self, standbys: &[Node]) {
+        for standby in standbys {
+            self.run(*standby, "select pg_wal_replay_pause()");
+            eventually("replay is paused", || {
+                let state = self.ask(*standby, "select pg_get_wal_replay_pause_state() as value");
+                state.as_deref() == Some("paused")
+            });
+        }
+    }
+
+    /// Lets them go on.
+    pub(crate) fn resume(&self, standbys: &[Node]) {
+        for standby in standbys {
+            self.run(*standby, "select pg_wal_replay_resume()");
+        }
+    }
+
+    /// Waits until the standbys have all that the primary has.
+    pub(crate) fn catch_up(&self) {
+        self.follow(Node::Primary, &Node::STANDBYS);
+    }
+
+    /// Waits until some servers have all that another one has.
+    pub(crate) fn follow(&self, primary: Node, standbys: &[Node]) {
+        let position = self.ask(primary, "select pg_current_wal_lsn()::text as value");
+        let position = position.expect("it takes writes");
+        for standby in standbys {
+            eventually(&format!("{standby} has caught up"), || {
+                self.has_replayed(*standby, &position)
+            });
+        }
+    }
+
+    /// Whether a standby has replayed all up to a position.
+    fn has_replayed(&self, standby: Node, position: &str) -> bool {
+        let sql = format!("select (pg_last_wal_replay_lsn() >= '{position}')::text as value");
+        self.ask(standby, &sql).as_deref() == Some("true")
+    }
+
+    /// Whether the standbys tell the primary what they still need, so that it keeps it.
+    pub(crate) fn set_feedback(&self, on: bool) {
+        for standby in Node::STANDBYS {
+            self.run(
+                standby,
+                &format!("alter system set hot_standby_feedback = {on}"),
+            );
+            self.run(standby, "select pg_reload_conf()");
+        }
+        let sql = "select count(xmin)::text as value from pg_replication_slots";
+        let told = if on { "2" } else { "0" };
+        eventually("the primary has heard of it", || {
+            self.ask(Node::Primary, sql).as_deref() == Some(told)
+        });
+    }
+
+    /// How often a standby has said that somebody still needed what it was to replay: that it waits for one, or has ended one.
+    pub(crate) fn conflicts(&self, standby: Node) -> usize {
+        let log = self.log(standby);
+        let said = ["recovery still waiting", "due to conflict with recovery"];
+        said.map(|text| log.matches(text).count()).iter().sum()
+    }
+
+    /// All that a server has logged.
+    fn log(&self, node: Node) -> String {
+        let log = self.servers.directory.join(format!("{node}.log"));
+        fs::read_to_string(log).expect("it logs")
+    }
+
+    fn run(&self, node: Node, sql: &str) {
+        connect(&self.url(node, "postgres"))
+            .batch_execute(sql)
+            .expect("the SQL runs");
+    }
+
+    fn ask(&self, node: Node, sql: &str) -> Option<String> {
+        value(&mut connect(&self.url(node, "postgres")), sql)
+    }
+}
+
+impl Drop for Replicated {
+    fn drop(&mut self) {
+        if !self.sound || std::thread::panicking() {
+            self.servers.stop();
+        } else if let Ok(mut idle) = IDLE.lock() {
+            idle.push(Arc::clone(&self.servers));
+        }
+    }
+}
+
+/// What the program says of the servers that it knows: the database's own first, then those for exports.
+pub(crate) fn states(server: &Server) -> Vec<serde_json::Value> {
+    let answer = ureq::get(server.url("/readyz"))
+        .config()
+        .http_status_as_error(false)
+        .build()
+        .call();
+    let text = answer.expect("answers").body_mut().read_to_string();
+    let json: serde_json::Value = serde_json::from_str(&text.expect("text")).unwrap_or_default();
+    json["servers"].as_array().cloned().unwrap_or_default()
+}
+
+/// What each of them is; empty where it cannot be reached.
+pub(crate) fn roles(server: &Server) -> Vec<String> {
+    let role = |state: &serde_json::Value| state["role"].as_str().unwrap_or_default().to_owned();
+    states(server).iter().map(role).collect()
+}
+
+#[derive(QueryableByName)]
+struct Value {
+    #[diesel(sql_type = Nullable<Text>)]
+    value: Option<String>,
+}
+
+fn value(connection: &mut PgConnection, sql: &str) -> Option<String> {
+    let row: Option<Value> = diesel::sql_query(sql)
+        .get_result(connection)
+        .optional()
+        .expect("readable");
+    row?.value
+}
+
+fn connect(url: &str) -> PgConnection {
+    PgConnection::establish(url).expect("the server is up")
+}
