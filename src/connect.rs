@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::cli::Global;
 use crate::db::embedded::{self, Durability, Embedded, EmbeddedError};
-use crate::db::servers::Replicas;
+use crate::db::servers::Rules;
 use crate::db::{self, Database, SchemaState};
 
 /// Time to wait for a connection. Long enough for the private cluster to come back after a crash.
@@ -65,13 +65,11 @@ pub fn connect(global: &Global, connections: u32) -> Result<Connected, Error> {
 pub fn connect_for_exports(
     global: &Global,
     connections: u32,
-    replicas: &Replicas,
+    rules: &Rules,
 ) -> Result<Connected, Error> {
     let connected = connect(global, connections)?;
     match check_tables(&connected) {
-        Err(Error::Database(error))
-            if error.is_unavailable() && replicas.export_database_url.is_some() =>
-        {
+        Err(Error::Database(error)) if error.is_unavailable() && rules.have_replicas() => {
             tracing::warn!(%error, "the database is away: exports run on its replicas");
         }
         outcome => outcome?,

@@ -12,7 +12,7 @@ use clap::{CommandFactory, Parser};
 use cmms_export::bench::{self, Stop, render};
 use cmms_export::cli::{Bench, Cli, Command, Export, Global, LogFormat, Serve, Verify};
 use cmms_export::connect::{Connected, connect, connect_for_exports, connect_migrated, data_dir};
-use cmms_export::db::servers::Servers;
+use cmms_export::db::servers::{Replicas, Rules, Servers};
 use cmms_export::db::{Database, libpq};
 use cmms_export::export::cancellation::Cancellation;
 use cmms_export::export::manifest::{Record, RecordingSink, State};
@@ -84,16 +84,17 @@ fn serve(global: &Global, options: &Serve) -> Outcome {
             .error(ErrorKind::MissingRequiredArgument, error)
             .exit();
     }
+    let rules = replica_rules(&options.replicas);
     // Before anything else is done: an address that is taken is found out at once.
     let listener = std::net::TcpListener::bind(options.bind)
         .map_err(|error| format!("cannot listen on {}: {error}", options.bind))?;
     let address = listener.local_addr()?;
-    let connected = connect_for_exports(global, options.max_exports.into(), &options.replicas)?;
+    let connected = connect_for_exports(global, options.max_exports.into(), &rules)?;
     seed_private(&connected)?;
     print_line(&format!("cmms-export is at http://{address}/"))?;
     let settings = web::Settings {
         limits: options.limits,
-        replicas: options.replicas.clone(),
+        rules,
         max_exports: options.max_exports.into(),
         reader_timeout: options.reader_timeout,
         shutdown_timeout: options.shutdown_timeout,
@@ -105,6 +106,15 @@ fn serve(global: &Global, options: &Serve) -> Outcome {
     };
     web::serve(listener, connected.database.clone(), settings)?;
     stop_cluster(connected)
+}
+
+/// The rules, or the end of the program: a usage error.
+fn replica_rules(replicas: &Replicas) -> Rules {
+    replicas.rules().unwrap_or_else(|error| {
+        Cli::command()
+            .error(ErrorKind::ValueValidation, error)
+            .exit()
+    })
 }
 
 fn migrate(global: &Global) -> Outcome {
@@ -152,6 +162,7 @@ fn export(global: &Global, options: Export) -> Outcome {
             )
             .exit();
     }
+    let rules = replica_rules(&options.replicas);
     let open =
         |path: &Path| Output::open(path).map_err(|error| format!("{}: {error}", path.display()));
     let mut output = open(&options.output)?;
@@ -160,11 +171,11 @@ fn export(global: &Global, options: Export) -> Outcome {
     let cancellation = Cancellation::default();
     cancel_on_signal(cancellation.clone(), output.unfinished_path())?;
     let connections = export::CONNECTIONS as u32;
-    let connected = connect_for_exports(global, connections, &options.replicas)?;
+    let connected = connect_for_exports(global, connections, &rules)?;
     let servers = Servers::start(
         &connected.url,
         connected.database.clone(),
-        &options.replicas,
+        rules,
         |url, wait| Database::new(url, connections, wait),
         |_fallback| (),
     );

@@ -7,6 +7,7 @@ pub mod servers;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use diesel::connection::SimpleConnection;
 use diesel::migration::{Migration, MigrationSource, MigrationVersion};
 use diesel::pg::Pg;
 use diesel::prelude::*;
@@ -199,22 +200,33 @@ impl Database {
         Ok(())
     }
 
-    /// How far the primary's log is written; `None` where this is no primary.
+    /// A position of the primary's log behind all that was committed until now, which reaches its standbys at once; `None` where this
+    /// is no primary.
     pub(crate) fn wal_position(&self) -> Result<Option<String>, Error> {
         let mut connection = self.control_connection()?;
-        let position = diesel::dsl::sql::<Nullable<Text>>(
-            "case when not pg_is_in_recovery() then pg_current_wal_insert_lsn()::text end",
-        );
-        Ok(diesel::select(position).get_result(&mut connection)?)
+        let position = |sql| diesel::select(diesel::dsl::sql::<Nullable<Text>>(sql));
+        // A commit of our own writes out everything before it, which a standby could wait for without end: what other transactions
+        // have not committed yet, say.
+        let written = connection.transaction(|connection| {
+            connection.batch_execute("set local synchronous_commit = local")?;
+            position("pg_logical_emit_message(true, 'cmms-export', '')::text").execute(connection)
+        });
+        let sql = match written {
+            Ok(_) => "pg_current_wal_flush_lsn()::text",
+            // A role that may only read, or a standby: as far as anything is written, out or not.
+            Err(_) => {
+                "case when not pg_is_in_recovery() then pg_current_wal_insert_lsn()::text end"
+            }
+        };
+        Ok(position(sql).get_result(&mut connection)?)
     }
 
-    /// Whether this, a standby or what was one, has all that the primary had at a position of its log.
+    /// Whether this, a standby, has all that the primary had at a position of its log.
     pub(crate) fn has_replayed(&self, position: &str) -> Result<bool, Error> {
         let mut connection = self.control_connection()?;
-        let replayed =
-            diesel::dsl::sql::<Bool>("not pg_is_in_recovery() or pg_last_wal_replay_lsn() >= ")
-                .bind::<Text, _>(position)
-                .sql("::pg_lsn");
+        let replayed = diesel::dsl::sql::<Bool>("pg_last_wal_replay_lsn() >= ")
+            .bind::<Text, _>(position)
+            .sql("::pg_lsn");
         Ok(diesel::select(replayed).get_result(&mut connection)?)
     }
 
@@ -310,10 +322,7 @@ pub fn snapshot<T, E: From<diesel::result::Error>>(
         .repeatable_read()
         .read_only()
         .run(|connection| {
-            diesel::connection::SimpleConnection::batch_execute(
-                connection,
-                &snapshot_settings(statement_timeout),
-            )?;
+            connection.batch_execute(&snapshot_settings(statement_timeout))?;
             work(connection)
         })
 }

@@ -20,6 +20,7 @@ pub use self::hosts::Hosts;
 use self::monitor::Monitor;
 pub use self::monitor::{Server, State};
 use super::Database;
+use super::libpq::InvalidUrl;
 
 /// Time after which a server that has not answered counts as unreachable.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -55,25 +56,67 @@ impl Role {
 /// The name of the database's own server.
 const DATABASE: &str = "database";
 
-/// Where exports run, and when not there.
-#[derive(Debug, Clone, Default, clap::Args)]
+/// Where exports run, and when not there, as the command line has it.
+#[derive(Debug, Clone, clap::Args)]
 pub struct Replicas {
     /// The servers that exports run on, hot standbys of the database: one or several hosts, as libpq takes them [default: the database]
-    // Hidden: it may hold a password, and `--help` prints values.
+    // Hidden: it may hold a password, and `--help` prints values. Not parsed here either: clap would print what is wrong.
     #[arg(
         long,
         env = "EXPORT_DATABASE_URL",
         value_name = "URL",
-        hide_env_values = true,
-        value_parser = Hosts::parse
+        hide_env_values = true
     )]
-    pub export_database_url: Option<Hosts>,
+    pub export_database_url: Option<String>,
     /// How far a replica may be behind; where all are further, exports run on the primary
     #[arg(long, env = "CMMS_MAX_REPLICA_LAG", value_name = "SECONDS", default_value = "30", value_parser = crate::units::seconds)]
     pub max_replica_lag: Duration,
     /// Never runs an export on the primary
-    #[arg(long, env = "CMMS_REPLICA_ONLY", requires = "export_database_url", value_parser = clap::builder::BoolishValueParser::new())]
+    #[arg(long, env = "CMMS_REPLICA_ONLY", value_parser = clap::builder::BoolishValueParser::new())]
     pub replica_only: bool,
+}
+
+/// Why it cannot be meant like that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidReplicas {
+    /// The URL is none.
+    #[error("EXPORT_DATABASE_URL: {0}")]
+    Url(#[from] InvalidUrl),
+    /// There are none.
+    #[error(
+        "--replica-only (CMMS_REPLICA_ONLY) without --export-database-url (EXPORT_DATABASE_URL): there is no replica"
+    )]
+    None,
+}
+
+impl Replicas {
+    /// The rules for where exports run.
+    pub fn rules(&self) -> Result<Rules, InvalidReplicas> {
+        let hosts = self.export_database_url.as_deref().map(Hosts::parse);
+        if self.replica_only && hosts.is_none() {
+            return Err(InvalidReplicas::None);
+        }
+        Ok(Rules {
+            hosts: hosts.transpose()?,
+            max_lag: self.max_replica_lag,
+            replica_only: self.replica_only,
+        })
+    }
+}
+
+/// Where exports run, and when not there.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    hosts: Option<Hosts>,
+    max_lag: Duration,
+    replica_only: bool,
+}
+
+impl Rules {
+    /// Whether exports are meant to run on others than the database's own server.
+    pub fn have_replicas(&self) -> bool {
+        self.hosts.is_some()
+    }
 }
 
 /// Why an export does not run on a replica.
@@ -105,10 +148,7 @@ impl Fallback {
 pub struct Servers {
     primary: Arc<Server>,
     replicas: Vec<Arc<Server>>,
-    attributes: Attributes,
-    balanced: bool,
-    max_lag: Duration,
-    replica_only: bool,
+    rules: Rules,
     on_fallback: Box<dyn Fn(Fallback) + Send + Sync>,
     _monitors: Vec<Monitor>,
 }
@@ -124,13 +164,15 @@ impl Servers {
     pub fn start(
         url: &str,
         database: Database,
-        replicas: &Replicas,
+        rules: Rules,
         open: impl Fn(&str, Duration) -> Database,
         on_fallback: impl Fn(Fallback) + Send + Sync + 'static,
     ) -> Self {
         let primary = Server::new(DATABASE.into(), address(url), url.to_owned(), database);
-        let hosts = replicas.export_database_url.as_ref();
-        let servers = hosts.iter().flat_map(|hosts| hosts.hosts.iter().zip(1..));
+        let servers = rules
+            .hosts
+            .iter()
+            .flat_map(|hosts| hosts.hosts.iter().zip(1..));
         let servers: Vec<_> = servers
             .map(|((address, url), number)| {
                 Server::new(
@@ -142,20 +184,22 @@ impl Servers {
             })
             .collect();
         let (asked, all_asked) = mpsc::channel();
-        let monitors = [&primary].into_iter().chain(&servers);
-        let monitors = monitors
-            .map(|server| Monitor::start(Arc::clone(server), asked.clone()))
-            .collect();
+        let monitor = |server: &Arc<Server>, primary| {
+            Monitor::start(Arc::clone(server), primary, asked.clone())
+        };
+        let mut monitors = vec![monitor(&primary, None)];
+        monitors.extend(
+            servers
+                .iter()
+                .map(|server| monitor(server, Some(Arc::clone(&primary)))),
+        );
         drop(asked);
         // One that answers later is found later.
         let _ = all_asked.recv_timeout(FIRST_ANSWERS_WAIT);
         Self {
             primary,
             replicas: servers,
-            attributes: hosts.map_or(Attributes::Any, |hosts| hosts.attributes),
-            balanced: hosts.is_none_or(|hosts| hosts.balanced),
-            max_lag: replicas.max_replica_lag,
-            replica_only: replicas.replica_only,
+            rules,
             on_fallback: Box::new(on_fallback),
             _monitors: monitors,
         }
@@ -181,7 +225,7 @@ impl Servers {
 
     /// Whether exports run on replicas alone.
     pub fn is_replica_only(&self) -> bool {
-        self.replica_only
+        self.rules.replica_only
     }
 
     /// Whether the primary has answered of late.
@@ -210,22 +254,35 @@ impl Servers {
     /// Of the replicas that will do, the one with the fewest exports; of equals, the first.
     fn replica(&self, tried: &[Arc<Server>]) -> Result<(&Arc<Server>, Role), Fallback> {
         let mut reason = Fallback::Unreachable;
+        let Some(hosts) = &self.rules.hosts else {
+            return Err(reason);
+        };
         let mut candidates = Vec::new();
         let untried = |server: &&Arc<Server>| !tried.iter().any(|tried| Arc::ptr_eq(tried, server));
         for server in self.replicas.iter().filter(untried) {
+            // Two primaries: one has gone its own way, and it is not the database's own that has.
+            let astray = |state: &State| {
+                let primary = self.primary.state();
+                state.role == Role::Primary
+                    && primary.is_some_and(|primary| {
+                        primary.role == Role::Primary && primary.started != state.started
+                    })
+            };
             let accepted = |state: &State| {
-                self.attributes.accept(state) && !(self.replica_only && state.role == Role::Primary)
+                hosts.attributes.accept(state)
+                    && !(self.rules.replica_only && state.role == Role::Primary)
+                    && !astray(state)
             };
             let Some(state) = server.state().filter(accepted) else {
                 continue;
             };
-            if state.role == Role::Replica && state.lag.is_none_or(|lag| lag > self.max_lag) {
+            if state.role == Role::Replica && state.lag.is_none_or(|lag| lag > self.rules.max_lag) {
                 reason = Fallback::Lag;
                 continue;
             }
             let second_choice =
-                self.attributes == Attributes::PreferStandby && state.role == Role::Primary;
-            let exports = if self.balanced {
+                hosts.attributes == Attributes::PreferStandby && state.role == Role::Primary;
+            let exports = if hosts.balanced {
                 server.exports.load(Ordering::Relaxed)
             } else {
                 0
@@ -239,7 +296,7 @@ impl Servers {
     /// The primary, if exports may run there.
     pub fn fall_back(&self, reason: Fallback) -> Result<Choice, NoReplica> {
         (self.on_fallback)(reason);
-        if self.replica_only {
+        if self.rules.replica_only {
             return Err(NoReplica(reason));
         }
         tracing::warn!(

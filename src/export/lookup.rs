@@ -78,7 +78,7 @@ enum Unprepared {
 impl From<libpq::Error> for Unprepared {
     fn from(error: libpq::Error) -> Self {
         let error = db::Error::from(error);
-        if error.is_unavailable() {
+        if error.is_unavailable() || error.is_statement_timeout() || error.is_recovery_conflict() {
             return Self::Failed(error.into());
         }
         // A server that knows no exported snapshots, say, or a role that may not see the catalog.
@@ -338,17 +338,24 @@ fn hand_on(
     jobs: Sender<Job>,
     encoder: &mut Encoder<'_>,
 ) -> Result<(), Error> {
-    let mut ranges = ranges.iter();
+    let mut jobs = Some(jobs);
+    let mut ranges = ranges.iter().peekable();
     let mut waiting: VecDeque<Receiver<Result<Piece, Error>>> = VecDeque::new();
     loop {
         for ids in ranges.by_ref().take(begun - waiting.len()) {
             let (sender, pieces) = mpsc::sync_channel(PIECES);
             waiting.push_back(pieces);
             // Where nobody takes it, its channel is closed, which is found out in its turn.
-            let _ = jobs.send(Job {
-                ids: ids.clone(),
-                pieces: sender,
+            let _ = jobs.as_ref().map(|jobs| {
+                jobs.send(Job {
+                    ids: ids.clone(),
+                    pieces: sender,
+                })
             });
+        }
+        if ranges.peek().is_none() {
+            // A connection that finds no more goes home, and does not sit in its transaction until the last reader is done.
+            jobs = None;
         }
         let Some(pieces) = waiting.pop_front() else {
             return Ok(());
@@ -387,7 +394,11 @@ impl Work<'_> {
                 return Ok(());
             }
         }
-        Ok(session.connection.execute("commit")?)
+        // Nothing depends on it: COPY has said that all rows were sent. A connection that is not as it should be, its pool closes.
+        if let Err(error) = session.connection.execute("commit") {
+            tracing::warn!(%error, "a connection was lost after its part of an export");
+        }
+        Ok(())
     }
 
     fn next_job(&self) -> Option<Job> {

@@ -30,7 +30,7 @@ use super::problem::{EXPORT_ID, Kind, Problem, ProblemBody};
 use super::query::{invalid, pairs, take};
 use super::registry::Known;
 use crate::cli::Compression;
-use crate::db::servers::{Role, Servers};
+use crate::db::servers::Servers;
 use crate::export::cancellation::Cancellation;
 use crate::export::manifest::{ErrorClass, Record, RecordingSink, State};
 use crate::export::parameters::Parameters;
@@ -105,11 +105,16 @@ pub(super) async fn tasks_csv(
         Ok(message) => body.next = message,
         Err(_elapsed) => {}
     }
+    // Known once there are bytes: until then, it may yet be another server.
+    let source = record.manifest().source.filter(|_| body.next.is_some());
     body.response_begun.store(true, Ordering::Relaxed);
     // That which runs in fact, known since before the first bytes.
     let manifest = record.manifest();
     let milliseconds = record.started().elapsed().as_secs_f64() * 1e3;
     let mut response = HttpResponse::Ok();
+    if let Some(source) = source {
+        response.insert_header(("X-Export-Source", source.name()));
+    }
     if let Some(coding) = coding {
         response.insert_header((CONTENT_ENCODING, coding.name()));
     }
@@ -127,7 +132,6 @@ pub(super) async fn tasks_csv(
         .insert_header(("X-Accel-Buffering", "no"))
         .insert_header((EXPORT_ID, record.id()))
         .insert_header(("X-Export-Strategy", manifest.strategy.name()))
-        .insert_header(("X-Export-Source", manifest.source.map_or("", Role::name)))
         .insert_header((
             "Server-Timing",
             format!("first-bytes;dur={milliseconds:.1}"),

@@ -48,6 +48,12 @@ pub(super) fn unavailable(
                  if this lasts, tell whoever looks after the database."
             ),
         ),
+        Kind::NoReplica | Kind::RecoveryConflict => (
+            "No copy of the database can be read just now",
+            format!(
+                "Nothing is lost. Try again in {RETRY_SECONDS} seconds; if this lasts, tell whoever looks after the database."
+            ),
+        ),
         Kind::TablesMissing => (
             "The database has no tables yet",
             "Whoever looks after it can make them with cmms-export migrate.".to_owned(),

@@ -40,7 +40,7 @@ use self::problem::{Kind, Problem};
 use self::registry::{Known, Registry};
 use crate::cli::Compression;
 use crate::db::Database;
-use crate::db::servers::{Replicas, Servers};
+use crate::db::servers::{Rules, Servers};
 use crate::export::Limits;
 use crate::export::manifest::{ErrorClass, State};
 
@@ -62,7 +62,7 @@ pub struct Settings {
     /// Whether clients may run the benchmark also where the service is bound beyond loopback.
     pub allow_benchmarks: bool,
     /// Where exports run.
-    pub replicas: Replicas,
+    pub rules: Rules,
     /// Where the benchmark's processes, and whoever looks after the servers, find the database.
     pub database_url: String,
     /// Where the benchmark's results are kept; none where there is no such place.
@@ -107,7 +107,7 @@ pub fn serve(listener: TcpListener, database: Database, settings: Settings) -> i
     let servers = Servers::start(
         &settings.database_url,
         database.clone(),
-        &settings.replicas,
+        settings.rules.clone(),
         |url, wait| observed(Database::new(url, settings.max_exports as u32, wait)),
         move |reason| fallbacks.fell_back(reason),
     );

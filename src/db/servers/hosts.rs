@@ -2,8 +2,18 @@
 //! connections have to lead to one server.
 
 use super::super::libpq::{self, InvalidUrl};
+use super::Role;
 use super::monitor::State;
-use super::{PATIENCE, Role};
+
+/// What a connection string gets where it does not say otherwise, in seconds and milliseconds: a host that has gone without a word
+/// holds up nobody for long, where the system's defaults would wait for hours.
+const PATIENT: [(&str, &str); 5] = [
+    ("connect_timeout", "5"),
+    ("keepalives_idle", "10"),
+    ("keepalives_interval", "5"),
+    ("keepalives_count", "3"),
+    ("tcp_user_timeout", "20000"),
+];
 
 /// Which of a connection string's hosts will do: libpq's `target_session_attrs`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,12 +80,10 @@ impl Hosts {
             let list = take(name).unwrap_or_default();
             list.split(',').map(str::to_owned).collect::<Vec<_>>()
         });
-        if options
-            .iter()
-            .all(|(keyword, _)| keyword != "connect_timeout")
-        {
-            // A host that does not answer holds up nobody for long.
-            options.push(("connect_timeout".into(), PATIENCE.as_secs().to_string()));
+        for (keyword, value) in PATIENT {
+            if options.iter().all(|(given, _)| given != keyword) {
+                options.push((keyword.into(), value.into()));
+            }
         }
         let count = names.len().max(addresses.len());
         // Where there is one port, it is all hosts'; where there is one host, it is the only one.
@@ -146,9 +154,13 @@ mod tests {
                 ("connect_timeout", "5"),
                 ("dbname", "cmms"),
                 ("host", host),
+                ("keepalives_count", "3"),
+                ("keepalives_idle", "10"),
+                ("keepalives_interval", "5"),
                 ("password", r"a'\ b"),
                 ("port", "7000"),
                 ("sslmode", "require"),
+                ("tcp_user_timeout", "20000"),
                 ("user", "me"),
             ];
             let expected = expected

@@ -1,5 +1,6 @@
 //! What a server is, and how far behind: asked from time to time.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
@@ -13,15 +14,19 @@ use super::{PATIENCE, Role};
 /// Time between two questions to a server.
 const ASK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Whether it is in recovery, whether it takes no writes, and how many seconds ago the primary had what it has now. That is 0 where
-/// it has replayed all that it has received, over a connection that is up; where it has replayed nothing since its start, and is
-/// behind, nobody knows.
+/// Positions of the primary's log that are remembered, one a second.
+const POSITIONS: usize = 3600;
+
+/// Whether it is in recovery; whether it takes no writes; when it was started, in microseconds; how far its log is replayed or,
+/// the primary's, written; whether it has replayed all that it has received, over a connection that is up; and how many seconds
+/// ago the last transaction was committed that it has replayed, if there was one since its start.
 const STATE: &str = "
-    select concat_ws(' ', pg_is_in_recovery(), current_setting('transaction_read_only')::boolean, case
-        when not pg_is_in_recovery() then 0
-        when exists (select from pg_stat_wal_receiver) and pg_last_wal_receive_lsn() <= pg_last_wal_replay_lsn() then 0
-        else greatest(extract(epoch from clock_timestamp() - pg_last_xact_replay_timestamp()), 0)
-    end)";
+    select concat_ws(' ', pg_is_in_recovery(), current_setting('transaction_read_only')::boolean,
+        (extract(epoch from pg_postmaster_start_time()) * 1000000)::bigint,
+        coalesce(case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_flush_lsn() end - '0/0', 0),
+        exists (select from pg_stat_wal_receiver)
+            and coalesce(pg_last_wal_receive_lsn() <= pg_last_wal_replay_lsn(), false),
+        extract(epoch from clock_timestamp() - pg_last_xact_replay_timestamp()))";
 
 /// What a server has said of itself.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -31,27 +36,60 @@ pub struct State {
     /// How far it is behind the primary, if that is known.
     pub lag: Option<Duration>,
     pub(super) read_only: bool,
+    /// Tells it from all other servers.
+    pub(super) started: u64,
+    position: u64,
     /// When it was asked.
     at: Instant,
 }
 
 impl State {
-    fn read(text: &str, at: Instant) -> Option<Self> {
-        let mut words = text.split(' ');
-        let mut boolean = || words.next().map(|word| word == "t");
-        let (in_recovery, read_only) = (boolean()?, boolean()?);
-        let lag = words.next().and_then(|seconds| seconds.parse().ok());
+    fn read(text: &str, at: Instant, primary: Option<&Server>) -> Option<Self> {
+        let words: Vec<&str> = text.split(' ').collect();
+        let [in_recovery, read_only, started, position, has_all, age @ ..] = words.as_slice()
+        else {
+            return None;
+        };
+        let position = position.parse().ok()?;
+        let role = if *in_recovery == "t" {
+            Role::Replica
+        } else {
+            Role::Primary
+        };
+        let age = || {
+            let age: f64 = age.first()?.parse().ok()?;
+            Duration::try_from_secs_f64(age.max(0.0)).ok()
+        };
+        let lag = match (role, primary.map(|primary| primary.written_since(position))) {
+            (Role::Primary, _) => Some(Duration::ZERO),
+            (Role::Replica, Some(Written::Before(age))) => Some(age),
+            // The last that it has is older than what is remembered.
+            (Role::Replica, Some(Written::LongBefore)) => age(),
+            // All that it can say by itself.
+            (Role::Replica, Some(Written::Unknown) | None) if *has_all == "t" => {
+                Some(Duration::ZERO)
+            }
+            (Role::Replica, Some(Written::Unknown) | None) => age(),
+        };
         Some(Self {
-            role: if in_recovery {
-                Role::Replica
-            } else {
-                Role::Primary
-            },
-            lag: lag.and_then(|lag| Duration::try_from_secs_f64(lag).ok()),
-            read_only,
+            role,
+            lag,
+            read_only: *read_only == "t",
+            started: started.parse().ok()?,
+            position,
             at,
         })
     }
+}
+
+/// How long ago the primary has written what follows a position of its log.
+enum Written {
+    /// So long; not at all, where there is nothing.
+    Before(Duration),
+    /// Before the first position that is remembered.
+    LongBefore,
+    /// The primary is away.
+    Unknown,
 }
 
 /// One server.
@@ -65,6 +103,8 @@ pub struct Server {
     url: String,
     /// None where it cannot be reached.
     state: Mutex<Option<State>>,
+    /// How far its log was written, and when, where it is a primary.
+    positions: Mutex<VecDeque<(Instant, u64)>>,
     /// Exports that run on it.
     pub(super) exports: AtomicUsize,
 }
@@ -77,6 +117,7 @@ impl Server {
             database,
             url,
             state: Mutex::default(),
+            positions: Mutex::default(),
             exports: AtomicUsize::new(0),
         })
     }
@@ -93,30 +134,68 @@ impl Server {
         }
     }
 
-    /// Asks it, on the connection that is there or a new one.
-    fn ask(&self, connection: &mut Option<libpq::Connection>) {
+    fn written_since(&self, position: u64) -> Written {
+        if self.state().is_none_or(|state| state.role != Role::Primary) {
+            return Written::Unknown;
+        }
+        let positions = self.positions.lock();
+        let positions = positions.unwrap_or_else(PoisonError::into_inner);
+        match positions
+            .iter()
+            .position(|(_, written)| *written > position)
+        {
+            None => Written::Before(Duration::ZERO),
+            Some(0) => Written::LongBefore,
+            Some(index) => Written::Before(positions[index].0.elapsed()),
+        }
+    }
+
+    fn remember(&self, state: &State) {
+        let positions = self.positions.lock();
+        let mut positions = positions.unwrap_or_else(PoisonError::into_inner);
+        // Another primary may have less.
+        if positions
+            .back()
+            .is_some_and(|(_, last)| *last > state.position)
+        {
+            positions.clear();
+        }
+        if positions
+            .back()
+            .is_none_or(|(_, last)| *last < state.position)
+        {
+            positions.push_back((state.at, state.position));
+        }
+        if positions.len() > POSITIONS {
+            positions.pop_front();
+        }
+    }
+
+    /// Asks it, on the connection that is there or else a new one; `primary` is what it is compared with.
+    fn ask(&self, connection: &mut Option<libpq::Connection>, primary: Option<&Self>) {
         let at = Instant::now();
-        let mut ask = || {
-            if connection.is_none() {
-                *connection = Some(libpq::Connection::establish(&self.url)?);
-            }
-            match connection {
-                Some(connection) => connection.query_value(STATE),
-                None => Ok(None),
-            }
-        };
-        let answer = ask();
+        let there = connection.take();
+        let answer = there.and_then(|connection| question(connection).ok());
+        let answer = answer.map_or_else(
+            || libpq::Connection::establish(&self.url).and_then(question),
+            Ok,
+        );
         let state = match answer {
-            Ok(answer) => State::read(&answer.unwrap_or_default(), at),
+            Ok((there, answer)) => {
+                *connection = Some(there);
+                State::read(&answer, at, primary)
+            }
             Err(error) => {
                 tracing::debug!(server = self.address, %error, "no answer");
                 None
             }
         };
         let Some(state) = state else {
-            *connection = None;
             return self.lost();
         };
+        if state.role == Role::Primary {
+            self.remember(&state);
+        }
         let was = self.lock().replace(state);
         if was.is_none_or(|was| was.role != state.role) {
             tracing::info!(
@@ -132,6 +211,13 @@ impl Server {
     }
 }
 
+fn question(
+    mut connection: libpq::Connection,
+) -> Result<(libpq::Connection, String), libpq::Error> {
+    let answer = connection.query_value(STATE)?.unwrap_or_default();
+    Ok((connection, answer))
+}
+
 /// Keeps a server's state up to date until it is dropped.
 pub(super) struct Monitor {
     /// Nothing is ever sent: that it is dropped tells the thread to end.
@@ -140,17 +226,21 @@ pub(super) struct Monitor {
 
 impl Monitor {
     /// Starts to ask; says so, by dropping `asked`, once there is an answer.
-    pub(super) fn start(server: Arc<Server>, asked: Sender<Infallible>) -> Self {
+    pub(super) fn start(
+        server: Arc<Server>,
+        primary: Option<Arc<Server>>,
+        asked: Sender<Infallible>,
+    ) -> Self {
         let (alive, watched) = mpsc::channel::<Infallible>();
         let ask = move || {
             let mut connection = None;
-            server.ask(&mut connection);
+            server.ask(&mut connection, primary.as_deref());
             drop(asked);
             loop {
                 if watched.recv_timeout(ASK_INTERVAL) != Err(RecvTimeoutError::Timeout) {
                     return;
                 }
-                server.ask(&mut connection);
+                server.ask(&mut connection, primary.as_deref());
             }
         };
         if let Err(error) = thread::Builder::new().name("monitor".into()).spawn(ask) {
