@@ -7,7 +7,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
 use diesel::{PgConnection, QueryResult};
 
-use super::preview::{read, search_text};
+use super::preview::{From, read, search_text};
 use super::problem::{Kind, Problem};
 use super::query::{pairs, take};
 use super::{App, html};
@@ -149,17 +149,41 @@ async fn load(
     filter: Filter,
     searches: [Title; 3],
 ) -> Result<(Content, Option<i64>), export::Error> {
-    let counted = filter.clone();
-    let content = read(request, app, QUERY_TIMEOUT, move |connection| {
-        content(connection, &filter, searches.clone())
-    })
-    .await?;
+    let (chosen, counted) = (filter.clone(), filter.clone());
+    let selects = read(
+        request,
+        app,
+        From::Database,
+        QUERY_TIMEOUT,
+        move |connection| selects(connection, &chosen, searches.clone()),
+    );
+    let rows = read(
+        request,
+        app,
+        From::Exports,
+        QUERY_TIMEOUT,
+        move |connection| {
+            let rows = preview::rows(connection, &filter)?;
+            let is_empty = rows.is_empty() && !preview::any(connection)?;
+            Ok((rows, is_empty))
+        },
+    );
+    let (selects, (rows, is_empty)) = tokio::try_join!(selects, rows)?;
+    let content = Content {
+        selects,
+        rows,
+        is_empty,
+    };
     if content.rows.is_empty() {
         return Ok((content, Some(0)));
     }
-    let count = read(request, app, COUNT_TIMEOUT, move |connection| {
-        preview::count(connection, &counted)
-    });
+    let count = read(
+        request,
+        app,
+        From::Exports,
+        COUNT_TIMEOUT,
+        move |connection| preview::count(connection, &counted),
+    );
     match count.await {
         Ok(count) => Ok((content, Some(count))),
         Err(error) if error.class() == Some(ErrorClass::StatementTimeout) => Ok((content, None)),
@@ -167,11 +191,12 @@ async fn load(
     }
 }
 
-fn content(
+/// What can be chosen from, and what is.
+fn selects(
     connection: &mut PgConnection,
     filter: &Filter,
     [location_q, asset_q, user_q]: [Title; 3],
-) -> QueryResult<Content> {
+) -> QueryResult<Vec<Select>> {
     let editor = match filter.updated_by_id {
         Some(UpdatedBy::User(id)) => Some(id),
         _ => None,
@@ -243,13 +268,7 @@ fn content(
     {
         select.chosen = Some(UpdatedBy::Nobody.to_string());
     }
-    let rows = preview::rows(connection, filter)?;
-    let is_empty = rows.is_empty() && !preview::any(connection)?;
-    Ok(Content {
-        selects,
-        rows,
-        is_empty,
-    })
+    Ok(selects)
 }
 
 async fn misses_tables(app: &web::Data<App>) -> bool {

@@ -36,16 +36,27 @@ pub(super) struct Preview {
     rows: Vec<Row>,
 }
 
+/// Where something is read.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum From {
+    /// From the database's own server.
+    Database,
+    /// From one of those that exports run on.
+    Exports,
+}
+
 /// Does `work` in a snapshot on a connection that no export uses, and in a thread that may wait; gives it up where the client
 /// has gone, as one does who goes on choosing.
 pub(super) async fn read<T: Send + 'static>(
     request: &HttpRequest,
     app: &App,
+    from: From,
     timeout: Duration,
     work: impl Fn(&mut PgConnection) -> QueryResult<T> + Send + 'static,
 ) -> Result<T, export::Error> {
     let cancellation = Cancellation::default();
-    let (servers, cancelled) = (Arc::clone(&app.servers), cancellation.clone());
+    let (database, servers) = (app.database.clone(), Arc::clone(&app.servers));
+    let cancelled = cancellation.clone();
     let mut reading = pin!(web::block(move || {
         let attempt = |database: &Database| {
             let mut connection = database.control_connection()?;
@@ -54,12 +65,15 @@ pub(super) async fn read<T: Send + 'static>(
                 Ok(work(connection)?)
             })
         };
-        routing::route(&servers, false, |server| {
-            attempt(&server.database).map_err(|error| Failure {
-                is_final: cancelled.is_cancelled(),
-                error,
-            })
-        })
+        match from {
+            From::Database => attempt(&database),
+            From::Exports => routing::route(&servers, false, |server| {
+                attempt(&server.database).map_err(|error| Failure {
+                    is_final: cancelled.is_cancelled(),
+                    error,
+                })
+            }),
+        }
     }));
     let mut peer = request.conn_data::<Peer>();
     loop {
@@ -93,12 +107,18 @@ pub(super) async fn tasks(
     app: web::Data<App>,
 ) -> Result<web::Json<Preview>, Problem> {
     let filter = filter_from_pairs(pairs(request.query_string())?)?;
-    let preview = read(&request, &app, QUERY_TIMEOUT, move |connection| {
-        Ok(Preview {
-            count: preview::count(connection, &filter)?,
-            rows: preview::rows(connection, &filter)?,
-        })
-    });
+    let preview = read(
+        &request,
+        &app,
+        From::Exports,
+        QUERY_TIMEOUT,
+        move |connection| {
+            Ok(Preview {
+                count: preview::count(connection, &filter)?,
+                rows: preview::rows(connection, &filter)?,
+            })
+        },
+    );
     Ok(web::Json(preview.await?))
 }
 
@@ -138,9 +158,13 @@ pub(super) async fn filters(
     if location_id.is_some() && of != Of::Assets {
         return Err(invalid("`location_id`: goes with `of=assets` only"));
     }
-    let choices = read(&request, &app, QUERY_TIMEOUT, move |connection| {
-        choices::load(connection, of, &text, location_id)
-    });
+    let choices = read(
+        &request,
+        &app,
+        From::Database,
+        QUERY_TIMEOUT,
+        move |connection| choices::load(connection, of, &text, location_id),
+    );
     Ok(web::Json(choices.await?))
 }
 
