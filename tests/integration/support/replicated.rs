@@ -268,7 +268,8 @@ impl Replicated {
         server
     }
 
-    /// Kills a server as the system does where memory is short.
+    /// Kills a server as the system does where memory is short, and waits until all of its processes have noticed: until then,
+    /// one may still answer.
     pub(crate) fn kill(&self, node: Node) {
         let pid_file = self
             .servers
@@ -278,8 +279,12 @@ impl Replicated {
         let pid_file = fs::read_to_string(pid_file).expect("it runs");
         let pid = pid_file.lines().next().and_then(|pid| pid.parse().ok());
         let pid = Pid::from_raw(pid.expect("a number"));
+        let backends = children(pid);
         kill(pid, Signal::SIGKILL).expect("ours");
-        eventually("it is gone", || kill(pid, None).is_err());
+        eventually("it is gone, and so are its processes", || {
+            let is_gone = |pid: &Pid| kill(*pid, None).is_err();
+            is_gone(&pid) && backends.iter().all(is_gone)
+        });
     }
 
     /// Stops a server, all of its connections with it.
@@ -387,6 +392,18 @@ impl Drop for Replicated {
             idle.push(Arc::clone(&self.servers));
         }
     }
+}
+
+/// The processes that a process has started.
+fn children(parent: Pid) -> Vec<Pid> {
+    let output = Command::new("ps").args(["-A", "-o", "pid=,ppid="]).output();
+    let output = String::from_utf8(output.expect("ps is there").stdout).expect("numbers");
+    let pids = output.lines().filter_map(|line| {
+        let mut numbers = line.split_whitespace().map(str::parse);
+        let (pid, of) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
+        (Pid::from_raw(of) == parent).then(|| Pid::from_raw(pid))
+    });
+    pids.collect()
 }
 
 /// What the program says of the servers that it knows: the database's own first, then those for exports.
