@@ -239,13 +239,36 @@ impl Connection {
         })
     }
 
+    /// Sends commands, and gives the last one's result or the first error. PQexec would give the last error: where the server has
+    /// ended the session, that is the loss of the connection, and not why.
     fn run(&mut self, sql: &str) -> Result<CommandResult, Error> {
         let sql = c_string(sql)?;
-        // SAFETY: the PGconn is live, the SQL a valid C string; the PGresult is owned by the value made of it.
-        let result = unsafe { pq_sys::PQexec(self.raw.as_ptr(), sql.as_ptr()) };
-        NonNull::new(result)
-            .map(CommandResult)
-            .ok_or_else(|| self.last_error())
+        // SAFETY: the PGconn is live, the SQL a valid C string.
+        if unsafe { pq_sys::PQsendQuery(self.raw.as_ptr(), sql.as_ptr()) } == 0 {
+            return Err(self.last_error());
+        }
+        let mut last = None;
+        while let Some(result) = self.next_result() {
+            match result.status() {
+                ExecStatusType::PGRES_FATAL_ERROR => {
+                    let error = result.error();
+                    while self.next_result().is_some() {}
+                    return Err(error);
+                }
+                // There are none behind it until it is over.
+                ExecStatusType::PGRES_COPY_OUT
+                | ExecStatusType::PGRES_COPY_IN
+                | ExecStatusType::PGRES_COPY_BOTH => return Ok(result),
+                _ => last = Some(result),
+            }
+        }
+        last.ok_or_else(|| self.last_error())
+    }
+
+    fn next_result(&mut self) -> Option<CommandResult> {
+        // SAFETY: the PGconn is live; the PGresult is owned by the value made of it.
+        let result = unsafe { pq_sys::PQgetResult(self.raw.as_ptr()) };
+        NonNull::new(result).map(CommandResult)
     }
 
     fn status(&self) -> ConnStatusType {
@@ -329,12 +352,7 @@ impl CopyOut<'_> {
 
     fn finish(&mut self) -> Result<(), Error> {
         let mut outcome = None;
-        loop {
-            // SAFETY: the PGconn is live; the PGresult is owned by the value made of it.
-            let result = unsafe { pq_sys::PQgetResult(self.connection.raw.as_ptr()) };
-            let Some(result) = NonNull::new(result).map(CommandResult) else {
-                break;
-            };
+        while let Some(result) = self.connection.next_result() {
             let verdict = match result.status() {
                 ExecStatusType::PGRES_COMMAND_OK if result.rows() == Some(self.rows) => Ok(()),
                 ExecStatusType::PGRES_COMMAND_OK => Err(Error {

@@ -597,6 +597,7 @@ fn an_export_database_url_that_is_none_is_a_usage_error() {
     for url in [
         "nonsense",
         "postgresql://cmms:secret@/cmms?nonsense=1",
+        "postgresql://cmms:secret@host:port/cmms",
         "postgresql://cmms:secret@/cmms?host=/a,/b&target_session_attrs=sideways",
     ] {
         for command in ["serve", "export"] {

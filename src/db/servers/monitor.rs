@@ -249,3 +249,63 @@ impl Monitor {
         Self { _alive: alive }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lag(answer: &str, primary: Option<&Server>) -> Option<f64> {
+        let state = State::read(answer, Instant::now(), primary)?;
+        state.lag.map(|lag| lag.as_secs_f64().round())
+    }
+
+    #[test]
+    fn without_the_primary_a_standbys_own_word_has_to_do() {
+        assert_eq!(lag("f f 1 100 f", None), Some(0.0), "a primary");
+        assert_eq!(lag("t t 1 100 t", None), Some(0.0));
+        assert_eq!(lag("t t 1 100 t 12.2", None), Some(0.0));
+        assert_eq!(lag("t t 1 100 f 12.2", None), Some(12.0));
+        assert_eq!(lag("t t 1 100 f -0.1", None), Some(0.0), "another clock");
+        assert_eq!(
+            lag("t t 1 100 f", None),
+            None,
+            "nothing replayed since its start"
+        );
+        assert!(State::read("", Instant::now(), None).is_none());
+    }
+
+    #[test]
+    fn a_standby_is_as_far_behind_as_what_it_has_not_is_old() {
+        let database = Database::new("", 1, Duration::from_secs(1));
+        let primary = Server::new(String::new(), String::new(), String::new(), database);
+        let tell = |seconds, position| {
+            let at = Instant::now() - Duration::from_secs(seconds);
+            let state = State::read(&format!("f f 1 {position} f"), at, None).map(|state| {
+                primary.remember(&state);
+                State {
+                    at: Instant::now(),
+                    ..state
+                }
+            });
+            *primary.lock() = state;
+        };
+        let behind = |answer| lag(answer, Some(&primary));
+        assert_eq!(behind("t t 1 100 f 7.0"), Some(7.0), "the primary is away");
+        for (seconds, position) in [(40, 100), (30, 200), (20, 200), (10, 300)] {
+            tell(seconds, position);
+        }
+        // Whatever it says of itself.
+        assert_eq!(behind("t t 1 300 f 7.0"), Some(0.0));
+        assert_eq!(behind("t t 1 299 t 7.0"), Some(10.0));
+        assert_eq!(behind("t t 1 199 t"), Some(30.0));
+        assert_eq!(
+            behind("t t 1 99 t 3600"),
+            Some(3600.0),
+            "older than is remembered"
+        );
+        assert_eq!(behind("t t 1 99 t"), None);
+        // Another primary, which has less.
+        tell(0, 150);
+        assert_eq!(behind("t t 1 150 f 7.0"), Some(0.0));
+    }
+}
