@@ -1,6 +1,6 @@
 //! The servers that exports can run on: the database's own, and hot standbys of it.
 //!
-//! A [monitor](monitor) asks each server from time to time what it is and how far behind; an export takes one of those that will
+//! A monitor asks each server from time to time what it is and how far behind; an export takes one of those that will
 //! do, and stays on it.
 
 mod hosts;
