@@ -201,7 +201,7 @@ fn start(
         cancellation: cancellation.clone(),
         response_begun: Arc::default(),
         app: Arc::clone(&app),
-        _permit: Arc::clone(&permit),
+        permit: Some(Arc::clone(&permit)),
     };
     app.metrics.started();
     rt::spawn(watch(
@@ -216,8 +216,6 @@ fn start(
     // A thread of its own, and not one of actix's blocking ones: those answer /readyz, and a slow client holds this one long.
     let thread = std::thread::Builder::new().name("export".into());
     let spawned = thread.spawn(move || {
-        // Held until the thread is through with the database, also where the client has long gone.
-        let _permit = permit;
         let mut channel = ChannelSink {
             sender: &sender,
             flow: &flow,
@@ -238,6 +236,9 @@ fn start(
                 Message::Failed(error)
             }
         };
+        // Held until here, where the thread is through with the database, also where the client has long gone. Before the last
+        // message: who asks again as soon as a download has ended must find the place free.
+        drop(permit);
         // Nobody listens where the client has gone.
         let _ = sender.blocking_send(message);
     });
@@ -338,13 +339,14 @@ struct Body {
     /// Whether the response's head is on its way.
     response_begun: Arc<AtomicBool>,
     app: Arc<App>,
-    /// Held until the client has all: what waits for it is memory.
-    _permit: Arc<OwnedSemaphorePermit>,
+    /// Held until all is handed on: what waits for the client is memory.
+    permit: Option<Arc<OwnedSemaphorePermit>>,
 }
 
 impl Body {
     /// Notes how the export has ended: whole, or with an error.
-    fn end(&self, error: Option<&export::Error>) {
+    fn end(&mut self, error: Option<&export::Error>) {
+        self.permit = None;
         let (state, class) = match error {
             None => (State::Complete, None),
             Some(error) => match error.class() {
@@ -359,7 +361,8 @@ impl Body {
     }
 
     /// Notes that the export's thread has panicked: what was sent may look whole, but is not.
-    fn end_without_a_word(&self) {
+    fn end_without_a_word(&mut self) {
+        self.permit = None;
         tracing::error!(
             export_id = self.known.record.id(),
             "the export's thread ended without a word"
