@@ -1,6 +1,7 @@
 //! Every strategy × every moment × every fault: no clean end, a manifest that says what happened, nothing leaked, and the next
 //! export whole.
 
+use std::net::TcpStream;
 use std::time::Instant;
 
 use cmms_export::export::Strategy;
@@ -75,14 +76,27 @@ impl<'a> Case<'a> {
         self.row == 1 || self.strategy.is_buffered()
     }
 
+    fn send(&self) -> TcpStream {
+        let address = &self.server.address;
+        send(address, "GET", &self.path(), &[("Host", address)])
+    }
+
+    /// Waits until the query of an export that was given up is gone, and demands that the export counts as cancelled.
+    fn is_cancelled(&self, since: Instant) {
+        eventually("the query is gone", || {
+            gate::running_queries(&self.gated.database) == 0
+        });
+        println!(
+            "{}: the query was gone after {:?}",
+            self.name(),
+            since.elapsed()
+        );
+        self.is_recorded("cancelled", Value::Null);
+    }
+
     /// Starts the download, lets `strike` do its worst when the export is where it is to strike, and demands the right end.
     fn strikes(&self, strike: impl FnOnce(), status: u16, error: &str) {
-        let stream = send(
-            &self.server.address,
-            "GET",
-            &self.path(),
-            &[("Host", &self.server.address)],
-        );
+        let stream = self.send();
         strike();
         let download = Download::read(stream);
         if self.is_early() {
@@ -221,24 +235,11 @@ fn a_client_that_resets_the_connection_takes_its_query_with_it() {
     let gated = Gated::new();
     for case in Case::all(&gated, &[]) {
         let mut gate = Gate::close(&gated, case.row);
-        let stream = send(
-            &case.server.address,
-            "GET",
-            &case.path(),
-            &[("Host", &case.server.address)],
-        );
+        let stream = case.send();
         gate.reached();
         let gone = Instant::now();
         reset(stream);
-        eventually("the query is gone", || {
-            gate::running_queries(&gated.database) == 0
-        });
-        println!(
-            "{}: the query was gone after {:?}",
-            case.name(),
-            gone.elapsed()
-        );
-        case.is_recorded("cancelled", Value::Null);
+        case.is_cancelled(gone);
         drop(gate);
         case.leaves_nothing_behind();
     }
@@ -295,27 +296,14 @@ fn a_delete_stops_an_export_down_to_its_query() {
     let gated = Gated::new();
     for case in Case::all(&gated, &[]) {
         let mut gate = Gate::close(&gated, case.row);
-        let stream = send(
-            &case.server.address,
-            "GET",
-            &case.path(),
-            &[("Host", &case.server.address)],
-        );
+        let stream = case.send();
         gate.reached();
         let stopped = Instant::now();
         let deleted = ureq::delete(case.server.url("/api/exports/faulty"))
             .call()
             .expect("known");
         assert_eq!(deleted.status(), 204, "{}", case.name());
-        eventually("the query is gone", || {
-            gate::running_queries(&gated.database) == 0
-        });
-        println!(
-            "{}: the query was gone after {:?}",
-            case.name(),
-            stopped.elapsed()
-        );
-        case.is_recorded("cancelled", Value::Null);
+        case.is_cancelled(stopped);
         drop(stream);
         drop(gate);
         case.leaves_nothing_behind();

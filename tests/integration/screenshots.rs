@@ -28,7 +28,7 @@ fn take(browser: &Browser, width: u32, scheme: &str, directory: &str, name: &str
 }
 
 #[test]
-#[ignore = "it tests nothing"]
+#[ignore = "no test, but a tool: `make screenshots` runs it"]
 fn of_the_export_page() {
     let database = TestDatabase::seeded(&[]);
     let server = Server::start(&database.url);
@@ -70,7 +70,7 @@ fn of_the_export_page() {
 }
 
 #[test]
-#[ignore = "it tests nothing"]
+#[ignore = "no test, but a tool: `make screenshots` runs it"]
 fn of_the_benchmark_page() {
     let database = TestDatabase::seeded(&[]);
     let data_dir = temporary_directory("results");

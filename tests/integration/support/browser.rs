@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use base64::Engine;
 use serde_json::{Value, json};
@@ -184,16 +184,13 @@ impl Browser {
     }
 
     /// Waits until `condition` holds, for longer than [`eventually`](super::eventually): a browser has much to do.
-    pub(crate) fn eventually(&self, what: &str, mut condition: impl FnMut() -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(60);
-        while !condition() {
-            assert!(
-                Instant::now() < deadline,
-                "never happened: {what}; the page says: {}",
-                self.text("body")
-            );
-            std::thread::sleep(Duration::from_millis(20));
-        }
+    pub(crate) fn eventually(&self, what: &str, condition: impl FnMut() -> bool) {
+        let limit = Duration::from_secs(60);
+        assert!(
+            super::wait(limit, Duration::from_millis(20), condition),
+            "never happened: {what}; the page says: {}",
+            self.text("body")
+        );
     }
 
     /// Waits until an element's text has `part` in it.

@@ -16,10 +16,19 @@ pub(crate) use cluster::TestDatabase;
 pub(crate) use program::{Server, program};
 
 /// Waits until `condition` holds; fails the test where it does not in time.
-pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
+pub(crate) fn eventually(what: &str, condition: impl FnMut() -> bool) {
+    let in_time = wait(Duration::from_secs(20), Duration::from_millis(5), condition);
+    assert!(in_time, "never happened: {what}");
+}
+
+/// Asks again and again, `interval` after each answer, until `condition` holds; whether it did in time.
+fn wait(limit: Duration, interval: Duration, mut condition: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + limit;
     while !condition() {
-        assert!(Instant::now() < deadline, "never happened: {what}");
-        std::thread::sleep(Duration::from_millis(5));
+        if Instant::now() >= deadline {
+            return false;
+        }
+        std::thread::sleep(interval);
     }
+    true
 }
