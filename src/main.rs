@@ -1,5 +1,6 @@
 //! The program: reads the command line and hands over.
 
+use std::fmt::Display;
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -28,9 +29,7 @@ type Outcome = Result<(), Box<dyn std::error::Error>>;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     if let Some(Err(error)) = cli.global.database_url.as_deref().map(libpq::options) {
-        Cli::command()
-            .error(ErrorKind::ValueValidation, error)
-            .exit();
+        usage_error(ErrorKind::ValueValidation, error);
     }
     let outcome = start_log(&cli).and_then(|()| match cli.command {
         Command::Serve(options) => serve(&cli.global, &options),
@@ -80,9 +79,7 @@ fn start_log(cli: &Cli) -> Outcome {
 
 fn serve(global: &Global, options: &Serve) -> Outcome {
     if let Err(error) = options.check() {
-        Cli::command()
-            .error(ErrorKind::MissingRequiredArgument, error)
-            .exit();
+        usage_error(ErrorKind::MissingRequiredArgument, error);
     }
     let rules = replica_rules(&options.replicas);
     // Before anything else is done: an address that is taken is found out at once.
@@ -110,11 +107,9 @@ fn serve(global: &Global, options: &Serve) -> Outcome {
 
 /// The rules, or the end of the program: a usage error.
 fn replica_rules(replicas: &Replicas) -> Rules {
-    replicas.rules().unwrap_or_else(|error| {
-        Cli::command()
-            .error(ErrorKind::ValueValidation, error)
-            .exit()
-    })
+    replicas
+        .rules()
+        .unwrap_or_else(|error| usage_error(ErrorKind::ValueValidation, error))
 }
 
 fn migrate(global: &Global) -> Outcome {
@@ -131,9 +126,7 @@ fn migrate(global: &Global) -> Outcome {
 
 fn seed(global: &Global, options: &Seed) -> Outcome {
     if let Err(error) = options.check() {
-        Cli::command()
-            .error(ErrorKind::ValueValidation, error)
-            .exit();
+        usage_error(ErrorKind::ValueValidation, error);
     }
     let connected = connect_migrated(global, 1)?;
     run_seed(options, &connected)?;
@@ -155,18 +148,14 @@ fn run_seed(options: &Seed, connected: &Connected) -> Outcome {
 
 fn export(global: &Global, options: Export) -> Outcome {
     if options.manifest.as_ref() == Some(&options.output) {
-        Cli::command()
-            .error(
-                ErrorKind::ArgumentConflict,
-                "the CSV and its manifest cannot go to one place",
-            )
-            .exit();
+        usage_error(
+            ErrorKind::ArgumentConflict,
+            "the CSV and its manifest cannot go to one place",
+        );
     }
     let rules = replica_rules(&options.replicas);
-    let open =
-        |path: &Path| Output::open(path).map_err(|error| format!("{}: {error}", path.display()));
-    let mut output = open(&options.output)?;
-    let manifest = options.manifest.as_deref().map(open).transpose()?;
+    let mut output = open_output(&options.output)?;
+    let manifest = options.manifest.as_deref().map(open_output).transpose()?;
     let export = options.parameters.into_export(options.limits);
     let cancellation = Cancellation::default();
     cancel_on_signal(cancellation.clone(), output.unfinished_path())?;
@@ -237,9 +226,7 @@ fn verify(options: &Verify) -> Outcome {
 }
 
 fn bench(global: &Global, options: Bench) -> Outcome {
-    let open =
-        |path: &Path| Output::open(path).map_err(|error| format!("{}: {error}", path.display()));
-    let json = options.json.as_deref().map(open).transpose()?;
+    let json = options.json.as_deref().map(open_output).transpose()?;
     let stop = Stop::default();
     let interrupted = stop.clone();
     ctrlc::set_handler(move || interrupted.stop())?;
@@ -306,6 +293,15 @@ fn database(global: &Global) -> Outcome {
     eprintln!("The private cluster runs until this program ends (Ctrl-C).");
     receiver.recv()?;
     stop_cluster(connected)
+}
+
+/// Ends the program as it ends where clap finds the command line wrong: with a usage error.
+fn usage_error(kind: ErrorKind, error: impl Display) -> ! {
+    Cli::command().error(kind, error).exit()
+}
+
+fn open_output(path: &Path) -> Result<Output, String> {
+    Output::open(path).map_err(|error| format!("{}: {error}", path.display()))
 }
 
 /// Stops the private cluster, if there is one, and says so where it does not stop.

@@ -1,4 +1,4 @@
-//! Quantities as the command line has them.
+//! How quantities and hashes are written.
 
 use std::time::Duration;
 
@@ -28,4 +28,9 @@ pub fn bytes(text: &str) -> Result<u64, String> {
         .ok()
         .and_then(|number| number.checked_mul(unit))
         .ok_or_else(|| "not a number of bytes".into())
+}
+
+/// Bytes in hexadecimal, in lower case.
+pub fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -7,6 +7,7 @@ use std::io::{self, Read};
 use sha2::{Digest, Sha256};
 
 use crate::export::manifest::{Manifest, State};
+use crate::units::hexadecimal;
 
 /// Why a CSV is not known to be whole.
 #[derive(Debug, thiserror::Error)]
@@ -120,12 +121,7 @@ pub fn verify(csv: impl Read, manifest: &Manifest) -> Result<Contents, Error> {
     if found != expected {
         return Err(Error::Different { found, expected });
     }
-    let sha256: String = hashing
-        .hasher
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let sha256 = hexadecimal(&hashing.hasher.finalize());
     match &manifest.sha256 {
         Some(expected) if *expected == sha256 => Ok(found),
         expected => Err(Error::Changed {

@@ -24,6 +24,7 @@ use crate::export::cancellation::Cancellation;
 use crate::export::filter::Filter;
 use crate::export::{self, Export, Limits, Plan, Sink, Strategy};
 use crate::memory;
+use crate::units::hexadecimal;
 
 /// By this name PostgreSQL knows the run's connections.
 const APPLICATION_NAME: &str = "PGAPPNAME";
@@ -147,12 +148,7 @@ fn measure(job: &Job, url: &str, cancellation: &Cancellation) -> Result<Run, exp
     Ok(Run {
         rows: summary.rows,
         bytes: summary.bytes,
-        sha256: sink
-            .hasher
-            .finalize()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect(),
+        sha256: hexadecimal(&sink.hasher.finalize()),
         plan: sink.plan,
         seconds,
         first_byte_seconds: sink.first_byte.unwrap_or(seconds),

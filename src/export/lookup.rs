@@ -104,6 +104,8 @@ struct Lookup<'a> {
     filter: &'a Filter,
     format: Format,
     names: Names,
+    /// The assets at the filter's location, if it has one.
+    located: Vec<i64>,
     ranges: Vec<RangeInclusive<i64>>,
     sessions: Vec<Session<'a>>,
     wanted: usize,
@@ -182,6 +184,7 @@ impl<'a> Lookup<'a> {
             filter,
             format,
             names,
+            located,
             ranges,
             sessions,
             wanted,
@@ -198,16 +201,12 @@ impl<'a> Lookup<'a> {
     }
 
     fn run(self, source: &Source<'_>, encoder: &mut Encoder<'_>) -> Result<(), Error> {
-        let located: Vec<i64> = match self.filter.location_id {
-            Some(_) => self.names.asset_ids().collect(),
-            None => Vec::new(),
-        };
         let begun = self.sessions.len() + AHEAD;
         let (job_sender, jobs) = mpsc::channel();
         let work = Work {
             filter: self.filter,
             rows: RowEncoder::new(&self.names, self.format),
-            located,
+            located: self.located,
             jobs: Mutex::new(jobs),
             buffers: Buffers::default(),
         };

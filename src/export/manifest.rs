@@ -13,6 +13,7 @@ use super::filter::Filter;
 use super::{Export, Plan, Sink, Strategy, Summary};
 use crate::db::servers::Role;
 use crate::memory::PeakMemory;
+use crate::units::hexadecimal;
 
 /// How an export stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
@@ -253,8 +254,7 @@ impl<'a> RecordingSink<'a> {
 
     /// Notes the hash of the whole.
     pub fn finish(self) {
-        let hash = self.hasher.finalize();
-        self.record.lock().sha256 = Some(hash.iter().map(|byte| format!("{byte:02x}")).collect());
+        self.record.lock().sha256 = Some(hexadecimal(&self.hasher.finalize()));
     }
 }
 

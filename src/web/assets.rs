@@ -7,6 +7,7 @@ use actix_web::{HttpResponse, web};
 use sha2::{Digest, Sha256};
 
 use super::problem::{Kind, Problem};
+use crate::units::hexadecimal;
 
 /// An extension, and the type of what has it.
 const CSS: (&str, &str) = ("css", "text/css; charset=utf-8");
@@ -60,11 +61,7 @@ impl Asset {
         (extension, content_type): (&str, &'static str),
         content: &'static str,
     ) -> Self {
-        let hash: String = Sha256::digest(content)
-            .iter()
-            .take(8)
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let hash = hexadecimal(&Sha256::digest(content)[..8]);
         Self {
             name: format!("{stem}-{hash}.{extension}"),
             content_type,

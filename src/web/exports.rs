@@ -3,6 +3,7 @@
 use actix_web::{HttpResponse, web};
 
 use super::problem::{Kind, Problem, ProblemBody};
+use super::registry::Known;
 use super::{App, events};
 use crate::export::manifest::Manifest;
 
@@ -17,11 +18,14 @@ pub(super) async fn get(
     id: web::Path<String>,
     app: web::Data<App>,
 ) -> Result<web::Json<Manifest>, Problem> {
-    let known = app
-        .exports
-        .get(&id)
-        .ok_or_else(|| Problem::new(Kind::NotFound))?;
+    let known = find(&id, &app)?;
     Ok(web::Json(known.record.manifest()))
+}
+
+fn find(id: &str, app: &App) -> Result<Known, Problem> {
+    app.exports
+        .get(id)
+        .ok_or_else(|| Problem::new(Kind::NotFound))
 }
 
 /// Stops an export, down to its query on the database. One that has ended stays as it is.
@@ -39,10 +43,7 @@ pub(super) async fn delete(
     id: web::Path<String>,
     app: web::Data<App>,
 ) -> Result<HttpResponse, Problem> {
-    let known = app
-        .exports
-        .get(&id)
-        .ok_or_else(|| Problem::new(Kind::NotFound))?;
+    let known = find(&id, &app)?;
     known.stop.cancel();
     Ok(HttpResponse::NoContent().finish())
 }
@@ -61,10 +62,7 @@ pub(super) async fn follow(
     id: web::Path<String>,
     app: web::Data<App>,
 ) -> Result<HttpResponse, Problem> {
-    let known = app
-        .exports
-        .get(&id)
-        .ok_or_else(|| Problem::new(Kind::NotFound))?;
+    let known = find(&id, &app)?;
     Ok(events::follow(move || {
         let manifest = known.record.manifest();
         (manifest.state, manifest)
