@@ -24,6 +24,9 @@ use cmms_export::seed::{self, Seed};
 use cmms_export::verify;
 use cmms_export::web;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
 fn main() -> ExitCode {
@@ -88,6 +91,11 @@ fn serve(global: &Global, options: &Serve) -> Outcome {
     let address = listener.local_addr()?;
     let connected = connect_for_exports(global, options.max_exports.into(), &rules)?;
     seed_private(&connected)?;
+    if connected.embedded.is_some() {
+        tracing::warn!(
+            "a private database with made-up tasks is served: set DATABASE_URL to serve your own"
+        );
+    }
     print_line(&format!("cmms-export is at http://{address}/"))?;
     let settings = web::Settings {
         limits: options.limits,
@@ -100,6 +108,7 @@ fn serve(global: &Global, options: &Serve) -> Outcome {
         allow_benchmarks: options.allow_benchmarks,
         database_url: connected.url.clone(),
         data_dir: data_dir(global).ok(),
+        is_demonstration: connected.embedded.is_some(),
     };
     web::serve(listener, connected.database.clone(), settings)?;
     stop_cluster(connected)
@@ -169,7 +178,11 @@ fn export(global: &Global, options: Export) -> Outcome {
         |_fallback| (),
     );
 
-    let record = Record::start(format!("{:032x}", rand::random::<u128>()), &export);
+    let record = Record::start(
+        format!("{:032x}", rand::random::<u128>()),
+        &export,
+        connected.embedded.is_some(),
+    );
     let mut sink = RecordingSink::new(&mut output, &record);
     let outcome = routing::run(&export, &servers, options.fresh, &cancellation, &mut sink);
     sink.finish();

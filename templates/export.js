@@ -2,6 +2,8 @@
 'use strict';
 
 const DEBOUNCE = 250;
+// As many rows as a preview has, if there are more tasks than these.
+const SHOWN_ROWS = 20;
 // Each download takes two of the six connections that a browser opens to a server; the others are for the page.
 const AT_ONCE = 2;
 const START_INTERVAL = 100;
@@ -34,22 +36,24 @@ function chosenTasks() {
 
 let request = new AbortController();
 let timer;
-// What the shown count is of.
-let counted = { tasks: chosenTasks(), count: shownCount() };
-
-function shownCount() {
-  const text = byId('count').querySelector('strong')?.textContent;
-  return text === undefined ? null : Number(text.replaceAll(',', ''));
-}
+// What the shown count is of; `null` while it is not known.
+let counted = { tasks: chosenTasks(), count: byId('count').dataset.count === undefined ? null : Number(byId('count').dataset.count) };
+// What is shown, or on its way.
+let asked = counted.tasks;
 
 function changed(delay = DEBOUNCE) {
   const query = chosen();
   history.replaceState(null, '', `/?${query}`);
   byId('curl').value = `${main.dataset.curl}/tasks.csv?${query}'`;
   clearTimeout(timer);
+  const tasks = chosenTasks();
+  if (tasks === asked) return;
   request.abort();
-  if (chosenTasks() === counted.tasks) settled();
-  else timer = setTimeout(preview, delay);
+  asked = undefined;
+  if (tasks === counted.tasks && counted.count !== null) {
+    asked = tasks;
+    settled();
+  } else timer = setTimeout(preview, delay);
 }
 
 function settled() {
@@ -57,30 +61,52 @@ function settled() {
   byId('trouble').hidden = true;
 }
 
+// The rows come at once; the count follows, as it takes the longer the more tasks there are.
 async function preview() {
-  const tasks = chosenTasks();
+  const tasks = (asked = chosenTasks());
   const { signal } = (request = new AbortController());
+  counted = {};
+  byId('download').textContent = 'Download CSV';
   byId('preview').setAttribute('aria-busy', 'true');
+  byId('count').textContent = 'Looking for tasks…';
   try {
-    const response = await fetch(`/api/tasks?${tasks}`, { signal });
-    if (!response.ok) throw await refusal(response);
-    const { count, rows } = await response.json();
+    const { rows } = await ask(`/api/tasks?${tasks}&count=false`, signal);
     if (signal.aborted) return;
-    counted = { tasks, count };
-    settled();
-    show(count, rows);
+    byId('trouble').hidden = true;
+    showRows(rows);
+    if (rows.length < SHOWN_ROWS) showCount(tasks, rows.length);
+    else await count(tasks, signal);
   } catch (error) {
     if (signal.aborted) return;
-    counted = {};
+    asked = undefined;
     const refused = error instanceof Refusal ? error : new Refusal('The server cannot be reached.', 5);
     byId('preview').removeAttribute('aria-busy');
-    show(null, []);
+    byId('count').textContent = 'Tasks';
+    showRows([]);
     byId('trouble').hidden = false;
     byId('trouble').textContent = refused.status === 504
-      ? 'To count these takes too long. The download works all the same.'
+      ? 'To find these takes too long. The download works all the same.'
       : `${refused.message}${refused.seconds ? ` Asked again in ${refused.seconds} seconds.` : ''}`;
     if (refused.seconds) timer = setTimeout(preview, refused.seconds * 1000);
   }
+}
+
+async function count(tasks, signal) {
+  if (byId('count').querySelector('strong') === null) byId('count').textContent = 'Counting the tasks…';
+  byId('preview').setAttribute('aria-busy', 'true');
+  try {
+    showCount(tasks, (await ask(`/api/tasks/count?${tasks}`, signal)).count);
+  } catch (error) {
+    if (signal.aborted || error.status !== 504) throw error;
+    byId('preview').removeAttribute('aria-busy');
+    byId('count').textContent = 'Many tasks match, too many to count quickly';
+  }
+}
+
+async function ask(path, signal) {
+  const response = await fetch(path, { signal });
+  if (!response.ok) throw await refusal(response);
+  return response.json();
 }
 
 class Refusal extends Error {
@@ -96,12 +122,19 @@ async function refusal(response) {
   return new Refusal(`${message}.`, Number(response.headers.get('Retry-After')), response.status);
 }
 
-function show(count, rows) {
+function showCount(tasks, count) {
+  counted = { tasks, count };
+  settled();
   const strong = document.createElement('strong');
-  strong.textContent = count === null ? '?' : number.format(count);
+  strong.textContent = number.format(count);
   byId('count').replaceChildren(strong, count === 1 ? ' task matches' : ' tasks match');
-  if (count > 0) byId('no-tasks')?.remove();
+  byId('download').textContent = `Download ${number.format(count)} ${count === 1 ? 'task' : 'tasks'}`;
   byId('none').hidden = count !== 0 || Boolean(byId('no-tasks'));
+}
+
+function showRows(rows) {
+  if (rows.length > 0) byId('no-tasks')?.remove();
+  byId('none').hidden = true;
   byId('rows').hidden = byId('first').hidden = rows.length === 0;
   const names = [...document.querySelectorAll('#rows th')].map((cell) => cell.textContent);
   byId('rows').querySelector('tbody').replaceChildren(...rows.map((row) => {
@@ -395,5 +428,9 @@ byId('copy').addEventListener('click', async () => {
   }
 });
 
-// The server gave up counting, to show the page; here there is more time.
-if (counted.count === null) preview();
+// The server did not wait for the count, to show the page at once.
+if (counted.count === null) {
+  request = new AbortController();
+  const { signal } = request;
+  count(counted.tasks, signal).catch(() => signal.aborted || preview());
+}

@@ -72,6 +72,9 @@ pub struct Manifest {
     pub id: String,
     /// How it stands.
     pub state: State,
+    /// Whether it comes from the private database, whose data are made up unless somebody has put in others.
+    #[serde(default)]
+    pub demonstration: bool,
     /// On what server it runs, once that is known.
     #[serde(default)]
     pub source: Option<Role>,
@@ -108,6 +111,7 @@ pub struct Manifest {
 pub struct Record {
     id: String,
     export: Export,
+    is_demonstration: bool,
     started: Instant,
     live: Mutex<Live>,
 }
@@ -133,8 +137,8 @@ impl Live {
 }
 
 impl Record {
-    /// The record of an export that starts now.
-    pub fn start(id: String, export: &Export) -> Self {
+    /// The record of an export that starts now, of the private database or of one's own.
+    pub fn start(id: String, export: &Export, is_demonstration: bool) -> Self {
         let live = Live {
             source: None,
             plan: None,
@@ -146,6 +150,7 @@ impl Record {
         Self {
             id,
             export: export.clone(),
+            is_demonstration,
             started: Instant::now(),
             live: Mutex::new(live),
         }
@@ -170,6 +175,7 @@ impl Record {
         Manifest {
             id: self.id.clone(),
             state,
+            demonstration: self.is_demonstration,
             source: live.source,
             strategy: live
                 .plan

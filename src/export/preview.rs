@@ -10,7 +10,7 @@ use super::query::{self, TaskRow};
 use crate::schema::tasks;
 
 /// Rows that a preview shows.
-const ROWS: i64 = 20;
+pub const ROWS: i64 = 20;
 
 /// A row, by the names of the CSV's header.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -63,6 +63,21 @@ pub fn count(connection: &mut PgConnection, filter: &Filter) -> QueryResult<i64>
     query::matching(filter, Values::Bound)
         .count()
         .get_result(connection)
+}
+
+/// Whether the export has more rows than so many: this asks for one row, and reads no more than it has to.
+pub fn has_more_than(
+    connection: &mut PgConnection,
+    filter: &Filter,
+    rows: i64,
+) -> QueryResult<bool> {
+    let next: Option<i64> = query::matching(filter, Values::Bound)
+        .select(tasks::id)
+        .offset(rows)
+        .limit(1)
+        .get_result(connection)
+        .optional()?;
+    Ok(next.is_some())
 }
 
 /// Whether there is any task at all.

@@ -29,6 +29,7 @@ pub(super) struct Shown {
 #[derive(Template)]
 #[template(path = "benchmark.html")]
 struct Page {
+    demonstration: bool,
     running: Option<Running>,
     /// What has become of a benchmark that has no result.
     ended: Option<String>,
@@ -187,6 +188,7 @@ impl Page {
         };
         let reports: Vec<Report> = results.iter().map(|(_, report)| report.clone()).collect();
         Ok(Self {
+            demonstration: app.settings.is_demonstration,
             running: current.as_ref().and_then(running),
             ended: current.as_ref().and_then(ended),
             comparison: result

@@ -27,7 +27,7 @@ use super::flow::Flow;
 use super::metrics::Rejection;
 use super::peer::Peer;
 use super::problem::{EXPORT_ID, Kind, Problem, ProblemBody};
-use super::query::{invalid, pairs, take};
+use super::query::{invalid, pairs, take, take_bool};
 use super::registry::Known;
 use crate::cli::Compression;
 use crate::db::servers::Servers;
@@ -84,7 +84,7 @@ pub(super) async fn tasks_csv(
     })?;
     let known = app
         .exports
-        .begin(id, &export)
+        .begin(id, &export, app.settings.is_demonstration)
         .ok_or_else(|| Problem::new(Kind::ExportIdTaken))?;
     let record = Arc::clone(&known.record);
 
@@ -159,11 +159,7 @@ fn read_query(query: &str) -> Result<Query, Problem> {
             ));
         }
     };
-    let fresh = match take(&mut pairs, "fresh")?.as_deref() {
-        None | Some("" | "false") => false,
-        Some("true") => true,
-        Some(_) => return Err(invalid("`fresh`: expected `true` or `false`")),
-    };
+    let fresh = take_bool(&mut pairs, "fresh")?.unwrap_or(false);
     Ok(Query {
         id,
         fresh,

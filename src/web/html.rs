@@ -2,14 +2,16 @@
 
 use actix_web::http::header::{ACCEPT, CACHE_CONTROL, ContentType, HeaderMap, RETRY_AFTER};
 use actix_web::http::{Method, StatusCode};
-use actix_web::{HttpRequest, HttpResponse, ResponseError};
+use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
 use askama::Template;
 
+use super::App;
 use super::problem::{Kind, Problem, RETRY_SECONDS};
 
 #[derive(Template)]
 #[template(path = "unavailable.html")]
 struct UnavailablePage {
+    demonstration: bool,
     is_benchmark: bool,
     title: &'static str,
     text: String,
@@ -98,7 +100,9 @@ pub(super) fn unavailable(
         _ if is_followed => (request.uri().to_string(), "Try again"),
         _ => (page.to_owned(), "Back"),
     };
+    let app = request.app_data::<web::Data<App>>();
     let page = UnavailablePage {
+        demonstration: app.is_some_and(|app| app.settings.is_demonstration),
         is_benchmark,
         title,
         text,

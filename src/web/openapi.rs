@@ -24,6 +24,7 @@ use super::problem;
         super::exports::get,
         super::exports::delete,
         super::exports::follow,
+        super::preview::count,
         super::preview::tasks,
         super::preview::filters,
         super::health::livez,

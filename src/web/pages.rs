@@ -22,20 +22,30 @@ use crate::export::{self, Strategy};
 
 /// Time for what the page cannot do without.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
-/// Time to count the matching tasks in: the page does not wait any longer, and goes without.
-const COUNT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Time to count the matching tasks in. The page does not wait any longer: its script asks for the count once it is shown.
+const COUNT_TIMEOUT: Duration = Duration::from_millis(50);
+/// What a page says at least without an exact count, if it can.
+const MANY: i64 = 100_000;
+
+/// How many tasks match.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Count {
+    Exactly(i64),
+    MoreThan(i64),
+    Unknown,
+}
 
 #[derive(Template)]
 #[template(path = "export.html")]
 struct ExportPage {
+    demonstration: bool,
     selects: Vec<Select>,
     parameters: Parameters,
     /// The same as names and values.
     chosen: Vec<(&'static str, String)>,
     header: [&'static str; 7],
     rows: Vec<Row>,
-    /// `None` where it took too long.
-    count: Option<i64>,
+    count: Count,
     /// There is no task at all.
     is_empty: bool,
     strategies: &'static [Strategy],
@@ -96,6 +106,7 @@ pub(super) async fn index(
             let chosen = choose.parameters.to_pairs();
             let download = download_path(&chosen);
             let page = ExportPage {
+                demonstration: app.settings.is_demonstration,
                 selects: content.selects,
                 parameters: choose.parameters,
                 chosen,
@@ -148,7 +159,7 @@ async fn load(
     app: &App,
     filter: Filter,
     searches: [Title; 3],
-) -> Result<(Content, Option<i64>), export::Error> {
+) -> Result<(Content, Count), export::Error> {
     let (chosen, counted) = (filter.clone(), filter.clone());
     let selects = read(
         request,
@@ -174,20 +185,40 @@ async fn load(
         rows,
         is_empty,
     };
-    if content.rows.is_empty() {
-        return Ok((content, Some(0)));
+    let shown = content.rows.len() as i64;
+    if shown < preview::ROWS {
+        return Ok((content, Count::Exactly(shown)));
     }
-    let count = read(
+    let at_least = counted.clone();
+    let exact = read(
         request,
         app,
         From::Exports,
         COUNT_TIMEOUT,
         move |connection| preview::count(connection, &counted),
     );
-    match count.await {
-        Ok(count) => Ok((content, Some(count))),
-        Err(error) if error.class() == Some(ErrorClass::StatementTimeout) => Ok((content, None)),
-        Err(error) => Err(error),
+    if let Some(count) = in_time(exact.await)? {
+        return Ok((content, Count::Exactly(count)));
+    }
+    let many = read(
+        request,
+        app,
+        From::Exports,
+        COUNT_TIMEOUT,
+        move |connection| preview::has_more_than(connection, &at_least, MANY),
+    );
+    let count = match in_time(many.await)? {
+        Some(true) => Count::MoreThan(MANY),
+        _ => Count::Unknown,
+    };
+    Ok((content, count))
+}
+
+/// What was read, or `None` if that took too long.
+fn in_time<T>(outcome: Result<T, export::Error>) -> Result<Option<T>, export::Error> {
+    match outcome {
+        Err(error) if error.class() == Some(ErrorClass::StatementTimeout) => Ok(None),
+        outcome => outcome.map(Some),
     }
 }
 

@@ -14,7 +14,7 @@ use super::App;
 use super::download::{WATCH_INTERVAL, cancel};
 use super::peer::Peer;
 use super::problem::{Problem, ProblemBody};
-use super::query::{invalid, pairs, take};
+use super::query::{invalid, pairs, take, take_bool};
 use crate::db::{self, Database, Process};
 use crate::export;
 use crate::export::cancellation::Cancellation;
@@ -30,10 +30,17 @@ const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
 /// What an export would give.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Preview {
-    /// How many rows it has.
-    count: i64,
+    /// How many rows it has; `null` if that was not asked for.
+    count: Option<i64>,
     /// The first of them.
     rows: Vec<Row>,
+}
+
+/// How many rows an export would have.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Count {
+    /// All rows that match.
+    count: i64,
 }
 
 /// Where something is read.
@@ -88,6 +95,37 @@ pub(super) async fn read<T: Send + 'static>(
     }
 }
 
+/// The number of the tasks.
+#[utoipa::path(
+    get,
+    path = "/api/tasks/count",
+    params(
+        ("done" = Option<bool>, Query, description = "Only tasks that are done, or that are not"),
+        ("location_id" = Option<i64>, Query, description = "Only tasks on assets at this location"),
+        ("asset_id" = Option<i64>, Query, description = "Only tasks on this asset"),
+        ("created_by_id" = Option<i64>, Query, description = "Only tasks that this user created"),
+        ("updated_by_id" = Option<String>, Query, description = "Only tasks that this user, or nobody (`none`), has changed since"),
+        ("title" = Option<String>, Query, description = "Only tasks whose title has this text in it, in upper or lower case"),
+    ),
+    responses((status = 200, body = Count))
+)]
+pub(super) async fn count(
+    request: HttpRequest,
+    app: web::Data<App>,
+) -> Result<web::Json<Count>, Problem> {
+    let filter = filter_from_pairs(pairs(request.query_string())?)?;
+    let count = read(
+        &request,
+        &app,
+        From::Exports,
+        QUERY_TIMEOUT,
+        move |connection| preview::count(connection, &filter),
+    );
+    Ok(web::Json(Count {
+        count: count.await?,
+    }))
+}
+
 /// The number of the tasks, and the first of them.
 #[utoipa::path(
     get,
@@ -99,6 +137,7 @@ pub(super) async fn read<T: Send + 'static>(
         ("created_by_id" = Option<i64>, Query, description = "Only tasks that this user created"),
         ("updated_by_id" = Option<String>, Query, description = "Only tasks that this user, or nobody (`none`), has changed since"),
         ("title" = Option<String>, Query, description = "Only tasks whose title has this text in it, in upper or lower case"),
+        ("count" = Option<bool>, Query, description = "Whether to count them too, which takes the longer the more there are: `true` without a word"),
     ),
     responses((status = 200, body = Preview))
 )]
@@ -106,7 +145,9 @@ pub(super) async fn tasks(
     request: HttpRequest,
     app: web::Data<App>,
 ) -> Result<web::Json<Preview>, Problem> {
-    let filter = filter_from_pairs(pairs(request.query_string())?)?;
+    let mut pairs = pairs(request.query_string())?;
+    let counts = take_bool(&mut pairs, "count")?.unwrap_or(true);
+    let filter = filter_from_pairs(pairs)?;
     let preview = read(
         &request,
         &app,
@@ -114,7 +155,9 @@ pub(super) async fn tasks(
         QUERY_TIMEOUT,
         move |connection| {
             Ok(Preview {
-                count: preview::count(connection, &filter)?,
+                count: counts
+                    .then(|| preview::count(connection, &filter))
+                    .transpose()?,
                 rows: preview::rows(connection, &filter)?,
             })
         },

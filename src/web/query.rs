@@ -30,6 +30,16 @@ pub(super) fn take<'a>(
     }
 }
 
+/// Takes a parameter that is `true` or `false`, if it is there, out of the others.
+pub(super) fn take_bool(pairs: &mut Vec<Pair<'_>>, name: &str) -> Result<Option<bool>, Problem> {
+    match take(pairs, name)?.as_deref() {
+        None | Some("") => Ok(None),
+        Some("true") => Ok(Some(true)),
+        Some("false") => Ok(Some(false)),
+        Some(_) => Err(invalid(format!("`{name}`: expected `true` or `false`"))),
+    }
+}
+
 /// The problem of a parameter that is not understood.
 pub(super) fn invalid(detail: impl Into<String>) -> Problem {
     Problem::with_detail(Kind::InvalidParameter, detail)

@@ -36,7 +36,12 @@ struct Exports {
 
 impl Registry {
     /// Makes a new export known; `None` where its id is another one's.
-    pub(super) fn begin(&self, id: String, export: &Export) -> Option<Known> {
+    pub(super) fn begin(
+        &self,
+        id: String,
+        export: &Export,
+        is_demonstration: bool,
+    ) -> Option<Known> {
         self.with(|exports| {
             exports.forget(|ended, count| ended.elapsed() > KEPT || count > MAX_ENDED);
             if exports
@@ -46,7 +51,7 @@ impl Registry {
             {
                 return None;
             }
-            let record = Arc::new(Record::start(id.clone(), export));
+            let record = Arc::new(Record::start(id.clone(), export, is_demonstration));
             let known = Known {
                 record,
                 stop: CancellationToken::new(),

@@ -91,7 +91,19 @@ fn the_private_default_seeds_itself_once_and_stops_with_the_program() {
                 .args(["serve", "--log=warn", "--data-dir"])
                 .arg(&data_dir),
         );
-        let csv = download(&server.address, "");
+        let csv = download(&server.address, "export_id=made-up");
+        assert_eq!(server.manifest("made-up")["demonstration"], true);
+        for path in ["/", "/benchmark", "/?done=perhaps"] {
+            let mut page = ureq::get(server.url(path))
+                .header("Accept", "text/html")
+                .config()
+                .http_status_as_error(false)
+                .build()
+                .call()
+                .expect("answers");
+            let html = page.body_mut().read_to_string().expect("text");
+            assert!(html.contains("Demonstration data"), "{path}: {html}");
+        }
         assert_eq!(csv.iter().filter(|byte| **byte == b'\n').count(), 100_001);
         assert!(cluster_runs(&data_dir));
         server.signal(Signal::SIGTERM);

@@ -136,6 +136,14 @@ impl Browser {
             if answer["error"] == "stale element reference" {
                 return false;
             }
+            // It is in the window, but under what stays in sight there: who wants to click on it scrolls.
+            if answer["error"] == "element click intercepted" {
+                self.run(&format!(
+                    "document.querySelector({}).scrollIntoView({{block: 'center'}})",
+                    json!(selector)
+                ));
+                return false;
+            }
             assert!(answer["error"].is_null(), "{selector}: {answer}");
             true
         });
