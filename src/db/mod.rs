@@ -7,12 +7,13 @@ pub mod servers;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use diesel::connection::SimpleConnection;
+use diesel::connection::{CacheSize, SimpleConnection};
 use diesel::migration::{Migration, MigrationSource, MigrationVersion};
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::r2d2::{
-    Builder, ConnectionManager, ManageConnection, NopErrorHandler, Pool, PooledConnection,
+    Builder, ConnectionManager, CustomizeConnection, ManageConnection, NopErrorHandler, Pool,
+    PooledConnection,
 };
 use diesel::result::{DatabaseErrorKind, Error as Query};
 use diesel::sql_types::{Bool, Integer, Nullable, Text};
@@ -126,16 +127,20 @@ impl Database {
     /// The database that `url` (as libpq takes it) names. Each of the exports' two pools holds up to `connections`
     /// connections and waits up to `wait` for one.
     pub fn new(url: &str, connections: u32, wait: Duration) -> Self {
-        let diesel = || ConnectionManager::<PgConnection>::new(url);
+        let diesel = |connections| {
+            lazy_pool_builder(connections, wait)
+                .connection_customizer(Box::new(Unprepared))
+                .build_unchecked(ConnectionManager::<PgConnection>::new(url))
+        };
         Self {
-            diesel: lazy_pool(connections, wait, diesel()),
-            copy: lazy_pool(connections, wait, libpq::Manager::new(url)),
+            diesel: diesel(connections),
+            copy: lazy_pool_builder(connections, wait).build_unchecked(libpq::Manager::new(url)),
             // An export does without one that is broken; to ask each before its use costs a way to the server and back.
             helpers: lazy_pool_builder(connections, wait)
                 .test_on_check_out(false)
                 .build_unchecked(libpq::Manager::new(url)),
-            control: lazy_pool(4, wait, diesel()),
-            cancel: lazy_pool(2, wait, diesel()),
+            control: diesel(4),
+            cancel: diesel(2),
             on_wait: None,
         }
     }
@@ -353,8 +358,16 @@ pub fn begin_copy_snapshot(
     })
 }
 
-fn lazy_pool<M: ManageConnection>(connections: u32, wait: Duration, manager: M) -> Pool<M> {
-    lazy_pool_builder(connections, wait).build_unchecked(manager)
+/// Has Diesel prepare nothing for later. What it has prepared fails for ever, on that connection, once a column has got another type
+/// or the server has forgotten it (DISCARD ALL); and an export's queries are planned anew each time as it is.
+#[derive(Debug)]
+struct Unprepared;
+
+impl CustomizeConnection<PgConnection, diesel::r2d2::Error> for Unprepared {
+    fn on_acquire(&self, connection: &mut PgConnection) -> Result<(), diesel::r2d2::Error> {
+        connection.set_prepared_statement_cache_size(CacheSize::Disabled);
+        Ok(())
+    }
 }
 
 fn lazy_pool_builder<M: ManageConnection>(connections: u32, wait: Duration) -> Builder<M> {
