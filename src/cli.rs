@@ -118,6 +118,10 @@ pub struct Serve {
     /// Where exports run
     #[command(flatten)]
     pub replicas: Replicas,
+    /// A name, without a port, by which a proxy on this machine is known: bound to a loopback address, only loopback names and
+    /// these are answered to
+    #[arg(long, env = "CMMS_ALLOWED_HOST", value_name = "NAME", value_delimiter = ',', value_parser = host_name)]
+    pub allowed_host: Vec<String>,
     /// What clients must know: as a bearer token, or as the password when a browser asks
     #[arg(long, env = "CMMS_AUTH_TOKEN", value_name = "TOKEN", hide_env_values = true, value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub auth_token: Option<String>,
@@ -127,6 +131,21 @@ pub struct Serve {
     /// Lets everybody in, also where the address is not a loopback one
     #[arg(long, env = "CMMS_ALLOW_UNAUTHENTICATED", value_parser = clap::builder::BoolishValueParser::new())]
     pub allow_unauthenticated: bool,
+}
+
+/// A host's name as requests give it, without a port.
+fn host_name(name: &str) -> Result<String, String> {
+    let is_name = |part: &str| {
+        !part.is_empty()
+            && part
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    };
+    if name.split('.').all(is_name) {
+        Ok(name.to_owned())
+    } else {
+        Err("expected a name such as exports.example.org, without a port".to_owned())
+    }
 }
 
 /// When downloads are compressed.

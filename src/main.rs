@@ -104,6 +104,7 @@ fn serve(global: &Global, options: &Serve) -> Outcome {
         reader_timeout: options.reader_timeout,
         shutdown_timeout: options.shutdown_timeout,
         compression: options.compression,
+        allowed_hosts: options.allowed_host.clone(),
         auth_token: options.auth_token.clone(),
         allow_benchmarks: options.allow_benchmarks,
         database_url: connected.url.clone(),

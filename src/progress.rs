@@ -1,11 +1,12 @@
 //! How far a long piece of work is, on stderr: a bar on a terminal, a line now and then elsewhere.
 
+use std::fmt::Write;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressStyle};
+use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressState, ProgressStyle};
 
-const BAR: &str = "{msg} {wide_bar} {human_pos}/{human_len}  {per_sec}  {eta} left";
+const BAR: &str = "{msg} {wide_bar} {human_pos}/{human_len}  {rate} a second  {eta} left";
 /// Time between two lines.
 const LINE_INTERVAL: Duration = Duration::from_secs(2);
 
@@ -25,6 +26,10 @@ impl Progress {
         let bar = std::io::stderr().is_terminal().then(|| {
             let style =
                 ProgressStyle::with_template(BAR).unwrap_or_else(|_| ProgressStyle::default_bar());
+            // Indicatif's own rate has four decimals.
+            let style = style.with_key("rate", |state: &ProgressState, text: &mut dyn Write| {
+                let _ = write!(text, "{}", HumanCount(state.per_sec() as u64));
+            });
             ProgressBar::new(total)
                 .with_style(style)
                 .with_message(label)

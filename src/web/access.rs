@@ -33,6 +33,8 @@ const MAX_ADDRESSES: usize = 10_000;
 pub(super) struct Access {
     /// Bound to loopback: then only loopback names are answered to, against DNS rebinding.
     pub(super) loopback: bool,
+    /// Other names to answer to then: those by which a proxy on this machine is known.
+    allowed_hosts: Vec<String>,
     /// The SHA-256 of the token, where one is needed.
     token: Option<[u8; 32]>,
     tries: Mutex<HashMap<IpAddr, Tries>>,
@@ -44,9 +46,10 @@ struct Tries {
 }
 
 impl Access {
-    pub(super) fn new(loopback: bool, token: Option<&str>) -> Self {
+    pub(super) fn new(loopback: bool, allowed_hosts: &[String], token: Option<&str>) -> Self {
         Self {
             loopback,
+            allowed_hosts: allowed_hosts.to_vec(),
             token: token.map(|token| Sha256::digest(token).into()),
             tries: Mutex::default(),
         }
@@ -54,7 +57,7 @@ impl Access {
 
     fn check(&self, request: &ServiceRequest) -> Result<(), Problem> {
         let headers = request.headers();
-        if self.loopback && !names_loopback(headers) {
+        if self.loopback && !self.names_us(headers) {
             return Err(Problem::new(Kind::WrongHost));
         }
         if !matches!(
@@ -71,6 +74,27 @@ impl Access {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether the request names this machine by a loopback name or by one that was allowed, if it names any.
+    fn names_us(&self, headers: &HeaderMap) -> bool {
+        headers.get_all(header::HOST).all(|host| {
+            host.to_str()
+                .ok()
+                .and_then(|host| host.parse::<Authority>().ok())
+                .is_some_and(|authority| {
+                    let host = authority.host();
+                    let address = host.trim_start_matches('[').trim_end_matches(']');
+                    host.eq_ignore_ascii_case("localhost")
+                        || address
+                            .parse::<IpAddr>()
+                            .is_ok_and(|address| address.is_loopback())
+                        || self
+                            .allowed_hosts
+                            .iter()
+                            .any(|allowed| host.eq_ignore_ascii_case(allowed))
+                })
+        })
     }
 
     fn authenticate(
@@ -137,23 +161,6 @@ fn candidate(header: &HeaderValue) -> Option<Vec<u8>> {
         return Some(pair[colon + 1..].to_vec());
     }
     None
-}
-
-/// Whether the request names this machine by a loopback name, if it names any.
-fn names_loopback(headers: &HeaderMap) -> bool {
-    headers.get_all(header::HOST).all(|host| {
-        host.to_str()
-            .ok()
-            .and_then(|host| host.parse::<Authority>().ok())
-            .is_some_and(|authority| {
-                let host = authority.host();
-                let address = host.trim_start_matches('[').trim_end_matches(']');
-                host.eq_ignore_ascii_case("localhost")
-                    || address
-                        .parse::<IpAddr>()
-                        .is_ok_and(|address| address.is_loopback())
-            })
-    })
 }
 
 /// Whether a browser says that another site's page has made it send this.

@@ -57,6 +57,8 @@ pub struct Settings {
     pub shutdown_timeout: Duration,
     /// When downloads are compressed.
     pub compression: Compression,
+    /// Names to answer to beside loopback ones, where the service is bound to loopback.
+    pub allowed_hosts: Vec<String>,
     /// What a client must know, if anything.
     pub auth_token: Option<String>,
     /// Whether clients may run the benchmark also where the service is bound beyond loopback.
@@ -121,6 +123,7 @@ pub fn serve(listener: TcpListener, database: Database, settings: Settings) -> i
         metrics,
         access: Access::new(
             listener.local_addr()?.ip().is_loopback(),
+            &settings.allowed_hosts,
             settings.auth_token.as_deref(),
         ),
         benchmarks: Benchmarks::new(settings.data_dir.as_deref()),

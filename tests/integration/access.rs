@@ -52,6 +52,49 @@ fn on_loopback_only_loopback_names_are_answered_to() {
 }
 
 #[test]
+fn on_loopback_the_name_of_a_proxy_is_answered_to_if_it_is_allowed() {
+    let database = TestDatabase::new();
+    let server = Server::spawn(
+        program(&database.url)
+            .args(["serve", "--allowed-host", "exports.example.org"])
+            .args(["--allowed-host", "exports"]),
+    );
+    let ask = |host: &str| Download::request(&server.address, "GET", "/", &[("Host", host)]).status;
+    for host in [
+        "exports.example.org",
+        "Exports.Example.ORG:8443",
+        "exports",
+        "localhost",
+    ] {
+        assert_eq!(ask(host), 200, "{host}");
+    }
+    for host in ["example.org", "exports.example.org.x", "a.exports", "*"] {
+        assert_eq!(ask(host), 421, "{host}");
+    }
+    let delete = |headers: &[(&str, &str)]| {
+        Download::request(&server.address, "DELETE", "/api/exports/none", headers).status
+    };
+    let host = ("Host", "exports.example.org");
+    assert_eq!(
+        delete(&[host, ("Origin", "https://exports.example.org")]),
+        404
+    );
+    assert_eq!(delete(&[host, ("Origin", "https://example.org")]), 403);
+
+    for name in [
+        "exports.example.org:443",
+        "https://exports",
+        "*.example.org",
+    ] {
+        let output = program(&database.url)
+            .args(["serve", "--bind=127.0.0.1:0", "--allowed-host", name])
+            .output()
+            .expect("the program runs");
+        assert_eq!(output.status.code(), Some(2), "{name}");
+    }
+}
+
+#[test]
 fn another_sites_page_may_not_change_anything() {
     let database = TestDatabase::new();
     let server = Server::start(&database.url);
