@@ -73,7 +73,7 @@ pub enum Command {
     /// Serves the web pages and the download
     Serve(Serve),
     /// Brings the database's tables up to date
-    Migrate,
+    Migrate(Migrate),
     /// Fills the database with made-up data
     Seed(Seed),
     /// Writes the tasks as CSV
@@ -188,6 +188,14 @@ pub struct Bench {
     /// What an export may cost
     #[command(flatten)]
     pub limits: Limits,
+}
+
+/// The migrations.
+#[derive(Debug, clap::Args)]
+pub struct Migrate {
+    /// Makes the tables also beside tables of others
+    #[arg(long, env = "CMMS_YES", value_parser = clap::builder::BoolishValueParser::new())]
+    pub yes: bool,
 }
 
 /// A file to check against its manifest.

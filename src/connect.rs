@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::cli::Global;
 use crate::db::embedded::{self, Durability, Embedded, EmbeddedError};
 use crate::db::servers::Rules;
+use crate::db::tables::{Instead, Others};
 use crate::db::{self, Database, SchemaState};
 
 /// Time to wait for a connection. Long enough for the private cluster to come back after a crash.
@@ -21,10 +22,31 @@ pub enum Error {
     #[error(transparent)]
     Database(#[from] db::Error),
     /// It is not a CMMS's.
+    #[error(transparent)]
+    NoTables(Box<NoTables>),
+    /// Its tables are other people's, and ours are not to be made beside them without a word.
     #[error(
-        "the database has no table `tasks` that can be read: run `cmms-export migrate` with the same DATABASE_URL first"
+        "nothing was changed: the database has tables that no migration of cmms-export has made ({0}), and would get four \
+         empty ones beside them; if that is meant, say --yes; if the tasks are in tables of other names, let views stand in \
+         for those of cmms-export, like these:"
     )]
-    NoTables,
+    OtherTables(Box<Others>),
+}
+
+/// There are no tables that can be read.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct NoTables(Instead);
+
+impl Error {
+    /// The SQL that helps, if any does.
+    pub fn views(&self) -> Option<&str> {
+        match self {
+            Self::NoTables(error) => error.0.views(),
+            Self::OtherTables(others) => Some(others.views()),
+            _ => None,
+        }
+    }
 }
 
 /// An open database.
@@ -84,13 +106,34 @@ pub fn connect_migrated(global: &Global, connections: u32) -> Result<Connected, 
     Ok(connected)
 }
 
+/// Opens the database, runs the migrations that were not run yet, and gives their names. Beside other people's tables it makes ours
+/// only if that was asked for.
+pub fn connect_and_migrate(
+    global: &Global,
+    beside_others: bool,
+) -> Result<(Connected, Vec<String>), Error> {
+    let connected = connect(global, 1)?;
+    // The private cluster is there for our tables alone.
+    if !beside_others
+        && connected.embedded.is_none()
+        && let Some(others) = connected.database.tables_of_others()?
+    {
+        return Err(Error::OtherTables(Box::new(others)));
+    }
+    let versions = connected.database.migrate()?;
+    Ok((connected, versions))
+}
+
 fn check_tables(connected: &Connected) -> Result<(), Error> {
     if connected.embedded.is_some() {
         connected.database.migrate()?;
         return Ok(());
     }
     match connected.database.schema_state()? {
-        SchemaState::Missing => return Err(Error::NoTables),
+        SchemaState::Missing => {
+            let instead = connected.database.instead_of_tables()?;
+            return Err(Error::NoTables(Box::new(NoTables(instead))));
+        }
         SchemaState::Pending(migrations) => tracing::warn!(
             ?migrations,
             "migrations are pending: run `cmms-export migrate`, unless the tables are managed by something else"

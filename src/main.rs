@@ -11,8 +11,10 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 use cmms_export::bench::{self, Stop, render};
-use cmms_export::cli::{Bench, Cli, Command, Export, Global, LogFormat, Serve, Verify};
-use cmms_export::connect::{Connected, connect, connect_for_exports, connect_migrated, data_dir};
+use cmms_export::cli::{Bench, Cli, Command, Export, Global, LogFormat, Migrate, Serve, Verify};
+use cmms_export::connect::{
+    self, Connected, connect, connect_and_migrate, connect_for_exports, connect_migrated, data_dir,
+};
 use cmms_export::db::servers::{Replicas, Rules, Servers};
 use cmms_export::db::{Database, libpq};
 use cmms_export::export::cancellation::Cancellation;
@@ -33,7 +35,7 @@ fn main() -> ExitCode {
     }
     let outcome = start_log(&cli).and_then(|()| match cli.command {
         Command::Serve(options) => serve(&cli.global, &options),
-        Command::Migrate => migrate(&cli.global),
+        Command::Migrate(options) => migrate(&cli.global, &options),
         Command::Seed(options) => seed(&cli.global, &options),
         Command::Export(options) => export(&cli.global, options),
         Command::Verify(options) => verify(&options),
@@ -51,6 +53,12 @@ fn main() -> ExitCode {
                     "cmms-export: {}",
                     text.split_whitespace().collect::<Vec<_>>().join(" ")
                 );
+                if let Some(views) = error
+                    .downcast_ref()
+                    .and_then(|error: &connect::Error| error.views())
+                {
+                    eprint!("{views}");
+                }
             }
             ExitCode::FAILURE
         }
@@ -112,9 +120,8 @@ fn replica_rules(replicas: &Replicas) -> Rules {
         .unwrap_or_else(|error| usage_error(ErrorKind::ValueValidation, error))
 }
 
-fn migrate(global: &Global) -> Outcome {
-    let connected = connect(global, 1)?;
-    let versions = connected.database.migrate()?;
+fn migrate(global: &Global, options: &Migrate) -> Outcome {
+    let (connected, versions) = connect_and_migrate(global, options.yes)?;
     for version in &versions {
         print_line(&format!("applied {version}"))?;
     }

@@ -3,6 +3,7 @@
 pub mod embedded;
 pub mod libpq;
 pub mod servers;
+pub mod tables;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -246,24 +247,13 @@ impl Database {
         if relation(&mut connection, "tasks")? != Some(Readable::Yes) {
             return Ok(SchemaState::Missing);
         }
-        let run: Vec<String> = match relation(&mut connection, "__diesel_schema_migrations")? {
-            Some(Readable::Yes) => sql::__diesel_schema_migrations::table
-                .select(sql::__diesel_schema_migrations::version)
-                .load(&mut connection)?,
-            // Somebody else's to look after, and not to be told apart from an up-to-date one.
-            Some(Readable::No) => return Ok(SchemaState::Current),
-            None => Vec::new(),
+        // Unreadable: somebody else's to look after, and not to be told apart from an up-to-date one.
+        let Some(run) = migrations_run(&mut connection)? else {
+            return Ok(SchemaState::Current);
         };
-        let known: Vec<Box<dyn Migration<Pg>>> = MIGRATIONS
-            .migrations()
-            .map_err(|error| Error::Migrate(error.to_string()))?;
-        let pending: Vec<String> = known
+        let pending: Vec<String> = known_migrations()?
             .iter()
-            .filter(|migration| {
-                !run.iter().any(|version| {
-                    migration.name().version() == MigrationVersion::from(version.as_str())
-                })
-            })
+            .filter(|migration| !is_among(migration.as_ref(), &run))
             .map(|migration| migration.name().to_string())
             .collect();
         Ok(if pending.is_empty() {
@@ -272,6 +262,38 @@ impl Database {
             SchemaState::Pending(pending)
         })
     }
+}
+
+fn known_migrations() -> Result<Vec<Box<dyn Migration<Pg>>>, Error> {
+    MIGRATIONS
+        .migrations()
+        .map_err(|error| Error::Migrate(error.to_string()))
+}
+
+fn is_among(migration: &dyn Migration<Pg>, versions: &[String]) -> bool {
+    versions
+        .iter()
+        .any(|version| migration.name().version() == MigrationVersion::from(version.as_str()))
+}
+
+/// The versions of the migrations that were run, our own or another program's; `None` if our role may not know.
+fn migrations_run(connection: &mut PgConnection) -> QueryResult<Option<Vec<String>>> {
+    match relation(connection, "__diesel_schema_migrations")? {
+        Some(Readable::Yes) => sql::__diesel_schema_migrations::table
+            .select(sql::__diesel_schema_migrations::version)
+            .load(connection)
+            .map(Some),
+        Some(Readable::No) => Ok(None),
+        None => Ok(Some(Vec::new())),
+    }
+}
+
+/// Whether any of our own migrations was run.
+fn migrations_were_run(connection: &mut PgConnection) -> Result<bool, Error> {
+    let run = migrations_run(connection)?.unwrap_or_default();
+    Ok(known_migrations()?
+        .iter()
+        .any(|migration| is_among(migration.as_ref(), &run)))
 }
 
 /// What tells a server from all others: when it was started, which is in microseconds.

@@ -55,8 +55,9 @@ pub(super) fn unavailable(
             ),
         ),
         Kind::TablesMissing => (
-            "The database has no tables yet",
-            "Whoever looks after it can make them with cmms-export migrate.".to_owned(),
+            "The database has no tables that can be read",
+            "To whoever looks after it, cmms-export export says what there is instead, and what to do."
+                .to_owned(),
         ),
         Kind::InvalidParameter => (
             if is_followed {

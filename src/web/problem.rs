@@ -86,7 +86,7 @@ impl Kind {
             Self::TablesMissing => (
                 "tables-missing",
                 StatusCode::SERVICE_UNAVAILABLE,
-                "The database has no tables yet",
+                "The database has no tables that can be read",
             ),
             Self::NoReplica => (
                 "no-replica",

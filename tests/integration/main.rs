@@ -16,6 +16,7 @@ mod benchmark_page;
 mod browser;
 mod command_line;
 mod compression;
+mod django;
 mod embedded;
 mod fault_matrix;
 mod faults;
