@@ -24,6 +24,9 @@ pub enum Error {
     /// It is not a CMMS's.
     #[error(transparent)]
     NoTables(Box<NoTables>),
+    /// The tables are not as the program has them.
+    #[error("the database's tables are not as expected: {}", .0.join("; "))]
+    Different(Vec<String>),
     /// Its tables are other people's, and ours are not to be made beside them without a word.
     #[error(
         "nothing was changed: the database has tables that no migration of cmms-export has made ({0}), and would get four \
@@ -83,14 +86,27 @@ pub fn connect(global: &Global, connections: u32) -> Result<Connected, Error> {
     })
 }
 
+/// Whether there is a use in going on although the tables are not as the program has them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// None: the export would fail.
+    IfTablesFit,
+    /// They may be mended while the service runs.
+    Anyway,
+}
+
 /// Opens the database as [`connect_migrated`] does, but where exports run on replicas, it may be away.
 pub fn connect_for_exports(
     global: &Global,
     connections: u32,
     rules: &Rules,
+    start: Start,
 ) -> Result<Connected, Error> {
     let connected = connect(global, connections)?;
     match check_tables(&connected) {
+        Err(error @ Error::Different(_)) if start == Start::Anyway => {
+            tracing::error!(%error, "no export will work until this is mended");
+        }
         Err(Error::Database(error)) if error.is_unavailable() && rules.have_replicas() => {
             tracing::warn!(%error, "the database is away: exports run on its replicas");
         }
@@ -134,6 +150,7 @@ fn check_tables(connected: &Connected) -> Result<(), Error> {
             let instead = connected.database.instead_of_tables()?;
             return Err(Error::NoTables(Box::new(NoTables(instead))));
         }
+        SchemaState::Different(differences) => return Err(Error::Different(differences)),
         SchemaState::Pending(migrations) => tracing::warn!(
             ?migrations,
             "migrations are pending: run `cmms-export migrate`, unless the tables are managed by something else"

@@ -13,7 +13,8 @@ use clap::{CommandFactory, Parser};
 use cmms_export::bench::{self, Stop, render};
 use cmms_export::cli::{Bench, Cli, Command, Export, Global, LogFormat, Migrate, Serve, Verify};
 use cmms_export::connect::{
-    self, Connected, connect, connect_and_migrate, connect_for_exports, connect_migrated, data_dir,
+    self, Connected, Start, connect, connect_and_migrate, connect_for_exports, connect_migrated,
+    data_dir,
 };
 use cmms_export::db::servers::{Replicas, Rules, Servers};
 use cmms_export::db::{Database, libpq};
@@ -94,7 +95,7 @@ fn serve(global: &Global, options: &Serve) -> Outcome {
     let listener = std::net::TcpListener::bind(options.bind)
         .map_err(|error| format!("cannot listen on {}: {error}", options.bind))?;
     let address = listener.local_addr()?;
-    let connected = connect_for_exports(global, options.max_exports.into(), &rules)?;
+    let connected = connect_for_exports(global, options.max_exports.into(), &rules, Start::Anyway)?;
     seed_private(&connected)?;
     print_line(&format!("cmms-export is at http://{address}/"))?;
     let settings = web::Settings {
@@ -167,7 +168,7 @@ fn export(global: &Global, options: Export) -> Outcome {
     let cancellation = Cancellation::default();
     cancel_on_signal(cancellation.clone(), output.unfinished_path())?;
     let connections = export::CONNECTIONS as u32;
-    let connected = connect_for_exports(global, connections, &rules)?;
+    let connected = connect_for_exports(global, connections, &rules, Start::IfTablesFit)?;
     let servers = Servers::start(
         &connected.url,
         connected.database.clone(),

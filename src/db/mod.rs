@@ -101,10 +101,13 @@ pub type CopyConnection = PooledConnection<libpq::Manager>;
 /// How far the schema in the database is from the one that this program knows.
 #[derive(Debug, PartialEq, Eq)]
 pub enum SchemaState {
-    /// The tables are there, and so is every migration.
+    /// The tables are there, and so is every migration; or views stand in for them, which are nobody's to migrate.
     Current,
     /// The tables are not there, or our role may not read them.
     Missing,
+    /// The tables are there, but a table or a column is missing or has another type: no export would work. What is different, and
+    /// what would mend it.
+    Different(Vec<String>),
     /// The tables are there, but these migrations were not run (or the tables are not ours, but Django's).
     Pending(Vec<String>),
 }
@@ -248,19 +251,34 @@ impl Database {
             return Ok(SchemaState::Missing);
         }
         // Unreadable: somebody else's to look after, and not to be told apart from an up-to-date one.
-        let Some(run) = migrations_run(&mut connection)? else {
-            return Ok(SchemaState::Current);
-        };
-        let pending: Vec<String> = known_migrations()?
-            .iter()
-            .filter(|migration| !is_among(migration.as_ref(), &run))
-            .map(|migration| migration.name().to_string())
-            .collect();
-        Ok(if pending.is_empty() {
-            SchemaState::Current
-        } else {
-            SchemaState::Pending(pending)
-        })
+        let run = migrations_run(&mut connection)?;
+        let mut pending = Vec::new();
+        for migration in known_migrations()? {
+            if run
+                .as_deref()
+                .is_some_and(|run| !is_among(migration.as_ref(), run))
+            {
+                pending.push(migration.name().to_string());
+            }
+        }
+        let mut differences = tables::differences(&mut connection)?;
+        if !differences.is_empty() {
+            // If others make the tables, our migrations mend nothing.
+            if !pending.is_empty() && migrations_were_run(&mut connection)? {
+                differences.push(format!(
+                    "migrations are pending ({}): run `cmms-export migrate` first",
+                    pending.join(", ")
+                ));
+            }
+            return Ok(SchemaState::Different(differences));
+        }
+        Ok(
+            if pending.is_empty() || tables::is_view(&mut connection, "tasks")? {
+                SchemaState::Current
+            } else {
+                SchemaState::Pending(pending)
+            },
+        )
     }
 }
 

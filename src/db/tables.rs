@@ -1,4 +1,5 @@
-//! What the database has in place of the four tables: nothing, other people's tables, or Django's, of which views make ours.
+//! What the database has in place of the four tables: nothing, other people's tables, or Django's, of which views make ours; and
+//! whether what is there by their names is as `src/schema.rs` has it.
 
 use std::fmt::{self, Write as _};
 
@@ -236,6 +237,52 @@ fn views(sources: &Sources, found: &[Column]) -> String {
     sql
 }
 
+/// What is not as `src/schema.rs` has it, and what would mend it.
+pub(super) fn differences(connection: &mut PgConnection) -> QueryResult<Vec<String>> {
+    let found = columns(connection, &["locations", "assets", "users", "tasks"])?;
+    let mut differences = Vec::new();
+    let mut missing = "";
+    for Expected { table, name, kind } in expected() {
+        if !found.iter().any(|column| column.relation == table) {
+            if missing != table {
+                missing = table;
+                differences.push(format!("{table}: expected a table or a view, found none"));
+            }
+            continue;
+        }
+        let column = found
+            .iter()
+            .find(|column| column.relation == table && column.name == name);
+        let expected = kind.name();
+        let Some(column) = column else {
+            differences.push(format!(
+                "{table}.{name}: expected {expected}, found no such column"
+            ));
+            continue;
+        };
+        if kind.takes(column) {
+            continue;
+        }
+        let mend = match kind.cast(column) {
+            Some(cast) if column.is_view => format!("create the view with {name}{cast}"),
+            Some(cast) => format!("let a view stand in for the table, with {name}{cast}"),
+            None => "there is no cast from one to the other".to_owned(),
+        };
+        differences.push(format!(
+            "{table}.{name}: expected {expected}, found {}: {mend}",
+            column.r#type
+        ));
+    }
+    Ok(differences)
+}
+
+/// Whether it is a view, and so not made by our migrations.
+pub(super) fn is_view(connection: &mut PgConnection, name: &str) -> QueryResult<bool> {
+    Ok(columns(connection, &[name])?
+        .iter()
+        .any(|column| column.is_view))
+}
+
 /// What a column has to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -358,21 +405,26 @@ struct Column {
     /// PostgreSQL's own category of the type: `S` for all that are texts.
     #[diesel(sql_type = Text)]
     category: String,
+    /// Whether it is a view's.
+    #[diesel(sql_type = Bool)]
+    is_view: bool,
 }
 
 /// The columns of some relations, from the catalog, which every role may read.
 fn columns(connection: &mut PgConnection, relations: &[&str]) -> QueryResult<Vec<Column>> {
     diesel::sql_query(
         "with recursive columns as (
-             select relation, attname::text as name, t.oid as type, t.typbasetype as base, t.typcategory::text as category
+             select relation, attname::text as name, t.oid as type, t.typbasetype as base, t.typcategory::text as category,
+                 relkind in ('v', 'm', 'f') as is_view
              from unnest($1) as _ (relation)
-                 join pg_attribute on attrelid = to_regclass(relation) and attnum > 0 and not attisdropped
+                 join pg_class on pg_class.oid = to_regclass(relation)
+                 join pg_attribute on attrelid = pg_class.oid and attnum > 0 and not attisdropped
                  join pg_type t on t.oid = atttypid
              union all
-             select relation, name, t.oid, t.typbasetype, t.typcategory::text
+             select relation, name, t.oid, t.typbasetype, t.typcategory::text, is_view
              from columns join pg_type t on t.oid = columns.base
          )
-         select relation, name, format_type(type, null) as type, category from columns where base = 0",
+         select relation, name, format_type(type, null) as type, category, is_view from columns where base = 0",
     )
     .bind::<Array<Text>, _>(relations)
     .load(connection)

@@ -59,6 +59,11 @@ pub(super) fn unavailable(
             "To whoever looks after it, cmms-export export says what there is instead, and what to do."
                 .to_owned(),
         ),
+        Kind::TablesDiffer => (
+            "The database’s tables are not as expected",
+            "To whoever looks after it, the server’s log says what is different, and what mends it."
+                .to_owned(),
+        ),
         Kind::InvalidParameter => (
             if is_followed {
                 "This address is not understood"

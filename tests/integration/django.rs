@@ -6,8 +6,9 @@ use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::sql_types::Text;
 
-use crate::support::TestDatabase;
+use crate::support::client::{Download, download};
 use crate::support::program::{program, stderr};
+use crate::support::{Server, TestDatabase};
 
 /// What Django 5 makes of the models, in its own words, but for tables and columns that are not exported.
 const DJANGO: &str = "
@@ -86,6 +87,10 @@ fn who_obeys_the_advice_on_a_django_database_exports_its_tasks() {
         said.contains("create view users as select id::bigint as id, username from auth_user;"),
         "{said}"
     );
+    let documented = include_str!("../../docs/django.md");
+    for line in said.lines().filter(|line| line.starts_with("create")) {
+        assert!(documented.contains(line), "{line}");
+    }
     obey(&database, &said);
     for strategy in ["joined", "tuples", "streamed", "paged", "copy", "lookup"] {
         let output = run(&database, &["export", "--strategy", strategy]);
@@ -171,4 +176,130 @@ fn tables_that_the_role_may_not_read_are_not_to_be_made_anew() {
     let said = stderr(&output);
     assert!(said.contains("grant it select"), "{said}");
     assert!(!said.contains("migrate"), "{said}");
+}
+
+const VIEWS: &str = "
+    create view locations as select id, name from cmms_location;
+    create view assets as select id, name, description, location_id from cmms_asset;
+    create view users as select id, username from auth_user;
+    create view tasks as select id, title, description, done, asset_id, created_by_id, updated_by_id from cmms_task";
+
+#[test]
+fn a_column_of_another_type_is_named_with_the_cast_that_mends_it() {
+    let database = foreign(&format!("{DJANGO}; {VIEWS}"));
+    for strategy in ["joined", "copy", "lookup"] {
+        let directory = tempfile::tempdir().expect("a directory");
+        let output = program(&database.url)
+            .args(["export", "--strategy", strategy, "--output"])
+            .arg(directory.path().join("tasks.csv"))
+            .output()
+            .expect("the program runs");
+        assert_eq!(output.status.code(), Some(1), "{strategy}: {output:?}");
+        assert_eq!(
+            stderr(&output),
+            "cmms-export: the database's tables are not as expected: \
+             users.id: expected bigint, found integer: create the view with id::bigint; \
+             tasks.created_by_id: expected bigint, found integer: create the view with created_by_id::bigint; \
+             tasks.updated_by_id: expected bigint, found integer: create the view with updated_by_id::bigint\n",
+            "{strategy}"
+        );
+        assert_eq!(
+            std::fs::read_dir(directory.path()).expect("there").count(),
+            0
+        );
+    }
+}
+
+#[test]
+fn a_missing_table_or_column_and_a_type_without_a_cast_are_named() {
+    let database = TestDatabase::with(
+        "drop table tasks, users; create table users (id uuid, username text);
+         create table tasks (id bigint, title text, description text, done integer, asset_id bigint, updated_by_id bigint);
+         alter table assets rename to machines",
+    );
+    let said = stderr(&run(&database, &["export"]));
+    for difference in [
+        "assets: expected a table or a view, found none; ",
+        "users.id: expected bigint, found uuid: there is no cast from one to the other; ",
+        "tasks.done: expected boolean, found integer: let a view stand in for the table, with done::boolean; ",
+        "tasks.created_by_id: expected bigint, found no such column\n",
+    ] {
+        assert!(said.contains(difference), "{difference}: {said}");
+    }
+}
+
+#[test]
+fn texts_of_any_type_and_domains_are_taken_as_they_are() {
+    let database = foreign(DJANGO);
+    database
+        .connect()
+        .batch_execute(
+            "create domain key as bigint; create domain task_key as key check (value > 0);
+             alter table cmms_task alter id drop identity; alter table cmms_task alter id type task_key, alter title type text;
+             alter table cmms_location alter name type char(4)",
+        )
+        .expect("ours");
+    let said = stderr(&run(&database, &["export"]));
+    obey(&database, &said);
+    assert!(
+        said.contains("create view tasks as select id, title,"),
+        "{said}"
+    );
+    let output = run(&database, &["export"]);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), CSV, "{output:?}");
+    // Nor is there a word of migrations, which are not for views.
+    assert_eq!(stderr(&output), "");
+}
+
+#[test]
+fn a_service_on_tables_of_other_types_says_so_and_is_ready_once_they_are_mended() {
+    let database = foreign(&format!("{DJANGO}; {VIEWS}"));
+    let server = Server::start(&database.url);
+    let ready = || Download::start(&server.address, "/readyz");
+    let answer = ready();
+    assert_eq!(answer.status, 503);
+    assert_eq!(
+        answer.json()["type"],
+        "urn:cmms-export:problem:tables-differ"
+    );
+    database
+        .connect()
+        .batch_execute(
+            "drop view tasks, users;
+             create view users as select id::bigint, username from auth_user;
+             create view tasks as select id, title, description, done, asset_id, created_by_id::bigint, updated_by_id::bigint from cmms_task",
+        )
+        .expect("ours");
+    assert_eq!(ready().status, 200);
+    assert_eq!(download(&server.address, ""), CSV.as_bytes());
+    let log = server.into_log();
+    assert!(
+        log.contains("users.id: expected bigint, found integer: create the view with id::bigint"),
+        "{log}"
+    );
+}
+
+#[test]
+fn a_page_without_its_tables_advises_nothing_that_harms() {
+    let database = foreign(&format!("{DJANGO}; {VIEWS}"));
+    let server = Server::start(&database.url);
+    let page = || {
+        let response = ureq::get(server.url("/"))
+            .header("Accept", "text/html")
+            .config()
+            .http_status_as_error(false)
+            .build()
+            .call();
+        let mut response = response.expect("answers");
+        assert_eq!(response.status(), 503);
+        response.body_mut().read_to_string().expect("text")
+    };
+    assert!(page().contains("tables are not as expected"));
+    database
+        .connect()
+        .batch_execute("drop view tasks, users, assets, locations")
+        .expect("ours");
+    let page = page();
+    assert!(page.contains("no tables that can be read"), "{page}");
+    assert!(!page.contains("migrate"), "{page}");
 }
