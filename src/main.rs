@@ -22,7 +22,7 @@ use cmms_export::export::cancellation::Cancellation;
 use cmms_export::export::manifest::{Record, RecordingSink, State};
 use cmms_export::export::{self, Sink, routing};
 use cmms_export::output::Output;
-use cmms_export::progress::Progress;
+use cmms_export::progress::{self, ExportProgress, Progress};
 use cmms_export::seed::{self, Seed};
 use cmms_export::verify;
 use cmms_export::web;
@@ -166,7 +166,9 @@ fn export(global: &Global, options: Export) -> Outcome {
     let manifest = options.manifest.as_deref().map(open_output).transpose()?;
     let export = options.parameters.into_export(options.limits);
     let cancellation = Cancellation::default();
-    cancel_on_signal(cancellation.clone(), output.unfinished_path())?;
+    let unfinished = output.unfinished_path();
+    let output_is_file = unfinished.is_some();
+    cancel_on_signal(cancellation.clone(), unfinished)?;
     let connections = export::CONNECTIONS as u32;
     let connected = connect_for_exports(global, connections, &rules, Start::IfTablesFit)?;
     let servers = Servers::start(
@@ -179,7 +181,17 @@ fn export(global: &Global, options: Export) -> Outcome {
 
     let record = Record::start(format!("{:032x}", rand::random::<u128>()), &export);
     let mut sink = RecordingSink::new(&mut output, &record);
-    let outcome = routing::run(&export, &servers, options.fresh, &cancellation, &mut sink);
+    // To a pipe, what comes after it has the terminal; and a script is not told what it did not ask.
+    let is_watched = output_is_file && io::stderr().is_terminal();
+    let mut progress = ExportProgress::start(&mut sink, is_watched);
+    let outcome = routing::run(
+        &export,
+        &servers,
+        options.fresh,
+        &cancellation,
+        &mut progress,
+    );
+    drop(progress);
     sink.finish();
     let outcome = outcome.and_then(|_summary| output.finish().map_err(export::Error::Sink));
     match &outcome {
@@ -198,6 +210,13 @@ fn export(global: &Global, options: Export) -> Outcome {
         written?;
     } else {
         outcome?;
+    }
+    if is_watched {
+        let whole = record.manifest();
+        eprintln!(
+            "{}",
+            progress::summary(&options.output, whole.rows, whole.bytes, whole.seconds)
+        );
     }
     stop_cluster(connected)
 }

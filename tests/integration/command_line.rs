@@ -10,6 +10,7 @@ use nix::unistd::Pid;
 
 use crate::support::oracle;
 use crate::support::program::{bare_program, program, stderr};
+use crate::support::terminal::with_terminal;
 use crate::support::{TestDatabase, data, eventually};
 
 fn code(command: &mut Command) -> i32 {
@@ -358,4 +359,67 @@ fn a_failed_or_interrupted_export_leaves_no_file_and_no_query() {
             assert_eq!(entries(directory.path()), [""; 0], "{strategy}");
         }
     }
+}
+
+#[test]
+fn a_terminal_is_told_how_far_an_export_is_and_what_it_came_to_and_a_script_is_not() {
+    let database = data::wide(20_000);
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("tasks.csv");
+    let export = || {
+        let mut command = program(&database.url);
+        command.arg("export");
+        command
+    };
+    let (status, said) = with_terminal(export().arg("--output").arg(&file));
+    assert!(status.success(), "{said}");
+    let bytes = fs::metadata(&file).expect("there").len();
+    assert_eq!(bytes.to_string().len(), 7);
+    let grouped = bytes.to_string();
+    let grouped = format!("{},{},{}", &grouped[..1], &grouped[1..4], &grouped[4..]);
+    let summary = said.lines().last().expect("a line");
+    assert!(
+        summary.ends_with(" s")
+            && summary.contains(&format!(
+                "{}: 20,000 rows, {grouped} bytes in ",
+                file.display()
+            )),
+        "{said:?}"
+    );
+    assert!(said.contains("Exporting"), "{said:?}");
+
+    // Nor is a terminal disturbed by an export that goes to another program.
+    let (status, said) = with_terminal(export().stdout(Stdio::null()));
+    assert!(status.success());
+    assert_eq!(said, "");
+    let output = export().arg("--output").arg(&file).output().expect("runs");
+    assert!(output.status.success());
+    assert_eq!(
+        (output.stdout.as_slice(), stderr(&output)),
+        (&b""[..], String::new())
+    );
+}
+
+#[test]
+fn a_failed_export_leaves_its_error_alone_on_a_terminal() {
+    let database = data::wide(10);
+    let directory = tempfile::tempdir().expect("a directory");
+    let (status, said) = with_terminal(
+        program(&database.url)
+            .args([
+                "export",
+                "--strategy=joined",
+                "--max-buffered-rows=5",
+                "--output",
+            ])
+            .arg(directory.path().join("tasks.csv")),
+    );
+    assert_eq!(status.code(), Some(1));
+    // What was drawn is taken away: the line begins anew, and what comes after "clear" is the error.
+    let left = said.rsplit(['\r', '\u{1b}']).nth(1).unwrap_or_default();
+    assert!(
+        left.contains("cmms-export: there are more than 5 rows"),
+        "{said:?}"
+    );
+    assert!(!said.contains(" bytes in "), "{said:?}");
 }
