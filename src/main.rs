@@ -26,6 +26,7 @@ use cmms_export::progress::{self, ExportProgress, Progress};
 use cmms_export::seed::{self, Seed};
 use cmms_export::verify;
 use cmms_export::web;
+use nix::sys::signal::{SigHandler, Signal, raise, signal};
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
@@ -47,7 +48,9 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            if !is_broken_pipe(error.as_ref()) {
+            if is_broken_pipe(error.as_ref()) {
+                end_by_broken_pipe();
+            } else {
                 // One line: what libpq says may have several.
                 let text = error.to_string();
                 eprintln!(
@@ -343,6 +346,16 @@ fn print_line(line: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     writeln!(stdout, "{line}")?;
     stdout.flush()
+}
+
+/// Ends the process as the system ends others whose reader goes away, `yes | head -1` say: no failure to the shell, and yet no
+/// success, as the output is not whole. Rust has the signal ignored, so that the export could tidy up first.
+#[expect(unsafe_code, reason = "what a signal does cannot be set otherwise")]
+fn end_by_broken_pipe() {
+    // SAFETY: the default action calls no function of ours.
+    let set = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) };
+    // Where it does not end the process, its exit code has to do.
+    let _ = set.and_then(|_ignored| raise(Signal::SIGPIPE));
 }
 
 /// Whether the reader of our output went away: no error that anybody wants to read about.

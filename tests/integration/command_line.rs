@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 
 use diesel::prelude::*;
@@ -323,8 +324,40 @@ fn a_reader_that_goes_away_is_no_error_to_read_about() {
     running_export(&database);
     drop(child.stdout.take());
     let output = child.wait_with_output().expect("ends");
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.signal(), Some(Signal::SIGPIPE as i32));
     assert_eq!(stderr(&output), "");
+    eventually("its query is gone", || {
+        let sql = "select count(*)::int as value from pg_stat_activity
+            where datname = current_database() and backend_type = 'client backend' and pid <> pg_backend_pid()";
+        let others = diesel::sql_query(sql).get_result::<Pid32>(&mut database.connect());
+        others.expect("readable").value == 0
+    });
+}
+
+#[test]
+fn an_export_of_which_head_takes_a_line_ends_quietly_by_every_strategy() {
+    let database = data::wide(50_000);
+    for strategy in ["joined", "tuples", "streamed", "paged", "copy", "lookup"] {
+        let mut child = program(&database.url)
+            .args(["export", "--strategy", strategy])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program runs");
+        let head = Command::new("head")
+            .arg("-1")
+            .stdin(child.stdout.take().expect("piped"))
+            .output()
+            .expect("coreutils are there");
+        assert!(head.stdout.starts_with(b"ID,"), "{head:?}");
+        let output = child.wait_with_output().expect("ends");
+        assert_eq!(
+            output.status.signal(),
+            Some(Signal::SIGPIPE as i32),
+            "{strategy}"
+        );
+        assert_eq!(stderr(&output), "", "{strategy}");
+    }
 }
 
 #[test]
