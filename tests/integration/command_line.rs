@@ -361,6 +361,47 @@ fn an_export_of_which_head_takes_a_line_ends_quietly_by_every_strategy() {
 }
 
 #[test]
+fn what_a_link_points_to_is_made_if_it_is_not_there() {
+    let database = TestDatabase::new();
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| directory.path().join(name);
+    fs::create_dir(path("exports")).expect("ours");
+    // By way of another link, and each as seen from where it is.
+    symlink("exports/newest.csv", path("link.csv")).expect("linked");
+    symlink("today.csv", path("exports/newest.csv")).expect("linked");
+    assert_eq!(
+        code(
+            program(&database.url)
+                .arg("export")
+                .arg("--output")
+                .arg(path("link.csv"))
+        ),
+        0
+    );
+    for link in ["link.csv", "exports/newest.csv"] {
+        assert!(
+            fs::symlink_metadata(path(link))
+                .expect("there")
+                .is_symlink(),
+            "{link}"
+        );
+    }
+    let csv = fs::read_to_string(path("exports/today.csv")).expect("made");
+    assert!(csv.starts_with("ID,"));
+
+    // One that leads to itself leads nowhere.
+    symlink("round.csv", path("round.csv")).expect("linked");
+    let mut command = program(&database.url);
+    command.arg("export").arg("--output").arg(path("round.csv"));
+    assert_eq!(code(&mut command), 1);
+    assert!(
+        fs::symlink_metadata(path("round.csv"))
+            .expect("there")
+            .is_symlink()
+    );
+}
+
+#[test]
 fn a_failed_or_interrupted_export_leaves_no_file_and_no_query() {
     let database = data::wide(200_000);
     for strategy in ["joined", "streamed", "copy", "lookup"] {
