@@ -497,3 +497,71 @@ fn a_failed_export_leaves_its_error_alone_on_a_terminal() {
     );
     assert!(!said.contains(" bytes in "), "{said:?}");
 }
+
+#[test]
+fn the_help_of_export_has_its_flags_under_headings_and_none_amid_others() {
+    let output = bare_program()
+        .args(["export", "--help"])
+        .output()
+        .expect("runs");
+    let help = String::from_utf8(output.stdout).expect("UTF-8");
+    let mut heading = "";
+    let mut found: Vec<(&str, Vec<&str>)> = Vec::new();
+    for line in help.lines() {
+        if let Some(name) = line.strip_suffix(':').filter(|line| !line.starts_with(' ')) {
+            heading = name;
+            found.push((name, Vec::new()));
+        }
+        let flag = line.split_whitespace().find(|word| word.starts_with("--"));
+        let is_flag = line.trim_start().starts_with('-') && !line.starts_with("          ");
+        if let (true, Some(flag), Some((_, flags))) = (is_flag, flag, found.last_mut()) {
+            assert!(!heading.is_empty());
+            flags.push(flag);
+        }
+    }
+    for (_, flags) in &mut found {
+        flags.sort_unstable();
+    }
+    found.sort_unstable();
+    let expected: [(&str, &[&str]); 6] = [
+        (
+            "Filters (all that are given must hold)",
+            &[
+                "--asset-id",
+                "--created-by-id",
+                "--done",
+                "--location-id",
+                "--title",
+                "--updated-by-id",
+            ],
+        ),
+        (
+            "General",
+            &["--data-dir", "--database-url", "--log", "--log-format"],
+        ),
+        (
+            "Limits",
+            &[
+                "--lookup-memory",
+                "--max-buffered-rows",
+                "--statement-timeout",
+            ],
+        ),
+        ("Options", &["--help", "--strategy"]),
+        (
+            "Output",
+            &["--delimiter", "--manifest", "--output", "--preset"],
+        ),
+        (
+            "Replicas",
+            &[
+                "--export-database-url",
+                "--fresh",
+                "--max-replica-lag",
+                "--replica-only",
+            ],
+        ),
+    ];
+    let expected = expected.map(|(heading, flags)| (heading, flags.to_vec()));
+    assert_eq!(found, expected, "{help}");
+}
