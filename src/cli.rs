@@ -141,6 +141,12 @@ pub struct Serve {
     /// Lets everybody in, also where the address is not a loopback one
     #[arg(long, env = "CMMS_ALLOW_UNAUTHENTICATED", help_heading = "Access", value_parser = clap::builder::BoolishValueParser::new())]
     pub allow_unauthenticated: bool,
+    /// Tries for so long, and says so, until the database answers; if there are replicas, it starts without [default: 5 s, and no word]
+    #[arg(long, env = "CMMS_WAIT_FOR_DATABASE", value_name = "SECONDS", value_parser = seconds, help_heading = "Database")]
+    pub wait_for_database: Option<Duration>,
+    /// Does not start without DATABASE_URL, instead of serving a private cluster of made-up data
+    #[arg(long, env = "CMMS_REQUIRE_DATABASE", value_parser = clap::builder::BoolishValueParser::new(), help_heading = "Database")]
+    pub require_database: bool,
 }
 
 /// When downloads are compressed.

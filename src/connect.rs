@@ -1,7 +1,7 @@
 //! The way from the command line's options to a database: one's own, by its URL, or the private cluster.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::cli::Global;
 use crate::db::embedded::{self, Durability, Embedded, EmbeddedError};
@@ -113,6 +113,26 @@ pub fn connect_for_exports(
         outcome => outcome?,
     }
     Ok(connected)
+}
+
+/// Waits until the database at `url` answers, and says meanwhile why it does not; for so long at most.
+pub fn wait_for_database(url: &str, patience: Duration) -> Result<(), db::Error> {
+    let deadline = Instant::now() + patience;
+    // Each try fails only after its own wait: there is no need for another one between them.
+    let tries = (patience.as_secs_f64() / CONNECTION_WAIT.as_secs_f64()).ceil();
+    let database = Database::new(url, 1, patience.div_f64(tries.max(1.0)));
+    while let Err(error) = database.control_connection() {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(error);
+        }
+        tracing::warn!(
+            %error,
+            "the database does not answer: it is tried again for {:.0} s",
+            left.as_secs_f64()
+        );
+    }
+    Ok(())
 }
 
 /// Opens the database and sees to it that it has the tables: makes them in the private cluster, demands them elsewhere.

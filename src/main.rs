@@ -14,7 +14,7 @@ use cmms_export::bench::{self, Stop, render};
 use cmms_export::cli::{Bench, Cli, Command, Export, Global, LogFormat, Migrate, Serve, Verify};
 use cmms_export::connect::{
     self, Connected, Start, connect, connect_and_migrate, connect_for_exports, connect_migrated,
-    data_dir,
+    data_dir, wait_for_database,
 };
 use cmms_export::db::servers::{Replicas, Rules, Servers};
 use cmms_export::db::{Database, libpq};
@@ -93,11 +93,24 @@ fn serve(global: &Global, options: &Serve) -> Outcome {
     if let Err(error) = options.check() {
         usage_error(ErrorKind::MissingRequiredArgument, error);
     }
+    if options.require_database && global.database_url.as_deref().is_none_or(str::is_empty) {
+        usage_error(
+            ErrorKind::MissingRequiredArgument,
+            "--require-database (CMMS_REQUIRE_DATABASE) without --database-url (DATABASE_URL): no database of made-up data is \
+             started in its place",
+        );
+    }
     let rules = replica_rules(&options.replicas);
     // Before anything else is done: an address that is taken is found out at once.
     let listener = std::net::TcpListener::bind(options.bind)
         .map_err(|error| format!("cannot listen on {}: {error}", options.bind))?;
     let address = listener.local_addr()?;
+    // With replicas, it starts without.
+    if let (Some(url), Some(patience)) = (&global.database_url, options.wait_for_database)
+        && !rules.have_replicas()
+    {
+        wait_for_database(url, patience)?;
+    }
     let connected = connect_for_exports(global, options.max_exports.into(), &rules, Start::Anyway)?;
     seed_private(&connected)?;
     print_line(&format!("cmms-export is at http://{address}/"))?;

@@ -33,4 +33,5 @@ mod same_bytes;
 mod schema;
 mod screenshots;
 mod seed;
+mod start;
 mod support;
