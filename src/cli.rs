@@ -37,14 +37,27 @@ pub struct Global {
         env = "DATABASE_URL",
         value_name = "URL",
         global = true,
-        hide_env_values = true
+        hide_env_values = true,
+        help_heading = "General"
     )]
     pub database_url: Option<String>,
     /// Where the private cluster lives [default: the user's data directory; for root /var/lib/cmms-export]
-    #[arg(long, env = "CMMS_DATA_DIR", value_name = "DIR", global = true)]
+    #[arg(
+        long,
+        env = "CMMS_DATA_DIR",
+        value_name = "DIR",
+        global = true,
+        help_heading = "General"
+    )]
     pub data_dir: Option<PathBuf>,
     /// What is logged, as in `info` or `cmms_export=debug` [default: info for serve and database, else warn]
-    #[arg(long, env = "CMMS_LOG", value_name = "FILTER", global = true)]
+    #[arg(
+        long,
+        env = "CMMS_LOG",
+        value_name = "FILTER",
+        global = true,
+        help_heading = "General"
+    )]
     pub log: Option<String>,
     /// How the log is written
     #[arg(
@@ -52,7 +65,8 @@ pub struct Global {
         env = "CMMS_LOG_FORMAT",
         value_enum,
         default_value_t,
-        global = true
+        global = true,
+        help_heading = "General"
     )]
     pub log_format: LogFormat,
 }
@@ -73,7 +87,7 @@ pub enum Command {
     /// Serves the web pages and the download
     Serve(Serve),
     /// Brings the database's tables up to date
-    Migrate,
+    Migrate(Migrate),
     /// Fills the database with made-up data
     Seed(Seed),
     /// Writes the tasks as CSV
@@ -123,14 +137,20 @@ pub struct Serve {
     #[arg(long, env = "CMMS_ALLOWED_HOST", value_name = "NAME", value_delimiter = ',', value_parser = host_name)]
     pub allowed_host: Vec<String>,
     /// What clients must know: as a bearer token, or as the password when a browser asks
-    #[arg(long, env = "CMMS_AUTH_TOKEN", value_name = "TOKEN", hide_env_values = true, value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    #[arg(long, env = "CMMS_AUTH_TOKEN", help_heading = "Access", value_name = "TOKEN", hide_env_values = true, value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub auth_token: Option<String>,
     /// Lets clients run the benchmark, also where the address is not a loopback one
-    #[arg(long, env = "CMMS_ALLOW_BENCHMARKS")]
+    #[arg(long, env = "CMMS_ALLOW_BENCHMARKS", help_heading = "Access")]
     pub allow_benchmarks: bool,
     /// Lets everybody in, also where the address is not a loopback one
-    #[arg(long, env = "CMMS_ALLOW_UNAUTHENTICATED", value_parser = clap::builder::BoolishValueParser::new())]
+    #[arg(long, env = "CMMS_ALLOW_UNAUTHENTICATED", help_heading = "Access", value_parser = clap::builder::BoolishValueParser::new())]
     pub allow_unauthenticated: bool,
+    /// Tries for so long, and says so, until the database answers; if there are replicas, it starts without [default: 5 s, and no word]
+    #[arg(long, env = "CMMS_WAIT_FOR_DATABASE", value_name = "SECONDS", value_parser = seconds, help_heading = "Database")]
+    pub wait_for_database: Option<Duration>,
+    /// Does not start without DATABASE_URL, instead of serving a private cluster of made-up data
+    #[arg(long, env = "CMMS_REQUIRE_DATABASE", value_parser = clap::builder::BoolishValueParser::new(), help_heading = "Database")]
+    pub require_database: bool,
 }
 
 /// A host's name as requests give it, without a port.
@@ -209,6 +229,14 @@ pub struct Bench {
     pub limits: Limits,
 }
 
+/// The migrations.
+#[derive(Debug, clap::Args)]
+pub struct Migrate {
+    /// Makes the tables also beside tables of others
+    #[arg(long, env = "CMMS_YES", value_parser = clap::builder::BoolishValueParser::new())]
+    pub yes: bool,
+}
+
 /// A file to check against its manifest.
 #[derive(Debug, clap::Args)]
 pub struct Verify {
@@ -240,18 +268,24 @@ pub struct Export {
     #[command(flatten)]
     pub replicas: Replicas,
     /// Waits until the replica has all that the primary has now, or exports from the primary
-    #[arg(long, env = "CMMS_FRESH", value_parser = clap::builder::BoolishValueParser::new())]
+    #[arg(long, env = "CMMS_FRESH", help_heading = "Replicas", value_parser = clap::builder::BoolishValueParser::new())]
     pub fresh: bool,
     /// Where to; the file appears when it is whole. `-` is the standard output
     #[arg(
         long,
         short,
         env = "CMMS_OUTPUT",
+        help_heading = "Output",
         value_name = "FILE|-",
         default_value = "-"
     )]
     pub output: PathBuf,
     /// Where to write what came of it, as JSON: rows, bytes, SHA-256
-    #[arg(long, env = "CMMS_MANIFEST", value_name = "FILE")]
+    #[arg(
+        long,
+        env = "CMMS_MANIFEST",
+        help_heading = "Output",
+        value_name = "FILE"
+    )]
     pub manifest: Option<PathBuf>,
 }

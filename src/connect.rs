@@ -1,11 +1,12 @@
 //! The way from the command line's options to a database: one's own, by its URL, or the private cluster.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::cli::Global;
 use crate::db::embedded::{self, Durability, Embedded, EmbeddedError};
 use crate::db::servers::Rules;
+use crate::db::tables::{Instead, Others};
 use crate::db::{self, Database, SchemaState};
 
 /// Time to wait for a connection. Long enough for the private cluster to come back after a crash.
@@ -21,10 +22,34 @@ pub enum Error {
     #[error(transparent)]
     Database(#[from] db::Error),
     /// It is not a CMMS's.
+    #[error(transparent)]
+    NoTables(Box<NoTables>),
+    /// The tables are not as the program has them.
+    #[error("the database's tables are not as expected: {}", .0.join("; "))]
+    Different(Vec<String>),
+    /// Its tables are other people's, and ours are not to be made beside them without a word.
     #[error(
-        "the database has no table `tasks` that can be read: run `cmms-export migrate` with the same DATABASE_URL first"
+        "nothing was changed: the database has tables that no migration of cmms-export has made ({0}), and would get four \
+         empty ones beside them; if that is meant, say --yes; if the tasks are in tables of other names, let views stand in \
+         for those of cmms-export, like these:"
     )]
-    NoTables,
+    OtherTables(Box<Others>),
+}
+
+/// There are no tables that can be read.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct NoTables(Instead);
+
+impl Error {
+    /// The SQL that helps, if any does.
+    pub fn views(&self) -> Option<&str> {
+        match self {
+            Self::NoTables(error) => error.0.views(),
+            Self::OtherTables(others) => Some(others.views()),
+            _ => None,
+        }
+    }
 }
 
 /// An open database.
@@ -61,20 +86,53 @@ pub fn connect(global: &Global, connections: u32) -> Result<Connected, Error> {
     })
 }
 
+/// Whether there is a use in going on although the tables are not as the program has them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// None: the export would fail.
+    IfTablesFit,
+    /// They may be mended while the service runs.
+    Anyway,
+}
+
 /// Opens the database as [`connect_migrated`] does, but where exports run on replicas, it may be away.
 pub fn connect_for_exports(
     global: &Global,
     connections: u32,
     rules: &Rules,
+    start: Start,
 ) -> Result<Connected, Error> {
     let connected = connect(global, connections)?;
     match check_tables(&connected) {
+        Err(error @ Error::Different(_)) if start == Start::Anyway => {
+            tracing::error!(%error, "no export will work until this is mended");
+        }
         Err(Error::Database(error)) if error.is_unavailable() && rules.have_replicas() => {
             tracing::warn!(%error, "the database is away: exports run on its replicas");
         }
         outcome => outcome?,
     }
     Ok(connected)
+}
+
+/// Waits until the database at `url` answers, and says meanwhile why it does not; for so long at most.
+pub fn wait_for_database(url: &str, patience: Duration) -> Result<(), db::Error> {
+    let deadline = Instant::now() + patience;
+    // Each try fails only after its own wait: there is no need for another one between them.
+    let tries = (patience.as_secs_f64() / CONNECTION_WAIT.as_secs_f64()).ceil();
+    let database = Database::new(url, 1, patience.div_f64(tries.max(1.0)));
+    while let Err(error) = database.control_connection() {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(error);
+        }
+        tracing::warn!(
+            %error,
+            "the database does not answer: it is tried again for {:.0} s",
+            left.as_secs_f64()
+        );
+    }
+    Ok(())
 }
 
 /// Opens the database and sees to it that it has the tables: makes them in the private cluster, demands them elsewhere.
@@ -84,13 +142,35 @@ pub fn connect_migrated(global: &Global, connections: u32) -> Result<Connected, 
     Ok(connected)
 }
 
+/// Opens the database, runs the migrations that were not run yet, and gives their names. Beside other people's tables it makes ours
+/// only if that was asked for.
+pub fn connect_and_migrate(
+    global: &Global,
+    beside_others: bool,
+) -> Result<(Connected, Vec<String>), Error> {
+    let connected = connect(global, 1)?;
+    // The private cluster is there for our tables alone.
+    if !beside_others
+        && connected.embedded.is_none()
+        && let Some(others) = connected.database.tables_of_others()?
+    {
+        return Err(Error::OtherTables(Box::new(others)));
+    }
+    let versions = connected.database.migrate()?;
+    Ok((connected, versions))
+}
+
 fn check_tables(connected: &Connected) -> Result<(), Error> {
     if connected.embedded.is_some() {
         connected.database.migrate()?;
         return Ok(());
     }
     match connected.database.schema_state()? {
-        SchemaState::Missing => return Err(Error::NoTables),
+        SchemaState::Missing => {
+            let instead = connected.database.instead_of_tables()?;
+            return Err(Error::NoTables(Box::new(NoTables(instead))));
+        }
+        SchemaState::Different(differences) => return Err(Error::Different(differences)),
         SchemaState::Pending(migrations) => tracing::warn!(
             ?migrations,
             "migrations are pending: run `cmms-export migrate`, unless the tables are managed by something else"

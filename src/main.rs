@@ -11,21 +11,28 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 use cmms_export::bench::{self, Stop, render};
-use cmms_export::cli::{Bench, Cli, Command, Export, Global, LogFormat, Serve, Verify};
-use cmms_export::connect::{Connected, connect, connect_for_exports, connect_migrated, data_dir};
+use cmms_export::cli::{Bench, Cli, Command, Export, Global, LogFormat, Migrate, Serve, Verify};
+use cmms_export::connect::{
+    self, Connected, Start, connect, connect_and_migrate, connect_for_exports, connect_migrated,
+    data_dir, wait_for_database,
+};
 use cmms_export::db::servers::{Replicas, Rules, Servers};
 use cmms_export::db::{Database, libpq};
 use cmms_export::export::cancellation::Cancellation;
 use cmms_export::export::manifest::{Record, RecordingSink, State};
 use cmms_export::export::{self, Sink, routing};
 use cmms_export::output::Output;
-use cmms_export::progress::Progress;
+use cmms_export::progress::{self, ExportProgress, Progress};
 use cmms_export::seed::{self, Seed};
 use cmms_export::verify;
 use cmms_export::web;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+/// The exit code after the reader of our output has gone away: what a shell says of a program that SIGPIPE has ended. No failure that
+/// anybody wants to read about, and yet no success, as the output is not whole.
+const BROKEN_PIPE: u8 = 128 + 13;
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
@@ -36,7 +43,7 @@ fn main() -> ExitCode {
     }
     let outcome = start_log(&cli).and_then(|()| match cli.command {
         Command::Serve(options) => serve(&cli.global, &options),
-        Command::Migrate => migrate(&cli.global),
+        Command::Migrate(options) => migrate(&cli.global, &options),
         Command::Seed(options) => seed(&cli.global, &options),
         Command::Export(options) => export(&cli.global, options),
         Command::Verify(options) => verify(&options),
@@ -47,13 +54,20 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            if !is_broken_pipe(error.as_ref()) {
-                // One line: what libpq says may have several.
-                let text = error.to_string();
-                eprintln!(
-                    "cmms-export: {}",
-                    text.split_whitespace().collect::<Vec<_>>().join(" ")
-                );
+            if is_broken_pipe(error.as_ref()) {
+                return ExitCode::from(BROKEN_PIPE);
+            }
+            // One line: what libpq says may have several.
+            let text = error.to_string();
+            eprintln!(
+                "cmms-export: {}",
+                text.split_whitespace().collect::<Vec<_>>().join(" ")
+            );
+            if let Some(views) = error
+                .downcast_ref()
+                .and_then(|error: &connect::Error| error.views())
+            {
+                eprint!("{views}");
             }
             ExitCode::FAILURE
         }
@@ -84,12 +98,25 @@ fn serve(global: &Global, options: &Serve) -> Outcome {
     if let Err(error) = options.check() {
         usage_error(ErrorKind::MissingRequiredArgument, error);
     }
+    if options.require_database && global.database_url.as_deref().is_none_or(str::is_empty) {
+        usage_error(
+            ErrorKind::MissingRequiredArgument,
+            "--require-database (CMMS_REQUIRE_DATABASE) without --database-url (DATABASE_URL): no database of made-up data is \
+             started in its place",
+        );
+    }
     let rules = replica_rules(&options.replicas);
     // Before anything else is done: an address that is taken is found out at once.
     let listener = std::net::TcpListener::bind(options.bind)
         .map_err(|error| format!("cannot listen on {}: {error}", options.bind))?;
     let address = listener.local_addr()?;
-    let connected = connect_for_exports(global, options.max_exports.into(), &rules)?;
+    // With replicas, it starts without.
+    if let (Some(url), Some(patience)) = (&global.database_url, options.wait_for_database)
+        && !rules.have_replicas()
+    {
+        wait_for_database(url, patience)?;
+    }
+    let connected = connect_for_exports(global, options.max_exports.into(), &rules, Start::Anyway)?;
     seed_private(&connected)?;
     if connected.embedded.is_some() {
         tracing::warn!(
@@ -122,9 +149,8 @@ fn replica_rules(replicas: &Replicas) -> Rules {
         .unwrap_or_else(|error| usage_error(ErrorKind::ValueValidation, error))
 }
 
-fn migrate(global: &Global) -> Outcome {
-    let connected = connect(global, 1)?;
-    let versions = connected.database.migrate()?;
+fn migrate(global: &Global, options: &Migrate) -> Outcome {
+    let (connected, versions) = connect_and_migrate(global, options.yes)?;
     for version in &versions {
         print_line(&format!("applied {version}"))?;
     }
@@ -168,9 +194,11 @@ fn export(global: &Global, options: Export) -> Outcome {
     let manifest = options.manifest.as_deref().map(open_output).transpose()?;
     let export = options.parameters.into_export(options.limits);
     let cancellation = Cancellation::default();
-    cancel_on_signal(cancellation.clone(), output.unfinished_path())?;
+    let unfinished = output.unfinished_path();
+    let output_is_file = unfinished.is_some();
+    cancel_on_signal(cancellation.clone(), unfinished)?;
     let connections = export::CONNECTIONS as u32;
-    let connected = connect_for_exports(global, connections, &rules)?;
+    let connected = connect_for_exports(global, connections, &rules, Start::IfTablesFit)?;
     let servers = Servers::start(
         &connected.url,
         connected.database.clone(),
@@ -185,7 +213,17 @@ fn export(global: &Global, options: Export) -> Outcome {
         connected.embedded.is_some(),
     );
     let mut sink = RecordingSink::new(&mut output, &record);
-    let outcome = routing::run(&export, &servers, options.fresh, &cancellation, &mut sink);
+    // To a pipe, what comes after it has the terminal; and a script is not told what it did not ask.
+    let is_watched = output_is_file && io::stderr().is_terminal();
+    let mut progress = ExportProgress::start(&mut sink, is_watched);
+    let outcome = routing::run(
+        &export,
+        &servers,
+        options.fresh,
+        &cancellation,
+        &mut progress,
+    );
+    drop(progress);
     sink.finish();
     let outcome = outcome.and_then(|_summary| output.finish().map_err(export::Error::Sink));
     match &outcome {
@@ -204,6 +242,13 @@ fn export(global: &Global, options: Export) -> Outcome {
         written?;
     } else {
         outcome?;
+    }
+    if is_watched {
+        let whole = record.manifest();
+        eprintln!(
+            "{}",
+            progress::summary(&options.output, whole.rows, whole.bytes, whole.seconds)
+        );
     }
     stop_cluster(connected)
 }

@@ -10,6 +10,9 @@ use tempfile::NamedTempFile;
 
 use crate::export::Sink;
 
+/// Links that are followed, one to the next, as Linux does: there may be no end.
+const MOST_LINKS: usize = 40;
+
 /// An open output.
 pub enum Output {
     /// The standard output.
@@ -32,7 +35,7 @@ impl Output {
             return Ok(Self::Stdout(io::stdout()));
         }
         // What a link points to is replaced, not the link.
-        let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let path = resolve(path)?;
         match fs::metadata(&path).map(|metadata| metadata.file_type()) {
             Ok(kind) if kind.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
             Ok(kind)
@@ -95,6 +98,22 @@ impl Sink for Output {
             Self::File { unfinished, .. } => unfinished.write_all(&chunk),
         }
     }
+}
+
+/// What `path` leads to, whether that is there yet or not.
+fn resolve(path: &Path) -> io::Result<PathBuf> {
+    let mut path = path.to_owned();
+    for _ in 0..MOST_LINKS {
+        if let Ok(path) = fs::canonicalize(&path) {
+            return Ok(path);
+        }
+        match fs::read_link(&path) {
+            // As seen from where the link is.
+            Ok(target) => path = parent(&path).join(target),
+            Err(_no_link) => return Ok(path),
+        }
+    }
+    Err(io::Error::other("too many links"))
 }
 
 fn parent(path: &Path) -> &Path {

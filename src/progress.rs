@@ -1,12 +1,22 @@
 //! How far a long piece of work is, on stderr: a bar on a terminal, a line now and then elsewhere.
 
-use std::fmt::Write;
-use std::io::IsTerminal;
+use std::fmt;
+use std::io::{self, IsTerminal};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressState, ProgressStyle};
+use bytes::Bytes;
+use indicatif::{
+    HumanCount, HumanDuration, ProgressBar, ProgressFinish, ProgressState, ProgressStyle,
+};
 
-const BAR: &str = "{msg} {wide_bar} {human_pos}/{human_len}  {rate} a second  {eta} left";
+use crate::db::servers::Role;
+use crate::export::{Plan, Sink, Summary};
+
+const BAR: &str = "{msg} {wide_bar} {human_pos}/{human_len}  {rate}/s  {eta} left";
+const SPINNER: &str = "{spinner} {msg}  {elapsed}";
+/// Time between two pictures of the spinner, which moves also if nothing comes.
+const SPINNER_INTERVAL: Duration = Duration::from_millis(100);
 /// Time between two lines.
 const LINE_INTERVAL: Duration = Duration::from_secs(2);
 
@@ -23,13 +33,16 @@ pub struct Progress {
 impl Progress {
     /// Shows that nothing of `total` is done.
     pub fn start(label: &'static str, unit: &'static str, total: u64) -> Self {
-        let bar = std::io::stderr().is_terminal().then(|| {
-            let style =
-                ProgressStyle::with_template(BAR).unwrap_or_else(|_| ProgressStyle::default_bar());
-            // Indicatif's own rate has four decimals.
-            let style = style.with_key("rate", |state: &ProgressState, text: &mut dyn Write| {
-                let _ = write!(text, "{}", HumanCount(state.per_sec() as u64));
-            });
+        let bar = io::stderr().is_terminal().then(|| {
+            let style = ProgressStyle::with_template(BAR)
+                .unwrap_or_else(|_| ProgressStyle::default_bar())
+                .with_key(
+                    "rate",
+                    |state: &ProgressState, text: &mut dyn fmt::Write| {
+                        // Its own key for this has four digits after the point.
+                        let _ = write!(text, "{}", HumanCount(state.per_sec() as u64));
+                    },
+                );
             ProgressBar::new(total)
                 .with_style(style)
                 .with_message(label)
@@ -82,5 +95,65 @@ impl Progress {
             self.unit,
             self.started.elapsed().as_secs_f64()
         );
+    }
+}
+
+/// The progress of an export, on a terminal alone: how many rows there will be, nobody knows.
+pub struct ExportProgress<'a> {
+    sink: &'a mut dyn Sink,
+    spinner: ProgressBar,
+}
+
+impl<'a> ExportProgress<'a> {
+    /// Hands on to `sink`, and shows how much, if it is to be `shown`.
+    pub fn start(sink: &'a mut dyn Sink, shown: bool) -> Self {
+        if !shown {
+            let spinner = ProgressBar::hidden();
+            return Self { sink, spinner };
+        }
+        let style = ProgressStyle::with_template(SPINNER)
+            .unwrap_or_else(|_| ProgressStyle::default_spinner());
+        let spinner = ProgressBar::new_spinner()
+            .with_style(style)
+            .with_message("Exporting")
+            // An error's line begins where the spinner was.
+            .with_finish(ProgressFinish::AndClear);
+        spinner.enable_steady_tick(SPINNER_INTERVAL);
+        Self { sink, spinner }
+    }
+}
+
+/// The line that says what a file has become.
+pub fn summary(path: &Path, rows: u64, bytes: u64, seconds: f64) -> String {
+    format!(
+        "{}: {} rows, {} bytes in {seconds:.1} s",
+        path.display(),
+        HumanCount(rows),
+        HumanCount(bytes)
+    )
+}
+
+impl Sink for ExportProgress<'_> {
+    fn source(&mut self, role: Role) {
+        self.sink.source(role);
+    }
+
+    fn begin(&mut self, plan: &Plan) {
+        self.sink.begin(plan);
+    }
+
+    fn write(&mut self, chunk: Bytes) -> io::Result<()> {
+        self.sink.write(chunk)
+    }
+
+    fn wrote(&mut self, so_far: &Summary) {
+        if !self.spinner.is_hidden() {
+            self.spinner.set_message(format!(
+                "Exporting: {} rows, {} bytes",
+                HumanCount(so_far.rows),
+                HumanCount(so_far.bytes)
+            ));
+        }
+        self.sink.wrote(so_far);
     }
 }

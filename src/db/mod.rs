@@ -3,6 +3,7 @@
 pub mod embedded;
 pub mod libpq;
 pub mod servers;
+pub mod tables;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -101,10 +102,13 @@ pub type CopyConnection = PooledConnection<libpq::Manager>;
 /// How far the schema in the database is from the one that this program knows.
 #[derive(Debug, PartialEq, Eq)]
 pub enum SchemaState {
-    /// The tables are there, and so is every migration.
+    /// The tables are there, and so is every migration; or views stand in for them, which are nobody's to migrate.
     Current,
     /// The tables are not there, or our role may not read them.
     Missing,
+    /// The tables are there, but a table or a column is missing or has another type: no export would work. What is different, and
+    /// what would mend it.
+    Different(Vec<String>),
     /// The tables are there, but these migrations were not run (or the tables are not ours, but Django's).
     Pending(Vec<String>),
 }
@@ -251,32 +255,68 @@ impl Database {
         if relation(&mut connection, "tasks")? != Some(Readable::Yes) {
             return Ok(SchemaState::Missing);
         }
-        let run: Vec<String> = match relation(&mut connection, "__diesel_schema_migrations")? {
-            Some(Readable::Yes) => sql::__diesel_schema_migrations::table
-                .select(sql::__diesel_schema_migrations::version)
-                .load(&mut connection)?,
-            // Somebody else's to look after, and not to be told apart from an up-to-date one.
-            Some(Readable::No) => return Ok(SchemaState::Current),
-            None => Vec::new(),
-        };
-        let known: Vec<Box<dyn Migration<Pg>>> = MIGRATIONS
-            .migrations()
-            .map_err(|error| Error::Migrate(error.to_string()))?;
-        let pending: Vec<String> = known
-            .iter()
-            .filter(|migration| {
-                !run.iter().any(|version| {
-                    migration.name().version() == MigrationVersion::from(version.as_str())
-                })
-            })
-            .map(|migration| migration.name().to_string())
-            .collect();
-        Ok(if pending.is_empty() {
-            SchemaState::Current
-        } else {
-            SchemaState::Pending(pending)
-        })
+        // Unreadable: somebody else's to look after, and not to be told apart from an up-to-date one.
+        let run = migrations_run(&mut connection)?;
+        let mut pending = Vec::new();
+        for migration in known_migrations()? {
+            if run
+                .as_deref()
+                .is_some_and(|run| !is_among(migration.as_ref(), run))
+            {
+                pending.push(migration.name().to_string());
+            }
+        }
+        let mut differences = tables::differences(&mut connection)?;
+        if !differences.is_empty() {
+            // If others make the tables, our migrations mend nothing.
+            if !pending.is_empty() && migrations_were_run(&mut connection)? {
+                differences.push(format!(
+                    "migrations are pending ({}): run `cmms-export migrate` first",
+                    pending.join(", ")
+                ));
+            }
+            return Ok(SchemaState::Different(differences));
+        }
+        Ok(
+            if pending.is_empty() || tables::is_view(&mut connection, "tasks")? {
+                SchemaState::Current
+            } else {
+                SchemaState::Pending(pending)
+            },
+        )
     }
+}
+
+fn known_migrations() -> Result<Vec<Box<dyn Migration<Pg>>>, Error> {
+    MIGRATIONS
+        .migrations()
+        .map_err(|error| Error::Migrate(error.to_string()))
+}
+
+fn is_among(migration: &dyn Migration<Pg>, versions: &[String]) -> bool {
+    versions
+        .iter()
+        .any(|version| migration.name().version() == MigrationVersion::from(version.as_str()))
+}
+
+/// The versions of the migrations that were run, our own or another program's; `None` if our role may not know.
+fn migrations_run(connection: &mut PgConnection) -> QueryResult<Option<Vec<String>>> {
+    match relation(connection, "__diesel_schema_migrations")? {
+        Some(Readable::Yes) => sql::__diesel_schema_migrations::table
+            .select(sql::__diesel_schema_migrations::version)
+            .load(connection)
+            .map(Some),
+        Some(Readable::No) => Ok(None),
+        None => Ok(Some(Vec::new())),
+    }
+}
+
+/// Whether any of our own migrations was run.
+fn migrations_were_run(connection: &mut PgConnection) -> Result<bool, Error> {
+    let run = migrations_run(connection)?.unwrap_or_default();
+    Ok(known_migrations()?
+        .iter()
+        .any(|migration| is_among(migration.as_ref(), &run)))
 }
 
 /// What tells a server from all others: when it was started, which is in microseconds.

@@ -64,15 +64,16 @@ pub struct Replicas {
     #[arg(
         long,
         env = "EXPORT_DATABASE_URL",
+        help_heading = "Replicas",
         value_name = "URL",
         hide_env_values = true
     )]
     pub export_database_url: Option<String>,
     /// How far a replica may be behind; where all are further, exports run on the primary
-    #[arg(long, env = "CMMS_MAX_REPLICA_LAG", value_name = "SECONDS", default_value = "30", value_parser = crate::units::seconds)]
+    #[arg(long, env = "CMMS_MAX_REPLICA_LAG", help_heading = "Replicas", value_name = "SECONDS", default_value = "30", value_parser = crate::units::seconds)]
     pub max_replica_lag: Duration,
     /// Never runs an export on the primary
-    #[arg(long, env = "CMMS_REPLICA_ONLY", value_parser = clap::builder::BoolishValueParser::new())]
+    #[arg(long, env = "CMMS_REPLICA_ONLY", help_heading = "Replicas", value_parser = clap::builder::BoolishValueParser::new())]
     pub replica_only: bool,
 }
 

@@ -23,13 +23,19 @@ pub struct Parameters {
     #[serde(deserialize_with = "named")]
     pub strategy: Strategy,
     /// Only tasks that are done, or that are not
-    #[arg(long, env = "CMMS_DONE", value_name = "true|false")]
+    #[arg(
+        long,
+        env = "CMMS_DONE",
+        help_heading = "Filters (all that are given must hold)",
+        value_name = "true|false"
+    )]
     #[serde(deserialize_with = "parsed")]
     pub done: Option<bool>,
     /// Only tasks on assets at this location
     #[arg(
         long,
         env = "CMMS_LOCATION_ID",
+        help_heading = "Filters (all that are given must hold)",
         value_name = "N",
         allow_negative_numbers = true
     )]
@@ -39,6 +45,7 @@ pub struct Parameters {
     #[arg(
         long,
         env = "CMMS_ASSET_ID",
+        help_heading = "Filters (all that are given must hold)",
         value_name = "N",
         allow_negative_numbers = true
     )]
@@ -48,6 +55,7 @@ pub struct Parameters {
     #[arg(
         long,
         env = "CMMS_CREATED_BY_ID",
+        help_heading = "Filters (all that are given must hold)",
         value_name = "N",
         allow_negative_numbers = true
     )]
@@ -57,6 +65,7 @@ pub struct Parameters {
     #[arg(
         long,
         env = "CMMS_UPDATED_BY_ID",
+        help_heading = "Filters (all that are given must hold)",
         value_name = "N|none",
         allow_negative_numbers = true
     )]
@@ -67,6 +76,7 @@ pub struct Parameters {
     #[arg(
         long,
         env = "CMMS_TITLE",
+        help_heading = "Filters (all that are given must hold)",
         value_name = "TEXT",
         allow_hyphen_values = true
     )]
@@ -74,11 +84,23 @@ pub struct Parameters {
     #[param(value_type = Option<String>)]
     pub title: Option<Title>,
     /// For whom the CSV is
-    #[arg(long, env = "CMMS_PRESET", value_enum, default_value_t)]
+    #[arg(
+        long,
+        env = "CMMS_PRESET",
+        help_heading = "Output",
+        value_enum,
+        default_value_t
+    )]
     #[serde(deserialize_with = "named")]
     pub preset: Preset,
     /// What stands between two fields
-    #[arg(long, env = "CMMS_DELIMITER", value_enum, default_value_t)]
+    #[arg(
+        long,
+        env = "CMMS_DELIMITER",
+        help_heading = "Output",
+        value_enum,
+        default_value_t
+    )]
     #[serde(deserialize_with = "named")]
     pub delimiter: Delimiter,
 }

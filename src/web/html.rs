@@ -57,8 +57,14 @@ pub(super) fn unavailable(
             ),
         ),
         Kind::TablesMissing => (
-            "The database has no tables yet",
-            "Whoever looks after it can make them with cmms-export migrate.".to_owned(),
+            "The database has no tables that can be read",
+            "To whoever looks after it, cmms-export export says what there is instead, and what to do."
+                .to_owned(),
+        ),
+        Kind::TablesDiffer => (
+            "The database’s tables are not as expected",
+            "To whoever looks after it, the server’s log says what is different, and what mends it."
+                .to_owned(),
         ),
         Kind::InvalidParameter => (
             if is_followed {

@@ -122,13 +122,11 @@ pub(super) async fn index(
             html::respond(StatusCode::OK, &page)
         }
         Err(error) => {
-            let problem =
-                if error.class() == Some(ErrorClass::Database) && misses_tables(&app).await {
-                    Problem::new(Kind::TablesMissing)
-                } else {
-                    error.into()
-                };
-            html::unavailable(&request, problem)
+            let problem = match error.class() {
+                Some(ErrorClass::Database) => tables_problem(&app).await,
+                _ => None,
+            };
+            html::unavailable(&request, problem.unwrap_or_else(|| error.into()))
         }
     }
 }
@@ -302,10 +300,14 @@ fn selects(
     Ok(selects)
 }
 
-async fn misses_tables(app: &web::Data<App>) -> bool {
+/// What is wrong with the tables, if that is why a query has failed.
+async fn tables_problem(app: &web::Data<App>) -> Option<Problem> {
     let app = app.clone();
-    let state = web::block(move || app.database.schema_state()).await;
-    matches!(state, Ok(Ok(SchemaState::Missing)))
+    match web::block(move || app.database.schema_state()).await {
+        Ok(Ok(SchemaState::Missing)) => Some(Problem::new(Kind::TablesMissing)),
+        Ok(Ok(SchemaState::Different(differences))) => Some(Problem::of_tables(&differences)),
+        _ => None,
+    }
 }
 
 fn download_path(chosen: &[(&'static str, String)]) -> String {

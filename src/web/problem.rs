@@ -60,6 +60,8 @@ pub(super) enum Kind {
     RecoveryConflict,
     /// The database has no tables that our role can read.
     TablesMissing,
+    /// The database's tables are not as the program has them.
+    TablesDiffer,
     /// Anything else; the log says what.
     Internal,
 }
@@ -86,7 +88,12 @@ impl Kind {
             Self::TablesMissing => (
                 "tables-missing",
                 StatusCode::SERVICE_UNAVAILABLE,
-                "The database has no tables yet",
+                "The database has no tables that can be read",
+            ),
+            Self::TablesDiffer => (
+                "tables-differ",
+                StatusCode::SERVICE_UNAVAILABLE,
+                "The database's tables are not as expected",
             ),
             Self::NoReplica => (
                 "no-replica",
@@ -185,6 +192,15 @@ impl Problem {
         }
     }
 
+    /// The tables are not as they have to be. How they are goes to the log.
+    pub(super) fn of_tables(differences: &[String]) -> Self {
+        tracing::error!(
+            differences = differences.join("; "),
+            "the database's tables are not as expected"
+        );
+        Self::new(Kind::TablesDiffer)
+    }
+
     /// The same problem, which is because of what is at `location`.
     pub(super) fn at(self, location: String) -> Self {
         Self {
@@ -272,7 +288,8 @@ impl ResponseError for Problem {
             | Kind::DatabaseUnavailable
             | Kind::NoReplica
             | Kind::RecoveryConflict
-            | Kind::TablesMissing => {
+            | Kind::TablesMissing
+            | Kind::TablesDiffer => {
                 response.insert_header((RETRY_AFTER, RETRY_SECONDS.to_string()))
             }
             Kind::TooManyTries { retry_seconds } => {

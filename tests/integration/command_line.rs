@@ -10,6 +10,7 @@ use nix::unistd::Pid;
 
 use crate::support::oracle;
 use crate::support::program::{bare_program, program, stderr};
+use crate::support::terminal::with_terminal;
 use crate::support::{TestDatabase, data, eventually};
 
 fn code(command: &mut Command) -> i32 {
@@ -322,8 +323,81 @@ fn a_reader_that_goes_away_is_no_error_to_read_about() {
     running_export(&database);
     drop(child.stdout.take());
     let output = child.wait_with_output().expect("ends");
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(128 + Signal::SIGPIPE as i32));
     assert_eq!(stderr(&output), "");
+    eventually("its query is gone", || {
+        let sql = "select count(*)::int as value from pg_stat_activity
+            where datname = current_database() and backend_type = 'client backend' and pid <> pg_backend_pid()";
+        let others = diesel::sql_query(sql).get_result::<Pid32>(&mut database.connect());
+        others.expect("readable").value == 0
+    });
+}
+
+#[test]
+fn an_export_of_which_head_takes_a_line_ends_quietly_by_every_strategy() {
+    let database = data::wide(50_000);
+    for strategy in ["joined", "tuples", "streamed", "paged", "copy", "lookup"] {
+        let mut child = program(&database.url)
+            .args(["export", "--strategy", strategy])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program runs");
+        let head = Command::new("head")
+            .arg("-1")
+            .stdin(child.stdout.take().expect("piped"))
+            .output()
+            .expect("coreutils are there");
+        assert!(head.stdout.starts_with(b"ID,"), "{head:?}");
+        let output = child.wait_with_output().expect("ends");
+        assert_eq!(
+            output.status.code(),
+            Some(128 + Signal::SIGPIPE as i32),
+            "{strategy}"
+        );
+        assert_eq!(stderr(&output), "", "{strategy}");
+    }
+}
+
+#[test]
+fn what_a_link_points_to_is_made_if_it_is_not_there() {
+    let database = TestDatabase::new();
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| directory.path().join(name);
+    fs::create_dir(path("exports")).expect("ours");
+    // By way of another link, and each as seen from where it is.
+    symlink("exports/newest.csv", path("link.csv")).expect("linked");
+    symlink("today.csv", path("exports/newest.csv")).expect("linked");
+    assert_eq!(
+        code(
+            program(&database.url)
+                .arg("export")
+                .arg("--output")
+                .arg(path("link.csv"))
+        ),
+        0
+    );
+    for link in ["link.csv", "exports/newest.csv"] {
+        assert!(
+            fs::symlink_metadata(path(link))
+                .expect("there")
+                .is_symlink(),
+            "{link}"
+        );
+    }
+    let csv = fs::read_to_string(path("exports/today.csv")).expect("made");
+    assert!(csv.starts_with("ID,"));
+
+    // One that leads to itself leads nowhere.
+    symlink("round.csv", path("round.csv")).expect("linked");
+    let mut command = program(&database.url);
+    command.arg("export").arg("--output").arg(path("round.csv"));
+    assert_eq!(code(&mut command), 1);
+    assert!(
+        fs::symlink_metadata(path("round.csv"))
+            .expect("there")
+            .is_symlink()
+    );
 }
 
 #[test]
@@ -358,4 +432,135 @@ fn a_failed_or_interrupted_export_leaves_no_file_and_no_query() {
             assert_eq!(entries(directory.path()), [""; 0], "{strategy}");
         }
     }
+}
+
+#[test]
+fn a_terminal_is_told_how_far_an_export_is_and_what_it_came_to_and_a_script_is_not() {
+    let database = data::wide(20_000);
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("tasks.csv");
+    let export = || {
+        let mut command = program(&database.url);
+        command.arg("export");
+        command
+    };
+    let (status, said) = with_terminal(export().arg("--output").arg(&file));
+    assert!(status.success(), "{said}");
+    let bytes = fs::metadata(&file).expect("there").len();
+    assert_eq!(bytes.to_string().len(), 7);
+    let grouped = bytes.to_string();
+    let grouped = format!("{},{},{}", &grouped[..1], &grouped[1..4], &grouped[4..]);
+    let summary = said.lines().last().expect("a line");
+    assert!(
+        summary.ends_with(" s")
+            && summary.contains(&format!(
+                "{}: 20,000 rows, {grouped} bytes in ",
+                file.display()
+            )),
+        "{said:?}"
+    );
+    assert!(said.contains("Exporting"), "{said:?}");
+
+    // Nor is a terminal disturbed by an export that goes to another program.
+    let (status, said) = with_terminal(export().stdout(Stdio::null()));
+    assert!(status.success());
+    assert_eq!(said, "");
+    let output = export().arg("--output").arg(&file).output().expect("runs");
+    assert!(output.status.success());
+    assert_eq!(
+        (output.stdout.as_slice(), stderr(&output)),
+        (&b""[..], String::new())
+    );
+}
+
+#[test]
+fn a_failed_export_leaves_its_error_alone_on_a_terminal() {
+    let database = data::wide(10);
+    let directory = tempfile::tempdir().expect("a directory");
+    let (status, said) = with_terminal(
+        program(&database.url)
+            .args([
+                "export",
+                "--strategy=joined",
+                "--max-buffered-rows=5",
+                "--output",
+            ])
+            .arg(directory.path().join("tasks.csv")),
+    );
+    assert_eq!(status.code(), Some(1));
+    // What was drawn is taken away: the line begins anew, and what comes after "clear" is the error.
+    let left = said.rsplit(['\r', '\u{1b}']).nth(1).unwrap_or_default();
+    assert!(
+        left.contains("cmms-export: there are more than 5 rows"),
+        "{said:?}"
+    );
+    assert!(!said.contains(" bytes in "), "{said:?}");
+}
+
+#[test]
+fn the_help_of_export_has_its_flags_under_headings_and_none_amid_others() {
+    let output = bare_program()
+        .args(["export", "--help"])
+        .output()
+        .expect("runs");
+    let help = String::from_utf8(output.stdout).expect("UTF-8");
+    let mut heading = "";
+    let mut found: Vec<(&str, Vec<&str>)> = Vec::new();
+    for line in help.lines() {
+        if let Some(name) = line.strip_suffix(':').filter(|line| !line.starts_with(' ')) {
+            heading = name;
+            found.push((name, Vec::new()));
+        }
+        let flag = line.split_whitespace().find(|word| word.starts_with("--"));
+        let is_flag = line.trim_start().starts_with('-') && !line.starts_with("          ");
+        if let (true, Some(flag), Some((_, flags))) = (is_flag, flag, found.last_mut()) {
+            assert!(!heading.is_empty());
+            flags.push(flag);
+        }
+    }
+    for (_, flags) in &mut found {
+        flags.sort_unstable();
+    }
+    found.sort_unstable();
+    let expected: [(&str, &[&str]); 6] = [
+        (
+            "Filters (all that are given must hold)",
+            &[
+                "--asset-id",
+                "--created-by-id",
+                "--done",
+                "--location-id",
+                "--title",
+                "--updated-by-id",
+            ],
+        ),
+        (
+            "General",
+            &["--data-dir", "--database-url", "--log", "--log-format"],
+        ),
+        (
+            "Limits",
+            &[
+                "--lookup-memory",
+                "--max-buffered-rows",
+                "--statement-timeout",
+            ],
+        ),
+        ("Options", &["--help", "--strategy"]),
+        (
+            "Output",
+            &["--delimiter", "--manifest", "--output", "--preset"],
+        ),
+        (
+            "Replicas",
+            &[
+                "--export-database-url",
+                "--fresh",
+                "--max-replica-lag",
+                "--replica-only",
+            ],
+        ),
+    ];
+    let expected = expected.map(|(heading, flags)| (heading, flags.to_vec()));
+    assert_eq!(found, expected, "{help}");
 }

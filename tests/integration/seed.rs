@@ -6,6 +6,7 @@ use diesel::sql_types::Text;
 use crate::support::TestDatabase;
 use crate::support::oracle::psql;
 use crate::support::program::{program, stderr};
+use crate::support::terminal::with_terminal;
 
 fn ask(database: &TestDatabase, sql: &str) -> String {
     String::from_utf8(psql(database, sql))
@@ -182,4 +183,25 @@ fn progress_is_plain_lines_where_there_is_no_terminal() {
     let said = stderr(&output);
     assert!(said.starts_with("Seeding: 5,000 tasks\n"), "{said}");
     assert!(!said.contains('\u{1b}') && !said.contains('\r'), "{said}");
+}
+
+#[test]
+fn the_rate_on_a_terminal_is_a_whole_number() {
+    let database = TestDatabase::new();
+    let (status, said) = with_terminal(program(&database.url).args(["seed", "--tasks=20000"]));
+    assert!(status.success(), "{said}");
+    let rates: Vec<&str> = said
+        .split("/s  ")
+        .filter_map(|before| before.rsplit_once("  ").map(|(_, rate)| rate))
+        .collect();
+    assert!(said.contains("/s  "), "{said:?}");
+    assert!(
+        rates
+            .iter()
+            .take(said.matches("/s  ").count())
+            .all(|rate| rate
+                .chars()
+                .all(|digit| digit.is_ascii_digit() || digit == ',')),
+        "{rates:?}"
+    );
 }

@@ -8,6 +8,7 @@ pub(crate) mod gate;
 pub(crate) mod oracle;
 pub(crate) mod program;
 pub(crate) mod replicated;
+pub(crate) mod terminal;
 
 use std::time::{Duration, Instant};
 

@@ -1,0 +1,431 @@
+//! What the database has in place of the four tables: nothing, other people's tables, or Django's, of which views make ours; and
+//! whether what is there by their names is as `src/schema.rs` has it.
+
+use std::fmt::{self, Write as _};
+
+use diesel::prelude::*;
+use diesel::sql_types::is_nullable::NotNull;
+use diesel::sql_types::{Array, BigInt, Bool, Nullable, SqlType, Text};
+
+use super::{Database, Error, Readable, migrations_were_run, relation};
+use crate::schema;
+
+/// Tables that a message names; of more, it says how many.
+const NAMED: usize = 8;
+
+/// What is in the database where the tables are not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Instead {
+    /// No table at all: ours can be made.
+    Nothing,
+    /// The table, but our role may not read it.
+    Unreadable,
+    /// Tables that are not ours.
+    Others(Others),
+}
+
+/// Tables that are not ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Others {
+    names: Vec<String>,
+    is_django: bool,
+    views: String,
+}
+
+impl Others {
+    /// The SQL of the four views that stand in for our tables.
+    pub fn views(&self) -> &str {
+        &self.views
+    }
+}
+
+impl fmt::Display for Others {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.names[..self.names.len().min(NAMED)].join(", "))?;
+        match self.names.len().saturating_sub(NAMED) {
+            0 => Ok(()),
+            more => write!(f, " and {more} more"),
+        }
+    }
+}
+
+impl Instead {
+    /// The SQL that helps, if any does.
+    pub fn views(&self) -> Option<&str> {
+        match self {
+            Self::Others(others) => Some(others.views()),
+            Self::Nothing | Self::Unreadable => None,
+        }
+    }
+}
+
+impl fmt::Display for Instead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nothing => f.write_str(
+                "the database has no table `tasks` that can be read: run `cmms-export migrate` with the same DATABASE_URL first",
+            ),
+            Self::Unreadable => f.write_str(
+                "the database's role may not read `tasks`: grant it select on locations, assets, users, tasks",
+            ),
+            Self::Others(others) if others.is_django => write!(
+                f,
+                "the database has no table `tasks`, but tables that look like Django's ({others}): let views stand in for the \
+                 tables of cmms-export (docs/django.md), by this SQL:"
+            ),
+            Self::Others(others) => write!(
+                f,
+                "the database has no table `tasks`, but other tables ({others}): is it the right one? If its tasks are in \
+                 tables of other names, let views like these stand in for those of cmms-export; only if you want new and empty tables beside the others, `cmms-export migrate --yes` makes them. The views:"
+            ),
+        }
+    }
+}
+
+impl Database {
+    /// What there is in place of our tables.
+    pub fn instead_of_tables(&self) -> Result<Instead, Error> {
+        let mut connection = self.control_connection()?;
+        if relation(&mut connection, "tasks")? == Some(Readable::No) {
+            return Ok(Instead::Unreadable);
+        }
+        Ok(match others(&mut connection)? {
+            Some(others) => Instead::Others(others),
+            None => Instead::Nothing,
+        })
+    }
+
+    /// The tables that ours would be made beside, if none of our migrations has been run and there are any.
+    pub fn tables_of_others(&self) -> Result<Option<Others>, Error> {
+        others(&mut *self.control_connection()?)
+    }
+}
+
+#[derive(QueryableByName)]
+struct Relation {
+    /// As SQL names it.
+    #[diesel(sql_type = Text)]
+    name: String,
+    #[diesel(sql_type = Text)]
+    bare: String,
+}
+
+/// All tables and views of the search path's schemas, if none of our migrations has been run; those of extensions do not count.
+fn others(connection: &mut PgConnection) -> Result<Option<Others>, Error> {
+    if migrations_were_run(connection)? {
+        return Ok(None);
+    }
+    let relations: Vec<Relation> = diesel::sql_query(
+        "select c.oid::regclass::text as name, c.relname::text as bare
+         from pg_class c join pg_namespace n on n.oid = c.relnamespace
+         where n.nspname = any (current_schemas(false)) and c.relkind in ('r', 'p', 'v', 'm', 'f') and not c.relispartition
+             and c.relname <> '__diesel_schema_migrations' and not exists (
+                 select from pg_depend d
+                 where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e')
+         order by c.relname",
+    )
+    .load(connection)?;
+    if relations.is_empty() {
+        return Ok(None);
+    }
+    let sources = Sources::among(&relations);
+    let named = |bare: &str| relations.iter().any(|relation| relation.bare == bare);
+    let is_django = named("django_migrations") || (sources.is_some() && named("auth_user"));
+    let views = match &sources {
+        Some(sources) => views(sources, &columns(connection, &sources.names())?),
+        None => views(&Sources::stock(), &[]),
+    };
+    Ok(Some(Others {
+        names: relations
+            .iter()
+            .map(|relation| relation.name.clone())
+            .collect(),
+        is_django,
+        views,
+    }))
+}
+
+/// The tables that views are made of, as SQL names them.
+struct Sources {
+    locations: String,
+    assets: String,
+    users: String,
+    tasks: String,
+}
+
+impl Sources {
+    /// Those of a Django app `cmms`.
+    fn stock() -> Self {
+        Self {
+            locations: "cmms_location".into(),
+            assets: "cmms_asset".into(),
+            users: "auth_user".into(),
+            tasks: "cmms_task".into(),
+        }
+    }
+
+    /// Those of the app that has tasks, assets and locations, if one has.
+    fn among(relations: &[Relation]) -> Option<Self> {
+        let named = |bare: &str| {
+            let relation = relations.iter().find(|relation| relation.bare == bare)?;
+            Some(relation.name.clone())
+        };
+        relations.iter().find_map(|relation| {
+            let app = relation.bare.strip_suffix("_task")?;
+            Some(Self {
+                locations: named(&format!("{app}_location"))?,
+                assets: named(&format!("{app}_asset"))?,
+                // A project's own model of its users has Django make no other.
+                users: named("auth_user")
+                    .or_else(|| named(&format!("{app}_user")))
+                    .unwrap_or_else(|| "auth_user".into()),
+                tasks: relation.name.clone(),
+            })
+        })
+    }
+
+    fn names(&self) -> [&str; 4] {
+        [&self.locations, &self.assets, &self.users, &self.tasks]
+    }
+
+    fn of(&self, table: &str) -> &str {
+        match table {
+            "locations" => &self.locations,
+            "assets" => &self.assets,
+            "users" => &self.users,
+            _ => &self.tasks,
+        }
+    }
+}
+
+/// The SQL of the views, with the casts that the columns of their tables need. Where those are not known, they are Django's.
+fn views(sources: &Sources, found: &[Column]) -> String {
+    let expected = expected();
+    let mut sql = String::new();
+    for table in ["locations", "assets", "users", "tasks"] {
+        let source = sources.of(table);
+        let known = found.iter().any(|column| column.relation == source);
+        let columns = expected.iter().filter(|column| column.table == table);
+        let columns: Vec<String> = columns
+            .map(|expected| {
+                let name = expected.name;
+                let column = found
+                    .iter()
+                    .find(|column| column.relation == source && column.name == name);
+                let cast = match column {
+                    Some(column) => expected.kind.cast(column),
+                    // A user's id is an integer with Django, any other a bigint.
+                    None => (!known
+                        && matches!(
+                            (table, name),
+                            ("users", "id") | ("tasks", "created_by_id" | "updated_by_id")
+                        ))
+                    .then_some("::bigint"),
+                };
+                match cast {
+                    Some(cast) => format!("{name}{cast} as {name}"),
+                    None => name.to_owned(),
+                }
+            })
+            .collect();
+        let _ = writeln!(
+            sql,
+            "create view {table} as select {} from {source};",
+            columns.join(", ")
+        );
+    }
+    sql
+}
+
+/// What is not as `src/schema.rs` has it, and what would mend it.
+pub(super) fn differences(connection: &mut PgConnection) -> QueryResult<Vec<String>> {
+    let found = columns(connection, &["locations", "assets", "users", "tasks"])?;
+    let mut differences = Vec::new();
+    let mut missing = "";
+    for Expected { table, name, kind } in expected() {
+        if !found.iter().any(|column| column.relation == table) {
+            if missing != table {
+                missing = table;
+                differences.push(format!("{table}: expected a table or a view, found none"));
+            }
+            continue;
+        }
+        let column = found
+            .iter()
+            .find(|column| column.relation == table && column.name == name);
+        let expected = kind.name();
+        let Some(column) = column else {
+            differences.push(format!(
+                "{table}.{name}: expected {expected}, found no such column"
+            ));
+            continue;
+        };
+        if kind.takes(column) {
+            continue;
+        }
+        let mend = match kind.cast(column) {
+            Some(cast) if column.is_view => format!("create the view with {name}{cast}"),
+            Some(cast) => format!("let a view stand in for the table, with {name}{cast}"),
+            None => "there is no cast from one to the other".to_owned(),
+        };
+        differences.push(format!(
+            "{table}.{name}: expected {expected}, found {}: {mend}",
+            column.r#type
+        ));
+    }
+    Ok(differences)
+}
+
+/// Whether it is a view, and so not made by our migrations.
+pub(super) fn is_view(connection: &mut PgConnection, name: &str) -> QueryResult<bool> {
+    Ok(columns(connection, &[name])?
+        .iter()
+        .any(|column| column.is_view))
+}
+
+/// What a column has to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    BigInt,
+    Boolean,
+    Text,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::BigInt => "bigint",
+            Self::Boolean => "boolean",
+            Self::Text => "text",
+        }
+    }
+
+    /// Whether the column will do as it is. To Diesel and COPY, a text is a text, whatever its length and its type's name.
+    fn takes(self, found: &Column) -> bool {
+        match self {
+            Self::BigInt | Self::Boolean => found.r#type == self.name(),
+            Self::Text => found.category == "S",
+        }
+    }
+
+    /// What has to be written after the column's name to make this of it; `None` if it is this, or cannot be made this.
+    fn cast(self, found: &Column) -> Option<&'static str> {
+        if self.takes(found) {
+            return None;
+        }
+        match (self, found.r#type.as_str()) {
+            (
+                Self::BigInt,
+                "smallint" | "integer" | "oid" | "numeric" | "real" | "double precision",
+            ) => Some("::bigint"),
+            (Self::Boolean, "integer") => Some("::boolean"),
+            (Self::Boolean, "smallint") => Some("::integer::boolean"),
+            (Self::Boolean, _) if found.category == "S" => Some("::boolean"),
+            (Self::Text, _) => Some("::text"),
+            _ => None,
+        }
+    }
+}
+
+/// A column that `src/schema.rs` has.
+struct Expected {
+    table: &'static str,
+    name: &'static str,
+    kind: Kind,
+}
+
+impl Expected {
+    fn of<C: SchemaColumn>(table: &'static str, _column: C) -> Self {
+        Self {
+            table,
+            name: C::NAME,
+            kind: C::KIND,
+        }
+    }
+}
+
+/// A type of `src/schema.rs`, as PostgreSQL names it.
+trait Typed {
+    const KIND: Kind;
+}
+
+impl Typed for BigInt {
+    const KIND: Kind = Kind::BigInt;
+}
+
+impl Typed for Bool {
+    const KIND: Kind = Kind::Boolean;
+}
+
+impl Typed for Text {
+    const KIND: Kind = Kind::Text;
+}
+
+impl<T: Typed + SqlType<IsNull = NotNull>> Typed for Nullable<T> {
+    const KIND: Kind = T::KIND;
+}
+
+/// A column of `src/schema.rs` with its name and type.
+trait SchemaColumn {
+    const NAME: &'static str;
+    const KIND: Kind;
+}
+
+impl<C: diesel::Column<SqlType: Typed>> SchemaColumn for C {
+    const NAME: &'static str = <C as diesel::Column>::NAME;
+    const KIND: Kind = <C::SqlType as Typed>::KIND;
+}
+
+/// All columns of `src/schema.rs`: with one more or less there, this does not compile.
+fn expected() -> Vec<Expected> {
+    let mut all = Vec::new();
+    macro_rules! expect {
+        ($table:ident: $($column:ident),+) => {
+            let ($($column,)+) = schema::$table::all_columns;
+            $(all.push(Expected::of(stringify!($table), $column));)+
+        };
+    }
+    expect!(locations: id, name);
+    expect!(assets: id, name, description, location_id);
+    expect!(users: id, username);
+    expect!(tasks: id, title, description, done, asset_id, created_by_id, updated_by_id);
+    all
+}
+
+/// A column that the database has.
+#[derive(QueryableByName)]
+struct Column {
+    #[diesel(sql_type = Text)]
+    relation: String,
+    #[diesel(sql_type = Text)]
+    name: String,
+    /// Its type's name; of a domain, that of what it is a domain over.
+    #[diesel(sql_type = Text)]
+    r#type: String,
+    /// PostgreSQL's own category of the type: `S` for all that are texts.
+    #[diesel(sql_type = Text)]
+    category: String,
+    /// Whether it is a view's.
+    #[diesel(sql_type = Bool)]
+    is_view: bool,
+}
+
+/// The columns of some relations, from the catalog, which every role may read.
+fn columns(connection: &mut PgConnection, relations: &[&str]) -> QueryResult<Vec<Column>> {
+    diesel::sql_query(
+        "with recursive columns as (
+             select relation, attname::text as name, t.oid as type, t.typbasetype as base, t.typcategory::text as category,
+                 relkind in ('v', 'm', 'f') as is_view
+             from unnest($1) as _ (relation)
+                 join pg_class on pg_class.oid = to_regclass(relation)
+                 join pg_attribute on attrelid = pg_class.oid and attnum > 0 and not attisdropped
+                 join pg_type t on t.oid = atttypid
+             union all
+             select relation, name, t.oid, t.typbasetype, t.typcategory::text, is_view
+             from columns join pg_type t on t.oid = columns.base
+         )
+         select relation, name, format_type(type, null) as type, category, is_view from columns where base = 0",
+    )
+    .bind::<Array<Text>, _>(relations)
+    .load(connection)
+}

@@ -1,0 +1,92 @@
+//! The service's start: what it waits for, and without what it does not start.
+
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+use crate::support::program::{bare_program, program, stderr};
+use crate::support::{Server, TestDatabase};
+
+/// Reads what a process says until a line has `text` in it.
+fn lines_until(stderr: &mut impl BufRead, text: &str) -> String {
+    let mut said = String::new();
+    while !said.contains(text) {
+        let before = said.len();
+        stderr.read_line(&mut said).expect("UTF-8");
+        assert!(said.len() > before, "it has ended: {said}");
+    }
+    said
+}
+
+#[test]
+fn a_service_waits_for_a_database_that_comes_later() {
+    let database = TestDatabase::new();
+    // PostgreSQL's socket, but by a way that is not there yet.
+    let directory = tempfile::tempdir().expect("a directory");
+    let later = directory.path().join("socket");
+    let (_, rest) = database.url.split_once("host=").expect("a socket's");
+    let host = rest.split('&').next().expect("a part");
+    let socket = host.replace("%2F", "/");
+    let url = database
+        .url
+        .replace(host, &later.to_str().expect("UTF-8").replace('/', "%2F"));
+    let mut child = program(&url)
+        .args(["serve", "--bind=127.0.0.1:0", "--wait-for-database=60"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program runs");
+    let mut stderr = BufReader::new(child.stderr.take().expect("piped"));
+    let said = lines_until(&mut stderr, "the database does not answer");
+    assert!(said.contains("it is tried again for 5"), "{said}");
+    std::os::unix::fs::symlink(socket, &later).expect("linked");
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().expect("piped"))
+        .read_line(&mut line)
+        .expect("UTF-8");
+    let started = line.starts_with("cmms-export is at");
+    let _ = child.kill();
+    let _ = child.wait();
+    assert!(started, "{line}");
+}
+
+#[test]
+fn a_service_waits_no_longer_than_it_was_told_to() {
+    let output = program("postgresql://someone:s3cret@127.0.0.1:1/nowhere")
+        .args(["serve", "--bind=127.0.0.1:0"])
+        .env("CMMS_WAIT_FOR_DATABASE", "0.5")
+        .output()
+        .expect("the program runs");
+    assert_eq!(output.status.code(), Some(1));
+    let said = stderr(&output);
+    assert!(
+        said.contains("cmms-export: no connection to the database"),
+        "{said}"
+    );
+    assert!(!said.contains("s3cret"), "{said}");
+}
+
+#[test]
+fn a_service_that_requires_a_database_starts_none_of_its_own() {
+    let directory = tempfile::tempdir().expect("a directory");
+    for url in [None, Some("")] {
+        let mut command = bare_program();
+        command
+            .args(["serve", "--bind=127.0.0.1:0", "--data-dir"])
+            .arg(directory.path().join("data"))
+            .env("CMMS_REQUIRE_DATABASE", "true");
+        if let Some(url) = url {
+            command.env("DATABASE_URL", url);
+        }
+        let output = command.output().expect("the program runs");
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        let said = stderr(&output);
+        assert!(
+            said.contains("--require-database") && said.contains("DATABASE_URL"),
+            "{said}"
+        );
+        assert_eq!(output.stdout, b"");
+    }
+    assert!(!directory.path().join("data").exists());
+    let database = TestDatabase::new();
+    Server::spawn(program(&database.url).args(["serve", "--require-database"]));
+}
