@@ -27,6 +27,12 @@ const MIGRATIONS: EmbeddedMigrations = embed_migrations!();
 const SNAPSHOT_SETTINGS: &str =
     "set local jit = off; set local plan_cache_mode = force_custom_plan";
 
+/// Time that whoever does not export waits for a lock on a table.
+pub const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Time that a probe waits for its connection.
+const PROBE_WAIT: Duration = Duration::from_secs(1);
+
 /// Time that a helper may take to connect. It takes 5 ms, unless the server is busy or takes no more connections.
 const HELPER_WAIT: Duration = Duration::from_millis(500);
 
@@ -39,6 +45,12 @@ pub enum Error {
     /// A query failed.
     #[error(transparent)]
     Query(#[from] diesel::result::Error),
+    /// A query took longer than it may.
+    #[error("the query took too long: {0}")]
+    StatementTimeout(#[source] Query),
+    /// A query has waited too long for a table that somebody has locked.
+    #[error("a table is locked: {0}")]
+    TableLocked(#[source] Query),
     /// A COPY failed.
     #[error(transparent)]
     Copy(#[from] libpq::Error),
@@ -51,12 +63,31 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether a query took longer than the statement timeout. (Diesel does not tell the SQLSTATE, which is 57014.)
+    /// Finds out why a query has failed on this connection, which is in no transaction any more: Diesel hides most SQLSTATEs, and
+    /// the message is in the server's language. `waited` is the time that it took, where it would not wait for a lock for long.
+    pub fn explained(self, connection: &mut PgConnection, waited: Option<Duration>) -> Self {
+        let error = match self {
+            Self::Query(error @ Query::DatabaseError(DatabaseErrorKind::Unknown, _)) => error,
+            error => return error,
+        };
+        let message = match &error {
+            Query::DatabaseError(_, information) => information.message(),
+            _ => "",
+        };
+        if statement_timeout_message(connection).as_deref() == Some(message) {
+            return Self::StatementTimeout(error);
+        }
+        let has_waited = waited.is_some_and(|waited| waited >= LOCK_TIMEOUT);
+        if has_waited && is_any_table_locked(connection).unwrap_or(false) {
+            return Self::TableLocked(error);
+        }
+        Self::Query(error)
+    }
+
+    /// Whether a query took longer than the statement timeout. Of a query of Diesel's, it has to be [explained](Self::explained).
     pub fn is_statement_timeout(&self) -> bool {
         match self {
-            Self::Query(Query::DatabaseError(_, information)) => {
-                information.message().contains("statement timeout")
-            }
+            Self::StatementTimeout(_) => true,
             Self::Copy(error) => error.sqlstate.as_deref() == Some("57014"),
             _ => false,
         }
@@ -122,6 +153,8 @@ pub struct Database {
     helpers: Pool<libpq::Manager>,
     /// Connections that never run an export: there are some left when all of the exports' are in use.
     control: Pool<ConnectionManager<PgConnection>>,
+    /// Connections for probes alone: pages that wait for a lock may have all of the others.
+    probe: Pool<ConnectionManager<PgConnection>>,
     /// Connections for cancelling alone: no flood of anything else holds it up.
     cancel: Pool<ConnectionManager<PgConnection>>,
     on_wait: Option<Arc<dyn Fn(Duration) + Send + Sync>>,
@@ -131,20 +164,21 @@ impl Database {
     /// The database that `url` (as libpq takes it) names. Each of the exports' two pools holds up to `connections`
     /// connections and waits up to `wait` for one.
     pub fn new(url: &str, connections: u32, wait: Duration) -> Self {
-        let diesel = |connections| {
+        let diesel = |connections, wait| {
             lazy_pool_builder(connections, wait)
                 .connection_customizer(Box::new(Unprepared))
                 .build_unchecked(ConnectionManager::<PgConnection>::new(url))
         };
         Self {
-            diesel: diesel(connections),
+            diesel: diesel(connections, wait),
             copy: lazy_pool_builder(connections, wait).build_unchecked(libpq::Manager::new(url)),
             // An export does without one that is broken; to ask each before its use costs a way to the server and back.
             helpers: lazy_pool_builder(connections, wait)
                 .test_on_check_out(false)
                 .build_unchecked(libpq::Manager::new(url)),
-            control: diesel(4),
-            cancel: diesel(2),
+            control: diesel(4, wait),
+            probe: diesel(2, wait.min(PROBE_WAIT)),
+            cancel: diesel(2, wait),
             on_wait: None,
         }
     }
@@ -249,9 +283,13 @@ impl Database {
     }
 
     /// Compares the schema with the program's. Only reads: Diesel's own check creates its table of migrations, which a role
-    /// that can only SELECT may not.
+    /// that can only SELECT may not. Of the tables themselves it asks the catalog alone, on a connection of its own: no lock on a
+    /// table, and nobody who waits for one, holds it up.
     pub fn schema_state(&self) -> Result<SchemaState, Error> {
-        let mut connection = self.control_connection()?;
+        let mut connection = self
+            .probe
+            .get()
+            .map_err(|error| Error::Connect(error.to_string()))?;
         if relation(&mut connection, "tasks")? != Some(Readable::Yes) {
             return Ok(SchemaState::Missing);
         }
@@ -362,14 +400,59 @@ pub fn snapshot<T, E: From<diesel::result::Error>>(
     statement_timeout: Option<Duration>,
     work: impl FnOnce(&mut PgConnection) -> Result<T, E>,
 ) -> Result<T, E> {
+    snapshot_with(connection, &snapshot_settings(statement_timeout), work)
+}
+
+/// The same, for no longer than `statement_timeout`, and not where it would have to wait for a lock: there are few connections for
+/// what is short, and one that waits is in use.
+pub fn short_snapshot<T, E: From<diesel::result::Error>>(
+    connection: &mut PgConnection,
+    statement_timeout: Duration,
+    work: impl FnOnce(&mut PgConnection) -> Result<T, E>,
+) -> Result<T, E> {
+    let settings = format!(
+        "{}; set local lock_timeout = {}",
+        snapshot_settings(Some(statement_timeout)),
+        LOCK_TIMEOUT.as_millis()
+    );
+    snapshot_with(connection, &settings, work)
+}
+
+fn snapshot_with<T, E: From<diesel::result::Error>>(
+    connection: &mut PgConnection,
+    settings: &str,
+    work: impl FnOnce(&mut PgConnection) -> Result<T, E>,
+) -> Result<T, E> {
     connection
         .build_transaction()
         .repeatable_read()
         .read_only()
         .run(|connection| {
-            connection.batch_execute(&snapshot_settings(statement_timeout))?;
+            connection.batch_execute(settings)?;
             work(connection)
         })
+}
+
+/// What the server says where a query takes too long, in its language: it is made to say it.
+fn statement_timeout_message(connection: &mut PgConnection) -> Option<String> {
+    let provoked = connection.transaction(|connection| {
+        connection.batch_execute("set local statement_timeout = 1")?;
+        connection.batch_execute("select pg_sleep(0.5)")
+    });
+    match provoked {
+        Err(Query::DatabaseError(_, information)) => Some(information.message().to_owned()),
+        _ => None,
+    }
+}
+
+/// Whether somebody has locked a table of the database against all others, or waits for that: who comes later waits, too. Of any
+/// table: ours may be views of others, and their indexes can be locked as well.
+fn is_any_table_locked(connection: &mut PgConnection) -> QueryResult<bool> {
+    let locked = diesel::dsl::sql::<Bool>(
+        "exists (select from pg_locks where locktype = 'relation' and mode = 'AccessExclusiveLock'
+            and database = (select oid from pg_database where datname = current_database()))",
+    );
+    diesel::select(locked).get_result(connection)
 }
 
 /// Begins one read-only snapshot on a connection that speaks COPY; `snapshot`, where it is given, is another connection's,

@@ -211,6 +211,14 @@ pub enum Error {
 }
 
 impl Error {
+    /// Finds out why the database has failed, as [`db::Error::explained`] does.
+    pub(crate) fn explained(self, connection: &mut PgConnection, waited: Option<Duration>) -> Self {
+        match self {
+            Self::Database(error) => Self::Database(error.explained(connection, waited)),
+            error => error,
+        }
+    }
+
     /// How a manifest names it; `None` where it is no failure, but was cancelled.
     pub fn class(&self) -> Option<ErrorClass> {
         match self {
@@ -321,7 +329,7 @@ impl Source<'_> {
     ) -> Result<T, Error> {
         let mut connection = self.database.connection()?;
         let limits = self.export.limits;
-        db::snapshot(&mut connection, limits.statement_timeout, |connection| {
+        let outcome = db::snapshot(&mut connection, limits.statement_timeout, |connection| {
             let backend = self
                 .cancellation
                 .register(self.database, Process::of(connection)?)?;
@@ -329,7 +337,8 @@ impl Source<'_> {
                 self.check_rows(connection)?;
             }
             work(connection, &backend)
-        })
+        });
+        outcome.map_err(|error: Error| error.explained(&mut connection, None))
     }
 
     /// Does `work` in a snapshot, on a connection that speaks COPY.

@@ -13,6 +13,12 @@ use crate::units::hexadecimal;
 const CSS: (&str, &str) = ("css", "text/css; charset=utf-8");
 const JAVASCRIPT: (&str, &str) = ("js", "text/javascript; charset=utf-8");
 
+const SVG: (&str, &str) = ("svg", "image/svg+xml");
+
+/// The picture that browsers show with a page's title.
+pub(super) static FAVICON: LazyLock<Asset> =
+    LazyLock::new(|| Asset::new("favicon", SVG, include_str!("../../templates/favicon.svg")));
+
 /// The stylesheet of all pages.
 pub(super) static BASE_STYLE: LazyLock<Asset> =
     LazyLock::new(|| Asset::new("base", CSS, include_str!("../../templates/base.css")));
@@ -75,9 +81,18 @@ impl Asset {
     }
 }
 
+/// The picture where browsers look for it without a word: by what has no page, such as a problem.
+pub(super) async fn favicon() -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header((CONTENT_TYPE, FAVICON.content_type))
+        .insert_header((CACHE_CONTROL, "public, max-age=86400"))
+        .body(FAVICON.content)
+}
+
 /// An asset. It never changes under its name.
 pub(super) async fn get(name: web::Path<String>) -> Result<HttpResponse, Problem> {
     let assets = [
+        &*FAVICON,
         &*BASE_STYLE,
         &*EXPORT_STYLE,
         &*EXPORT_SCRIPT,

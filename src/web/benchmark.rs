@@ -74,7 +74,7 @@ fn see_page_of(id: &str) -> HttpResponse {
 }
 
 /// The results that are kept, the latest first.
-#[utoipa::path(get, path = "/api/benchmarks", responses((status = 200, body = Vec<Entry>)))]
+#[utoipa::path(method(get, head), path = "/api/benchmarks", responses((status = 200, body = Vec<Entry>)))]
 pub(super) async fn list(app: web::Data<App>) -> Result<web::Json<Vec<Entry>>, Problem> {
     let results = blocking(move || app.benchmarks.results()).await?;
     Ok(web::Json(
@@ -96,7 +96,7 @@ fn entry(id: &str, report: &Report) -> Entry {
 
 /// A benchmark: how it stands, and its result.
 #[utoipa::path(
-    get,
+    method(get, head),
     path = "/api/benchmarks/{id}",
     params(("id" = String, Path, description = "The benchmark's id")),
     responses((status = 200, body = Benchmark), (status = 404, description = "There is no such benchmark", content_type = "application/problem+json", body = ProblemBody<'static>))

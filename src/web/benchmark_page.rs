@@ -140,7 +140,7 @@ struct ComparedRow {
 
 /// The benchmark page.
 #[utoipa::path(
-    get,
+    method(get, head),
     path = "/benchmark",
     params(Shown),
     responses(

@@ -18,11 +18,13 @@ use actix_web::http::header::{
 };
 use actix_web::{HttpRequest, HttpResponse, rt, web};
 use bytes::Bytes;
+use time::OffsetDateTime;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::App;
 use super::compression::{Coding, CompressingSink};
+use super::filename::content_disposition;
 use super::flow::Flow;
 use super::metrics::Rejection;
 use super::peer::Peer;
@@ -45,6 +47,11 @@ const PIECE: usize = 64 * 1024;
 const FIRST_BYTES_WAIT: Duration = Duration::from_secs(20);
 /// Time between two looks at the client.
 pub(super) const WATCH_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The type of a download.
+const CSV: &str = "text/csv; charset=utf-8; header=present";
+/// No cache keeps it, and nothing on the way packs or changes it.
+const UNTOUCHED: &str = "no-store, no-transform";
 
 /// What the export's thread tells the response.
 enum Message {
@@ -78,6 +85,7 @@ pub(super) async fn tasks_csv(
         parameters,
     } = read_query(request.query_string())?;
     let export = parameters.into_export(app.settings.limits);
+    let disposition = content_disposition(&export.filter, OffsetDateTime::now_utc());
     let permit = Arc::clone(&app.permits).try_acquire_owned().map_err(|_| {
         app.metrics.rejected(Rejection::Busy);
         Problem::new(Kind::Busy)
@@ -122,13 +130,10 @@ pub(super) async fn tasks_csv(
         response.insert_header((VARY, "Accept-Encoding"));
     }
     Ok(response
-        .insert_header((CONTENT_TYPE, "text/csv; charset=utf-8; header=present"))
-        .insert_header((
-            CONTENT_DISPOSITION,
-            "attachment; filename=\"tasks.csv\"; filename*=UTF-8''tasks.csv",
-        ))
+        .insert_header((CONTENT_TYPE, CSV))
+        .insert_header((CONTENT_DISPOSITION, disposition))
         // No cache keeps it, and nothing on the way packs it, holds it back or changes it.
-        .insert_header((CACHE_CONTROL, "no-store, no-transform"))
+        .insert_header((CACHE_CONTROL, UNTOUCHED))
         .insert_header(("X-Accel-Buffering", "no"))
         .insert_header((EXPORT_ID, record.id()))
         .insert_header(("X-Export-Strategy", manifest.strategy.name()))
@@ -137,6 +142,47 @@ pub(super) async fn tasks_csv(
             format!("first-bytes;dur={milliseconds:.1}"),
         ))
         .body(body))
+}
+
+/// What a download would be, without the export: nothing is asked of the database.
+#[utoipa::path(
+    head,
+    path = "/tasks.csv",
+    params(Parameters, ("export_id" = Option<String>, Query, description = "An id for the export: 1 to 64 of A-Z a-z 0-9 - _"),
+        ("fresh" = Option<bool>, Query, description = "Whether a replica must have all that the primary has now")),
+    responses((status = 200, description = "The parameters are understood", content_type = "text/csv"))
+)]
+pub(super) async fn tasks_csv_head(
+    request: HttpRequest,
+    app: web::Data<App>,
+) -> Result<HttpResponse, Problem> {
+    let query = read_query(request.query_string())?;
+    let filter = query.parameters.into_export(app.settings.limits).filter;
+    let disposition = content_disposition(&filter, OffsetDateTime::now_utc());
+    Ok(HttpResponse::Ok()
+        .insert_header((CONTENT_TYPE, CSV))
+        .insert_header((CONTENT_DISPOSITION, disposition))
+        .insert_header((CACHE_CONTROL, UNTOUCHED))
+        // Of the CSV, nobody knows the length before it is made.
+        .body(Unsent))
+}
+
+/// The body of a response to HEAD whose length is not known.
+struct Unsent;
+
+impl MessageBody for Unsent {
+    type Error = io::Error;
+
+    fn size(&self) -> BodySize {
+        BodySize::Stream
+    }
+
+    fn poll_next(
+        self: Pin<&mut Self>,
+        _context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, io::Error>>> {
+        Poll::Ready(None)
+    }
 }
 
 /// What a download is asked for with.

@@ -9,7 +9,7 @@ use crate::export::manifest::Manifest;
 
 /// An export's manifest, while it runs and for an hour after its end.
 #[utoipa::path(
-    get,
+    method(get, head),
     path = "/api/exports/{id}",
     params(("id" = String, Path, description = "The export's id, as `X-Export-Id` has it")),
     responses((status = 200, body = Manifest), (status = 404, description = "There is no such export", content_type = "application/problem+json", body = ProblemBody<'static>))

@@ -56,6 +56,12 @@ pub(super) fn unavailable(
                 "Nothing is lost. Try again in {RETRY_SECONDS} seconds; if this lasts, tell whoever looks after the database."
             ),
         ),
+        Kind::TableLocked => (
+            "A table of the database is being changed",
+            format!(
+                "Nothing is lost. Try again in {RETRY_SECONDS} seconds; if this lasts, tell whoever looks after the database."
+            ),
+        ),
         Kind::TablesMissing => (
             "The database has no tables that can be read",
             "To whoever looks after it, cmms-export export says what there is instead, and what to do."

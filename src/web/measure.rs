@@ -5,12 +5,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use actix_web::Error;
 use actix_web::body::{BodySize, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::middleware::Next;
+use actix_web::{Error, web};
 use bytes::Bytes;
 
+use super::App;
 use crate::memory::PeakMemory;
 
 /// Measures a request.
@@ -26,8 +27,12 @@ pub(super) async fn measure<B: MessageBody>(
         status: 0,
         bytes: 0,
     };
+    let app = request.app_data::<web::Data<App>>().cloned();
     let response = next.call(request).await?;
     measurement.status = response.status().as_u16();
+    if let Some(app) = app {
+        app.metrics.responded(measurement.status);
+    }
     Ok(response.map_body(|_, body| MeasuredBody {
         body: Box::pin(body),
         measurement,
@@ -53,16 +58,34 @@ impl Drop for Measurement {
             bytes,
             ..
         } = self;
-        tracing::info!(
-            method,
-            path,
-            status,
-            bytes,
-            seconds = (self.started.elapsed().as_secs_f64() * 1e3).round() / 1e3,
-            peak_memory_bytes = self.memory.bytes(),
-            "request"
-        );
+        let seconds = (self.started.elapsed().as_secs_f64() * 1e3).round() / 1e3;
+        let peak_memory_bytes = self.memory.bytes();
+        macro_rules! log {
+            ($level:ident) => {
+                tracing::$level!(
+                    method,
+                    path,
+                    status,
+                    bytes,
+                    seconds,
+                    peak_memory_bytes,
+                    "request"
+                )
+            };
+        }
+        // What is asked for all the time and answered hides what people ask for.
+        if *status < 400 && is_routine(path) {
+            log!(debug);
+        } else {
+            log!(info);
+        }
     }
+}
+
+/// Whether machines ask for it, again and again, or browsers for a page's sake.
+fn is_routine(path: &str) -> bool {
+    matches!(path, "/livez" | "/readyz" | "/metrics" | "/favicon.ico")
+        || path.starts_with("/assets/")
 }
 
 /// A response's body that notes what of it was sent.

@@ -25,6 +25,11 @@ struct Outcome {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Status {
+    status: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Reason {
     reason: &'static str,
 }
@@ -54,6 +59,7 @@ pub(super) struct Metrics {
     bytes: Counter,
     rows: Counter,
     in_flight: Gauge,
+    responses: Family<Status, Counter>,
     rejected: Family<Reason, Counter>,
     pool_wait: Histogram,
     fallbacks: Family<Reason, Counter>,
@@ -74,6 +80,7 @@ impl Metrics {
             bytes: Counter::default(),
             rows: Counter::default(),
             in_flight: Gauge::default(),
+            responses: Family::default(),
             rejected: Family::default(),
             pool_wait: seconds(),
             fallbacks: Family::default(),
@@ -100,6 +107,11 @@ impl Metrics {
             "exports_in_flight",
             "Exports that run now",
             metrics.in_flight.clone(),
+        );
+        registry.register(
+            "http_responses",
+            "Responses, by their status",
+            metrics.responses.clone(),
         );
         registry.register(
             "requests_rejected",
@@ -154,6 +166,10 @@ impl Metrics {
             .observe(manifest.seconds);
         self.bytes.inc_by(manifest.bytes);
         self.rows.inc_by(manifest.rows);
+    }
+
+    pub(super) fn responded(&self, status: u16) {
+        self.responses.get_or_create(&Status { status }).inc();
     }
 
     pub(super) fn rejected(&self, rejection: Rejection) {
@@ -211,7 +227,7 @@ impl Metrics {
 
 /// What the service has counted and measured, for Prometheus.
 #[utoipa::path(
-    get,
+    method(get, head),
     path = "/metrics",
     responses((status = 200, description = "OpenMetrics text", content_type = "application/openmetrics-text", body = String))
 )]

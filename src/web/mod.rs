@@ -9,6 +9,7 @@ mod compression;
 mod download;
 mod events;
 mod exports;
+mod filename;
 mod flow;
 mod health;
 mod html;
@@ -29,7 +30,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::middleware::from_fn;
-use actix_web::{HttpResponse, HttpServer, Resource, web};
+use actix_web::{FromRequest, Handler, HttpResponse, HttpServer, Resource, Responder, web};
 use tokio::sync::Semaphore;
 
 use self::access::Access;
@@ -153,46 +154,60 @@ pub fn serve(listener: TcpListener, database: Database, settings: Settings) -> i
 
 fn routes(config: &mut web::ServiceConfig) {
     config
-        .service(resource("/", "GET").get(pages::index))
-        .service(resource("/assets/{name}", "GET").get(assets::get))
-        .service(resource("/benchmark", "GET").get(benchmark_page::page))
+        .service(read_only("/", pages::index))
+        .service(read_only("/assets/{name}", assets::get))
+        .service(read_only("/favicon.ico", assets::favicon))
+        .service(read_only("/benchmark", benchmark_page::page))
         .service(
-            resource("/api/benchmarks", "GET, POST")
-                .get(benchmark::list)
+            read_only_or("/api/benchmarks", "GET, HEAD, POST", benchmark::list)
                 .post(benchmark::post),
         )
         .service(
-            resource("/api/benchmarks/{id}", "GET, DELETE")
-                .get(benchmark::get)
+            read_only_or("/api/benchmarks/{id}", "GET, HEAD, DELETE", benchmark::get)
                 .delete(benchmark::delete),
         )
         .service(resource("/api/benchmarks/{id}/cancel", "POST").post(benchmark::cancel))
         .service(resource("/api/benchmarks/{id}/events", "GET").get(benchmark::follow))
-        .service(resource("/tasks.csv", "GET").get(download::tasks_csv))
         .service(
-            resource("/api/exports/{id}", "GET, DELETE")
-                .get(exports::get)
+            resource("/tasks.csv", "GET, HEAD")
+                .get(download::tasks_csv)
+                .head(download::tasks_csv_head),
+        )
+        .service(
+            read_only_or("/api/exports/{id}", "GET, HEAD, DELETE", exports::get)
                 .delete(exports::delete),
         )
         .service(resource("/api/exports/{id}/events", "GET").get(exports::follow))
-        .service(resource("/api/tasks", "GET").get(preview::tasks))
-        .service(resource("/api/tasks/count", "GET").get(preview::count))
-        .service(resource("/api/filters", "GET").get(preview::filters))
-        .service(
-            resource("/livez", "GET, HEAD")
-                .get(health::livez)
-                .head(health::livez),
-        )
-        .service(
-            resource("/readyz", "GET, HEAD")
-                .get(health::readyz)
-                .head(health::readyz),
-        )
-        .service(resource("/metrics", "GET").get(metrics::metrics))
-        .service(resource("/openapi.json", "GET").get(openapi::document))
+        .service(read_only("/api/tasks", preview::tasks))
+        .service(read_only("/api/tasks/count", preview::count))
+        .service(read_only("/api/filters", preview::filters))
+        .service(read_only("/livez", health::livez))
+        .service(read_only("/readyz", health::readyz))
+        .service(read_only("/metrics", metrics::metrics))
+        .service(read_only("/openapi.json", openapi::document))
         .default_service(web::to(async || {
             Err::<HttpResponse, _>(Problem::new(Kind::NotFound))
         }));
+}
+
+/// An address that takes GET and HEAD, which is GET without the body.
+fn read_only<F, Arguments>(path: &str, handler: F) -> Resource
+where
+    F: Handler<Arguments>,
+    Arguments: FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    read_only_or(path, "GET, HEAD", handler)
+}
+
+/// The same, if it takes others, too.
+fn read_only_or<F, Arguments>(path: &str, allowed: &'static str, handler: F) -> Resource
+where
+    F: Handler<Arguments>,
+    Arguments: FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    resource(path, allowed).get(handler.clone()).head(handler)
 }
 
 /// An address, and what it answers to any method but the `allowed` ones.

@@ -21,6 +21,7 @@ use super::problem;
         super::benchmark::post,
         super::benchmark_page::page,
         super::download::tasks_csv,
+        super::download::tasks_csv_head,
         super::exports::get,
         super::exports::delete,
         super::exports::follow,
@@ -124,7 +125,7 @@ fn problem_response(description: &str) -> RefOr<openapi::Response> {
 }
 
 /// This document.
-#[utoipa::path(get, path = "/openapi.json", responses((status = 200, description = "OpenAPI 3.1", body = serde_json::Value)))]
+#[utoipa::path(method(get, head), path = "/openapi.json", responses((status = 200, description = "OpenAPI 3.1", body = serde_json::Value)))]
 pub(super) async fn document() -> web::Json<openapi::OpenApi> {
     web::Json(Document::openapi())
 }

@@ -92,7 +92,7 @@ struct Choose {
 }
 
 /// The export page.
-#[utoipa::path(get, path = "/", responses((status = 200, content_type = "text/html", body = String)))]
+#[utoipa::path(method(get, head), path = "/", responses((status = 200, content_type = "text/html", body = String)))]
 pub(super) async fn index(
     request: HttpRequest,
     app: web::Data<App>,

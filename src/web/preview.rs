@@ -2,7 +2,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::{HttpRequest, rt, web};
 use clap::ValueEnum;
@@ -67,10 +67,13 @@ pub(super) async fn read<T: Send + 'static>(
     let mut reading = pin!(web::block(move || {
         let attempt = |database: &Database| {
             let mut connection = database.control_connection()?;
-            db::snapshot(&mut connection, Some(timeout), |connection| {
+            let started = Instant::now();
+            let outcome = db::short_snapshot(&mut connection, timeout, |connection| {
                 let _backend = cancelled.register(database, Process::of(connection)?)?;
                 Ok(work(connection)?)
-            })
+            });
+            let waited = Some(started.elapsed());
+            outcome.map_err(|error: export::Error| error.explained(&mut connection, waited))
         };
         match from {
             From::Database => attempt(&database),
@@ -97,7 +100,7 @@ pub(super) async fn read<T: Send + 'static>(
 
 /// The number of the tasks.
 #[utoipa::path(
-    get,
+    method(get, head),
     path = "/api/tasks/count",
     params(
         ("done" = Option<bool>, Query, description = "Only tasks that are done, or that are not"),
@@ -128,7 +131,7 @@ pub(super) async fn count(
 
 /// The number of the tasks, and the first of them.
 #[utoipa::path(
-    get,
+    method(get, head),
     path = "/api/tasks",
     params(
         ("done" = Option<bool>, Query, description = "Only tasks that are done, or that are not"),
@@ -167,7 +170,7 @@ pub(super) async fn tasks(
 
 /// What a filter can be set to: the first 200, in the order of their names.
 #[utoipa::path(
-    get,
+    method(get, head),
     path = "/api/filters",
     params(
         ("of" = Of, Query, description = "Of what"),

@@ -58,6 +58,8 @@ pub(super) enum Kind {
     NoReplica,
     /// A replica has given the query up twice, because it stood in the way of what the primary had done.
     RecoveryConflict,
+    /// Somebody has locked a table, as a change of it does.
+    TableLocked,
     /// The database has no tables that our role can read.
     TablesMissing,
     /// The database's tables are not as the program has them.
@@ -94,6 +96,11 @@ impl Kind {
                 "tables-differ",
                 StatusCode::SERVICE_UNAVAILABLE,
                 "The database's tables are not as expected",
+            ),
+            Self::TableLocked => (
+                "table-locked",
+                StatusCode::SERVICE_UNAVAILABLE,
+                "A table of the database is being changed",
             ),
             Self::NoReplica => (
                 "no-replica",
@@ -288,6 +295,7 @@ impl ResponseError for Problem {
             | Kind::DatabaseUnavailable
             | Kind::NoReplica
             | Kind::RecoveryConflict
+            | Kind::TableLocked
             | Kind::TablesMissing
             | Kind::TablesDiffer => {
                 response.insert_header((RETRY_AFTER, RETRY_SECONDS.to_string()))
@@ -322,6 +330,8 @@ impl From<db::Error> for Problem {
             Kind::StatementTimeout
         } else if error.is_recovery_conflict() {
             Kind::RecoveryConflict
+        } else if matches!(error, db::Error::TableLocked(_)) {
+            Kind::TableLocked
         } else {
             Kind::Internal
         })

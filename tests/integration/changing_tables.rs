@@ -1,8 +1,11 @@
 //! Tables that change while the server runs: their columns' types, the tables themselves, and locks that keep everybody out.
 
 use diesel::connection::SimpleConnection;
+use diesel::prelude::*;
+use diesel::sql_types::BigInt;
 
-use crate::support::{Download, Server, TestDatabase, data};
+use crate::support::client::send;
+use crate::support::{Download, Server, TestDatabase, data, eventually};
 
 /// What is read of the tables through Diesel.
 const READS: [&str; 7] = [
@@ -74,4 +77,101 @@ fn a_database_that_forgets_prepared_statements_is_no_worse_than_another() {
          alter table assets rename to the_assets;
          create view assets as select * from the_assets where (select forget())",
     );
+}
+
+/// The start of a problem's type.
+const PROBLEM: &str = "urn:cmms-export:problem:";
+
+/// What is read of the tables within a moment, or not at all.
+const PAGES: [&str; 3] = ["/", "/api/filters?of=locations", "/api/tasks"];
+
+/// Asks for all pages at once, four times each, and calls `meanwhile` as soon as one of them waits for a lock.
+fn pages_beside(
+    server: &Server,
+    database: &TestDatabase,
+    meanwhile: impl FnOnce(),
+) -> Vec<Download> {
+    let host = [("Host", server.address.as_str())];
+    let asked = PAGES.repeat(4).into_iter();
+    let streams: Vec<_> = asked
+        .map(|path| send(&server.address, "GET", path, &host))
+        .collect();
+    eventually("a page waits for the lock", || waiting(database) > 0);
+    meanwhile();
+    streams.into_iter().map(Download::read).collect()
+}
+
+/// How many of the database's processes wait for a lock.
+fn waiting(database: &TestDatabase) -> i64 {
+    let waiting = diesel::dsl::sql::<BigInt>(
+        "(select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock')",
+    );
+    diesel::select(waiting)
+        .get_result(&mut database.connect())
+        .expect("readable")
+}
+
+/// The export page as a browser gets it, whatever its status.
+fn html(server: &Server) -> String {
+    let request = ureq::get(server.url("/")).header("Accept", "text/html");
+    let request = request.config().http_status_as_error(false).build();
+    let mut response = request.call().expect("an answer");
+    response.body_mut().read_to_string().expect("text")
+}
+
+fn all_are_locked(pages: impl IntoIterator<Item = Download>) {
+    for page in pages {
+        assert_eq!(page.status, 503);
+        assert_eq!(page.header("retry-after"), Some("5"));
+        assert_eq!(page.json()["type"], format!("{PROBLEM}table-locked"));
+    }
+}
+
+#[test]
+fn a_locked_table_is_said_to_be_locked_and_leaves_the_service_ready() {
+    let database = data::hostile();
+    let server = Server::start(&database.url);
+    let mut locker = database.connect();
+    locker
+        .batch_execute("begin; lock table tasks, locations in access exclusive mode")
+        .expect("ours");
+    let pages = pages_beside(&server, &database, || {
+        for _ in 0..10 {
+            assert_eq!(Download::start(&server.address, "/readyz").status, 200);
+        }
+    });
+    all_are_locked(pages);
+    let page = html(&server);
+    assert!(
+        page.contains("A table of the database is being changed"),
+        "{page}"
+    );
+    locker.batch_execute("rollback").expect("ours");
+    for path in PAGES {
+        assert_eq!(Download::start(&server.address, path).status, 200, "{path}");
+    }
+}
+
+#[test]
+fn a_table_that_somebody_waits_to_lock_is_locked_as_well() {
+    let database = data::hostile();
+    let server = Server::start(&database.url);
+    let mut reader = database.connect();
+    reader
+        .batch_execute("begin; lock table tasks in access share mode")
+        .expect("ours");
+    let pages = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            run(
+                &database,
+                "begin; lock table tasks in access exclusive mode; rollback",
+            )
+        });
+        eventually("it waits for the lock", || waiting(&database) == 1);
+        let pages = ["/", "/api/tasks"].map(|path| Download::start(&server.address, path));
+        // Before anything is asserted: the thread above waits for this.
+        reader.batch_execute("rollback").expect("ours");
+        pages
+    });
+    all_are_locked(pages);
 }

@@ -1,5 +1,7 @@
 //! What HTTP adds to an export: headers, errors, health.
 
+use std::io::Read;
+
 use diesel::prelude::*;
 use serde_json::{Value, json};
 
@@ -30,9 +32,15 @@ fn a_download_says_what_it_is() {
         download.header("content-type"),
         Some("text/csv; charset=utf-8; header=present")
     );
-    assert_eq!(
-        download.header("content-disposition"),
-        Some("attachment; filename=\"tasks.csv\"; filename*=UTF-8''tasks.csv")
+    let name = download
+        .header("content-disposition")
+        .and_then(|value| value.strip_prefix("attachment; filename=\"tasks-"))
+        .and_then(|rest| Some(rest.split_once(".csv\"; filename*=UTF-8''tasks-")?.0));
+    // Year, month, day, hour and minute.
+    assert!(
+        name.is_some_and(|time| time.len() == "2026-11-24-1432".len()),
+        "{:?}",
+        download.header("content-disposition")
     );
     assert_eq!(download.header("x-export-id"), Some("my-export_1"));
     assert_eq!(download.header("x-export-strategy"), Some("streamed"));
@@ -127,7 +135,80 @@ fn elsewhere_is_404_and_another_method_405_with_those_allowed() {
         .send_empty();
     let response = response.expect("answers");
     assert_eq!(response.status(), 405);
-    assert_eq!(response.headers().get("allow").expect("required"), "GET");
+    assert_eq!(
+        response.headers().get("allow").expect("required"),
+        "GET, HEAD"
+    );
+}
+
+#[test]
+fn a_head_is_a_get_without_its_body_and_starts_no_export() {
+    let database = data::hostile();
+    let server = Server::start(&database.url);
+    for path in [
+        "/",
+        "/benchmark",
+        "/api/tasks",
+        "/api/filters?of=users",
+        "/openapi.json",
+        "/favicon.ico",
+        "/tasks.csv?done=true&export_id=asked",
+    ] {
+        let head = Download::request(&server.address, "HEAD", path, &[("Host", &server.address)]);
+        assert_eq!(head.status, 200, "{path}");
+        if path.starts_with("/tasks.csv") {
+            assert_eq!(manifest_status(&server, "asked"), 404);
+        }
+        let get = Download::start(&server.address, path);
+        for name in ["content-type", "content-length", "cache-control"] {
+            assert_eq!(head.header(name), get.header(name), "{path}: {name}");
+        }
+        let mut rest = Vec::new();
+        head.into_stream().read_to_end(&mut rest).expect("it ends");
+        assert_eq!(rest, b"", "{path}");
+    }
+    let bad = Download::request(
+        &server.address,
+        "HEAD",
+        "/tasks.csv?done=perhaps",
+        &[("Host", &server.address)],
+    );
+    assert_eq!(bad.status, 400);
+}
+
+fn manifest_status(server: &Server, id: &str) -> u16 {
+    Download::start(&server.address, &format!("/api/exports/{id}")).status
+}
+
+#[test]
+fn responses_are_counted_by_their_status_and_probes_are_not_logged_with_what_people_ask_for() {
+    let database = TestDatabase::new();
+    let server = Server::start(&database.url);
+    for path in ["/livez", "/readyz", "/api/tasks", "/nothing"] {
+        Download::start(&server.address, path);
+    }
+    let mut metrics = ureq::get(server.url("/metrics")).call().expect("200");
+    let metrics = metrics.body_mut().read_to_string().expect("text");
+    for line in [
+        "cmms_export_http_responses_total{status=\"200\"} 3",
+        "cmms_export_http_responses_total{status=\"404\"} 1",
+    ] {
+        assert!(metrics.contains(line), "{metrics}");
+    }
+    let log = server.into_log();
+    for (path, is_logged) in [
+        ("/livez", false),
+        ("/readyz", false),
+        ("/metrics", false),
+        ("/api/tasks", true),
+        ("/nothing", true),
+    ] {
+        assert_eq!(
+            log.contains(&format!("\"{path}\"")),
+            is_logged,
+            "{path}: {log}"
+        );
+    }
 }
 
 #[test]

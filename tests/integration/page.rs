@@ -381,11 +381,12 @@ fn the_pages_are_small_and_their_parts_are_kept_for_ever() {
             .split('"')
             .filter(|text| text.starts_with("/assets/"))
             .collect();
-        assert_eq!(assets.len(), 3, "{assets:?}");
+        assert_eq!(assets.len(), 4, "{assets:?}");
         for path in assets {
             let mut answer = ureq::get(server.url(path)).call().expect("200");
             let kind = match path.rsplit('.').next() {
                 Some("css") => "text/css; charset=utf-8",
+                Some("svg") => "image/svg+xml",
                 _ => "text/javascript; charset=utf-8",
             };
             assert_eq!(answer.headers()["content-type"], kind);

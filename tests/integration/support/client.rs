@@ -99,6 +99,11 @@ impl Download {
         serde_json::from_slice(&body).expect("JSON")
     }
 
+    /// What comes after the head, as it is.
+    pub(crate) fn into_stream(self) -> BufReader<TcpStream> {
+        self.reader
+    }
+
     /// Reads the rest of the body.
     pub(crate) fn finish(mut self) -> (Vec<u8>, End) {
         let mut body = Vec::new();
