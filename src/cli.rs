@@ -1,19 +1,21 @@
 //! The command line. Every flag can also be given as an environment variable.
 
+mod export;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+pub use self::export::{ExportOptions, ParameterFlags};
 use crate::bench;
 use crate::db::servers::Replicas;
-use crate::export::parameters::Parameters;
 use crate::export::{Limits, Strategy};
 use crate::seed::Seed;
 use crate::units::seconds;
 
-/// Exports the tasks of a CMMS from PostgreSQL to CSV.
+/// Exports the tasks of a CMMS, its assets, locations and users from PostgreSQL to CSV.
 ///
 /// Without DATABASE_URL, a private PostgreSQL cluster is started, in a directory of its own.
 #[derive(Debug, Parser)]
@@ -90,8 +92,8 @@ pub enum Command {
     Migrate(Migrate),
     /// Fills the database with made-up data
     Seed(Seed),
-    /// Writes the tasks as CSV
-    Export(Export),
+    /// Writes tasks, or another dataset, as CSV
+    Export(Box<ExportOptions>),
     /// Says whether a CSV is whole, by its manifest
     Verify(Verify),
     /// Measures what each strategy costs in time and memory
@@ -253,39 +255,4 @@ pub struct Verify {
         hide_env_values = true
     )]
     pub auth_token: Option<String>,
-}
-
-/// An export to a file.
-#[derive(Debug, clap::Args)]
-pub struct Export {
-    /// What to export
-    #[command(flatten)]
-    pub parameters: Parameters,
-    /// What it may cost
-    #[command(flatten)]
-    pub limits: Limits,
-    /// Where it runs
-    #[command(flatten)]
-    pub replicas: Replicas,
-    /// Waits until the replica has all that the primary has now, or exports from the primary
-    #[arg(long, env = "CMMS_FRESH", help_heading = "Replicas", value_parser = clap::builder::BoolishValueParser::new())]
-    pub fresh: bool,
-    /// Where to; the file appears when it is whole. `-` is the standard output
-    #[arg(
-        long,
-        short,
-        env = "CMMS_OUTPUT",
-        help_heading = "Output",
-        value_name = "FILE|-",
-        default_value = "-"
-    )]
-    pub output: PathBuf,
-    /// Where to write what came of it, as JSON: rows, bytes, SHA-256
-    #[arg(
-        long,
-        env = "CMMS_MANIFEST",
-        help_heading = "Output",
-        value_name = "FILE"
-    )]
-    pub manifest: Option<PathBuf>,
 }

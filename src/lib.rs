@@ -19,6 +19,7 @@
 pub mod bench;
 pub mod cli;
 pub mod connect;
+pub mod datasets;
 pub mod db;
 pub mod export;
 pub mod memory;

@@ -11,7 +11,9 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 use cmms_export::bench::{self, Stop, render};
-use cmms_export::cli::{Bench, Cli, Command, Export, Global, LogFormat, Migrate, Serve, Verify};
+use cmms_export::cli::{
+    Bench, Cli, Command, ExportOptions, Global, LogFormat, Migrate, Serve, Verify,
+};
 use cmms_export::connect::{
     self, Connected, Start, connect, connect_and_migrate, connect_for_exports, connect_migrated,
     data_dir, wait_for_database,
@@ -19,7 +21,8 @@ use cmms_export::connect::{
 use cmms_export::db::servers::{Replicas, Rules, Servers};
 use cmms_export::db::{Database, libpq};
 use cmms_export::export::cancellation::Cancellation;
-use cmms_export::export::manifest::{Record, RecordingSink, State};
+use cmms_export::export::manifest::State;
+use cmms_export::export::record::Record;
 use cmms_export::export::{self, Sink, routing};
 use cmms_export::output::Output;
 use cmms_export::progress::{self, ExportProgress, Progress};
@@ -45,7 +48,7 @@ fn main() -> ExitCode {
         Command::Serve(options) => serve(&cli.global, &options),
         Command::Migrate(options) => migrate(&cli.global, &options),
         Command::Seed(options) => seed(&cli.global, &options),
-        Command::Export(options) => export(&cli.global, options),
+        Command::Export(options) => export(&cli.global, *options),
         Command::Verify(options) => verify(&options),
         Command::Bench(options) => bench(&cli.global, options),
         Command::BenchRun => bench_run(&cli.global),
@@ -182,7 +185,7 @@ fn run_seed(options: &Seed, connected: &Connected) -> Outcome {
     Ok(())
 }
 
-fn export(global: &Global, options: Export) -> Outcome {
+fn export(global: &Global, options: ExportOptions) -> Outcome {
     if options.manifest.as_ref() == Some(&options.output) {
         usage_error(
             ErrorKind::ArgumentConflict,
@@ -192,7 +195,7 @@ fn export(global: &Global, options: Export) -> Outcome {
     let rules = replica_rules(&options.replicas);
     let mut output = open_output(&options.output)?;
     let manifest = options.manifest.as_deref().map(open_output).transpose()?;
-    let export = options.parameters.into_export(options.limits);
+    let export = options.parameters.0.into_export(options.limits);
     let cancellation = Cancellation::default();
     let unfinished = output.unfinished_path();
     let output_is_file = unfinished.is_some();
@@ -212,27 +215,20 @@ fn export(global: &Global, options: Export) -> Outcome {
         &export,
         connected.embedded.is_some(),
     );
-    let mut sink = RecordingSink::new(&mut output, &record);
     // To a pipe, what comes after it has the terminal; and a script is not told what it did not ask.
     let is_watched = output_is_file && io::stderr().is_terminal();
-    let mut progress = ExportProgress::start(&mut sink, is_watched);
-    let outcome = routing::run(
-        &export,
-        &servers,
-        options.fresh,
-        &cancellation,
-        &mut progress,
-    );
+    let progress = ExportProgress::start(is_watched);
+    let observer = (&record, &progress);
+    let outcome = record.of(&mut output, |sink| {
+        routing::run(&export, &servers, options.fresh, &cancellation, &observer, sink)
+    });
     drop(progress);
-    sink.finish();
     let outcome = outcome.and_then(|_summary| output.finish().map_err(export::Error::Sink));
-    match &outcome {
-        Ok(()) => record.end(State::Complete, None),
-        Err(error) => record.end(
-            error.class().map_or(State::Cancelled, |_| State::Failed),
-            error.class(),
-        ),
+    let (state, class) = match &outcome {
+        Ok(()) => (State::Complete, None),
+        Err(error) => error.end(),
     };
+    record.end(state, class);
     if let Some(mut manifest) = manifest {
         let mut json = serde_json::to_vec_pretty(&record.manifest())?;
         json.push(b'\n');

@@ -5,13 +5,11 @@ use std::io::{self, IsTerminal};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use indicatif::{
     HumanCount, HumanDuration, ProgressBar, ProgressFinish, ProgressState, ProgressStyle,
 };
 
-use crate::db::servers::Role;
-use crate::export::{Plan, Sink, Summary};
+use crate::export::{Observer, Summary};
 
 const BAR: &str = "{msg} {wide_bar} {human_pos}/{human_len}  {rate}/s  {eta} left";
 const SPINNER: &str = "{spinner} {msg}  {elapsed}";
@@ -99,17 +97,16 @@ impl Progress {
 }
 
 /// The progress of an export, on a terminal alone: how many rows there will be, nobody knows.
-pub struct ExportProgress<'a> {
-    sink: &'a mut dyn Sink,
+pub struct ExportProgress {
     spinner: ProgressBar,
 }
 
-impl<'a> ExportProgress<'a> {
-    /// Hands on to `sink`, and shows how much, if it is to be `shown`.
-    pub fn start(sink: &'a mut dyn Sink, shown: bool) -> Self {
+impl ExportProgress {
+    /// Shows how far it is, if that is to be `shown`.
+    pub fn start(shown: bool) -> Self {
         if !shown {
             let spinner = ProgressBar::hidden();
-            return Self { sink, spinner };
+            return Self { spinner };
         }
         let style = ProgressStyle::with_template(SPINNER)
             .unwrap_or_else(|_| ProgressStyle::default_spinner());
@@ -119,7 +116,7 @@ impl<'a> ExportProgress<'a> {
             // An error's line begins where the spinner was.
             .with_finish(ProgressFinish::AndClear);
         spinner.enable_steady_tick(SPINNER_INTERVAL);
-        Self { sink, spinner }
+        Self { spinner }
     }
 }
 
@@ -133,20 +130,8 @@ pub fn summary(path: &Path, rows: u64, bytes: u64, seconds: f64) -> String {
     )
 }
 
-impl Sink for ExportProgress<'_> {
-    fn source(&mut self, role: Role) {
-        self.sink.source(role);
-    }
-
-    fn begin(&mut self, plan: &Plan) {
-        self.sink.begin(plan);
-    }
-
-    fn write(&mut self, chunk: Bytes) -> io::Result<()> {
-        self.sink.write(chunk)
-    }
-
-    fn wrote(&mut self, so_far: &Summary) {
+impl Observer for ExportProgress {
+    fn progress(&self, so_far: &Summary) {
         if !self.spinner.is_hidden() {
             self.spinner.set_message(format!(
                 "Exporting: {} rows, {} bytes",
@@ -154,6 +139,5 @@ impl Sink for ExportProgress<'_> {
                 HumanCount(so_far.bytes)
             ));
         }
-        self.sink.wrote(so_far);
     }
 }

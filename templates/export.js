@@ -1,34 +1,45 @@
-// What the export page does beyond its form: it shows at once what a choice gives, and how a download gets on.
+// The export page beyond its form: it shows at once what a choice gives. Downloads are in downloads.js.
 'use strict';
 
 const DEBOUNCE = 250;
-// As many rows as a preview has, if there are more tasks than these.
+// As many rows as a preview has, if there are more than these.
 const SHOWN_ROWS = 20;
-// Each download takes two of the six connections that a browser opens to a server; the others are for the page.
-const AT_ONCE = 2;
-const START_INTERVAL = 100;
-const START_TRIES = 10;
-const LATE_START_TRIES = 100;
 
 const byId = (id) => document.getElementById(id);
 const main = document.querySelector('main');
 const form = byId('export');
 const number = new Intl.NumberFormat('en');
+const { dataset: many, row: one, page } = main.dataset;
 
 document.documentElement.classList.add('js');
+
+const counted = (count) => `${number.format(count)} ${count === 1 ? one : many}`;
 
 // ---- The choice
 
 const HOW = ['preset', 'delimiter', 'strategy'];
 const DEFAULTS = { delimiter: ',', strategy: main.dataset.strategy };
 
+// The export as the form has it, as parameters of its URL.
 function chosen() {
-  return new URLSearchParams([...new FormData(form)].filter(([name, value]) => value !== '' && value !== DEFAULTS[name]));
+  const all = [...new FormData(form)];
+  const columns = all.filter(([name]) => name === 'columns').map(([, value]) => value);
+  const query = new URLSearchParams(all.filter(([name, value]) => name !== 'columns' && value !== '' && value !== DEFAULTS[name]));
+  if (columns.length > 0 && columns.join() !== defaultColumns().join()) query.set('columns', columns.join());
+  return query;
 }
 
-function chosenTasks() {
+// Without what does not change the rows that are shown.
+function chosenRows() {
   const query = chosen();
   HOW.forEach((name) => query.delete(name));
+  return query.toString();
+}
+
+// Without what does not change their number.
+function chosenFilter() {
+  const query = chosen();
+  [...HOW, 'columns'].forEach((name) => query.delete(name));
   return query.toString();
 }
 
@@ -37,23 +48,19 @@ function chosenTasks() {
 let request = new AbortController();
 let timer;
 // What the shown count is of; `null` while it is not known.
-let counted = { tasks: chosenTasks(), count: byId('count').dataset.count === undefined ? null : Number(byId('count').dataset.count) };
-// What is shown, or on its way.
-let asked = counted.tasks;
+let known = { filter: chosenFilter(), count: byId('count').dataset.count === undefined ? null : Number(byId('count').dataset.count) };
+// The rows that are shown, or on their way.
+let asked = chosenRows();
 
 function changed(delay = DEBOUNCE) {
   const query = chosen();
-  history.replaceState(null, '', `/?${query}`);
-  byId('curl').value = `${main.dataset.curl}/tasks.csv?${query}'`;
+  history.replaceState(null, '', `${page}?${query}`);
+  byId('curl').value = `${main.dataset.curl}/${many}.csv?${query}'`;
   clearTimeout(timer);
-  const tasks = chosenTasks();
-  if (tasks === asked) return;
+  if (chosenRows() === asked) return;
   request.abort();
   asked = undefined;
-  if (tasks === counted.tasks && counted.count !== null) {
-    asked = tasks;
-    settled();
-  } else timer = setTimeout(preview, delay);
+  timer = setTimeout(preview, delay);
 }
 
 function settled() {
@@ -61,27 +68,34 @@ function settled() {
   byId('trouble').hidden = true;
 }
 
-// The rows come at once; the count follows, as it takes the longer the more tasks there are.
+// The rows come at once; the count follows, as it takes the longer the more rows there are.
 async function preview() {
-  const tasks = (asked = chosenTasks());
+  const filter = chosenFilter();
+  const rows = (asked = chosenRows());
   const { signal } = (request = new AbortController());
-  counted = {};
-  byId('download').textContent = 'Download CSV';
+  const isCounted = known.filter === filter && known.count !== null;
   byId('preview').setAttribute('aria-busy', 'true');
-  byId('count').textContent = 'Looking for tasks…';
+  if (!isCounted) {
+    known = {};
+    byId('download').textContent = 'Download CSV';
+    byId('count').textContent = `Looking for ${many}…`;
+  }
   try {
-    const { rows } = await ask(`/api/tasks?${tasks}&count=false`, signal);
+    const found = (await ask(`/api/${many}?${rows}&count=false`, signal)).rows;
     if (signal.aborted) return;
     byId('trouble').hidden = true;
-    showRows(rows);
-    if (rows.length < SHOWN_ROWS) showCount(tasks, rows.length);
-    else await count(tasks, signal);
+    showRows(found);
+    if (isCounted) showCount(filter, known.count);
+    else if (found.length < SHOWN_ROWS) showCount(filter, found.length);
+    else await count(filter, signal);
   } catch (error) {
     if (signal.aborted) return;
     asked = undefined;
+    known = {};
     const refused = error instanceof Refusal ? error : new Refusal('The server cannot be reached.', 5);
     byId('preview').removeAttribute('aria-busy');
-    byId('count').textContent = 'Tasks';
+    byId('count').textContent = capitalized(many);
+    byId('download').textContent = 'Download CSV';
     showRows([]);
     byId('trouble').hidden = false;
     byId('trouble').textContent = refused.status === 504
@@ -91,15 +105,15 @@ async function preview() {
   }
 }
 
-async function count(tasks, signal) {
-  if (byId('count').querySelector('strong') === null) byId('count').textContent = 'Counting the tasks…';
+async function count(filter, signal) {
+  if (byId('count').querySelector('strong') === null) byId('count').textContent = `Counting the ${many}…`;
   byId('preview').setAttribute('aria-busy', 'true');
   try {
-    showCount(tasks, (await ask(`/api/tasks/count?${tasks}`, signal)).count);
+    showCount(filter, (await ask(`/api/${many}/count?${filter}`, signal)).count);
   } catch (error) {
     if (signal.aborted || error.status !== 504) throw error;
     byId('preview').removeAttribute('aria-busy');
-    byId('count').textContent = 'Many tasks match, too many to count quickly';
+    byId('count').textContent = `Many ${many} match, too many to count quickly`;
   }
 }
 
@@ -122,298 +136,352 @@ async function refusal(response) {
   return new Refusal(`${message}.`, Number(response.headers.get('Retry-After')), response.status);
 }
 
-function showCount(tasks, count) {
-  counted = { tasks, count };
+const capitalized = (word) => word[0].toUpperCase() + word.slice(1);
+
+function showCount(filter, count) {
+  known = { filter, count };
   settled();
   const strong = document.createElement('strong');
   strong.textContent = number.format(count);
-  byId('count').replaceChildren(strong, count === 1 ? ' task matches' : ' tasks match');
-  byId('download').textContent = `Download ${number.format(count)} ${count === 1 ? 'task' : 'tasks'}`;
-  byId('none').hidden = count !== 0 || Boolean(byId('no-tasks'));
+  byId('count').replaceChildren(strong, count === 1 ? ` ${one} matches` : ` ${many} match`);
+  byId('download').textContent = `Download ${counted(count)}`;
+  byId('none').hidden = count !== 0 || Boolean(byId('no-rows'));
 }
 
 function showRows(rows) {
-  if (rows.length > 0) byId('no-tasks')?.remove();
+  if (rows.length > 0) byId('no-rows')?.remove();
   byId('none').hidden = true;
   byId('rows').hidden = byId('first').hidden = rows.length === 0;
-  const names = [...document.querySelectorAll('#rows th')].map((cell) => cell.textContent);
+  const headers = chosenColumns().map((item) => item.querySelector('span').textContent);
+  byId('rows').querySelector('thead tr').replaceChildren(...headers.map((header) => {
+    const cell = document.createElement('th');
+    cell.scope = 'col';
+    cell.textContent = header;
+    return cell;
+  }));
   byId('rows').querySelector('tbody').replaceChildren(...rows.map((row) => {
     const line = document.createElement('tr');
-    names.forEach((name) => { line.insertCell().textContent = row[name] ?? ''; });
+    headers.forEach((header) => { line.insertCell().textContent = row[header] ?? ''; });
     return line;
   }));
 }
 
-// ---- Long lists of choices
+// ---- The columns
 
-const lists = [...document.querySelectorAll('.search')].map((box) => ({
-  box,
-  of: box.dataset.of,
-  select: byId(box.dataset.for),
-  input: box.querySelector('input'),
-  hint: box.querySelector('.hint'),
-  request: new AbortController(),
-  timer: undefined,
-}));
+const columnItems = () => [...document.querySelectorAll('#columns li')];
+const boxOf = (item) => item.querySelector('input');
+// As the dataset declares them, whatever the order on the page.
+const declared = main.dataset.columns.split(' ');
 
-async function loadChoices(list, keepsChosen) {
-  list.request.abort();
-  const { signal } = (list.request = new AbortController());
-  const query = new URLSearchParams({ of: list.of, q: list.input.value });
-  if (list.of === 'assets') query.set('location_id', byId('location_id').value);
-  try {
-    const response = await fetch(`/api/filters?${query}`, { signal });
-    if (!response.ok) throw await refusal(response);
-    const { choices, more } = await response.json();
-    if (signal.aborted) return;
-    const { select } = list;
-    const kept = [...select.options].filter((option) => ['', 'none'].includes(option.value));
-    const current = select.selectedOptions[0];
-    const options = choices.map(({ id, name }) => new Option(name, id, false, String(id) === current.value));
-    if (!kept.includes(current) && !options.some((option) => option.selected)) {
-      if (keepsChosen) kept.push(current);
-      else kept[0].selected = true;
-    }
-    select.replaceChildren(...kept, ...options);
-    list.box.hidden = !more && list.input.value === '';
-    list.hint.textContent = more ? 'The first 200 are listed; find others by a part of their name.' : list.input.value && `${choices.length} found.`;
-  } catch (error) {
-    if (!signal.aborted) list.hint.textContent = error instanceof Refusal ? error.message : 'The server cannot be reached.';
-  }
+function chosenColumns() {
+  const items = columnItems();
+  const checked = items.filter((item) => boxOf(item).checked);
+  // None is as good as not to say which.
+  return checked.length > 0 ? checked : inDeclaredOrder(items).filter((item) => item.dataset.default === 'true');
 }
 
-lists.forEach((list) => {
-  list.input.addEventListener('input', () => {
-    clearTimeout(list.timer);
-    list.timer = setTimeout(() => loadChoices(list, true), DEBOUNCE);
-  });
-  list.input.form.addEventListener('submit', (event) => event.preventDefault());
-});
+function inDeclaredOrder(items) {
+  return [...items].sort((first, second) => declared.indexOf(boxOf(first).value) - declared.indexOf(boxOf(second).value));
+}
 
-byId('location_id').addEventListener('change', async () => {
-  const assets = lists.find((list) => list.of === 'assets');
-  assets.input.value = '';
-  await loadChoices(assets, false);
+function defaultColumns() {
+  return inDeclaredOrder(columnItems()).filter((item) => item.dataset.default === 'true').map((item) => boxOf(item).value);
+}
+
+function columnsChanged() {
+  const items = columnItems();
+  items.forEach((item) => {
+    item.draggable = true;
+    item.querySelectorAll('.move').forEach((button) => { button.hidden = !boxOf(item).checked; });
+  });
+  byId('chosen-columns').textContent = `${chosenColumns().length} of ${items.length}`;
+}
+
+function moveColumn(item, isUp) {
+  const other = isUp ? item.previousElementSibling : item.nextElementSibling;
+  if (!other) return;
+  other[isUp ? 'before' : 'after'](item);
+  byId('announcement').textContent = `${item.querySelector('span').textContent}: place ${columnItems().indexOf(item) + 1}`;
+  columnsChanged();
+  changed();
+}
+
+byId('columns').addEventListener('click', (event) => {
+  const button = event.target.closest('.move');
+  if (!button) return;
+  event.preventDefault();
+  moveColumn(button.closest('li'), button.value.startsWith('up:'));
+  button.focus();
+});
+byId('columns').addEventListener('keydown', (event) => {
+  if (!event.altKey || !['ArrowUp', 'ArrowDown'].includes(event.key)) return;
+  event.preventDefault();
+  moveColumn(event.target.closest('li'), event.key === 'ArrowUp');
+  event.target.focus();
+});
+byId('columns').addEventListener('change', columnsChanged);
+byId('default-columns').addEventListener('click', (event) => {
+  event.preventDefault();
+  byId('columns').append(...inDeclaredOrder(columnItems()));
+  columnItems().forEach((item) => { boxOf(item).checked = item.dataset.default === 'true'; });
+  columnsChanged();
   changed();
 });
 
-// ---- Downloads
+let dragged;
+byId('columns').addEventListener('dragstart', (event) => {
+  dragged = event.target.closest('li');
+  event.dataTransfer.effectAllowed = 'move';
+  event.dataTransfer.setData('text/plain', boxOf(dragged).value);
+  dragged.classList.add('dragged');
+});
+byId('columns').addEventListener('dragover', (event) => {
+  const over = event.target.closest('li');
+  if (!dragged || !over) return;
+  event.preventDefault();
+  if (over === dragged) return;
+  const items = columnItems();
+  over[items.indexOf(over) < items.indexOf(dragged) ? 'before' : 'after'](dragged);
+});
+byId('columns').addEventListener('drop', (event) => event.preventDefault());
+byId('columns').addEventListener('dragend', () => {
+  dragged?.classList.remove('dragged');
+  dragged = undefined;
+  columnsChanged();
+  changed();
+});
 
-const queue = [];
-let running = 0;
+// ---- The lists to choose from: a combobox each, by the pattern of the ARIA Authoring Practices, in front of the select, which keeps
+// the value.
 
-function formatBytes(bytes) {
-  const unit = ['B', 'kB', 'MB', 'GB', 'TB'];
-  const power = bytes < 1 ? 0 : Math.min(Math.floor(Math.log10(bytes) / 3), 4);
-  return `${(bytes / 1000 ** power).toFixed(power === 0 ? 0 : 1)}\u00a0${unit[power]}`;
-}
-
-function formatSeconds(seconds) {
-  if (seconds < 90) return `${Math.max(1, Math.round(seconds))}\u00a0s`;
-  return seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
-}
-
-const rowsOf = (count) => `${number.format(count)} ${count === 1 ? 'row' : 'rows'}`;
-
-const FAILURES = {
-  'database': 'The database broke it off. Try again; if it fails again, tell whoever looks after the database.',
-  'database-unavailable': 'The database went away. Try again in a moment.',
-  'statement-timeout': 'The database took longer than it may. Choose fewer tasks, or tell whoever looks after the server.',
-  'too-many-rows': 'These are too many rows for this strategy. Choose fewer tasks, or another strategy under Advanced.',
-  'reader-timeout': 'Nothing was taken for too long. Try again.',
-  'output': 'It could not be handed over. Try again.',
-  'internal': 'Something went wrong in the server, whose log says what. Try again.',
-};
-const NOT_WHOLE = 'The file is not whole: do not use what the browser may have kept of it.';
-
-class Download {
-  constructor(query, tasks) {
-    this.query = query;
-    this.tasks = tasks;
-    this.total = counted.tasks === tasks ? counted.count : null;
-    this.element = byId('item').content.firstElementChild.cloneNode(true);
-    this.part('what').textContent = this.describe();
-    this.part('cancel').addEventListener('click', () => this.cancel());
-    this.part('retry').addEventListener('click', () => this.enqueue());
-    byId('downloads').hidden = false;
-    byId('downloads').querySelector('ul').prepend(this.element);
+class Combobox {
+  constructor(box) {
+    this.select = byId(box.dataset.for);
+    this.of = box.dataset.of;
+    this.narrowedBy = box.dataset.narrowedBy.split(' ').filter(Boolean);
+    this.hint = box.querySelector('.hint');
+    this.more = box.dataset.more === 'true';
+    this.request = new AbortController();
+    this.found = this.options();
+    this.input = document.createElement('input');
+    this.list = document.createElement('ul');
+    Object.assign(this.input, { id: `${this.select.id}-box`, type: 'text', role: 'combobox', autocomplete: 'off', spellcheck: false });
+    Object.assign(this.list, { id: `${this.select.id}-list`, role: 'listbox', hidden: true });
+    this.input.setAttribute('aria-autocomplete', 'list');
+    this.input.setAttribute('aria-controls', this.list.id);
+    const label = document.querySelector(`label[for="${this.select.id}"]`);
+    label.htmlFor = this.input.id;
+    this.list.setAttribute('aria-label', label.textContent);
+    box.querySelectorAll('input, .find').forEach((element) => element.remove());
+    box.className = 'combobox';
+    box.hidden = this.select.hidden = true;
+    box.prepend(this.input, this.list);
+    box.hidden = false;
+    this.show();
+    this.close();
+    this.input.addEventListener('focus', () => this.input.select());
+    this.input.addEventListener('click', () => this.open());
+    this.input.addEventListener('input', () => this.search());
+    this.input.addEventListener('keydown', (event) => this.pressed(event));
+    this.input.addEventListener('blur', () => this.leave());
+    // The list takes no focus, so that the field does not lose it.
+    this.list.addEventListener('mousedown', (event) => event.preventDefault());
+    this.list.addEventListener('click', (event) => {
+      const option = event.target.closest('li');
+      if (option) this.choose(this.found[option.dataset.index]);
+    });
   }
 
-  part(name) {
-    return this.element.querySelector(name === 'progress' ? name : `.${name}`);
+  options() {
+    return [...this.select.options].map(({ value, text }) => ({ value, text }));
   }
 
-  describe() {
-    const which = [...document.querySelectorAll('#which select')]
-      .filter((select) => select.value)
-      .map((select) => select.selectedOptions[0].textContent);
-    const done = form.elements.done.value;
-    if (done) which.push(done === 'true' ? 'done' : 'not done');
-    if (form.elements.title.value) which.push(`“${form.elements.title.value}”`);
-    const preset = form.elements.preset.value === 'excel' ? 'Excel' : 'Data';
-    const at = new Date().toLocaleTimeString();
-    return `${which.join(', ') || 'All tasks'} · ${preset} · ${at}`;
+  // What is always there: all, and none if there is such a choice.
+  fixed() {
+    return this.options().filter(({ value }) => ['', 'none'].includes(value));
   }
 
-  say(state, text, { advice = '', announced = state !== 'running' } = {}) {
-    this.element.className = state;
-    this.part('state').textContent = text;
-    this.part('advice').textContent = advice;
-    this.part('advice').hidden = advice === '';
-    if (announced) byId('announcement').textContent = `Download: ${text} ${advice}`;
+  show() {
+    const option = this.select.selectedOptions[0];
+    this.input.value = option.value === '' ? '' : option.text;
+    this.input.placeholder = this.fixed()[0].text;
   }
 
-  enqueue() {
-    clearInterval(this.countdown);
-    this.over = false;
-    this.id = Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('');
-    this.part('retry').hidden = true;
-    this.part('cancel').hidden = this.part('progress').hidden = false;
-    this.part('progress').removeAttribute('value');
-    this.say('running', 'Waits for another download to end.');
-    queue.push(this);
-    startNext();
+  render(active) {
+    this.list.replaceChildren(...this.found.map(({ value, text }, index) => {
+      const option = document.createElement('li');
+      Object.assign(option, { id: `${this.list.id}-${index}`, role: 'option', textContent: text });
+      option.dataset.index = index;
+      option.dataset.value = value;
+      option.setAttribute('aria-selected', value === this.select.value);
+      return option;
+    }));
+    this.list.hidden = this.found.length === 0;
+    this.input.setAttribute('aria-expanded', !this.list.hidden);
+    this.activate(active);
   }
 
-  path(id) {
-    return `/tasks.csv?${this.query}&fresh=true&export_id=${id}`;
+  activate(index) {
+    this.active = index;
+    [...this.list.children].forEach((option, at) => option.classList.toggle('active', at === index));
+    const option = this.list.children[index];
+    if (option) {
+      this.input.setAttribute('aria-activedescendant', option.id);
+      option.scrollIntoView({ block: 'nearest' });
+    } else this.input.removeAttribute('aria-activedescendant');
   }
 
-  async start() {
-    this.started = true;
-    this.say('running', 'Starts…', { announced: true });
-    // The browser itself saves the file: none of it goes through this script.
-    const link = document.createElement('a');
-    link.href = this.path(this.id);
-    link.download = '';
-    link.click();
-    if (await this.appears(START_TRIES)) return;
-    const refused = await this.whyNot();
-    if (!refused && await this.appears(LATE_START_TRIES)) return;
-    const { message, seconds } = refused ?? new Refusal('The browser has not started it.', 0);
-    this.end('failed', 'Not started', { advice: message, seconds });
+  get isOpen() {
+    return !this.list.hidden;
   }
 
-  // Waits until the server knows the export, and follows it then.
-  async appears(tries) {
-    for (; tries > 0 && !this.over; tries -= 1) {
-      const response = await fetch(`/api/exports/${this.id}`).catch(() => null);
-      if (response?.ok) {
-        this.follow(await response.json());
-        return true;
-      }
-      await new Promise((resolve) => setTimeout(resolve, START_INTERVAL));
-    }
-    return this.over;
+  open() {
+    if (this.isOpen) return;
+    this.found = this.options();
+    this.render(this.found.findIndex(({ value }) => value === this.select.value));
+    this.hint.textContent = this.more ? 'The first 200 are listed; find others by words of their name.' : '';
   }
 
-  // The browser keeps to itself why a download was refused, so another request has to find out.
-  async whyNot() {
-    const request = new AbortController();
-    try {
-      const response = await fetch(this.path(`${this.id}-why`), { signal: request.signal });
-      return response.ok ? null : await refusal(response);
-    } catch {
-      return new Refusal('The server cannot be reached.', 5);
-    } finally {
-      request.abort();
-    }
+  close() {
+    clearTimeout(this.timer);
+    this.request.abort();
+    this.list.hidden = true;
+    this.input.setAttribute('aria-expanded', 'false');
+    this.input.removeAttribute('aria-activedescendant');
+    this.hint.textContent = '';
   }
 
-  follow(manifest) {
-    this.update(manifest);
-    if (this.over) return;
-    let missed = 0;
-    const events = new EventSource(`/api/exports/${this.id}/events`);
-    events.onmessage = ({ data }) => {
-      missed = 0;
-      this.update(JSON.parse(data));
-      if (this.over) events.close();
-    };
-    events.onerror = () => {
-      missed += 1;
-      if (missed < 4 && events.readyState !== EventSource.CLOSED) return;
-      events.close();
-      this.end('failed', 'Lost sight of', { advice: 'The server cannot be asked any more how it goes. The browser’s own list of downloads says whether the file is whole.' });
-    };
+  // What was typed is no choice yet: the field says again what is chosen, or nothing if it was emptied.
+  leave() {
+    if (this.input.value === '' && this.select.value !== '') this.choose(this.fixed()[0]);
+    this.close();
+    this.show();
   }
 
-  update({ state, rows, bytes, seconds, sha256, error }) {
-    const progress = this.part('progress');
-    if (this.total === null && counted.tasks === this.tasks) this.total = counted.count;
-    if (state === 'running') {
-      if (this.total) Object.assign(progress, { max: Math.max(this.total, rows), value: rows });
-      if (rows === 0) return this.say('running', 'Waits for the first rows…');
-      const left = this.total && rows < this.total ? `, ${formatSeconds(((this.total - rows) * seconds) / rows)} left` : '';
-      const of = this.total ? `${number.format(rows)} of ${rowsOf(Math.max(this.total, rows))}` : rowsOf(rows);
-      return this.say('running', `${of}, ${formatBytes(bytes)}, ${formatBytes(bytes / seconds)}/s${left}`);
-    }
-    if (state === 'complete') {
-      // Not the total from before: the export has its own moment of the database.
-      progress.max = progress.value = Math.max(rows, 1);
-      this.part('hash').hidden = false;
-      this.part('hash').textContent = `SHA-256 ${sha256}`;
-      return this.end(state, `${number.format(rows)} of ${rowsOf(rows)}, ${formatBytes(bytes)}, whole`);
-    }
-    if (state === 'cancelled') return this.end(state, `Cancelled after ${rowsOf(rows)}`, { advice: NOT_WHOLE });
-    return this.end('failed', `Failed after ${rowsOf(rows)}`, { advice: `${FAILURES[error] ?? ''} ${NOT_WHOLE}` });
+  pressed(event) {
+    const last = this.found.length - 1;
+    const moves = { ArrowDown: Math.min(this.active + 1, last), ArrowUp: Math.max(this.active - 1, 0) };
+    if (event.key in moves) {
+      if (this.isOpen) this.activate(moves[event.key]);
+      else this.open();
+    } else if (event.key === 'Enter') {
+      if (this.isOpen && this.found[this.active]) this.choose(this.found[this.active]);
+      else if (this.pending) this.choosesFound = true;
+    } else if (event.key === 'Escape') {
+      this.close();
+      this.show();
+    } else return;
+    event.preventDefault();
   }
 
-  end(state, text, { advice, seconds = 0 } = {}) {
-    if (this.over) return;
-    this.over = true;
-    this.part('cancel').hidden = true;
-    this.part('progress').hidden = state !== 'complete';
-    this.say(state, text, { advice });
-    if (state !== 'complete') this.offerRetry(seconds);
-    if (!this.started) return;
-    this.started = false;
-    running -= 1;
-    startNext();
-  }
-
-  offerRetry(seconds) {
-    const button = this.part('retry');
-    const show = () => {
-      button.disabled = seconds > 0;
-      button.textContent = seconds > 0 ? `Try again in ${seconds} s` : 'Try again';
-      seconds -= 1;
-      if (seconds < 0) clearInterval(this.countdown);
-    };
-    button.hidden = false;
-    this.countdown = setInterval(show, 1000);
-    show();
-  }
-
-  async cancel() {
-    if (!this.started) {
-      queue.splice(queue.indexOf(this), 1);
-      this.end('cancelled', 'Cancelled before it started');
+  search() {
+    clearTimeout(this.timer);
+    this.request.abort();
+    this.choosesFound = false;
+    this.list.hidden = true;
+    if (this.input.value.trim() === '') {
+      this.pending = false;
+      this.open();
       return;
     }
-    this.part('state').textContent = 'Cancels…';
-    const response = await fetch(`/api/exports/${this.id}`, { method: 'DELETE' }).catch(() => null);
-    if (!response?.ok && !this.over) this.say('running', 'It could not be cancelled. Cancel it in the browser’s list of downloads.', { announced: true });
+    this.pending = true;
+    this.timer = setTimeout(() => this.find(), DEBOUNCE);
+  }
+
+  async ask(text) {
+    const { signal } = (this.request = new AbortController());
+    const query = new URLSearchParams({ of: this.of, q: text });
+    this.narrowedBy.forEach((name) => query.set(name, byId(name).value));
+    const answer = await ask(`/api/filters?${query}`, signal);
+    return { ...answer, isOld: signal.aborted };
+  }
+
+  async find() {
+    try {
+      const { choices, more, isOld } = await this.ask(this.input.value);
+      if (isOld) return;
+      this.pending = false;
+      this.found = choices.map(({ id, name }) => ({ value: String(id), text: name }));
+      this.render(0);
+      this.hint.textContent = more ? 'The first 200 are listed; type more to find others.' : `${choices.length} found.`;
+      if (this.choosesFound && this.found.length > 0) this.choose(this.found[0]);
+    } catch (error) {
+      if (error.name !== 'AbortError') this.hint.textContent = error instanceof Refusal ? error.message : 'The server cannot be reached.';
+    }
+  }
+
+  choose({ value, text }) {
+    if (![...this.select.options].some((option) => option.value === value)) this.select.add(new Option(text, value));
+    this.select.value = value;
+    this.close();
+    this.show();
+    this.changed();
+  }
+
+  async changed() {
+    const narrowed = comboboxes.filter((other) => other.narrowedBy.includes(this.select.id));
+    await Promise.all(narrowed.map((other) => other.reload()));
+    changed();
+  }
+
+  // The choices are others now; what was chosen may not be among them.
+  async reload() {
+    try {
+      const { choices, more, isOld } = await this.ask('');
+      if (isOld) return;
+      const { value } = this.select;
+      const fixed = this.fixed().map((option) => new Option(option.text, option.value));
+      this.select.replaceChildren(...fixed, ...choices.map(({ id, name }) => new Option(name, id)));
+      this.select.value = [...this.select.options].some((option) => option.value === value) ? value : '';
+      this.more = more;
+      this.show();
+    } catch (error) {
+      if (error.name !== 'AbortError') this.hint.textContent = error instanceof Refusal ? error.message : 'The server cannot be reached.';
+    }
   }
 }
 
-function startNext() {
-  while (running < AT_ONCE && queue.length > 0) {
-    running += 1;
-    queue.shift().start();
-  }
+const comboboxes = [...document.querySelectorAll('.search')].map((box) => new Combobox(box));
+
+// ---- The file format: what a person has chosen before, else what fits the browser's language
+
+const REMEMBERED = ['preset', 'delimiter'];
+const stored = (name) => { try { return localStorage.getItem(name); } catch { return null; } };
+const store = (name, value) => { try { localStorage.setItem(name, value); } catch { /* Then it is not remembered. */ } };
+
+function remembered(name) {
+  // Excel takes the semicolon for the separator where the comma is in numbers.
+  const fitting = name === 'delimiter' && new Intl.NumberFormat(navigator.language).format(1.5).includes(',') ? ';' : null;
+  return stored(name) ?? fitting;
+}
+
+// An address that says the format is obeyed.
+if (!new URLSearchParams(location.search).get('preset')) {
+  REMEMBERED.forEach((name) => {
+    const value = remembered(name);
+    if (value !== null) form.elements[name].value = value;
+  });
 }
 
 // ---- The form
 
 form.addEventListener('input', (event) => {
-  // A change of the location first asks for its assets.
-  if (event.target.id !== 'location_id' && event.target.form === form) changed();
+  if (REMEMBERED.includes(event.target.name)) store(event.target.name, event.target.value);
+  if (event.target.form === form && event.target.role !== 'combobox') changed();
 });
 form.addEventListener('submit', (event) => {
   event.preventDefault();
-  if (event.submitter?.id === 'download') new Download(chosen().toString(), chosenTasks()).enqueue();
+  if (event.submitter?.id === 'download') startDownload();
   else changed(0);
+});
+
+byId('reset').addEventListener('click', async (event) => {
+  event.preventDefault();
+  byId('which').querySelectorAll('select, input[type=search]').forEach((field) => { field.value = ''; });
+  byId('which').querySelectorAll('input[type=radio]').forEach((radio) => { radio.checked = radio.value === ''; });
+  comboboxes.forEach((combobox) => combobox.show());
+  await Promise.all(comboboxes.filter(({ narrowedBy }) => narrowedBy.length > 0).map((combobox) => combobox.reload()));
+  changed(0);
 });
 
 byId('copy').hidden = false;
@@ -428,9 +496,12 @@ byId('copy').addEventListener('click', async () => {
   }
 });
 
+columnsChanged();
+byId('curl').value = `${main.dataset.curl}/${many}.csv?${chosen()}'`;
+
 // The server did not wait for the count, to show the page at once.
-if (counted.count === null) {
+if (known.count === null) {
   request = new AbortController();
   const { signal } = request;
-  count(counted.tasks, signal).catch(() => signal.aborted || preview());
+  count(known.filter, signal).catch(() => signal.aborted || preview());
 }

@@ -15,16 +15,16 @@ use diesel::prelude::*;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::environment::line;
 use super::result::{Run, Sample};
+use crate::datasets;
 use crate::db::{self, Database};
 use crate::export::cancellation::Cancellation;
-use crate::export::filter::Filter;
-use crate::export::{self, Export, Limits, Plan, Sink, Strategy};
+use crate::export::manifest::State;
+use crate::export::record::Record;
+use crate::export::{self, Export, Limits, Sink, Strategy};
 use crate::memory;
-use crate::units::hexadecimal;
 
 /// By this name PostgreSQL knows the run's connections.
 const APPLICATION_NAME: &str = "PGAPPNAME";
@@ -113,27 +113,22 @@ fn measure(job: &Job, url: &str, cancellation: &Cancellation) -> Result<Run, exp
     drop(database.connection()?);
     drop(database.copy_connection()?);
     let backends_before = backends_cpu(&database)?;
-    let export = Export {
+    let mut export = Export {
         strategy: job.strategy,
-        filter: Filter {
-            up_to_id: job.up_to_id,
-            ..Filter::default()
-        },
         limits: job.limits,
-        ..Export::default()
+        ..Export::of(datasets::default())
     };
+    export.filter.up_to_id = job.up_to_id;
 
     let idle = memory::resident_bytes() as u64;
     let started = Instant::now();
-    let mut sink = Measure {
-        started,
-        first_byte: None,
-        hasher: Sha256::new(),
-        plan: None,
-    };
+    let record = Record::start(String::new(), &export, false);
+    let mut first_byte = FirstByte { started, at: None };
     let curve = Curve::start(started, idle);
     let cpu_before = cpu_seconds();
-    let summary = export::run(&export, &database, cancellation, &mut sink)?;
+    let summary = record.of(&mut first_byte, |sink| {
+        export::run(&export, &database, cancellation, &record, sink)
+    })?;
     let seconds = started.elapsed().as_secs_f64();
     let cpu = cpu_seconds() - cpu_before;
     let memory_curve = curve.finish();
@@ -145,13 +140,14 @@ fn measure(job: &Job, url: &str, cancellation: &Cancellation) -> Result<Run, exp
             .unwrap_or(0)
     });
     let backends = backends_cpu(&database)?;
+    record.end(State::Complete, None);
     Ok(Run {
         rows: summary.rows,
         bytes: summary.bytes,
-        sha256: hexadecimal(&sink.hasher.finalize()),
-        plan: sink.plan,
+        sha256: record.manifest().sha256.unwrap_or_default(),
+        plan: record.plan(),
         seconds,
-        first_byte_seconds: sink.first_byte.unwrap_or(seconds),
+        first_byte_seconds: first_byte.at.unwrap_or(seconds),
         cpu_seconds: cpu,
         database_cpu_seconds: backends.zip(backends_before).map(|(after, before)| {
             let used = after
@@ -165,23 +161,16 @@ fn measure(job: &Job, url: &str, cancellation: &Cancellation) -> Result<Run, exp
     })
 }
 
-/// Counts and hashes, and keeps nothing.
-struct Measure {
+/// Keeps nothing, but notes when the first bytes came.
+struct FirstByte {
     started: Instant,
-    first_byte: Option<f64>,
-    hasher: Sha256,
-    plan: Option<Plan>,
+    at: Option<f64>,
 }
 
-impl Sink for Measure {
-    fn begin(&mut self, plan: &Plan) {
-        self.plan = Some(plan.clone());
-    }
-
-    fn write(&mut self, chunk: Bytes) -> io::Result<()> {
-        self.first_byte
-            .get_or_insert_with(|| self.started.elapsed().as_secs_f64());
-        self.hasher.update(&chunk);
+impl Sink for FirstByte {
+    fn write(&mut self, _chunk: Bytes) -> io::Result<()> {
+        let started = self.started;
+        self.at.get_or_insert_with(|| started.elapsed().as_secs_f64());
         Ok(())
     }
 }

@@ -122,20 +122,20 @@ impl CommandResult {
         }
     }
 
-    fn first_value(&self) -> Option<String> {
+    /// The first row, by the columns' names; `None` if there is no row.
+    fn first_row(&self) -> Option<Row> {
         let result = self.0.as_ptr();
-        // SAFETY: the PGresult is live, and row 0 and column 0 are looked at only where they are there; it owns the string,
-        // which ends in NUL, and which is copied at once.
-        unsafe {
-            if pq_sys::PQntuples(result) == 0
-                || pq_sys::PQnfields(result) == 0
-                || pq_sys::PQgetisnull(result, 0, 0) != 0
-            {
-                return None;
-            }
-            let value = CStr::from_ptr(pq_sys::PQgetvalue(result, 0, 0));
-            Some(value.to_string_lossy().into_owned())
-        }
+        // SAFETY: the PGresult is live, and a column that it has not is not looked at; it owns the strings, which end in NUL, and
+        // which are copied at once.
+        let value = |column| unsafe {
+            let name = to_text(pq_sys::PQfname(result, column))?;
+            let is_null = pq_sys::PQgetisnull(result, 0, column) != 0;
+            let value = to_text(pq_sys::PQgetvalue(result, 0, column));
+            Some((name, value.filter(|_| !is_null)))
+        };
+        // SAFETY: the PGresult is live.
+        let (rows, columns) = unsafe { (pq_sys::PQntuples(result), pq_sys::PQnfields(result)) };
+        (rows > 0).then(|| Row((0..columns).filter_map(value).collect()))
     }
 
     /// How many rows the command says that it has processed.
@@ -151,6 +151,39 @@ impl Drop for CommandResult {
     fn drop(&mut self) {
         // SAFETY: the only place that frees it.
         unsafe { pq_sys::PQclear(self.0.as_ptr()) }
+    }
+}
+
+/// A row of a query's result.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Row(Vec<(String, Option<String>)>);
+
+impl Row {
+    /// The value of the column of this name; `None` if it is NULL, or if there is no such column.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let (_, value) = self.0.iter().find(|(column, _)| column == name)?;
+        value.as_deref()
+    }
+
+    /// The same as what can be read from its text.
+    pub fn read<T: std::str::FromStr>(&self, name: &str) -> Option<T> {
+        self.get(name)?.parse().ok()
+    }
+
+    /// Whether the boolean of this name is true.
+    pub fn is(&self, name: &str) -> bool {
+        self.get(name) == Some("t")
+    }
+}
+
+impl<Name: Into<String>, Value: Into<String>> FromIterator<(Name, Value)> for Row {
+    fn from_iter<Values: IntoIterator<Item = (Name, Value)>>(values: Values) -> Self {
+        let named = values.into_iter();
+        Self(
+            named
+                .map(|(name, value)| (name.into(), Some(value.into())))
+                .collect(),
+        )
     }
 }
 
@@ -215,12 +248,11 @@ impl Connection {
         }
     }
 
-    /// The first value of a query's first row, the last query's where there are several; `None` where there is no row, or it is
-    /// NULL.
-    pub fn query_value(&mut self, sql: &str) -> Result<Option<String>, Error> {
+    /// The first row of a query, of the last one if there are several; `None` if there is no row.
+    pub fn query_row(&mut self, sql: &str) -> Result<Option<Row>, Error> {
         let result = self.run(sql)?;
         match result.status() {
-            ExecStatusType::PGRES_TUPLES_OK => Ok(result.first_value()),
+            ExecStatusType::PGRES_TUPLES_OK => Ok(result.first_row()),
             _ => Err(result.error()),
         }
     }

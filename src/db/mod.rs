@@ -466,18 +466,16 @@ pub fn begin_copy_snapshot(
 ) -> Result<Process, libpq::Error> {
     // Nothing may come between the two: after its first query, a transaction has a snapshot of its own.
     let import = snapshot.map(|name| format!("; set transaction snapshot '{name}'"));
-    let process = connection.query_value(&format!(
-        "begin isolation level repeatable read read only{}; {}{more_settings}; select pg_backend_pid() || ' ' || {SERVER}",
+    let process = connection.query_row(&format!(
+        "begin isolation level repeatable read read only{}; {}{more_settings};
+         select pg_backend_pid() as pid, {SERVER} as server",
         import.unwrap_or_default(),
         snapshot_settings(statement_timeout)
     ))?;
-    let process = process
-        .as_deref()
-        .and_then(|process| process.split_once(' '));
-    let (pid, server) = process.unwrap_or_default();
+    let process = process.unwrap_or_default();
     Ok(Process {
-        pid: pid.parse().unwrap_or_default(),
-        server: server.to_owned(),
+        pid: process.read("pid").unwrap_or_default(),
+        server: process.get("server").unwrap_or_default().to_owned(),
     })
 }
 

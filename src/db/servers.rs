@@ -236,13 +236,13 @@ impl Servers {
 
     /// One for an export: a replica that will do and was not `tried`, else the primary. With `fresh`, it has all that the primary
     /// has now.
-    pub fn choose(&self, tried: &[Arc<Server>], fresh: bool) -> Result<Choice, NoReplica> {
+    pub fn choose(&self, tried: &[Arc<Server>], fresh: bool) -> Result<Chosen, NoReplica> {
         if !self.has_replicas() {
             return Ok(self.choose_primary());
         }
         match self.replica(tried) {
             Ok((server, role)) => {
-                let choice = Choice::new(server, role);
+                let choice = Chosen::new(server, role);
                 if fresh && choice.role == Role::Replica && !self.is_fresh(&choice) {
                     return self.fall_back(Fallback::Stale);
                 }
@@ -295,7 +295,7 @@ impl Servers {
     }
 
     /// The primary, if exports may run there.
-    pub fn fall_back(&self, reason: Fallback) -> Result<Choice, NoReplica> {
+    pub fn fall_back(&self, reason: Fallback) -> Result<Chosen, NoReplica> {
         (self.on_fallback)(reason);
         if self.rules.replica_only {
             return Err(NoReplica(reason));
@@ -307,9 +307,9 @@ impl Servers {
         Ok(self.choose_primary())
     }
 
-    fn choose_primary(&self) -> Choice {
+    fn choose_primary(&self) -> Chosen {
         let state = self.primary.state();
-        Choice::new(
+        Chosen::new(
             &self.primary,
             state.map_or(Role::Primary, |state| state.role),
         )
@@ -346,13 +346,13 @@ impl Servers {
 }
 
 /// The server of one export.
-pub struct Choice {
+pub struct Chosen {
     server: Arc<Server>,
     /// What it is.
     pub role: Role,
 }
 
-impl Choice {
+impl Chosen {
     fn new(server: &Arc<Server>, role: Role) -> Self {
         server.exports.fetch_add(1, Ordering::Relaxed);
         Self {
@@ -372,7 +372,7 @@ impl Choice {
     }
 }
 
-impl Deref for Choice {
+impl Deref for Chosen {
     type Target = Server;
 
     fn deref(&self) -> &Server {
@@ -380,7 +380,7 @@ impl Deref for Choice {
     }
 }
 
-impl Drop for Choice {
+impl Drop for Chosen {
     fn drop(&mut self) {
         self.server.exports.fetch_sub(1, Ordering::Relaxed);
     }

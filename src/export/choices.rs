@@ -1,41 +1,19 @@
-//! What a filter can be set to: locations, assets and users, by name.
+//! What a filter can be set to: the rows of another dataset, by what people know them by.
 
-use clap::ValueEnum;
 use diesel::prelude::*;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::filter::Title;
-use crate::schema::{assets, locations, users};
+use super::dataset::{
+    Cell, Condition, Dataset, Filter, FilterValue, Fragment, Question, Row, SearchText, Selected,
+    Values,
+};
 
-/// Choices that are given at a time. Who wants another one searches for it.
+/// Choices that are listed at a time. Who wants another one searches for it.
 const MAX: i64 = 200;
 
-/// Of what there is a choice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, ToSchema)]
-#[schema(rename_all = "lowercase")]
-pub enum Of {
-    /// the places where assets stand
-    Locations,
-    /// the things that are maintained
-    Assets,
-    /// the people who create and change tasks
-    Users,
-}
-
-impl Of {
-    /// The name by which the web knows it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Locations => "locations",
-            Self::Assets => "assets",
-            Self::Users => "users",
-        }
-    }
-}
-
 /// Something to choose.
-#[derive(Debug, Clone, PartialEq, Eq, Queryable, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Choice {
     /// The value of the filter.
     pub id: i64,
@@ -52,53 +30,59 @@ pub struct Choices {
     pub more: bool,
 }
 
-/// The choices whose name has `text` in it; of the assets, only those at the location, where one is given.
+/// The first choices that a filter of their dataset leaves, and that have all words of `text` in their names, in any order.
 pub fn load(
     connection: &mut PgConnection,
-    of: Of,
-    text: &Title,
-    location_id: Option<i64>,
+    filter: &Filter,
+    text: &SearchText,
 ) -> QueryResult<Choices> {
-    let pattern = text.like_pattern();
-    // One more than is given shows whether there are more.
-    let mut choices: Vec<Choice> = match of {
-        Of::Locations => locations::table
-            .filter(locations::name.ilike(pattern))
-            .order((locations::name, locations::id))
-            .limit(MAX + 1)
-            .load(connection)?,
-        Of::Users => users::table
-            .filter(users::username.ilike(pattern))
-            .order((users::username, users::id))
-            .limit(MAX + 1)
-            .load(connection)?,
-        Of::Assets => {
-            let mut query = assets::table
-                .select((assets::id, assets::name))
-                .filter(assets::name.ilike(pattern))
-                .order((assets::name, assets::id))
-                .limit(MAX + 1)
-                .into_boxed();
-            if let Some(id) = location_id {
-                query = query.filter(assets::location_id.eq(id));
-            }
-            query.load(connection)?
-        }
-    };
+    let dataset = filter.dataset();
+    let (key, name) = key_and_name(dataset);
+    let words = dataset.label_filter().into_iter().flat_map(|field| {
+        let words = text.words();
+        words.map(|word| field.condition(&FilterValue::Text(word), Values::Bound))
+    });
+    // One more than is listed shows whether there are more.
+    let question = Question::of([key, name].map(Selected::Plain))
+        .with(filter.conditions(Values::Bound))
+        .with(words)
+        .ordered([name, key])
+        .limit(MAX + 1);
+    let rows: Vec<Row> = dataset.joined(question).load(connection)?;
+    let mut choices: Vec<Choice> = rows.iter().map(Choice::read).collect();
     let more = choices.len() as i64 > MAX;
     choices.truncate(MAX as usize);
     Ok(Choices { choices, more })
 }
 
 /// The one choice of this id, if there is such a one.
-pub fn find(connection: &mut PgConnection, of: Of, id: i64) -> QueryResult<Option<Choice>> {
-    match of {
-        Of::Locations => locations::table.find(id).first(connection),
-        Of::Users => users::table.find(id).first(connection),
-        Of::Assets => assets::table
-            .find(id)
-            .select((assets::id, assets::name))
-            .first(connection),
+pub fn find(
+    connection: &mut PgConnection,
+    dataset: &'static dyn Dataset,
+    id: i64,
+) -> QueryResult<Option<Choice>> {
+    let (key, name) = key_and_name(dataset);
+    let question = Question::of([key, name].map(Selected::Plain))
+        .with([Condition::compare(key, "=", Values::Bound.bigint(id))]);
+    let row: Option<Row> = dataset.joined(question).get_result(connection).optional()?;
+    Ok(row.as_ref().map(Choice::read))
+}
+
+fn key_and_name(dataset: &'static dyn Dataset) -> (&'static Fragment, &'static Fragment) {
+    let key = &dataset.table().key_value;
+    let label = dataset.label();
+    (key, label.map_or(key, |column| column.joined()))
+}
+
+impl Choice {
+    fn read(row: &Row) -> Self {
+        Self {
+            id: row.first_integer().unwrap_or_default(),
+            name: match row.cells().nth(1) {
+                Some(Cell::Text(name)) => name.to_owned(),
+                Some(Cell::Integer(id)) => id.to_string(),
+                Some(Cell::Null) | None => String::new(),
+            },
+        }
     }
-    .optional()
 }

@@ -1,21 +1,14 @@
 //! `copy`: `COPY (…) TO STDOUT` on a connection of our own, its bytes passed through.
 
-use super::csv::Encoder;
-use super::filter::Filter;
-use super::query;
+use super::encoder::Encoder;
 use super::{Error, Source};
 
-pub(super) fn run(
-    filter: &Filter,
-    source: &Source<'_>,
-    encoder: &mut Encoder<'_>,
-) -> Result<(), Error> {
-    let format = encoder.format();
+pub(super) fn run(source: &Source<'_>, encoder: &mut Encoder<'_>) -> Result<(), Error> {
     // The header is the encoder's, as with every strategy; and COPY would print the columns' own names.
     let sql = format!(
         "copy ({}) to stdout with (format csv, delimiter '{}')",
-        query::rows_sql(filter, format)?,
-        char::from(format.delimiter.byte())
+        source.export.sql()?,
+        char::from(source.export.format.delimiter.byte())
     );
     source.copy_snapshot(|connection| {
         let mut rows = connection.copy_out(&sql)?;

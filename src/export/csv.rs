@@ -1,40 +1,13 @@
-//! The CSV: its header, its formats, its encoder.
+//! The CSV: its formats, and how a field is written.
 //!
-//! The bytes are those that PostgreSQL's own `COPY … TO STDOUT WITH (FORMAT csv, HEADER)` gives, whichever strategy has
-//! loaded the rows. See [`CopyAttributeOutCSV`](https://github.com/postgres/postgres/blob/master/src/backend/commands/copyto.c).
+//! The bytes are those that PostgreSQL's own `COPY … TO STDOUT WITH (FORMAT csv, HEADER)` prints, whichever strategy has loaded the
+//! rows. See [`CopyAttributeOutCSV`](https://github.com/postgres/postgres/blob/master/src/backend/commands/copyto.c).
 
-use bytes::Bytes;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::buffers::Buffers;
-use super::query::TaskRow;
-use super::{Error, Plan, Sink, Summary};
-
-/// The names of the columns.
-pub const HEADER: [&str; 7] = [
-    "ID",
-    "Title",
-    "Asset",
-    "Asset Location",
-    "Done",
-    "Created By",
-    "Updated By",
-];
-
-/// What the column `Done` says of a task that is done.
-pub const DONE: &str = "Done";
-/// What the column `Done` says of a task that is not.
-pub const NOT_DONE: &str = "Not Done";
-
-/// What a spreadsheet takes a cell for a formula by: its first character.
-/// ([OWASP ASVS 1.2.10](https://github.com/OWASP/ASVS/blob/v5.0.0/5.0/en/0x10-V1-Encoding-and-Sanitization.md), and CR, which some
-/// spreadsheets skip.) NUL, which it names too, is in no text of PostgreSQL's.
-pub const FORMULA_STARTS: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
-
-/// Bytes that go to the sink at a time.
-const CHUNK: usize = 64 * 1024;
+use super::dataset::{Cell, FORMULA_STARTS, Kind};
 
 /// For whom the CSV is.
 #[derive(
@@ -49,7 +22,7 @@ pub enum Preset {
     Excel,
 }
 
-/// What stands between two fields.
+/// The column separator.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize, Deserialize, ToSchema,
 )]
@@ -85,7 +58,7 @@ impl Delimiter {
 pub struct Format {
     /// For whom it is.
     pub preset: Preset,
-    /// What stands between two fields.
+    /// The column separator.
     pub delimiter: Delimiter,
 }
 
@@ -95,7 +68,7 @@ impl Format {
         self.preset == Preset::Excel
     }
 
-    fn byte_order_mark(self) -> &'static [u8] {
+    pub(super) fn byte_order_mark(self) -> &'static [u8] {
         match self.preset {
             Preset::Data => b"",
             Preset::Excel => "\u{feff}".as_bytes(),
@@ -109,13 +82,46 @@ impl Format {
         }
     }
 
+}
+
+/// Writes fields of lines that have so many.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct FieldWriter {
+    format: Format,
+    /// Whether a line has no other field.
+    is_only: bool,
+}
+
+impl FieldWriter {
+    pub(super) fn new(format: Format, fields: usize) -> Self {
+        Self {
+            format,
+            is_only: fields == 1,
+        }
+    }
+
+    /// Appends a field.
+    pub(super) fn write(self, cell: Cell<'_>, line: &mut Vec<u8>) {
+        match cell {
+            // NULL is an empty field; an empty text is "".
+            Cell::Null => {}
+            Cell::Integer(integer) => {
+                line.extend_from_slice(itoa::Buffer::new().format(integer).as_bytes());
+            }
+            Cell::Text(text) => self.write_text(text.as_bytes(), line),
+        }
+    }
+
     /// Appends the field for a text that is there, if only as an empty one.
     pub(super) fn write_text(self, text: &[u8], line: &mut Vec<u8>) {
-        let delimiter = self.delimiter.byte();
+        let delimiter = self.format.delimiter.byte();
         let special = |byte: u8| byte == delimiter || matches!(byte, b'"' | b'\n' | b'\r');
         // To look at every byte, and at sixteen at once, is faster than to stop at the first that is special: few texts have one.
-        let quoted = text.is_empty() || text.iter().fold(false, |any, byte| any | special(*byte));
-        let formula = self.escapes_formulas()
+        let quoted = text.is_empty()
+            || text.iter().fold(false, |any, byte| any | special(*byte))
+            // Alone on a line, it would be the end of the data for COPY.
+            || (self.is_only && text == b"\\.");
+        let formula = self.format.escapes_formulas()
             && (text.first()).is_some_and(|first| FORMULA_STARTS.contains(&char::from(*first)));
         if quoted {
             line.push(b'"');
@@ -137,159 +143,70 @@ impl Format {
     }
 }
 
-/// The values of one line.
-#[derive(Debug, Clone, Copy)]
-pub struct Row<'a> {
-    /// The task's id.
-    pub id: i64,
-    /// The task's title.
-    pub title: &'a str,
-    /// The asset's name.
-    pub asset: &'a str,
-    /// The name of the asset's location.
-    pub asset_location: &'a str,
-    /// [`DONE`] or [`NOT_DONE`].
-    pub done: &'a str,
-    /// The name of the user who created the task.
-    pub created_by: &'a str,
-    /// The name of the user who last changed the task.
-    pub updated_by: Option<&'a str>,
-}
-
-impl<'a> From<&'a TaskRow> for Row<'a> {
-    fn from((id, title, asset, asset_location, done, created_by, updated_by): &'a TaskRow) -> Self {
-        Self {
-            id: *id,
-            title,
-            asset,
-            asset_location,
-            done,
-            created_by,
-            updated_by: updated_by.as_deref(),
-        }
+impl Kind {
+    /// Whether texts that look like formulas are made harmless in a column of this kind.
+    pub(super) fn is_escaped(self, format: Format) -> bool {
+        self == Self::Text && format.escapes_formulas()
     }
 }
 
-/// The label of a task's `done`.
-pub fn done_label(done: bool) -> &'static str {
-    if done { DONE } else { NOT_DONE }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Writes the CSV to a sink, in chunks, the header first.
-pub struct Encoder<'s> {
-    format: Format,
-    sink: &'s mut dyn Sink,
-    buffers: Buffers,
-    buffer: Vec<u8>,
-    summary: Summary,
-}
-
-impl<'s> Encoder<'s> {
-    /// An encoder whose first bytes are the header's.
-    pub fn new(format: Format, sink: &'s mut dyn Sink) -> Self {
-        let buffers = Buffers::default();
-        let mut buffer = buffers.take(2 * CHUNK);
-        buffer.extend_from_slice(format.byte_order_mark());
-        let mut encoder = Self {
-            format,
-            sink,
-            buffers,
-            buffer,
-            summary: Summary::default(),
-        };
-        for (index, name) in HEADER.iter().enumerate() {
+    fn line(format: Format, cells: &[Cell<'_>]) -> String {
+        let mut line = Vec::new();
+        let fields = FieldWriter::new(format, cells.len());
+        for (index, cell) in cells.iter().enumerate() {
             if index > 0 {
-                encoder.buffer.push(format.delimiter.byte());
+                line.push(format.delimiter.byte());
             }
-            encoder.text(name);
+            fields.write(*cell, &mut line);
         }
-        encoder.buffer.extend_from_slice(format.line_end());
-        encoder
+        String::from_utf8(line).expect("UTF-8")
     }
 
-    /// How the CSV is written.
-    pub fn format(&self) -> Format {
-        self.format
+    fn check(text: &str, expected: &str) {
+        let cells = [Cell::Integer(1), Cell::Text(text)];
+        assert_eq!(line(Format::default(), &cells), format!("1,{expected}"));
     }
 
-    /// Writes a line.
-    pub fn row(&mut self, row: &Row<'_>) -> Result<(), Error> {
-        let delimiter = self.format.delimiter.byte();
-        self.buffer
-            .extend_from_slice(itoa::Buffer::new().format(row.id).as_bytes());
-        for text in [
-            row.title,
-            row.asset,
-            row.asset_location,
-            row.done,
-            row.created_by,
-        ] {
-            self.buffer.push(delimiter);
-            self.text(text);
-        }
-        self.buffer.push(delimiter);
-        // NULL is an empty field; an empty text is "".
-        if let Some(text) = row.updated_by {
-            self.text(text);
-        }
-        self.buffer.extend_from_slice(self.format.line_end());
-        self.end_line()
+    #[test]
+    fn a_field_is_quoted_only_if_it_has_to_be() {
+        check("plain", "plain");
+        check(" blanks ", " blanks ");
+        check("a,b", "\"a,b\"");
+        check("a;b", "a;b");
+        check("two\nlines", "\"two\nlines\"");
+        check("\r", "\"\r\"");
+        check("say \"hi\"", "\"say \"\"hi\"\"\"");
+        check("\"", "\"\"\"\"");
+        check("\\.", "\\.");
+        check("=1+1", "=1+1");
     }
 
-    /// Writes a line that COPY has encoded; it ends with LF.
-    pub fn copied_line(&mut self, line: &[u8]) -> Result<(), Error> {
-        self.buffer
-            .extend_from_slice(line.strip_suffix(b"\n").unwrap_or(line));
-        self.buffer.extend_from_slice(self.format.line_end());
-        self.end_line()
+    #[test]
+    fn null_is_an_empty_field_and_an_empty_text_is_not() {
+        let cells = [Cell::Null, Cell::Text(""), Cell::Null];
+        assert_eq!(line(Format::default(), &cells), ",\"\",");
+        assert_eq!(line(Format::default(), &[Cell::Null]), "");
+        assert_eq!(line(Format::default(), &[Cell::Text("")]), "\"\"");
     }
 
-    /// Says how the export is made, before its first byte.
-    pub(super) fn begin(&mut self, plan: &Plan) {
-        self.sink.begin(plan);
+    #[test]
+    fn the_end_of_data_mark_is_quoted_if_it_is_alone_on_a_line() {
+        assert_eq!(line(Format::default(), &[Cell::Text("\\.")]), "\"\\.\"");
+        assert_eq!(line(Format::default(), &[Cell::Text("\\.x")]), "\\.x");
     }
 
-    /// Hands over lines that are encoded already.
-    pub(super) fn encoded_lines(&mut self, lines: Bytes, rows: u64) -> Result<(), Error> {
-        if !self.buffer.is_empty() {
-            self.hand_over()?;
-        }
-        #[cfg(feature = "fault-injection")]
-        (1..=rows).for_each(|row| super::fault::panic_at(self.summary.rows + row));
-        self.summary.rows += rows;
-        self.send(lines)
-    }
-
-    /// Hands over what is left.
-    pub fn finish(mut self) -> Result<Summary, Error> {
-        self.hand_over()?;
-        Ok(self.summary)
-    }
-
-    fn end_line(&mut self) -> Result<(), Error> {
-        self.summary.rows += 1;
-        #[cfg(feature = "fault-injection")]
-        super::fault::panic_at(self.summary.rows);
-        if self.buffer.len() >= CHUNK {
-            self.hand_over()
-        } else {
-            Ok(())
-        }
-    }
-
-    fn hand_over(&mut self) -> Result<(), Error> {
-        let chunk = std::mem::replace(&mut self.buffer, self.buffers.take(2 * CHUNK));
-        self.send(self.buffers.lend(chunk))
-    }
-
-    fn send(&mut self, chunk: Bytes) -> Result<(), Error> {
-        self.summary.bytes += chunk.len() as u64;
-        self.sink.write(chunk).map_err(Error::Sink)?;
-        self.sink.wrote(&self.summary);
-        Ok(())
-    }
-
-    fn text(&mut self, text: &str) {
-        self.format.write_text(text.as_bytes(), &mut self.buffer);
+    #[test]
+    fn texts_that_look_like_formulas_are_made_harmless_for_excel_and_numbers_left_alone() {
+        let excel = Format {
+            preset: Preset::Excel,
+            delimiter: Delimiter::Semicolon,
+        };
+        let cells = ["=1;2", "-x", "@", "\tt", "a=1"].map(Cell::Text);
+        assert_eq!(line(excel, &cells), "\"'=1;2\";'-x;'@;'\tt;a=1");
+        assert_eq!(line(excel, &[Cell::Integer(-5), Cell::Text("+")]), "-5;'+");
     }
 }

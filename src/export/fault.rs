@@ -9,11 +9,12 @@ pub(super) fn panic_at(rows: u64) {
     assert!(*ROW != Some(rows), "a panic was asked for at row {rows}");
 }
 
-/// Panics where the task is read that `CMMS_PANIC_AT_TASK` names, which `lookup` does elsewhere than where it hands rows on.
-pub(super) fn panic_at_task(id: &[u8]) {
-    static TASK: LazyLock<Option<String>> = LazyLock::new(|| variable("CMMS_PANIC_AT_TASK"));
-    let here = TASK.as_ref().is_some_and(|task| task.as_bytes() == id);
-    assert!(!here, "a panic was asked for at a task");
+/// Panics where the row is read whose first field `CMMS_PANIC_AT_ID` names, which `lookup` does elsewhere than where it hands rows
+/// on.
+pub(super) fn panic_at_id(first: &[u8]) {
+    static ID: LazyLock<Option<String>> = LazyLock::new(|| variable("CMMS_PANIC_AT_ID"));
+    let here = ID.as_ref().is_some_and(|id| id.as_bytes() == first);
+    assert!(!here, "a panic was asked for at an id");
 }
 
 fn variable<T: FromStr>(name: &str) -> Option<T> {

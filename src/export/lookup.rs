@@ -1,13 +1,13 @@
-//! `lookup`: COPY of the tasks' own columns alone, off a covering index, on several connections at once; the names that belong
-//! to them are looked up in memory.
+//! `lookup`: COPY of the columns of the dataset's own table alone, off a covering index, on several connections at once; the names
+//! that its rows refer to are looked up in memory.
 //!
-//! The joins of `copy` are against small tables, and most of a task's row is not exported. So the names are read once, and the
-//! tasks' ids are divided into [ranges](ranges). Connections in one and the same snapshot take range after range; the calling
-//! thread hands the ranges on in their order. Of the ranges ahead of it only a few are begun, and each waits once it is a few
-//! pieces ahead: so a slow reader stops the queries.
+//! The joins of `copy` are against small tables, and most of a row is not exported. So the names are read once, and the rows' keys
+//! are divided into [ranges](ranges). Connections in one and the same snapshot take range after range; the calling thread hands the
+//! ranges on in their order. Of the ranges ahead of it only a few are begun, and each waits once it is a few pieces ahead: so a slow
+//! reader stops the queries.
 //!
-//! It is worth it only on a large part of the tasks and with tables of names that fit into memory; where it is not, the export
-//! is `copy`'s.
+//! It is worth it only on a large part of the rows and with tables of names that fit into memory; if it is not, the export is
+//! `copy`'s.
 
 mod names;
 mod ranges;
@@ -23,46 +23,45 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use diesel::QueryResult;
+
 use self::names::Names;
-use self::rows::RowEncoder;
+use self::rows::{RowEncoder, Step};
 use super::buffers::Buffers;
 use super::cancellation::Backend;
-use super::csv::{Encoder, Format};
-use super::filter::Filter;
-use super::{Error, Plan, Source, Strategy, copy, query};
+use super::dataset::{Condition, Fragment, Kind, Origin, Question, Selected, Values};
+use super::encoder::Encoder;
+use super::{Error, Export, Plan, Source, Strategy, copy};
 use crate::db::{self, CopyConnection, libpq};
 
 /// The most connections that an export takes.
 pub const CONNECTIONS: usize = 4;
-/// Tasks below which any plan of the server's will do.
+/// Rows below which any plan of the server's will do.
 const FEW: f64 = 10_000.0;
-/// Assets at one location, above which their ids are too many to be named in each range's query.
-const MOST_ASSETS: usize = 2_000;
+/// Ids that a filter by what rows refer to may leave, such as the assets at a location: more are too many to be named in each
+/// range's query.
+const MOST_IDS: usize = 2_000;
 /// Bytes of a piece of a range, and pieces of it that may wait for those before.
 const PIECE: usize = 128 * 1024;
 const PIECES: usize = 12;
 /// Ranges that are begun ahead of the one that is handed on, beyond one for each connection.
 const AHEAD: usize = 1;
 
-pub(super) fn run(
-    filter: &Filter,
-    source: &Source<'_>,
-    encoder: &mut Encoder<'_>,
-) -> Result<(), Error> {
-    match Lookup::prepare(filter, encoder.format(), source) {
+pub(super) fn run(source: &Source<'_>, encoder: &mut Encoder<'_>) -> Result<(), Error> {
+    match Lookup::prepare(source) {
         Ok(lookup) => {
-            encoder.begin(&lookup.plan());
+            source.observer.plan(&lookup.plan());
             lookup.run(source, encoder)
         }
         Err(Unprepared::Failed(error)) => Err(error),
         Err(Unprepared::Unfit(because)) => {
             tracing::info!(because, "lookup does not pay: the export is copy's");
-            encoder.begin(&Plan {
+            source.observer.plan(&Plan {
                 strategy: Strategy::Copy,
                 connections: 1,
                 because: Some(because.into()),
             });
-            copy::run(filter, source, encoder)
+            copy::run(source, encoder)
         }
     }
 }
@@ -99,68 +98,196 @@ impl From<diesel::result::Error> for Unprepared {
     }
 }
 
+/// What is read of the dataset's own table for an export, and what is made of it.
+struct OwnRows<'a> {
+    export: &'a Export,
+    /// The values of a row: of the columns of its own, and the ids by which it refers to others.
+    values: Vec<&'static Fragment>,
+    /// The columns that these values are of, each once.
+    columns: Vec<&'static str>,
+    /// What is made of each value.
+    steps: Vec<Step>,
+    tables: Vec<NamesQuery>,
+    /// Conditions instead of those that are of what the rows refer to: by the ids that these leave.
+    ids: Vec<(&'static Fragment, Vec<i64>)>,
+}
+
+/// The names that a row refers to.
+struct NamesQuery {
+    sql: String,
+    /// The column that refers to them.
+    column: &'static str,
+    kinds: Vec<Kind>,
+}
+
+impl<'a> OwnRows<'a> {
+    fn of(export: &'a Export) -> QueryResult<Self> {
+        let references = export.dataset().references();
+        let mut rows = Self {
+            export,
+            values: Vec::new(),
+            columns: Vec::new(),
+            steps: Vec::new(),
+            tables: Vec::new(),
+            ids: Vec::new(),
+        };
+        let same_reference = |one: &Origin, other: &Origin| match (one, other) {
+            (
+                Origin::Referenced { reference: one, .. },
+                Origin::Referenced {
+                    reference: other, ..
+                },
+            ) => one == other,
+            _ => false,
+        };
+        // Neighbours that belong to one reference are looked up at once.
+        let chosen = export.columns.columns();
+        for group in chosen.chunk_by(|one, other| same_reference(one.origin(), other.origin())) {
+            for column in group {
+                if let Origin::Own { column: name, value } = column.origin() {
+                    rows.push(name, value, Step::Value(column.kind()));
+                }
+            }
+            let Some(Origin::Referenced { reference, .. }) =
+                group.first().map(|column| column.origin())
+            else {
+                continue;
+            };
+            let conditions = export
+                .filter
+                .conditions_of_reference(*reference, Values::Literal);
+            let reference = &references[*reference];
+            let names = group.iter().filter_map(|column| match column.origin() {
+                Origin::Referenced { value, .. } => Some(Selected::Plain(value)),
+                Origin::Own { .. } => None,
+            });
+            let id = Selected::Plain(&reference.id);
+            let question = Question::of(std::iter::once(id).chain(names)).with(conditions);
+            let table = rows.table(NamesQuery {
+                sql: (reference.query)(question).sql()?,
+                column: reference.column,
+                kinds: group.iter().map(|column| column.kind()).collect(),
+            });
+            let count = group.len();
+            rows.push(reference.column, &reference.value, Step::Names { table, count });
+        }
+        Ok(rows)
+    }
+
+    fn push(&mut self, column: &'static str, value: &'static Fragment, step: Step) {
+        self.values.push(value);
+        self.steps.push(step);
+        if !self.columns.contains(&column) {
+            self.columns.push(column);
+        }
+    }
+
+    /// The place of the table with these names, which may serve other columns already.
+    fn table(&mut self, query: NamesQuery) -> usize {
+        let known = self.tables.iter().position(|known| known.sql == query.sql);
+        known.unwrap_or_else(|| {
+            self.tables.push(query);
+            self.tables.len() - 1
+        })
+    }
+
+    /// Finds the ids that the filter's conditions on what the rows refer to leave; `false` if they are too many.
+    fn find_ids(&mut self, connection: &mut libpq::Connection) -> Result<bool, Error> {
+        for (index, reference) in self.export.dataset().references().iter().enumerate() {
+            let filter = &self.export.filter;
+            let conditions = filter.conditions_of_reference(index, Values::Literal);
+            if conditions.is_empty() {
+                continue;
+            }
+            let question = Question::of([Selected::Plain(&reference.id)]).with(conditions);
+            let sql = (reference.query)(question).sql()?;
+            let mut rows = connection.copy_out(&format!(
+                "copy ({sql}) to stdout with ({})",
+                rows::COPY_OPTIONS
+            ))?;
+            let mut ids = Vec::new();
+            while let Some(row) = rows.next_row()? {
+                ids.extend(rows::integer(row.strip_suffix(b"\n").unwrap_or(row)));
+                if ids.len() > MOST_IDS {
+                    return Ok(false);
+                }
+            }
+            self.ids.push((&reference.value, ids));
+        }
+        Ok(true)
+    }
+
+    /// The SQL for the values of the rows with keys in a range.
+    fn sql(&self, keys: Option<RangeInclusive<i64>>) -> QueryResult<String> {
+        let dataset = self.export.dataset();
+        let key = &dataset.table().key_value;
+        let bound = |operator, id| Condition::compare(key, operator, Values::Literal.bigint(id));
+        let range = keys
+            .into_iter()
+            .flat_map(|keys| [bound(">=", *keys.start()), bound("<=", *keys.end())]);
+        let ids = self.ids.iter().map(|(value, ids)| Condition::is_any(value, ids));
+        let question = Question::of(self.values.iter().map(|value| Selected::Plain(value)))
+            .with(self.export.filter.own_conditions(Values::Literal))
+            .with(ids)
+            .with(range)
+            .ordered([key]);
+        dataset.own(question).sql()
+    }
+}
+
 /// All that is needed to export.
 struct Lookup<'a> {
-    filter: &'a Filter,
-    format: Format,
+    rows: OwnRows<'a>,
     names: Names,
-    /// The assets at the filter's location, if it has one.
-    located: Vec<i64>,
     ranges: Vec<RangeInclusive<i64>>,
     sessions: Vec<Session<'a>>,
     wanted: usize,
 }
 
 impl<'a> Lookup<'a> {
-    fn prepare(
-        filter: &'a Filter,
-        format: Format,
-        source: &Source<'a>,
-    ) -> Result<Self, Unprepared> {
+    fn prepare(source: &Source<'a>) -> Result<Self, Unprepared> {
+        let export = source.export;
+        let mut own = OwnRows::of(export)?;
         let mut leader = Session::begin(
             source,
             source.database.copy_connection().map_err(Error::from)?,
             None,
         )?;
-        let assets_sql = query::assets_sql(filter, format)?;
-        let users_sql = query::users_sql(format)?;
         let connection = &mut *leader.connection;
 
-        let memory = source.export.limits.lookup_memory;
-        let assets = Estimate::of(connection, &assets_sql)?;
-        let users = Estimate::of(connection, &users_sql)?;
-        if names::bytes(&[assets, users]) > memory as f64 {
+        let estimates = own
+            .tables
+            .iter()
+            .map(|table| Estimate::of(connection, &table.sql));
+        let estimates: Vec<Estimate> = estimates.collect::<Result<_, _>>()?;
+        let memory = export.limits.lookup_memory;
+        if names::bytes(&estimates) > memory as f64 {
             return Err(Unprepared::Unfit(TOO_LARGE));
         }
-        let mut names = Names::new(format, memory);
-        names.load_assets(connection, &assets_sql)?;
-        let located: Vec<i64> = match filter.location_id {
-            Some(_) => names.asset_ids().collect(),
-            None => Vec::new(),
-        };
-        if located.len() > MOST_ASSETS {
-            return Err(Unprepared::Unfit("the location has too many assets"));
+        if !own.find_ids(connection)? {
+            return Err(Unprepared::Unfit("the filter leaves too many ids to name them"));
         }
-        // Not whether the whole table is read faster from end to end and sorted, is the question: it will be read in ranges.
+        // Ranges are read by index, so price an index scan.
         connection.execute("set local enable_seqscan = off")?;
-        let tasks = Estimate::of(
-            connection,
-            &query::task_columns_sql(filter, &located, None)?,
-        )?;
+        let rows = Estimate::of(connection, &own.sql(None)?)?;
         connection.execute("set local enable_seqscan = on")?;
-        if assets.rows + users.rows > tasks.rows + FEW {
-            return Err(Unprepared::Unfit("there are more names than tasks"));
+        if estimates.iter().map(|table| table.rows).sum::<f64>() > rows.rows + FEW {
+            return Err(Unprepared::Unfit("there are more names than rows"));
         }
-        if !tasks.ordered && tasks.rows > FEW {
+        if !rows.ordered && rows.rows > FEW {
             return Err(Unprepared::Unfit(NO_SCAN));
         }
-        names.load_users(connection, &users_sql)?;
-        let ranges = if tasks.ordered {
-            let table = ranges::of_tasks(connection)?;
-            if !table.index_only {
+        let mut names = Names::new(memory);
+        let line = (export.format, export.columns.columns().len());
+        for table in &own.tables {
+            names.load(connection, &table.sql, (table.column, &table.kinds), line)?;
+        }
+        let ranges = if rows.ordered {
+            let facts = ranges::facts(connection, export.dataset().table(), &own.columns)?;
+            if !facts.index_only {
                 return Err(Unprepared::Unfit(NO_SCAN));
             }
-            table.ranges
+            facts.ranges
         } else {
             // Each range would cost the server as much as all together.
             vec![i64::MIN..=i64::MAX]
@@ -169,22 +296,21 @@ impl<'a> Lookup<'a> {
         let wanted = CONNECTIONS.min(ranges.len()).max(1);
         let mut sessions = vec![leader];
         if wanted > 1 {
-            let snapshot = sessions[0]
+            let exported = sessions[0]
                 .connection
-                .query_value("select pg_export_snapshot()")?
+                .query_row("select pg_export_snapshot() as name")?
                 .unwrap_or_default();
+            let snapshot = exported.get("name").unwrap_or_default();
             while sessions.len() < wanted {
-                let Some(helper) = sessions[0].helper(source, &snapshot)? else {
+                let Some(helper) = sessions[0].helper(source, snapshot)? else {
                     break;
                 };
                 sessions.push(helper);
             }
         }
         Ok(Self {
-            filter,
-            format,
+            rows: own,
             names,
-            located,
             ranges,
             sessions,
             wanted,
@@ -203,10 +329,11 @@ impl<'a> Lookup<'a> {
     fn run(self, source: &Source<'_>, encoder: &mut Encoder<'_>) -> Result<(), Error> {
         let begun = self.sessions.len() + AHEAD;
         let (job_sender, jobs) = mpsc::channel();
+        let export = self.rows.export;
+        let fields = export.columns.columns().len();
         let work = Work {
-            filter: self.filter,
-            rows: RowEncoder::new(&self.names, self.format),
-            located: self.located,
+            encoder: RowEncoder::new(&self.rows.steps, &self.names, export.format, fields),
+            rows: &self.rows,
             jobs: Mutex::new(jobs),
             buffers: Buffers::default(),
         };
@@ -217,7 +344,7 @@ impl<'a> Lookup<'a> {
                 .map(|session| scope.spawn(|| work.run(session)))
                 .collect();
             let outcome = hand_on(&self.ranges, begun, job_sender, encoder);
-            // What the queries send, nobody takes any more; but one that finds nothing sends nothing, and would not notice.
+            // A worker notices the failure only when it sends; one that finds no rows must be cancelled.
             while outcome.is_err() && !workers.iter().all(|worker| worker.is_finished()) {
                 source.cancellation.cancel_queries();
                 thread::sleep(Duration::from_millis(10));
@@ -297,8 +424,9 @@ struct Estimate {
 
 impl Estimate {
     fn of(connection: &mut libpq::Connection, sql: &str) -> Result<Self, libpq::Error> {
-        let plan = connection.query_value(&format!("explain {sql}"))?;
-        Ok(Self::read(&plan.unwrap_or_default()))
+        let plan = connection.query_row(&format!("explain {sql}"))?;
+        let plan = plan.unwrap_or_default();
+        Ok(Self::read(plan.get("QUERY PLAN").unwrap_or_default()))
     }
 
     /// Reads the first line of a plan: `Index Only Scan using … on …  (cost=0.42..47912.43 rows=1000000 width=44)`.
@@ -319,7 +447,7 @@ impl Estimate {
 
 /// A range to read, and where its pieces go.
 struct Job {
-    ids: RangeInclusive<i64>,
+    keys: RangeInclusive<i64>,
     pieces: SyncSender<Result<Piece, Error>>,
 }
 
@@ -341,19 +469,19 @@ fn hand_on(
     let mut ranges = ranges.iter().peekable();
     let mut waiting: VecDeque<Receiver<Result<Piece, Error>>> = VecDeque::new();
     loop {
-        for ids in ranges.by_ref().take(begun - waiting.len()) {
+        for keys in ranges.by_ref().take(begun - waiting.len()) {
             let (sender, pieces) = mpsc::sync_channel(PIECES);
             waiting.push_back(pieces);
             // Where nobody takes it, its channel is closed, which is found out in its turn.
             let _ = jobs.as_ref().map(|jobs| {
                 jobs.send(Job {
-                    ids: ids.clone(),
+                    keys: keys.clone(),
                     pieces: sender,
                 })
             });
         }
         if ranges.peek().is_none() {
-            // A connection that finds no more goes home, and does not sit in its transaction until the last reader is done.
+            // Close the queue, so that idle workers commit and return their connections.
             jobs = None;
         }
         let Some(pieces) = waiting.pop_front() else {
@@ -366,7 +494,7 @@ fn hand_on(
                 Ok(Err(error)) => return Err(error),
                 Err(_) => {
                     return Err(Error::Database(db::Error::Inconsistent(
-                        "a range of tasks ended without a word".into(),
+                        "a range of rows ended without a word".into(),
                     )));
                 }
             }
@@ -376,9 +504,8 @@ fn hand_on(
 
 /// What the connections share.
 struct Work<'a> {
-    filter: &'a Filter,
-    rows: RowEncoder<'a>,
-    located: Vec<i64>,
+    rows: &'a OwnRows<'a>,
+    encoder: RowEncoder<'a>,
     jobs: Mutex<Receiver<Job>>,
     buffers: Buffers,
 }
@@ -409,14 +536,14 @@ impl Work<'_> {
         let send = |piece| job.pieces.send(Ok(piece)).map_err(|_| Error::Cancelled);
         let mut rows = connection.copy_out(&format!(
             "copy ({}) to stdout with ({})",
-            query::task_columns_sql(self.filter, &self.located, Some(job.ids.clone()))?,
+            self.rows.sql(Some(job.keys.clone()))?,
             rows::COPY_OPTIONS
         ))?;
         let new_buffer = || self.buffers.take(PIECE + PIECE / 8);
         let mut lines = new_buffer();
         let mut count = 0;
         while let Some(row) = rows.next_row()? {
-            self.rows.encode(row, &mut lines)?;
+            self.encoder.encode(row, &mut lines)?;
             count += 1;
             if lines.len() >= PIECE {
                 let full = self

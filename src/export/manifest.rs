@@ -1,19 +1,12 @@
 //! What is known of an export: while it runs, and as the proof of what it came to.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
-
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
+use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+use super::Strategy;
 use super::csv::{Delimiter, Preset};
-use super::filter::Filter;
-use super::{Export, Plan, Sink, Strategy, Summary};
 use crate::db::servers::Role;
-use crate::memory::PeakMemory;
-use crate::units::hexadecimal;
 
 /// How an export stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
@@ -65,6 +58,23 @@ pub enum ErrorClass {
     Internal,
 }
 
+impl ErrorClass {
+    /// The name by which manifests and logs know it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Database => "database",
+            Self::DatabaseUnavailable => "database-unavailable",
+            Self::NoReplica => "no-replica",
+            Self::RecoveryConflict => "recovery-conflict",
+            Self::StatementTimeout => "statement-timeout",
+            Self::TooManyRows => "too-many-rows",
+            Self::ReaderTimeout => "reader-timeout",
+            Self::Output => "output",
+            Self::Internal => "internal",
+        }
+    }
+}
+
 /// An export's manifest: what was asked for, and what came of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Manifest {
@@ -86,11 +96,18 @@ pub struct Manifest {
     /// Why the strategy or the number of connections is not what it would be.
     #[serde(default)]
     pub because: Option<String>,
-    /// Which tasks.
-    pub filter: Filter,
+    /// What is exported.
+    #[serde(default = "tasks")]
+    pub dataset: String,
+    /// Its columns, by their names.
+    #[serde(default)]
+    pub columns: Vec<String>,
+    /// Which of its rows: what each filter is set to.
+    #[schema(value_type = Object)]
+    pub filter: Map<String, Value>,
     /// For whom the CSV is.
     pub preset: Preset,
-    /// What stands between two fields.
+    /// The column separator.
     pub delimiter: Delimiter,
     /// Lines after the header, so far.
     pub rows: u64,
@@ -106,185 +123,24 @@ pub struct Manifest {
     pub error: Option<ErrorClass>,
 }
 
-/// An export's manifest while it comes to be.
-#[derive(Debug)]
-pub struct Record {
-    id: String,
-    export: Export,
-    is_demonstration: bool,
-    started: Instant,
-    live: Mutex<Live>,
+/// What there was to export before there were datasets.
+// Older manifests are verified, too.
+fn tasks() -> String {
+    "tasks".to_owned()
 }
 
-#[derive(Debug)]
-struct Live {
-    source: Option<Role>,
-    plan: Option<Plan>,
-    summary: Summary,
-    sha256: Option<String>,
-    /// None once it has ended: nothing is followed any more.
-    memory: Option<PeakMemory>,
-    /// How, why and after how long it ended, with how much memory.
-    end: Option<(State, Option<ErrorClass>, f64, u64)>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Live {
-    fn peak_memory(&self) -> u64 {
-        self.memory
-            .as_ref()
-            .map_or(0, |memory| memory.bytes() as u64)
-    }
-}
-
-impl Record {
-    /// The record of an export that starts now, of the private database or of one's own.
-    pub fn start(id: String, export: &Export, is_demonstration: bool) -> Self {
-        let live = Live {
-            source: None,
-            plan: None,
-            summary: Summary::default(),
-            sha256: None,
-            memory: Some(PeakMemory::start()),
-            end: None,
-        };
-        Self {
-            id,
-            export: export.clone(),
-            is_demonstration,
-            started: Instant::now(),
-            live: Mutex::new(live),
-        }
-    }
-
-    /// The export's id.
-    pub fn id(&self) -> &str {
-        &self.id
-    }
-
-    /// What is known now.
-    pub fn manifest(&self) -> Manifest {
-        let live = self.lock();
-        let (state, error, seconds, memory) = live.end.unwrap_or_else(|| {
-            (
-                State::Running,
-                None,
-                self.started.elapsed().as_secs_f64(),
-                live.peak_memory(),
-            )
-        });
-        Manifest {
-            id: self.id.clone(),
-            state,
-            demonstration: self.is_demonstration,
-            source: live.source,
-            strategy: live
-                .plan
-                .as_ref()
-                .map_or(self.export.strategy, |plan| plan.strategy),
-            connections: live.plan.as_ref().map(|plan| plan.connections),
-            because: live
-                .plan
-                .as_ref()
-                .and_then(|plan| plan.because.as_deref().map(str::to_owned)),
-            filter: self.export.filter.clone(),
-            preset: self.export.format.preset,
-            delimiter: self.export.format.delimiter,
-            rows: live.summary.rows,
-            bytes: live.summary.bytes,
-            sha256: live.sha256.clone().filter(|_| state == State::Complete),
-            seconds,
-            peak_memory_bytes: memory,
-            error,
-        }
-    }
-
-    /// Notes how it ended, and logs it. What was noted first stays; gives whether that is this.
-    pub fn end(&self, state: State, error: Option<ErrorClass>) -> bool {
-        {
-            let mut live = self.lock();
-            if live.end.is_some() {
-                return false;
-            }
-            let peak_memory = live.peak_memory();
-            live.memory = None;
-            live.end = Some((
-                state,
-                error,
-                self.started.elapsed().as_secs_f64(),
-                peak_memory,
-            ));
-        }
-        let manifest = self.manifest();
-        tracing::info!(
-            export_id = manifest.id,
-            source = manifest.source.map(Role::name),
-            strategy = manifest.strategy.name(),
-            filter = %serde_json::to_string(&manifest.filter).unwrap_or_default(),
-            rows = manifest.rows,
-            bytes = manifest.bytes,
-            seconds = (manifest.seconds * 1e3).round() / 1e3,
-            peak_memory_bytes = manifest.peak_memory_bytes,
-            outcome = manifest.state.name(),
-            error = manifest.error.and_then(|error| serde_json::to_value(error).ok()?.as_str().map(str::to_owned)),
-            "export"
-        );
-        true
-    }
-
-    /// When it started.
-    pub fn started(&self) -> Instant {
-        self.started
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Live> {
-        self.live.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Hands everything on to another sink, and keeps a record of it.
-pub struct RecordingSink<'a> {
-    sink: &'a mut dyn Sink,
-    record: &'a Record,
-    hasher: Sha256,
-}
-
-impl<'a> RecordingSink<'a> {
-    /// A sink that hands on to `sink`.
-    pub fn new(sink: &'a mut dyn Sink, record: &'a Record) -> Self {
-        Self {
-            sink,
-            record,
-            hasher: Sha256::new(),
-        }
-    }
-
-    /// Notes the hash of the whole.
-    pub fn finish(self) {
-        self.record.lock().sha256 = Some(hexadecimal(&self.hasher.finalize()));
-    }
-}
-
-impl Sink for RecordingSink<'_> {
-    fn source(&mut self, role: Role) {
-        self.record.lock().source = Some(role);
-        self.sink.source(role);
-    }
-
-    fn begin(&mut self, plan: &Plan) {
-        self.record.lock().plan = Some(plan.clone());
-        self.sink.begin(plan);
-    }
-
-    fn write(&mut self, chunk: Bytes) -> std::io::Result<()> {
-        self.hasher.update(&chunk);
-        self.sink.write(chunk)
-    }
-
-    fn wrote(&mut self, so_far: &Summary) {
-        let mut live = self.record.lock();
-        // What is made after the end, nobody gets.
-        if live.end.is_none() {
-            live.summary = *so_far;
-        }
+    #[test]
+    fn a_manifest_from_before_there_were_datasets_is_of_tasks() {
+        let manifest: Manifest = serde_json::from_str(
+            r#"{"id": "a", "state": "complete", "strategy": "copy", "filter": {"done": true}, "preset": "data",
+                "delimiter": ",", "rows": 1, "bytes": 90, "sha256": "00", "seconds": 0.1, "peak_memory_bytes": 1, "error": null}"#,
+        )
+        .expect("a manifest");
+        assert_eq!(manifest.dataset, "tasks");
+        assert_eq!(manifest.filter["done"], true);
     }
 }

@@ -1,34 +1,27 @@
-//! `paged`: the seven values, in keyset pages of one snapshot, as `.values().iterator(chunk_size=2000)` in Django.
+//! `paged`: the chosen values, in keyset pages of one snapshot, as `.values().iterator(chunk_size=2000)` in Django.
 
 use diesel::prelude::*;
 
-use super::csv::{Encoder, Row};
-use super::filter::Filter;
-use super::query::{self, TaskRow};
-use super::{Error, Source};
-use crate::schema::tasks;
+use super::dataset::Row;
+use super::encoder::Encoder;
+use super::{Error, Source, queries};
 
 /// Rows of a page, as many as Django's iterator fetches at a time.
 const PAGE: i64 = 2_000;
 
-pub(super) fn run(
-    filter: &Filter,
-    source: &Source<'_>,
-    encoder: &mut Encoder<'_>,
-) -> Result<(), Error> {
+pub(super) fn run(source: &Source<'_>, encoder: &mut Encoder<'_>) -> Result<(), Error> {
+    let export = source.export;
     source.snapshot(|connection, _| {
         let mut last: Option<i64> = None;
         loop {
-            let mut query = query::rows(filter).limit(PAGE);
             // Never OFFSET, for which the server would read and throw away all the pages before.
-            if let Some(id) = last {
-                query = query.filter(tasks::id.gt(id));
-            }
-            let rows: Vec<TaskRow> = query.load(connection)?;
+            let question = queries::page(&export.columns, &export.filter, last, PAGE);
+            let rows: Vec<Row> = export.dataset().joined(question).load(connection)?;
+            // Before the values is the key.
             rows.iter()
-                .try_for_each(|row| encoder.row(&Row::from(row)))?;
+                .try_for_each(|row| encoder.row(row.cells().skip(1)))?;
             match rows.last() {
-                Some(row) if rows.len() as i64 == PAGE => last = Some(row.0),
+                Some(row) if rows.len() as i64 == PAGE => last = row.first_integer(),
                 _ => return Ok(()),
             }
         }

@@ -2,163 +2,179 @@
 
 use std::borrow::Cow;
 use std::fmt::Display;
-use std::str::FromStr;
 
 use clap::ValueEnum;
-use serde::Deserialize;
-use serde::de::{Deserializer, Error as _, IntoDeserializer, value::MapDeserializer};
-use utoipa::IntoParams;
 
 use super::csv::{Delimiter, Format, Preset};
-use super::filter::{Filter, Title, UpdatedBy};
+use super::dataset::{Dataset, Filter, Selection};
 use super::{Export, Limits, Strategy};
 
-/// The parameters of an export. In a URL, an empty value is as good as none: so a form sends what was left open.
-#[derive(Debug, Clone, Default, clap::Args, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields, default)]
-#[into_params(parameter_in = Query)]
+/// The parameters of an export.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parameters {
-    /// How the rows are loaded
-    #[arg(long, env = "CMMS_STRATEGY", value_enum, default_value_t)]
-    #[serde(deserialize_with = "named")]
+    /// How the rows are loaded.
     pub strategy: Strategy,
-    /// Only tasks that are done, or that are not
-    #[arg(
-        long,
-        env = "CMMS_DONE",
-        help_heading = "Filters (all that are given must hold)",
-        value_name = "true|false"
-    )]
-    #[serde(deserialize_with = "parsed")]
-    pub done: Option<bool>,
-    /// Only tasks on assets at this location
-    #[arg(
-        long,
-        env = "CMMS_LOCATION_ID",
-        help_heading = "Filters (all that are given must hold)",
-        value_name = "N",
-        allow_negative_numbers = true
-    )]
-    #[serde(deserialize_with = "parsed")]
-    pub location_id: Option<i64>,
-    /// Only tasks on this asset
-    #[arg(
-        long,
-        env = "CMMS_ASSET_ID",
-        help_heading = "Filters (all that are given must hold)",
-        value_name = "N",
-        allow_negative_numbers = true
-    )]
-    #[serde(deserialize_with = "parsed")]
-    pub asset_id: Option<i64>,
-    /// Only tasks that this user created
-    #[arg(
-        long,
-        env = "CMMS_CREATED_BY_ID",
-        help_heading = "Filters (all that are given must hold)",
-        value_name = "N",
-        allow_negative_numbers = true
-    )]
-    #[serde(deserialize_with = "parsed")]
-    pub created_by_id: Option<i64>,
-    /// Only tasks that this user, or nobody, has changed since
-    #[arg(
-        long,
-        env = "CMMS_UPDATED_BY_ID",
-        help_heading = "Filters (all that are given must hold)",
-        value_name = "N|none",
-        allow_negative_numbers = true
-    )]
-    #[serde(deserialize_with = "parsed")]
-    #[param(value_type = Option<String>)]
-    pub updated_by_id: Option<UpdatedBy>,
-    /// Only tasks whose title has this text in it, in upper or lower case
-    #[arg(
-        long,
-        env = "CMMS_TITLE",
-        help_heading = "Filters (all that are given must hold)",
-        value_name = "TEXT",
-        allow_hyphen_values = true
-    )]
-    #[serde(deserialize_with = "parsed")]
-    #[param(value_type = Option<String>)]
-    pub title: Option<Title>,
-    /// For whom the CSV is
-    #[arg(
-        long,
-        env = "CMMS_PRESET",
-        help_heading = "Output",
-        value_enum,
-        default_value_t
-    )]
-    #[serde(deserialize_with = "named")]
+    /// Which columns, of which dataset.
+    pub columns: Selection,
+    /// Which of the dataset's rows.
+    pub filter: Filter,
+    /// For whom the CSV is.
     pub preset: Preset,
-    /// What stands between two fields
-    #[arg(
-        long,
-        env = "CMMS_DELIMITER",
-        help_heading = "Output",
-        value_enum,
-        default_value_t
-    )]
-    #[serde(deserialize_with = "named")]
+    /// The column separator.
     pub delimiter: Delimiter,
 }
+
+/// The parameters that every dataset has: which columns, and how they are exported; each with what it does.
+pub const OPTIONS: [(&str, &str); 4] = [
+    ("columns", "The columns, in this order, by their names with commas between them"),
+    ("strategy", "How the rows are loaded"),
+    ("preset", "For whom the CSV is"),
+    ("delimiter", "The column separator"),
+];
 
 /// A name and a value of a URL's query.
 pub type Pair<'a> = (Cow<'a, str>, Cow<'a, str>);
 
-/// A parameter of a URL that is not understood.
-#[derive(Debug, thiserror::Error)]
+/// A parameter that is not understood.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct InvalidParameter(String);
 
-impl Parameters {
-    /// Reads the parameters from the names and values of a URL's query.
-    pub fn from_pairs<'a>(
-        pairs: impl IntoIterator<Item = Pair<'a>>,
-    ) -> Result<Self, InvalidParameter> {
-        let pairs = pairs
-            .into_iter()
-            .map(|(name, value)| (name.into_owned(), value.into_owned()));
-        let map = MapDeserializer::<_, serde::de::value::Error>::new(pairs);
-        serde_path_to_error::deserialize(map.into_deserializer()).map_err(|error| {
-            let path = error.path().to_string();
-            let reason = error.into_inner();
-            // An unknown or repeated parameter has no path, but its name is in the reason.
-            InvalidParameter(if path == "." {
-                reason.to_string()
-            } else {
-                format!("`{path}`: {reason}")
-            })
-        })
+impl InvalidParameter {
+    /// The value of the parameter of this name is not understood.
+    pub fn of(name: &str, reason: impl Display) -> Self {
+        Self(format!("`{name}`: {reason}"))
+    }
+
+    fn unknown(name: &str, known: impl IntoIterator<Item = &'static str>) -> Self {
+        let known: Vec<String> = known.into_iter().map(|name| format!("`{name}`")).collect();
+        Self(format!(
+            "unknown parameter `{name}`: expected one of {}",
+            known.join(", ")
+        ))
     }
 }
 
 impl Parameters {
-    /// The names and values that say the same in a URL; most that is as it is by default goes without saying.
+    /// Those of an export of all that a dataset has by default.
+    pub fn of(dataset: &'static dyn Dataset) -> Self {
+        Self {
+            strategy: Strategy::default(),
+            columns: Selection::default_of(dataset),
+            filter: Filter::all(dataset),
+            preset: Preset::default(),
+            delimiter: Delimiter::default(),
+        }
+    }
+
+    /// Reads the parameters from the names and values of a URL's query. An empty value is as good as none: so a form sends what was
+    /// left open. Columns may be named in several parameters, as a form's check boxes do.
+    pub fn from_pairs<'a>(
+        dataset: &'static dyn Dataset,
+        pairs: impl IntoIterator<Item = Pair<'a>>,
+    ) -> Result<Self, InvalidParameter> {
+        let mut parameters = Self::of(dataset);
+        let mut columns: Vec<Cow<'_, str>> = Vec::new();
+        let mut filters = Vec::new();
+        let mut seen: Vec<Cow<'_, str>> = Vec::new();
+        for (name, value) in pairs {
+            if name == "columns" {
+                columns.push(value);
+                continue;
+            }
+            if seen.contains(&name) {
+                return Err(InvalidParameter::of(&name, "given more than once"));
+            }
+            match name.as_ref() {
+                "strategy" => parameters.strategy = named(&name, &value)?,
+                "preset" => parameters.preset = named(&name, &value)?,
+                "delimiter" => parameters.delimiter = named(&name, &value)?,
+                filter if dataset.filters().iter().any(|field| field.name() == filter) => {
+                    filters.push((name.clone(), value));
+                }
+                _ => {
+                    let fields = dataset.filters().iter().map(|field| field.name());
+                    let options = OPTIONS.iter().map(|(name, _)| *name);
+                    return Err(InvalidParameter::unknown(&name, fields.chain(options)));
+                }
+            }
+            seen.push(name);
+        }
+        parameters.filter = filter_from_pairs(dataset, filters)?;
+        if !columns.is_empty() {
+            parameters.columns = columns_from(dataset, &columns.join(","))?;
+        }
+        Ok(parameters)
+    }
+
+    /// The names and values that say the same in a URL. Defaults are omitted, except `preset`: the page has another default than the
+    /// download.
     pub fn to_pairs(&self) -> Vec<(&'static str, String)> {
-        let text = |value: &Option<i64>| value.map(|value| value.to_string());
-        let pairs = [
-            ("done", self.done.map(|done| done.to_string())),
-            ("location_id", text(&self.location_id)),
-            ("asset_id", text(&self.asset_id)),
-            ("created_by_id", text(&self.created_by_id)),
-            ("updated_by_id", self.updated_by_id.map(String::from)),
-            (
-                "title",
-                self.title.as_ref().map(|title| title.as_str().to_owned()),
-            ),
-            // Always said: the page has another default than the download.
+        let columns = (!self.columns.is_default()).then(|| self.columns.to_string());
+        let options = [
+            ("columns", columns),
             ("preset", name(self.preset)),
             ("delimiter", name_unless_default(self.delimiter)),
             ("strategy", name_unless_default(self.strategy)),
         ];
-        pairs
-            .into_iter()
-            .filter_map(|(name, value)| Some((name, value.filter(|value| !value.is_empty())?)))
+        let set = self.filter.iter();
+        set.map(|(field, value)| (field.name(), value.to_string()))
+            .chain(options.into_iter().filter_map(|(name, value)| Some((name, value?))))
             .collect()
     }
+
+    /// The export that they ask for.
+    pub fn into_export(self, limits: Limits) -> Export {
+        let Self {
+            strategy,
+            columns,
+            filter,
+            preset,
+            delimiter,
+        } = self;
+        Export {
+            strategy,
+            columns,
+            filter,
+            format: Format { preset, delimiter },
+            limits,
+        }
+    }
+}
+
+/// Reads names of columns.
+pub fn columns_from(
+    dataset: &'static dyn Dataset,
+    names: &str,
+) -> Result<Selection, InvalidParameter> {
+    Selection::parse(dataset, names).map_err(|error| InvalidParameter::of("columns", error))
+}
+
+/// Reads the parameters that say which rows, where no others are taken.
+pub fn filter_from_pairs<'a>(
+    dataset: &'static dyn Dataset,
+    pairs: impl IntoIterator<Item = Pair<'a>>,
+) -> Result<Filter, InvalidParameter> {
+    let mut filter = Filter::all(dataset);
+    let mut seen: Vec<&str> = Vec::new();
+    for (name, value) in pairs {
+        let fields = dataset.filters();
+        let Some(field) = fields.iter().find(|field| field.name() == name) else {
+            let known = fields.iter().map(|field| field.name());
+            return Err(InvalidParameter::unknown(&name, known));
+        };
+        if seen.contains(&field.name()) {
+            return Err(InvalidParameter::of(&name, "given more than once"));
+        }
+        seen.push(field.name());
+        if !value.is_empty() {
+            let value = field
+                .parse(&value)
+                .map_err(|error| InvalidParameter::of(&name, error))?;
+            filter.set(field, value);
+        }
+    }
+    Ok(filter)
 }
 
 fn name(value: impl ValueEnum) -> Option<String> {
@@ -173,73 +189,21 @@ fn name_unless_default<T: ValueEnum + Default + PartialEq>(value: T) -> Option<S
     }
 }
 
-/// The parameters that say how to export, and not which tasks.
-const HOW: [&str; 3] = ["strategy", "preset", "delimiter"];
-
-/// Reads the parameters that say which tasks, where no others are taken.
-pub fn filter_from_pairs<'a>(pairs: Vec<Pair<'a>>) -> Result<Filter, InvalidParameter> {
-    if let Some((name, _)) = pairs.iter().find(|(name, _)| HOW.contains(&name.as_ref())) {
-        return Err(InvalidParameter(format!("unknown field `{name}`")));
-    }
-    Ok(Parameters::from_pairs(pairs)?
-        .into_export(Limits::default())
-        .filter)
+/// The names that a parameter's value can have.
+pub fn names_of<T: ValueEnum>() -> Vec<String> {
+    let variants = T::value_variants().iter();
+    variants
+        .filter_map(|variant| Some(variant.to_possible_value()?.get_name().to_owned()))
+        .collect()
 }
 
-impl Parameters {
-    /// The export that they ask for.
-    pub fn into_export(self, limits: Limits) -> Export {
-        let Self {
-            strategy,
-            done,
-            location_id,
-            asset_id,
-            created_by_id,
-            updated_by_id,
-            title,
-            preset,
-            delimiter,
-        } = self;
-        Export {
-            strategy,
-            filter: Filter {
-                done,
-                location_id,
-                asset_id,
-                created_by_id,
-                updated_by_id,
-                title,
-                up_to_id: None,
-            },
-            format: Format { preset, delimiter },
-            limits,
-        }
-    }
-}
-
-fn parsed<'de, D: Deserializer<'de>, T: FromStr<Err: Display>>(
-    deserializer: D,
-) -> Result<Option<T>, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    if text.is_empty() {
-        Ok(None)
-    } else {
-        text.parse().map(Some).map_err(D::Error::custom)
-    }
-}
-
-fn named<'de, D: Deserializer<'de>, T: ValueEnum + Default>(
-    deserializer: D,
-) -> Result<T, D::Error> {
-    let text = String::deserialize(deserializer)?;
+fn named<T: ValueEnum + Default>(name: &str, text: &str) -> Result<T, InvalidParameter> {
     if text.is_empty() {
         return Ok(T::default());
     }
-    T::from_str(&text, false).map_err(|_| {
-        let names: Vec<String> = T::value_variants()
-            .iter()
-            .filter_map(|variant| Some(format!("`{}`", variant.to_possible_value()?.get_name())))
-            .collect();
-        D::Error::custom(format!("expected one of {}", names.join(", ")))
+    T::from_str(text, false).map_err(|_| {
+        let names = names_of::<T>().into_iter();
+        let names: Vec<String> = names.map(|name| format!("`{name}`")).collect();
+        InvalidParameter::of(name, format!("expected one of {}", names.join(", ")))
     })
 }

@@ -5,8 +5,8 @@ use std::io;
 use bytes::Bytes;
 
 use super::cancellation::Cancellation;
-use super::{Error, Export, Plan, Sink, Summary};
-use crate::db::servers::{Choice, Fallback, Role, Servers};
+use super::{Error, Export, Observer, Sink, Summary};
+use crate::db::servers::{Chosen, Fallback, Servers};
 
 /// Conflicts with recovery after which the next try is not a replica's.
 const CONFLICTS: u32 = 2;
@@ -18,12 +18,14 @@ pub fn run(
     servers: &Servers,
     fresh: bool,
     cancellation: &Cancellation,
+    observer: &dyn Observer,
     sink: &mut dyn Sink,
 ) -> Result<Summary, Error> {
     let mut sink = NotingSink { sink, begun: false };
-    route(servers, fresh, |choice| {
-        sink.sink.source(choice.role);
-        super::run(export, &choice.database, cancellation, &mut sink).map_err(|error| Failure {
+    route(servers, fresh, |chosen| {
+        observer.server(chosen.role);
+        let run = super::run(export, &chosen.database, cancellation, observer, &mut sink);
+        run.map_err(|error| Failure {
             is_final: sink.begun || cancellation.is_cancelled(),
             error,
         })
@@ -41,26 +43,26 @@ pub(crate) struct Failure {
 pub(crate) fn route<T>(
     servers: &Servers,
     fresh: bool,
-    mut attempt: impl FnMut(&Choice) -> Result<T, Failure>,
+    mut attempt: impl FnMut(&Chosen) -> Result<T, Failure>,
 ) -> Result<T, Error> {
     let mut tried = Vec::new();
     let mut conflicts = 0;
     loop {
-        let choice = if conflicts < CONFLICTS {
+        let chosen = if conflicts < CONFLICTS {
             servers.choose(&tried, fresh)?
         } else {
             servers.fall_back(Fallback::Conflict)?
         };
-        let Failure { error, is_final } = match attempt(&choice) {
+        let Failure { error, is_final } = match attempt(&chosen) {
             Ok(value) => return Ok(value),
             Err(failure) => failure,
         };
-        if is_final || !choice.is_replaceable() {
+        if is_final || !chosen.is_replaceable() {
             return Err(error);
         }
         match &error {
             Error::Database(error) if error.is_recovery_conflict() => conflicts += 1,
-            Error::Database(error) if error.is_unavailable() => tried.push(choice.into_tried()),
+            Error::Database(error) if error.is_unavailable() => tried.push(chosen.into_tried()),
             _ => return Err(error),
         }
         tracing::warn!(%error, "it is tried again");
@@ -74,20 +76,8 @@ struct NotingSink<'a> {
 }
 
 impl Sink for NotingSink<'_> {
-    fn source(&mut self, role: Role) {
-        self.sink.source(role);
-    }
-
-    fn begin(&mut self, plan: &Plan) {
-        self.sink.begin(plan);
-    }
-
     fn write(&mut self, chunk: Bytes) -> io::Result<()> {
         self.begun = true;
         self.sink.write(chunk)
-    }
-
-    fn wrote(&mut self, so_far: &Summary) {
-        self.sink.wrote(so_far);
     }
 }

@@ -1,25 +1,22 @@
-//! `streamed`: the seven values, row by row as they arrive, in libpq's single-row mode.
+//! `streamed`: the chosen values, row by row as they arrive, in libpq's single-row mode.
 
 use diesel::pg::PgRowByRowLoadingMode;
 use diesel::prelude::*;
 
-use super::csv::{Encoder, Row};
-use super::filter::Filter;
-use super::query::{self, TaskRow};
-use super::{Error, Source};
+use super::dataset::Row;
+use super::encoder::Encoder;
+use super::{Error, Source, queries};
 
-pub(super) fn run(
-    filter: &Filter,
-    source: &Source<'_>,
-    encoder: &mut Encoder<'_>,
-) -> Result<(), Error> {
+pub(super) fn run(source: &Source<'_>, encoder: &mut Encoder<'_>) -> Result<(), Error> {
+    let export = source.export;
+    let question = queries::rows(&export.columns, &export.filter);
     source.snapshot(|connection, backend| {
-        let mut rows =
-            query::rows(filter).load_iter::<TaskRow, PgRowByRowLoadingMode>(connection)?;
+        let query = export.dataset().joined(question);
+        let mut rows = query.load_iter::<Row, PgRowByRowLoadingMode>(connection)?;
         rows.try_for_each(|row| {
             // Dropped before its end, Diesel's cursor reads all that is left: better that nothing is.
             encoder
-                .row(&Row::from(&row?))
+                .row(row?.cells())
                 .inspect_err(|_| backend.cancel_query())
         })
     })

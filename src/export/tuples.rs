@@ -1,18 +1,16 @@
-//! `tuples`: only the seven values, as tuples, all in memory, as `.values()` in Django.
+//! `tuples`: only the chosen values, as tuples, all in memory, as `.values()` in Django.
 
 use diesel::prelude::*;
 
-use super::csv::{Encoder, Row};
-use super::filter::Filter;
-use super::query::{self, TaskRow};
-use super::{Error, Source};
+use super::dataset::Row;
+use super::encoder::Encoder;
+use super::{Error, Source, queries};
 
-pub(super) fn run(
-    filter: &Filter,
-    source: &Source<'_>,
-    encoder: &mut Encoder<'_>,
-) -> Result<(), Error> {
-    let rows: Vec<TaskRow> =
-        source.snapshot(|connection, _| Ok(query::rows(filter).load(connection)?))?;
-    rows.iter().try_for_each(|row| encoder.row(&Row::from(row)))
+pub(super) fn run(source: &Source<'_>, encoder: &mut Encoder<'_>) -> Result<(), Error> {
+    let export = source.export;
+    let rows: Vec<Row> = source.snapshot(|connection, _| {
+        let question = queries::rows(&export.columns, &export.filter);
+        Ok(export.dataset().joined(question).load(connection)?)
+    })?;
+    rows.iter().try_for_each(|row| encoder.row(row.cells()))
 }

@@ -12,8 +12,9 @@ use super::{App, html};
 use crate::bench::explanation::{self, Explanation};
 use crate::bench::result::{Figures, Report, StrategyResult};
 use crate::bench::{Progress, charts, render};
+use crate::datasets;
 use crate::export::manifest::State;
-use crate::export::{self, Strategy};
+use crate::export::{Export, Strategy};
 
 /// What the page is to show.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -205,7 +206,7 @@ impl Page {
                     (*strategy, class, explanation::of(*strategy))
                 })
                 .collect(),
-            query: export::query_text()?,
+            query: Export::of(datasets::default()).sql()?,
         })
     }
 }

@@ -1,4 +1,4 @@
-//! `GET /tasks.csv`: an export as a response that is streamed while it is made.
+//! `GET /{dataset}.csv`: an export as a response that is streamed while it is made.
 //!
 //! Three parties: a thread of its own makes the CSV; a bounded channel takes it to the response's [body](Body), so that a slow
 //! client slows the export down, to the query on the server, and fills no memory; and a [watch](watch()) stops it all when the
@@ -22,20 +22,21 @@ use time::OffsetDateTime;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use super::App;
+use super::{App, OfDataset};
 use super::compression::{Coding, CompressingSink};
 use super::filename::content_disposition;
 use super::flow::Flow;
 use super::metrics::Rejection;
 use super::peer::Peer;
-use super::problem::{EXPORT_ID, Kind, Problem, ProblemBody};
-use super::query::{invalid, pairs, take, take_bool};
+use super::problem::{EXPORT_ID, Kind, Problem};
+use super::query_string::{QueryString, invalid};
 use super::registry::Known;
 use crate::cli::Compression;
 use crate::db::servers::Servers;
 use crate::export::cancellation::Cancellation;
-use crate::export::manifest::{ErrorClass, Record, RecordingSink, State};
+use crate::export::manifest::{ErrorClass, State};
 use crate::export::parameters::Parameters;
+use crate::export::record::Record;
 use crate::export::{self, Export, Sink, routing};
 
 /// Chunks that wait for the client: what an export holds in memory beyond the chunk that it is making.
@@ -61,29 +62,17 @@ enum Message {
     Failed(export::Error),
 }
 
-/// The tasks as CSV, streamed.
-#[utoipa::path(
-    get,
-    path = "/tasks.csv",
-    params(Parameters, ("export_id" = Option<String>, Query, description = "An id for the export: 1 to 64 of A-Z a-z 0-9 - _"),
-        ("fresh" = Option<bool>, Query, description = "Whether a replica must have all that the primary has now; without, up to the largest lag may be missing")),
-    responses(
-        (status = 200, description = "The CSV. It is whole only if the response ends with its final chunk", content_type = "text/csv",
-         body = String, headers(("X-Export-Id", description = "The export's id"), ("X-Export-Strategy", description = "The strategy that ran"), ("X-Export-Source", description = "`primary` or `replica`"))),
-        (status = 409, description = "There is another export of this id, or it was stopped before its first byte",
-         content_type = "application/problem+json", body = ProblemBody<'static>),
-        (status = 422, description = "Too many rows for this strategy", content_type = "application/problem+json", body = ProblemBody<'static>),
-    )
-)]
-pub(super) async fn tasks_csv(
+/// The rows as CSV, streamed.
+pub(super) async fn csv(
     request: HttpRequest,
     app: web::Data<App>,
+    dataset: OfDataset,
 ) -> Result<HttpResponse, Problem> {
     let Query {
         id,
         fresh,
         parameters,
-    } = read_query(request.query_string())?;
+    } = Query::read(request.query_string(), &dataset)?;
     let export = parameters.into_export(app.settings.limits);
     let disposition = content_disposition(&export.filter, OffsetDateTime::now_utc());
     let permit = Arc::clone(&app.permits).try_acquire_owned().map_err(|_| {
@@ -145,20 +134,12 @@ pub(super) async fn tasks_csv(
 }
 
 /// What a download would be, without the export: nothing is asked of the database.
-#[utoipa::path(
-    head,
-    path = "/tasks.csv",
-    params(Parameters, ("export_id" = Option<String>, Query, description = "An id for the export: 1 to 64 of A-Z a-z 0-9 - _"),
-        ("fresh" = Option<bool>, Query, description = "Whether a replica must have all that the primary has now")),
-    responses((status = 200, description = "The parameters are understood", content_type = "text/csv"))
-)]
-pub(super) async fn tasks_csv_head(
+pub(super) async fn csv_head(
     request: HttpRequest,
-    app: web::Data<App>,
+    dataset: OfDataset,
 ) -> Result<HttpResponse, Problem> {
-    let query = read_query(request.query_string())?;
-    let filter = query.parameters.into_export(app.settings.limits).filter;
-    let disposition = content_disposition(&filter, OffsetDateTime::now_utc());
+    let query = Query::read(request.query_string(), &dataset)?;
+    let disposition = content_disposition(&query.parameters.filter, OffsetDateTime::now_utc());
     Ok(HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, CSV))
         .insert_header((CONTENT_DISPOSITION, disposition))
@@ -194,23 +175,26 @@ struct Query {
     parameters: Parameters,
 }
 
-fn read_query(query: &str) -> Result<Query, Problem> {
-    let mut pairs = pairs(query)?;
-    let id = match take(&mut pairs, "export_id")? {
-        None => format!("{:032x}", rand::random::<u128>()),
-        Some(id) if is_id(&id) => id.into_owned(),
-        Some(_) => {
-            return Err(invalid(
-                "`export_id`: 1 to 64 characters of A-Z, a-z, 0-9, `-` and `_`",
-            ));
-        }
-    };
-    let fresh = take_bool(&mut pairs, "fresh")?.unwrap_or(false);
-    Ok(Query {
-        id,
-        fresh,
-        parameters: Parameters::from_pairs(pairs)?,
-    })
+impl Query {
+    fn read(query: &str, dataset: &OfDataset) -> Result<Self, Problem> {
+        let mut query = QueryString::parse(query)?;
+        let id = match query.take("export_id")? {
+            None => format!("{:032x}", rand::random::<u128>()),
+            Some(id) if is_id(&id) => id.into_owned(),
+            Some(_) => {
+                return Err(invalid(
+                    "export_id",
+                    "1 to 64 characters of A-Z, a-z, 0-9, `-` and `_`",
+                ));
+            }
+        };
+        let fresh = query.take_bool("fresh")?.unwrap_or(false);
+        Ok(Self {
+            id,
+            fresh,
+            parameters: Parameters::from_pairs(dataset.0, query.rest())?,
+        })
+    }
 }
 
 /// Whether it may be an id.
@@ -302,9 +286,9 @@ fn make(
     record: &Record,
 ) -> Result<(), export::Error> {
     let mut compressing = CompressingSink::new(channel, coding).map_err(export::Error::Sink)?;
-    let mut sink = RecordingSink::new(&mut compressing, record);
-    routing::run(export, servers, fresh, cancellation, &mut sink)?;
-    sink.finish();
+    record.of(&mut compressing, |sink| {
+        routing::run(export, servers, fresh, cancellation, record, sink)
+    })?;
     compressing.finish().map_err(export::Error::Sink)
 }
 
@@ -391,11 +375,10 @@ impl Body {
         self.permit = None;
         let (state, class) = match error {
             None => (State::Complete, None),
-            Some(error) => match error.class() {
-                None => (State::Cancelled, None),
+            Some(error) => match error.end() {
                 // The output is the client.
-                Some(ErrorClass::Output) => (State::Cancelled, None),
-                class => (State::Failed, class),
+                (_, Some(ErrorClass::Output)) => (State::Cancelled, None),
+                end => end,
             },
         };
         self.app.export_ended(&self.known, state, class);

@@ -1,4 +1,4 @@
-//! The name under which a download is saved: what it is, which tasks, and when, as in
+//! The name under which a download is saved: of what it is, which rows, and when, as in
 //! `tasks-location-15-not-done-2026-11-24-1432.csv`.
 
 use std::fmt::Write;
@@ -6,14 +6,14 @@ use std::fmt::Write;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use time::OffsetDateTime;
 
-use crate::export::filter::{Filter, UpdatedBy};
+use crate::export::dataset::{Filter, FilterValue};
 
-/// Characters of a title that a name has.
-const TITLE_CHARACTERS: usize = 30;
+/// Characters of a text that a name has.
+const TEXT_CHARACTERS: usize = 30;
 /// What [RFC 8187](https://www.rfc-editor.org/rfc/rfc8187#section-3.2.1) leaves as it is, of what a name can have.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.');
 
-/// The value of `Content-Disposition` for the tasks of a filter, at a time: a name in ASCII, and one with the title's own letters for
+/// The value of `Content-Disposition` for the rows of a filter, at a time: a name in ASCII, and one with a text's own letters for
 /// clients that know them.
 pub(super) fn content_disposition(filter: &Filter, now: OffsetDateTime) -> String {
     let ascii = name(filter, now, |character| character.is_ascii_alphanumeric());
@@ -23,38 +23,23 @@ pub(super) fn content_disposition(filter: &Filter, now: OffsetDateTime) -> Strin
 }
 
 fn name(filter: &Filter, now: OffsetDateTime, keeps: impl Fn(char) -> bool) -> String {
-    let mut name = "tasks".to_owned();
-    let mut add = |part: std::fmt::Arguments<'_>| {
+    let mut name = filter.dataset().name().to_owned();
+    for (field, value) in filter.iter() {
+        let what = field.name().trim_end_matches("_id").replace('_', "-");
         // Writing to a String cannot fail.
-        let _ = write!(name, "-{part}");
-    };
-    if let Some(id) = filter.location_id {
-        add(format_args!("location-{id}"));
-    }
-    if let Some(id) = filter.asset_id {
-        add(format_args!("asset-{id}"));
-    }
-    if let Some(id) = filter.created_by_id {
-        add(format_args!("created-by-{id}"));
-    }
-    match filter.updated_by_id {
-        Some(UpdatedBy::User(id)) => add(format_args!("updated-by-{id}")),
-        Some(UpdatedBy::Nobody) => add(format_args!("never-updated")),
-        None => {}
-    }
-    match filter.done {
-        Some(true) => add(format_args!("done")),
-        Some(false) => add(format_args!("not-done")),
-        None => {}
-    }
-    if let Some(title) = &filter.title {
-        match words(title.as_str(), keeps) {
-            words if words.is_empty() => add(format_args!("title")),
-            words => add(format_args!("title-{words}")),
-        }
+        let _ = match value {
+            FilterValue::Boolean(true) => write!(name, "-{what}"),
+            FilterValue::Boolean(false) => write!(name, "-not-{what}"),
+            FilterValue::Id(id) => write!(name, "-{what}-{id}"),
+            FilterValue::NoId => write!(name, "-{what}-none"),
+            FilterValue::Text(text) => match words(text.as_str(), &keeps) {
+                words if words.is_empty() => write!(name, "-{what}"),
+                words => write!(name, "-{what}-{words}"),
+            },
+        };
     }
     let (date, hour, minute) = (now.date(), now.hour(), now.minute());
-    add(format_args!("{date}-{hour:02}{minute:02}.csv"));
+    let _ = write!(name, "-{date}-{hour:02}{minute:02}.csv");
     name
 }
 
@@ -64,7 +49,7 @@ fn words(text: &str, keeps: impl Fn(char) -> bool) -> String {
         .split(|character| !keeps(character))
         .filter(|word| !word.is_empty())
         .collect();
-    let short: String = words.join("-").chars().take(TITLE_CHARACTERS).collect();
+    let short: String = words.join("-").chars().take(TEXT_CHARACTERS).collect();
     short.trim_end_matches('-').to_lowercase()
 }
 
@@ -73,45 +58,41 @@ mod tests {
     use time::macros::datetime;
 
     use super::*;
+    use crate::datasets;
+    use crate::export::parameters::filter_from_pairs;
 
-    fn disposition(filter: Filter) -> String {
-        content_disposition(&filter, datetime!(2026-11-24 14:32:59 UTC))
+    fn filter(query: &[(&'static str, &'static str)]) -> Filter {
+        let pairs = query.iter().map(|(name, value)| ((*name).into(), (*value).into()));
+        filter_from_pairs(datasets::default(), pairs).expect("a filter")
     }
 
-    fn titled(title: &str) -> String {
-        disposition(Filter {
-            title: title.parse().ok(),
-            ..Filter::default()
-        })
+    fn disposition(query: &[(&'static str, &'static str)]) -> String {
+        content_disposition(&filter(query), datetime!(2026-11-24 14:32:59 UTC))
+    }
+
+    fn titled(title: &'static str) -> String {
+        disposition(&[("title", title)])
     }
 
     #[test]
-    fn a_name_says_which_tasks_and_when() {
+    fn a_name_says_which_rows_and_when() {
         assert_eq!(
-            disposition(Filter::default()),
+            disposition(&[]),
             "attachment; filename=\"tasks-2026-11-24-1432.csv\"; filename*=UTF-8''tasks-2026-11-24-1432.csv"
         );
-        let filter = Filter {
-            location_id: Some(15),
-            done: Some(false),
-            ..Filter::default()
-        };
-        assert!(disposition(filter).contains("\"tasks-location-15-not-done-2026-11-24-1432.csv\""));
-        let filter = Filter {
-            asset_id: Some(-1),
-            created_by_id: Some(2),
-            updated_by_id: Some(UpdatedBy::Nobody),
-            done: Some(true),
-            ..Filter::default()
-        };
         assert!(
-            disposition(filter)
-                .contains("\"tasks-asset--1-created-by-2-never-updated-done-2026-11-24-1432.csv\"")
+            disposition(&[("done", "false"), ("location_id", "15")])
+                .contains("\"tasks-location-15-not-done-2026-11-24-1432.csv\"")
+        );
+        let all = [("asset_id", "-1"), ("created_by_id", "2"), ("updated_by_id", "none"), ("done", "true")];
+        assert!(
+            disposition(&all)
+                .contains("\"tasks-asset--1-created-by-2-updated-by-none-done-2026-11-24-1432.csv\"")
         );
     }
 
     #[test]
-    fn a_title_is_made_harmless_and_short() {
+    fn a_text_is_made_harmless_and_short() {
         assert!(
             titled("../../Etc\\\"\r\nPump %41").contains("\"tasks-title-etc-pump-41-2026-"),
             "{}",
@@ -124,16 +105,16 @@ mod tests {
         );
         assert!(titled("  ").contains("\"tasks-title-2026-"));
         assert!(titled("泵").contains("\"tasks-title-2026-"));
-        let longest = Filter {
-            location_id: Some(i64::MIN),
-            asset_id: Some(i64::MIN),
-            created_by_id: Some(i64::MIN),
-            updated_by_id: Some(UpdatedBy::User(i64::MIN)),
-            done: Some(false),
-            title: "x".repeat(1000).parse().ok(),
-            up_to_id: None,
-        };
-        let name = name(&longest, datetime!(2026-11-24 14:32 UTC), |_| true);
+        const LONGEST: &str = "-9223372036854775808";
+        let longest = [
+            ("location_id", LONGEST),
+            ("asset_id", LONGEST),
+            ("created_by_id", LONGEST),
+            ("updated_by_id", LONGEST),
+            ("done", "false"),
+            ("title", "a title that is much longer than anybody wants to read in the name of a file"),
+        ];
+        let name = name(&filter(&longest), datetime!(2026-11-24 14:32 UTC), |_| true);
         assert!(name.len() < 200, "{} bytes: {name}", name.len());
     }
 }

@@ -85,7 +85,7 @@ impl Drop for Measurement {
 /// Whether machines ask for it, again and again, or browsers for a page's sake.
 fn is_routine(path: &str) -> bool {
     matches!(path, "/livez" | "/readyz" | "/metrics" | "/favicon.ico")
-        || path.starts_with("/assets/")
+        || path.starts_with("/static/")
 }
 
 /// A response's body that notes what of it was sent.

@@ -1,10 +1,10 @@
 //! The web service. Nothing below this module knows HTTP.
 
 mod access;
-mod assets;
 mod benchmark;
 mod benchmark_page;
 mod benchmark_store;
+mod choices;
 mod compression;
 mod download;
 mod events;
@@ -18,11 +18,14 @@ mod metrics;
 mod openapi;
 mod pages;
 mod peer;
-mod preview;
 mod problem;
-mod query;
+mod query_string;
+mod read;
 mod registry;
+mod rows;
+mod static_files;
 
+use std::future::{Ready, ready};
 use std::io;
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -30,7 +33,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::middleware::from_fn;
-use actix_web::{FromRequest, Handler, HttpResponse, HttpServer, Resource, Responder, web};
+use actix_web::dev::Payload;
+use actix_web::{
+    FromRequest, Handler, HttpRequest, HttpResponse, HttpServer, Resource, Responder, web,
+};
 use tokio::sync::Semaphore;
 
 use self::access::Access;
@@ -40,9 +46,11 @@ use self::peer::Peer;
 use self::problem::{Kind, Problem};
 use self::registry::{Known, Registry};
 use crate::cli::Compression;
+use crate::datasets;
 use crate::db::Database;
 use crate::db::servers::{Rules, Servers};
 use crate::export::Limits;
+use crate::export::dataset::Dataset;
 use crate::export::manifest::{ErrorClass, State};
 
 /// What the service is told.
@@ -153,10 +161,23 @@ pub fn serve(listener: TcpListener, database: Database, settings: Settings) -> i
 }
 
 fn routes(config: &mut web::ServiceConfig) {
+    for dataset in datasets::all() {
+        let name = dataset.name();
+        let of_dataset = |resource: Resource| resource.app_data(OfDataset(dataset));
+        config
+            .service(of_dataset(read_only(&format!("/{name}"), pages::page)))
+            .service(of_dataset(
+                resource(&format!("/{name}.csv"), "GET, HEAD")
+                    .get(download::csv)
+                    .head(download::csv_head),
+            ))
+            .service(of_dataset(read_only(&format!("/api/{name}"), rows::preview)))
+            .service(of_dataset(read_only(&format!("/api/{name}/count"), rows::count)));
+    }
     config
         .service(read_only("/", pages::index))
-        .service(read_only("/assets/{name}", assets::get))
-        .service(read_only("/favicon.ico", assets::favicon))
+        .service(read_only("/static/{name}", static_files::get))
+        .service(read_only("/favicon.ico", static_files::favicon))
         .service(read_only("/benchmark", benchmark_page::page))
         .service(
             read_only_or("/api/benchmarks", "GET, HEAD, POST", benchmark::list)
@@ -169,18 +190,11 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(resource("/api/benchmarks/{id}/cancel", "POST").post(benchmark::cancel))
         .service(resource("/api/benchmarks/{id}/events", "GET").get(benchmark::follow))
         .service(
-            resource("/tasks.csv", "GET, HEAD")
-                .get(download::tasks_csv)
-                .head(download::tasks_csv_head),
-        )
-        .service(
             read_only_or("/api/exports/{id}", "GET, HEAD, DELETE", exports::get)
                 .delete(exports::delete),
         )
         .service(resource("/api/exports/{id}/events", "GET").get(exports::follow))
-        .service(read_only("/api/tasks", preview::tasks))
-        .service(read_only("/api/tasks/count", preview::count))
-        .service(read_only("/api/filters", preview::filters))
+        .service(read_only("/api/filters", choices::filters))
         .service(read_only("/livez", health::livez))
         .service(read_only("/readyz", health::readyz))
         .service(read_only("/metrics", metrics::metrics))
@@ -188,6 +202,21 @@ fn routes(config: &mut web::ServiceConfig) {
         .default_service(web::to(async || {
             Err::<HttpResponse, _>(Problem::new(Kind::NotFound))
         }));
+}
+
+/// The dataset that an address is of.
+#[derive(Clone, Copy)]
+struct OfDataset(&'static dyn Dataset);
+
+impl FromRequest for OfDataset {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _payload: &mut Payload) -> Self::Future {
+        // What is of no one dataset is of the default one.
+        let dataset = request.app_data().copied();
+        ready(Ok(dataset.unwrap_or(Self(datasets::default()))))
+    }
 }
 
 /// An address that takes GET and HEAD, which is GET without the body.
@@ -213,7 +242,7 @@ where
 /// An address, and what it answers to any method but the `allowed` ones.
 fn resource(path: &str, allowed: &'static str) -> Resource {
     let problem = move || {
-        std::future::ready(Err::<HttpResponse, _>(Problem::new(
+        ready(Err::<HttpResponse, _>(Problem::new(
             Kind::MethodNotAllowed { allowed },
         )))
     };

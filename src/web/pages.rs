@@ -1,5 +1,6 @@
 //! The export page, as its query string says: it works without a script, which only makes it quicker.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
@@ -7,27 +8,27 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
 use diesel::{PgConnection, QueryResult};
 
-use super::preview::{From, read, search_text};
 use super::problem::{Kind, Problem};
-use super::query::{pairs, take};
-use super::{App, html};
+use super::query_string::{QueryString, invalid};
+use super::read::{QUERY_TIMEOUT, ReadFrom, read};
+use super::{App, OfDataset, html};
+use crate::datasets;
 use crate::db::SchemaState;
-use crate::export::choices::{self, Choice, Of};
-use crate::export::csv::{Delimiter, HEADER, Preset};
-use crate::export::filter::{Filter, Title, UpdatedBy};
+use crate::export::choices::{self, Choice};
+use crate::export::csv::{Delimiter, Preset};
+use crate::export::dataset::{
+    Cell, Column, Dataset, Filter, FilterField, FilterKind, FilterValue, Row, SearchText,
+};
 use crate::export::manifest::ErrorClass;
-use crate::export::parameters::Parameters;
-use crate::export::preview::{self, Row};
-use crate::export::{self, Strategy};
+use crate::export::parameters::{Parameters, columns_from};
+use crate::export::{self, Strategy, queries};
 
-/// Time for what the page cannot do without.
-const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
-/// Time to count the matching tasks in. The page does not wait any longer: its script asks for the count once it is shown.
+/// Time to count the matching rows in. The page does not wait any longer: its script asks for the count once it is shown.
 const COUNT_TIMEOUT: Duration = Duration::from_millis(50);
 /// What a page says at least without an exact count, if it can.
 const MANY: i64 = 100_000;
 
-/// How many tasks match.
+/// How many rows match.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Count {
     Exactly(i64),
@@ -39,14 +40,19 @@ enum Count {
 #[template(path = "export.html")]
 struct ExportPage {
     demonstration: bool,
-    selects: Vec<Select>,
+    tabs: Vec<Tab>,
+    dataset: &'static dyn Dataset,
+    /// Where the page is.
+    path: String,
+    controls: Vec<Control>,
     parameters: Parameters,
     /// The same as names and values.
     chosen: Vec<(&'static str, String)>,
-    header: [&'static str; 7],
+    /// The columns that are chosen, in their order, and then the others.
+    columns: Vec<&'static Column>,
     rows: Vec<Row>,
     count: Count,
-    /// There is no task at all.
+    /// There is no row at all.
     is_empty: bool,
     strategies: &'static [Strategy],
     default: Strategy,
@@ -54,14 +60,60 @@ struct ExportPage {
     download: String,
 }
 
+impl ExportPage {
+    fn is_chosen(&self, column: &Column) -> bool {
+        self.parameters.columns.has(column)
+    }
+
+    /// The page with the dataset's own choice of columns.
+    fn with_default_columns(&self) -> String {
+        let others = self.chosen.iter().filter(|(name, _)| *name != "columns");
+        format!("{}?{}", self.path, query(others))
+    }
+}
+
+/// The way to the page of a dataset.
+struct Tab {
+    title: String,
+    path: String,
+    is_current: bool,
+}
+
+impl Tab {
+    fn all(current: &'static dyn Dataset) -> Vec<Self> {
+        let tabs = datasets::all().map(|dataset| Self {
+            title: capitalized(dataset.name()),
+            path: path(dataset),
+            is_current: *dataset == *current,
+        });
+        tabs.collect()
+    }
+}
+
+/// A filter on the page.
+struct Control {
+    name: &'static str,
+    label: String,
+    is: Is,
+}
+
+/// How a filter is set.
+enum Is {
+    Select(Select),
+    Text(String),
+    Boolean(Option<bool>),
+}
+
 /// A filter that is set by choosing from a list.
 struct Select {
-    name: &'static str,
-    label: &'static str,
+    /// The dataset that it chooses from.
     of: &'static str,
+    /// The other filters that narrow the choice.
+    narrowed_by: Vec<&'static str>,
+    can_be_none: bool,
     /// The name of the parameter by which the page, without its script, looks for other choices.
-    search: &'static str,
-    text: Title,
+    search: String,
+    text: SearchText,
     choices: Vec<Choice>,
     more: bool,
     chosen: Option<String>,
@@ -79,7 +131,7 @@ impl Select {
 
 /// What is read of the database for the page.
 struct Content {
-    selects: Vec<Select>,
+    controls: Vec<Control>,
     rows: Vec<Row>,
     is_empty: bool,
 }
@@ -87,37 +139,51 @@ struct Content {
 /// What the page is asked for.
 struct Choose {
     parameters: Parameters,
-    filter: Filter,
-    searches: [Title; 3],
+    /// What is looked for in the lists of filters, by these filters' names.
+    searches: Vec<(&'static str, SearchText)>,
 }
 
-/// The export page.
+/// The export page of the tasks.
 #[utoipa::path(method(get, head), path = "/", responses((status = 200, content_type = "text/html", body = String)))]
 pub(super) async fn index(
     request: HttpRequest,
     app: web::Data<App>,
 ) -> Result<HttpResponse, Problem> {
-    let choose = match read_query(request.query_string(), &app) {
+    page(request, app, OfDataset(datasets::default())).await
+}
+
+/// The export page of a dataset.
+pub(super) async fn page(
+    request: HttpRequest,
+    app: web::Data<App>,
+    OfDataset(dataset): OfDataset,
+) -> Result<HttpResponse, Problem> {
+    let choose = match read_query(request.query_string(), dataset) {
         Ok(choose) => choose,
         Err(problem) => return html::unavailable(&request, problem),
     };
-    match load(&request, &app, choose.filter, choose.searches).await {
+    let parameters = choose.parameters.clone();
+    match load(&request, &app, choose).await {
         Ok((content, count)) => {
-            let chosen = choose.parameters.to_pairs();
-            let download = download_path(&chosen);
+            let chosen = parameters.to_pairs();
+            let all = dataset.columns().iter();
+            let others = all.filter(|column| !parameters.columns.has(column));
             let page = ExportPage {
                 demonstration: app.settings.is_demonstration,
-                selects: content.selects,
-                parameters: choose.parameters,
+                tabs: Tab::all(dataset),
+                dataset,
+                path: path(dataset),
+                controls: content.controls,
+                columns: parameters.columns.columns().iter().copied().chain(others).collect(),
+                download: format!("/{}.csv?{}", dataset.name(), query(&chosen)),
+                parameters,
                 chosen,
-                header: HEADER,
                 rows: content.rows,
                 count,
                 is_empty: content.is_empty,
                 strategies: Strategy::all(),
                 default: Strategy::default(),
                 curl: curl(&request, app.settings.auth_token.is_some()),
-                download,
             };
             html::respond(StatusCode::OK, &page)
         }
@@ -131,69 +197,136 @@ pub(super) async fn index(
     }
 }
 
-fn read_query(query: &str, app: &App) -> Result<Choose, Problem> {
-    let mut pairs = pairs(query)?;
-    let mut search = |name| search_text(&take(&mut pairs, name)?.unwrap_or_default(), name);
-    let searches = [search("location_q")?, search("asset_q")?, search("user_q")?];
-    let says_preset = pairs
-        .iter()
-        .any(|(name, value)| name == "preset" && !value.is_empty());
-    let mut parameters = Parameters::from_pairs(pairs)?;
+fn read_query(query: &str, dataset: &'static dyn Dataset) -> Result<Choose, Problem> {
+    let mut query = QueryString::parse(query)?;
+    let mut searches = Vec::new();
+    for field in dataset.filters() {
+        let name = search_name(field);
+        if let Some(text) = query.take(&name)? {
+            let text = text.parse();
+            let text = text.map_err(|error: export::dataset::NulCharacter| {
+                invalid(&name, &error.to_string())
+            })?;
+            searches.push((field.name(), text));
+        }
+    }
+    let moved = query.take("move")?;
+    let says_preset = query.says("preset");
+    let mut parameters = Parameters::from_pairs(dataset, query.rest())?;
     if !says_preset {
         // The page is for people.
         parameters.preset = Preset::Excel;
     }
-    let filter = parameters.clone().into_export(app.settings.limits).filter;
+    if let Some(moved) = moved {
+        move_column(&mut parameters, &moved)?;
+    }
     Ok(Choose {
         parameters,
-        filter,
         searches,
     })
 }
 
-/// Reads the page's content, and counts the tasks where that does not take too long.
+/// Moves a column, as the page's buttons ask for it: `up:title`, `down:title`.
+fn move_column(parameters: &mut Parameters, moved: &str) -> Result<(), Problem> {
+    let (direction, name) = moved.split_once(':').unwrap_or_default();
+    let mut names: Vec<&str> = parameters.columns.names().collect();
+    let is_up = match direction {
+        "up" => true,
+        "down" => false,
+        _ => return Err(invalid("move", "expected `up:` or `down:`, and a column")),
+    };
+    // A column that is not chosen, or that is at the end already, stays where it is.
+    if let Some(from) = names.iter().position(|known| *known == name) {
+        let to = if is_up { from.checked_sub(1) } else { Some(from + 1) };
+        if let Some(to) = to.filter(|to| *to < names.len()) {
+            names.swap(from, to);
+        }
+    }
+    parameters.columns = columns_from(parameters.columns.dataset(), &names.join(","))?;
+    Ok(())
+}
+
+/// The parameter by which the page, without its script, looks for choices of a filter.
+fn search_name(field: &FilterField) -> String {
+    format!("{}_q", field.name().trim_end_matches("_id"))
+}
+
+/// What the page calls a filter.
+fn label(field: &FilterField) -> String {
+    let words = field.name().trim_end_matches("_id").replace('_', " ");
+    let words = capitalized(&words);
+    match field.kind() {
+        FilterKind::Text => format!("{words} contains"),
+        _ => words,
+    }
+}
+
+fn capitalized(text: &str) -> String {
+    let mut letters = text.chars();
+    match letters.next() {
+        Some(first) => first.to_uppercase().chain(letters).collect(),
+        None => String::new(),
+    }
+}
+
+/// Where the page of a dataset is.
+fn path(dataset: &dyn Dataset) -> String {
+    if *dataset == *datasets::default() {
+        "/".to_owned()
+    } else {
+        format!("/{}", dataset.name())
+    }
+}
+
+/// Reads the page's content, and counts the rows if that does not take too long.
 async fn load(
     request: &HttpRequest,
     app: &App,
-    filter: Filter,
-    searches: [Title; 3],
+    choose: Choose,
 ) -> Result<(Content, Count), export::Error> {
-    let (chosen, counted) = (filter.clone(), filter.clone());
-    let selects = read(
+    let Choose {
+        parameters,
+        searches,
+    } = choose;
+    let Parameters {
+        columns, filter, ..
+    } = parameters;
+    let (set, counted) = (filter.clone(), filter.clone());
+    let controls = read(
         request,
         app,
-        From::Database,
+        ReadFrom::Database,
         QUERY_TIMEOUT,
-        move |connection| selects(connection, &chosen, searches.clone()),
+        move |connection| controls(connection, &set, &searches),
     );
     let rows = read(
         request,
         app,
-        From::Exports,
+        ReadFrom::Exports,
         QUERY_TIMEOUT,
         move |connection| {
-            let rows = preview::rows(connection, &filter)?;
-            let is_empty = rows.is_empty() && !preview::any(connection)?;
+            let rows = queries::first_rows(connection, &columns, &filter)?;
+            let is_empty = rows.is_empty() && !queries::any(connection, filter.dataset())?;
             Ok((rows, is_empty))
         },
     );
-    let (selects, (rows, is_empty)) = tokio::try_join!(selects, rows)?;
+    let (controls, (rows, is_empty)) = tokio::try_join!(controls, rows)?;
     let content = Content {
-        selects,
+        controls,
         rows,
         is_empty,
     };
     let shown = content.rows.len() as i64;
-    if shown < preview::ROWS {
+    if shown < queries::PREVIEW_ROWS {
         return Ok((content, Count::Exactly(shown)));
     }
     let at_least = counted.clone();
     let exact = read(
         request,
         app,
-        From::Exports,
+        ReadFrom::Exports,
         COUNT_TIMEOUT,
-        move |connection| preview::count(connection, &counted),
+        move |connection| queries::count(connection, &counted),
     );
     if let Some(count) = in_time(exact.await)? {
         return Ok((content, Count::Exactly(count)));
@@ -201,9 +334,9 @@ async fn load(
     let many = read(
         request,
         app,
-        From::Exports,
+        ReadFrom::Exports,
         COUNT_TIMEOUT,
-        move |connection| preview::has_more_than(connection, &at_least, MANY),
+        move |connection| queries::has_more_than(connection, &at_least, MANY),
     );
     let count = match in_time(many.await)? {
         Some(true) => Count::MoreThan(MANY),
@@ -220,84 +353,76 @@ fn in_time<T>(outcome: Result<T, export::Error>) -> Result<Option<T>, export::Er
     }
 }
 
-/// What can be chosen from, and what is.
-fn selects(
+/// The filters, with what each is set to and what there is to choose from.
+fn controls(
     connection: &mut PgConnection,
     filter: &Filter,
-    [location_q, asset_q, user_q]: [Title; 3],
-) -> QueryResult<Vec<Select>> {
-    let editor = match filter.updated_by_id {
-        Some(UpdatedBy::User(id)) => Some(id),
-        _ => None,
-    };
-    let mut select =
-        |of, name, label, search, text: &Title, location_id, chosen_id: Option<i64>| {
-            let mut choices = choices::load(connection, of, text, location_id)?;
-            if let Some(id) = chosen_id
-                && choices.choices.iter().all(|choice| choice.id != id)
-            {
-                let unknown = || Choice {
-                    id,
-                    name: format!("unknown ({id})"),
-                };
-                let chosen = choices::find(connection, of, id)?.unwrap_or_else(unknown);
-                choices.choices.insert(0, chosen);
+    searches: &[(&'static str, SearchText)],
+) -> QueryResult<Vec<Control>> {
+    let fields = filter.dataset().filters().iter();
+    let controls = fields.map(|field| {
+        let value = filter.get(field.name());
+        let is = match (field.kind(), field.kind().of().and_then(datasets::find)) {
+            (_, Some(of)) => {
+                let search = searches.iter().find(|(name, _)| *name == field.name());
+                let text = search.map(|(_, text)| text.clone()).unwrap_or_default();
+                Is::Select(select(connection, field, of, text, filter)?)
             }
-            Ok::<_, diesel::result::Error>(Select {
-                name,
-                label,
-                of: of.name(),
-                search,
-                text: text.clone(),
-                choices: choices.choices,
-                more: choices.more,
-                chosen: chosen_id.map(|id| id.to_string()),
-            })
+            (FilterKind::Boolean, _) => Is::Boolean(match value {
+                Some(FilterValue::Boolean(value)) => Some(*value),
+                _ => None,
+            }),
+            _ => Is::Text(value.map(ToString::to_string).unwrap_or_default()),
         };
-    let mut selects = vec![
-        select(
-            Of::Locations,
-            "location_id",
-            "Location",
-            "location_q",
-            &location_q,
-            None,
-            filter.location_id,
-        )?,
-        select(
-            Of::Assets,
-            "asset_id",
-            "Asset",
-            "asset_q",
-            &asset_q,
-            filter.location_id,
-            filter.asset_id,
-        )?,
-        select(
-            Of::Users,
-            "created_by_id",
-            "Created by",
-            "user_q",
-            &user_q,
-            None,
-            filter.created_by_id,
-        )?,
-        select(
-            Of::Users,
-            "updated_by_id",
-            "Last changed by",
-            "user_q",
-            &user_q,
-            None,
-            editor,
-        )?,
-    ];
-    if filter.updated_by_id == Some(UpdatedBy::Nobody)
-        && let Some(select) = selects.last_mut()
-    {
-        select.chosen = Some(UpdatedBy::Nobody.to_string());
+        Ok(Control {
+            name: field.name(),
+            label: label(field),
+            is,
+        })
+    });
+    controls.collect()
+}
+
+fn select(
+    connection: &mut PgConnection,
+    field: &FilterField,
+    of: &'static dyn Dataset,
+    text: SearchText,
+    filter: &Filter,
+) -> QueryResult<Select> {
+    // What narrows the rows narrows the choice, too: of the assets, only those at the location.
+    let mut choice = Filter::all(of);
+    let mut narrowed_by = Vec::new();
+    for shared in of.filters().iter().filter(|shared| shared.kind().of().is_some()) {
+        if filter.dataset().filters().iter().any(|own| own.name() == shared.name()) {
+            narrowed_by.push(shared.name());
+            if let Some(value) = filter.get(shared.name()) {
+                choice.set(shared, value.clone());
+            }
+        }
     }
-    Ok(selects)
+    let mut choices = choices::load(connection, &choice, &text)?;
+    let value = filter.get(field.name());
+    if let Some(FilterValue::Id(id)) = value
+        && choices.choices.iter().all(|choice| choice.id != *id)
+    {
+        let unknown = || Choice {
+            id: *id,
+            name: format!("unknown ({id})"),
+        };
+        let chosen = choices::find(connection, of, *id)?.unwrap_or_else(unknown);
+        choices.choices.insert(0, chosen);
+    }
+    Ok(Select {
+        of: of.name(),
+        narrowed_by,
+        can_be_none: matches!(field.kind(), FilterKind::IdOrNone { .. }),
+        search: search_name(field),
+        text,
+        choices: choices.choices,
+        more: choices.more,
+        chosen: value.map(ToString::to_string),
+    })
 }
 
 /// What is wrong with the tables, if that is why a query has failed.
@@ -310,11 +435,19 @@ async fn tables_problem(app: &web::Data<App>) -> Option<Problem> {
     }
 }
 
-fn download_path(chosen: &[(&'static str, String)]) -> String {
-    let query = form_urlencoded::Serializer::new(String::new())
-        .extend_pairs(chosen)
-        .finish();
-    format!("/tasks.csv?{query}")
+fn query<'p>(pairs: impl IntoIterator<Item = &'p (&'static str, String)>) -> String {
+    form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(pairs)
+        .finish()
+}
+
+/// A value in the preview.
+fn shown(cell: Cell<'_>) -> Cow<'_, str> {
+    match cell {
+        Cell::Null => "".into(),
+        Cell::Integer(integer) => integer.to_string().into(),
+        Cell::Text(text) => text.into(),
+    }
 }
 
 /// The command that downloads, but for the path.

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::export::Export;
-use crate::export::manifest::{Record, State};
+use crate::export::manifest::State;
+use crate::export::record::Record;
 
 /// How long an export stays known after its end.
 const KEPT: Duration = Duration::from_secs(3600);

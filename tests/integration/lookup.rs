@@ -1,13 +1,15 @@
 //! The `lookup` strategy: what only it can get wrong, and when it leaves the work to `copy`.
 
+use std::cell::RefCell;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use cmms_export::datasets;
 use cmms_export::db::{self, Database};
 use cmms_export::export::cancellation::Cancellation;
-use cmms_export::export::{self, Error, Export, Plan, Sink, Strategy, Summary};
+use cmms_export::export::{self, Error, Export, Observer, Plan, Sink, Strategy, Summary};
 use diesel::connection::SimpleConnection;
 use serde_json::Value;
 
@@ -17,23 +19,29 @@ use crate::support::{Server, TestDatabase, data, eventually, oracle, program};
 /// Enough tasks for several ranges and all connections.
 const TASKS: &str = "60000";
 
-/// Keeps the CSV, and does something at the plan and something else at the first bytes.
+/// Keeps the CSV, and does something at the first bytes.
 struct Recorder<'a> {
     csv: Vec<u8>,
-    plan: Option<Plan>,
-    at_plan: &'a mut dyn FnMut(),
+    plan: &'a RefCell<Option<Plan>>,
     at_first: &'a mut dyn FnMut() -> io::Result<()>,
 }
 
-impl Sink for Recorder<'_> {
-    fn begin(&mut self, plan: &Plan) {
-        assert_eq!(self.plan.replace(plan.clone()), None, "once");
-        assert_eq!(self.csv, b"", "before the first byte");
-        (self.at_plan)();
-    }
+/// Keeps the plan, and does something when it comes.
+struct Planned<'a> {
+    plan: RefCell<Option<Plan>>,
+    at_plan: RefCell<&'a mut dyn FnMut()>,
+}
 
+impl Observer for Planned<'_> {
+    fn plan(&self, plan: &Plan) {
+        assert_eq!(self.plan.replace(Some(plan.clone())), None, "once");
+        (self.at_plan.borrow_mut())();
+    }
+}
+
+impl Sink for Recorder<'_> {
     fn write(&mut self, chunk: Bytes) -> io::Result<()> {
-        assert!(self.plan.is_some(), "after the plan");
+        assert!(self.plan.borrow().is_some(), "after the plan");
         // The header may come alone.
         let first = self.csv.len() < 100;
         self.csv.extend_from_slice(&chunk);
@@ -42,6 +50,10 @@ impl Sink for Recorder<'_> {
         }
         Ok(())
     }
+}
+
+fn everything() -> Export {
+    Export::of(datasets::default())
 }
 
 struct Outcome {
@@ -67,21 +79,25 @@ fn run(
     mut at_first: impl FnMut() -> io::Result<()>,
     cancellation: &Cancellation,
 ) -> Outcome {
+    let planned = Planned {
+        plan: RefCell::default(),
+        at_plan: RefCell::new(&mut at_plan),
+    };
     let mut sink = Recorder {
         csv: Vec::new(),
-        plan: None,
-        at_plan: &mut at_plan,
+        plan: &planned.plan,
         at_first: &mut at_first,
     };
-    let result = export::run(export, database, cancellation, &mut sink);
-    let Recorder { csv, plan, .. } = sink;
+    let result = export::run(export, database, cancellation, &planned, &mut sink);
+    let csv = sink.csv;
+    let plan = planned.plan.into_inner();
     Outcome { result, plan, csv }
 }
 
 fn lookup(database: &Database) -> Outcome {
     run(
         database,
-        &Export::default(),
+        &everything(),
         || (),
         || Ok(()),
         &Cancellation::default(),
@@ -128,7 +144,7 @@ fn what_is_changed_meanwhile_is_not_in_it() {
     let before = oracle::copy(&database, "true", ',');
     let outcome = run(
         &client,
-        &Export::default(),
+        &everything(),
         || {
             change(
                 &database,
@@ -322,7 +338,7 @@ fn names_that_do_not_fit_are_left_to_copy() {
     let expected = oracle::copy(&database, "true", ',');
     let client = client(&database);
     let strategies = (10..=26).map(|exponent| {
-        let mut export = Export::default();
+        let mut export = everything();
         export.limits.lookup_memory = 1 << exponent;
         let outcome = run(&client, &export, || (), || Ok(()), &Cancellation::default());
         outcome.result.as_ref().expect("whole");
@@ -342,7 +358,7 @@ fn fewer_free_connections_are_fewer_connections() {
     let mut second = None;
     let first = run(
         &client,
-        &Export::default(),
+        &everything(),
         || (),
         || {
             let started = Instant::now();
@@ -409,7 +425,7 @@ fn a_backend_that_is_killed_breaks_the_export_whichever_it_is() {
     for place in 0..4 {
         let outcome = run(
             &client,
-            &Export::default(),
+            &everything(),
             || (),
             || {
                 change(
@@ -447,7 +463,7 @@ fn a_sink_that_fails_and_a_cancellation_end_all_queries() {
         let started = Instant::now();
         let outcome = run(
             &client,
-            &Export::default(),
+            &everything(),
             || (),
             || {
                 if cancelled {
@@ -483,7 +499,7 @@ fn a_panic_on_any_connection_breaks_the_download_off() {
         let server = Server::spawn(
             program(&database.url)
                 .args(["serve", "--max-exports=1"])
-                .env("CMMS_PANIC_AT_TASK", task),
+                .env("CMMS_PANIC_AT_ID", task),
         );
         let download = Download::start(&server.address, "/tasks.csv?export_id=panicked");
         assert_eq!(download.header("x-export-strategy"), Some("lookup"));

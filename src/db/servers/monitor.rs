@@ -17,16 +17,17 @@ const ASK_INTERVAL: Duration = Duration::from_secs(1);
 /// Positions of the primary's log that are remembered, one a second.
 const POSITIONS: usize = 3600;
 
-/// Whether it is in recovery; whether it takes no writes; when it was started, in microseconds; how far its log is replayed or,
-/// the primary's, written; whether it has replayed all that it has received, over a connection that is up; and how many seconds
-/// ago the last transaction was committed that it has replayed, if there was one since its start.
+/// `started` in microseconds; `position`, how far its log is replayed or, the primary's, written; `has_all`, whether it has replayed
+/// all that it has received, over a connection that is up; `age`, how many seconds ago the last transaction was committed that it
+/// has replayed, if there was one since its start.
 const STATE: &str = "
-    select concat_ws(' ', pg_is_in_recovery(), current_setting('transaction_read_only')::boolean,
-        (extract(epoch from pg_postmaster_start_time()) * 1000000)::bigint,
-        coalesce(case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_flush_lsn() end - '0/0', 0),
+    select pg_is_in_recovery() as in_recovery, current_setting('transaction_read_only')::boolean as read_only,
+        (extract(epoch from pg_postmaster_start_time()) * 1000000)::bigint as started,
+        coalesce(case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_flush_lsn() end - '0/0', 0)
+            as position,
         exists (select from pg_stat_wal_receiver)
-            and coalesce(pg_last_wal_receive_lsn() <= pg_last_wal_replay_lsn(), false),
-        extract(epoch from clock_timestamp() - pg_last_xact_replay_timestamp()))";
+            and coalesce(pg_last_wal_receive_lsn() <= pg_last_wal_replay_lsn(), false) as has_all,
+        extract(epoch from clock_timestamp() - pg_last_xact_replay_timestamp()) as age";
 
 /// What a server has said of itself.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -44,20 +45,15 @@ pub struct State {
 }
 
 impl State {
-    fn read(text: &str, at: Instant, primary: Option<&Server>) -> Option<Self> {
-        let words: Vec<&str> = text.split(' ').collect();
-        let [in_recovery, read_only, started, position, has_all, age @ ..] = words.as_slice()
-        else {
-            return None;
-        };
-        let position = position.parse().ok()?;
-        let role = if *in_recovery == "t" {
+    fn read(row: &libpq::Row, at: Instant, primary: Option<&Server>) -> Option<Self> {
+        let position = row.read("position")?;
+        let role = if row.is("in_recovery") {
             Role::Replica
         } else {
             Role::Primary
         };
         let age = || {
-            let age: f64 = age.first()?.parse().ok()?;
+            let age: f64 = row.read("age")?;
             Duration::try_from_secs_f64(age.max(0.0)).ok()
         };
         let lag = match (role, primary.map(|primary| primary.written_since(position))) {
@@ -66,7 +62,7 @@ impl State {
             // The last that it has is older than what is remembered.
             (Role::Replica, Some(Written::LongBefore)) => age(),
             // All that it can say by itself.
-            (Role::Replica, Some(Written::Unknown) | None) if *has_all == "t" => {
+            (Role::Replica, Some(Written::Unknown) | None) if row.is("has_all") => {
                 Some(Duration::ZERO)
             }
             (Role::Replica, Some(Written::Unknown) | None) => age(),
@@ -74,8 +70,8 @@ impl State {
         Some(Self {
             role,
             lag,
-            read_only: *read_only == "t",
-            started: started.parse().ok()?,
+            read_only: row.is("read_only"),
+            started: row.read("started")?,
             position,
             at,
         })
@@ -213,8 +209,8 @@ impl Server {
 
 fn question(
     mut connection: libpq::Connection,
-) -> Result<(libpq::Connection, String), libpq::Error> {
-    let answer = connection.query_value(STATE)?.unwrap_or_default();
+) -> Result<(libpq::Connection, libpq::Row), libpq::Error> {
+    let answer = connection.query_row(STATE)?.unwrap_or_default();
     Ok((connection, answer))
 }
 
@@ -254,8 +250,14 @@ impl Monitor {
 mod tests {
     use super::*;
 
-    fn lag(answer: &str, primary: Option<&Server>) -> Option<f64> {
-        let state = State::read(answer, Instant::now(), primary)?;
+    /// An answer of values in the order of `STATE`, with blanks between them; the last may be missing.
+    fn answer(values: &str) -> libpq::Row {
+        let names = ["in_recovery", "read_only", "started", "position", "has_all", "age"];
+        names.into_iter().zip(values.split(' ')).collect()
+    }
+
+    fn lag(values: &str, primary: Option<&Server>) -> Option<f64> {
+        let state = State::read(&answer(values), Instant::now(), primary)?;
         state.lag.map(|lag| lag.as_secs_f64().round())
     }
 
@@ -271,7 +273,7 @@ mod tests {
             None,
             "nothing replayed since its start"
         );
-        assert!(State::read("", Instant::now(), None).is_none());
+        assert!(State::read(&answer(""), Instant::now(), None).is_none());
     }
 
     #[test]
@@ -280,7 +282,8 @@ mod tests {
         let primary = Server::new(String::new(), String::new(), String::new(), database);
         let tell = |seconds, position| {
             let at = Instant::now() - Duration::from_secs(seconds);
-            let state = State::read(&format!("f f 1 {position} f"), at, None).map(|state| {
+            let row = answer(&format!("f f 1 {position} f"));
+            let state = State::read(&row, at, None).map(|state| {
                 primary.remember(&state);
                 State {
                     at: Instant::now(),
@@ -289,7 +292,7 @@ mod tests {
             });
             *primary.lock() = state;
         };
-        let behind = |answer| lag(answer, Some(&primary));
+        let behind = |values| lag(values, Some(&primary));
         assert_eq!(behind("t t 1 100 f 7.0"), Some(7.0), "the primary is away");
         for (seconds, position) in [(40, 100), (30, 200), (20, 200), (10, 300)] {
             tell(seconds, position);

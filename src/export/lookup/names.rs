@@ -1,10 +1,12 @@
-//! The names that belong to tasks, as CSV already, by the ids of what they name.
+//! The names that belong to rows, as CSV already, by the ids of what they name.
 
 use std::collections::HashMap;
 
+use super::rows::{COPY_OPTIONS, Fields, integer};
 use super::{Estimate, TOO_LARGE, Unprepared};
 use crate::db::libpq;
-use crate::export::csv::Format;
+use crate::export::csv::{FieldWriter, Format};
+use crate::export::dataset::Kind;
 
 /// Bytes that a name takes beside its own: its place in the texts and in the table, and while the table is made.
 const OVERHEAD: f64 = 32.0;
@@ -19,63 +21,96 @@ pub(super) fn bytes(tables: &[Estimate]) -> f64 {
         .sum()
 }
 
-/// The names of assets, with their locations', and of users.
+/// The names of all that the rows refer to.
 pub(super) struct Names {
-    assets: Table,
-    users: Table,
-    delimiter: u8,
+    tables: Vec<Table>,
     memory: u64,
 }
 
 impl Names {
-    pub(super) fn new(format: Format, memory: u64) -> Self {
+    /// None yet, and room for so many bytes.
+    pub(super) fn new(memory: u64) -> Self {
         Self {
-            assets: Table::default(),
-            users: Table::default(),
-            delimiter: format.delimiter.byte(),
+            tables: Vec::new(),
             memory,
         }
     }
 
-    pub(super) fn load_assets(
+    /// Adds the names that a query has after an id, of these kinds, for lines of so many fields; the rows' `column` refers to them.
+    pub(super) fn load(
         &mut self,
         connection: &mut libpq::Connection,
         sql: &str,
+        (column, kinds): (&'static str, &[Kind]),
+        (format, fields): (Format, usize),
     ) -> Result<(), Unprepared> {
-        self.assets = Table::load(connection, sql, self.delimiter, self.memory)?;
+        let taken: u64 = self.tables.iter().map(Table::bytes).sum();
+        let writer = Writer {
+            kinds,
+            fields: FieldWriter::new(format, fields),
+            delimiter: format.delimiter.byte(),
+        };
+        let left = self.memory.saturating_sub(taken);
+        let table = Table::load(connection, sql, column, &writer, left)?;
+        self.tables.push(table);
         Ok(())
     }
 
-    pub(super) fn load_users(
-        &mut self,
-        connection: &mut libpq::Connection,
-        sql: &str,
-    ) -> Result<(), Unprepared> {
-        let left = self.memory.saturating_sub(self.assets.bytes());
-        self.users = Table::load(connection, sql, self.delimiter, left)?;
-        Ok(())
+    /// The names for an id, each with a delimiter before it.
+    pub(super) fn get(&self, table: usize, id: i64) -> Option<&[u8]> {
+        self.tables.get(table)?.get(id)
     }
 
-    /// An asset's name and its location's, each with a delimiter before it.
-    pub(super) fn asset(&self, id: i64) -> Option<&[u8]> {
-        self.assets.get(id)
+    /// The column whose ids a table is by.
+    pub(super) fn column(&self, table: usize) -> &'static str {
+        self.tables.get(table).map_or("", |table| table.column)
     }
 
-    /// A user's name, with a delimiter before it.
-    pub(super) fn user(&self, id: i64) -> Option<&[u8]> {
-        self.users.get(id)
+    #[cfg(test)]
+    pub(super) fn of_one<const N: usize>(column: &'static str, names: [(i64, &str); N]) -> Self {
+        let mut texts = Vec::new();
+        let entries = names.map(|(id, name)| {
+            let start = texts.len() as u32;
+            texts.extend_from_slice(name.as_bytes());
+            (id, (start, texts.len() as u32))
+        });
+        let places = Places::new(entries.to_vec());
+        Self {
+            tables: vec![Table {
+                column,
+                texts,
+                places,
+            }],
+            memory: 0,
+        }
     }
+}
 
-    pub(super) fn asset_ids(&self) -> impl Iterator<Item = i64> {
-        self.assets.ids()
+/// Writes names as they stand in a line.
+struct Writer<'k> {
+    kinds: &'k [Kind],
+    fields: FieldWriter,
+    delimiter: u8,
+}
+
+impl Writer<'_> {
+    /// Appends a row's names, and says whose they are; `None` if it is no such row.
+    fn write(&self, row: &[u8], texts: &mut Vec<u8>) -> Option<i64> {
+        let mut fields = Fields::of(row);
+        let id = integer(fields.next()?)?;
+        for kind in self.kinds {
+            texts.push(self.delimiter);
+            self.fields.write_copied(*kind, fields.next()?, texts)?;
+        }
+        fields.next().is_none().then_some(id)
     }
 }
 
 /// Where a text begins and ends. None is empty: each begins with a delimiter.
 type Span = (u32, u32);
 
-#[derive(Default)]
 struct Table {
+    column: &'static str,
     texts: Vec<u8>,
     places: Places,
 }
@@ -89,47 +124,30 @@ enum Places {
     Sparse(HashMap<i64, Span>),
 }
 
-impl Default for Places {
-    fn default() -> Self {
-        Self::Dense {
-            first: 0,
-            spans: Vec::new(),
-        }
-    }
-}
-
 impl Table {
-    /// Loads lines of CSV, each of an id, a delimiter and the text.
     fn load(
         connection: &mut libpq::Connection,
         sql: &str,
-        delimiter: u8,
+        column: &'static str,
+        writer: &Writer<'_>,
         memory: u64,
     ) -> Result<Self, Unprepared> {
         // The texts' places are 32 bits wide.
         let memory = memory.min(u64::from(u32::MAX)) as usize;
         let mut texts = Vec::new();
         let mut entries: Vec<(i64, Span)> = Vec::new();
-        let mut rows = connection.copy_out(&format!(
-            "copy ({sql}) to stdout with (format csv, delimiter '{}')",
-            char::from(delimiter)
-        ))?;
+        let mut rows = connection.copy_out(&format!("copy ({sql}) to stdout with ({COPY_OPTIONS})"))?;
         while let Some(row) = rows.next_row()? {
-            let line = row.strip_suffix(b"\n").unwrap_or(row);
-            let end = line.iter().position(|byte| *byte == delimiter);
-            let (id, text) = line.split_at(end.unwrap_or(line.len()));
-            let id = std::str::from_utf8(id).ok().and_then(|id| id.parse().ok());
-            let (Some(id), false) = (id, text.is_empty()) else {
-                return Err(Unprepared::Unfit("a name has no id"));
-            };
-            if texts.len() + text.len() + (entries.len() + 1) * OVERHEAD as usize > memory {
+            let start = texts.len();
+            let id = writer.write(row, &mut texts);
+            let id = id.ok_or(Unprepared::Unfit("a name has no id"))?;
+            if texts.len() + (entries.len() + 1) * OVERHEAD as usize > memory {
                 return Err(Unprepared::Unfit(TOO_LARGE));
             }
-            let start = texts.len() as u32;
-            texts.extend_from_slice(text);
-            entries.push((id, (start, texts.len() as u32)));
+            entries.push((id, (start as u32, texts.len() as u32)));
         }
         Ok(Self {
+            column,
             texts,
             places: Places::new(entries),
         })
@@ -146,20 +164,6 @@ impl Table {
     fn get(&self, id: i64) -> Option<&[u8]> {
         let (start, end) = self.places.get(id)?;
         self.texts.get(start as usize..end as usize)
-    }
-
-    fn ids(&self) -> impl Iterator<Item = i64> {
-        let (dense, sparse) = match &self.places {
-            Places::Dense { first, spans } => (Some((*first, spans)), None),
-            Places::Sparse(map) => (None, Some(map)),
-        };
-        let dense = dense.into_iter().flat_map(|(first, spans)| {
-            (first..)
-                .zip(spans)
-                .filter(|(_, span)| **span != (0, 0))
-                .map(|(id, _)| id)
-        });
-        dense.chain(sparse.into_iter().flat_map(|map| map.keys().copied()))
     }
 }
 

@@ -1,79 +1,123 @@
-//! From the tasks' own columns to lines of the export.
+//! From rows of COPY's text format to lines of the export, or to parts of them.
 
-use super::Names;
+use memchr::memchr;
+
+use super::names::Names;
 use crate::db;
 use crate::export::Error;
-use crate::export::csv::{DONE, Format, NOT_DONE};
+use crate::export::csv::{FieldWriter, Format};
+use crate::export::dataset::Kind;
 
-/// How COPY is to send the columns. Its text format costs the server least: CSV takes a tenth more of its time, and the binary
-/// format has twice the bytes to move.
-pub(super) const COPY_OPTIONS: &str = "format text, null ''";
-const DELIMITER: u8 = b'\t';
+/// How COPY is to send the rows. Its text format costs the server least: CSV takes a tenth more of its time, and the binary format
+/// has twice the bytes to move.
+pub(super) const COPY_OPTIONS: &str = "format text";
+const SEPARATOR: u8 = b'\t';
+const NULL: &[u8] = b"\\N";
 
-/// Makes lines of the export of what COPY sends of a task: id, title, done, asset, creator and editor.
+/// What is made of a field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Step {
+    /// A value of its own.
+    Value(Kind),
+    /// The names for an id: those of a table, which are so many.
+    Names {
+        /// The table's place among the tables of names.
+        table: usize,
+        /// Names for each id.
+        count: usize,
+    },
+}
+
+/// Makes lines of rows that have a field for each step.
 pub(super) struct RowEncoder<'n> {
+    steps: &'n [Step],
     names: &'n Names,
-    format: Format,
-    done: Vec<u8>,
-    not_done: Vec<u8>,
+    fields: FieldWriter,
+    delimiter: u8,
+    line_end: &'static [u8],
 }
 
 impl<'n> RowEncoder<'n> {
-    pub(super) fn new(names: &'n Names, format: Format) -> Self {
-        let label = |text: &str| [&[format.delimiter.byte()], text.as_bytes()].concat();
+    /// An encoder of lines with so many fields.
+    pub(super) fn new(steps: &'n [Step], names: &'n Names, format: Format, fields: usize) -> Self {
         Self {
+            steps,
             names,
-            format,
-            done: label(DONE),
-            not_done: label(NOT_DONE),
+            fields: FieldWriter::new(format, fields),
+            delimiter: format.delimiter.byte(),
+            line_end: format.line_end(),
         }
     }
 
-    /// Appends the line for a task to `lines`.
+    /// Appends the line for a row to `lines`. After an error, there may be a part of it.
     pub(super) fn encode(&self, row: &[u8], lines: &mut Vec<u8>) -> Result<(), Error> {
-        let Some(task) = Task::read(row) else {
-            return Err(inconsistent(format!(
-                "COPY has sent {:?} for a task",
-                String::from_utf8_lossy(row)
-            )));
-        };
+        let mut fields = Fields::of(row);
         #[cfg(feature = "fault-injection")]
-        crate::export::fault::panic_at_task(task.id);
-        let names = self.names;
-        let asset = names
-            .asset(task.asset)
-            .ok_or_else(|| missing(&task, "asset", task.asset))?;
-        let user = |id| names.user(id).ok_or_else(|| missing(&task, "user", id));
-        let delimiter = self.format.delimiter.byte();
-        let creator = user(task.created_by)?;
-        let editor = match task.updated_by {
-            Some(id) => user(id)?,
-            None => std::slice::from_ref(&delimiter),
-        };
-        let done = if task.done {
-            &self.done
-        } else {
-            &self.not_done
-        };
-        lines.extend_from_slice(task.id);
-        lines.push(delimiter);
-        if task.title.contains(&b'\\') {
-            self.format.write_text(&unescaped(task.title), lines);
-        } else {
-            self.format.write_text(task.title, lines);
+        crate::export::fault::panic_at_id(Fields::of(row).next().unwrap_or_default());
+        for (index, step) in self.steps.iter().enumerate() {
+            let field = fields.next().ok_or_else(|| unreadable(row))?;
+            let is_first = index == 0;
+            match step {
+                Step::Value(kind) => {
+                    if !is_first {
+                        lines.push(self.delimiter);
+                    }
+                    self.fields
+                        .write_copied(*kind, field, lines)
+                        .ok_or_else(|| unreadable(row))?;
+                }
+                // As many empty fields.
+                Step::Names { count, .. } if field == NULL => {
+                    let delimiters = count - usize::from(is_first);
+                    lines.extend(std::iter::repeat_n(self.delimiter, delimiters));
+                }
+                Step::Names { table, .. } => {
+                    let id = integer(field).ok_or_else(|| unreadable(row))?;
+                    let names = self.names.get(*table, id);
+                    let names = names.ok_or_else(|| missing(row, self.names.column(*table), id))?;
+                    // Each has a delimiter before it.
+                    lines.extend_from_slice(&names[usize::from(is_first)..]);
+                }
+            }
         }
-        for part in [asset, done, creator, editor, self.format.line_end()] {
-            lines.extend_from_slice(part);
+        if fields.next().is_some() {
+            return Err(unreadable(row));
         }
+        lines.extend_from_slice(self.line_end);
         Ok(())
     }
 }
 
+impl FieldWriter {
+    /// Appends the field for a value that COPY has sent; `None` if it is none of this kind.
+    pub(super) fn write_copied(self, kind: Kind, field: &[u8], line: &mut Vec<u8>) -> Option<()> {
+        match kind {
+            _ if field == NULL => {}
+            Kind::Integer => line.extend_from_slice(field),
+            Kind::Text if field.contains(&b'\\') => self.write_text(&unescaped(field), line),
+            Kind::Text => self.write_text(field, line),
+            Kind::Label([yes, no]) => match field {
+                b"t" => self.write_text(yes.as_bytes(), line),
+                b"f" => self.write_text(no.as_bytes(), line),
+                _ => return None,
+            },
+        }
+        Some(())
+    }
+}
+
 /// Within one snapshot, the foreign keys rule it out: so there is one that was not checked.
-fn missing(task: &Task<'_>, what: &str, id: i64) -> Error {
-    let task = String::from_utf8_lossy(task.id);
+fn missing(row: &[u8], column: &str, id: i64) -> Error {
     inconsistent(format!(
-        "the task {task} refers to {what} {id}, which is not there"
+        "the row {:?} has the {column} {id}, but there is no such row",
+        String::from_utf8_lossy(row)
+    ))
+}
+
+fn unreadable(row: &[u8]) -> Error {
+    inconsistent(format!(
+        "COPY has sent {:?} for a row",
+        String::from_utf8_lossy(row)
     ))
 }
 
@@ -81,38 +125,30 @@ fn inconsistent(what: String) -> Error {
     Error::Database(db::Error::Inconsistent(what))
 }
 
-/// A task as COPY has it.
-struct Task<'r> {
-    id: &'r [u8],
-    /// With the text format's escapes.
-    title: &'r [u8],
-    done: bool,
-    asset: i64,
-    created_by: i64,
-    updated_by: Option<i64>,
+/// The fields of a row.
+pub(super) struct Fields<'r> {
+    rest: Option<&'r [u8]>,
 }
 
-impl<'r> Task<'r> {
-    fn read(row: &'r [u8]) -> Option<Self> {
-        let mut rest = row.strip_suffix(b"\n")?;
-        let updated_by = last_integer(&mut rest)?;
-        let created_by = last_integer(&mut rest)??;
-        let asset = last_integer(&mut rest)??;
-        let (id_and_title, done) = match rest {
-            [id_and_title @ .., DELIMITER, b't'] => (id_and_title, true),
-            [id_and_title @ .., DELIMITER, b'f'] => (id_and_title, false),
-            _ => return None,
+impl<'r> Fields<'r> {
+    /// Those of a row as COPY sends it; none of one without its end.
+    pub(super) fn of(row: &'r [u8]) -> Self {
+        Self {
+            rest: row.strip_suffix(b"\n"),
+        }
+    }
+}
+
+impl<'r> Iterator for Fields<'r> {
+    type Item = &'r [u8];
+
+    fn next(&mut self) -> Option<&'r [u8]> {
+        let rest = self.rest.take()?;
+        let Some(end) = memchr(SEPARATOR, rest) else {
+            return Some(rest);
         };
-        let (id, title) =
-            id_and_title.split_at(id_and_title.iter().position(|byte| *byte == DELIMITER)?);
-        Some(Self {
-            id,
-            title: &title[1..],
-            done,
-            asset,
-            created_by,
-            updated_by,
-        })
+        self.rest = Some(&rest[end + 1..]);
+        Some(&rest[..end])
     }
 }
 
@@ -138,60 +174,65 @@ fn unescaped(text: &[u8]) -> Vec<u8> {
     plain
 }
 
-/// Takes the last field, with the delimiter before it, off `line`: an integer, `None` within if it is empty. `None` if it is
-/// something else.
-fn last_integer(line: &mut &[u8]) -> Option<Option<i64>> {
-    let mut value = 0_u64;
-    let mut scale = 1_u64;
-    for (start, byte) in line.iter().enumerate().rev() {
-        match byte {
-            b'0'..=b'9' => {
-                value = value.wrapping_add(scale.wrapping_mul(u64::from(byte - b'0')));
-                scale = scale.wrapping_mul(10);
-            }
-            b'-' => value = value.wrapping_neg(),
-            &DELIMITER => {
-                let empty = start + 1 == line.len();
-                *line = &line[..start];
-                return Some((!empty).then_some(value.cast_signed()));
-            }
-            _ => return None,
-        }
+/// Reads an id.
+pub(super) fn integer(field: &[u8]) -> Option<i64> {
+    let (is_negative, digits) = match field {
+        [b'-', digits @ ..] => (true, digits),
+        digits => (false, digits),
+    };
+    if digits.is_empty() {
+        return None;
     }
-    None
+    let mut value = 0_u64;
+    for byte in digits {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        value = value.wrapping_mul(10).wrapping_add(u64::from(digit));
+    }
+    let value = value.cast_signed();
+    Some(if is_negative { value.wrapping_neg() } else { value })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// The fields with `|` between them.
-    fn read(row: &str) -> Option<String> {
-        let task = Task::read(row.as_bytes())?;
-        let id = String::from_utf8_lossy(task.id);
-        let title = unescaped(task.title);
-        let title = String::from_utf8_lossy(&title);
-        Some(format!(
-            "{id}|{title}|{}|{}|{}|{:?}",
-            task.done, task.asset, task.created_by, task.updated_by
-        ))
+    const STEPS: [Step; 4] = [
+        Step::Value(Kind::Integer),
+        Step::Value(Kind::Text),
+        Step::Names { table: 0, count: 2 },
+        Step::Value(Kind::Label(["Done", "Not Done"])),
+    ];
+
+    fn encoded(steps: &[Step], row: &str) -> Option<String> {
+        let names = Names::of_one("asset_id", [(-7, ",Pump,Hall"), (i64::MAX, ",\"\",")]);
+        let encoder = RowEncoder::new(steps, &names, Format::default(), 5);
+        let mut lines = Vec::new();
+        encoder.encode(row.as_bytes(), &mut lines).ok()?;
+        String::from_utf8(lines).ok()
     }
 
-    fn check(row: &str, fields: &str) {
-        assert_eq!(read(row).as_deref(), Some(fields), "{row:?}");
+    fn check(row: &str, line: &str) {
+        assert_eq!(encoded(&STEPS, row).as_deref(), Some(line), "{row:?}");
     }
 
     #[test]
-    fn a_row_is_read() {
-        check("1\tTask 1\tt\t2\t3\t4\n", "1|Task 1|true|2|3|Some(4)");
-        check(
-            "-5\ta\\\\b\\tc\\nd\\re\\bf\\fg\\vh\\\\n\tf\t0\t-7\t\n",
-            "-5|a\\b\tc\nd\re\x08f\x0cg\x0bh\\n|false|0|-7|None",
-        );
-        check(
-            "1\t\tf\t-9223372036854775808\t9223372036854775807\t0\n",
-            "1||false|-9223372036854775808|9223372036854775807|Some(0)",
-        );
+    fn a_row_becomes_a_line() {
+        check("1\tTask 1\t-7\tt\n", "1,Task 1,Pump,Hall,Done\n");
+        check("-5\ta,b\t9223372036854775807\tf\n", "-5,\"a,b\",\"\",,Not Done\n");
+        check("-5\t\t\\N\t\\N\n", "-5,\"\",,,\n");
+        check("\\N\t\\N\t-7\tt\n", ",,Pump,Hall,Done\n");
+        check("1\t\\\\N\\b\\f\\v\t-7\tt\n", "1,\\N\x08\x0c\x0b,Pump,Hall,Done\n");
+        check("1\ta\\\\b\\tc\\nd\\re\t-7\tt\n", "1,\"a\\b\tc\nd\re\",Pump,Hall,Done\n");
+    }
+
+    #[test]
+    fn names_that_come_first_have_no_delimiter_before_them() {
+        let steps = [STEPS[2].clone(), STEPS[0].clone()];
+        assert_eq!(encoded(&steps, "-7\t1\n").as_deref(), Some("Pump,Hall,1\n"));
+        assert_eq!(encoded(&steps, "\\N\t1\n").as_deref(), Some(",,1\n"));
     }
 
     #[test]
@@ -199,15 +240,16 @@ mod tests {
         for row in [
             "",
             "\n",
-            "1\tx\tt\t2\t3\t4",
-            "1\tx\tt\t2\t\t4\n",
-            "1\tx\t\t2\t3\t4\n",
-            "1\tx\tt\t2\t3\tx\n",
-            "x\tt\t2\t3\t4\n",
-            "2\t3\t4\n",
-            "\t\t\t\n",
+            "1\tx\t-7\tt",
+            "1\tx\t-7\n",
+            "1\tx\t-7\tt\t\n",
+            "1\tx\t-7\tx\n",
+            "1\tx\t\tt\n",
+            "1\tx\t7x\tt\n",
+            "1\tx\t-\tt\n",
+            "1\tx\t8\tt\n",
         ] {
-            assert_eq!(read(row), None, "{row:?}");
+            assert_eq!(encoded(&STEPS, row), None, "{row:?}");
         }
     }
 }

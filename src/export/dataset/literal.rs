@@ -13,7 +13,7 @@ use super::filter::NulCharacter;
 
 /// How a query's values reach the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Values {
+pub enum Values {
     /// Beside the SQL, as bound parameters.
     Bound,
     /// In the SQL, as literals.
@@ -21,7 +21,7 @@ pub(crate) enum Values {
 }
 
 /// A type whose values can be written as SQL literals.
-pub(crate) trait ToLiteral {
+pub trait ToLiteral {
     /// The value as SQL text. An error where SQL has no text for it.
     fn to_literal(&self) -> Result<String, NulCharacter>;
 }
@@ -63,7 +63,7 @@ impl ToLiteral for String {
 
 /// A value of the SQL type `ST` as a part of a Diesel query.
 #[derive(Debug, Clone)]
-pub(crate) struct Value<ST, T> {
+pub struct SqlValue<ST, T> {
     value: T,
     values: Values,
     sql_type: std::marker::PhantomData<ST>,
@@ -71,27 +71,27 @@ pub(crate) struct Value<ST, T> {
 
 impl Values {
     /// A boolean of the query.
-    pub(crate) fn bool(self, value: bool) -> Value<Bool, bool> {
+    pub fn bool(self, value: bool) -> SqlValue<Bool, bool> {
         self.value(value)
     }
 
     /// An integer of the query.
-    pub(crate) fn bigint(self, value: i64) -> Value<BigInt, i64> {
+    pub fn bigint(self, value: i64) -> SqlValue<BigInt, i64> {
         self.value(value)
     }
 
     /// A text of the query.
-    pub(crate) fn text(self, value: String) -> Value<Text, String> {
+    pub fn text(self, value: String) -> SqlValue<Text, String> {
         self.value(value)
     }
 
     /// A text that the program itself names.
-    pub(crate) fn label(self, value: &'static str) -> Value<Text, &'static str> {
+    pub fn label(self, value: &'static str) -> SqlValue<Text, &'static str> {
         self.value(value)
     }
 
-    fn value<ST, T>(self, value: T) -> Value<ST, T> {
-        Value {
+    fn value<ST, T>(self, value: T) -> SqlValue<ST, T> {
+        SqlValue {
             value,
             values: self,
             sql_type: std::marker::PhantomData,
@@ -99,11 +99,11 @@ impl Values {
     }
 }
 
-impl<ST: SingleValue, T> Expression for Value<ST, T> {
+impl<ST: SingleValue, T> Expression for SqlValue<ST, T> {
     type SqlType = ST;
 }
 
-impl<ST, T> QueryFragment<Pg> for Value<ST, T>
+impl<ST, T> QueryFragment<Pg> for SqlValue<ST, T>
 where
     Pg: HasSqlType<ST>,
     T: ToLiteral + ToSql<ST, Pg>,
@@ -123,14 +123,14 @@ where
     }
 }
 
-impl<ST, T> QueryId for Value<ST, T> {
+impl<ST, T> QueryId for SqlValue<ST, T> {
     type QueryId = ();
     const HAS_STATIC_QUERY_ID: bool = false;
 }
 
-impl<ST, T, GB> ValidGrouping<GB> for Value<ST, T> {
+impl<ST, T, GB> ValidGrouping<GB> for SqlValue<ST, T> {
     type IsAggregate = is_aggregate::Never;
 }
 
-impl<ST, T, QS> AppearsOnTable<QS> for Value<ST, T> where Self: Expression {}
-impl<ST, T, QS> SelectableExpression<QS> for Value<ST, T> where Self: AppearsOnTable<QS> {}
+impl<ST, T, QS> AppearsOnTable<QS> for SqlValue<ST, T> where Self: Expression {}
+impl<ST, T, QS> SelectableExpression<QS> for SqlValue<ST, T> where Self: AppearsOnTable<QS> {}

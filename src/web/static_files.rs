@@ -1,4 +1,4 @@
-//! `GET /assets/…`: the pages' stylesheets and scripts, under names that change with their content.
+//! `GET /static/…`: the pages' stylesheets and scripts, under names that change with their content.
 
 use std::sync::LazyLock;
 
@@ -16,29 +16,38 @@ const JAVASCRIPT: (&str, &str) = ("js", "text/javascript; charset=utf-8");
 const SVG: (&str, &str) = ("svg", "image/svg+xml");
 
 /// The picture that browsers show with a page's title.
-pub(super) static FAVICON: LazyLock<Asset> =
-    LazyLock::new(|| Asset::new("favicon", SVG, include_str!("../../templates/favicon.svg")));
+pub(super) static FAVICON: LazyLock<StaticFile> =
+    LazyLock::new(|| StaticFile::new("favicon", SVG, include_str!("../../templates/favicon.svg")));
 
 /// The stylesheet of all pages.
-pub(super) static BASE_STYLE: LazyLock<Asset> =
-    LazyLock::new(|| Asset::new("base", CSS, include_str!("../../templates/base.css")));
+pub(super) static BASE_STYLE: LazyLock<StaticFile> =
+    LazyLock::new(|| StaticFile::new("base", CSS, include_str!("../../templates/base.css")));
 
 /// What the export page adds to it.
-pub(super) static EXPORT_STYLE: LazyLock<Asset> =
-    LazyLock::new(|| Asset::new("export", CSS, include_str!("../../templates/export.css")));
+pub(super) static EXPORT_STYLE: LazyLock<StaticFile> =
+    LazyLock::new(|| StaticFile::new("export", CSS, include_str!("../../templates/export.css")));
 
 /// The export page's script.
-pub(super) static EXPORT_SCRIPT: LazyLock<Asset> = LazyLock::new(|| {
-    Asset::new(
+pub(super) static EXPORT_SCRIPT: LazyLock<StaticFile> = LazyLock::new(|| {
+    StaticFile::new(
         "export",
         JAVASCRIPT,
         include_str!("../../templates/export.js"),
     )
 });
 
+/// The script of its downloads.
+pub(super) static DOWNLOADS_SCRIPT: LazyLock<StaticFile> = LazyLock::new(|| {
+    StaticFile::new(
+        "downloads",
+        JAVASCRIPT,
+        include_str!("../../templates/downloads.js"),
+    )
+});
+
 /// What the benchmark page adds to the stylesheet.
-pub(super) static BENCHMARK_STYLE: LazyLock<Asset> = LazyLock::new(|| {
-    Asset::new(
+pub(super) static BENCHMARK_STYLE: LazyLock<StaticFile> = LazyLock::new(|| {
+    StaticFile::new(
         "benchmark",
         CSS,
         include_str!("../../templates/benchmark.css"),
@@ -46,8 +55,8 @@ pub(super) static BENCHMARK_STYLE: LazyLock<Asset> = LazyLock::new(|| {
 });
 
 /// The benchmark page's script.
-pub(super) static BENCHMARK_SCRIPT: LazyLock<Asset> = LazyLock::new(|| {
-    Asset::new(
+pub(super) static BENCHMARK_SCRIPT: LazyLock<StaticFile> = LazyLock::new(|| {
+    StaticFile::new(
         "benchmark",
         JAVASCRIPT,
         include_str!("../../templates/benchmark.js"),
@@ -55,13 +64,13 @@ pub(super) static BENCHMARK_SCRIPT: LazyLock<Asset> = LazyLock::new(|| {
 });
 
 /// A file that is part of the program.
-pub(super) struct Asset {
+pub(super) struct StaticFile {
     name: String,
     content_type: &'static str,
     content: &'static str,
 }
 
-impl Asset {
+impl StaticFile {
     fn new(
         stem: &str,
         (extension, content_type): (&str, &'static str),
@@ -77,7 +86,7 @@ impl Asset {
 
     /// Where it is.
     pub(super) fn path(&self) -> String {
-        format!("/assets/{}", self.name)
+        format!("/static/{}", self.name)
     }
 }
 
@@ -89,22 +98,23 @@ pub(super) async fn favicon() -> HttpResponse {
         .body(FAVICON.content)
 }
 
-/// An asset. It never changes under its name.
+/// A file. It never changes under its name.
 pub(super) async fn get(name: web::Path<String>) -> Result<HttpResponse, Problem> {
-    let assets = [
+    let files = [
         &*FAVICON,
         &*BASE_STYLE,
         &*EXPORT_STYLE,
         &*EXPORT_SCRIPT,
+        &*DOWNLOADS_SCRIPT,
         &*BENCHMARK_STYLE,
         &*BENCHMARK_SCRIPT,
     ];
-    let asset = assets
+    let file = files
         .into_iter()
-        .find(|asset| asset.name == *name)
+        .find(|file| file.name == *name)
         .ok_or_else(|| Problem::new(Kind::NotFound))?;
     Ok(HttpResponse::Ok()
-        .insert_header((CONTENT_TYPE, asset.content_type))
+        .insert_header((CONTENT_TYPE, file.content_type))
         .insert_header((CACHE_CONTROL, "public, max-age=31536000, immutable"))
-        .body(asset.content))
+        .body(file.content))
 }

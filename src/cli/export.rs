@@ -1,0 +1,157 @@
+//! The command `export`: its flags for the filters are those that the datasets declare.
+
+use std::path::PathBuf;
+
+use clap::builder::{TypedValueParser, ValueParser};
+use clap::error::ErrorKind;
+use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
+
+use crate::datasets;
+use crate::db::servers::Replicas;
+use crate::export::csv::{Delimiter, Preset};
+use crate::export::dataset::{Dataset, FilterField, FilterKind, FilterValue};
+use crate::export::parameters::{Parameters, columns_from};
+use crate::export::{Limits, Strategy};
+
+const FILTERS: &str = "Filters (all that are given must hold)";
+
+/// An export to a file.
+#[derive(Debug, Args)]
+pub struct ExportOptions {
+    /// What to export
+    #[command(flatten)]
+    pub parameters: ParameterFlags,
+    /// What it may cost
+    #[command(flatten)]
+    pub limits: Limits,
+    /// Where it runs
+    #[command(flatten)]
+    pub replicas: Replicas,
+    /// Waits until the replica has all that the primary has now, or exports from the primary
+    #[arg(long, env = "CMMS_FRESH", help_heading = "Replicas", value_parser = clap::builder::BoolishValueParser::new())]
+    pub fresh: bool,
+    /// Where to; the file appears when it is whole. `-` is the standard output
+    #[arg(
+        long,
+        short,
+        env = "CMMS_OUTPUT",
+        help_heading = "Output",
+        value_name = "FILE|-",
+        default_value = "-"
+    )]
+    pub output: PathBuf,
+    /// Where to write what came of it, as JSON: rows, bytes, SHA-256
+    #[arg(
+        long,
+        env = "CMMS_MANIFEST",
+        help_heading = "Output",
+        value_name = "FILE"
+    )]
+    pub manifest: Option<PathBuf>,
+}
+
+/// What to export, and how.
+#[derive(Debug, Clone)]
+pub struct ParameterFlags(pub Parameters);
+
+/// The flags that are the same for every dataset.
+#[derive(Debug, Args)]
+struct Options {
+    /// What to export
+    #[arg(value_name = "DATASET", value_parser = dataset_parser(), default_value = datasets::default().name())]
+    dataset: &'static dyn Dataset,
+    /// How the rows are loaded
+    #[arg(long, env = "CMMS_STRATEGY", value_enum, default_value_t)]
+    strategy: Strategy,
+    /// The columns, in this order, by their names with commas between them [default: those that the dataset says]
+    #[arg(long, env = "CMMS_COLUMNS", help_heading = "Output", value_name = "A,B")]
+    columns: Option<String>,
+    /// For whom the CSV is
+    #[arg(long, env = "CMMS_PRESET", help_heading = "Output", value_enum, default_value_t)]
+    preset: Preset,
+    /// The column separator
+    #[arg(long, env = "CMMS_DELIMITER", help_heading = "Output", value_enum, default_value_t)]
+    delimiter: Delimiter,
+}
+
+fn dataset_parser() -> impl TypedValueParser<Value = &'static dyn Dataset> {
+    let names = datasets::all().map(Dataset::name);
+    clap::builder::PossibleValuesParser::new(names)
+        .try_map(|name| datasets::find(&name).ok_or("no dataset"))
+}
+
+/// The filters of all datasets, by name; several may have one of the same.
+fn filters() -> Vec<(&'static str, Vec<&'static FilterField>)> {
+    let mut filters: Vec<(&str, Vec<&FilterField>)> = Vec::new();
+    for field in datasets::all().flat_map(Dataset::filters) {
+        match filters.iter_mut().find(|(name, _)| *name == field.name()) {
+            Some((_, fields)) => fields.push(field),
+            None => filters.push((field.name(), vec![field])),
+        }
+    }
+    filters
+}
+
+fn flag(name: &'static str, fields: &[&'static FilterField]) -> Arg {
+    let kind = fields.first().map_or(FilterKind::Text, |field| field.kind());
+    let help: Vec<&str> = fields.iter().map(|field| field.help()).collect();
+    let parser = ValueParser::from(move |text: &str| kind.parse(text));
+    Arg::new(name)
+        .long(name.replace('_', "-"))
+        .env(format!("CMMS_{}", name.to_uppercase()))
+        .help_heading(FILTERS)
+        .help(help.join("; "))
+        .value_name(kind.placeholder())
+        .value_parser(parser)
+        .allow_hyphen_values(true)
+}
+
+impl Args for ParameterFlags {
+    fn augment_args(command: Command) -> Command {
+        let flags = filters().into_iter();
+        Options::augment_args(command).args(flags.map(|(name, fields)| flag(name, &fields)))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for ParameterFlags {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let Options {
+            dataset,
+            strategy,
+            columns,
+            preset,
+            delimiter,
+        } = Options::from_arg_matches(matches)?;
+        let mut parameters = Parameters {
+            strategy,
+            preset,
+            delimiter,
+            ..Parameters::of(dataset)
+        };
+        if let Some(columns) = columns {
+            parameters.columns = columns_from(dataset, &columns)
+                .map_err(|error| clap::Error::raw(ErrorKind::InvalidValue, error))?;
+        }
+        for (name, _) in filters() {
+            let Some(value) = matches.get_one::<FilterValue>(name) else {
+                continue;
+            };
+            let field = dataset.filters().iter().find(|field| field.name() == name);
+            let field = field.ok_or_else(|| {
+                let error = format!("the {} have no filter `{name}`", dataset.name());
+                clap::Error::raw(ErrorKind::ArgumentConflict, error)
+            })?;
+            parameters.filter.set(field, value.clone());
+        }
+        Ok(Self(parameters))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}

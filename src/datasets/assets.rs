@@ -1,0 +1,36 @@
+//! The assets, with their locations.
+
+use diesel::prelude::*;
+
+use crate::export::dataset::{Dataset, Declaration};
+use crate::models::{Asset, Location};
+use crate::schema::{assets, locations};
+
+#[derive(Queryable)]
+struct Model {
+    asset: Asset,
+    location: Location,
+}
+
+/// Declares the dataset.
+#[rustfmt::skip]
+pub(super) fn declare() -> Box<dyn Dataset> {
+    let mut assets = Declaration::new(
+        ["assets", "asset"],
+        assets::id,
+        || assets::table.inner_join(locations::table).into_boxed(),
+        || assets::table.into_boxed(),
+        |query, connection| query.select((Asset::as_select(), Location::as_select())).load::<Model>(connection),
+    );
+    let location = &assets.refers(assets::location_id, locations::id, || locations::table.into_boxed());
+
+    assets.column("id", "ID", assets::id, |row| row.asset.id.into());
+    assets.column("name", "Name", assets::name, |row| (&row.asset.name).into()).as_label();
+    assets.referenced_column(location, "location", "Location", locations::name, locations::name, |row| (&row.location.name).into());
+    assets.column("description", "Description", assets::description, |row| (&row.asset.description).into()).on_request();
+    assets.column("location_id", "Location ID", assets::location_id, |row| row.asset.location_id.into()).on_request();
+
+    assets.id_filter("location_id", "locations", "Only assets at this location", |id| assets::location_id.eq(id));
+    assets.text_filter("name", "Only assets whose name has this text in it, in upper or lower case", |pattern| assets::name.ilike(pattern));
+    Box::new(assets)
+}

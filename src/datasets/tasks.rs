@@ -1,0 +1,95 @@
+//! The tasks, with their assets, these assets' locations, and who created and last changed them.
+
+use diesel::dsl::{IntoBoxed, auto_type};
+use diesel::pg::Pg;
+use diesel::prelude::*;
+use diesel::query_source::Alias;
+
+use crate::export::dataset::{Dataset, Declaration};
+use crate::models::{Asset, Location, Task, User};
+use crate::schema::{assets, locations, tasks, users};
+
+diesel::alias! {
+    const CREATORS: Alias<Creators> = users as creators;
+    const EDITORS: Alias<Editors> = users as editors;
+}
+
+/// What the column `Done` says of a task that is done, and of one that is not.
+const DONE: [&str; 2] = ["Done", "Not Done"];
+
+#[auto_type]
+fn joined() -> _ {
+    let creators: Alias<Creators> = CREATORS;
+    let editors: Alias<Editors> = EDITORS;
+    tasks::table
+        .inner_join(assets::table.inner_join(locations::table))
+        .inner_join(creators.on(tasks::created_by_id.eq(creators.field(users::id))))
+        .left_join(editors.on(tasks::updated_by_id.eq(editors.field(users::id).nullable())))
+}
+
+#[derive(Queryable)]
+struct Model {
+    task: Task,
+    asset: Asset,
+    location: Location,
+    creator: User,
+    editor: Option<User>,
+}
+
+fn models(
+    query: IntoBoxed<'static, joined, Pg>,
+    connection: &mut PgConnection,
+) -> QueryResult<Vec<Model>> {
+    let columns = (
+        Task::as_select(),
+        Asset::as_select(),
+        Location::as_select(),
+        CREATORS.fields(users::all_columns),
+        EDITORS.fields(users::all_columns).nullable(),
+    );
+    query.select(columns).load(connection)
+}
+
+/// Declares the dataset.
+#[rustfmt::skip]
+pub(super) fn declare() -> Box<dyn Dataset> {
+    let mut tasks = Declaration::new(
+        ["tasks", "task"],
+        tasks::id,
+        || joined().into_boxed(),
+        || tasks::table.into_boxed(),
+        models,
+    );
+    let asset = &tasks.refers(tasks::asset_id, assets::id, || {
+        assets::table.inner_join(locations::table).into_boxed()
+    });
+    let creator = &tasks.refers(tasks::created_by_id, users::id, || users::table.into_boxed());
+    let editor = &tasks.refers(tasks::updated_by_id, users::id, || users::table.into_boxed());
+    let created_by = CREATORS.field(users::username);
+    let updated_by = EDITORS.field(users::username).nullable();
+
+    tasks.column("id", "ID", tasks::id, |row| row.task.id.into());
+    tasks.column("title", "Title", tasks::title, |row| (&row.task.title).into());
+    tasks.referenced_column(asset, "asset", "Asset", assets::name, assets::name, |row| (&row.asset.name).into());
+    tasks.referenced_column(asset, "asset_location", "Asset Location", locations::name, locations::name, |row| (&row.location.name).into());
+    tasks.label_column("done", "Done", tasks::done, DONE, |row| DONE[usize::from(!row.task.done)].into());
+    tasks.referenced_column(creator, "created_by", "Created By", created_by, users::username, |row| (&row.creator.username).into());
+    tasks.referenced_column(editor, "updated_by", "Updated By", updated_by, users::username, |row| row.editor.as_ref().map(|user| &user.username).into());
+    tasks.column("description", "Description", tasks::description, |row| (&row.task.description).into()).on_request();
+    tasks.column("asset_id", "Asset ID", tasks::asset_id, |row| row.task.asset_id.into()).on_request();
+    tasks.referenced_column(asset, "asset_location_id", "Asset Location ID", assets::location_id, assets::location_id, |row| row.asset.location_id.into()).on_request();
+    tasks.column("created_by_id", "Created By ID", tasks::created_by_id, |row| row.task.created_by_id.into()).on_request();
+    tasks.column("updated_by_id", "Updated By ID", tasks::updated_by_id, |row| row.task.updated_by_id.into()).on_request();
+
+    tasks.referenced_id_filter(asset, "location_id", "locations", "Only tasks on assets at this location", |id| assets::location_id.eq(id));
+    tasks.id_filter("asset_id", "assets", "Only tasks on this asset", |id| tasks::asset_id.eq(id));
+    tasks.id_filter("created_by_id", "users", "Only tasks that this user created", |id| tasks::created_by_id.eq(id));
+    tasks.id_or_none_filter(
+        "updated_by_id", "users", "Only tasks that this user, or nobody (`none`), has changed since",
+        |id| tasks::updated_by_id.eq(id.nullable()),
+        || tasks::updated_by_id.is_null(),
+    );
+    tasks.boolean_filter("done", "Only tasks that are done, or that are not", |done| tasks::done.eq(done));
+    tasks.text_filter("title", "Only tasks whose title has this text in it, in upper or lower case", |pattern| tasks::title.ilike(pattern));
+    Box::new(tasks)
+}

@@ -1,0 +1,115 @@
+//! What can be exported: a dataset has columns and filters, and makes the queries for them.
+//!
+//! The export knows datasets by the trait [`Dataset`] alone. A [`Declaration`] makes one of a query in Diesel's terms, whose types
+//! it checks and erases; those of this program are in [`datasets`](crate::datasets).
+
+mod column;
+mod declaration;
+mod filter;
+mod fragment;
+mod literal;
+
+use std::fmt;
+
+use diesel::prelude::*;
+
+pub use self::column::{Column, ColumnType, InvalidColumns, Kind, Origin, Selection};
+pub use self::declaration::{Boxed, Declaration, ReferenceTo};
+pub use self::filter::{
+    Filter, FilterField, FilterKind, FilterValue, InvalidFilter, NulCharacter, SearchText,
+};
+pub use self::fragment::{
+    Cell, Condition, FORMULA_STARTS, Fragment, Order, Query, Question, Row, SelectList, Selected,
+};
+pub use self::literal::{SqlValue, ToLiteral, Values};
+
+/// Something to export. Its rows come in the order of the key of its own table, an integer.
+///
+/// The methods with a question answer with the query for it: of all tables, as the columns and the filters have them; of the
+/// dataset's own table alone; of what its rows refer to.
+pub trait Dataset: Send + Sync {
+    /// The name by which the command line and the web know it, which is what many of its rows are.
+    fn name(&self) -> &'static str;
+
+    /// What one of its rows is.
+    fn row_name(&self) -> &'static str;
+
+    /// All of its columns.
+    fn columns(&self) -> &[Column];
+
+    /// All of its filters.
+    fn filters(&self) -> &[FilterField];
+
+    /// The column that people know its rows by, if others refer to them.
+    fn label(&self) -> Option<&Column>;
+
+    /// The filter by that column.
+    fn label_filter(&self) -> Option<&FilterField> {
+        let label = self.label()?.name();
+        self.filters().iter().find(|field| field.name() == label)
+    }
+
+    /// Its own table.
+    fn table(&self) -> &Table;
+
+    /// What its rows refer to.
+    fn references(&self) -> &[Reference];
+
+    /// The query of all tables.
+    fn joined(&'static self, question: Question) -> Query;
+
+    /// The query of its own table alone.
+    fn own(&'static self, question: Question) -> Query;
+
+    /// The rows with all columns of all tables.
+    fn models(
+        &'static self,
+        conditions: Vec<Condition>,
+        connection: &mut PgConnection,
+    ) -> QueryResult<Box<dyn Models>>;
+}
+
+/// The table that a dataset is of.
+pub struct Table {
+    /// Its name, as SQL has it.
+    pub name: String,
+    /// The name of its key.
+    pub key: &'static str,
+    /// The key.
+    pub key_value: Fragment,
+}
+
+/// What rows of a dataset refer to by an id: rows of another table, or of several that are joined.
+pub struct Reference {
+    /// The column with the id in the dataset's own table.
+    pub column: &'static str,
+    /// The id there.
+    pub value: Fragment,
+    /// The id in the query of what is referred to.
+    pub id: Fragment,
+    /// Makes that query.
+    pub query: Box<dyn Fn(Question) -> Query + Send + Sync>,
+}
+
+/// Rows with all columns of all tables, in memory.
+pub trait Models {
+    /// How many there are.
+    fn count(&self) -> usize;
+
+    /// A value: of the row, counted from 0, in a column of the dataset.
+    fn cell(&self, row: usize, column: &Column) -> Cell<'_>;
+}
+
+impl fmt::Debug for dyn Dataset + '_ {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl PartialEq for dyn Dataset + '_ {
+    fn eq(&self, other: &Self) -> bool {
+        self.name() == other.name()
+    }
+}
+
+impl Eq for dyn Dataset + '_ {}

@@ -1,0 +1,205 @@
+//! The columns of a dataset, and a choice of them.
+
+use std::fmt;
+
+use diesel::sql_types::is_nullable::NotNull;
+use diesel::sql_types::{BigInt, Nullable, SqlType, Text};
+
+use super::fragment::Fragment;
+use super::Dataset;
+
+/// A column that an export can have.
+pub struct Column {
+    pub(super) name: &'static str,
+    pub(super) header: &'static str,
+    /// Its place among the dataset's columns.
+    pub(super) index: usize,
+    pub(super) is_default: bool,
+    pub(super) kind: Kind,
+    /// The value in the query of all tables.
+    pub(super) joined: Fragment,
+    pub(super) origin: Origin,
+}
+
+impl Column {
+    /// The name by which the command line and the web know it.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Its name in the header.
+    pub fn header(&self) -> &'static str {
+        self.header
+    }
+
+    /// Whether an export has it that says nothing of columns.
+    pub fn is_default(&self) -> bool {
+        self.is_default
+    }
+
+    /// What its values are.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Where `lookup` takes its values from.
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// Its value in the query of all tables.
+    pub fn joined(&self) -> &Fragment {
+        &self.joined
+    }
+}
+
+impl fmt::Debug for Column {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+/// What a column's values are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// 64-bit integers.
+    Integer,
+    /// Texts.
+    Text,
+    /// Booleans, by these two names: of true, of false.
+    Label([&'static str; 2]),
+}
+
+/// A type of SQL that a column's values can have.
+pub trait ColumnType {
+    /// What such values are.
+    const KIND: Kind;
+}
+
+impl ColumnType for BigInt {
+    const KIND: Kind = Kind::Integer;
+}
+
+impl ColumnType for Text {
+    const KIND: Kind = Kind::Text;
+}
+
+impl<T: ColumnType + SqlType<IsNull = NotNull>> ColumnType for Nullable<T> {
+    const KIND: Kind = T::KIND;
+}
+
+/// Where `lookup` takes a column's values from.
+pub enum Origin {
+    /// From the dataset's own table.
+    Own {
+        /// The column's name there.
+        column: &'static str,
+        /// The value as the table has it.
+        value: Fragment,
+    },
+    /// From what the dataset's rows refer to.
+    Referenced {
+        /// Which of the dataset's references.
+        reference: usize,
+        /// The value in the query of what is referred to.
+        value: Fragment,
+    },
+}
+
+/// Some of a dataset's columns, in an order of one's choice.
+#[derive(Clone)]
+pub struct Selection {
+    dataset: &'static dyn Dataset,
+    columns: Vec<&'static Column>,
+}
+
+/// A list of columns that is none.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}: the columns of {dataset} are {}", names.join(", "))]
+pub struct InvalidColumns {
+    reason: String,
+    dataset: &'static str,
+    names: Vec<&'static str>,
+}
+
+impl Selection {
+    /// The columns that an export has that says nothing of them.
+    pub fn default_of(dataset: &'static dyn Dataset) -> Self {
+        let columns = dataset.columns().iter();
+        Self {
+            dataset,
+            columns: columns.filter(|column| column.is_default).collect(),
+        }
+    }
+
+    /// Reads names with commas between them.
+    pub fn parse(dataset: &'static dyn Dataset, names: &str) -> Result<Self, InvalidColumns> {
+        let all = dataset.columns();
+        let invalid = |reason| InvalidColumns {
+            reason,
+            dataset: dataset.name(),
+            names: all.iter().map(Column::name).collect(),
+        };
+        let mut columns: Vec<&'static Column> = Vec::new();
+        for name in names.split(',') {
+            if name.is_empty() {
+                return Err(invalid("a column's name is empty".to_owned()));
+            }
+            let column = all
+                .iter()
+                .find(|column| column.name == name)
+                .ok_or_else(|| invalid(format!("there is no column `{name}`")))?;
+            if columns.iter().any(|chosen| chosen.name == name) {
+                return Err(invalid(format!("the column `{name}` is there twice")));
+            }
+            columns.push(column);
+        }
+        Ok(Self { dataset, columns })
+    }
+
+    /// The dataset.
+    pub fn dataset(&self) -> &'static dyn Dataset {
+        self.dataset
+    }
+
+    /// The columns, in their order.
+    pub fn columns(&self) -> &[&'static Column] {
+        &self.columns
+    }
+
+    /// Their names.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.columns.iter().map(|column| column.name)
+    }
+
+    /// Whether this column is among them.
+    pub fn has(&self, column: &Column) -> bool {
+        self.names().any(|name| name == column.name)
+    }
+
+    /// Whether they are those of an export that says nothing of columns.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default_of(self.dataset)
+    }
+}
+
+impl PartialEq for Selection {
+    fn eq(&self, other: &Self) -> bool {
+        self.dataset == other.dataset && self.names().eq(other.names())
+    }
+}
+
+impl Eq for Selection {}
+
+/// As [`Selection::parse`] takes it.
+impl fmt::Display for Selection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.names().collect::<Vec<_>>().join(","))
+    }
+}
+
+impl fmt::Debug for Selection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {}", self, self.dataset.name())
+    }
+}

@@ -1,0 +1,452 @@
+//! How a dataset is declared.
+
+use std::marker::PhantomData;
+
+use diesel::associations::HasTable;
+use diesel::dsl::{Otherwise, case_when};
+use diesel::expression::Expression;
+use diesel::pg::Pg;
+use diesel::prelude::*;
+use diesel::query_builder::QueryFragment;
+use diesel::query_dsl::methods::{FilterDsl, LimitDsl, OffsetDsl, OrderDsl, SelectDsl};
+use diesel::sql_types::{BigInt, Bool, Text};
+
+use super::column::{Column, ColumnType, Kind, Origin};
+use super::filter::{FilterField, FilterKind, FilterValue};
+use super::fragment::{Cell, Condition, Order, Query, Question, SelectList};
+use super::literal::{SqlValue, Values};
+use super::{Dataset, Models, Reference, Table};
+
+/// A boxed query, as `into_boxed()` makes it of a table or of joined ones.
+pub trait Boxed:
+    Sized
+    + FilterDsl<Condition, Output = Self>
+    + OrderDsl<Order, Output = Self>
+    + LimitDsl<Output = Self>
+    + OffsetDsl<Output = Self>
+    + SelectDsl<SelectList, Output: QueryFragment<Pg> + Send + 'static>
+{
+}
+
+impl<Q> Boxed for Q where
+    Q: FilterDsl<Condition, Output = Q>
+        + OrderDsl<Order, Output = Q>
+        + LimitDsl<Output = Q>
+        + OffsetDsl<Output = Q>
+        + SelectDsl<SelectList, Output: QueryFragment<Pg> + Send + 'static>
+{
+}
+
+fn ask<Q: Boxed>(query: Q, question: Question) -> Query {
+    let Question {
+        select,
+        conditions,
+        order,
+        offset,
+        limit,
+    } = question;
+    let mut query = restricted(query, conditions);
+    if let Some(order) = order {
+        query = query.order(order);
+    }
+    if let Some(offset) = offset {
+        query = query.offset(offset);
+    }
+    if let Some(limit) = limit {
+        query = query.limit(limit);
+    }
+    Query::new(query.select(select))
+}
+
+fn restricted<Q: Boxed>(query: Q, conditions: Vec<Condition>) -> Q {
+    conditions.into_iter().fold(query, Q::filter)
+}
+
+/// A dataset that is being declared, and then that dataset: of rows of the type `Model`, of the table `Own`, which `Joined` is the
+/// query of with all that is joined to it.
+pub struct Declaration<Joined, Own, Model> {
+    name: &'static str,
+    row_name: &'static str,
+    joined: fn() -> Joined,
+    own: fn() -> Own,
+    models: fn(Joined, &mut PgConnection) -> QueryResult<Vec<Model>>,
+    table: Table,
+    columns: Vec<Column>,
+    cells: Vec<fn(&Model) -> Cell<'_>>,
+    filters: Vec<FilterField>,
+    references: Vec<Reference>,
+    label: Option<usize>,
+}
+
+/// A reference of a dataset, to name it by: to what `Referenced` is the query of.
+pub struct ReferenceTo<Referenced> {
+    index: usize,
+    query: PhantomData<fn() -> Referenced>,
+}
+
+impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
+    /// A dataset without columns and filters, of the table that `key` is the key of: the query with all that is joined to the
+    /// table, that of the table alone, and how the rows are loaded with all columns.
+    pub fn new<Key>(
+        [name, row_name]: [&'static str; 2],
+        key: Key,
+        joined: fn() -> Joined,
+        own: fn() -> Own,
+        models: fn(Joined, &mut PgConnection) -> QueryResult<Vec<Model>>,
+    ) -> Self
+    where
+        Joined: Boxed + SelectDsl<Key>,
+        Own: Boxed + SelectDsl<Key>,
+        Key: diesel::Column<SqlType = BigInt> + QueryFragment<Pg> + Send + Sync + 'static,
+        Key::Table: HasTable<Table = Key::Table> + QueryFragment<Pg>,
+    {
+        Self {
+            name,
+            row_name,
+            joined,
+            own,
+            models,
+            table: Table {
+                name: sql_of(&Key::Table::table()),
+                key: Key::NAME,
+                key_value: Box::new(key),
+            },
+            columns: Vec::new(),
+            cells: Vec::new(),
+            filters: Vec::new(),
+            references: Vec::new(),
+            label: None,
+        }
+    }
+
+    /// Adds what the rows refer to by `column`: a query, and the id in it that `column` has.
+    pub fn refers<C, Id, Referenced>(
+        &mut self,
+        column: C,
+        id: Id,
+        query: fn() -> Referenced,
+    ) -> ReferenceTo<Referenced>
+    where
+        C: diesel::Column<SqlType: ColumnType> + QueryFragment<Pg> + Copy + Send + Sync + 'static,
+        Own: SelectDsl<C>,
+        Id: Expression<SqlType = BigInt> + QueryFragment<Pg> + Send + Sync + 'static,
+        Referenced: Boxed + SelectDsl<Id> + 'static,
+    {
+        self.references.push(Reference {
+            column: C::NAME,
+            value: Box::new(column),
+            id: Box::new(id),
+            query: Box::new(move |question| ask(query(), question)),
+        });
+        ReferenceTo {
+            index: self.references.len() - 1,
+            query: PhantomData,
+        }
+    }
+
+    /// Adds a column of the dataset's own table: its name, its name in the header, the column, and where a model has it.
+    pub fn column<C>(
+        &mut self,
+        name: &'static str,
+        header: &'static str,
+        column: C,
+        cell: fn(&Model) -> Cell<'_>,
+    ) -> &mut Self
+    where
+        C: diesel::Column<SqlType: ColumnType> + QueryFragment<Pg> + Copy + Send + Sync + 'static,
+        Joined: SelectDsl<C>,
+        Own: SelectDsl<C>,
+    {
+        let own = Origin::Own {
+            column: C::NAME,
+            value: Box::new(column),
+        };
+        self.push(name, header, C::SqlType::KIND, Box::new(column), own, cell)
+    }
+
+    /// Adds a column of the dataset's own table that is true or false, with a text for each.
+    pub fn label_column<C>(
+        &mut self,
+        name: &'static str,
+        header: &'static str,
+        column: C,
+        labels: [&'static str; 2],
+        cell: fn(&Model) -> Cell<'_>,
+    ) -> &mut Self
+    where
+        C: diesel::Column<SqlType = Bool> + QueryFragment<Pg> + Copy + Send + Sync + 'static,
+        Joined: SelectDsl<C>,
+        Own: SelectDsl<C>,
+    {
+        let own = Origin::Own {
+            column: C::NAME,
+            value: Box::new(column),
+        };
+        let label = |label| -> SqlValue<Text, &'static str> { Values::Literal.label(label) };
+        let labelled: Otherwise<case_when<C, SqlValue<Text, &'static str>, Text>, SqlValue<Text, &'static str>> =
+            case_when(column, label(labels[0])).otherwise(label(labels[1]));
+        self.push(name, header, Kind::Label(labels), Box::new(labelled), own, cell)
+    }
+
+    /// Adds a column of what the rows refer to: as [`column`](Self::column) does, with the column in the dataset's query, and in
+    /// that of the reference, where the tables may have other names.
+    pub fn referenced_column<Referenced, C, R>(
+        &mut self,
+        reference: &ReferenceTo<Referenced>,
+        name: &'static str,
+        header: &'static str,
+        column: C,
+        referenced: R,
+        cell: fn(&Model) -> Cell<'_>,
+    ) -> &mut Self
+    where
+        C: Expression<SqlType: ColumnType> + QueryFragment<Pg> + Send + Sync + 'static,
+        R: Expression<SqlType: ColumnType> + QueryFragment<Pg> + Send + Sync + 'static,
+        Joined: SelectDsl<C>,
+        Referenced: SelectDsl<R>,
+    {
+        let origin = Origin::Referenced {
+            reference: reference.index,
+            value: Box::new(referenced),
+        };
+        self.push(name, header, C::SqlType::KIND, Box::new(column), origin, cell)
+    }
+
+    fn push(
+        &mut self,
+        name: &'static str,
+        header: &'static str,
+        kind: Kind,
+        joined: super::Fragment,
+        origin: Origin,
+        cell: fn(&Model) -> Cell<'_>,
+    ) -> &mut Self {
+        self.columns.push(Column {
+            name,
+            header,
+            index: self.columns.len(),
+            is_default: true,
+            kind,
+            joined,
+            origin,
+        });
+        self.cells.push(cell);
+        self
+    }
+
+    /// Leaves the last column out of exports that do not name their columns.
+    pub fn on_request(&mut self) -> &mut Self {
+        if let Some(column) = self.columns.last_mut() {
+            column.is_default = false;
+        }
+        self
+    }
+
+    /// Lets the last column be what people know a row by.
+    pub fn as_label(&mut self) -> &mut Self {
+        self.label = self.columns.len().checked_sub(1);
+        self
+    }
+
+    /// Adds a filter by true or false, of the dataset's own table: its name, what it does, and its condition.
+    pub fn boolean_filter<C>(
+        &mut self,
+        name: &'static str,
+        help: &'static str,
+        condition: fn(SqlValue<Bool, bool>) -> C,
+    ) -> &mut Self
+    where
+        C: QueryFragment<Pg> + Send + 'static,
+        Joined: FilterDsl<C>,
+        Own: FilterDsl<C>,
+    {
+        self.filter(name, help, FilterKind::Boolean, None, move |value, values| {
+            let is = matches!(value, FilterValue::Boolean(true));
+            Condition::new(condition(values.bool(is)))
+        })
+    }
+
+    /// The same, by the id of a row of the dataset `of`.
+    pub fn id_filter<C>(
+        &mut self,
+        name: &'static str,
+        of: &'static str,
+        help: &'static str,
+        condition: fn(SqlValue<BigInt, i64>) -> C,
+    ) -> &mut Self
+    where
+        C: QueryFragment<Pg> + Send + 'static,
+        Joined: FilterDsl<C>,
+        Own: FilterDsl<C>,
+    {
+        self.filter(name, help, FilterKind::Id { of }, None, move |value, values| {
+            Condition::new(condition(values.bigint(id(value))))
+        })
+    }
+
+    /// The same, which may also be `none`, for which there is a second condition.
+    pub fn id_or_none_filter<C, N>(
+        &mut self,
+        name: &'static str,
+        of: &'static str,
+        help: &'static str,
+        condition: fn(SqlValue<BigInt, i64>) -> C,
+        none: fn() -> N,
+    ) -> &mut Self
+    where
+        C: QueryFragment<Pg> + Send + 'static,
+        N: QueryFragment<Pg> + Send + 'static,
+        Joined: FilterDsl<C> + FilterDsl<N>,
+        Own: FilterDsl<C> + FilterDsl<N>,
+    {
+        let kind = FilterKind::IdOrNone { of };
+        self.filter(name, help, kind, None, move |value, values| match value {
+            FilterValue::NoId => Condition::new(none()),
+            value => Condition::new(condition(values.bigint(id(value)))),
+        })
+    }
+
+    /// The same as [`id_filter`](Self::id_filter), of what the rows refer to.
+    pub fn referenced_id_filter<Referenced, C>(
+        &mut self,
+        reference: &ReferenceTo<Referenced>,
+        name: &'static str,
+        of: &'static str,
+        help: &'static str,
+        condition: fn(SqlValue<BigInt, i64>) -> C,
+    ) -> &mut Self
+    where
+        C: QueryFragment<Pg> + Send + 'static,
+        Joined: FilterDsl<C>,
+        Referenced: FilterDsl<C>,
+    {
+        let reference = Some(reference.index);
+        self.filter(name, help, FilterKind::Id { of }, reference, move |value, values| {
+            Condition::new(condition(values.bigint(id(value))))
+        })
+    }
+
+    /// Adds a filter by a part of a text, of the dataset's own table; its condition is of a pattern for `ILIKE`.
+    pub fn text_filter<C>(
+        &mut self,
+        name: &'static str,
+        help: &'static str,
+        condition: fn(SqlValue<Text, String>) -> C,
+    ) -> &mut Self
+    where
+        C: QueryFragment<Pg> + Send + 'static,
+        Joined: FilterDsl<C>,
+        Own: FilterDsl<C>,
+    {
+        self.filter(name, help, FilterKind::Text, None, move |value, values| {
+            let pattern = match value {
+                FilterValue::Text(text) => text.like_pattern(),
+                other => other.to_string(),
+            };
+            Condition::new(condition(values.text(pattern)))
+        })
+    }
+
+    fn filter(
+        &mut self,
+        name: &'static str,
+        help: &'static str,
+        kind: FilterKind,
+        reference: Option<usize>,
+        condition: impl Fn(&FilterValue, Values) -> Condition + Send + Sync + 'static,
+    ) -> &mut Self {
+        self.filters.push(FilterField {
+            name,
+            help,
+            kind,
+            reference,
+            condition: Box::new(condition),
+        });
+        self
+    }
+}
+
+/// The id that a filter is set to: it has been read by a filter of this kind.
+fn id(value: &FilterValue) -> i64 {
+    match value {
+        FilterValue::Id(id) => *id,
+        _ => i64::MIN,
+    }
+}
+
+/// The SQL of a table's name.
+fn sql_of(table: &impl QueryFragment<Pg>) -> String {
+    let text = diesel::debug_query::<Pg, _>(table).to_string();
+    text.strip_suffix(" -- binds: []").unwrap_or(&text).to_owned()
+}
+
+impl<Joined, Own, Model> Dataset for Declaration<Joined, Own, Model>
+where
+    Joined: Boxed + 'static,
+    Own: Boxed + 'static,
+    Model: 'static,
+{
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn row_name(&self) -> &'static str {
+        self.row_name
+    }
+
+    fn columns(&self) -> &[Column] {
+        &self.columns
+    }
+
+    fn filters(&self) -> &[FilterField] {
+        &self.filters
+    }
+
+    fn label(&self) -> Option<&Column> {
+        self.columns.get(self.label?)
+    }
+
+    fn table(&self) -> &Table {
+        &self.table
+    }
+
+    fn references(&self) -> &[Reference] {
+        &self.references
+    }
+
+    fn joined(&'static self, question: Question) -> Query {
+        ask((self.joined)(), question)
+    }
+
+    fn own(&'static self, question: Question) -> Query {
+        ask((self.own)(), question)
+    }
+
+    fn models(
+        &'static self,
+        conditions: Vec<Condition>,
+        connection: &mut PgConnection,
+    ) -> QueryResult<Box<dyn Models>> {
+        let query = restricted((self.joined)(), conditions)
+            .order(Order(vec![&self.table.key_value]));
+        Ok(Box::new(Loaded {
+            cells: &self.cells,
+            models: (self.models)(query, connection)?,
+        }))
+    }
+}
+
+struct Loaded<Model: 'static> {
+    cells: &'static [fn(&Model) -> Cell<'_>],
+    models: Vec<Model>,
+}
+
+impl<Model> Models for Loaded<Model> {
+    fn count(&self) -> usize {
+        self.models.len()
+    }
+
+    fn cell(&self, row: usize, column: &Column) -> Cell<'_> {
+        self.cells[column.index](&self.models[row])
+    }
+}

@@ -1,0 +1,305 @@
+//! The filters of a dataset, and what they are set to.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde_json::{Map, Value};
+
+use super::fragment::Condition;
+use super::literal::Values;
+use super::Dataset;
+
+/// A filter that a dataset has.
+pub struct FilterField {
+    pub(super) name: &'static str,
+    pub(super) help: &'static str,
+    pub(super) kind: FilterKind,
+    /// Of which of the dataset's references its condition is, if it is not of the dataset's own table.
+    pub(super) reference: Option<usize>,
+    pub(super) condition: Box<dyn Fn(&FilterValue, Values) -> Condition + Send + Sync>,
+}
+
+/// What a filter can be set to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FilterKind {
+    /// `true` or `false`.
+    Boolean,
+    /// The id of a row of another dataset.
+    Id {
+        /// That dataset's name.
+        of: &'static str,
+    },
+    /// The same, or `none`.
+    IdOrNone {
+        /// That dataset's name.
+        of: &'static str,
+    },
+    /// A part of a text, in upper or lower case.
+    Text,
+}
+
+impl FilterField {
+    /// The name by which the command line and the web know it.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// What it does, in a sentence without its end.
+    pub fn help(&self) -> &'static str {
+        self.help
+    }
+
+    /// What it can be set to.
+    pub fn kind(&self) -> FilterKind {
+        self.kind
+    }
+
+    /// The condition that it is, set to a value.
+    pub(crate) fn condition(&self, value: &FilterValue, values: Values) -> Condition {
+        (self.condition)(value, values)
+    }
+
+    /// Reads what it is to be set to.
+    pub fn parse(&self, text: &str) -> Result<FilterValue, InvalidFilter> {
+        self.kind.parse(text)
+    }
+}
+
+impl FilterKind {
+    /// Reads a value of this kind.
+    pub fn parse(self, text: &str) -> Result<FilterValue, InvalidFilter> {
+        let id = || text.parse().map(FilterValue::Id);
+        match self {
+            Self::Boolean => match text {
+                "true" => Ok(FilterValue::Boolean(true)),
+                "false" => Ok(FilterValue::Boolean(false)),
+                _ => Err(InvalidFilter::NoBoolean),
+            },
+            Self::Id { .. } => id().map_err(|_| InvalidFilter::NoId),
+            Self::IdOrNone { .. } if text == "none" => Ok(FilterValue::NoId),
+            Self::IdOrNone { .. } => id().map_err(|_| InvalidFilter::NeitherIdNorNone),
+            Self::Text => Ok(FilterValue::Text(text.parse()?)),
+        }
+    }
+
+    /// How a value of this kind is shown in a usage text.
+    pub fn placeholder(self) -> &'static str {
+        match self {
+            Self::Boolean => "true|false",
+            Self::Id { .. } => "N",
+            Self::IdOrNone { .. } => "N|none",
+            Self::Text => "TEXT",
+        }
+    }
+
+    /// The dataset whose rows it chooses from, by its name.
+    pub fn of(self) -> Option<&'static str> {
+        match self {
+            Self::Id { of } | Self::IdOrNone { of } => Some(of),
+            Self::Boolean | Self::Text => None,
+        }
+    }
+}
+
+/// What a filter is set to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FilterValue {
+    /// True or false.
+    Boolean(bool),
+    /// An id.
+    Id(i64),
+    /// That there is none: `none`.
+    NoId,
+    /// A part of a text.
+    Text(SearchText),
+}
+
+impl fmt::Display for FilterValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Boolean(value) => value.fmt(f),
+            Self::Id(id) => id.fmt(f),
+            Self::NoId => f.write_str("none"),
+            Self::Text(text) => f.write_str(text.as_str()),
+        }
+    }
+}
+
+/// Why a filter cannot be set to a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidFilter {
+    /// Neither `true` nor `false`.
+    #[error("expected `true` or `false`")]
+    NoBoolean,
+    /// No 64-bit integer.
+    #[error("expected an id, which is an integer")]
+    NoId,
+    /// Neither a 64-bit integer nor `none`.
+    #[error("expected an id, which is an integer, or `none`")]
+    NeitherIdNorNone,
+    /// No text of PostgreSQL's.
+    #[error(transparent)]
+    Nul(#[from] NulCharacter),
+}
+
+/// PostgreSQL stores no NUL character, in no text, and reads none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the text has a NUL character, which PostgreSQL cannot hold")]
+pub struct NulCharacter;
+
+/// A text to find in others; it has no NUL character.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SearchText(String);
+
+impl FromStr for SearchText {
+    type Err = NulCharacter;
+
+    fn from_str(text: &str) -> Result<Self, NulCharacter> {
+        if text.contains('\0') {
+            Err(NulCharacter)
+        } else {
+            Ok(Self(text.to_owned()))
+        }
+    }
+}
+
+impl SearchText {
+    /// The text to find.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Its words.
+    pub fn words(&self) -> impl Iterator<Item = Self> {
+        self.0.split_whitespace().map(|word| Self(word.to_owned()))
+    }
+
+    /// The pattern for `ILIKE` that finds the text, in which LIKE's own special characters stand for themselves.
+    pub fn like_pattern(&self) -> String {
+        let mut pattern = String::with_capacity(self.0.len() + 2);
+        pattern.push('%');
+        for character in self.0.chars() {
+            if matches!(character, '%' | '_' | '\\') {
+                pattern.push('\\');
+            }
+            pattern.push(character);
+        }
+        pattern.push('%');
+        pattern
+    }
+}
+
+/// Which rows of a dataset to export: those for which everything that is set here holds.
+#[derive(Clone)]
+pub struct Filter {
+    dataset: &'static dyn Dataset,
+    /// In the order of the dataset's filters, each at most once.
+    set: Vec<(&'static FilterField, FilterValue)>,
+    /// The last row's id. The benchmark's, to compare sizes; no parameter of an export.
+    pub up_to_id: Option<i64>,
+}
+
+impl Filter {
+    /// The filter that leaves all rows.
+    pub fn all(dataset: &'static dyn Dataset) -> Self {
+        Self {
+            dataset,
+            set: Vec::new(),
+            up_to_id: None,
+        }
+    }
+
+    /// The dataset.
+    pub fn dataset(&self) -> &'static dyn Dataset {
+        self.dataset
+    }
+
+    /// Sets one of the dataset's filters.
+    pub fn set(&mut self, field: &'static FilterField, value: FilterValue) {
+        let place = |field: &FilterField| {
+            self.dataset
+                .filters()
+                .iter()
+                .position(|known| known.name == field.name)
+        };
+        self.set.retain(|(known, _)| known.name != field.name);
+        let at = self
+            .set
+            .partition_point(|(known, _)| place(known) < place(field));
+        self.set.insert(at, (field, value));
+    }
+
+    /// What the filter of this name is set to, if it is.
+    pub fn get(&self, name: &str) -> Option<&FilterValue> {
+        self.iter()
+            .find_map(|(field, value)| (field.name == name).then_some(value))
+    }
+
+    /// Its conditions, all of which are of the query of all tables.
+    pub fn conditions(&self, values: Values) -> Vec<Condition> {
+        self.conditions_where(values, |_| true)
+    }
+
+    /// Those of its conditions that are of the dataset's own table.
+    pub fn own_conditions(&self, values: Values) -> Vec<Condition> {
+        self.conditions_where(values, |reference| reference.is_none())
+    }
+
+    /// Those of its conditions that are of what the dataset's rows refer to by this reference.
+    pub fn conditions_of_reference(&self, index: usize, values: Values) -> Vec<Condition> {
+        self.conditions_where(values, |reference| reference == Some(index))
+    }
+
+    fn conditions_where(
+        &self,
+        values: Values,
+        is_wanted: impl Fn(Option<usize>) -> bool,
+    ) -> Vec<Condition> {
+        let wanted = self.iter().filter(|(field, _)| is_wanted(field.reference));
+        let up_to = self.up_to_id.filter(|_| is_wanted(None));
+        let key = &self.dataset.table().key_value;
+        wanted
+            .map(|(field, value)| field.condition(value, values))
+            .chain(up_to.map(|id| Condition::compare(key, "<=", values.bigint(id))))
+            .collect()
+    }
+
+    /// What each filter that is set is set to, for a manifest: an id is a number, unless it could be `none` in its place.
+    pub fn to_json(&self) -> Map<String, Value> {
+        let set = self.iter().map(|(field, value)| {
+            let value = match (field.kind, value) {
+                (_, FilterValue::Boolean(value)) => Value::from(*value),
+                (FilterKind::Id { .. }, FilterValue::Id(id)) => (*id).into(),
+                (_, value) => value.to_string().into(),
+            };
+            (field.name.to_owned(), value)
+        });
+        set.collect()
+    }
+
+    /// The filters that are set.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static FilterField, &FilterValue)> {
+        self.set.iter().map(|(field, value)| (*field, value))
+    }
+}
+
+impl PartialEq for Filter {
+    fn eq(&self, other: &Self) -> bool {
+        let set = |filter: &Self| -> Vec<(&str, FilterValue)> {
+            let set = filter.iter();
+            set.map(|(field, value)| (field.name, value.clone())).collect()
+        };
+        self.dataset == other.dataset
+            && set(self) == set(other)
+            && self.up_to_id == other.up_to_id
+    }
+}
+
+impl Eq for Filter {}
+
+impl fmt::Debug for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let set = self.iter().map(|(field, value)| (field.name, value));
+        f.debug_map().entries(set).finish()
+    }
+}

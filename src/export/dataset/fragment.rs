@@ -1,0 +1,352 @@
+//! Parts of a query, and whole queries, whose types are erased after Diesel has checked them.
+//!
+//! Which columns an export has is known only when it is asked for, so no one type can name its select list. Each column and each
+//! condition is written, and checked against the tables of its query, in Diesel's own terms
+//! ([`Declaration`](super::Declaration)); from there on it is only a part to be put together with others.
+
+use diesel::deserialize::{self, FromSql, FromSqlRow};
+use diesel::expression::{
+    AppearsOnTable, Expression, SelectableExpression, ValidGrouping, is_aggregate,
+};
+use diesel::pg::{Pg, PgValue};
+use diesel::prelude::*;
+use diesel::query_builder::{AstPass, Query as DieselQuery, QueryFragment, QueryId};
+use diesel::row::Field as _;
+use diesel::sql_types::{Array, BigInt, Bool, Text, Untyped};
+use serde::{Serialize, Serializer};
+
+use super::literal::SqlValue;
+
+/// What a spreadsheet takes a cell for a formula by: its first character.
+/// ([OWASP ASVS 1.2.10](https://github.com/OWASP/ASVS/blob/v5.0.0/5.0/en/0x10-V1-Encoding-and-Sanitization.md), and CR, which some
+/// spreadsheets skip.) NUL, which it names too, is in no text of PostgreSQL's.
+pub const FORMULA_STARTS: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
+
+/// A part of a query.
+pub type Fragment = Box<dyn QueryFragment<Pg> + Send + Sync>;
+
+/// A condition on rows.
+pub struct Condition(Box<dyn QueryFragment<Pg> + Send>);
+
+impl Condition {
+    /// The condition that rows meet if `fragment`, a boolean, is true for them.
+    pub(super) fn new(fragment: impl QueryFragment<Pg> + Send + 'static) -> Self {
+        Self(Box::new(fragment))
+    }
+
+    /// The condition that an integer of the rows, `key`, compares so with a value.
+    pub(crate) fn compare(
+        key: &'static Fragment,
+        operator: &'static str,
+        value: SqlValue<BigInt, i64>,
+    ) -> Self {
+        Self::new(Comparison(key, operator, value))
+    }
+
+    /// The condition that `key` is one of `ids`. As a constant array, which the server hashes, and which leaves the rows in their
+    /// index's order: a join would not.
+    pub(crate) fn is_any(key: &'static Fragment, ids: &[i64]) -> Self {
+        let ids: Vec<String> = ids.iter().map(i64::to_string).collect();
+        let array = format!("any('{{{}}}'::bigint[])", ids.join(","));
+        Self::new(Comparison(key, "=", diesel::dsl::sql::<Array<BigInt>>(&array)))
+    }
+}
+
+/// What is compared with what. Diesel has no words for what is of no table.
+struct Comparison<V>(&'static Fragment, &'static str, V);
+
+impl<V: QueryFragment<Pg>> QueryFragment<Pg> for Comparison<V> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        self.0.walk_ast(out.reborrow())?;
+        out.push_sql(&format!(" {} ", self.1));
+        self.2.walk_ast(out)
+    }
+}
+
+/// What rows are ordered by.
+#[derive(Clone)]
+pub struct Order(pub(super) Vec<&'static Fragment>);
+
+/// A value of a select list.
+#[derive(Clone, Copy)]
+pub enum Selected {
+    /// As it is.
+    Plain(&'static Fragment),
+    /// A text, with a `'` before it if a spreadsheet would take it for a formula.
+    WithoutFormulas(&'static Fragment),
+    /// The number of rows.
+    Count,
+}
+
+/// The select list of a query.
+#[derive(Clone)]
+pub struct SelectList(pub(super) Vec<Selected>);
+
+impl QueryFragment<Pg> for SelectList {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        for (index, selected) in self.0.iter().enumerate() {
+            if index > 0 {
+                out.push_sql(", ");
+            }
+            match selected {
+                Selected::Plain(fragment) => fragment.walk_ast(out.reborrow())?,
+                Selected::WithoutFormulas(text) => without_formulas(text, out.reborrow())?,
+                Selected::Count => out.push_sql("count(*)"),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn without_formulas<'b>(text: &'b Fragment, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+    out.push_sql("case when left(");
+    text.walk_ast(out.reborrow())?;
+    out.push_sql(", 1) in (");
+    for (index, start) in FORMULA_STARTS.iter().enumerate() {
+        let comma = if index > 0 { ", " } else { "" };
+        out.push_sql(&format!("{comma}chr({})", u32::from(*start)));
+    }
+    out.push_sql(") then '''' || ");
+    text.walk_ast(out.reborrow())?;
+    out.push_sql(" else ");
+    text.walk_ast(out.reborrow())?;
+    out.push_sql(" end");
+    Ok(())
+}
+
+impl QueryFragment<Pg> for Condition {
+    fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        self.0.walk_ast(out)
+    }
+}
+
+impl QueryFragment<Pg> for Order {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        for (index, fragment) in self.0.iter().enumerate() {
+            if index > 0 {
+                out.push_sql(", ");
+            }
+            fragment.walk_ast(out.reborrow())?;
+        }
+        Ok(())
+    }
+}
+
+/// What Diesel asks of an expression. That each of these parts belongs to its query's tables, the declaration has made sure of.
+macro_rules! erased_expression {
+    ($($Erased:ty: $SqlType:ty),+) => {$(
+        impl Expression for $Erased {
+            type SqlType = $SqlType;
+        }
+        impl QueryId for $Erased {
+            type QueryId = ();
+            const HAS_STATIC_QUERY_ID: bool = false;
+        }
+        impl<GB> ValidGrouping<GB> for $Erased {
+            type IsAggregate = is_aggregate::Never;
+        }
+        impl<QS> AppearsOnTable<QS> for $Erased {}
+        impl<QS> SelectableExpression<QS> for $Erased {}
+    )+};
+}
+
+erased_expression!(SelectList: Untyped, Condition: Bool, Order: Text);
+
+/// What is asked of a query's tables.
+pub struct Question {
+    /// The values of each row.
+    pub select: SelectList,
+    /// What holds for each row.
+    pub conditions: Vec<Condition>,
+    /// The rows' order, if they have one.
+    pub order: Option<Order>,
+    /// Rows to pass over.
+    pub offset: Option<i64>,
+    /// The most rows.
+    pub limit: Option<i64>,
+}
+
+impl Question {
+    /// Asks for these values of all rows, in no order.
+    pub fn of(select: impl IntoIterator<Item = Selected>) -> Self {
+        Self {
+            select: SelectList(select.into_iter().collect()),
+            conditions: Vec::new(),
+            order: None,
+            offset: None,
+            limit: None,
+        }
+    }
+
+    /// Asks for this value, too, before the others.
+    pub fn selecting_first(mut self, value: Selected) -> Self {
+        self.select.0.insert(0, value);
+        self
+    }
+
+    /// Asks only for rows for which these conditions hold, too.
+    pub fn with(mut self, conditions: impl IntoIterator<Item = Condition>) -> Self {
+        self.conditions.extend(conditions);
+        self
+    }
+
+    /// Asks for the rows in this order.
+    pub fn ordered(self, by: impl IntoIterator<Item = &'static Fragment>) -> Self {
+        Self {
+            order: Some(Order(by.into_iter().collect())),
+            ..self
+        }
+    }
+
+    /// Asks for so many rows at most.
+    pub fn limit(self, rows: i64) -> Self {
+        Self {
+            limit: Some(rows),
+            ..self
+        }
+    }
+
+    /// Asks for the rows after the first so many.
+    pub fn offset(self, rows: i64) -> Self {
+        Self {
+            offset: Some(rows),
+            ..self
+        }
+    }
+}
+
+/// A whole query, to be loaded as [`Row`]s or made SQL of.
+pub struct Query(Box<dyn QueryFragment<Pg> + Send>);
+
+impl Query {
+    pub(super) fn new(query: impl QueryFragment<Pg> + Send + 'static) -> Self {
+        Self(Box::new(query))
+    }
+
+    /// Its SQL, for COPY, which takes no parameters: all values must be literals.
+    pub fn sql(&self) -> QueryResult<String> {
+        // Diesel's only public way to a query's text puts its parameters, of which there are none, behind it.
+        let text = diesel::debug_query::<Pg, _>(self).to_string();
+        text.strip_suffix(" -- binds: []")
+            .map(str::to_owned)
+            .ok_or_else(|| {
+                diesel::result::Error::QueryBuilderError(
+                    "a COPY takes no parameters, but the query has some".into(),
+                )
+            })
+    }
+}
+
+impl QueryFragment<Pg> for Query {
+    fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        self.0.walk_ast(out)
+    }
+}
+
+impl QueryId for Query {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl DieselQuery for Query {
+    type SqlType = Untyped;
+}
+
+impl<Connection> RunQueryDsl<Connection> for Query {}
+
+/// A row of a query: a value for each that it selects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row(Box<[Value]>);
+
+/// A value that was loaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Value {
+    Null,
+    Integer(i64),
+    Text(Box<str>),
+}
+
+/// A value of a line, wherever it is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cell<'a> {
+    /// SQL's NULL.
+    Null,
+    /// An integer.
+    Integer(i64),
+    /// A text, be it an empty one.
+    Text(&'a str),
+}
+
+impl Row {
+    /// Its values, in the order in which they were selected.
+    pub fn cells(&self) -> impl Iterator<Item = Cell<'_>> {
+        self.0.iter().map(|value| match value {
+            Value::Null => Cell::Null,
+            Value::Integer(integer) => Cell::Integer(*integer),
+            Value::Text(text) => Cell::Text(text),
+        })
+    }
+
+    /// Its first value, if that is an integer: a key, or a count.
+    pub fn first_integer(&self) -> Option<i64> {
+        match self.0.first() {
+            Some(Value::Integer(integer)) => Some(*integer),
+            _ => None,
+        }
+    }
+}
+
+impl FromSqlRow<Untyped, Pg> for Row {
+    fn build_from_row<'a>(row: &impl diesel::row::Row<'a, Pg>) -> deserialize::Result<Self> {
+        let value = |index| {
+            let field = row.get(index).ok_or("a row has fewer values than it has")?;
+            field.value().map_or(Ok(Value::Null), Value::read)
+        };
+        (0..row.field_count()).map(value).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+impl Value {
+    fn read(value: PgValue<'_>) -> deserialize::Result<Self> {
+        const INT8: u32 = 20;
+        if value.get_oid().get() == INT8 {
+            return <i64 as FromSql<BigInt, Pg>>::from_sql(value).map(Self::Integer);
+        }
+        let text = std::str::from_utf8(value.as_bytes())?;
+        Ok(Self::Text(text.into()))
+    }
+}
+
+impl From<i64> for Cell<'_> {
+    fn from(integer: i64) -> Self {
+        Self::Integer(integer)
+    }
+}
+
+impl<'a> From<&'a str> for Cell<'a> {
+    fn from(text: &'a str) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl<'a> From<&'a String> for Cell<'a> {
+    fn from(text: &'a String) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl<'a, T: Into<Cell<'a>>> From<Option<T>> for Cell<'a> {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Null, T::into)
+    }
+}
+
+impl Serialize for Cell<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Null => serializer.serialize_none(),
+            Self::Integer(integer) => serializer.serialize_i64(*integer),
+            Self::Text(text) => serializer.serialize_str(text),
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! From rows to chunks of CSV.
+
+use bytes::Bytes;
+
+use super::buffers::Buffers;
+use super::csv::{FieldWriter, Format};
+use super::dataset::Cell;
+use super::{Error, Export, Observer, Sink, Summary};
+
+/// Bytes that go to the sink at a time.
+const CHUNK: usize = 64 * 1024;
+
+/// Writes the CSV to a sink, in chunks, the header first.
+pub(super) struct Encoder<'s> {
+    format: Format,
+    fields: FieldWriter,
+    sink: &'s mut dyn Sink,
+    observer: &'s dyn Observer,
+    buffers: Buffers,
+    buffer: Vec<u8>,
+    summary: Summary,
+}
+
+impl<'s> Encoder<'s> {
+    /// An encoder whose first bytes are the header's.
+    pub(super) fn new(
+        export: &Export,
+        sink: &'s mut dyn Sink,
+        observer: &'s dyn Observer,
+    ) -> Self {
+        let format = export.format;
+        let columns = export.columns.columns();
+        let buffers = Buffers::default();
+        let mut buffer = buffers.take(2 * CHUNK);
+        buffer.extend_from_slice(format.byte_order_mark());
+        let mut encoder = Self {
+            format,
+            fields: FieldWriter::new(format, columns.len()),
+            sink,
+            observer,
+            buffers,
+            buffer,
+            summary: Summary::default(),
+        };
+        encoder.line(columns.iter().map(|column| Cell::Text(column.header())));
+        encoder
+    }
+
+    /// Writes a line of these values.
+    pub(super) fn row<'a>(
+        &mut self,
+        cells: impl IntoIterator<Item = Cell<'a>>,
+    ) -> Result<(), Error> {
+        self.line(cells);
+        self.end_line()
+    }
+
+    fn line<'a>(&mut self, cells: impl IntoIterator<Item = Cell<'a>>) {
+        let mut is_first = true;
+        for cell in cells {
+            if !std::mem::take(&mut is_first) {
+                self.buffer.push(self.format.delimiter.byte());
+            }
+            self.fields.write(cell, &mut self.buffer);
+        }
+        self.buffer.extend_from_slice(self.format.line_end());
+    }
+
+    /// Writes a line that COPY has encoded; it ends with LF.
+    pub(super) fn copied_line(&mut self, line: &[u8]) -> Result<(), Error> {
+        self.buffer
+            .extend_from_slice(line.strip_suffix(b"\n").unwrap_or(line));
+        self.buffer.extend_from_slice(self.format.line_end());
+        self.end_line()
+    }
+
+    /// Hands over lines that are encoded already.
+    pub(super) fn encoded_lines(&mut self, lines: Bytes, rows: u64) -> Result<(), Error> {
+        if !self.buffer.is_empty() {
+            self.hand_over()?;
+        }
+        #[cfg(feature = "fault-injection")]
+        (1..=rows).for_each(|row| super::fault::panic_at(self.summary.rows + row));
+        self.summary.rows += rows;
+        self.send(lines)
+    }
+
+    /// Hands over what is left.
+    pub(super) fn finish(mut self) -> Result<Summary, Error> {
+        self.hand_over()?;
+        Ok(self.summary)
+    }
+
+    fn end_line(&mut self) -> Result<(), Error> {
+        self.summary.rows += 1;
+        #[cfg(feature = "fault-injection")]
+        super::fault::panic_at(self.summary.rows);
+        if self.buffer.len() >= CHUNK {
+            self.hand_over()
+        } else {
+            Ok(())
+        }
+    }
+
+    fn hand_over(&mut self) -> Result<(), Error> {
+        let chunk = std::mem::replace(&mut self.buffer, self.buffers.take(2 * CHUNK));
+        self.send(self.buffers.lend(chunk))
+    }
+
+    fn send(&mut self, chunk: Bytes) -> Result<(), Error> {
+        self.summary.bytes += chunk.len() as u64;
+        self.sink.write(chunk).map_err(Error::Sink)?;
+        self.observer.progress(&self.summary);
+        Ok(())
+    }
+}

@@ -1,0 +1,90 @@
+//! Why an export is not whole.
+
+use std::io;
+use std::time::Duration;
+
+use diesel::PgConnection;
+
+use super::Strategy;
+use super::manifest::{ErrorClass, State};
+use crate::db::servers::NoReplica;
+use crate::db::{self, libpq};
+
+/// Why an export is not whole.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The database failed.
+    #[error(transparent)]
+    Database(#[from] db::Error),
+    /// The sink took no more.
+    #[error("the output failed: {0}")]
+    Sink(#[source] io::Error),
+    /// No server may run it now.
+    #[error(transparent)]
+    NoReplica(#[from] NoReplica),
+    /// Somebody stopped it.
+    #[error("the export was cancelled")]
+    Cancelled,
+    /// The strategy would hold more rows in memory than it may.
+    #[error(
+        "there are more than {limit} rows, which the strategy {} would hold in memory: choose one of {}",
+        strategy.name(),
+        Strategy::unbuffered().map(Strategy::name).collect::<Vec<_>>().join(", ")
+    )]
+    TooManyRows {
+        /// The strategy that was chosen.
+        strategy: Strategy,
+        /// The rows that it may hold.
+        limit: u32,
+    },
+}
+
+impl Error {
+    /// Finds out why the database has failed, as [`db::Error::explained`] does.
+    pub(crate) fn explained(self, connection: &mut PgConnection, waited: Option<Duration>) -> Self {
+        match self {
+            Self::Database(error) => Self::Database(error.explained(connection, waited)),
+            error => error,
+        }
+    }
+
+    /// How an export ends by it, and how a manifest names it.
+    pub fn end(&self) -> (State, Option<ErrorClass>) {
+        match self.class() {
+            None => (State::Cancelled, None),
+            class => (State::Failed, class),
+        }
+    }
+
+    /// How a manifest names it; `None` where it is no failure, but was cancelled.
+    pub fn class(&self) -> Option<ErrorClass> {
+        match self {
+            Self::Cancelled => None,
+            Self::TooManyRows { .. } => Some(ErrorClass::TooManyRows),
+            Self::Sink(_) => Some(ErrorClass::Output),
+            Self::NoReplica(_) => Some(ErrorClass::NoReplica),
+            Self::Database(error) if error.is_recovery_conflict() => {
+                Some(ErrorClass::RecoveryConflict)
+            }
+            Self::Database(error) if error.is_unavailable() => {
+                Some(ErrorClass::DatabaseUnavailable)
+            }
+            Self::Database(error) if error.is_statement_timeout() => {
+                Some(ErrorClass::StatementTimeout)
+            }
+            Self::Database(_) => Some(ErrorClass::Database),
+        }
+    }
+}
+
+impl From<diesel::result::Error> for Error {
+    fn from(error: diesel::result::Error) -> Self {
+        Self::Database(error.into())
+    }
+}
+
+impl From<libpq::Error> for Error {
+    fn from(error: libpq::Error) -> Self {
+        Self::Database(error.into())
+    }
+}

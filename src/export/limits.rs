@@ -1,0 +1,31 @@
+//! What an export may cost.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::units;
+
+/// What an export may cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::Args, Serialize, Deserialize)]
+pub struct Limits {
+    /// Rows that `joined` and `tuples`, which hold all of them in memory, may load
+    #[arg(long, env = "CMMS_MAX_BUFFERED_ROWS", help_heading = "Limits", value_name = "N", default_value_t = Self::default().max_buffered_rows)]
+    pub max_buffered_rows: u32,
+    /// Time for each of an export's queries, the waiting for its reader included [default: none]
+    #[arg(long, env = "CMMS_STATEMENT_TIMEOUT", help_heading = "Limits", value_name = "SECONDS", value_parser = units::seconds)]
+    pub statement_timeout: Option<Duration>,
+    /// Bytes of names that `lookup` may hold in memory: a number, or one with KiB, MiB or GiB
+    #[arg(long, env = "CMMS_LOOKUP_MEMORY", help_heading = "Limits", value_name = "SIZE", default_value = "64MiB", value_parser = units::bytes)]
+    pub lookup_memory: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_buffered_rows: 1_000_000,
+            statement_timeout: None,
+            lookup_memory: 64 << 20,
+        }
+    }
+}

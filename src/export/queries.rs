@@ -1,0 +1,111 @@
+//! What is asked of a dataset for an export: the rows, their number, the first of them.
+
+use diesel::prelude::*;
+
+use super::csv::Format;
+use super::dataset::{
+    Condition, Dataset, Filter, Fragment, Question, Row, Selected, Selection, Values,
+};
+
+/// Rows that a preview shows.
+pub const PREVIEW_ROWS: i64 = 20;
+
+fn key(dataset: &'static dyn Dataset) -> &'static Fragment {
+    &dataset.table().key_value
+}
+
+/// The chosen values of all rows that the filter leaves, in the export's order.
+pub(super) fn rows(columns: &Selection, filter: &Filter) -> Question {
+    let values = columns.columns().iter();
+    Question::of(values.map(|column| Selected::Plain(column.joined())))
+        .with(filter.conditions(Values::Bound))
+        .ordered([key(filter.dataset())])
+}
+
+/// The first rows after the one with the key `after`, with the key before the values.
+pub(super) fn page(
+    columns: &Selection,
+    filter: &Filter,
+    after: Option<i64>,
+    limit: i64,
+) -> Question {
+    let key = key(filter.dataset());
+    let after = after.map(|after| Condition::compare(key, ">", Values::Bound.bigint(after)));
+    rows(columns, filter)
+        .selecting_first(Selected::Plain(key))
+        .with(after)
+        .limit(limit)
+}
+
+/// The SQL for the same rows, without parameters, for COPY; their texts come as `format` wants them.
+pub(super) fn rows_sql(
+    columns: &Selection,
+    filter: &Filter,
+    format: Format,
+) -> QueryResult<String> {
+    let values = columns.columns().iter().map(|column| {
+        if column.kind().is_escaped(format) {
+            Selected::WithoutFormulas(column.joined())
+        } else {
+            Selected::Plain(column.joined())
+        }
+    });
+    let question = Question::of(values)
+        .with(filter.conditions(Values::Literal))
+        .ordered([key(filter.dataset())]);
+    filter.dataset().joined(question).sql()
+}
+
+/// The export's first rows.
+pub fn first_rows(
+    connection: &mut PgConnection,
+    columns: &Selection,
+    filter: &Filter,
+) -> QueryResult<Vec<Row>> {
+    let question = rows(columns, filter).limit(PREVIEW_ROWS);
+    filter.dataset().joined(question).load(connection)
+}
+
+/// How many rows the export has.
+pub fn count(connection: &mut PgConnection, filter: &Filter) -> QueryResult<i64> {
+    let question = Question::of([Selected::Count]).with(filter.conditions(Values::Bound));
+    integer(filter.dataset().joined(question).get_result(connection)?)
+}
+
+/// Whether the export has more rows than so many: this asks for one row, and reads no more than it has to.
+pub fn has_more_than(
+    connection: &mut PgConnection,
+    filter: &Filter,
+    rows: i64,
+) -> QueryResult<bool> {
+    let question = Question::of([Selected::Plain(key(filter.dataset()))])
+        .with(filter.conditions(Values::Bound))
+        .offset(rows)
+        .limit(1);
+    let next: Option<Row> = filter
+        .dataset()
+        .joined(question)
+        .get_result(connection)
+        .optional()?;
+    Ok(next.is_some())
+}
+
+/// How many rows the dataset has, whatever the filter: to count them, off an index of one table, is cheap.
+pub(super) fn count_all(
+    connection: &mut PgConnection,
+    dataset: &'static dyn Dataset,
+) -> QueryResult<i64> {
+    let question = Question::of([Selected::Count]);
+    integer(dataset.own(question).get_result(connection)?)
+}
+
+/// Whether the dataset has any row at all.
+pub fn any(connection: &mut PgConnection, dataset: &'static dyn Dataset) -> QueryResult<bool> {
+    let question = Question::of([Selected::Plain(key(dataset))]).limit(1);
+    let first: Option<Row> = dataset.own(question).get_result(connection).optional()?;
+    Ok(first.is_some())
+}
+
+fn integer(row: Row) -> QueryResult<i64> {
+    row.first_integer().ok_or(diesel::result::Error::NotFound)
+}

@@ -1,0 +1,206 @@
+//! The record of an export: it hears how the export gets on, hashes what it makes, and becomes its manifest.
+
+use std::io;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+
+use super::manifest::{ErrorClass, Manifest, State};
+use super::{Error, Export, Observer, Plan, Sink, Summary};
+use crate::db::servers::Role;
+use crate::memory::PeakMemory;
+use crate::units::hexadecimal;
+
+/// An export's manifest while it comes to be.
+#[derive(Debug)]
+pub struct Record {
+    id: String,
+    export: Export,
+    is_demonstration: bool,
+    started: Instant,
+    live: Mutex<Live>,
+}
+
+#[derive(Debug)]
+struct Live {
+    source: Option<Role>,
+    plan: Option<Plan>,
+    summary: Summary,
+    sha256: Option<String>,
+    /// None once it has ended: nothing is followed any more.
+    memory: Option<PeakMemory>,
+    /// How, why and after how long it ended, with how much memory.
+    end: Option<(State, Option<ErrorClass>, f64, u64)>,
+}
+
+impl Live {
+    fn peak_memory(&self) -> u64 {
+        self.memory
+            .as_ref()
+            .map_or(0, |memory| memory.bytes() as u64)
+    }
+}
+
+impl Record {
+    /// The record of an export that starts now, of the private database or of one's own.
+    pub fn start(id: String, export: &Export, is_demonstration: bool) -> Self {
+        let live = Live {
+            source: None,
+            plan: None,
+            summary: Summary::default(),
+            sha256: None,
+            memory: Some(PeakMemory::start()),
+            end: None,
+        };
+        Self {
+            id,
+            export: export.clone(),
+            is_demonstration,
+            started: Instant::now(),
+            live: Mutex::new(live),
+        }
+    }
+
+    /// The export's id.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// How it is made, once that is known.
+    pub fn plan(&self) -> Option<Plan> {
+        self.lock().plan.clone()
+    }
+
+    /// What is known now.
+    pub fn manifest(&self) -> Manifest {
+        let live = self.lock();
+        let (state, error, seconds, memory) = live.end.unwrap_or_else(|| {
+            (
+                State::Running,
+                None,
+                self.started.elapsed().as_secs_f64(),
+                live.peak_memory(),
+            )
+        });
+        Manifest {
+            id: self.id.clone(),
+            state,
+            demonstration: self.is_demonstration,
+            source: live.source,
+            strategy: live
+                .plan
+                .as_ref()
+                .map_or(self.export.strategy, |plan| plan.strategy),
+            connections: live.plan.as_ref().map(|plan| plan.connections),
+            because: live
+                .plan
+                .as_ref()
+                .and_then(|plan| plan.because.as_deref().map(str::to_owned)),
+            dataset: self.export.dataset().name().to_owned(),
+            columns: self.export.columns.names().map(str::to_owned).collect(),
+            filter: self.export.filter.to_json(),
+            preset: self.export.format.preset,
+            delimiter: self.export.format.delimiter,
+            rows: live.summary.rows,
+            bytes: live.summary.bytes,
+            sha256: live.sha256.clone().filter(|_| state == State::Complete),
+            seconds,
+            peak_memory_bytes: memory,
+            error,
+        }
+    }
+
+    /// Notes how it ended, and logs it. Only the first call counts; returns whether this was it.
+    pub fn end(&self, state: State, error: Option<ErrorClass>) -> bool {
+        {
+            let mut live = self.lock();
+            if live.end.is_some() {
+                return false;
+            }
+            let peak_memory = live.peak_memory();
+            live.memory = None;
+            live.end = Some((
+                state,
+                error,
+                self.started.elapsed().as_secs_f64(),
+                peak_memory,
+            ));
+        }
+        log_end(&self.manifest());
+        true
+    }
+
+    /// When it started.
+    pub fn started(&self) -> Instant {
+        self.started
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Live> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Observer for Record {
+    fn server(&self, role: Role) {
+        self.lock().source = Some(role);
+    }
+
+    fn plan(&self, plan: &Plan) {
+        self.lock().plan = Some(plan.clone());
+    }
+
+    fn progress(&self, so_far: &Summary) {
+        let mut live = self.lock();
+        // What is made after the end, nobody gets.
+        if live.end.is_none() {
+            live.summary = *so_far;
+        }
+    }
+}
+
+impl Record {
+    /// Lets `run` export to a sink that hands all bytes on to `sink`, and notes the hash of the whole if it gets so far.
+    pub fn of<T>(
+        &self,
+        sink: &mut dyn Sink,
+        run: impl FnOnce(&mut dyn Sink) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let hasher = Sha256::new();
+        let mut hashing = HashingSink { sink, hasher };
+        let value = run(&mut hashing)?;
+        self.lock().sha256 = Some(hexadecimal(&hashing.hasher.finalize()));
+        Ok(value)
+    }
+}
+
+struct HashingSink<'a> {
+    sink: &'a mut dyn Sink,
+    hasher: Sha256,
+}
+
+impl Sink for HashingSink<'_> {
+    fn write(&mut self, chunk: Bytes) -> io::Result<()> {
+        self.hasher.update(&chunk);
+        self.sink.write(chunk)
+    }
+}
+
+/// What is logged at an export's end.
+fn log_end(manifest: &Manifest) {
+    tracing::info!(
+            export_id = manifest.id,
+            dataset = manifest.dataset,
+            source = manifest.source.map(Role::name),
+            strategy = manifest.strategy.name(),
+            filter = %serde_json::to_string(&manifest.filter).unwrap_or_default(),
+            rows = manifest.rows,
+            bytes = manifest.bytes,
+            seconds = (manifest.seconds * 1e3).round() / 1e3,
+            peak_memory_bytes = manifest.peak_memory_bytes,
+            outcome = manifest.state.name(),
+            error = manifest.error.map(ErrorClass::name),
+            "export"
+        );
+}

@@ -1,0 +1,97 @@
+//! Where an export's bytes go, and who hears how it gets on.
+
+use std::borrow::Cow;
+use std::io;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::Strategy;
+use super::cancellation::Cancellation;
+use crate::db::servers::Role;
+
+/// Takes an export's bytes.
+pub trait Sink {
+    /// Takes the next bytes, and takes its time: an export never runs ahead of its sink.
+    fn write(&mut self, chunk: Bytes) -> io::Result<()>;
+}
+
+/// Hears what happens in an export.
+pub trait Observer {
+    /// On what server it runs: before anything else, and again if it begins anew on another one.
+    fn server(&self, _role: Role) {}
+
+    /// How it is made: before the first byte, and again if it begins anew; never, if it fails before.
+    fn plan(&self, _plan: &Plan) {}
+
+    /// What all that the sink has taken comes to.
+    fn progress(&self, _so_far: &Summary) {}
+}
+
+/// Nobody.
+impl Observer for () {}
+
+/// Both.
+impl<One: Observer + ?Sized, Other: Observer + ?Sized> Observer for (&One, &Other) {
+    fn server(&self, role: Role) {
+        self.0.server(role);
+        self.1.server(role);
+    }
+
+    fn plan(&self, plan: &Plan) {
+        self.0.plan(plan);
+        self.1.plan(plan);
+    }
+
+    fn progress(&self, so_far: &Summary) {
+        self.0.progress(so_far);
+        self.1.progress(so_far);
+    }
+}
+
+/// How an export is made in fact.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Plan {
+    /// The strategy: the one that was asked for, or `copy` in place of `lookup`.
+    pub strategy: Strategy,
+    /// The connections that it has.
+    pub connections: usize,
+    /// Why that is less than was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub because: Option<Cow<'static, str>>,
+}
+
+impl Plan {
+    pub(super) fn of(strategy: Strategy) -> Self {
+        Self {
+            strategy,
+            connections: 1,
+            because: None,
+        }
+    }
+}
+
+/// What a whole export came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Summary {
+    /// Lines after the header.
+    pub rows: u64,
+    /// Bytes of CSV.
+    pub bytes: u64,
+}
+
+/// Takes no more once the export is cancelled: a strategy may have all of its rows already, and no query to cancel.
+pub(super) struct CancellableSink<'a> {
+    pub(super) sink: &'a mut dyn Sink,
+    pub(super) cancellation: &'a Cancellation,
+}
+
+impl Sink for CancellableSink<'_> {
+    fn write(&mut self, chunk: Bytes) -> io::Result<()> {
+        if self.cancellation.is_cancelled() {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        self.sink.write(chunk)
+    }
+}

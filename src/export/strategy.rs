@@ -1,0 +1,58 @@
+//! The strategies: the ways to load the rows.
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// How the rows are loaded. Every strategy makes the same bytes.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Default, ValueEnum, Serialize, Deserialize, ToSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Strategy {
+    /// full model structs of all joined tables, all in memory
+    Joined,
+    /// only the chosen values, as tuples, all in memory
+    Tuples,
+    /// the chosen values, row by row as they arrive
+    Streamed,
+    /// the chosen values, in keyset pages of 2,000 in one snapshot
+    Paged,
+    /// PostgreSQL's own COPY, its bytes passed through
+    Copy,
+    /// COPY of the dataset's own table, on several connections at once, the names looked up in memory; if that does not pay, `copy`
+    #[default]
+    Lookup,
+}
+
+impl Strategy {
+    /// All strategies, from the article's first to its last.
+    pub fn all() -> &'static [Self] {
+        Self::value_variants()
+    }
+
+    /// The strategies that hold no more than a part of the rows in memory.
+    pub fn unbuffered() -> impl Iterator<Item = Self> {
+        Self::all()
+            .iter()
+            .copied()
+            .filter(|strategy| !strategy.is_buffered())
+    }
+
+    /// Whether it holds all rows in memory.
+    pub fn is_buffered(self) -> bool {
+        matches!(self, Self::Joined | Self::Tuples)
+    }
+
+    /// The name by which the command line and the web know it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Joined => "joined",
+            Self::Tuples => "tuples",
+            Self::Streamed => "streamed",
+            Self::Paged => "paged",
+            Self::Copy => "copy",
+            Self::Lookup => "lookup",
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Short reads of the database, for pages and previews.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix_web::{HttpRequest, rt, web};
+use diesel::{PgConnection, QueryResult};
+
+use super::App;
+use super::download::{WATCH_INTERVAL, cancel};
+use super::peer::Peer;
+use crate::db::{self, Database, Process};
+use crate::export;
+use crate::export::cancellation::Cancellation;
+use crate::export::routing::{self, Failure};
+
+/// Time for each query: there are few connections for them.
+pub(super) const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Where something is read.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum ReadFrom {
+    /// From the database's own server.
+    Database,
+    /// From one of those that exports run on.
+    Exports,
+}
+
+/// Does `work` in a snapshot on a connection that no export uses, and in a thread that may wait; gives it up where the client
+/// has gone, as one does who goes on choosing.
+pub(super) async fn read<T: Send + 'static>(
+    request: &HttpRequest,
+    app: &App,
+    from: ReadFrom,
+    timeout: Duration,
+    work: impl Fn(&mut PgConnection) -> QueryResult<T> + Send + 'static,
+) -> Result<T, export::Error> {
+    let cancellation = Cancellation::default();
+    let (database, servers) = (app.database.clone(), Arc::clone(&app.servers));
+    let cancelled = cancellation.clone();
+    let mut reading = pin!(web::block(move || {
+        let attempt = |database: &Database| {
+            let mut connection = database.control_connection()?;
+            let started = Instant::now();
+            let outcome = db::short_snapshot(&mut connection, timeout, |connection| {
+                let _backend = cancelled.register(database, Process::of(connection)?)?;
+                Ok(work(connection)?)
+            });
+            let waited = Some(started.elapsed());
+            outcome.map_err(|error: export::Error| error.explained(&mut connection, waited))
+        };
+        match from {
+            ReadFrom::Database => attempt(&database),
+            ReadFrom::Exports => routing::route(&servers, false, |server| {
+                attempt(&server.database).map_err(|error| Failure {
+                    is_final: cancelled.is_cancelled(),
+                    error,
+                })
+            }),
+        }
+    }));
+    let mut peer = request.conn_data::<Peer>();
+    loop {
+        tokio::select! {
+            outcome = &mut reading => return outcome.unwrap_or(Err(export::Error::Cancelled)),
+            () = rt::time::sleep(WATCH_INTERVAL) => {}
+        }
+        if peer.is_some_and(Peer::is_gone) {
+            peer = None;
+            cancel(cancellation.clone());
+        }
+    }
+}

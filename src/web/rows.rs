@@ -1,0 +1,113 @@
+//! `/api/{dataset}`: the first rows of an export, and how many it has.
+
+use actix_web::{HttpRequest, web};
+use serde::ser::{SerializeMap, SerializeSeq};
+use serde::{Serialize, Serializer};
+use utoipa::ToSchema;
+
+use super::problem::Problem;
+use super::query_string::QueryString;
+use super::read::{QUERY_TIMEOUT, ReadFrom, read};
+use super::{App, OfDataset};
+use crate::export::dataset::{Row, Selection};
+use crate::export::parameters::{columns_from, filter_from_pairs};
+use crate::export::queries;
+
+/// What an export has in it.
+#[derive(Serialize)]
+pub(super) struct Preview {
+    /// How many rows it has; `null` if that was not asked for.
+    count: Option<i64>,
+    /// The first of them.
+    rows: Rows,
+}
+
+/// How many rows an export has.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Count {
+    /// All rows that match.
+    count: i64,
+}
+
+/// Rows as objects, by the names of the header.
+struct Rows {
+    columns: Selection,
+    rows: Vec<Row>,
+}
+
+impl Serialize for Rows {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut rows = serializer.serialize_seq(Some(self.rows.len()))?;
+        for row in &self.rows {
+            rows.serialize_element(&NamedRow(&self.columns, row))?;
+        }
+        rows.end()
+    }
+}
+
+struct NamedRow<'a>(&'a Selection, &'a Row);
+
+impl Serialize for NamedRow<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let columns = self.0.columns();
+        let mut row = serializer.serialize_map(Some(columns.len()))?;
+        for (column, cell) in columns.iter().zip(self.1.cells()) {
+            row.serialize_entry(column.header(), &cell)?;
+        }
+        row.end()
+    }
+}
+
+/// The number of the rows.
+pub(super) async fn count(
+    request: HttpRequest,
+    app: web::Data<App>,
+    dataset: OfDataset,
+) -> Result<web::Json<Count>, Problem> {
+    let query = QueryString::parse(request.query_string())?;
+    let filter = filter_from_pairs(dataset.0, query.rest())?;
+    let count = read(
+        &request,
+        &app,
+        ReadFrom::Exports,
+        QUERY_TIMEOUT,
+        move |connection| queries::count(connection, &filter),
+    );
+    Ok(web::Json(Count {
+        count: count.await?,
+    }))
+}
+
+/// The number of the rows, and the first of them.
+pub(super) async fn preview(
+    request: HttpRequest,
+    app: web::Data<App>,
+    dataset: OfDataset,
+) -> Result<web::Json<Preview>, Problem> {
+    let OfDataset(dataset) = dataset;
+    let mut query = QueryString::parse(request.query_string())?;
+    let counts = query.take_bool("count")?.unwrap_or(true);
+    let columns = match query.take("columns")? {
+        Some(names) => columns_from(dataset, &names)?,
+        None => Selection::default_of(dataset),
+    };
+    let filter = filter_from_pairs(dataset, query.rest())?;
+    let preview = read(
+        &request,
+        &app,
+        ReadFrom::Exports,
+        QUERY_TIMEOUT,
+        move |connection| {
+            Ok(Preview {
+                count: counts
+                    .then(|| queries::count(connection, &filter))
+                    .transpose()?,
+                rows: Rows {
+                    rows: queries::first_rows(connection, &columns, &filter)?,
+                    columns: columns.clone(),
+                },
+            })
+        },
+    );
+    Ok(web::Json(preview.await?))
+}

@@ -1,0 +1,253 @@
+// The export page's downloads: how they get on, one item of the list for each.
+'use strict';
+
+// Each download takes two of the six connections that a browser opens to a server; the others are for the page.
+const AT_ONCE = 2;
+const START_INTERVAL = 100;
+const START_TRIES = 10;
+const LATE_START_TRIES = 100;
+// Downloads that the list still has after a reload.
+const LISTED = 10;
+
+const queue = [];
+let running = 0;
+
+function formatBytes(bytes) {
+  const unit = ['B', 'kB', 'MB', 'GB', 'TB'];
+  const power = bytes < 1 ? 0 : Math.min(Math.floor(Math.log10(bytes) / 3), 4);
+  return `${(bytes / 1000 ** power).toFixed(power === 0 ? 0 : 1)}\u00a0${unit[power]}`;
+}
+
+function formatSeconds(seconds) {
+  if (seconds < 90) return `${Math.max(1, Math.round(seconds))}\u00a0s`;
+  return seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
+}
+
+const rowsOf = (count) => `${number.format(count)} ${count === 1 ? 'row' : 'rows'}`;
+
+const FAILURES = {
+  'database': 'The database broke it off. Try again; if it fails again, tell whoever looks after the database.',
+  'database-unavailable': 'The database went away. Try again in a moment.',
+  'statement-timeout': 'The database took longer than it may. Choose fewer tasks, or tell whoever looks after the server.',
+  'too-many-rows': 'These are too many rows for this strategy. Choose fewer tasks, or another strategy under Advanced.',
+  'reader-timeout': 'Nothing was taken for too long. Try again.',
+  'output': 'It could not be handed over. Try again.',
+  'internal': 'Something went wrong in the server, whose log says what. Try again.',
+};
+const NOT_WHOLE = 'The file is not whole: do not use what the browser may have kept of it.';
+
+function describe() {
+  const which = comboboxes.filter(({ select }) => select.value).map(({ select }) => select.selectedOptions[0].text);
+  byId('which').querySelectorAll('.segmented :checked').forEach((radio) => {
+    if (radio.value) which.push(radio.nextElementSibling.textContent.toLowerCase());
+  });
+  byId('which').querySelectorAll('.field > input[type=search]').forEach(({ value }) => { if (value) which.push(`“${value}”`); });
+  const preset = form.elements.preset.value === 'excel' ? 'Excel' : 'Data';
+  return `${which.length > 0 ? `${capitalized(many)}: ${which.join(', ')}` : `All ${many}`} · ${preset} · ${new Date().toLocaleTimeString()}`;
+}
+
+class Download {
+  constructor(what) {
+    Object.assign(this, { dataset: many, query: chosen().toString(), filter: chosenFilter(), title: describe(), ...what });
+    this.total = this.known();
+    this.element = byId('item').content.firstElementChild.cloneNode(true);
+    this.part('what').textContent = this.title;
+    this.part('cancel').addEventListener('click', () => this.cancel());
+    this.part('retry').addEventListener('click', () => this.enqueue());
+    byId('downloads').hidden = false;
+    byId('downloads').querySelector('ul').prepend(this.element);
+  }
+
+  part(name) {
+    return this.element.querySelector(name === 'progress' ? name : `.${name}`);
+  }
+
+  // How many rows there will be, if the page has counted them.
+  known() {
+    return this.dataset === many && known.filter === this.filter ? known.count ?? null : null;
+  }
+
+  say(state, text, { advice = '', announced = state !== 'running' } = {}) {
+    this.element.className = state;
+    this.part('state').textContent = text;
+    this.part('advice').textContent = advice;
+    this.part('advice').hidden = advice === '';
+    if (announced) byId('announcement').textContent = `Download: ${text} ${advice}`;
+  }
+
+  enqueue() {
+    clearInterval(this.countdown);
+    this.over = false;
+    this.id = Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('');
+    this.part('retry').hidden = true;
+    this.part('cancel').hidden = this.part('progress').hidden = false;
+    this.part('progress').removeAttribute('value');
+    this.say('running', 'Waits for another download to end.');
+    queue.push(this);
+    startNext();
+  }
+
+  // Goes on to show a download that the page knew before it was loaded anew.
+  async resume() {
+    const response = await fetch(`/api/exports/${this.id}`).catch(() => null);
+    if (!response?.ok) {
+      this.element.remove();
+      byId('downloads').hidden = byId('downloads').querySelector('li') === null;
+      return;
+    }
+    running += 1;
+    this.started = true;
+    this.follow(await response.json());
+  }
+
+  path(id) {
+    return `/${this.dataset}.csv?${this.query}&fresh=true&export_id=${id}`;
+  }
+
+  async start() {
+    this.started = true;
+    remember(this);
+    this.say('running', 'Starts…', { announced: true });
+    // The browser itself saves the file: none of it goes through this script.
+    const link = document.createElement('a');
+    link.href = this.path(this.id);
+    link.download = '';
+    link.click();
+    if (await this.appears(START_TRIES)) return;
+    const refused = await this.whyNot();
+    if (!refused && await this.appears(LATE_START_TRIES)) return;
+    const { message, seconds } = refused ?? new Refusal('The browser has not started it.', 0);
+    this.end('failed', 'Not started', { advice: message, seconds });
+  }
+
+  // Waits until the server knows the export, and follows it then.
+  async appears(tries) {
+    for (; tries > 0 && !this.over; tries -= 1) {
+      const response = await fetch(`/api/exports/${this.id}`).catch(() => null);
+      if (response?.ok) {
+        this.follow(await response.json());
+        return true;
+      }
+      await new Promise((resolve) => setTimeout(resolve, START_INTERVAL));
+    }
+    return this.over;
+  }
+
+  // The browser keeps to itself why a download was refused, so another request has to find out.
+  async whyNot() {
+    const request = new AbortController();
+    try {
+      const response = await fetch(this.path(`${this.id}-why`), { signal: request.signal });
+      return response.ok ? null : await refusal(response);
+    } catch {
+      return new Refusal('The server cannot be reached.', 5);
+    } finally {
+      request.abort();
+    }
+  }
+
+  follow(manifest) {
+    this.update(manifest);
+    if (this.over) return;
+    let missed = 0;
+    const events = new EventSource(`/api/exports/${this.id}/events`);
+    events.onmessage = ({ data }) => {
+      missed = 0;
+      this.update(JSON.parse(data));
+      if (this.over) events.close();
+    };
+    events.onerror = () => {
+      missed += 1;
+      if (missed < 4 && events.readyState !== EventSource.CLOSED) return;
+      events.close();
+      this.end('failed', 'Lost sight of', { advice: 'The server cannot be asked any more how it goes. The browser’s own list of downloads says whether the file is whole.' });
+    };
+  }
+
+  update({ state, rows, bytes, seconds, sha256, error }) {
+    const progress = this.part('progress');
+    this.total ??= this.known();
+    if (state === 'running') {
+      if (this.total) Object.assign(progress, { max: Math.max(this.total, rows), value: rows });
+      if (rows === 0) return this.say('running', 'Waits for the first rows…');
+      const left = this.total && rows < this.total ? `, ${formatSeconds(((this.total - rows) * seconds) / rows)} left` : '';
+      const of = this.total ? `${number.format(rows)} of ${rowsOf(Math.max(this.total, rows))}` : rowsOf(rows);
+      return this.say('running', `${of}, ${formatBytes(bytes)}, ${formatBytes(bytes / seconds)}/s${left}`);
+    }
+    if (state === 'complete') {
+      // Not the total from before: the export has its own moment of the database.
+      progress.max = progress.value = Math.max(rows, 1);
+      this.part('hash').hidden = false;
+      this.part('hash').textContent = `SHA-256 ${sha256}`;
+      return this.end(state, `${number.format(rows)} of ${rowsOf(rows)}, ${formatBytes(bytes)}, whole`);
+    }
+    if (state === 'cancelled') return this.end(state, `Cancelled after ${rowsOf(rows)}`, { advice: NOT_WHOLE });
+    return this.end('failed', `Failed after ${rowsOf(rows)}`, { advice: `${FAILURES[error] ?? ''} ${NOT_WHOLE}` });
+  }
+
+  end(state, text, { advice, seconds = 0 } = {}) {
+    if (this.over) return;
+    this.over = true;
+    this.part('cancel').hidden = true;
+    this.part('progress').hidden = state !== 'complete';
+    this.say(state, text, { advice });
+    if (state !== 'complete') this.offerRetry(seconds);
+    if (!this.started) return;
+    this.started = false;
+    running -= 1;
+    startNext();
+  }
+
+  offerRetry(seconds) {
+    const button = this.part('retry');
+    const show = () => {
+      button.disabled = seconds > 0;
+      button.textContent = seconds > 0 ? `Try again in ${seconds} s` : 'Try again';
+      seconds -= 1;
+      if (seconds < 0) clearInterval(this.countdown);
+    };
+    button.hidden = false;
+    this.countdown = setInterval(show, 1000);
+    show();
+  }
+
+  async cancel() {
+    if (!this.started) {
+      queue.splice(queue.indexOf(this), 1);
+      this.end('cancelled', 'Cancelled before it started');
+      return;
+    }
+    this.part('state').textContent = 'Cancels…';
+    const response = await fetch(`/api/exports/${this.id}`, { method: 'DELETE' }).catch(() => null);
+    if (!response?.ok && !this.over) this.say('running', 'It could not be cancelled. Cancel it in the browser’s list of downloads.', { announced: true });
+  }
+}
+
+function startNext() {
+  while (running < AT_ONCE && queue.length > 0) {
+    running += 1;
+    queue.shift().start();
+  }
+}
+
+// ---- The list, for as long as the tab is open
+
+function listed() {
+  try {
+    return JSON.parse(sessionStorage.getItem('downloads')) ?? [];
+  } catch {
+    return [];
+  }
+}
+
+function remember({ id, dataset, query, filter, title }) {
+  try {
+    sessionStorage.setItem('downloads', JSON.stringify([...listed(), { id, dataset, query, filter, title }].slice(-LISTED)));
+  } catch { /* Then a reload forgets it. */ }
+}
+
+function startDownload() {
+  new Download().enqueue();
+}
+
+listed().forEach((what) => new Download(what).resume());
