@@ -220,7 +220,14 @@ fn export(global: &Global, options: ExportOptions) -> Outcome {
     let progress = ExportProgress::start(is_watched);
     let observer = (&record, &progress);
     let outcome = record.of(&mut output, |sink| {
-        routing::run(&export, &servers, options.fresh, &cancellation, &observer, sink)
+        routing::run(
+            &export,
+            &servers,
+            options.fresh,
+            &cancellation,
+            &observer,
+            sink,
+        )
     });
     drop(progress);
     let outcome = outcome.and_then(|_summary| output.finish().map_err(export::Error::Sink));

@@ -15,6 +15,11 @@ document.documentElement.classList.add('js');
 
 const counted = (count) => `${number.format(count)} ${count === 1 ? one : many}`;
 
+const columnItems = () => [...document.querySelectorAll('#columns li')];
+const boxOf = (item) => item.querySelector('input');
+// As the dataset declares them, whatever the order on the page.
+const declared = main.dataset.columns.split(' ');
+
 // ---- The choice
 
 const HOW = ['preset', 'delimiter', 'strategy'];
@@ -168,10 +173,6 @@ function showRows(rows) {
 
 // ---- The columns
 
-const columnItems = () => [...document.querySelectorAll('#columns li')];
-const boxOf = (item) => item.querySelector('input');
-// As the dataset declares them, whatever the order on the page.
-const declared = main.dataset.columns.split(' ');
 
 function chosenColumns() {
   const items = columnItems();

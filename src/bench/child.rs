@@ -170,7 +170,8 @@ struct FirstByte {
 impl Sink for FirstByte {
     fn write(&mut self, _chunk: Bytes) -> io::Result<()> {
         let started = self.started;
-        self.at.get_or_insert_with(|| started.elapsed().as_secs_f64());
+        self.at
+            .get_or_insert_with(|| started.elapsed().as_secs_f64());
         Ok(())
     }
 }

@@ -64,13 +64,30 @@ struct Options {
     #[arg(long, env = "CMMS_STRATEGY", value_enum, default_value_t)]
     strategy: Strategy,
     /// The columns, in this order, by their names with commas between them [default: those that the dataset says]
-    #[arg(long, env = "CMMS_COLUMNS", help_heading = "Output", value_name = "A,B")]
+    #[arg(
+        long,
+        env = "CMMS_COLUMNS",
+        help_heading = "Output",
+        value_name = "A,B"
+    )]
     columns: Option<String>,
     /// For whom the CSV is
-    #[arg(long, env = "CMMS_PRESET", help_heading = "Output", value_enum, default_value_t)]
+    #[arg(
+        long,
+        env = "CMMS_PRESET",
+        help_heading = "Output",
+        value_enum,
+        default_value_t
+    )]
     preset: Preset,
     /// The column separator
-    #[arg(long, env = "CMMS_DELIMITER", help_heading = "Output", value_enum, default_value_t)]
+    #[arg(
+        long,
+        env = "CMMS_DELIMITER",
+        help_heading = "Output",
+        value_enum,
+        default_value_t
+    )]
     delimiter: Delimiter,
 }
 
@@ -93,14 +110,16 @@ fn filters() -> Vec<(&'static str, Vec<&'static FilterField>)> {
 }
 
 fn flag(name: &'static str, fields: &[&'static FilterField]) -> Arg {
-    let kind = fields.first().map_or(FilterKind::Text, |field| field.kind());
+    let kind = fields
+        .first()
+        .map_or(FilterKind::Text, |field| field.kind());
     let help: Vec<&str> = fields.iter().map(|field| field.help()).collect();
     let parser = ValueParser::from(move |text: &str| kind.parse(text));
     Arg::new(name)
         .long(name.replace('_', "-"))
         .env(format!("CMMS_{}", name.to_uppercase()))
         .help_heading(FILTERS)
-        .help(help.join("; "))
+        .help(help.join("; or: "))
         .value_name(kind.placeholder())
         .value_parser(parser)
         .allow_hyphen_values(true)

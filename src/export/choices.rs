@@ -62,8 +62,11 @@ pub fn find(
     id: i64,
 ) -> QueryResult<Option<Choice>> {
     let (key, name) = key_and_name(dataset);
-    let question = Question::of([key, name].map(Selected::Plain))
-        .with([Condition::compare(key, "=", Values::Bound.bigint(id))]);
+    let question = Question::of([key, name].map(Selected::Plain)).with([Condition::compare(
+        key,
+        "=",
+        Values::Bound.bigint(id),
+    )]);
     let row: Option<Row> = dataset.joined(question).get_result(connection).optional()?;
     Ok(row.as_ref().map(Choice::read))
 }

@@ -81,7 +81,6 @@ impl Format {
             Preset::Excel => b"\r\n",
         }
     }
-
 }
 
 /// Writes fields of lines that have so many.

@@ -23,11 +23,7 @@ pub(super) struct Encoder<'s> {
 
 impl<'s> Encoder<'s> {
     /// An encoder whose first bytes are the header's.
-    pub(super) fn new(
-        export: &Export,
-        sink: &'s mut dyn Sink,
-        observer: &'s dyn Observer,
-    ) -> Self {
+    pub(super) fn new(export: &Export, sink: &'s mut dyn Sink, observer: &'s dyn Observer) -> Self {
         let format = export.format;
         let columns = export.columns.columns();
         let buffers = Buffers::default();

@@ -144,7 +144,11 @@ impl<'a> OwnRows<'a> {
         let chosen = export.columns.columns();
         for group in chosen.chunk_by(|one, other| same_reference(one.origin(), other.origin())) {
             for column in group {
-                if let Origin::Own { column: name, value } = column.origin() {
+                if let Origin::Own {
+                    column: name,
+                    value,
+                } = column.origin()
+                {
                     rows.push(name, value, Step::Value(column.kind()));
                 }
             }
@@ -169,7 +173,11 @@ impl<'a> OwnRows<'a> {
                 kinds: group.iter().map(|column| column.kind()).collect(),
             });
             let count = group.len();
-            rows.push(reference.column, &reference.value, Step::Names { table, count });
+            rows.push(
+                reference.column,
+                &reference.value,
+                Step::Names { table, count },
+            );
         }
         Ok(rows)
     }
@@ -225,7 +233,10 @@ impl<'a> OwnRows<'a> {
         let range = keys
             .into_iter()
             .flat_map(|keys| [bound(">=", *keys.start()), bound("<=", *keys.end())]);
-        let ids = self.ids.iter().map(|(value, ids)| Condition::is_any(value, ids));
+        let ids = self
+            .ids
+            .iter()
+            .map(|(value, ids)| Condition::is_any(value, ids));
         let question = Question::of(self.values.iter().map(|value| Selected::Plain(value)))
             .with(self.export.filter.own_conditions(Values::Literal))
             .with(ids)
@@ -265,7 +276,9 @@ impl<'a> Lookup<'a> {
             return Err(Unprepared::Unfit(TOO_LARGE));
         }
         if !own.find_ids(connection)? {
-            return Err(Unprepared::Unfit("the filter leaves too many ids to name them"));
+            return Err(Unprepared::Unfit(
+                "the filter leaves too many ids to name them",
+            ));
         }
         // Ranges are read by index, so price an index scan.
         connection.execute("set local enable_seqscan = off")?;

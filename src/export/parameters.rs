@@ -26,7 +26,10 @@ pub struct Parameters {
 
 /// The parameters that every dataset has: which columns, and how they are exported; each with what it does.
 pub const OPTIONS: [(&str, &str); 4] = [
-    ("columns", "The columns, in this order, by their names with commas between them"),
+    (
+        "columns",
+        "The columns, in this order, by their names with commas between them",
+    ),
     ("strategy", "How the rows are loaded"),
     ("preset", "For whom the CSV is"),
     ("delimiter", "The column separator"),
@@ -119,7 +122,11 @@ impl Parameters {
         ];
         let set = self.filter.iter();
         set.map(|(field, value)| (field.name(), value.to_string()))
-            .chain(options.into_iter().filter_map(|(name, value)| Some((name, value?))))
+            .chain(
+                options
+                    .into_iter()
+                    .filter_map(|(name, value)| Some((name, value?))),
+            )
             .collect()
     }
 

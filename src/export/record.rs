@@ -190,17 +190,17 @@ impl Sink for HashingSink<'_> {
 /// What is logged at an export's end.
 fn log_end(manifest: &Manifest) {
     tracing::info!(
-            export_id = manifest.id,
-            dataset = manifest.dataset,
-            source = manifest.source.map(Role::name),
-            strategy = manifest.strategy.name(),
-            filter = %serde_json::to_string(&manifest.filter).unwrap_or_default(),
-            rows = manifest.rows,
-            bytes = manifest.bytes,
-            seconds = (manifest.seconds * 1e3).round() / 1e3,
-            peak_memory_bytes = manifest.peak_memory_bytes,
-            outcome = manifest.state.name(),
-            error = manifest.error.map(ErrorClass::name),
-            "export"
-        );
+        export_id = manifest.id,
+        dataset = manifest.dataset,
+        source = manifest.source.map(Role::name),
+        strategy = manifest.strategy.name(),
+        filter = %serde_json::to_string(&manifest.filter).unwrap_or_default(),
+        rows = manifest.rows,
+        bytes = manifest.bytes,
+        seconds = (manifest.seconds * 1e3).round() / 1e3,
+        peak_memory_bytes = manifest.peak_memory_bytes,
+        outcome = manifest.state.name(),
+        error = manifest.error.map(ErrorClass::name),
+        "export"
+    );
 }

@@ -35,7 +35,9 @@ pub(super) async fn filters(
         .find(|dataset| dataset.name() == of && dataset.label().is_some())
         .ok_or_else(|| {
             let names = datasets::all().filter(|dataset| dataset.label().is_some());
-            let names: Vec<String> = names.map(|dataset| format!("`{}`", dataset.name())).collect();
+            let names: Vec<String> = names
+                .map(|dataset| format!("`{}`", dataset.name()))
+                .collect();
             invalid("of", &format!("expected one of {}", names.join(", ")))
         })?;
     let text = query.take("q")?.unwrap_or_default();

@@ -22,7 +22,6 @@ use time::OffsetDateTime;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use super::{App, OfDataset};
 use super::compression::{Coding, CompressingSink};
 use super::filename::content_disposition;
 use super::flow::Flow;
@@ -31,6 +30,7 @@ use super::peer::Peer;
 use super::problem::{EXPORT_ID, Kind, Problem};
 use super::query_string::{QueryString, invalid};
 use super::registry::Known;
+use super::{App, OfDataset};
 use crate::cli::Compression;
 use crate::db::servers::Servers;
 use crate::export::cancellation::Cancellation;

@@ -62,7 +62,9 @@ mod tests {
     use crate::export::parameters::filter_from_pairs;
 
     fn filter(query: &[(&'static str, &'static str)]) -> Filter {
-        let pairs = query.iter().map(|(name, value)| ((*name).into(), (*value).into()));
+        let pairs = query
+            .iter()
+            .map(|(name, value)| ((*name).into(), (*value).into()));
         filter_from_pairs(datasets::default(), pairs).expect("a filter")
     }
 
@@ -84,10 +86,16 @@ mod tests {
             disposition(&[("done", "false"), ("location_id", "15")])
                 .contains("\"tasks-location-15-not-done-2026-11-24-1432.csv\"")
         );
-        let all = [("asset_id", "-1"), ("created_by_id", "2"), ("updated_by_id", "none"), ("done", "true")];
+        let all = [
+            ("asset_id", "-1"),
+            ("created_by_id", "2"),
+            ("updated_by_id", "none"),
+            ("done", "true"),
+        ];
         assert!(
-            disposition(&all)
-                .contains("\"tasks-asset--1-created-by-2-updated-by-none-done-2026-11-24-1432.csv\"")
+            disposition(&all).contains(
+                "\"tasks-asset--1-created-by-2-updated-by-none-done-2026-11-24-1432.csv\""
+            )
         );
     }
 
@@ -112,7 +120,10 @@ mod tests {
             ("created_by_id", LONGEST),
             ("updated_by_id", LONGEST),
             ("done", "false"),
-            ("title", "a title that is much longer than anybody wants to read in the name of a file"),
+            (
+                "title",
+                "a title that is much longer than anybody wants to read in the name of a file",
+            ),
         ];
         let name = name(&filter(&longest), datetime!(2026-11-24 14:32 UTC), |_| true);
         assert!(name.len() < 200, "{} bytes: {name}", name.len());

@@ -32,8 +32,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::middleware::from_fn;
 use actix_web::dev::Payload;
+use actix_web::middleware::from_fn;
 use actix_web::{
     FromRequest, Handler, HttpRequest, HttpResponse, HttpServer, Resource, Responder, web,
 };
@@ -171,8 +171,14 @@ fn routes(config: &mut web::ServiceConfig) {
                     .get(download::csv)
                     .head(download::csv_head),
             ))
-            .service(of_dataset(read_only(&format!("/api/{name}"), rows::preview)))
-            .service(of_dataset(read_only(&format!("/api/{name}/count"), rows::count)));
+            .service(of_dataset(read_only(
+                &format!("/api/{name}"),
+                rows::preview,
+            )))
+            .service(of_dataset(read_only(
+                &format!("/api/{name}/count"),
+                rows::count,
+            )));
     }
     config
         .service(read_only("/", pages::index))

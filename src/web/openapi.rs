@@ -1,17 +1,23 @@
 //! `GET /openapi.json`: what the service answers to, made from the code that answers.
 
 use actix_web::web;
+use serde_json::{Value, json};
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{Content, Ref, RefOr, ResponseBuilder};
 use utoipa::{Modify, OpenApi, openapi};
 
 use super::problem;
+use crate::datasets;
+use crate::export::Strategy;
+use crate::export::csv::{Delimiter, Preset};
+use crate::export::dataset::{Column, Dataset, FilterField, FilterKind, Kind, Selection};
+use crate::export::parameters::{OPTIONS, names_of};
 
 /// The service.
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "cmms-export", description = "Exports the tasks of a CMMS to CSV"),
+    info(title = "cmms-export", description = "Exports the tasks of a CMMS, its assets, locations and users to CSV"),
     paths(
         super::benchmark::cancel,
         super::benchmark::delete,
@@ -31,9 +37,187 @@ use super::problem;
         document,
     ),
     components(schemas(problem::ProblemBody<'static>)),
-    modifiers(&Problems)
+    modifiers(&Datasets, &Problems)
 )]
 struct Document;
+
+/// Adds the addresses that every dataset has, with the parameters that it declares.
+struct Datasets;
+
+impl Modify for Datasets {
+    fn modify(&self, document: &mut openapi::OpenApi) {
+        for dataset in datasets::all() {
+            for (path, item) in paths(dataset) {
+                match serde_json::from_value(item) {
+                    Ok(item) => {
+                        document.paths.paths.insert(path, item);
+                    }
+                    Err(error) => tracing::error!(path, %error, "an address is not described"),
+                }
+            }
+        }
+    }
+}
+
+fn paths(dataset: &'static dyn Dataset) -> [(String, Value); 4] {
+    let name = dataset.name();
+    let filters = || dataset.filters().iter().map(filter_parameter);
+    let columns = || columns_parameter(dataset);
+    let options = || {
+        [
+            option_parameter("strategy", &names_of::<Strategy>()),
+            option_parameter("preset", &names_of::<Preset>()),
+            option_parameter("delimiter", &names_of::<Delimiter>()),
+        ]
+    };
+    let own = [
+        parameter(
+            "export_id",
+            "An id for the export: 1 to 64 of A-Z a-z 0-9 - _",
+            json!({"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"}),
+        ),
+        parameter(
+            "fresh",
+            "Whether a replica must have all that the primary has now; without, up to the largest lag may be missing",
+            or_empty(json!({"type": "boolean"})),
+        ),
+    ];
+    let count = parameter(
+        "count",
+        "Whether to count them too, which takes the longer the more there are: `true` by default",
+        or_empty(json!({"type": "boolean"})),
+    );
+    let download: Vec<Value> = filters()
+        .chain([columns()])
+        .chain(options())
+        .chain(own)
+        .collect();
+    let preview: Vec<Value> = filters().chain([columns(), count]).collect();
+    let counted: Vec<Value> = filters().collect();
+    let problem = |description| {
+        let content = json!({"schema": {"$ref": "#/components/schemas/Problem"}});
+        json!({"description": description, "content": {"application/problem+json": content}})
+    };
+    let header = |description| json!({"description": description, "schema": {"type": "string"}});
+    let ok =
+        |schema| json!({"description": "", "content": {"application/json": {"schema": schema}}});
+    let csv = json!({
+        "description": "The CSV. It is whole only if the response ends with its final chunk",
+        "headers": {
+            "X-Export-Id": header("The export's id"),
+            "X-Export-Strategy": header("The strategy that ran"),
+            "X-Export-Source": header("`primary` or `replica`"),
+        },
+        "content": {"text/csv": {"schema": {"type": "string"}}},
+    });
+    let of = |id: &str, what: &str, parameters: &[Value], responses: Value| json!({"operationId": format!("{name}_{id}"), "summary": what, "parameters": parameters, "responses": responses});
+    let both = |id: &str, what: &str, parameters: &[Value], responses: Value| {
+        let head = of(&format!("{id}_head"), what, parameters, responses.clone());
+        json!({"get": of(id, what, parameters, responses), "head": head})
+    };
+    let number = json!({"type": "integer", "format": "int64"});
+    let rows = json!({
+        "type": "object",
+        "required": ["count", "rows"],
+        "properties": {
+            "count": {"type": ["integer", "null"], "format": "int64", "description": "How many rows it has; null if that was not asked for"},
+            "rows": {"type": "array", "description": "The first of them, by the names of the header", "items": row_schema(dataset)},
+        },
+    });
+    let page = json!({"200": {"description": "", "content": {"text/html": {"schema": {"type": "string"}}}}});
+    [
+        (
+            format!("/{name}.csv"),
+            json!({
+                "get": of("csv", &format!("The {name} as CSV, streamed."), &download, json!({
+                    "200": csv,
+                    "409": problem("There is another export of this id, or it was stopped before its first byte"),
+                    "422": problem("Too many rows for this strategy"),
+                })),
+                "head": of("csv_head", "What a download would be, without the export: nothing is asked of the database.", &download,
+                    json!({"200": {"description": "The parameters are understood", "content": {"text/csv": {}}}})),
+            }),
+        ),
+        (
+            format!("/api/{name}"),
+            both(
+                "preview",
+                &format!("The number of the {name}, and the first of them."),
+                &preview,
+                json!({"200": ok(rows)}),
+            ),
+        ),
+        (
+            format!("/api/{name}/count"),
+            both(
+                "count",
+                &format!("The number of the {name}."),
+                &counted,
+                json!({"200": ok(json!({"type": "object", "required": ["count"], "properties": {"count": number}}))}),
+            ),
+        ),
+        (
+            format!("/{name}"),
+            both(
+                "page",
+                &format!("The export page of the {name}."),
+                &[],
+                page,
+            ),
+        ),
+    ]
+}
+
+fn parameter(name: &str, description: &str, schema: Value) -> Value {
+    json!({"name": name, "in": "query", "required": false, "description": description, "schema": schema})
+}
+
+/// An empty value is as good as none.
+fn or_empty(schema: Value) -> Value {
+    json!({"oneOf": [schema, {"type": "string", "maxLength": 0}]})
+}
+
+fn option_parameter(name: &str, values: &[String]) -> Value {
+    let description = OPTIONS.iter().find(|(option, _)| *option == name);
+    let schema = or_empty(json!({"type": "string", "enum": values}));
+    parameter(name, description.map_or("", |(_, what)| what), schema)
+}
+
+fn filter_parameter(field: &FilterField) -> Value {
+    let id = json!({"type": "integer", "format": "int64"});
+    let schema = match field.kind() {
+        FilterKind::Boolean => or_empty(json!({"type": "boolean"})),
+        FilterKind::Id { .. } => or_empty(id),
+        FilterKind::IdOrNone { .. } => {
+            json!({"oneOf": [id, {"type": "string", "enum": ["none", ""]}]})
+        }
+        // PostgreSQL knows no NUL.
+        FilterKind::Text => json!({"type": "string", "pattern": "^[^\\u0000]*$"}),
+    };
+    parameter(field.name(), field.help(), schema)
+}
+
+fn columns_parameter(dataset: &'static dyn Dataset) -> Value {
+    let names: Vec<&str> = dataset.columns().iter().map(Column::name).collect();
+    json!({
+        "name": "columns", "in": "query", "required": false, "style": "form", "explode": false,
+        "description": format!("{}. Without: {}", OPTIONS[0].1, Selection::default_of(dataset)),
+        "schema": {"type": "array", "minItems": 1, "uniqueItems": true, "items": {"type": "string", "enum": names}},
+    })
+}
+
+fn row_schema(dataset: &'static dyn Dataset) -> Value {
+    let columns = dataset.columns().iter().map(|column| {
+        let schema = match column.kind() {
+            Kind::Integer => json!({"type": ["integer", "null"], "format": "int64"}),
+            Kind::Text => json!({"type": ["string", "null"]}),
+            Kind::Label(labels) => json!({"type": "string", "enum": labels}),
+        };
+        (column.header().to_owned(), schema)
+    });
+    let columns: serde_json::Map<String, Value> = columns.collect();
+    json!({"type": "object", "properties": columns})
+}
 
 /// Says of every operation which errors it can answer with.
 struct Problems;
@@ -74,10 +258,12 @@ impl Modify for Problems {
         }
         for (path, item) in &mut document.paths.paths {
             let open = super::access::OPEN.contains(&path.as_str());
-            let database = matches!(
-                path.as_str(),
-                "/" | "/tasks.csv" | "/readyz" | "/api/tasks" | "/api/filters"
-            );
+            let of_dataset = |dataset: &dyn Dataset| {
+                let path = path.trim_start_matches("/api").trim_start_matches('/');
+                path.split(['.', '/']).next() == Some(dataset.name())
+            };
+            let database = matches!(path.as_str(), "/" | "/readyz" | "/api/filters")
+                || datasets::all().any(of_dataset);
             let operations = [
                 &mut item.get,
                 &mut item.delete,

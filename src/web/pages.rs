@@ -174,7 +174,13 @@ pub(super) async fn page(
                 dataset,
                 path: path(dataset),
                 controls: content.controls,
-                columns: parameters.columns.columns().iter().copied().chain(others).collect(),
+                columns: parameters
+                    .columns
+                    .columns()
+                    .iter()
+                    .copied()
+                    .chain(others)
+                    .collect(),
                 download: format!("/{}.csv?{}", dataset.name(), query(&chosen)),
                 parameters,
                 chosen,
@@ -237,7 +243,11 @@ fn move_column(parameters: &mut Parameters, moved: &str) -> Result<(), Problem> 
     };
     // A column that is not chosen, or that is at the end already, stays where it is.
     if let Some(from) = names.iter().position(|known| *known == name) {
-        let to = if is_up { from.checked_sub(1) } else { Some(from + 1) };
+        let to = if is_up {
+            from.checked_sub(1)
+        } else {
+            Some(from + 1)
+        };
         if let Some(to) = to.filter(|to| *to < names.len()) {
             names.swap(from, to);
         }
@@ -393,8 +403,17 @@ fn select(
     // What narrows the rows narrows the choice, too: of the assets, only those at the location.
     let mut choice = Filter::all(of);
     let mut narrowed_by = Vec::new();
-    for shared in of.filters().iter().filter(|shared| shared.kind().of().is_some()) {
-        if filter.dataset().filters().iter().any(|own| own.name() == shared.name()) {
+    for shared in of
+        .filters()
+        .iter()
+        .filter(|shared| shared.kind().of().is_some())
+    {
+        if filter
+            .dataset()
+            .filters()
+            .iter()
+            .any(|own| own.name() == shared.name())
+        {
             narrowed_by.push(shared.name());
             if let Some(value) = filter.get(shared.name()) {
                 choice.set(shared, value.clone());

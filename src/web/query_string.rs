@@ -88,7 +88,13 @@ mod tests {
 
     #[test]
     fn names_and_values_are_decoded() {
-        let expected = [("a", "1 2"), ("b c", "ä&="), ("d", ""), ("", "e"), ("f", "=")];
+        let expected = [
+            ("a", "1 2"),
+            ("b c", "ä&="),
+            ("d", ""),
+            ("", "e"),
+            ("f", "="),
+        ];
         let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
         assert_eq!(pairs("a=1+2&b%20c=%C3%A4%26%3D&&d&=e&f=="), expected);
         assert_eq!(pairs(""), []);

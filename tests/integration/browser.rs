@@ -45,7 +45,7 @@ fn what_one_chooses_shows_at_once_and_is_what_one_gets() {
     browser.sees("#download", "Download 2,000 tasks");
     assert_eq!(browser.property("#rows tbody", "childElementCount"), "20");
 
-    browser.click("#location_id option[value='2']");
+    browser.choose("location_id", "Location 2");
     browser.click("input[name=done][value=true]");
     browser.type_into("#title", "task 1");
     let condition = "l.id = 2 and t.done and t.title ilike '%task 1%'";
@@ -55,7 +55,7 @@ fn what_one_chooses_shows_at_once_and_is_what_one_gets() {
     assert!(
         browser
             .address()
-            .ends_with("/?location_id=2&title=task+1&done=true&preset=excel"),
+            .ends_with("/?location_id=2&done=true&title=task+1&preset=excel"),
         "{}",
         browser.address()
     );
@@ -69,7 +69,7 @@ fn what_one_chooses_shows_at_once_and_is_what_one_gets() {
     browser.eventually("the command is the matching one", || {
         browser
             .property("#curl", "value")
-            .ends_with("/tasks.csv?location_id=2&title=task+1&done=true&preset=data'")
+            .ends_with("/tasks.csv?location_id=2&done=true&title=task+1&preset=data'")
     });
     browser.click("#download");
     browser.sees(ITEM, "whole");
@@ -246,14 +246,241 @@ fn thousands_of_choices_are_found_by_typing() {
     );
     let server = Server::start(&database.url);
     let browser = open(&server);
-    browser.type_into(".search[data-for=location_id] input", "ll 27");
-    browser.sees(".search[data-for=location_id] .hint", "100 found");
-    browser.click("#location_id option[value='2742']");
+    // Words in any order, of a name that is not among the 200 that are listed.
+    browser.choose("location_id", "2742");
     browser.sees("#count", "1 task matches");
     browser.eventually("only its asset is offered", || {
         browser.property("#asset_id", "length") == "2"
     });
     assert!(browser.address().contains("location_id=2742"));
+    assert_eq!(browser.property("#location_id-box", "value"), "Hall 2742");
+}
+
+const ENTER: &str = "\u{e007}";
+const ESCAPE: &str = "\u{e00c}";
+const DOWN: &str = "\u{e015}";
+
+#[test]
+fn what_is_typed_is_no_choice_until_it_is_chosen() {
+    let database = TestDatabase::with(
+        "insert into locations values (1, 'Harbour hall 3'), (2, 'Harbour hall 4'), (3, 'Office 3');
+         insert into users values (1, 'somebody'); insert into assets select n, 'Pump ' || n, '', n from generate_series(1, 3) n;
+         insert into tasks select n, 'Task', '', true, 1 + n % 3, 1, null from generate_series(1, 30) n; analyze",
+    );
+    let server = Server::start(&database.url);
+    let browser = open(&server);
+    let field = "#location_id-box";
+    browser.type_into(field, "3 harbour");
+    browser.sees("#location_id-list", "Harbour hall 3");
+    browser.sees(".combobox .hint", "1 found");
+    browser.type_into(field, ESCAPE);
+    assert_eq!(browser.property(field, "value"), "", "Escape takes it back");
+    assert_eq!(browser.property("#location_id", "value"), "");
+    // Who leaves the field has chosen nothing, and sees so.
+    browser.type_into(field, "harbour");
+    browser.sees(".combobox .hint", "2 found");
+    browser.click("#title");
+    browser.eventually("the field is as it was", || {
+        browser.property(field, "value").is_empty()
+    });
+    assert!(!browser.address().contains("location_id"));
+    browser.type_into(field, "harbour");
+    browser.sees(".combobox .hint", "2 found");
+    browser.type_into(field, &format!("{DOWN}{ENTER}"));
+    browser.sees("#count", "10 tasks match");
+    assert_eq!(browser.property(field, "value"), "Harbour hall 4");
+    assert!(browser.address().contains("location_id=2"));
+    browser.assert_accessible("a chosen location");
+    // Enter comes before the answer: the first that is found is meant.
+    browser.type_into("#asset_id-box", &format!("pump{ENTER}"));
+    browser.eventually("it is chosen", || {
+        browser.property("#asset_id", "value") == "2"
+    });
+    browser.click("#reset");
+    browser.sees("#count", "30 tasks match");
+    assert_eq!(browser.property(field, "value"), "");
+    browser.eventually("all assets are offered again", || {
+        browser.property("#asset_id", "length") == "4"
+    });
+}
+
+#[test]
+fn a_download_stays_listed_when_the_filters_are_cleared_and_the_page_is_loaded_anew() {
+    let gated = Gated::new();
+    let server = Server::start(&gated.url);
+    let browser = open(&server);
+    browser.type_into("#title", "t");
+    browser.sees("#count", "tasks match");
+    let mut gate = Gate::close(&gated, ROWS / 2);
+    browser.click("#download");
+    gate.reached();
+    browser.sees(ITEM, "rows, ");
+    browser.click("#reset");
+    browser.eventually("the filter is gone", || {
+        browser.address().ends_with("/?preset=excel")
+    });
+    browser.sees(ITEM, "rows, ");
+    browser.open(&browser.address());
+    browser.sees(ITEM, "Tasks: “t”");
+    browser.sees(ITEM, "rows, ");
+    browser.click(&format!("{ITEM} .cancel"));
+    browser.sees(ITEM, "Cancelled after");
+    drop(gate);
+    browser.click(&format!("{ITEM} .retry"));
+    browser.sees(ITEM, "whole");
+    browser.open(&server.url("/users"));
+    browser.sees(ITEM, "whole");
+}
+
+#[test]
+fn the_file_format_is_remembered_and_fits_the_browsers_language() {
+    let database = small();
+    let server = Server::start(&database.url);
+    let browser = open(&server);
+    let delimiter = || browser.property("#delimiter", "value");
+    assert_eq!(delimiter(), ",");
+    let agent = browser.run("return navigator.userAgent");
+    browser.devtools(
+        "Emulation.setUserAgentOverride",
+        &serde_json::json!({"userAgent": agent, "acceptLanguage": "de-DE"}),
+    );
+    browser.open(&server.url("/"));
+    browser.eventually("Excel's separator in German", || delimiter() == ";");
+    assert!(
+        browser
+            .property("#curl", "value")
+            .ends_with("/tasks.csv?preset=excel&delimiter=%3B'")
+    );
+    browser.open(&server.url("/?preset=excel"));
+    assert_eq!(delimiter(), ",", "the address says it");
+    browser.click("#delimiter option[value=tab]");
+    browser.click("input[name=preset][value=data]");
+    browser.open(&server.url("/assets"));
+    browser.eventually("what was chosen is remembered", || delimiter() == "tab");
+    assert!(
+        browser
+            .property("#curl", "value")
+            .ends_with("/assets.csv?preset=data&delimiter=tab'")
+    );
+}
+
+/// The header of the preview.
+fn header(browser: &Browser) -> String {
+    let cells = browser.run(
+        "return [...document.querySelectorAll('#rows th')].map((cell) => cell.textContent).join()",
+    );
+    cells.as_str().expect("text").to_owned()
+}
+
+#[test]
+fn columns_are_chosen_and_ordered_and_are_in_the_address() {
+    let database = small();
+    let server = Server::start(&database.url);
+    let browser = open(&server);
+    let shows = |expected: &str| {
+        browser.eventually(&format!("the preview shows {expected}"), || {
+            header(&browser) == expected
+        })
+    };
+    let default = "ID,Title,Asset,Asset Location,Done,Created By,Updated By";
+    shows(default);
+    browser.click("#picker summary");
+    browser.click("input[name=columns][value=description]");
+    shows(&format!("{default},Description"));
+    for name in [
+        "asset",
+        "asset_location",
+        "done",
+        "created_by",
+        "updated_by",
+    ] {
+        browser.click(&format!("input[name=columns][value={name}]"));
+    }
+    shows("ID,Title,Description");
+    browser.sees("#chosen-columns", "3 of 12");
+    // By a button, and by the keyboard.
+    browser.click(".move[value='up:title']");
+    shows("Title,ID,Description");
+    assert!(
+        browser
+            .address()
+            .ends_with("columns=title%2Cid%2Cdescription"),
+        "{}",
+        browser.address()
+    );
+    browser.run(
+        "const box = document.querySelector('input[value=id]');
+         box.dispatchEvent(new KeyboardEvent('keydown', { key: 'ArrowUp', altKey: true, bubbles: true }));",
+    );
+    shows("ID,Title,Description");
+    // By dragging.
+    browser.run(
+        "const item = (name) => document.querySelector(`input[value=${name}]`).closest('li');
+         const fire = (name, type) => item(name).dispatchEvent(new DragEvent(type, { bubbles: true, cancelable: true, dataTransfer: new DataTransfer() }));
+         fire('description', 'dragstart'); fire('id', 'dragover'); fire('id', 'drop'); fire('description', 'dragend');",
+    );
+    shows("Description,ID,Title");
+    browser.sees("#count", "2,000 tasks match");
+    browser.assert_accessible("the picker");
+    browser.click("input[name=preset][value=data]");
+    browser.click("#download");
+    browser.sees(ITEM, "whole");
+    let csv = oracle::psql(
+        &database,
+        "copy (select description as \"Description\", id as \"ID\", title as \"Title\" from tasks t order by t.id) to stdout with (format csv, header)",
+    );
+    browser.eventually("the file is psql's", || {
+        let files = saved(&browser);
+        files
+            .first()
+            .is_some_and(|file| fs::read(file).is_ok_and(|saved| saved == csv))
+    });
+    // The address is a saved export.
+    browser.open(&browser.address());
+    shows("Description,ID,Title");
+    browser.click("#default-columns");
+    shows(default);
+    assert!(!browser.address().contains("columns"));
+    browser.click(".tabs a[href='/users']");
+    browser.sees("h1", "Export users");
+    browser.sees("#count", "4 users match");
+    shows("ID,Username");
+    browser.type_into("#username", "_1");
+    browser.sees("#count", "1 user matches");
+    browser.sees("#download", "Download 1 user");
+}
+
+#[test]
+fn without_scripts_columns_and_tabs_work_too() {
+    let database = small();
+    let server = Server::start(&database.url);
+    let browser = Browser::without_scripts();
+    browser.open(&server.url("/"));
+    browser.click(".tabs a[href='/assets']");
+    browser.sees("#count", "12 assets match");
+    browser.sees("#rows thead", "ID Name Location");
+    browser.click("#picker summary");
+    browser.click("input[name=columns][value=description]");
+    browser.click("input[name=columns][value=id]");
+    browser.click("#show");
+    browser.sees("#rows thead", "Name Location Description");
+    browser.click(".move[value='up:location']");
+    browser.sees("#rows thead", "Location Name Description");
+    browser.click("input[name=preset][value=data]");
+    browser.click("#download");
+    let csv = oracle::psql(
+        &database,
+        "copy (select l.name as \"Location\", a.name as \"Name\", a.description as \"Description\"
+         from assets a join locations l on l.id = location_id order by a.id) to stdout with (format csv, header)",
+    );
+    browser.eventually("the file is psql's", || {
+        let files = saved(&browser);
+        files
+            .first()
+            .is_some_and(|file| fs::read(file).is_ok_and(|saved| saved == csv))
+    });
+    browser.click("#default-columns");
+    browser.sees("#rows thead", "ID Name Location");
 }
 
 #[test]
@@ -296,7 +523,10 @@ fn axe_finds_nothing_wrong_in_any_state() {
     let database = small();
     let server = Server::start(&database.url);
     let browser = open(&server);
-    browser.click("summary");
+    browser.click("#get summary");
+    browser.click("#picker summary");
+    browser.click("#location_id-box");
+    browser.assert_accessible("an open list");
     browser.click("#download");
     browser.sees(ITEM, "whole");
     for width in [320, 1280, 2560] {

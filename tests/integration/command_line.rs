@@ -522,7 +522,8 @@ fn the_help_of_export_has_its_flags_under_headings_and_none_amid_others() {
         flags.sort_unstable();
     }
     found.sort_unstable();
-    let expected: [(&str, &[&str]); 6] = [
+    let expected: [(&str, &[&str]); 7] = [
+        ("Arguments", &[]),
         (
             "Filters (all that are given must hold)",
             &[
@@ -530,8 +531,10 @@ fn the_help_of_export_has_its_flags_under_headings_and_none_amid_others() {
                 "--created-by-id",
                 "--done",
                 "--location-id",
+                "--name",
                 "--title",
                 "--updated-by-id",
+                "--username",
             ],
         ),
         (
@@ -549,7 +552,13 @@ fn the_help_of_export_has_its_flags_under_headings_and_none_amid_others() {
         ("Options", &["--help", "--strategy"]),
         (
             "Output",
-            &["--delimiter", "--manifest", "--output", "--preset"],
+            &[
+                "--columns",
+                "--delimiter",
+                "--manifest",
+                "--output",
+                "--preset",
+            ],
         ),
         (
             "Replicas",

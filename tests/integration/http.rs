@@ -83,7 +83,7 @@ fn what_is_not_understood_is_a_400_that_names_it() {
         ("created_by_id=1.0", "`created_by_id`"),
         (
             "updated_by_id=nobody",
-            "`updated_by_id`: neither a user's id nor `none`",
+            "`updated_by_id`: expected an id, which is an integer, or `none`",
         ),
         ("title=%00", "`title`: the text has a NUL character"),
         ("title=%ff", "not UTF-8"),
@@ -92,8 +92,22 @@ fn what_is_not_understood_is_a_400_that_names_it() {
             "delimiter=%7C",
             "`delimiter`: expected one of `,`, `;`, `tab`",
         ),
-        ("done=true&done=true", "duplicate field `done`"),
-        ("colour=red", "unknown field `colour`"),
+        ("done=true&done=true", "`done`: given more than once"),
+        ("colour=red", "unknown parameter `colour`: expected one of"),
+        (
+            "columns=",
+            "`columns`: a column's name is empty: the columns of tasks are id, title, ",
+        ),
+        ("columns=id,,title", "a column's name is empty"),
+        (
+            "columns=id,colour",
+            "there is no column `colour`: the columns of tasks are id, title, ",
+        ),
+        (
+            "columns=id,title&columns=id",
+            "the column `id` is there twice",
+        ),
+        ("username=x", "unknown parameter `username`"),
         ("export_id=a/b", "`export_id`"),
         (
             "export_id=a&export_id=b",

@@ -252,7 +252,14 @@ mod tests {
 
     /// An answer of values in the order of `STATE`, with blanks between them; the last may be missing.
     fn answer(values: &str) -> libpq::Row {
-        let names = ["in_recovery", "read_only", "started", "position", "has_all", "age"];
+        let names = [
+            "in_recovery",
+            "read_only",
+            "started",
+            "position",
+            "has_all",
+            "age",
+        ];
         names.into_iter().zip(values.split(' ')).collect()
     }
 

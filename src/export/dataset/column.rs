@@ -5,8 +5,8 @@ use std::fmt;
 use diesel::sql_types::is_nullable::NotNull;
 use diesel::sql_types::{BigInt, Nullable, SqlType, Text};
 
-use super::fragment::Fragment;
 use super::Dataset;
+use super::fragment::Fragment;
 
 /// A column that an export can have.
 pub struct Column {

@@ -183,9 +183,18 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
             value: Box::new(column),
         };
         let label = |label| -> SqlValue<Text, &'static str> { Values::Literal.label(label) };
-        let labelled: Otherwise<case_when<C, SqlValue<Text, &'static str>, Text>, SqlValue<Text, &'static str>> =
-            case_when(column, label(labels[0])).otherwise(label(labels[1]));
-        self.push(name, header, Kind::Label(labels), Box::new(labelled), own, cell)
+        let labelled: Otherwise<
+            case_when<C, SqlValue<Text, &'static str>, Text>,
+            SqlValue<Text, &'static str>,
+        > = case_when(column, label(labels[0])).otherwise(label(labels[1]));
+        self.push(
+            name,
+            header,
+            Kind::Label(labels),
+            Box::new(labelled),
+            own,
+            cell,
+        )
     }
 
     /// Adds a column of what the rows refer to: as [`column`](Self::column) does, with the column in the dataset's query, and in
@@ -209,7 +218,14 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
             reference: reference.index,
             value: Box::new(referenced),
         };
-        self.push(name, header, C::SqlType::KIND, Box::new(column), origin, cell)
+        self.push(
+            name,
+            header,
+            C::SqlType::KIND,
+            Box::new(column),
+            origin,
+            cell,
+        )
     }
 
     fn push(
@@ -260,10 +276,16 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
         Joined: FilterDsl<C>,
         Own: FilterDsl<C>,
     {
-        self.filter(name, help, FilterKind::Boolean, None, move |value, values| {
-            let is = matches!(value, FilterValue::Boolean(true));
-            Condition::new(condition(values.bool(is)))
-        })
+        self.filter(
+            name,
+            help,
+            FilterKind::Boolean,
+            None,
+            move |value, values| {
+                let is = matches!(value, FilterValue::Boolean(true));
+                Condition::new(condition(values.bool(is)))
+            },
+        )
     }
 
     /// The same, by the id of a row of the dataset `of`.
@@ -279,9 +301,13 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
         Joined: FilterDsl<C>,
         Own: FilterDsl<C>,
     {
-        self.filter(name, help, FilterKind::Id { of }, None, move |value, values| {
-            Condition::new(condition(values.bigint(id(value))))
-        })
+        self.filter(
+            name,
+            help,
+            FilterKind::Id { of },
+            None,
+            move |value, values| Condition::new(condition(values.bigint(id(value)))),
+        )
     }
 
     /// The same, which may also be `none`, for which there is a second condition.
@@ -321,9 +347,13 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
         Referenced: FilterDsl<C>,
     {
         let reference = Some(reference.index);
-        self.filter(name, help, FilterKind::Id { of }, reference, move |value, values| {
-            Condition::new(condition(values.bigint(id(value))))
-        })
+        self.filter(
+            name,
+            help,
+            FilterKind::Id { of },
+            reference,
+            move |value, values| Condition::new(condition(values.bigint(id(value)))),
+        )
     }
 
     /// Adds a filter by a part of a text, of the dataset's own table; its condition is of a pattern for `ILIKE`.
@@ -377,7 +407,9 @@ fn id(value: &FilterValue) -> i64 {
 /// The SQL of a table's name.
 fn sql_of(table: &impl QueryFragment<Pg>) -> String {
     let text = diesel::debug_query::<Pg, _>(table).to_string();
-    text.strip_suffix(" -- binds: []").unwrap_or(&text).to_owned()
+    text.strip_suffix(" -- binds: []")
+        .unwrap_or(&text)
+        .to_owned()
 }
 
 impl<Joined, Own, Model> Dataset for Declaration<Joined, Own, Model>
@@ -427,8 +459,8 @@ where
         conditions: Vec<Condition>,
         connection: &mut PgConnection,
     ) -> QueryResult<Box<dyn Models>> {
-        let query = restricted((self.joined)(), conditions)
-            .order(Order(vec![&self.table.key_value]));
+        let query =
+            restricted((self.joined)(), conditions).order(Order(vec![&self.table.key_value]));
         Ok(Box::new(Loaded {
             cells: &self.cells,
             models: (self.models)(query, connection)?,

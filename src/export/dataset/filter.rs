@@ -5,9 +5,9 @@ use std::str::FromStr;
 
 use serde_json::{Map, Value};
 
+use super::Dataset;
 use super::fragment::Condition;
 use super::literal::Values;
-use super::Dataset;
 
 /// A filter that a dataset has.
 pub struct FilterField {
@@ -287,11 +287,10 @@ impl PartialEq for Filter {
     fn eq(&self, other: &Self) -> bool {
         let set = |filter: &Self| -> Vec<(&str, FilterValue)> {
             let set = filter.iter();
-            set.map(|(field, value)| (field.name, value.clone())).collect()
+            set.map(|(field, value)| (field.name, value.clone()))
+                .collect()
         };
-        self.dataset == other.dataset
-            && set(self) == set(other)
-            && self.up_to_id == other.up_to_id
+        self.dataset == other.dataset && set(self) == set(other) && self.up_to_id == other.up_to_id
     }
 }
 

@@ -48,7 +48,11 @@ impl Condition {
     pub(crate) fn is_any(key: &'static Fragment, ids: &[i64]) -> Self {
         let ids: Vec<String> = ids.iter().map(i64::to_string).collect();
         let array = format!("any('{{{}}}'::bigint[])", ids.join(","));
-        Self::new(Comparison(key, "=", diesel::dsl::sql::<Array<BigInt>>(&array)))
+        Self::new(Comparison(
+            key,
+            "=",
+            diesel::dsl::sql::<Array<BigInt>>(&array),
+        ))
     }
 }
 
@@ -302,18 +306,33 @@ impl FromSqlRow<Untyped, Pg> for Row {
             let field = row.get(index).ok_or("a row has fewer values than it has")?;
             field.value().map_or(Ok(Value::Null), Value::read)
         };
-        (0..row.field_count()).map(value).collect::<Result<_, _>>().map(Self)
+        (0..row.field_count())
+            .map(value)
+            .collect::<Result<_, _>>()
+            .map(Self)
     }
 }
 
+/// The oids of PostgreSQL's own types: `bigint`; `text`, `varchar`, `char`, `name`; and the first oid that it leaves to the types of
+/// others, such as `citext`.
+const INT8: u32 = 20;
+const TEXTS: [u32; 4] = [25, 1043, 1042, 19];
+const FIRST_OF_OTHERS: u32 = 16_384;
+
 impl Value {
+    /// Reads a value by its type, which the server says: the binary form of another type would be no text, but might look like one.
     fn read(value: PgValue<'_>) -> deserialize::Result<Self> {
-        const INT8: u32 = 20;
-        if value.get_oid().get() == INT8 {
-            return <i64 as FromSql<BigInt, Pg>>::from_sql(value).map(Self::Integer);
+        match value.get_oid().get() {
+            INT8 => <i64 as FromSql<BigInt, Pg>>::from_sql(value).map(Self::Integer),
+            oid if oid >= FIRST_OF_OTHERS || TEXTS.contains(&oid) => {
+                let text = std::str::from_utf8(value.as_bytes())?;
+                Ok(Self::Text(text.into()))
+            }
+            oid => Err(format!(
+                "a value is of the type with the oid {oid}, neither bigint nor a text"
+            )
+            .into()),
         }
-        let text = std::str::from_utf8(value.as_bytes())?;
-        Ok(Self::Text(text.into()))
     }
 }
 

@@ -192,7 +192,11 @@ pub(super) fn integer(field: &[u8]) -> Option<i64> {
         value = value.wrapping_mul(10).wrapping_add(u64::from(digit));
     }
     let value = value.cast_signed();
-    Some(if is_negative { value.wrapping_neg() } else { value })
+    Some(if is_negative {
+        value.wrapping_neg()
+    } else {
+        value
+    })
 }
 
 #[cfg(test)]
@@ -221,11 +225,20 @@ mod tests {
     #[test]
     fn a_row_becomes_a_line() {
         check("1\tTask 1\t-7\tt\n", "1,Task 1,Pump,Hall,Done\n");
-        check("-5\ta,b\t9223372036854775807\tf\n", "-5,\"a,b\",\"\",,Not Done\n");
+        check(
+            "-5\ta,b\t9223372036854775807\tf\n",
+            "-5,\"a,b\",\"\",,Not Done\n",
+        );
         check("-5\t\t\\N\t\\N\n", "-5,\"\",,,\n");
         check("\\N\t\\N\t-7\tt\n", ",,Pump,Hall,Done\n");
-        check("1\t\\\\N\\b\\f\\v\t-7\tt\n", "1,\\N\x08\x0c\x0b,Pump,Hall,Done\n");
-        check("1\ta\\\\b\\tc\\nd\\re\t-7\tt\n", "1,\"a\\b\tc\nd\re\",Pump,Hall,Done\n");
+        check(
+            "1\t\\\\N\\b\\f\\v\t-7\tt\n",
+            "1,\\N\x08\x0c\x0b,Pump,Hall,Done\n",
+        );
+        check(
+            "1\ta\\\\b\\tc\\nd\\re\t-7\tt\n",
+            "1,\"a\\b\tc\nd\re\",Pump,Hall,Done\n",
+        );
     }
 
     #[test]

@@ -155,6 +155,14 @@ impl Browser {
         self.post(&format!("element/{element}/value"), &json!({"text": text}));
     }
 
+    /// Chooses what is found by `text` in the combobox of a filter.
+    pub(crate) fn choose(&self, filter: &str, text: &str) {
+        const ENTER: char = '\u{e007}';
+        self.type_into(&format!("#{filter}-box"), text);
+        self.sees(&format!("#{filter}-list"), text);
+        self.type_into(&format!("#{filter}-box"), &ENTER.to_string());
+    }
+
     /// Runs a script's function body in the page, and gives what it returns.
     pub(crate) fn run(&self, script: &str) -> Value {
         self.post("execute/sync", &json!({"script": script, "args": []}))
