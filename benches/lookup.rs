@@ -14,6 +14,7 @@
 #[path = "../tests/integration/support/mod.rs"]
 mod support;
 
+use std::cell::Cell;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -25,10 +26,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use cmms_export::datasets;
 use cmms_export::db::Database;
 use cmms_export::db::embedded::{Durability, Embedded};
 use cmms_export::export::cancellation::Cancellation;
-use cmms_export::export::{self, Export, Plan, Sink, Strategy};
+use cmms_export::export::{self, Export, Observer, Plan, Sink, Strategy};
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, PgConnection};
 
@@ -180,13 +182,20 @@ impl Bench<'_> {
     fn export(&self, strategy: Strategy) {
         let export = Export {
             strategy,
-            ..Export::default()
+            ..Export::of(datasets::default())
         };
         let mut sink = Counter::default();
-        let summary = export::run(&export, &self.database, &Cancellation::default(), &mut sink);
+        let ran = Ran::default();
+        let summary = export::run(
+            &export,
+            &self.database,
+            &Cancellation::default(),
+            &ran,
+            &mut sink,
+        );
         let summary = summary.expect("the export is whole");
         assert_eq!((summary.rows, summary.bytes), (self.tasks, sink.bytes));
-        assert_eq!(sink.strategy, Some(strategy));
+        assert_eq!(ran.0.get(), Some(strategy));
     }
 
     fn psql(&self, order: &str) {
@@ -284,14 +293,19 @@ impl Bench<'_> {
 #[derive(Default)]
 struct Counter {
     bytes: u64,
-    strategy: Option<Strategy>,
+}
+
+/// The strategy that ran in fact.
+#[derive(Default)]
+struct Ran(Cell<Option<Strategy>>);
+
+impl Observer for Ran {
+    fn plan(&self, plan: &Plan) {
+        self.0.set(Some(plan.strategy));
+    }
 }
 
 impl Sink for Counter {
-    fn begin(&mut self, plan: &Plan) {
-        self.strategy = Some(plan.strategy);
-    }
-
     fn write(&mut self, chunk: Bytes) -> io::Result<()> {
         self.bytes += chunk.len() as u64;
         Ok(())

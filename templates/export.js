@@ -467,8 +467,10 @@ if (!new URLSearchParams(location.search).get('preset')) {
 // ---- The form
 
 form.addEventListener('input', (event) => {
-  if (REMEMBERED.includes(event.target.name)) store(event.target.name, event.target.value);
   if (event.target.form === form && event.target.role !== 'combobox') changed();
+});
+form.addEventListener('change', (event) => {
+  if (REMEMBERED.includes(event.target.name)) store(event.target.name, event.target.value);
 });
 form.addEventListener('submit', (event) => {
   event.preventDefault();

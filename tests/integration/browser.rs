@@ -354,6 +354,7 @@ fn the_file_format_is_remembered_and_fits_the_browsers_language() {
     browser.open(&server.url("/?preset=excel"));
     assert_eq!(delimiter(), ",", "the address says it");
     browser.click("#delimiter option[value=tab]");
+    browser.eventually("it is chosen", || delimiter() == "tab");
     browser.click("input[name=preset][value=data]");
     browser.open(&server.url("/assets"));
     browser.eventually("what was chosen is remembered", || delimiter() == "tab");

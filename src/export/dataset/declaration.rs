@@ -37,6 +37,10 @@ impl<Q> Boxed for Q where
 {
 }
 
+/// A text that the program itself names, and one or the other by a condition.
+type Label = SqlValue<Text, &'static str>;
+type Labelled<C> = Otherwise<case_when<C, Label, Text>, Label>;
+
 fn ask<Q: Boxed>(query: Q, question: Question) -> Query {
     let Question {
         select,
@@ -182,11 +186,8 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
             column: C::NAME,
             value: Box::new(column),
         };
-        let label = |label| -> SqlValue<Text, &'static str> { Values::Literal.label(label) };
-        let labelled: Otherwise<
-            case_when<C, SqlValue<Text, &'static str>, Text>,
-            SqlValue<Text, &'static str>,
-        > = case_when(column, label(labels[0])).otherwise(label(labels[1]));
+        let label = |label| Values::Literal.label(label);
+        let labelled: Labelled<C> = case_when(column, label(labels[0])).otherwise(label(labels[1]));
         self.push(
             name,
             header,

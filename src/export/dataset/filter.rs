@@ -9,6 +9,9 @@ use super::Dataset;
 use super::fragment::Condition;
 use super::literal::Values;
 
+/// Makes the condition of a filter that is set to a value.
+pub(super) type MakeCondition = dyn Fn(&FilterValue, Values) -> Condition + Send + Sync;
+
 /// A filter that a dataset has.
 pub struct FilterField {
     pub(super) name: &'static str,
@@ -16,7 +19,7 @@ pub struct FilterField {
     pub(super) kind: FilterKind,
     /// Of which of the dataset's references its condition is, if it is not of the dataset's own table.
     pub(super) reference: Option<usize>,
-    pub(super) condition: Box<dyn Fn(&FilterValue, Values) -> Condition + Send + Sync>,
+    pub(super) condition: Box<MakeCondition>,
 }
 
 /// What a filter can be set to.
