@@ -33,7 +33,7 @@ struct Page {
     demonstration: bool,
     running: Option<Running>,
     /// What has become of a benchmark that has no result.
-    ended: Option<String>,
+    ended: Option<Ended>,
     result: Option<ResultView>,
     comparison: Option<Comparison>,
     /// Of all results that are kept.
@@ -43,6 +43,13 @@ struct Page {
     /// The strategies, with the classes of their colours.
     explained: Vec<(Strategy, String, Explanation)>,
     query: String,
+}
+
+/// What has become of a benchmark that has no result.
+struct Ended {
+    text: String,
+    /// Somebody has stopped it: nothing is wrong.
+    is_cancelled: bool,
 }
 
 struct Running {
@@ -101,6 +108,8 @@ struct Chart {
 struct Row {
     strategy: &'static str,
     class: String,
+    /// What it does, in a line.
+    line: &'static str,
     /// Refers to the note on what it was in fact.
     mark: &'static str,
     article: Option<&'static str>,
@@ -258,15 +267,19 @@ fn growth(reports: &[Report]) -> Vec<Chart> {
     charts.into_iter().flatten().collect()
 }
 
-fn ended(status: &Status) -> Option<String> {
-    match status.state {
-        State::Running | State::Complete => None,
-        State::Cancelled => Some("The last benchmark was cancelled.".to_owned()),
-        State::Failed => Some(format!(
+fn ended(status: &Status) -> Option<Ended> {
+    let text = match status.state {
+        State::Running | State::Complete => return None,
+        State::Cancelled => "The last benchmark was cancelled.".to_owned(),
+        State::Failed => format!(
             "The last benchmark failed: {}.",
             status.error.as_deref().unwrap_or("the log says why")
-        )),
-    }
+        ),
+    };
+    Some(Ended {
+        text,
+        is_cancelled: status.state == State::Cancelled,
+    })
 }
 
 impl ResultView {
@@ -314,6 +327,7 @@ impl ResultView {
                 .map(|result| Row {
                     strategy: result.strategy.name(),
                     class: charts::class(result.strategy),
+                    line: explanation::of(result.strategy).line,
                     mark: render::mark(result),
                     article: explanation::of(result.strategy).article,
                     error: result.error.clone(),

@@ -288,7 +288,10 @@ fn the_page_runs_it_and_shows_it_and_results_are_kept_and_compared() {
     let database = data::hostile();
     let data_dir = temporary_directory("results");
     let server = Server::spawn(&mut serve(&database.url, &data_dir));
-    assert!(page(&server, "").contains("There is none yet"));
+    let html = page(&server, "");
+    assert!(html.contains("There is none yet"));
+    let article = "“The article” is “Export PostgreSQL data to CSV with Django” of";
+    assert!(html.contains(article), "{html}");
 
     let id = start(&server, &json!({"runs": 2}));
     // The events say how far it is, to the end.
@@ -342,9 +345,18 @@ fn the_page_runs_it_and_shows_it_and_results_are_kept_and_compared() {
         )
     );
     assert!(
-        html.contains("another machine, Django") && html.contains("<svg"),
+        html.contains("another machine, Django")
+            && html.contains("“Export PostgreSQL data to CSV with Django” of <time datetime=\"2026-02-09\">9 February 2026<")
+            && html.contains("<svg"),
         "{html}"
     );
+    let before_table = html.split("<table").next().expect("there is one");
+    for line in [
+        "PostgreSQL writes the CSV itself",
+        "The seven values, row by row",
+    ] {
+        assert!(before_table.contains(line), "{line}: {before_table}");
+    }
     for forbidden in ["style=\"", "<style", "onclick", "<script>"] {
         assert!(
             !html.contains(forbidden),
@@ -430,7 +442,9 @@ fn one_runs_at_a_time_and_can_be_cancelled_down_to_its_query() {
     assert_eq!(gate::running_queries(&gated.database), 0);
     drop(gate);
     assert_eq!(delete(), 204, "what has ended stays as it is");
-    assert!(page(&server, "").contains("was cancelled"));
+    let html = page(&server, "");
+    let neutral = "class=\"neutral\">The last benchmark was cancelled.";
+    assert!(html.contains(neutral), "{html}");
     let again = start(&server, &json!({"strategies": ["copy"], "runs": 1}));
     eventually("the next one ends", || {
         benchmark(&server, &again)["state"] == "complete"

@@ -72,6 +72,7 @@ fn pressing_cancel_stops_it_with_and_without_scripts() {
         browser.sees("#progress-text", "0 of 6 runs, now copy (warm-up)");
         browser.click(CANCEL);
         browser.sees("#message", "benchmark was cancelled");
+        assert_eq!(browser.property("#message", "className"), "neutral");
         browser.eventually("the query is gone", || {
             gate::running_queries(&gated.database) == 0
         });
