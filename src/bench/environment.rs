@@ -16,7 +16,7 @@ const SETTINGS: &str = "'shared_buffers','work_mem','effective_cache_size','max_
     'jit','fsync','server_encoding'";
 
 /// The machine, the database, the program.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Environment {
     /// When it ran, in UTC.
     pub date: String,

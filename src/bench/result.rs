@@ -67,6 +67,10 @@ pub struct Figures {
     pub rows_per_second: f64,
     /// The median time, of the fastest strategy's.
     pub ratio_to_fastest: f64,
+    /// The same of the two runs of each round, which were nearest to each other in time: between the least and the most of them
+    /// lies the ratio of the medians. None for the fastest itself, and where there is one run only.
+    #[serde(default)]
+    pub round_ratios_to_fastest: Option<Spread<f64>>,
     /// The memory over time, of each run.
     pub memory_curves: Vec<Vec<Sample>>,
 }
@@ -197,6 +201,7 @@ impl Figures {
             cpu_seconds: seconds(|run| run.cpu_seconds)?,
             database_cpu_seconds: database_cpu.and_then(|runs| Spread::of(runs, f64::midpoint)),
             ratio_to_fastest: 1.0,
+            round_ratios_to_fastest: None,
             memory_curves: runs.iter().map(|run| run.memory_curve.clone()).collect(),
         })
     }
@@ -204,6 +209,13 @@ impl Figures {
     /// Whether the runs differ so much that their median says little.
     pub fn scatters(&self) -> bool {
         self.seconds.max > SCATTER * self.seconds.min
+    }
+
+    /// Whether the fastest strategy was faster in every round. True also of what has no ratios: the fastest itself, single runs.
+    pub fn is_told_from_fastest(&self) -> bool {
+        self.round_ratios_to_fastest
+            .as_ref()
+            .is_none_or(|ratios| ratios.min > 1.0)
     }
 
     /// The memory over time in the run of the median time.
@@ -220,29 +232,44 @@ impl Report {
         rows_limit: Option<u64>,
         runs: u32,
         order: Vec<Vec<Strategy>>,
-        mut results: Vec<StrategyResult>,
+        results: Vec<StrategyResult>,
     ) -> Self {
-        let figures = || results.iter().filter_map(|result| result.figures.as_ref());
-        let fastest = figures()
-            .map(|figures| figures.seconds.median)
-            .fold(f64::INFINITY, f64::min);
-        let same_bytes = figures().all(|figures| {
-            figures.sha256 == results_first(&results).map_or("", |first| first.sha256.as_str())
-        });
-        for figures in results
-            .iter_mut()
-            .filter_map(|result| result.figures.as_mut())
-        {
-            figures.ratio_to_fastest = figures.seconds.median / fastest;
-        }
-        Self {
+        let report = Self {
             environment,
             rows_limit,
             runs,
             order,
-            same_bytes,
+            same_bytes: false,
             results,
+        };
+        report.compared()
+    }
+
+    /// The same, with what follows from a comparison of the strategies computed anew: a report that was written by another
+    /// version of the program, or elsewhere, may lack it.
+    pub fn compared(mut self) -> Self {
+        let first = self.first().map(|first| first.sha256.as_str());
+        let is_first = |(_, figures): (_, &Figures)| Some(figures.sha256.as_str()) == first;
+        let same_bytes = self.figures().all(is_first);
+        self.same_bytes = same_bytes;
+        let medians = self
+            .figures()
+            .map(|(strategy, figures)| (strategy, figures.seconds.clone()));
+        let fastest = medians.min_by(|(_, a), (_, b)| a.median.total_cmp(&b.median));
+        for result in &mut self.results {
+            let (Some((first, fastest)), Some(figures)) = (&fastest, &mut result.figures) else {
+                continue;
+            };
+            figures.ratio_to_fastest = figures.seconds.median / fastest.median;
+            let pairs = figures.seconds.runs.iter().zip(&fastest.runs);
+            let ratios: Vec<f64> = pairs.map(|(run, fastest)| run / fastest).collect();
+            figures.round_ratios_to_fastest = if ratios.len() > 1 && result.strategy != *first {
+                Spread::of(ratios, f64::midpoint)
+            } else {
+                None
+            };
         }
+        self
     }
 
     /// All of it, for people and programs.
@@ -264,6 +291,14 @@ impl Report {
         results_first(&self.results)
     }
 
+    /// The strategies of which these runs do not say that another one is faster, though one was by its median.
+    pub fn not_told_from_fastest(&self) -> Vec<Strategy> {
+        self.figures()
+            .filter(|(_, figures)| !figures.is_told_from_fastest())
+            .map(|(strategy, _)| strategy)
+            .collect()
+    }
+
     /// The strategies whose runs differ so much that their medians say little.
     pub fn scattered(&self) -> Vec<Strategy> {
         self.figures()
@@ -275,6 +310,30 @@ impl Report {
 
 fn results_first(results: &[StrategyResult]) -> Option<&Figures> {
     results.iter().find_map(|result| result.figures.as_ref())
+}
+
+/// A report of strategies that took so many seconds, run by run.
+#[cfg(test)]
+pub(super) fn report(seconds: &[(Strategy, &[f64])]) -> Report {
+    let run = |seconds: &f64| Run {
+        rows: 2,
+        bytes: 3,
+        sha256: "ab".repeat(32),
+        plan: None,
+        seconds: *seconds,
+        first_byte_seconds: seconds / 2.0,
+        cpu_seconds: 0.0,
+        database_cpu_seconds: None,
+        peak_memory_bytes: 5,
+        idle_memory_bytes: 4,
+        memory_curve: vec![Sample(0.0, 1)],
+    };
+    let runs = seconds.first().map_or(0, |(_, runs)| runs.len());
+    let results = seconds
+        .iter()
+        .map(|(strategy, runs)| StrategyResult::of(*strategy, Ok(runs.iter().map(run).collect())))
+        .collect();
+    Report::new(Environment::default(), None, runs as u32, vec![], results)
 }
 
 #[cfg(test)]
@@ -294,5 +353,39 @@ mod tests {
         let even = spread(&[4.0, 1.0, 2.0, 3.0]);
         assert_eq!(even.as_ref().map(|even| even.median), Some(2.5));
         assert_eq!(even.map(|even| even.median_run()), Some(3));
+    }
+
+    #[test]
+    fn a_ratio_has_the_range_of_the_rounds_of_which_it_is() {
+        let ratios = |seconds: &[(Strategy, &[f64])]| {
+            let report = report(seconds);
+            let of = |(_, figures): (_, &Figures)| {
+                let rounds = figures.round_ratios_to_fastest.as_ref();
+                (
+                    figures.ratio_to_fastest,
+                    rounds.map(|ratios| (ratios.min, ratios.max)),
+                    figures.is_told_from_fastest(),
+                )
+            };
+            report.figures().map(of).collect::<Vec<_>>()
+        };
+        // The machine was slow in the second round: the times scatter, the ratios do not.
+        let (copy, paged): (&[f64], &[f64]) = (&[1.0, 3.0, 2.0], &[4.0, 12.0, 10.0]);
+        assert_eq!(
+            ratios(&[(Strategy::Copy, copy), (Strategy::Paged, paged)]),
+            [(1.0, None, true), (5.0, Some((4.0, 5.0)), true)]
+        );
+        // By the medians 2.5 times as slow, but not in each round.
+        let paged: &[f64] = &[0.5, 6.0, 5.0];
+        assert_eq!(
+            ratios(&[(Strategy::Copy, copy), (Strategy::Paged, paged)]),
+            [(1.0, None, true), (2.5, Some((0.5, 2.5)), false)]
+        );
+        // A single run says nothing of how certain it is.
+        assert_eq!(
+            ratios(&[(Strategy::Copy, &[1.0]), (Strategy::Paged, &[2.0])]),
+            [(1.0, None, true), (2.0, None, true)]
+        );
+        assert_eq!(ratios(&[]), []);
     }
 }

@@ -91,6 +91,8 @@ struct ResultView {
     memory: String,
     report: Report,
     rows: Vec<Row>,
+    /// What the ratios' ranges are.
+    ratio_notes: Vec<String>,
     /// In what a strategy was less than what was asked for.
     concessions: Vec<String>,
     charts: Vec<Chart>,
@@ -351,12 +353,8 @@ impl ResultView {
                     charts::memory_curves(report),
                 ),
             ],
-            scattered: report
-                .scattered()
-                .iter()
-                .map(|strategy| strategy.name())
-                .collect::<Vec<_>>()
-                .join(", "),
+            scattered: render::names(&report.scattered()),
+            ratio_notes: render::ratio_notes(report),
             command,
             report: report.clone(),
         }
@@ -376,7 +374,7 @@ impl RowFigures {
                 seconds(figures.seconds.max)
             ),
             scatters: figures.scatters(),
-            ratio: format!("{:.2}", figures.ratio_to_fastest),
+            ratio: render::ratio(figures),
             first_byte: seconds(figures.first_byte_seconds.median),
             memory: mebibytes(figures.memory_increase_bytes.median),
             peak: mebibytes(figures.peak_memory_bytes.median),

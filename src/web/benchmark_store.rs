@@ -223,6 +223,7 @@ fn read(path: &Path) -> Option<Report> {
     }
     serde_json::from_slice(&fs::read(path).ok()?)
         .inspect_err(|error| tracing::warn!(?path, %error, "no benchmark's result"))
+        .map(Report::compared)
         .ok()
 }
 

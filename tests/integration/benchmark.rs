@@ -91,6 +91,24 @@ fn every_strategy_is_measured_and_gives_the_same_bytes() {
         assert!(table.contains(strategy.name()), "{table}");
     }
     assert!((fastest - 1.0).abs() < 1e-9, "{fastest}");
+    for result in report["results"].as_array().expect("an array") {
+        let ratio = result["ratio_to_fastest"].as_f64().expect("a number");
+        let rounds = &result["round_ratios_to_fastest"];
+        let number = |name: &str| rounds[name].as_f64().expect("a number");
+        if rounds.is_null() {
+            assert!((ratio - 1.0).abs() < 1e-9, "the fastest: {result}");
+        } else {
+            assert_eq!(rounds["runs"].as_array().map(Vec::len), Some(2), "{result}");
+            assert!(
+                number("min") <= ratio + 1e-9 && ratio <= number("max") + 1e-9,
+                "{result}"
+            );
+            let shown = format!("{ratio:.2} ({:.2}…{:.2})", number("min"), number("max"));
+            assert!(table.contains(&shown), "{shown}: {table}");
+        }
+    }
+    let commit = report["environment"]["commit"].as_str();
+    assert_eq!(commit, option_env!("CMMS_BUILD_COMMIT"));
     assert!(table.contains("the same bytes"), "{table}");
 }
 
@@ -357,6 +375,8 @@ fn the_page_runs_it_and_shows_it_and_results_are_kept_and_compared() {
     ] {
         assert!(before_table.contains(line), "{line}: {before_table}");
     }
+    let rounds = "in brackets the least and the most of the ratios of two runs of one round";
+    assert!(html.contains(rounds), "{html}");
     for forbidden in ["style=\"", "<style", "onclick", "<script>"] {
         assert!(
             !html.contains(forbidden),
