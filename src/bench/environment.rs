@@ -22,7 +22,7 @@ pub struct Environment {
     pub date: String,
     /// The program's version.
     pub version: String,
-    /// Its commit, where it was built in its repository.
+    /// Its commit, where it was built in its repository; with `-dirty` where its sources were others than the commit's.
     pub commit: Option<String>,
     /// What it was built by.
     pub compiler: Option<String>,
