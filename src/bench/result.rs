@@ -14,6 +14,9 @@ pub(crate) const SCATTER: f64 = 1.5;
 pub struct Report {
     /// The machine, the database, the program.
     pub environment: Environment,
+    /// That it comes from elsewhere; none where it was measured here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub imported: Option<Imported>,
     /// The size that was asked for; none is the whole table.
     pub rows_limit: Option<u64>,
     /// Runs of each strategy, after one that does not count.
@@ -24,6 +27,15 @@ pub struct Report {
     pub same_bytes: bool,
     /// The strategies, in their usual order.
     pub results: Vec<StrategyResult>,
+}
+
+/// Where a result comes from that was not measured here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Imported {
+    /// When it was imported, in UTC.
+    pub date: String,
+    /// The machine's name, as whoever imported it has said; else its processor.
+    pub machine: String,
 }
 
 /// What came of a strategy.
@@ -110,7 +122,7 @@ pub struct Run {
 
 impl<T: Copy + PartialOrd> Spread<T> {
     /// The spread of `runs`, of which there is one at least; `midpoint` lies between the two in the middle.
-    fn of(runs: Vec<T>, midpoint: fn(T, T) -> T) -> Option<Self> {
+    pub(super) fn of(runs: Vec<T>, midpoint: fn(T, T) -> T) -> Option<Self> {
         let mut sorted = runs.clone();
         sorted.sort_by(|a, b| a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal));
         let middle = |index: usize| sorted.get(index).copied();
@@ -236,6 +248,7 @@ impl Report {
     ) -> Self {
         let report = Self {
             environment,
+            imported: None,
             rows_limit,
             runs,
             order,

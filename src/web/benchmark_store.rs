@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
 use super::App;
 use super::download::is_id;
 use super::problem::{Kind, Problem};
-use crate::bench::result::Report;
+use crate::bench::result::{Imported, Report};
 use crate::bench::{self, Options, Progress, Stop};
 use crate::export::manifest::State;
 
@@ -51,6 +52,8 @@ pub(super) struct Entry {
     pub(super) rows: u64,
     /// Runs of each strategy.
     pub(super) runs: u32,
+    /// Where it comes from, if not from here.
+    pub(super) imported: Option<Imported>,
 }
 
 /// All benchmarks: the one that runs or has run last, and the results that are kept.
@@ -203,6 +206,22 @@ impl Benchmarks {
         Ok(id)
     }
 
+    /// Keeps a result that comes from elsewhere, and gives its id; none where results are not kept. The same a second time takes
+    /// the place of the first, and one that is from here in fact stays what it is.
+    pub(super) fn import(&self, report: &Report) -> std::io::Result<Option<String>> {
+        if self.directory.is_none() {
+            return Ok(None);
+        }
+        let id = identity(report)?;
+        for (known, own) in self.results() {
+            if own.imported.is_none() && identity(&own)? == id {
+                return Ok(Some(known));
+            }
+        }
+        self.keep(&id, report)?;
+        Ok(Some(id))
+    }
+
     fn keep(&self, id: &str, report: &Report) -> std::io::Result<()> {
         let Some(directory) = &self.directory else {
             return Ok(());
@@ -215,6 +234,24 @@ impl Benchmarks {
         file.persist(directory.join(id).with_extension("json"))?;
         Ok(())
     }
+}
+
+/// What stays of a result wherever it is taken: an id. Times count to the nanosecond, as JSON may change their last digit.
+fn identity(report: &Report) -> serde_json::Result<String> {
+    let mut digest = Sha256::new();
+    digest.update(serde_json::to_vec(&report.environment)?);
+    for (strategy, figures) in report.figures() {
+        digest.update(strategy.name());
+        digest.update(&figures.sha256);
+        for seconds in &figures.seconds.runs {
+            digest.update(((seconds * 1e9).round() as u64).to_be_bytes());
+        }
+    }
+    let digest = digest.finalize();
+    Ok(digest[..8]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect())
 }
 
 fn read(path: &Path) -> Option<Report> {

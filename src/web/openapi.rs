@@ -19,6 +19,7 @@ use super::problem;
         super::benchmark::get,
         super::benchmark::list,
         super::benchmark::post,
+        super::benchmark_import::post,
         super::benchmark_page::page,
         super::exports::get,
         super::exports::delete,
