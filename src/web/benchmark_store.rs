@@ -1,7 +1,7 @@
 //! The benchmark that runs, and the results that are kept.
 
 use std::fs;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -18,6 +18,8 @@ use crate::export::manifest::State;
 
 /// Where the results are, in the data directory.
 const DIRECTORY: &str = "benchmarks";
+/// Results that are kept: enough to compare with, and few enough to read all of them for a page.
+pub(super) const KEPT: usize = 50;
 
 /// How a benchmark stands.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -232,6 +234,14 @@ impl Benchmarks {
         file.as_file().sync_all()?;
         // Under its name only when it is whole.
         file.persist(directory.join(id).with_extension("json"))?;
+        let results = self.results();
+        for id in outdated(&results, id) {
+            match fs::remove_file(directory.join(id).with_extension("json")) {
+                // Somebody else's deletion is as good.
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                _ => tracing::info!(id, "an old benchmark's result is deleted"),
+            }
+        }
         Ok(())
     }
 }
@@ -252,6 +262,22 @@ fn identity(report: &Report) -> serde_json::Result<String> {
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect())
+}
+
+/// Which of the results are too many: those that are kept for the longest time, and never the newest, whatever the clocks say.
+fn outdated<'a>(results: &'a [(String, Report)], newest: &str) -> Vec<&'a str> {
+    let since = |report: &'a Report| match &report.imported {
+        Some(imported) => imported.date.as_str(),
+        None => report.environment.date.as_str(),
+    };
+    let mut others: Vec<_> = results
+        .iter()
+        .filter(|(id, _)| id != newest)
+        .map(|(id, report)| (since(report), id.as_str()))
+        .collect();
+    others.sort_unstable();
+    let too_many = (others.len() + 1).saturating_sub(KEPT);
+    others[..too_many].iter().map(|(_, id)| *id).collect()
 }
 
 fn read(path: &Path) -> Option<Report> {
@@ -295,4 +321,42 @@ fn run(options: &Options, current: &Current, app: &App) {
     benchmark.status.state = state;
     benchmark.status.error = error;
     benchmark.result = result;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::environment::Environment;
+
+    fn kept(id: usize, date: String, imported: Option<String>) -> (String, Report) {
+        let report = Report {
+            environment: Environment {
+                date,
+                ..Environment::default()
+            },
+            imported: imported.map(|date| Imported {
+                date,
+                machine: String::new(),
+            }),
+            rows_limit: None,
+            runs: 1,
+            order: vec![],
+            same_bytes: true,
+            results: vec![],
+        };
+        (format!("{id:02}"), report)
+    }
+
+    #[test]
+    fn the_oldest_go_and_the_newest_stays_whatever_the_clocks_say() {
+        let date = |day: usize| format!("2026-11-{day:02}T00:00:00Z");
+        let mut results: Vec<_> = (0..KEPT).map(|id| kept(id, date(id + 10), None)).collect();
+        assert_eq!(outdated(&results, "00"), [""; 0], "there are not too many");
+        // It was measured long ago, but came last.
+        results.push(kept(98, date(1), Some(date(70))));
+        assert_eq!(outdated(&results, "98"), ["00"]);
+        results.push(kept(99, date(0), None));
+        assert_eq!(outdated(&results, "99"), ["00", "01"]);
+        assert_eq!(outdated(&results, "49"), ["99", "00"]);
+    }
 }

@@ -810,3 +810,44 @@ fn what_is_no_result_is_not_imported() {
     drop(server);
     std::fs::remove_dir_all(data_dir).expect("ours");
 }
+
+#[test]
+fn the_newest_fifty_results_are_kept() {
+    let database = data::hostile();
+    let data_dir = temporary_directory("results");
+    let report = from_elsewhere(&database, "2026-11-22T14:16:26Z");
+    let directory = data_dir.join("benchmarks");
+    std::fs::create_dir_all(&directory).expect("ours");
+    let file = |id: &str| directory.join(id).with_extension("json");
+    for minute in 0..50 {
+        let mut old = report.clone();
+        old["environment"]["date"] = json!(format!("2026-11-01T00:{minute:02}:00Z"));
+        // As an older version wrote it.
+        for result in old["results"].as_array_mut().expect("an array") {
+            let figures = result.as_object_mut().expect("an object");
+            figures.remove("round_ratios_to_fastest");
+        }
+        std::fs::write(file(&format!("old-{minute:02}")), old.to_string()).expect("ours");
+    }
+    std::fs::write(file("unreadable"), "{}").expect("ours");
+    let server = Server::spawn(&mut serve(&database.url, &data_dir));
+    let old = benchmark(&server, "old-00")["result"]["results"].take();
+    let given = &report["results"];
+    assert!(
+        are_alike(&old, given),
+        "what it lacks is computed: {old} {given}"
+    );
+    // It is of long ago, but came last.
+    let long_ago = from_elsewhere(&database, "2000-01-01T00:00:00Z");
+    let imported = import(&server, &long_ago);
+    assert!(file(&imported).exists() && !file("old-00").exists());
+    let own = run(&server, &json!({"runs": 1, "strategies": ["copy"]}));
+    eventually("the next oldest is gone", || !file("old-01").exists());
+    for kept in [&imported, &own, "old-02", "old-49", "unreadable"] {
+        assert!(file(kept).exists(), "{kept}");
+    }
+    let list = Download::start(&server.address, "/api/benchmarks").json();
+    assert_eq!(list.as_array().map(Vec::len), Some(50));
+    drop(server);
+    std::fs::remove_dir_all(data_dir).expect("ours");
+}
