@@ -12,6 +12,12 @@ function write(id, text) {
   if (part(id).textContent !== text) part(id).textContent = text;
 }
 
+// A neutral one says that something is so, any other that something is wrong.
+function tell(message, neutral = false) {
+  part("message").classList.toggle("neutral", neutral);
+  write("message", message);
+}
+
 function show({ progress }) {
   const { done, total, strategy, round } = progress ?? { done: 0, total: 1 };
   Object.assign(part("progress"), { max: total, value: done });
@@ -19,10 +25,10 @@ function show({ progress }) {
   write("progress-text", progress ? `${done} of ${total} runs${now}` : "It starts.");
 }
 
-function idle(message) {
+function idle(message, neutral) {
   running.hidden = true;
   if (form) form.hidden = false;
-  write("message", message);
+  tell(message, neutral);
   form?.querySelector("button").focus();
 }
 
@@ -37,7 +43,7 @@ function follow(id) {
     const answer = await fetch(`/api/benchmarks/${id}`, { method: "DELETE" }).catch(() => null);
     if (!answer?.ok) {
       button.disabled = false;
-      write("message", "The benchmark could not be cancelled.");
+      tell("The benchmark could not be cancelled.");
     }
   };
   const events = new EventSource(`/api/benchmarks/${id}/events`);
@@ -47,7 +53,8 @@ function follow(id) {
     if (status.state === "running") return;
     events.close();
     if (status.state === "complete") location.assign(`/benchmark?id=${id}#result`);
-    else idle(status.state === "cancelled" ? "The benchmark was cancelled." : `The benchmark failed: ${status.error}.`);
+    else if (status.state === "cancelled") idle("The benchmark was cancelled.", true);
+    else idle(`The benchmark failed: ${status.error}.`);
   };
   // The browser tries again by itself, unless the server says that there is nothing any more.
   events.onerror = () => {
@@ -57,11 +64,11 @@ function follow(id) {
 
 form?.addEventListener("submit", async (event) => {
   event.preventDefault();
-  write("message", "");
+  tell("");
   const fields = new FormData(form);
   const strategies = fields.getAll("strategies");
   if (strategies.length === 0) {
-    write("message", "Choose one strategy at least.");
+    tell("Choose one strategy at least.");
     return;
   }
   const rows = fields.get("rows");
@@ -78,13 +85,13 @@ form?.addEventListener("submit", async (event) => {
       follow(body.id);
       cancel.querySelector("button").focus();
     } else if (answer.status === 409 && body.location) {
-      write("message", "Another benchmark runs already; this is how far it is.");
+      tell("Another benchmark runs already; this is how far it is.", true);
       follow(body.location.split("/").pop());
     } else {
-      write("message", body.detail ?? body.title);
+      tell(body.detail ?? body.title);
     }
   } catch {
-    write("message", "The service cannot be reached.");
+    tell("The service cannot be reached.");
   }
 });
 

@@ -16,13 +16,13 @@ const SETTINGS: &str = "'shared_buffers','work_mem','effective_cache_size','max_
     'jit','fsync','server_encoding'";
 
 /// The machine, the database, the program.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Environment {
     /// When it ran, in UTC.
     pub date: String,
     /// The program's version.
     pub version: String,
-    /// Its commit, where it was built in its repository.
+    /// Its commit, where it was built in its repository; with `-dirty` where its sources were others than the commit's.
     pub commit: Option<String>,
     /// What it was built by.
     pub compiler: Option<String>,

@@ -5,6 +5,8 @@ use crate::export::Strategy;
 /// What a strategy does.
 #[derive(Debug, Clone, Copy)]
 pub struct Explanation {
+    /// In a line.
+    pub line: &'static str,
     /// In two sentences.
     pub text: &'static str,
     /// The code or the SQL at its heart.
@@ -14,6 +16,11 @@ pub struct Explanation {
     /// Which of the article's methods it stands for.
     pub article: Option<&'static str>,
 }
+
+/// What the article is called.
+pub const ARTICLE_TITLE: &str = "Export PostgreSQL data to CSV with Django";
+/// When it appeared: for programs, and for people.
+pub const ARTICLE_DATE: (&str, &str) = ("2026-02-09", "9 February 2026");
 
 /// The article's own figures for 100,000 tasks: another machine, Django. Method, strategy, seconds, MiB. When they were measured
 /// is not known, only [when they were copied](ARTICLE_COPIED).
@@ -30,45 +37,52 @@ pub const ARTICLE_COPIED: &str = "2026-11-22";
 /// What `strategy` does.
 pub fn of(strategy: Strategy) -> Explanation {
     // By name: a strategy that is new here is shown without, rather than not at all.
-    let (text, code, file) = match strategy.name() {
+    let (line, text, code, file) = match strategy.name() {
         "joined" => (
+            "Full model structs of all five tables, all in memory.",
             "Loads every column of all five tables into model structs and keeps all of them, descriptions included, which nobody \
              asked for. The first byte waits for the last row, and memory grows with every row.",
             "query::tasks(filter).select((Task::as_select(), Asset::as_select(), …)).load(connection)",
             "src/export/joined.rs",
         ),
         "tuples" => (
+            "Only the seven values that the CSV needs, as tuples, all in memory.",
             "Loads only the seven values that the CSV needs, as tuples. Less memory a row, but still all rows at once, and no byte \
              before the last of them.",
             "query::rows(filter).load::<TaskRow>(connection)",
             "src/export/tuples.rs",
         ),
         "streamed" => (
+            "The seven values, row by row as they arrive.",
             "Asks once for the seven values and takes them row by row as they arrive. Memory stays flat, and the first byte leaves \
              at once.",
             "query::rows(filter).load_iter::<TaskRow, PgRowByRowLoadingMode>(connection)",
             "src/export/streamed.rs",
         ),
         "paged" => (
+            "The seven values, 2,000 rows a query, each page from where the last one ended.",
             "Asks for 2,000 rows at a time, each page from where the last one ended, never by OFFSET. Memory stays at one page, for a \
              query a page.",
             "query::rows(filter).limit(2000).filter(tasks::id.gt(last))",
             "src/export/paged.rs",
         ),
         "copy" => (
+            "PostgreSQL writes the CSV itself; its bytes are passed through.",
             "PostgreSQL itself writes the CSV, and its bytes are passed through. No row is ever turned into a value of the program.",
             "copy (select …) to stdout with (format csv)",
             "src/export/copy.rs",
         ),
         "lookup" => (
+            "COPY of the tasks alone, on several connections at once; the names are looked up in memory.",
             "Copies only the tasks' own columns, off a covering index, on several connections of one snapshot at once. The names of \
              assets, locations and users are looked up in memory instead of joined row by row.",
             "copy (select id, title, done, … from tasks where id between … and …) to stdout",
             "src/export/lookup.rs",
         ),
-        _ => ("", "", "src/export/"),
+        _ => ("", "", "", "src/export/"),
     };
     Explanation {
+        line,
         text,
         code,
         file,

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::result::{Figures, Report, StrategyResult};
+use crate::export::Strategy;
 
 const HEADER: [&str; 9] = [
     "strategy",
@@ -79,7 +80,7 @@ fn row(result: &StrategyResult) -> Vec<String> {
         name,
         seconds(figures.seconds.median),
         spread(figures),
-        format!("{:.2}", figures.ratio_to_fastest),
+        ratio(figures),
         grouped(figures.rows_per_second.round() as u64),
         seconds(figures.first_byte_seconds.median),
         mebibytes(figures.memory_increase_bytes.median),
@@ -98,6 +99,40 @@ pub fn mark(result: &StrategyResult) -> &'static str {
     } else {
         " †"
     }
+}
+
+/// How much slower than the fastest, with the range of the rounds.
+pub fn ratio(figures: &Figures) -> String {
+    let ratio = format!("{:.2}", figures.ratio_to_fastest);
+    match &figures.round_ratios_to_fastest {
+        Some(rounds) => format!("{ratio} ({:.2}…{:.2})", rounds.min, rounds.max),
+        None => ratio,
+    }
+}
+
+/// What the ratios' ranges are, and which strategies they do not tell apart; nothing where there are none.
+pub fn ratio_notes(report: &Report) -> Vec<String> {
+    let mut notes = Vec::new();
+    let has_ranges = |(_, figures): (_, &Figures)| figures.round_ratios_to_fastest.is_some();
+    if report.figures().any(has_ranges) {
+        notes.push(
+            "× fastest is the ratio of the medians; in brackets the least and the most of the ratios of two runs of one round."
+                .to_owned(),
+        );
+    }
+    let alike = names(&report.not_told_from_fastest());
+    if !alike.is_empty() {
+        notes.push(format!(
+            "Not told from the fastest: {alike}. In one round at least it was as fast."
+        ));
+    }
+    notes
+}
+
+/// The strategies' names.
+pub fn names(strategies: &[Strategy]) -> String {
+    let names: Vec<_> = strategies.iter().map(|strategy| strategy.name()).collect();
+    names.join(", ")
 }
 
 fn spread(figures: &Figures) -> String {
@@ -135,12 +170,11 @@ fn notes(report: &Report) -> Vec<String> {
             notes.push(format!("{} failed: {error}.", result.strategy.name()));
         }
     }
-    let scattered = report.scattered();
+    notes.extend(ratio_notes(report));
+    let scattered = names(&report.scattered());
     if !scattered.is_empty() {
-        let names: Vec<_> = scattered.iter().map(|strategy| strategy.name()).collect();
         notes.push(format!(
-            "The runs of {} scatter (!): was the machine busy with something else?",
-            names.join(", ")
+            "The runs of {scattered} scatter (!): was the machine busy with something else?"
         ));
     }
     let environment = &report.environment;
@@ -219,4 +253,39 @@ pub fn size(bytes: u64) -> String {
 /// A number with its thousands apart: `100,000`.
 pub fn grouped(number: u64) -> String {
     indicatif::HumanCount(number).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::result;
+    use super::*;
+
+    #[test]
+    fn a_ratio_is_shown_with_its_range_as_text_and_in_markdown() {
+        let report = result::report(&[
+            (Strategy::Paged, &[4.0, 12.0, 10.0]),
+            (Strategy::Copy, &[1.0, 3.0, 2.0]),
+            (Strategy::Lookup, &[0.9, 5.0, 3.0]),
+        ]);
+        for (text, alike) in [
+            (text(&report), "lookup "),
+            (markdown(&report), "| `lookup` "),
+        ] {
+            assert!(text.contains(" 5.00 (4.00…5.00) "), "{text}");
+            assert!(
+                text.contains(" 1.50 (0.90…1.67) ") && text.contains(alike),
+                "{text}"
+            );
+            assert!(
+                text.contains("Not told from the fastest: lookup."),
+                "{text}"
+            );
+        }
+        let single = result::report(&[(Strategy::Paged, &[4.0]), (Strategy::Copy, &[1.0])]);
+        let single = text(&single);
+        assert!(
+            single.contains(" 4.00 ") && !single.contains("× fastest is"),
+            "{single}"
+        );
+    }
 }

@@ -14,6 +14,9 @@ pub(crate) const SCATTER: f64 = 1.5;
 pub struct Report {
     /// The machine, the database, the program.
     pub environment: Environment,
+    /// That it comes from elsewhere; none where it was measured here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub imported: Option<Imported>,
     /// The size that was asked for; none is the whole table.
     pub rows_limit: Option<u64>,
     /// Runs of each strategy, after one that does not count.
@@ -24,6 +27,15 @@ pub struct Report {
     pub same_bytes: bool,
     /// The strategies, in their usual order.
     pub results: Vec<StrategyResult>,
+}
+
+/// Where a result comes from that was not measured here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Imported {
+    /// When it was imported, in UTC.
+    pub date: String,
+    /// The machine's name, as whoever imported it has said; else its processor.
+    pub machine: String,
 }
 
 /// What came of a strategy.
@@ -67,6 +79,10 @@ pub struct Figures {
     pub rows_per_second: f64,
     /// The median time, of the fastest strategy's.
     pub ratio_to_fastest: f64,
+    /// The same of the two runs of each round, which were nearest to each other in time: between the least and the most of them
+    /// lies the ratio of the medians. None for the fastest itself, and where there is one run only.
+    #[serde(default)]
+    pub round_ratios_to_fastest: Option<Spread<f64>>,
     /// The memory over time, of each run.
     pub memory_curves: Vec<Vec<Sample>>,
 }
@@ -106,7 +122,7 @@ pub struct Run {
 
 impl<T: Copy + PartialOrd> Spread<T> {
     /// The spread of `runs`, of which there is one at least; `midpoint` lies between the two in the middle.
-    fn of(runs: Vec<T>, midpoint: fn(T, T) -> T) -> Option<Self> {
+    pub(super) fn of(runs: Vec<T>, midpoint: fn(T, T) -> T) -> Option<Self> {
         let mut sorted = runs.clone();
         sorted.sort_by(|a, b| a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal));
         let middle = |index: usize| sorted.get(index).copied();
@@ -197,6 +213,7 @@ impl Figures {
             cpu_seconds: seconds(|run| run.cpu_seconds)?,
             database_cpu_seconds: database_cpu.and_then(|runs| Spread::of(runs, f64::midpoint)),
             ratio_to_fastest: 1.0,
+            round_ratios_to_fastest: None,
             memory_curves: runs.iter().map(|run| run.memory_curve.clone()).collect(),
         })
     }
@@ -204,6 +221,13 @@ impl Figures {
     /// Whether the runs differ so much that their median says little.
     pub fn scatters(&self) -> bool {
         self.seconds.max > SCATTER * self.seconds.min
+    }
+
+    /// Whether the fastest strategy was faster in every round. True also of what has no ratios: the fastest itself, single runs.
+    pub fn is_told_from_fastest(&self) -> bool {
+        self.round_ratios_to_fastest
+            .as_ref()
+            .is_none_or(|ratios| ratios.min > 1.0)
     }
 
     /// The memory over time in the run of the median time.
@@ -220,29 +244,45 @@ impl Report {
         rows_limit: Option<u64>,
         runs: u32,
         order: Vec<Vec<Strategy>>,
-        mut results: Vec<StrategyResult>,
+        results: Vec<StrategyResult>,
     ) -> Self {
-        let figures = || results.iter().filter_map(|result| result.figures.as_ref());
-        let fastest = figures()
-            .map(|figures| figures.seconds.median)
-            .fold(f64::INFINITY, f64::min);
-        let same_bytes = figures().all(|figures| {
-            figures.sha256 == results_first(&results).map_or("", |first| first.sha256.as_str())
-        });
-        for figures in results
-            .iter_mut()
-            .filter_map(|result| result.figures.as_mut())
-        {
-            figures.ratio_to_fastest = figures.seconds.median / fastest;
-        }
-        Self {
+        let report = Self {
             environment,
+            imported: None,
             rows_limit,
             runs,
             order,
-            same_bytes,
+            same_bytes: false,
             results,
+        };
+        report.compared()
+    }
+
+    /// The same, with what follows from a comparison of the strategies computed anew: a report that was written by another
+    /// version of the program, or elsewhere, may lack it.
+    pub fn compared(mut self) -> Self {
+        let first = self.first().map(|first| first.sha256.as_str());
+        let is_first = |(_, figures): (_, &Figures)| Some(figures.sha256.as_str()) == first;
+        let same_bytes = self.figures().all(is_first);
+        self.same_bytes = same_bytes;
+        let medians = self
+            .figures()
+            .map(|(strategy, figures)| (strategy, figures.seconds.clone()));
+        let fastest = medians.min_by(|(_, a), (_, b)| a.median.total_cmp(&b.median));
+        for result in &mut self.results {
+            let (Some((first, fastest)), Some(figures)) = (&fastest, &mut result.figures) else {
+                continue;
+            };
+            figures.ratio_to_fastest = figures.seconds.median / fastest.median;
+            let pairs = figures.seconds.runs.iter().zip(&fastest.runs);
+            let ratios: Vec<f64> = pairs.map(|(run, fastest)| run / fastest).collect();
+            figures.round_ratios_to_fastest = if ratios.len() > 1 && result.strategy != *first {
+                Spread::of(ratios, f64::midpoint)
+            } else {
+                None
+            };
         }
+        self
     }
 
     /// All of it, for people and programs.
@@ -264,6 +304,14 @@ impl Report {
         results_first(&self.results)
     }
 
+    /// The strategies of which these runs do not say that another one is faster, though one was by its median.
+    pub fn not_told_from_fastest(&self) -> Vec<Strategy> {
+        self.figures()
+            .filter(|(_, figures)| !figures.is_told_from_fastest())
+            .map(|(strategy, _)| strategy)
+            .collect()
+    }
+
     /// The strategies whose runs differ so much that their medians say little.
     pub fn scattered(&self) -> Vec<Strategy> {
         self.figures()
@@ -275,6 +323,30 @@ impl Report {
 
 fn results_first(results: &[StrategyResult]) -> Option<&Figures> {
     results.iter().find_map(|result| result.figures.as_ref())
+}
+
+/// A report of strategies that took so many seconds, run by run.
+#[cfg(test)]
+pub(super) fn report(seconds: &[(Strategy, &[f64])]) -> Report {
+    let run = |seconds: &f64| Run {
+        rows: 2,
+        bytes: 3,
+        sha256: "ab".repeat(32),
+        plan: None,
+        seconds: *seconds,
+        first_byte_seconds: seconds / 2.0,
+        cpu_seconds: 0.0,
+        database_cpu_seconds: None,
+        peak_memory_bytes: 5,
+        idle_memory_bytes: 4,
+        memory_curve: vec![Sample(0.0, 1)],
+    };
+    let runs = seconds.first().map_or(0, |(_, runs)| runs.len());
+    let results = seconds
+        .iter()
+        .map(|(strategy, runs)| StrategyResult::of(*strategy, Ok(runs.iter().map(run).collect())))
+        .collect();
+    Report::new(Environment::default(), None, runs as u32, vec![], results)
 }
 
 #[cfg(test)]
@@ -294,5 +366,39 @@ mod tests {
         let even = spread(&[4.0, 1.0, 2.0, 3.0]);
         assert_eq!(even.as_ref().map(|even| even.median), Some(2.5));
         assert_eq!(even.map(|even| even.median_run()), Some(3));
+    }
+
+    #[test]
+    fn a_ratio_has_the_range_of_the_rounds_of_which_it_is() {
+        let ratios = |seconds: &[(Strategy, &[f64])]| {
+            let report = report(seconds);
+            let of = |(_, figures): (_, &Figures)| {
+                let rounds = figures.round_ratios_to_fastest.as_ref();
+                (
+                    figures.ratio_to_fastest,
+                    rounds.map(|ratios| (ratios.min, ratios.max)),
+                    figures.is_told_from_fastest(),
+                )
+            };
+            report.figures().map(of).collect::<Vec<_>>()
+        };
+        // The machine was slow in the second round: the times scatter, the ratios do not.
+        let (copy, paged): (&[f64], &[f64]) = (&[1.0, 3.0, 2.0], &[4.0, 12.0, 10.0]);
+        assert_eq!(
+            ratios(&[(Strategy::Copy, copy), (Strategy::Paged, paged)]),
+            [(1.0, None, true), (5.0, Some((4.0, 5.0)), true)]
+        );
+        // By the medians 2.5 times as slow, but not in each round.
+        let paged: &[f64] = &[0.5, 6.0, 5.0];
+        assert_eq!(
+            ratios(&[(Strategy::Copy, copy), (Strategy::Paged, paged)]),
+            [(1.0, None, true), (2.5, Some((0.5, 2.5)), false)]
+        );
+        // A single run says nothing of how certain it is.
+        assert_eq!(
+            ratios(&[(Strategy::Copy, &[1.0]), (Strategy::Paged, &[2.0])]),
+            [(1.0, None, true), (2.0, None, true)]
+        );
+        assert_eq!(ratios(&[]), []);
     }
 }

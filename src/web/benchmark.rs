@@ -85,12 +85,13 @@ pub(super) async fn list(app: web::Data<App>) -> Result<web::Json<Vec<Entry>>, P
     ))
 }
 
-fn entry(id: &str, report: &Report) -> Entry {
+pub(super) fn entry(id: &str, report: &Report) -> Entry {
     Entry {
         id: id.to_owned(),
         date: report.environment.date.clone(),
         rows: report.first().map_or(0, |first| first.rows),
         runs: report.runs,
+        imported: report.imported.clone(),
     }
 }
 

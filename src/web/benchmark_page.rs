@@ -21,7 +21,7 @@ use crate::export::{Export, Strategy};
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Shown {
-    /// The benchmark; the last result, where it is not given
+    /// The benchmark; the last result of this machine, where it is not given
     id: Option<String>,
     /// Another one to compare it with
     with: Option<String>,
@@ -33,7 +33,7 @@ struct Page {
     demonstration: bool,
     running: Option<Running>,
     /// What has become of a benchmark that has no result.
-    ended: Option<String>,
+    ended: Option<Ended>,
     result: Option<ResultView>,
     comparison: Option<Comparison>,
     /// Of all results that are kept.
@@ -43,6 +43,13 @@ struct Page {
     /// The strategies, with the classes of their colours.
     explained: Vec<(Strategy, String, Explanation)>,
     query: String,
+}
+
+/// What has become of a benchmark that has no result.
+struct Ended {
+    text: String,
+    /// Somebody has stopped it: nothing is wrong.
+    is_cancelled: bool,
 }
 
 struct Running {
@@ -59,6 +66,8 @@ struct Kept {
     date: String,
     tasks: String,
     runs: String,
+    /// Where it comes from, if not from here.
+    from: Option<String>,
 }
 
 impl Kept {
@@ -68,8 +77,18 @@ impl Kept {
             date: render::moment(&report.environment.date),
             tasks: render::grouped(report.first().map_or(0, |first| first.rows)),
             runs: render::runs(report.runs),
+            from: from(report),
         }
     }
+}
+
+/// Where a result comes from that was imported: the machine's name and its processor.
+fn from(report: &Report) -> Option<String> {
+    let machine = &report.imported.as_ref()?.machine;
+    Some(match &report.environment.processor {
+        Some(processor) if processor != machine => format!("{machine} ({processor})"),
+        _ => machine.clone(),
+    })
 }
 
 struct ResultView {
@@ -83,7 +102,11 @@ struct ResultView {
     /// The machine's.
     memory: String,
     report: Report,
+    /// Where it comes from, if not from here, and since when it is here.
+    imported: Option<(String, String)>,
     rows: Vec<Row>,
+    /// What the ratios' ranges are.
+    ratio_notes: Vec<String>,
     /// In what a strategy was less than what was asked for.
     concessions: Vec<String>,
     charts: Vec<Chart>,
@@ -101,6 +124,8 @@ struct Chart {
 struct Row {
     strategy: &'static str,
     class: String,
+    /// What it does, in a line.
+    line: &'static str,
     /// Refers to the note on what it was in fact.
     mark: &'static str,
     article: Option<&'static str>,
@@ -182,12 +207,20 @@ impl Page {
             Some(id) => Some(find(id).ok_or_else(|| Problem::new(Kind::NotFound))?),
             None => None,
         };
-        let result = results.get(chosen.unwrap_or(0));
+        // One from elsewhere may be later, but is not what this machine gives.
+        let last = results
+            .iter()
+            .position(|(_, report)| report.imported.is_none());
+        let result = results.get(chosen.or(last).unwrap_or(0));
         let with = match shown.with.as_deref().filter(|id| !id.is_empty()) {
             Some(id) => Some(&results[find(id).ok_or_else(|| Problem::new(Kind::NotFound))?]),
             None => None,
         };
-        let reports: Vec<Report> = results.iter().map(|(_, report)| report.clone()).collect();
+        // What grows with the tasks shows on one machine only.
+        let own = results
+            .iter()
+            .filter(|(_, report)| report.imported.is_none());
+        let reports: Vec<Report> = own.map(|(_, report)| report.clone()).collect();
         Ok(Self {
             demonstration: app.settings.is_demonstration,
             running: current.as_ref().and_then(running),
@@ -258,15 +291,19 @@ fn growth(reports: &[Report]) -> Vec<Chart> {
     charts.into_iter().flatten().collect()
 }
 
-fn ended(status: &Status) -> Option<String> {
-    match status.state {
-        State::Running | State::Complete => None,
-        State::Cancelled => Some("The last benchmark was cancelled.".to_owned()),
-        State::Failed => Some(format!(
+fn ended(status: &Status) -> Option<Ended> {
+    let text = match status.state {
+        State::Running | State::Complete => return None,
+        State::Cancelled => "The last benchmark was cancelled.".to_owned(),
+        State::Failed => format!(
             "The last benchmark failed: {}.",
             status.error.as_deref().unwrap_or("the log says why")
-        )),
-    }
+        ),
+    };
+    Some(Ended {
+        text,
+        is_cancelled: status.state == State::Cancelled,
+    })
 }
 
 impl ResultView {
@@ -314,6 +351,7 @@ impl ResultView {
                 .map(|result| Row {
                     strategy: result.strategy.name(),
                     class: charts::class(result.strategy),
+                    line: explanation::of(result.strategy).line,
                     mark: render::mark(result),
                     article: explanation::of(result.strategy).article,
                     error: result.error.clone(),
@@ -337,12 +375,14 @@ impl ResultView {
                     charts::memory_curves(report),
                 ),
             ],
-            scattered: report
-                .scattered()
-                .iter()
-                .map(|strategy| strategy.name())
-                .collect::<Vec<_>>()
-                .join(", "),
+            scattered: render::names(&report.scattered()),
+            imported: from(report).zip(
+                report
+                    .imported
+                    .as_ref()
+                    .map(|imported| render::moment(&imported.date)),
+            ),
+            ratio_notes: render::ratio_notes(report),
             command,
             report: report.clone(),
         }
@@ -362,7 +402,7 @@ impl RowFigures {
                 seconds(figures.seconds.max)
             ),
             scatters: figures.scatters(),
-            ratio: format!("{:.2}", figures.ratio_to_fastest),
+            ratio: render::ratio(figures),
             first_byte: seconds(figures.first_byte_seconds.median),
             memory: mebibytes(figures.memory_increase_bytes.median),
             peak: mebibytes(figures.peak_memory_bytes.median),

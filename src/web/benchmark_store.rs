@@ -1,22 +1,25 @@
 //! The benchmark that runs, and the results that are kept.
 
 use std::fs;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
 use super::App;
 use super::download::is_id;
 use super::problem::{Kind, Problem};
-use crate::bench::result::Report;
+use crate::bench::result::{Imported, Report};
 use crate::bench::{self, Options, Progress, Stop};
 use crate::export::manifest::State;
 
 /// Where the results are, in the data directory.
 const DIRECTORY: &str = "benchmarks";
+/// Results that are kept: enough to compare with, and few enough to read all of them for a page.
+pub(super) const KEPT: usize = 50;
 
 /// How a benchmark stands.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -51,6 +54,8 @@ pub(super) struct Entry {
     pub(super) rows: u64,
     /// Runs of each strategy.
     pub(super) runs: u32,
+    /// Where it comes from, if not from here.
+    pub(super) imported: Option<Imported>,
 }
 
 /// All benchmarks: the one that runs or has run last, and the results that are kept.
@@ -203,6 +208,22 @@ impl Benchmarks {
         Ok(id)
     }
 
+    /// Keeps a result that comes from elsewhere, and gives its id; none where results are not kept. The same a second time takes
+    /// the place of the first, and one that is from here in fact stays what it is.
+    pub(super) fn import(&self, report: &Report) -> std::io::Result<Option<String>> {
+        if self.directory.is_none() {
+            return Ok(None);
+        }
+        let id = identity(report)?;
+        for (known, own) in self.results() {
+            if own.imported.is_none() && identity(&own)? == id {
+                return Ok(Some(known));
+            }
+        }
+        self.keep(&id, report)?;
+        Ok(Some(id))
+    }
+
     fn keep(&self, id: &str, report: &Report) -> std::io::Result<()> {
         let Some(directory) = &self.directory else {
             return Ok(());
@@ -213,8 +234,50 @@ impl Benchmarks {
         file.as_file().sync_all()?;
         // Under its name only when it is whole.
         file.persist(directory.join(id).with_extension("json"))?;
+        let results = self.results();
+        for id in outdated(&results, id) {
+            match fs::remove_file(directory.join(id).with_extension("json")) {
+                // Somebody else's deletion is as good.
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                _ => tracing::info!(id, "an old benchmark's result is deleted"),
+            }
+        }
         Ok(())
     }
+}
+
+/// What stays of a result wherever it is taken: an id. Times count to the nanosecond, as JSON may change their last digit.
+fn identity(report: &Report) -> serde_json::Result<String> {
+    let mut digest = Sha256::new();
+    digest.update(serde_json::to_vec(&report.environment)?);
+    for (strategy, figures) in report.figures() {
+        digest.update(strategy.name());
+        digest.update(&figures.sha256);
+        for seconds in &figures.seconds.runs {
+            digest.update(((seconds * 1e9).round() as u64).to_be_bytes());
+        }
+    }
+    let digest = digest.finalize();
+    Ok(digest[..8]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect())
+}
+
+/// Which of the results are too many: those that are kept for the longest time, and never the newest, whatever the clocks say.
+fn outdated<'a>(results: &'a [(String, Report)], newest: &str) -> Vec<&'a str> {
+    let since = |report: &'a Report| match &report.imported {
+        Some(imported) => imported.date.as_str(),
+        None => report.environment.date.as_str(),
+    };
+    let mut others: Vec<_> = results
+        .iter()
+        .filter(|(id, _)| id != newest)
+        .map(|(id, report)| (since(report), id.as_str()))
+        .collect();
+    others.sort_unstable();
+    let too_many = (others.len() + 1).saturating_sub(KEPT);
+    others[..too_many].iter().map(|(_, id)| *id).collect()
 }
 
 fn read(path: &Path) -> Option<Report> {
@@ -223,6 +286,7 @@ fn read(path: &Path) -> Option<Report> {
     }
     serde_json::from_slice(&fs::read(path).ok()?)
         .inspect_err(|error| tracing::warn!(?path, %error, "no benchmark's result"))
+        .map(Report::compared)
         .ok()
 }
 
@@ -257,4 +321,42 @@ fn run(options: &Options, current: &Current, app: &App) {
     benchmark.status.state = state;
     benchmark.status.error = error;
     benchmark.result = result;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::environment::Environment;
+
+    fn kept(id: usize, date: String, imported: Option<String>) -> (String, Report) {
+        let report = Report {
+            environment: Environment {
+                date,
+                ..Environment::default()
+            },
+            imported: imported.map(|date| Imported {
+                date,
+                machine: String::new(),
+            }),
+            rows_limit: None,
+            runs: 1,
+            order: vec![],
+            same_bytes: true,
+            results: vec![],
+        };
+        (format!("{id:02}"), report)
+    }
+
+    #[test]
+    fn the_oldest_go_and_the_newest_stays_whatever_the_clocks_say() {
+        let date = |day: usize| format!("2026-11-{day:02}T00:00:00Z");
+        let mut results: Vec<_> = (0..KEPT).map(|id| kept(id, date(id + 10), None)).collect();
+        assert_eq!(outdated(&results, "00"), [""; 0], "there are not too many");
+        // It was measured long ago, but came last.
+        results.push(kept(98, date(1), Some(date(70))));
+        assert_eq!(outdated(&results, "98"), ["00"]);
+        results.push(kept(99, date(0), None));
+        assert_eq!(outdated(&results, "99"), ["00", "01"]);
+        assert_eq!(outdated(&results, "49"), ["99", "00"]);
+    }
 }

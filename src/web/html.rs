@@ -88,6 +88,7 @@ pub(super) fn unavailable(
             "There is no such benchmark",
             "Its result may have been deleted, or it came to none.".to_owned(),
         ),
+        Kind::TooLarge => ("The file is too large", format!("{problem}.")),
         Kind::BenchmarkRuns => (
             "Another benchmark runs already",
             "Two at once would disturb each other. Wait for its end, or cancel it.".to_owned(),
@@ -105,7 +106,7 @@ pub(super) fn unavailable(
     let is_benchmark = request.path().contains("/benchmark");
     let page = if is_benchmark { "/benchmark" } else { "/" };
     let (next, link) = match problem.kind() {
-        Kind::InvalidParameter => (page.to_owned(), "Choose anew"),
+        Kind::InvalidParameter | Kind::TooLarge => (page.to_owned(), "Choose anew"),
         Kind::NotFound | Kind::BenchmarkRuns | Kind::BenchmarksOff => {
             (page.to_owned(), "To the benchmark")
         }

@@ -2,6 +2,7 @@
 
 mod access;
 mod benchmark;
+mod benchmark_import;
 mod benchmark_page;
 mod benchmark_store;
 mod choices;
@@ -24,6 +25,7 @@ mod read;
 mod registry;
 mod rows;
 mod static_files;
+mod upload;
 
 use std::future::{Ready, ready};
 use std::io;
@@ -188,6 +190,12 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(
             read_only_or("/api/benchmarks", "GET, HEAD, POST", benchmark::list)
                 .post(benchmark::post),
+        )
+        // Before the one that takes any id.
+        .service(
+            resource("/api/benchmarks/import", "POST")
+                .app_data(web::PayloadConfig::new(benchmark_import::MAX_REQUEST))
+                .post(benchmark_import::post),
         )
         .service(
             read_only_or("/api/benchmarks/{id}", "GET, HEAD, DELETE", benchmark::get)

@@ -25,6 +25,7 @@ use crate::export::parameters::{OPTIONS, names_of};
         super::benchmark::get,
         super::benchmark::list,
         super::benchmark::post,
+        super::benchmark_import::post,
         super::benchmark_page::page,
         super::exports::get,
         super::exports::delete,

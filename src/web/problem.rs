@@ -20,6 +20,8 @@ pub(super) const RETRY_SECONDS: u32 = 5;
 pub(super) enum Kind {
     /// A parameter is unknown, repeated, or has a bad value.
     InvalidParameter,
+    /// What was sent is larger than it may be.
+    TooLarge,
     /// There is nothing at this address.
     NotFound,
     /// The address does not take this method.
@@ -75,6 +77,11 @@ impl Kind {
                 "invalid-parameter",
                 StatusCode::BAD_REQUEST,
                 "A parameter is not understood",
+            ),
+            Self::TooLarge => (
+                "too-large",
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "What was sent is too large",
             ),
             Self::NotFound => ("not-found", StatusCode::NOT_FOUND, "There is nothing here"),
             Self::MethodNotAllowed { .. } => (

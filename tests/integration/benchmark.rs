@@ -91,6 +91,24 @@ fn every_strategy_is_measured_and_gives_the_same_bytes() {
         assert!(table.contains(strategy.name()), "{table}");
     }
     assert!((fastest - 1.0).abs() < 1e-9, "{fastest}");
+    for result in report["results"].as_array().expect("an array") {
+        let ratio = result["ratio_to_fastest"].as_f64().expect("a number");
+        let rounds = &result["round_ratios_to_fastest"];
+        let number = |name: &str| rounds[name].as_f64().expect("a number");
+        if rounds.is_null() {
+            assert!((ratio - 1.0).abs() < 1e-9, "the fastest: {result}");
+        } else {
+            assert_eq!(rounds["runs"].as_array().map(Vec::len), Some(2), "{result}");
+            assert!(
+                number("min") <= ratio + 1e-9 && ratio <= number("max") + 1e-9,
+                "{result}"
+            );
+            let shown = format!("{ratio:.2} ({:.2}…{:.2})", number("min"), number("max"));
+            assert!(table.contains(&shown), "{shown}: {table}");
+        }
+    }
+    let commit = report["environment"]["commit"].as_str();
+    assert_eq!(commit, option_env!("CMMS_BUILD_COMMIT"));
     assert!(table.contains("the same bytes"), "{table}");
 }
 
@@ -288,7 +306,10 @@ fn the_page_runs_it_and_shows_it_and_results_are_kept_and_compared() {
     let database = data::hostile();
     let data_dir = temporary_directory("results");
     let server = Server::spawn(&mut serve(&database.url, &data_dir));
-    assert!(page(&server, "").contains("There is none yet"));
+    let html = page(&server, "");
+    assert!(html.contains("There is none yet"));
+    let article = "“The article” is “Export PostgreSQL data to CSV with Django” of";
+    assert!(html.contains(article), "{html}");
 
     let id = start(&server, &json!({"runs": 2}));
     // The events say how far it is, to the end.
@@ -342,9 +363,20 @@ fn the_page_runs_it_and_shows_it_and_results_are_kept_and_compared() {
         )
     );
     assert!(
-        html.contains("another machine, Django") && html.contains("<svg"),
+        html.contains("another machine, Django")
+            && html.contains("“Export PostgreSQL data to CSV with Django” of <time datetime=\"2026-02-09\">9 February 2026<")
+            && html.contains("<svg"),
         "{html}"
     );
+    let before_table = html.split("<table").next().expect("there is one");
+    for line in [
+        "PostgreSQL writes the CSV itself",
+        "The seven values, row by row",
+    ] {
+        assert!(before_table.contains(line), "{line}: {before_table}");
+    }
+    let rounds = "in brackets the least and the most of the ratios of two runs of one round";
+    assert!(html.contains(rounds), "{html}");
     for forbidden in ["style=\"", "<style", "onclick", "<script>"] {
         assert!(
             !html.contains(forbidden),
@@ -430,7 +462,9 @@ fn one_runs_at_a_time_and_can_be_cancelled_down_to_its_query() {
     assert_eq!(gate::running_queries(&gated.database), 0);
     drop(gate);
     assert_eq!(delete(), 204, "what has ended stays as it is");
-    assert!(page(&server, "").contains("was cancelled"));
+    let html = page(&server, "");
+    let neutral = "class=\"neutral\">The last benchmark was cancelled.";
+    assert!(html.contains(neutral), "{html}");
     let again = start(&server, &json!({"strategies": ["copy"], "runs": 1}));
     eventually("the next one ends", || {
         benchmark(&server, &again)["state"] == "complete"
@@ -560,10 +594,12 @@ fn beyond_loopback_it_must_be_allowed() {
             r#"{"runs": 1, "strategies": ["copy"]}"#,
         );
         assert_eq!(answer.status(), if allowed { 201 } else { 403 });
-        assert_eq!(
-            page(&server, "").contains("action=\"/api/benchmarks\""),
-            allowed
-        );
+        let imported = post_to(&server, IMPORT, &JSON, "{}");
+        assert_eq!(imported.status(), if allowed { 400 } else { 403 });
+        for action in ["/api/benchmarks", IMPORT] {
+            let action = format!("action=\"{action}\"");
+            assert_eq!(page(&server, "").contains(&action), allowed, "{action}");
+        }
     }
     std::fs::remove_dir_all(data_dir).expect("ours");
 }
@@ -596,4 +632,222 @@ fn what_is_not_understood_is_refused() {
         Download::start(&server.address, "/benchmark?more=1").status,
         400
     );
+}
+
+/// A result as another machine gives it, which has another processor and another day.
+pub(crate) fn from_elsewhere(database: &TestDatabase, date: &str) -> Value {
+    let arguments = ["--runs", "2", "--strategies", "copy,paged"];
+    let (mut report, _) = bench(database, &arguments);
+    report["environment"]["processor"] = json!("Abacus <9000>");
+    report["environment"]["date"] = json!(date);
+    report
+}
+
+/// Whether two results are the same, but for the last digits of numbers, which JSON may change on each of its ways.
+fn are_alike(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Array(a), Value::Array(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| are_alike(a, b))
+        }
+        (Value::Object(a), Value::Object(b)) => {
+            let in_b = |(name, a)| b.get(name).is_some_and(|b| are_alike(a, b));
+            a.len() == b.len() && a.iter().all(in_b)
+        }
+        _ => match (a.as_f64(), b.as_f64()) {
+            (Some(a), Some(b)) => (a - b).abs() <= 1e-12 * a.abs(),
+            _ => a == b,
+        },
+    }
+}
+
+/// The body of a form with a file and a name, and its content type.
+fn import_form(file: &str, name: &str) -> (String, String) {
+    let part = |name: &str, more: &str, value: &str| {
+        format!(
+            "--boundary\r\nContent-Disposition: form-data; name=\"{name}\"{more}\r\n\r\n{value}\r\n"
+        )
+    };
+    let file = part("file", "; filename=\"result.json\"", file);
+    let body = format!("{file}{}--boundary--\r\n", part("name", "", name));
+    (body, "multipart/form-data; boundary=boundary".to_owned())
+}
+
+/// Imports a result, and gives its id.
+pub(crate) fn import(server: &Server, report: &Value) -> String {
+    let mut answer = post_to(server, IMPORT, &JSON, &report.to_string());
+    let entry: Value = answer.body_mut().read_json().expect("JSON");
+    entry["id"].as_str().expect("an id").to_owned()
+}
+
+const IMPORT: &str = "/api/benchmarks/import";
+const JSON: [(&str, &str); 1] = [("Content-Type", "application/json")];
+
+#[test]
+fn a_result_of_another_machine_is_imported_and_shown_beside_this_ones() {
+    let database = data::hostile();
+    let data_dir = temporary_directory("results");
+    let server = Server::spawn(&mut serve(&database.url, &data_dir));
+    // Later than anything that is measured here.
+    let report = from_elsewhere(&database, "2999-01-01T00:00:00Z");
+    let mut answer = post_to(
+        &server,
+        &format!("{IMPORT}?name=the+old+one"),
+        &JSON,
+        &report.to_string(),
+    );
+    assert_eq!(answer.status(), 201);
+    let entry: Value = answer.body_mut().read_json().expect("JSON");
+    assert_eq!(entry["imported"]["machine"], "the old one");
+    let id = entry["id"].as_str().expect("an id").to_owned();
+    assert_eq!(
+        answer.headers()["location"],
+        format!("/api/benchmarks/{id}").as_str()
+    );
+    let html = page(&server, "");
+    let machine = "the old one (Abacus &#60;9000&#62;)";
+    assert!(
+        html.contains("<strong>Not of this machine</strong>") && html.contains(machine),
+        "{html}"
+    );
+    // What it gives is what came, but for where it comes from.
+    let mut given = benchmark(&server, &id)["result"].take();
+    assert!(given["imported"]["date"].is_string());
+    given.as_object_mut().expect("an object").remove("imported");
+    assert!(are_alike(&given, &report), "{given} {report}");
+
+    let own = run(&server, &json!({"runs": 1, "strategies": ["copy"]}));
+    let html = page(&server, "");
+    assert!(
+        !html.contains("<strong>Not of this machine</strong>"),
+        "this machine's is shown first: {html}"
+    );
+    assert!(html.contains(&format!("imported: {machine}")), "{html}");
+
+    // The same by a form: the file as the service of the other machine gives it.
+    let downloaded = json!({"id": "there", "state": "complete", "progress": null, "error": null, "result": report});
+    let (body, kind) = import_form(&downloaded.to_string(), "another name");
+    let form = [("Content-Type", kind.as_str()), ("Accept", "text/html")];
+    let answer = post_to(&server, IMPORT, &form, &body);
+    assert_eq!(answer.status(), 303);
+    assert_eq!(
+        answer.headers()["location"],
+        format!("/benchmark?with={id}#compared").as_str(),
+        "it is there already"
+    );
+    let html = page(&server, &format!("?with={id}"));
+    assert!(html.contains("They differ in the machine"), "{html}");
+    assert!(html.contains("another name (Abacus"), "{html}");
+    let list = || Download::start(&server.address, "/api/benchmarks").json();
+    assert_eq!(list().as_array().map(Vec::len), Some(2), "{}", list());
+
+    // One of this machine that comes back is still of this machine.
+    let back = Download::start(&server.address, &format!("/api/benchmarks/{own}")).json();
+    let answer = post_to(&server, IMPORT, &JSON, &back.to_string());
+    assert_eq!(
+        answer.headers()["location"],
+        format!("/api/benchmarks/{own}").as_str()
+    );
+    assert_eq!(list().as_array().map(Vec::len), Some(2), "{}", list());
+    drop(server);
+    std::fs::remove_dir_all(data_dir).expect("ours");
+}
+
+#[test]
+fn what_is_no_result_is_not_imported() {
+    let database = data::hostile();
+    let data_dir = temporary_directory("results");
+    let server = Server::spawn(&mut serve(&database.url, &data_dir));
+    let report = from_elsewhere(&database, "2026-11-22T14:16:26Z");
+    let mut wrong = report.clone();
+    wrong["results"][0]["seconds"]["runs"] = json!([-1.0, 1.0]);
+    let (no_file, kind) = import_form("", "");
+    let form = [("Content-Type", kind.as_str())];
+    let large = " ".repeat((2 << 20) + 1);
+    let larger = " ".repeat(9 << 20);
+    let report = report.to_string();
+    let tests = [
+        (IMPORT, &JSON, "{}", 400, "missing field"),
+        (IMPORT, &JSON, "{", 400, "no JSON"),
+        (
+            IMPORT,
+            &JSON,
+            &wrong.to_string(),
+            400,
+            "not 2 times in seconds",
+        ),
+        (IMPORT, &JSON, &large, 413, "2 MiB at most"),
+        (IMPORT, &JSON, &larger, 413, "2 MiB at most"),
+        (
+            &format!("{IMPORT}?name={}", "x".repeat(61)),
+            &JSON,
+            &report,
+            400,
+            "`name`",
+        ),
+        (&format!("{IMPORT}?nam=x"), &JSON, &report, 400, "nam"),
+        (IMPORT, &form, &no_file, 400, "`file`: choose one"),
+        (IMPORT, &form, &report, 400, "the form is not whole"),
+    ];
+    for (path, headers, body, status, detail) in tests {
+        let mut answer = post_to(&server, path, headers, body);
+        assert_eq!(answer.status(), status, "{detail}");
+        let problem: Value = answer.body_mut().read_json().expect("JSON");
+        let text = problem["detail"].as_str().unwrap_or_default();
+        assert!(text.contains(detail), "{detail}: {problem}");
+    }
+    let browser = [form[0], ("Accept", "text/html")];
+    let mut answer = post_to(&server, IMPORT, &browser, &no_file);
+    let html = answer.body_mut().read_to_string().expect("text");
+    assert!(
+        html.contains("`file`: choose one") || html.contains("choose one"),
+        "{html}"
+    );
+    let elsewhere = [JSON[0], ("Origin", "https://elsewhere.example")];
+    assert_eq!(post_to(&server, IMPORT, &elsewhere, &report).status(), 403);
+    assert_eq!(Download::start(&server.address, IMPORT).status, 405);
+    let list = Download::start(&server.address, "/api/benchmarks").json();
+    assert_eq!(list, json!([]));
+    drop(server);
+    std::fs::remove_dir_all(data_dir).expect("ours");
+}
+
+#[test]
+fn the_newest_fifty_results_are_kept() {
+    let database = data::hostile();
+    let data_dir = temporary_directory("results");
+    let report = from_elsewhere(&database, "2026-11-22T14:16:26Z");
+    let directory = data_dir.join("benchmarks");
+    std::fs::create_dir_all(&directory).expect("ours");
+    let file = |id: &str| directory.join(id).with_extension("json");
+    for minute in 0..50 {
+        let mut old = report.clone();
+        old["environment"]["date"] = json!(format!("2026-11-01T00:{minute:02}:00Z"));
+        // As an older version wrote it.
+        for result in old["results"].as_array_mut().expect("an array") {
+            let figures = result.as_object_mut().expect("an object");
+            figures.remove("round_ratios_to_fastest");
+        }
+        std::fs::write(file(&format!("old-{minute:02}")), old.to_string()).expect("ours");
+    }
+    std::fs::write(file("unreadable"), "{}").expect("ours");
+    let server = Server::spawn(&mut serve(&database.url, &data_dir));
+    let old = benchmark(&server, "old-00")["result"]["results"].take();
+    let given = &report["results"];
+    assert!(
+        are_alike(&old, given),
+        "what it lacks is computed: {old} {given}"
+    );
+    // It is of long ago, but came last.
+    let long_ago = from_elsewhere(&database, "2000-01-01T00:00:00Z");
+    let imported = import(&server, &long_ago);
+    assert!(file(&imported).exists() && !file("old-00").exists());
+    let own = run(&server, &json!({"runs": 1, "strategies": ["copy"]}));
+    eventually("the next oldest is gone", || !file("old-01").exists());
+    for kept in [&imported, &own, "old-02", "old-49", "unreadable"] {
+        assert!(file(kept).exists(), "{kept}");
+    }
+    let list = Download::start(&server.address, "/api/benchmarks").json();
+    assert_eq!(list.as_array().map(Vec::len), Some(50));
+    drop(server);
+    std::fs::remove_dir_all(data_dir).expect("ours");
 }

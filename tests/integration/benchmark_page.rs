@@ -3,7 +3,7 @@
 use cmms_export::export::Strategy;
 use serde_json::json;
 
-use crate::benchmark::{gated, run, serve};
+use crate::benchmark::{from_elsewhere, gated, import, run, serve};
 use crate::support::browser::Browser;
 use crate::support::cluster::temporary_directory;
 use crate::support::gate::{self, Gate, ROWS};
@@ -72,6 +72,7 @@ fn pressing_cancel_stops_it_with_and_without_scripts() {
         browser.sees("#progress-text", "0 of 6 runs, now copy (warm-up)");
         browser.click(CANCEL);
         browser.sees("#message", "benchmark was cancelled");
+        assert_eq!(browser.property("#message", "className"), "neutral");
         browser.eventually("the query is gone", || {
             gate::running_queries(&gated.database) == 0
         });
@@ -93,6 +94,44 @@ fn without_scripts_the_page_runs_it_and_comes_to_its_result() {
     browser.click(RUN);
     browser.sees("#results", "The same bytes from all 2 strategies");
     browser.sees("#results", "4,000 tasks");
+    drop(server);
+    std::fs::remove_dir_all(data_dir).expect("ours");
+}
+
+#[test]
+fn importing_a_result_shows_it_beside_this_machines_with_and_without_scripts() {
+    let database =
+        TestDatabase::seeded(&["--tasks=2000", "--locations=3", "--assets=12", "--users=4"]);
+    let data_dir = temporary_directory("results");
+    let server = Server::spawn(&mut serve(&database.url, &data_dir));
+    let directory = tempfile::tempdir().expect("a directory");
+    let scripted = Browser::start();
+    for (browser, day) in [(&scripted, 1), (&Browser::without_scripts(), 2)] {
+        let file = directory.path().join(format!("{day}.json"));
+        let report = from_elsewhere(&database, &format!("2026-11-0{day}T00:00:00Z"));
+        std::fs::write(&file, report.to_string()).expect("ours");
+        let name = format!("machine {day}");
+        let import = || {
+            browser.type_into("#import-file", file.to_str().expect("UTF-8"));
+            browser.type_into("#import-name", &name);
+            browser.click("#import .button");
+        };
+        browser.open(&server.url("/benchmark"));
+        import();
+        if day == 1 {
+            browser.sees("#results", "From machine 1 (Abacus <9000>), imported on");
+            // With one of this machine, that is the first, and the imported one is beside it.
+            run(
+                &server,
+                &json!({"runs": 1, "strategies": ["copy", "paged"]}),
+            );
+            browser.open(&server.url("/benchmark"));
+            import();
+        }
+        browser.sees("main", "They differ in the machine");
+        browser.sees("main", &format!("imported: {name} (Abacus <9000>)"));
+    }
+    scripted.assert_accessible("beside each other");
     drop(server);
     std::fs::remove_dir_all(data_dir).expect("ours");
 }
@@ -121,6 +160,8 @@ fn axe_finds_nothing_wrong_with_any_result() {
     let [few, all] =
         [json!({"runs": 2, "rows": 500}), json!({"runs": 1})].map(|options| run(&server, &options));
     look(&format!("/benchmark?id={all}&with={few}"));
+    let imported = import(&server, &from_elsewhere(&database, "2026-11-22T14:16:26Z"));
+    look(&format!("/benchmark?id={imported}&with={all}"));
     look("/benchmark?id=unknown");
     drop(server);
     std::fs::remove_dir_all(data_dir).expect("ours");

@@ -14,6 +14,7 @@ mod access;
 mod benchmark;
 mod benchmark_page;
 mod browser;
+mod build;
 mod changing_tables;
 mod command_line;
 mod compression;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use crate::benchmark::{gated, run, serve};
+use crate::benchmark::{from_elsewhere, gated, import, run, serve};
 use crate::support::browser::Browser;
 use crate::support::cluster::temporary_directory;
 use crate::support::gate::{Gate, Gated, ROWS};
@@ -95,6 +95,11 @@ fn of_the_benchmark_page() {
     }
     browser.open(&server.url(&format!("/benchmark?with={}", smaller[0])));
     take(&browser, 1280, "light", OTHERS, "benchmark-compared");
+    let elsewhere = import(&server, &from_elsewhere(&database, "2026-11-22T14:16:26Z"));
+    browser.open(&server.url(&format!("/benchmark?with={elsewhere}")));
+    take(&browser, 1280, "dark", OTHERS, "benchmark-beside-imported");
+    browser.open(&server.url(&format!("/benchmark?id={elsewhere}")));
+    take(&browser, 390, "light", OTHERS, "benchmark-imported-390");
     // For the README no more than what it is about.
     browser.open(&server.url("/benchmark"));
     browser.run(
