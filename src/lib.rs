@@ -1,5 +1,35 @@
-//! Exports the tasks of a CMMS (computerised maintenance management system) from PostgreSQL to CSV: fast, in constant
-//! memory, and never a truncated file that looks whole.
+//! Exports the tasks of a CMMS (computerised maintenance management system), its assets, locations and users from PostgreSQL to CSV:
+//! fast, in constant memory, and never a truncated file that looks whole.
+//!
+//! # How a dataset is declared
+//!
+//! What can be exported is a [dataset](export::dataset::Dataset): a query in Diesel's terms, columns, filters. Everything else follows
+//! from its [declaration](export::dataset::Declaration). That of the tasks, in `src/datasets/tasks.rs`, begins like this:
+//!
+//! ```ignore
+//! let mut tasks = Declaration::new(
+//!     ["tasks", "task"],                    // what many of its rows are, and one
+//!     tasks::id,                            // the key, and the order
+//!     || joined().into_boxed(),             // all tables
+//!     || tasks::table.into_boxed(),         // its own table, for `lookup`
+//!     models,                               // how `joined` loads it
+//! );
+//! let asset = &tasks.refers(tasks::asset_id, assets::id, || {
+//!     assets::table.inner_join(locations::table).into_boxed()
+//! });
+//!
+//! // name, header, column, and where a model has it
+//! tasks.column("title", "Title", tasks::title, |row| (&row.task.title).into());
+//! // the same of what a task refers to
+//! tasks.referenced_column(asset, "asset", "Asset", assets::name, assets::name, |row| (&row.asset.name).into());
+//! tasks.column("description", "Description", tasks::description, |row| (&row.task.description).into()).on_request();
+//!
+//! tasks.text_filter("title", "Only tasks whose title has this text in it", |pattern| tasks::title.ilike(pattern));
+//! ```
+//!
+//! Diesel checks that each column and each condition belongs to the tables of its query.
+//!
+//! # The house
 //!
 //! A tour, from the bottom up; a module knows only those above it in this list:
 //!
@@ -7,8 +37,9 @@
 //! * [`memory`] and [`units`]: how much is held, how quantities are written.
 //! * [`db`]: connection pools, snapshots, migrations; [`db::libpq`], the raw COPY protocol; [`db::servers`], the primary and its
 //!   replicas; [`db::embedded`], the private PostgreSQL cluster that is used where no `DATABASE_URL` is given.
-//! * [`export`]: what to export and how. [`export::run`] is the whole of it: a strategy loads the rows of the one query, the
-//!   encoder writes them as CSV, a [sink](export::Sink) takes the bytes. A file per strategy.
+//! * [`export`]: what to export and how. [`export::run`] is the whole of it: a strategy loads the rows of a dataset, the encoder writes
+//!   them as CSV, a [sink](export::Sink) takes the bytes, an [observer](export::Observer) hears how it gets on. A file per strategy.
+//! * [`datasets`]: the four datasets. Nothing else names their tables but [`seed`] and [`db::tables`].
 //! * [`seed`]: the article's data, at any size.
 //! * [`verify`]: whether a CSV is whole, by its manifest.
 //! * [`progress`] and [`output`]: how far it is, where it goes.

@@ -162,9 +162,8 @@ pub(super) async fn page(
         Ok(choose) => choose,
         Err(problem) => return html::unavailable(&request, problem),
     };
-    let parameters = choose.parameters.clone();
     match load(&request, &app, choose).await {
-        Ok((content, count)) => {
+        Ok((parameters, content, count)) => {
             let chosen = parameters.to_pairs();
             let all = dataset.columns().iter();
             let others = all.filter(|column| !parameters.columns.has(column));
@@ -182,8 +181,8 @@ pub(super) async fn page(
                     .chain(others)
                     .collect(),
                 download: format!("/{}.csv?{}", dataset.name(), query(&chosen)),
-                parameters,
                 chosen,
+                parameters,
                 rows: content.rows,
                 count,
                 is_empty: content.is_empty,
@@ -293,14 +292,15 @@ async fn load(
     request: &HttpRequest,
     app: &App,
     choose: Choose,
-) -> Result<(Content, Count), export::Error> {
+) -> Result<(Parameters, Content, Count), export::Error> {
     let Choose {
-        parameters,
+        mut parameters,
         searches,
     } = choose;
+    choose_found(request, app, &mut parameters, &searches).await?;
     let Parameters {
         columns, filter, ..
-    } = parameters;
+    } = parameters.clone();
     let (set, counted) = (filter.clone(), filter.clone());
     let controls = read(
         request,
@@ -328,7 +328,7 @@ async fn load(
     };
     let shown = content.rows.len() as i64;
     if shown < queries::PREVIEW_ROWS {
-        return Ok((content, Count::Exactly(shown)));
+        return Ok((parameters, content, Count::Exactly(shown)));
     }
     let at_least = counted.clone();
     let exact = read(
@@ -339,7 +339,7 @@ async fn load(
         move |connection| queries::count(connection, &counted),
     );
     if let Some(count) = in_time(exact.await)? {
-        return Ok((content, Count::Exactly(count)));
+        return Ok((parameters, content, Count::Exactly(count)));
     }
     let many = read(
         request,
@@ -352,7 +352,39 @@ async fn load(
         Some(true) => Count::MoreThan(MANY),
         _ => Count::Unknown,
     };
-    Ok((content, count))
+    Ok((parameters, content, count))
+}
+
+/// Sets each filter that one has looked for, without a script, if exactly one is found: it is what was meant.
+async fn choose_found(
+    request: &HttpRequest,
+    app: &App,
+    parameters: &mut Parameters,
+    searches: &[(&'static str, SearchText)],
+) -> Result<(), export::Error> {
+    if searches.iter().all(|(_, text)| text.as_str().is_empty()) {
+        return Ok(());
+    }
+    let (filter, looked_for) = (parameters.filter.clone(), searches.to_vec());
+    let controls = read(
+        request,
+        app,
+        ReadFrom::Database,
+        QUERY_TIMEOUT,
+        move |connection| controls(connection, &filter, &looked_for),
+    );
+    for control in controls.await? {
+        let field = parameters.filter.dataset().filters().iter();
+        let field = field.into_iter().find(|field| field.name() == control.name);
+        if let (Some(field), Is::Select(select)) = (field, control.is)
+            && select.chosen.is_none()
+            && !select.text.as_str().is_empty()
+            && let [only] = select.choices.as_slice()
+        {
+            parameters.filter.set(field, FilterValue::Id(only.id));
+        }
+    }
+    Ok(())
 }
 
 /// What was read, or `None` if that took too long.

@@ -18,6 +18,7 @@ mod build;
 mod changing_tables;
 mod command_line;
 mod compression;
+mod datasets;
 mod django;
 mod embedded;
 mod fault_matrix;

@@ -318,6 +318,13 @@ fn long_lists_are_narrowed_without_a_script_and_keep_what_is_chosen() {
     assert_eq!(html.matches(">Hall 000").count(), 9);
     assert!(html.contains("<option value=\"999\" selected>Hall 0999</option>"));
     assert!(html.contains("value=\"ALL 000\""));
+    // The only one that is found is what was meant.
+    let (_, html) = page(&server, "/?location_q=0042+hall&done=true");
+    assert!(html.contains("<option value=\"42\" selected>Hall 0042</option>"));
+    assert!(
+        html.contains("/tasks.csv?location_id=42&#38;done=true&#38;"),
+        "{html}"
+    );
 }
 
 #[test]

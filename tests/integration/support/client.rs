@@ -144,7 +144,12 @@ pub(crate) fn reset(stream: TcpStream) {
 
 /// Downloads an export that must be whole.
 pub(crate) fn download(address: &str, query: &str) -> Vec<u8> {
-    let download = Download::start(address, &format!("/tasks.csv?{query}"));
+    download_of(address, "tasks", query)
+}
+
+/// The same of another dataset.
+pub(crate) fn download_of(address: &str, dataset: &str, query: &str) -> Vec<u8> {
+    let download = Download::start(address, &format!("/{dataset}.csv?{query}"));
     assert_eq!(download.status, 200, "{query}");
     let (body, end) = download.finish();
     assert_eq!(end, End::Clean, "{query}");
