@@ -26,7 +26,7 @@ use bytes::Bytes;
 use diesel::QueryResult;
 
 use self::names::Names;
-use self::rows::{RowEncoder, Step};
+use self::rows::{Fields, RowEncoder, Step};
 use super::buffers::Buffers;
 use super::cancellation::Backend;
 use super::dataset::{Condition, Fragment, Kind, Origin, Question, Selected, Values};
@@ -215,7 +215,7 @@ impl<'a> OwnRows<'a> {
             ))?;
             let mut ids = Vec::new();
             while let Some(row) = rows.next_row()? {
-                ids.extend(rows::integer(row.strip_suffix(b"\n").unwrap_or(row)));
+                ids.extend(Fields::of(row).next_id().flatten());
                 if ids.len() > MOST_IDS {
                     return Ok(false);
                 }

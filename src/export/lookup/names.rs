@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::rows::{COPY_OPTIONS, Fields, integer};
+use super::rows::{COPY_OPTIONS, Fields};
 use super::{Estimate, TOO_LARGE, Unprepared};
 use crate::db::libpq;
 use crate::export::csv::{FieldWriter, Format};
@@ -97,7 +97,7 @@ impl Writer<'_> {
     /// Appends a row's names, and says whose they are; `None` if it is no such row.
     fn write(&self, row: &[u8], texts: &mut Vec<u8>) -> Option<i64> {
         let mut fields = Fields::of(row);
-        let id = integer(fields.next()?)?;
+        let id = fields.next_id()??;
         for kind in self.kinds {
             texts.push(self.delimiter);
             self.fields.write_copied(*kind, fields.next()?, texts)?;

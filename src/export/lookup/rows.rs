@@ -33,6 +33,8 @@ pub(super) struct RowEncoder<'n> {
     steps: &'n [Step],
     names: &'n Names,
     fields: FieldWriter,
+    /// For each step: the fields of true, false and NULL, each with a delimiter before it, if it is a label's.
+    labels: Vec<[Vec<u8>; 3]>,
     delimiter: u8,
     line_end: &'static [u8],
 }
@@ -40,11 +42,25 @@ pub(super) struct RowEncoder<'n> {
 impl<'n> RowEncoder<'n> {
     /// An encoder of lines with so many fields.
     pub(super) fn new(steps: &'n [Step], names: &'n Names, format: Format, fields: usize) -> Self {
+        let fields = FieldWriter::new(format, fields);
+        let delimiter = format.delimiter.byte();
+        let labels = steps.iter().map(|step| {
+            let kind = match step {
+                Step::Value(kind @ Kind::Label(_)) => *kind,
+                _ => return Default::default(),
+            };
+            [b"t", b"f", NULL].map(|value: &[u8]| {
+                let mut field = vec![delimiter];
+                let _written = fields.write_copied(kind, value, &mut field);
+                field
+            })
+        });
         Self {
             steps,
             names,
-            fields: FieldWriter::new(format, fields),
-            delimiter: format.delimiter.byte(),
+            fields,
+            labels: labels.collect(),
+            delimiter,
             line_end: format.line_end(),
         }
     }
@@ -55,24 +71,34 @@ impl<'n> RowEncoder<'n> {
         #[cfg(feature = "fault-injection")]
         crate::export::fault::panic_at_id(Fields::of(row).next().unwrap_or_default());
         for (index, step) in self.steps.iter().enumerate() {
-            let field = fields.next().ok_or_else(|| unreadable(row))?;
             let is_first = index == 0;
             match step {
+                Step::Value(kind @ Kind::Label(_)) => {
+                    let field = fields.next_of(*kind).ok_or_else(|| unreadable(row))?;
+                    let label = match field {
+                        b"t" => &self.labels[index][0],
+                        b"f" => &self.labels[index][1],
+                        NULL => &self.labels[index][2],
+                        _ => return Err(unreadable(row)),
+                    };
+                    lines.extend_from_slice(&label[usize::from(is_first)..]);
+                }
                 Step::Value(kind) => {
                     if !is_first {
                         lines.push(self.delimiter);
                     }
+                    let field = fields.next_of(*kind).ok_or_else(|| unreadable(row))?;
                     self.fields
                         .write_copied(*kind, field, lines)
                         .ok_or_else(|| unreadable(row))?;
                 }
-                // As many empty fields.
-                Step::Names { count, .. } if field == NULL => {
-                    let delimiters = count - usize::from(is_first);
-                    lines.extend(std::iter::repeat_n(self.delimiter, delimiters));
-                }
-                Step::Names { table, .. } => {
-                    let id = integer(field).ok_or_else(|| unreadable(row))?;
+                Step::Names { table, count } => {
+                    let Some(id) = fields.next_id().ok_or_else(|| unreadable(row))? else {
+                        // As many empty fields.
+                        let delimiters = count - usize::from(is_first);
+                        lines.extend(std::iter::repeat_n(self.delimiter, delimiters));
+                        continue;
+                    };
                     let names = self.names.get(*table, id);
                     let names = names.ok_or_else(|| missing(row, self.names.column(*table), id))?;
                     // Each has a delimiter before it.
@@ -137,18 +163,58 @@ impl<'r> Fields<'r> {
             rest: row.strip_suffix(b"\n"),
         }
     }
-}
 
-impl<'r> Iterator for Fields<'r> {
-    type Item = &'r [u8];
-
-    fn next(&mut self) -> Option<&'r [u8]> {
+    /// Takes the next field, whatever it is.
+    pub(super) fn next(&mut self) -> Option<&'r [u8]> {
         let rest = self.rest.take()?;
-        let Some(end) = memchr(SEPARATOR, rest) else {
-            return Some(rest);
+        Some(self.split(rest, memchr(SEPARATOR, rest)))
+    }
+
+    /// Takes the next field, which is of this kind. A short one's end is nearer than a search by many bytes at once pays for.
+    pub(super) fn next_of(&mut self, kind: Kind) -> Option<&'r [u8]> {
+        if kind == Kind::Text {
+            return self.next();
+        }
+        let rest = self.rest.take()?;
+        Some(self.split(rest, rest.iter().position(|byte| *byte == SEPARATOR)))
+    }
+
+    /// Takes the next field, an id or NULL (`None` within), in one pass.
+    pub(super) fn next_id(&mut self) -> Option<Option<i64>> {
+        let rest = self.rest.take()?;
+        let is_negative = rest.first() == Some(&b'-');
+        let mut value = 0_u64;
+        let mut end = usize::from(is_negative);
+        while let Some(digit) = rest.get(end).map(|byte| byte.wrapping_sub(b'0'))
+            && digit < 10
+        {
+            value = value.wrapping_mul(10).wrapping_add(u64::from(digit));
+            end += 1;
+        }
+        match rest.get(end) {
+            _ if end == usize::from(is_negative) => {
+                let end = rest.iter().position(|byte| *byte == SEPARATOR);
+                return (self.split(rest, end) == NULL).then_some(None);
+            }
+            Some(&SEPARATOR) => self.rest = Some(&rest[end + 1..]),
+            None => {}
+            Some(_) => return None,
+        }
+        let value = value.cast_signed();
+        Some(Some(if is_negative {
+            value.wrapping_neg()
+        } else {
+            value
+        }))
+    }
+
+    /// The field before `end`; the separator there is not its own.
+    fn split(&mut self, rest: &'r [u8], end: Option<usize>) -> &'r [u8] {
+        let Some(end) = end else {
+            return rest;
         };
         self.rest = Some(&rest[end + 1..]);
-        Some(&rest[..end])
+        &rest[..end]
     }
 }
 
@@ -172,31 +238,6 @@ fn unescaped(text: &[u8]) -> Vec<u8> {
         });
     }
     plain
-}
-
-/// Reads an id.
-pub(super) fn integer(field: &[u8]) -> Option<i64> {
-    let (is_negative, digits) = match field {
-        [b'-', digits @ ..] => (true, digits),
-        digits => (false, digits),
-    };
-    if digits.is_empty() {
-        return None;
-    }
-    let mut value = 0_u64;
-    for byte in digits {
-        let digit = byte.wrapping_sub(b'0');
-        if digit > 9 {
-            return None;
-        }
-        value = value.wrapping_mul(10).wrapping_add(u64::from(digit));
-    }
-    let value = value.cast_signed();
-    Some(if is_negative {
-        value.wrapping_neg()
-    } else {
-        value
-    })
 }
 
 #[cfg(test)]
