@@ -214,3 +214,84 @@ fn named<T: ValueEnum + Default>(name: &str, text: &str) -> Result<T, InvalidPar
         InvalidParameter::of(name, format!("expected one of {}", names.join(", ")))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::datasets;
+
+    type Query = [(&'static str, &'static str)];
+
+    fn read(query: &Query) -> Result<Parameters, String> {
+        let pairs = query.iter();
+        let pairs = pairs.map(|(name, value)| ((*name).into(), (*value).into()));
+        Parameters::from_pairs(datasets::default(), pairs).map_err(|error| error.to_string())
+    }
+
+    fn said(query: &Query) -> Result<Vec<(&'static str, String)>, String> {
+        Ok(read(query)?.to_pairs())
+    }
+
+    #[test]
+    fn what_is_read_says_the_same_again() {
+        let all = [
+            ("location_id", "3"),
+            ("updated_by_id", "none"),
+            ("done", "false"),
+            ("title", "a b"),
+            ("columns", "title,id"),
+            ("preset", "excel"),
+            ("delimiter", ";"),
+            ("strategy", "copy"),
+        ];
+        let expected = all.map(|(name, value)| (name, value.to_owned()));
+        assert_eq!(said(&all), Ok(expected.to_vec()));
+    }
+
+    #[test]
+    fn defaults_and_what_is_left_open_are_omitted_except_the_preset() {
+        let preset = vec![("preset", "data".to_owned())];
+        let open = [
+            ("done", ""),
+            ("title", ""),
+            ("preset", ""),
+            ("strategy", "lookup"),
+            ("delimiter", ","),
+        ];
+        assert_eq!(said(&open).as_ref(), Ok(&preset));
+        let columns = [
+            ("columns", "id,title,asset,asset_location,done,created_by"),
+            ("columns", "updated_by"),
+        ];
+        assert_eq!(said(&columns).as_ref(), Ok(&preset));
+    }
+
+    #[test]
+    fn what_is_not_understood_is_named() {
+        let check = |query: &Query, start: &str| {
+            let error = read(query).err().unwrap_or_default();
+            assert!(error.starts_with(start), "{query:?}: {error}");
+        };
+        check(
+            &[("colour", "red")],
+            "unknown parameter `colour`: expected one of `location_id`, ",
+        );
+        check(
+            &[("done", "true"), ("done", "")],
+            "`done`: given more than once",
+        );
+        check(&[("asset_id", "x")], "`asset_id`: expected an id");
+        check(
+            &[("columns", "")],
+            "`columns`: a column's name is empty: the columns of tasks are id, ",
+        );
+        check(
+            &[("columns", "id"), ("columns", "id")],
+            "`columns`: the column `id` is there twice",
+        );
+        check(
+            &[("preset", "word")],
+            "`preset`: expected one of `data`, `excel`",
+        );
+    }
+}

@@ -4,10 +4,12 @@
 use std::net::TcpStream;
 use std::time::Instant;
 
+use cmms_export::datasets;
 use cmms_export::export::Strategy;
+use cmms_export::export::dataset::Dataset;
 use serde_json::{Value, json};
 
-use crate::support::client::{Download, End, download, reset, send};
+use crate::support::client::{Download, End, download, download_of, reset, send};
 use crate::support::gate::{self, Gate, Gated, ROWS};
 use crate::support::program::program;
 use crate::support::{Server, eventually};
@@ -169,6 +171,41 @@ fn a_terminated_backend_breaks_the_export_off() {
         case.strikes(|| gate.terminate(), 503, "database-unavailable");
         drop(gate);
         case.leaves_nothing_behind();
+    }
+}
+
+#[test]
+fn a_terminated_backend_breaks_the_export_of_every_other_dataset_off() {
+    let others = datasets::all().filter(|dataset| *dataset != datasets::default());
+    for dataset in others.map(Dataset::name) {
+        let gated = Gated::of(dataset);
+        let server = Server::spawn(program(&gated.url).args(["serve", "--max-exports=1"]));
+        let address = &server.address;
+        for strategy in Strategy::all() {
+            let name = strategy.name();
+            let path = format!("/{dataset}.csv?strategy={name}&export_id={name}");
+            let mut gate = Gate::close(&gated, ROWS / 2);
+            let stream = send(address, "GET", &path, &[("Host", address)]);
+            gate.terminate();
+            let download = Download::read(stream);
+            if strategy.is_buffered() {
+                assert_eq!(download.status, 503, "{dataset} {name}");
+            } else {
+                assert_eq!(download.status, 200, "{dataset} {name}");
+                assert_eq!(download.finish().1, End::Broken, "{dataset} {name}");
+            }
+            let manifest = server.ended(name);
+            assert_eq!(manifest["state"], "failed", "{dataset} {name}");
+            assert_eq!(
+                manifest["error"], "database-unavailable",
+                "{dataset} {name}"
+            );
+            assert_eq!(manifest["dataset"], dataset, "{dataset} {name}");
+            drop(gate);
+            // The only place is free again.
+            let next = download_of(address, dataset, &format!("strategy={name}"));
+            assert_eq!(lines(&next), 1 + ROWS, "{dataset} {name}");
+        }
     }
 }
 

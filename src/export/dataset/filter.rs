@@ -305,3 +305,43 @@ impl fmt::Debug for Filter {
         f.debug_map().entries(set).finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pattern(text: &str) -> Option<String> {
+        let text: SearchText = text.parse().ok()?;
+        Some(text.like_pattern())
+    }
+
+    #[test]
+    fn the_special_characters_of_like_stand_for_themselves() {
+        assert_eq!(pattern("plain").as_deref(), Some("%plain%"));
+        assert_eq!(pattern(r"100%_\").as_deref(), Some(r"%100\%\_\\%"));
+        assert_eq!(pattern("").as_deref(), Some("%%"));
+        assert_eq!(pattern("a\0b"), None);
+    }
+
+    #[test]
+    fn each_kind_takes_its_own_values_and_no_others() {
+        let id = FilterKind::Id { of: "users" };
+        let id_or_none = FilterKind::IdOrNone { of: "users" };
+        let check = |kind: FilterKind, text: &str, value: Result<FilterValue, InvalidFilter>| {
+            assert_eq!(kind.parse(text), value, "{kind:?} {text:?}");
+        };
+        check(FilterKind::Boolean, "true", Ok(FilterValue::Boolean(true)));
+        check(FilterKind::Boolean, "yes", Err(InvalidFilter::NoBoolean));
+        check(id, "-9223372036854775808", Ok(FilterValue::Id(i64::MIN)));
+        check(id, "9223372036854775808", Err(InvalidFilter::NoId));
+        check(id, "none", Err(InvalidFilter::NoId));
+        check(id_or_none, "none", Ok(FilterValue::NoId));
+        check(id_or_none, "7", Ok(FilterValue::Id(7)));
+        check(id_or_none, "nobody", Err(InvalidFilter::NeitherIdNorNone));
+        check(
+            FilterKind::Text,
+            "\0",
+            Err(InvalidFilter::Nul(NulCharacter)),
+        );
+    }
+}

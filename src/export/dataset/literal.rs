@@ -134,3 +134,22 @@ impl<ST, T, GB> ValidGrouping<GB> for SqlValue<ST, T> {
 
 impl<ST, T, QS> AppearsOnTable<QS> for SqlValue<ST, T> where Self: Expression {}
 impl<ST, T, QS> SelectableExpression<QS> for SqlValue<ST, T> where Self: AppearsOnTable<QS> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn literals_have_no_way_out() {
+        assert_eq!(true.to_literal().as_deref(), Ok("true"));
+        assert_eq!(
+            i64::MIN.to_literal().as_deref(),
+            Ok("'-9223372036854775808'::bigint")
+        );
+        assert_eq!("it's".to_literal().as_deref(), Ok("'it''s'"));
+        assert_eq!("'; --".to_literal().as_deref(), Ok("'''; --'"));
+        // Plain under standard_conforming_strings.
+        assert_eq!(r"\'".to_literal().as_deref(), Ok(r"'\'''"));
+        assert_eq!("\0".to_literal(), Err(NulCharacter));
+    }
+}

@@ -9,7 +9,7 @@ use super::{TestDatabase, eventually};
 /// Rows of the gated table. Enough for several chunks before and after the middle one.
 pub(crate) const ROWS: u64 = 6_000;
 
-/// A database with a gate: a policy calls it for each row of the tasks, and the planner is left no other plan than one that
+/// A database with a gate: a policy calls it for each row of a table, the tasks if no other is said, and the planner is left no other plan than one that
 /// takes them in order, one by one. (For a view, `lookup` would be `copy`.)
 pub(crate) struct Gated {
     /// The database.
@@ -31,15 +31,29 @@ impl Gated {
 
     /// One in a database without a row.
     pub(crate) fn install(database: TestDatabase) -> Self {
+        Self::install_before(database, "tasks")
+    }
+
+    /// One before the rows of this table, which has as many; of the others there are what they refer to.
+    pub(crate) fn of(table: &str) -> Self {
+        Self::install_before(TestDatabase::new(), table)
+    }
+
+    fn install_before(database: TestDatabase, table: &str) -> Self {
         let role = format!("gated_{}", database.name());
+        let [locations, users, assets, tasks] = ["locations", "users", "assets", "tasks"]
+            .map(|name| if name == table { ROWS } else { 1 });
         let sql = format!(
-        "insert into locations values (1, 'Here'); insert into users values (1, 'somebody');
-         insert into assets values (1, 'Thing', '', 1);
-         insert into tasks select n, lpad(n::text, 100, 'title '), '', true, 1, 1, null from generate_series(1, {ROWS}) n;
+        "create function named(n bigint, name text, rows bigint) returns text language sql
+             as 'select case rows when 1 then name else lpad(n::text, 100, name || '' '') end';
+         insert into locations select n, named(n, 'Here', {locations}) from generate_series(1, {locations}) n;
+         insert into users select n, named(n, 'somebody', {users}) from generate_series(1, {users}) n;
+         insert into assets select n, named(n, 'Thing', {assets}), '', 1 from generate_series(1, {assets}) n;
+         insert into tasks select n, named(n, 'title', {tasks}), '', true, 1, 1, null from generate_series(1, {tasks}) n;
          create function passes_gate(id bigint) returns boolean language plpgsql volatile as 'begin return true; end';
          create role {role} login; grant select on locations, users, assets, tasks to {role};
-         alter table tasks enable row level security;
-         create policy gate on tasks for select using (passes_gate(id));
+         alter table {table} enable row level security;
+         create policy gate on {table} for select using (passes_gate(id));
          do $$ begin
              execute format('alter database %I set enable_sort = off', current_database());
              execute format('alter database %I set enable_hashjoin = off', current_database());
