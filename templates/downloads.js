@@ -37,7 +37,7 @@ const FAILURES = {
 const NOT_WHOLE = 'The file is not whole: do not use what the browser may have kept of it.';
 
 function describe() {
-  const which = comboboxes.filter(({ select }) => select.value).map(({ select }) => select.selectedOptions[0].text);
+  const which = comboboxes.filter(({ select }) => select.value).map(({ select, input }) => `${select.value === 'none' ? `${input.labels[0].textContent}: ` : ''}${select.selectedOptions[0].text}`);
   byId('which').querySelectorAll('.segmented :checked').forEach((radio) => {
     if (radio.value) which.push(radio.nextElementSibling.textContent.toLowerCase());
   });

@@ -157,16 +157,17 @@ function showRows(rows) {
   if (rows.length > 0) byId('no-rows')?.remove();
   byId('none').hidden = true;
   byId('rows').hidden = byId('first').hidden = rows.length === 0;
-  const headers = chosenColumns().map((item) => item.querySelector('span').textContent);
-  byId('rows').querySelector('thead tr').replaceChildren(...headers.map((header) => {
+  const columns = chosenColumns().map((item) => ({
+    header: item.querySelector('span').textContent,
+    className: item.dataset.number === 'true' ? 'number' : '',
+  }));
+  byId('rows').querySelector('thead tr').replaceChildren(...columns.map(({ header, className }) => {
     const cell = document.createElement('th');
-    cell.scope = 'col';
-    cell.textContent = header;
-    return cell;
+    return Object.assign(cell, { scope: 'col', textContent: header, className });
   }));
   byId('rows').querySelector('tbody').replaceChildren(...rows.map((row) => {
     const line = document.createElement('tr');
-    headers.forEach((header) => { line.insertCell().textContent = row[header] ?? ''; });
+    columns.forEach(({ header, className }) => { Object.assign(line.insertCell(), { textContent: row[header] ?? '', className }); });
     return line;
   }));
 }

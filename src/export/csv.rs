@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::dataset::{Cell, FORMULA_STARTS, Kind};
+use super::dataset::{Cell, ColumnKind, FORMULA_STARTS};
 
 /// For whom the CSV is.
 #[derive(
@@ -142,7 +142,7 @@ impl FieldWriter {
     }
 }
 
-impl Kind {
+impl ColumnKind {
     /// Whether texts that look like formulas are made harmless in a column of this kind.
     pub(super) fn is_escaped(self, format: Format) -> bool {
         self == Self::Text && format.escapes_formulas()

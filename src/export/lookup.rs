@@ -29,7 +29,7 @@ use self::names::Names;
 use self::rows::{Fields, RowEncoder, Step};
 use super::buffers::Buffers;
 use super::cancellation::Backend;
-use super::dataset::{Condition, Fragment, Kind, Origin, Question, Selected, Values};
+use super::dataset::{ColumnKind, Condition, Fragment, Origin, Question, Selected, Values};
 use super::encoder::Encoder;
 use super::{Error, Export, Plan, Source, Strategy, copy};
 use crate::db::{self, CopyConnection, libpq};
@@ -117,7 +117,7 @@ struct NamesQuery {
     sql: String,
     /// The column that refers to them.
     column: &'static str,
-    kinds: Vec<Kind>,
+    kinds: Vec<ColumnKind>,
 }
 
 impl<'a> OwnRows<'a> {

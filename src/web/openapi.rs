@@ -11,7 +11,7 @@ use super::problem;
 use crate::datasets;
 use crate::export::Strategy;
 use crate::export::csv::{Delimiter, Preset};
-use crate::export::dataset::{Column, Dataset, FilterField, FilterKind, Kind, Selection};
+use crate::export::dataset::{Column, ColumnKind, Dataset, FilterField, FilterKind, Selection};
 use crate::export::parameters::{OPTIONS, names_of};
 
 /// The service.
@@ -210,9 +210,9 @@ fn columns_parameter(dataset: &'static dyn Dataset) -> Value {
 fn row_schema(dataset: &'static dyn Dataset) -> Value {
     let columns = dataset.columns().iter().map(|column| {
         let schema = match column.kind() {
-            Kind::Integer => json!({"type": ["integer", "null"], "format": "int64"}),
-            Kind::Text => json!({"type": ["string", "null"]}),
-            Kind::Label(labels) => json!({"type": "string", "enum": labels}),
+            ColumnKind::Integer => json!({"type": ["integer", "null"], "format": "int64"}),
+            ColumnKind::Text => json!({"type": ["string", "null"]}),
+            ColumnKind::Label(labels) => json!({"type": "string", "enum": labels}),
         };
         (column.header().to_owned(), schema)
     });

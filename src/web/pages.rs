@@ -17,7 +17,8 @@ use crate::db::SchemaState;
 use crate::export::choices::{self, Choice};
 use crate::export::csv::{Delimiter, Preset};
 use crate::export::dataset::{
-    Cell, Column, Dataset, Filter, FilterField, FilterKind, FilterValue, Row, SearchText,
+    Cell, Column, ColumnKind, Dataset, Filter, FilterField, FilterKind, FilterValue, Row,
+    SearchText,
 };
 use crate::export::manifest::ErrorClass;
 use crate::export::parameters::{Parameters, columns_from};

@@ -101,7 +101,7 @@ fn a_count_that_takes_too_long_does_not_hold_the_page_up() {
     let (status, html) = page(&server, "/");
     assert_eq!(status, 200);
     assert!(html.contains("too many to count quickly"), "{html}");
-    assert_eq!(html.matches("<tr><td>").count(), 20);
+    assert_eq!(html.matches("<tr><td").count(), 20);
     drop(gate);
 }
 
@@ -256,7 +256,7 @@ fn the_page_shows_the_choice_in_its_address_without_a_script() {
     });
     let (status, html) = page(&server, "/");
     assert_eq!(status, 200);
-    assert_eq!(html.matches("<tr><td>").count(), 20);
+    assert_eq!(html.matches("<tr><td").count(), 20);
     assert!(html.contains("value=\"excel\" checked"), "it is for people");
 
     let choice = "location_id=1&done=true&updated_by_id=none&title=1&preset=data&delimiter=tab&strategy=paged";

@@ -22,7 +22,7 @@ fn take(browser: &Browser, width: u32, scheme: &str, directory: &str, name: &str
     fs::create_dir_all(directory).expect("allowed");
     fs::write(
         Path::new(directory).join(format!("{name}.png")),
-        browser.picture(),
+        browser.picture(width),
     )
     .expect("allowed");
 }
@@ -39,6 +39,14 @@ fn of_the_export_page() {
     take(&browser, 1280, "dark", OTHERS, "wide-dark");
     take(&browser, 1440, "light", OTHERS, "1440-light");
     take(&browser, 2560, "light", OTHERS, "2560-light");
+    browser.click("#picker summary");
+    browser.click(".move[value='up:title']");
+    take(&browser, 1280, "light", OTHERS, "columns");
+    take(&browser, 390, "dark", OTHERS, "columns-narrow-dark");
+    browser.click("#location_id-box");
+    fs::write(Path::new(OTHERS).join("list.png"), browser.picture(1280)).expect("allowed");
+    browser.open(&server.url("/assets"));
+    take(&browser, 1280, "light", OTHERS, "assets");
     browser.open(&server.url("/?done=false&updated_by_id=none"));
     browser.click("#download");
     browser.sees("#downloads", "whole");

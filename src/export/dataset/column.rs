@@ -15,7 +15,7 @@ pub struct Column {
     /// Its place among the dataset's columns.
     pub(super) index: usize,
     pub(super) is_default: bool,
-    pub(super) kind: Kind,
+    pub(super) kind: ColumnKind,
     /// The value in the query of all tables.
     pub(super) joined: Fragment,
     pub(super) origin: Origin,
@@ -38,7 +38,7 @@ impl Column {
     }
 
     /// What its values are.
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> ColumnKind {
         self.kind
     }
 
@@ -61,7 +61,7 @@ impl fmt::Debug for Column {
 
 /// What a column's values are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum ColumnKind {
     /// 64-bit integers.
     Integer,
     /// Texts.
@@ -73,19 +73,19 @@ pub enum Kind {
 /// A type of SQL that a column's values can have.
 pub trait ColumnType {
     /// What such values are.
-    const KIND: Kind;
+    const KIND: ColumnKind;
 }
 
 impl ColumnType for BigInt {
-    const KIND: Kind = Kind::Integer;
+    const KIND: ColumnKind = ColumnKind::Integer;
 }
 
 impl ColumnType for Text {
-    const KIND: Kind = Kind::Text;
+    const KIND: ColumnKind = ColumnKind::Text;
 }
 
 impl<T: ColumnType + SqlType<IsNull = NotNull>> ColumnType for Nullable<T> {
-    const KIND: Kind = T::KIND;
+    const KIND: ColumnKind = T::KIND;
 }
 
 /// Where `lookup` takes a column's values from.

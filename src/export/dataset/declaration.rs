@@ -11,7 +11,7 @@ use diesel::query_builder::QueryFragment;
 use diesel::query_dsl::methods::{FilterDsl, LimitDsl, OffsetDsl, OrderDsl, SelectDsl};
 use diesel::sql_types::{BigInt, Bool, Text};
 
-use super::column::{Column, ColumnType, Kind, Origin};
+use super::column::{Column, ColumnKind, ColumnType, Origin};
 use super::filter::{FilterField, FilterKind, FilterValue};
 use super::fragment::{Cell, Condition, Order, Query, Question, SelectList};
 use super::literal::{SqlValue, Values};
@@ -191,7 +191,7 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
         self.push(
             name,
             header,
-            Kind::Label(labels),
+            ColumnKind::Label(labels),
             Box::new(labelled),
             own,
             cell,
@@ -233,7 +233,7 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
         &mut self,
         name: &'static str,
         header: &'static str,
-        kind: Kind,
+        kind: ColumnKind,
         joined: super::Fragment,
         origin: Origin,
         cell: fn(&Model) -> Cell<'_>,

@@ -6,7 +6,7 @@ use super::rows::{COPY_OPTIONS, Fields};
 use super::{Estimate, TOO_LARGE, Unprepared};
 use crate::db::libpq;
 use crate::export::csv::{FieldWriter, Format};
-use crate::export::dataset::Kind;
+use crate::export::dataset::ColumnKind;
 
 /// Bytes that a name takes beside its own: its place in the texts and in the table, and while the table is made.
 const OVERHEAD: f64 = 32.0;
@@ -41,7 +41,7 @@ impl Names {
         &mut self,
         connection: &mut libpq::Connection,
         sql: &str,
-        (column, kinds): (&'static str, &[Kind]),
+        (column, kinds): (&'static str, &[ColumnKind]),
         (format, fields): (Format, usize),
     ) -> Result<(), Unprepared> {
         let taken: u64 = self.tables.iter().map(Table::bytes).sum();
@@ -88,7 +88,7 @@ impl Names {
 
 /// Writes names as they stand in a line.
 struct Writer<'k> {
-    kinds: &'k [Kind],
+    kinds: &'k [ColumnKind],
     fields: FieldWriter,
     delimiter: u8,
 }

@@ -6,7 +6,7 @@ use super::names::Names;
 use crate::db;
 use crate::export::Error;
 use crate::export::csv::{FieldWriter, Format};
-use crate::export::dataset::Kind;
+use crate::export::dataset::ColumnKind;
 
 /// How COPY is to send the rows. Its text format costs the server least: CSV takes a tenth more of its time, and the binary format
 /// has twice the bytes to move.
@@ -18,7 +18,7 @@ const NULL: &[u8] = b"\\N";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Step {
     /// A value of its own.
-    Value(Kind),
+    Value(ColumnKind),
     /// The names for an id: those of a table, which are so many.
     Names {
         /// The table's place among the tables of names.
@@ -46,7 +46,7 @@ impl<'n> RowEncoder<'n> {
         let delimiter = format.delimiter.byte();
         let labels = steps.iter().map(|step| {
             let kind = match step {
-                Step::Value(kind @ Kind::Label(_)) => *kind,
+                Step::Value(kind @ ColumnKind::Label(_)) => *kind,
                 _ => return Default::default(),
             };
             [b"t", b"f", NULL].map(|value: &[u8]| {
@@ -73,7 +73,7 @@ impl<'n> RowEncoder<'n> {
         for (index, step) in self.steps.iter().enumerate() {
             let is_first = index == 0;
             match step {
-                Step::Value(kind @ Kind::Label(_)) => {
+                Step::Value(kind @ ColumnKind::Label(_)) => {
                     let field = fields.next_of(*kind).ok_or_else(|| unreadable(row))?;
                     let label = match field {
                         b"t" => &self.labels[index][0],
@@ -116,13 +116,18 @@ impl<'n> RowEncoder<'n> {
 
 impl FieldWriter {
     /// Appends the field for a value that COPY has sent; `None` if it is none of this kind.
-    pub(super) fn write_copied(self, kind: Kind, field: &[u8], line: &mut Vec<u8>) -> Option<()> {
+    pub(super) fn write_copied(
+        self,
+        kind: ColumnKind,
+        field: &[u8],
+        line: &mut Vec<u8>,
+    ) -> Option<()> {
         match kind {
             _ if field == NULL => {}
-            Kind::Integer => line.extend_from_slice(field),
-            Kind::Text if field.contains(&b'\\') => self.write_text(&unescaped(field), line),
-            Kind::Text => self.write_text(field, line),
-            Kind::Label([yes, no]) => match field {
+            ColumnKind::Integer => line.extend_from_slice(field),
+            ColumnKind::Text if field.contains(&b'\\') => self.write_text(&unescaped(field), line),
+            ColumnKind::Text => self.write_text(field, line),
+            ColumnKind::Label([yes, no]) => match field {
                 b"t" => self.write_text(yes.as_bytes(), line),
                 b"f" => self.write_text(no.as_bytes(), line),
                 _ => return None,
@@ -171,8 +176,8 @@ impl<'r> Fields<'r> {
     }
 
     /// Takes the next field, which is of this kind. A short one's end is nearer than a search by many bytes at once pays for.
-    pub(super) fn next_of(&mut self, kind: Kind) -> Option<&'r [u8]> {
-        if kind == Kind::Text {
+    pub(super) fn next_of(&mut self, kind: ColumnKind) -> Option<&'r [u8]> {
+        if kind == ColumnKind::Text {
             return self.next();
         }
         let rest = self.rest.take()?;
@@ -245,10 +250,10 @@ mod tests {
     use super::*;
 
     const STEPS: [Step; 4] = [
-        Step::Value(Kind::Integer),
-        Step::Value(Kind::Text),
+        Step::Value(ColumnKind::Integer),
+        Step::Value(ColumnKind::Text),
         Step::Names { table: 0, count: 2 },
-        Step::Value(Kind::Label(["Done", "Not Done"])),
+        Step::Value(ColumnKind::Label(["Done", "Not Done"])),
     ];
 
     fn encoded(steps: &[Step], row: &str) -> Option<String> {

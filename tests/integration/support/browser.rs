@@ -178,18 +178,24 @@ impl Browser {
 
     /// Shows the page in a window of this width, light or dark.
     pub(crate) fn look(&self, width: u32, scheme: &str) {
-        self.devtools(
-            "Emulation.setDeviceMetricsOverride",
-            &json!({"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": false}),
-        );
+        self.resize(width, 1000);
         self.devtools(
             "Emulation.setEmulatedMedia",
             &json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]}),
         );
     }
 
-    /// A picture of the whole page, as PNG.
-    pub(crate) fn picture(&self) -> Vec<u8> {
+    fn resize(&self, width: u32, height: u64) {
+        self.devtools(
+            "Emulation.setDeviceMetricsOverride",
+            &json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false}),
+        );
+    }
+
+    /// A picture of the whole page, as PNG, in a window as high as the page: what stays at its bottom is there.
+    pub(crate) fn picture(&self, width: u32) -> Vec<u8> {
+        let height = self.run("return document.documentElement.scrollHeight");
+        self.resize(width, height.as_u64().expect("a number"));
         let picture = self.devtools(
             "Page.captureScreenshot",
             &json!({"format": "png", "captureBeyondViewport": true}),
