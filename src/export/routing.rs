@@ -53,19 +53,38 @@ pub(crate) fn route<T>(
         } else {
             servers.fall_back(Fallback::Conflict)?
         };
-        let Failure { error, is_final } = match attempt(&chosen) {
+        let failure = match attempt(&chosen) {
             Ok(value) => return Ok(value),
             Err(failure) => failure,
         };
-        if is_final || !chosen.is_replaceable() {
-            return Err(error);
+        match Next::after(&failure, chosen.is_replaceable()) {
+            Next::GiveUp => return Err(failure.error),
+            Next::AfterConflict => conflicts += 1,
+            Next::OnAnother => tried.push(chosen.into_tried()),
         }
-        match &error {
-            Error::Database(error) if error.is_recovery_conflict() => conflicts += 1,
-            Error::Database(error) if error.is_unavailable() => tried.push(chosen.into_tried()),
-            _ => return Err(error),
+        tracing::warn!(error = %failure.error, "it is tried again");
+    }
+}
+
+/// What comes after a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// Nothing.
+    GiveUp,
+    /// Another try, on any server: the standby's next moment may suit it.
+    AfterConflict,
+    /// Another try, on another server.
+    OnAnother,
+}
+
+impl Next {
+    fn after(failure: &Failure, is_replaceable: bool) -> Self {
+        match &failure.error {
+            _ if failure.is_final || !is_replaceable => Self::GiveUp,
+            Error::Database(error) if error.is_recovery_conflict() => Self::AfterConflict,
+            Error::Database(error) if error.is_unavailable() => Self::OnAnother,
+            _ => Self::GiveUp,
         }
-        tracing::warn!(%error, "it is tried again");
     }
 }
 
@@ -79,5 +98,40 @@ impl Sink for NotingSink<'_> {
     fn write(&mut self, chunk: Bytes) -> io::Result<()> {
         self.begun = true;
         self.sink.write(chunk)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::{self, libpq};
+
+    fn failure(sqlstate: Option<&str>, is_final: bool) -> Failure {
+        let error = libpq::Error {
+            message: String::new(),
+            sqlstate: sqlstate.map(str::to_owned),
+        };
+        Failure {
+            error: Error::Database(db::Error::Copy(error)),
+            is_final,
+        }
+    }
+
+    #[test]
+    fn only_what_another_server_can_make_good_is_tried_again() {
+        const CONFLICT: Option<&str> = Some("40001");
+        let after = |failure: &Failure| Next::after(failure, true);
+        assert_eq!(after(&failure(CONFLICT, false)), Next::AfterConflict);
+        assert_eq!(after(&failure(None, false)), Next::OnAnother);
+        assert_eq!(after(&failure(Some("57P01"), false)), Next::OnAnother);
+        // A query that no server would take, and one that took too long.
+        assert_eq!(after(&failure(Some("42703"), false)), Next::GiveUp);
+        assert_eq!(after(&failure(Some("57014"), false)), Next::GiveUp);
+    }
+
+    #[test]
+    fn nothing_is_tried_again_once_bytes_are_out_or_without_another_server() {
+        assert_eq!(Next::after(&failure(None, true), true), Next::GiveUp);
+        assert_eq!(Next::after(&failure(None, false), false), Next::GiveUp);
     }
 }
