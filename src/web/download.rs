@@ -13,6 +13,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use actix_web::body::{BodySize, MessageBody};
+use actix_web::http::Version;
 use actix_web::http::header::{
     CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_TYPE, VARY,
 };
@@ -73,6 +74,10 @@ pub(super) async fn csv(
         fresh,
         parameters,
     } = Query::read(request.query_string(), &dataset)?;
+    // HTTP/1.0 has no chunks: its client would have their lengths in the file or, without them, no way to see that it is cut short.
+    if request.version() < Version::HTTP_11 {
+        return Err(Problem::new(Kind::HttpVersion));
+    }
     let export = parameters.into_export(app.settings.limits);
     let disposition = content_disposition(&export.filter, OffsetDateTime::now_utc());
     let permit = Arc::clone(&app.permits).try_acquire_owned().map_err(|_| {

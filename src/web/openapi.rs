@@ -134,6 +134,7 @@ fn paths(dataset: &'static dyn Dataset) -> [(String, Value); 4] {
                     "200": csv,
                     "409": problem("There is another export of this id, or it was stopped before its first byte"),
                     "422": problem("Too many rows for this strategy"),
+                    "505": problem("The request is of HTTP/1.0, in which a download that is cut short looks whole"),
                 })),
                 "head": of("csv_head", "What a download would be, without the export: nothing is asked of the database.", &download,
                     json!({"200": {"description": "The parameters are understood", "content": {"text/csv": {}}}})),

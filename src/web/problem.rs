@@ -40,6 +40,8 @@ pub(super) enum Kind {
         /// After which time it may try again.
         retry_seconds: u64,
     },
+    /// The request is of HTTP/1.0, in which a download that is cut short looks whole.
+    HttpVersion,
     /// As many exports as are allowed run already.
     Busy,
     /// The export's id is another one's.
@@ -138,6 +140,11 @@ impl Kind {
                 "too-many-tries",
                 StatusCode::TOO_MANY_REQUESTS,
                 "Too many tries with wrong credentials",
+            ),
+            Self::HttpVersion => (
+                "http-version",
+                StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+                "A download takes HTTP/1.1 or newer, which can tell whether it is whole",
             ),
             Self::Busy => (
                 "busy",
