@@ -84,11 +84,12 @@ pub struct Figures {
     #[serde(default)]
     pub round_ratios_to_fastest: Option<Spread<f64>>,
     /// The memory over time, of each run.
+    #[schema(value_type = Vec<Vec<Vec<f64>>>)]
     pub memory_curves: Vec<Vec<Sample>>,
 }
 
 /// The memory at a moment of a run: seconds since its start, and bytes above the idle level.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Sample(pub f64, pub u64);
 
 /// A figure of all runs.

@@ -3,21 +3,39 @@
 use actix_web::http::header::{CONTENT_TYPE, LOCATION};
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
+use utoipa::ToSchema;
 
 use super::benchmark_store::{Benchmark, Entry, Status};
+use super::events::Event;
 use super::problem::{Kind, Problem, ProblemBody};
 use super::{App, events, html};
 use crate::bench::Options;
 use crate::bench::result::Report;
+use crate::export::Strategy;
 
 /// Bytes of a request to run one.
 const MAX_REQUEST: usize = 16 * 1024;
+
+/// The same as a form.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it describes what a browser sends")]
+pub(super) struct OptionsForm {
+    /// The strategies; none are all.
+    #[schema(required = false)]
+    strategies: Vec<Strategy>,
+    /// Runs of each.
+    #[schema(required = false, minimum = 1, maximum = 100)]
+    runs: u32,
+    /// The number of tasks, the first by their ids; none is all.
+    #[schema(required = false, minimum = 1)]
+    rows: u64,
+}
 
 /// Runs the benchmark; one at a time. A form is answered by a redirection to the page.
 #[utoipa::path(
     post,
     path = "/api/benchmarks",
-    request_body(content((Options = "application/json"), (Options = "application/x-www-form-urlencoded"))),
+    request_body(content((Options = "application/json"), (OptionsForm = "application/x-www-form-urlencoded"))),
     responses(
         (status = 201, description = "It has begun", body = Status, headers(("Location", description = "Where it can be followed"))),
         (status = 303, description = "It has begun: the page shows it"),
@@ -164,7 +182,7 @@ async fn stop(id: web::Path<String>, app: web::Data<App>) -> Result<(), Problem>
     path = "/api/benchmarks/{id}/events",
     params(("id" = String, Path, description = "The benchmark's id")),
     responses(
-        (status = 200, description = "Each event's data is a status, as JSON", content_type = "text/event-stream", body = String),
+        (status = 200, description = "Each event's data is a status, as JSON", content_type = "text/event-stream", body = Event),
         (status = 404, description = "There is no such benchmark", content_type = "application/problem+json", body = ProblemBody<'static>),
     )
 )]

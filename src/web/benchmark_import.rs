@@ -6,7 +6,6 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use serde::Deserialize;
 use time::OffsetDateTime;
-use utoipa::ToSchema;
 
 use super::benchmark::{blocking, entry};
 use super::benchmark_store::Entry;
@@ -27,23 +26,12 @@ pub(super) struct Named {
     name: Option<String>,
 }
 
-/// A form with a result.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "it describes what a browser sends")]
-pub(super) struct ImportForm {
-    /// The result.
-    #[schema(content_media_type = "application/json")]
-    file: String,
-    /// What the machine is called.
-    name: Option<String>,
-}
-
 /// Keeps a result of another machine, as `bench --json` or this API gives it. A form is answered by a redirection to the page.
 #[utoipa::path(
     post,
     path = "/api/benchmarks/import",
     params(Named),
-    request_body(content((Report = "application/json"), (ImportForm = "multipart/form-data"))),
+    request_body = Report,
     responses(
         (status = 201, description = "It is kept", body = Entry, headers(("Location", description = "Where it is"))),
         (status = 303, description = "It is kept: the page shows it"),

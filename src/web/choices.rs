@@ -3,28 +3,15 @@
 use actix_web::{HttpRequest, web};
 
 use super::App;
-use super::problem::{Problem, ProblemBody};
+use super::problem::Problem;
 use super::query_string::{QueryString, invalid};
 use super::read::{QUERY_TIMEOUT, ReadFrom, read};
 use crate::datasets;
 use crate::export::choices::{self, Choices};
-use crate::export::dataset::{NulCharacter, SearchText};
+use crate::export::dataset::{Dataset, NulCharacter, SearchText};
 use crate::export::parameters::filter_from_pairs;
 
 /// What a filter can be set to: the first 200, in the order of their names.
-#[utoipa::path(
-    method(get, head),
-    path = "/api/filters",
-    params(
-        ("of" = String, Query, description = "Of which dataset: `locations`, `assets` or `users`"),
-        ("q" = Option<String>, Query, description = "Only those whose name has all of these words in it, in any order, in upper or lower case"),
-        ("location_id" = Option<i64>, Query, description = "Only assets at this location"),
-    ),
-    responses(
-        (status = 200, body = Choices),
-        (status = 400, description = "A parameter is not understood", content_type = "application/problem+json", body = ProblemBody<'static>),
-    )
-)]
 pub(super) async fn filters(
     request: HttpRequest,
     app: web::Data<App>,
@@ -44,7 +31,14 @@ pub(super) async fn filters(
     let text: SearchText = text
         .parse()
         .map_err(|error: NulCharacter| invalid("q", &error.to_string()))?;
-    let filter = filter_from_pairs(dataset, query.rest())?;
+    // What narrows another dataset's choice says nothing of this one's: a page may send all that it has.
+    let narrows = |name: &str| dataset.filters().iter().any(|field| field.name() == name);
+    let is_of_others = |name: &str| {
+        let mut fields = datasets::all().flat_map(Dataset::filters);
+        !narrows(name) && fields.any(|field| field.name() == name)
+    };
+    let pairs = query.rest().into_iter();
+    let filter = filter_from_pairs(dataset, pairs.filter(|(name, _)| !is_of_others(name)))?;
     let choices = read(
         &request,
         &app,

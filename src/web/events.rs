@@ -14,6 +14,14 @@ use tokio::time::Interval;
 
 use crate::export::manifest::State;
 
+/// An event, as its reader has it.
+#[derive(utoipa::ToSchema)]
+#[expect(dead_code, reason = "it describes what is sent")]
+pub(super) struct Event {
+    /// JSON.
+    data: String,
+}
+
 /// Time between two events.
 const INTERVAL: Duration = Duration::from_millis(250);
 

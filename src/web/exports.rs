@@ -2,6 +2,7 @@
 
 use actix_web::{HttpResponse, web};
 
+use super::events::Event;
 use super::problem::{Kind, Problem, ProblemBody};
 use super::registry::Known;
 use super::{App, events};
@@ -54,7 +55,7 @@ pub(super) async fn delete(
     path = "/api/exports/{id}/events",
     params(("id" = String, Path, description = "The export's id, as `X-Export-Id` has it")),
     responses(
-        (status = 200, description = "Each event's data is the manifest, as JSON", content_type = "text/event-stream", body = String),
+        (status = 200, description = "Each event's data is the manifest, as JSON", content_type = "text/event-stream", body = Event),
         (status = 404, description = "There is no such export", content_type = "application/problem+json", body = ProblemBody<'static>),
     )
 )]

@@ -4,12 +4,13 @@ use actix_web::web;
 use serde_json::{Value, json};
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
-use utoipa::openapi::{Content, Ref, RefOr, ResponseBuilder};
+use utoipa::openapi::{Content, Ref, RefOr, Required, ResponseBuilder};
 use utoipa::{Modify, OpenApi, openapi};
 
 use super::problem;
 use crate::datasets;
 use crate::export::Strategy;
+use crate::export::choices::Choices;
 use crate::export::csv::{Delimiter, Preset};
 use crate::export::dataset::{Column, ColumnKind, Dataset, FilterField, FilterKind, Selection};
 use crate::export::parameters::{OPTIONS, names_of};
@@ -30,14 +31,13 @@ use crate::export::parameters::{OPTIONS, names_of};
         super::exports::get,
         super::exports::delete,
         super::exports::follow,
-        super::choices::filters,
         super::health::livez,
         super::health::readyz,
         super::metrics::metrics,
         super::pages::index,
         document,
     ),
-    components(schemas(problem::ProblemBody<'static>)),
+    components(schemas(problem::ProblemBody<'static>, Choices)),
     modifiers(&Datasets, &Problems)
 )]
 struct Document;
@@ -47,15 +47,34 @@ struct Datasets;
 
 impl Modify for Datasets {
     fn modify(&self, document: &mut openapi::OpenApi) {
-        for dataset in datasets::all() {
-            for (path, item) in paths(dataset) {
-                match serde_json::from_value(item) {
-                    Ok(item) => {
-                        document.paths.paths.insert(path, item);
-                    }
-                    Err(error) => tracing::error!(path, %error, "an address is not described"),
+        for (path, item) in datasets::all().flat_map(paths).chain([filters_path()]) {
+            match serde_json::from_value(item) {
+                Ok(item) => {
+                    document.paths.paths.insert(path, item);
                 }
+                Err(error) => tracing::error!(path, %error, "an address is not described"),
             }
+        }
+        // What it came to, or why it did not: in words that the derived schema has not.
+        let result = json!({"allOf": [
+            {"type": "object", "required": ["strategy"], "properties": {"strategy": {"$ref": "#/components/schemas/Strategy"}}},
+            {"oneOf": [{"$ref": "#/components/schemas/Figures"}, {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}}]},
+        ]});
+        let components = document.components.get_or_insert_default();
+        if let Ok(schema) = serde_json::from_value(result) {
+            components
+                .schemas
+                .insert("StrategyResult".to_owned(), schema);
+        }
+        // Without a word, all strategies are measured.
+        if let Some(RefOr::T(body)) = document
+            .paths
+            .paths
+            .get_mut("/api/benchmarks")
+            .and_then(|item| item.post.as_mut())
+            .and_then(|post| post.request_body.as_mut())
+        {
+            body.required = Some(Required::False);
         }
     }
 }
@@ -170,6 +189,41 @@ fn paths(dataset: &'static dyn Dataset) -> [(String, Value); 4] {
     ]
 }
 
+/// `/api/filters`, which is of all datasets that others refer to.
+fn filters_path() -> (String, Value) {
+    let known = || datasets::all().filter(|dataset| dataset.label().is_some());
+    let names: Vec<&str> = known().map(Dataset::name).collect();
+    let mut of = parameter(
+        "of",
+        "Of which dataset",
+        json!({"type": "string", "enum": names}),
+    );
+    of["required"] = true.into();
+    let words =
+        "Only those whose name has all of these words in it, in any order, in upper or lower case";
+    let mut parameters = vec![of, parameter("q", words, text_schema())];
+    for field in known().flat_map(Dataset::filters) {
+        if field.kind().of().is_some()
+            && parameters.iter().all(|known| known["name"] != field.name())
+        {
+            parameters.push(filter_parameter(field));
+        }
+    }
+    let content = json!({"schema": {"$ref": "#/components/schemas/Choices"}});
+    let responses = json!({"200": {"description": "", "content": {"application/json": content}}});
+    let summary = "What a filter can be set to: the first 200, in the order of their names.";
+    let operation = |id: &str| json!({"operationId": id, "summary": summary, "parameters": parameters, "responses": responses});
+    (
+        "/api/filters".to_owned(),
+        json!({"get": operation("filters"), "head": operation("filters_head")}),
+    )
+}
+
+/// PostgreSQL knows no NUL.
+fn text_schema() -> Value {
+    json!({"type": "string", "pattern": "^[^\\u0000]*$"})
+}
+
 fn parameter(name: &str, description: &str, schema: Value) -> Value {
     json!({"name": name, "in": "query", "required": false, "description": description, "schema": schema})
 }
@@ -193,8 +247,7 @@ fn filter_parameter(field: &FilterField) -> Value {
         FilterKind::IdOrNone { .. } => {
             json!({"oneOf": [id, {"type": "string", "enum": ["none", ""]}]})
         }
-        // PostgreSQL knows no NUL.
-        FilterKind::Text => json!({"type": "string", "pattern": "^[^\\u0000]*$"}),
+        FilterKind::Text => text_schema(),
     };
     parameter(field.name(), field.help(), schema)
 }
