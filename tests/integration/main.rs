@@ -10,31 +10,9 @@
     reason = "what a test has measured is worth a line"
 )]
 
-mod access;
-mod benchmark;
-mod benchmark_page;
-mod browser;
-mod build;
-mod changing_tables;
-mod command_line;
-mod compression;
-mod datasets;
-mod django;
-mod embedded;
-mod fault_matrix;
-mod faults;
-mod hostile_input;
-mod http;
-mod life_cycle;
-mod limits;
-mod lookup;
-mod manifest;
-mod page;
-mod properties;
-mod replicas;
-mod same_bytes;
-mod schema;
-mod screenshots;
-mod seed;
-mod start;
+mod bench;
+mod cli;
+mod db;
+mod export;
 mod support;
+mod web;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use crate::benchmark::{from_elsewhere, gated, import, run, serve};
+use crate::bench::benchmark::{from_elsewhere, gated, import, run, serve};
 use crate::support::browser::Browser;
 use crate::support::cluster::temporary_directory;
 use crate::support::gate::{Gate, Gated, ROWS};

@@ -3,7 +3,7 @@
 use cmms_export::export::Strategy;
 use serde_json::json;
 
-use crate::benchmark::{from_elsewhere, gated, import, run, serve};
+use crate::bench::benchmark::{from_elsewhere, gated, import, run, serve};
 use crate::support::browser::Browser;
 use crate::support::cluster::temporary_directory;
 use crate::support::gate::{self, Gate, ROWS};

@@ -87,7 +87,7 @@ fn who_obeys_the_advice_on_a_django_database_exports_its_tasks() {
         said.contains("create view users as select id::bigint as id, username from auth_user;"),
         "{said}"
     );
-    let documented = include_str!("../../docs/django.md");
+    let documented = include_str!("../../../docs/django.md");
     for line in said.lines().filter(|line| line.starts_with("create")) {
         assert!(documented.contains(line), "{line}");
     }

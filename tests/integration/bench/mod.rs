@@ -1,0 +1,4 @@
+//! The benchmark, and its page.
+
+pub(crate) mod benchmark;
+mod benchmark_page;

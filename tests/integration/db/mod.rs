@@ -1,0 +1,6 @@
+//! The database: the private cluster, replicas, tables of others.
+
+mod django;
+mod embedded;
+mod replicas;
+mod schema;

@@ -1,0 +1,9 @@
+//! Exports: the same bytes by every strategy, every dataset, every fault.
+
+mod datasets;
+mod fault_matrix;
+mod faults;
+mod lookup;
+mod manifest;
+mod properties;
+mod same_bytes;

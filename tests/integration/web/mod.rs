@@ -1,0 +1,12 @@
+//! The service: addresses, pages, limits, who gets in.
+
+mod access;
+mod browser;
+mod changing_tables;
+mod compression;
+mod hostile_input;
+mod http;
+mod life_cycle;
+mod limits;
+mod page;
+mod screenshots;
