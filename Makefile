@@ -21,15 +21,16 @@ cluster: setup ## Builds, starts a primary with two hot standbys, migrates, seed
 test: setup-browser ## Runs all tests
 	cargo test --locked --features fault-injection
 
-check: ## Checks format, lints and documentation (seconds, once built)
+check: ## Checks format, lints, documentation and its links (seconds, once built)
 	cargo fmt --check
 	cargo clippy --locked --all-targets --features fault-injection -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
+	scripts/check-links
 
 check-diesel: setup ## Checks the migrations and src/schema.rs with the stock Diesel CLI
 	scripts/check-diesel
 
-bench: setup ## Measures the strategies on the article's data, in the private cluster, and writes the README's table
+bench: setup ## Measures the strategies on the article's data, in the private cluster, and writes the table in docs/benchmark.md
 	cargo build --release --locked
 	scripts/write-benchmark
 
