@@ -1,5 +1,7 @@
 //! The tables of `docs/command-line.md` are what clap knows. This test compares them, and `make docs` writes them.
 
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+
 use std::{env, fs};
 
 use clap::builder::StyledStr;
