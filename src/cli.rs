@@ -1,6 +1,8 @@
 //! The command line. Every flag can also be given as an environment variable.
 
 mod export;
+#[cfg(test)]
+mod reference;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -131,7 +133,7 @@ pub enum Command {
 /// The web service.
 #[derive(Debug, clap::Args)]
 pub struct Serve {
-    /// The address to listen on
+    /// The address to listen on; with port 0 it takes a free port and prints it
     #[arg(
         long,
         env = "CMMS_BIND",
@@ -142,13 +144,13 @@ pub struct Serve {
     /// Exports that may run at once; one more gets a 503
     #[arg(long, env = "CMMS_MAX_EXPORTS", value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub max_exports: u16,
-    /// How long a reader may take nothing before it is cut off
+    /// How long a reader may take nothing before it is cut off (Linux shows nothing finer than about 6 KB a second)
     #[arg(long, env = "CMMS_READER_TIMEOUT", value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub reader_timeout: Duration,
     /// How long running exports may take to finish when the service is told to stop
     #[arg(long, env = "CMMS_SHUTDOWN_TIMEOUT", value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub shutdown_timeout: Duration,
-    /// When downloads are compressed, as their client takes it
+    /// When downloads are compressed, with zstd or gzip, as their client takes it
     #[arg(long, env = "CMMS_COMPRESSION", value_enum, default_value_t)]
     pub compression: Compression,
     /// What an export may cost
@@ -181,11 +183,11 @@ pub struct Serve {
 /// The token that the service wants from its clients.
 #[derive(Debug, clap::Args)]
 pub struct AuthToken {
-    /// What clients must know: as a bearer token, or as the password when a browser asks
+    /// What clients must know, as a bearer token, or as the password when a browser asks: needed if other machines can reach the address
     // Hidden: `--help` prints values.
     #[arg(long, env = "CMMS_AUTH_TOKEN", help_heading = "Access", value_name = "TOKEN", hide_env_values = true, value_parser = clap::builder::NonEmptyStringValueParser::new())]
     auth_token: Option<String>,
-    /// A file with the token
+    /// A file with that token
     #[arg(long, env = "CMMS_AUTH_TOKEN_FILE", help_heading = "Access", value_name = "FILE", conflicts_with = "auth_token", value_parser = secret::in_file)]
     auth_token_file: Option<String>,
 }
@@ -278,7 +280,7 @@ pub struct Bench {
 /// The migrations.
 #[derive(Debug, clap::Args)]
 pub struct Migrate {
-    /// Makes the tables also beside tables of others
+    /// Makes the tables even if the database has other tables
     #[arg(long, env = "CMMS_YES", value_parser = clap::builder::BoolishValueParser::new())]
     pub yes: bool,
 }

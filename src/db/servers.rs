@@ -72,7 +72,7 @@ pub struct Replicas {
     /// A file with that URL
     #[arg(long, env = "EXPORT_DATABASE_URL_FILE", help_heading = "Replicas", value_name = "FILE", conflicts_with = "export_database_url", value_parser = crate::secret::in_file)]
     pub export_database_url_file: Option<String>,
-    /// How far a replica may be behind; where all are further, exports run on the primary
+    /// How far a replica may be behind; if all are further behind, exports run on the primary
     #[arg(long, env = "CMMS_MAX_REPLICA_LAG", help_heading = "Replicas", value_name = "SECONDS", default_value = "30", value_parser = crate::units::seconds)]
     pub max_replica_lag: Duration,
     /// Never runs an export on the primary
