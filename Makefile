@@ -19,12 +19,12 @@ cluster: setup ## Builds, starts a primary with two hot standbys, migrates, seed
 	scripts/cluster $(CLUSTER) scripts/serve-cluster
 
 test: setup-browser ## Runs all tests
-	cargo test --locked --features fault-injection
+	cargo test --locked --workspace --features fault-injection
 
 check: ## Checks format, lints, documentation and its links (seconds, once built)
-	cargo fmt --check
-	cargo clippy --locked --all-targets --features fault-injection -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets --features fault-injection -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
 	scripts/check-links
 
 docs: ## Writes the flags' tables in docs/command-line.md, as the program has them
