@@ -72,9 +72,9 @@ pub fn data_dir(global: &Global) -> Result<PathBuf, Error> {
 
 /// Opens the database as it is, for up to so many exports at once.
 pub fn connect(global: &Global, connections: u32) -> Result<Connected, Error> {
-    let (url, embedded) = match &global.database_url {
+    let (url, embedded) = match global.database_url() {
         // One that is not valid libpq refuses with better words.
-        Some(url) => (patient(url).unwrap_or_else(|_| url.clone()), None),
+        Some(url) => (patient(url).unwrap_or_else(|_| url.to_owned()), None),
         None => {
             let embedded = Embedded::start(&data_dir(global)?, Durability::Durable)?;
             (embedded.database_url().to_owned(), Some(embedded))
