@@ -63,9 +63,9 @@ struct Explained {
 }
 
 fn main() {
-    let numbers = std::env::args().skip(1).filter(|flag| flag != "--bench");
+    let mut numbers = std::env::args().skip(1).filter(|flag| flag != "--bench");
     let runs: usize = numbers
-        .last()
+        .next_back()
         .map_or(15, |runs| runs.parse().expect("a number of runs"));
     let database = TestDatabase::seeded(&["--tasks", TASKS]);
     let server = Server::start(&database.url);
