@@ -264,7 +264,6 @@ fn start(
             &mut channel,
             coding,
             &known.record,
-            &flow,
         );
         let message = match outcome {
             Ok(()) => Message::Whole,
@@ -292,11 +291,11 @@ fn make(
     fresh: bool,
     servers: &Servers,
     cancellation: &Cancellation,
-    channel: &mut dyn Sink,
+    channel: &mut ChannelSink<'_>,
     coding: Option<Coding>,
     record: &Record,
-    flow: &Flow,
 ) -> Result<(), export::Error> {
+    let flow = channel.flow;
     let mut compressing = CompressingSink::new(channel, coding).map_err(export::Error::Sink)?;
     record.of(&mut compressing, |sink| {
         routing::run(export, servers, fresh, cancellation, &(record, flow), sink)
