@@ -346,7 +346,9 @@ impl<'a> Lookup<'a> {
             Reading::Ranges(scan) => {
                 let table = export.dataset().table();
                 let ranges = ranges::of(connection, table, &own.columns, (&rows, scan))?;
-                (ranges, (!scan.index_only).then_some(FROM_TABLE))
+                // Of few rows it makes no difference.
+                let because = !scan.index_only && ranges.len() > 1;
+                (ranges, because.then_some(FROM_TABLE))
             }
             // Each range would cost the server as much as all together.
             Reading::AtOnce(because) => (vec![i64::MIN..=i64::MAX], *because),
