@@ -131,9 +131,11 @@ mod tests {
             (estimate.rows, estimate.width, estimate.cost),
             (7.0, 44.0, 2.5)
         );
-        let read = estimate.scan.expect("a scan");
-        assert!(read.index_only);
-        assert_eq!(read.tables, [r#""public"."ta""sks""#]);
+        let expected = Scan {
+            tables: vec![r#""public"."ta""sks""#.into()],
+            index_only: true,
+        };
+        assert_eq!(estimate.scan, Some(expected));
     }
 
     #[test]
@@ -141,10 +143,12 @@ mod tests {
         let one = scan("Index Only Scan", "one");
         let two = scan("Index Scan", "two");
         for kind in ["Append", "Merge Append"] {
-            let scan = read(&over(kind, &[one.clone(), two.clone()])).scan;
-            let scan = scan.expect("a scan");
-            assert!(!scan.index_only);
-            assert_eq!(scan.tables, [r#""public"."one""#, r#""public"."two""#]);
+            let expected = Scan {
+                tables: vec![r#""public"."one""#.into(), r#""public"."two""#.into()],
+                index_only: false,
+            };
+            let estimate = read(&over(kind, &[one.clone(), two.clone()]));
+            assert_eq!(estimate.scan, Some(expected), "{kind}");
         }
         let sort = over("Sort", std::slice::from_ref(&one));
         assert_eq!(read(&sort).scan, None);
