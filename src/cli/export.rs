@@ -30,7 +30,7 @@ pub struct ExportOptions {
     /// Waits until the replica has all that the primary has now, or exports from the primary
     #[arg(long, env = "CMMS_FRESH", help_heading = "Replicas", value_parser = clap::builder::BoolishValueParser::new())]
     pub fresh: bool,
-    /// Where to; the file appears when it is whole. `-` is the standard output
+    /// Where to; the file appears when it is whole. `-` is the standard output. A terminal is told how far it is
     #[arg(
         long,
         short,
@@ -63,7 +63,7 @@ struct Options {
     /// How the rows are loaded
     #[arg(long, env = "CMMS_STRATEGY", value_enum, default_value_t)]
     strategy: Strategy,
-    /// The columns, in this order, by their names with commas between them [default: those that the dataset says]
+    /// The columns, in this order: their names, separated by commas [default: the dataset's own choice]
     #[arg(
         long,
         env = "CMMS_COLUMNS",

@@ -16,14 +16,14 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use self::hosts::Attributes;
-pub use self::hosts::Hosts;
+pub use self::hosts::{Hosts, patient};
 use self::monitor::Monitor;
 pub use self::monitor::{Server, State};
 use super::Database;
 use super::libpq::InvalidUrl;
 
 /// Time after which a server that has not answered counts as unreachable.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub const PATIENCE: Duration = Duration::from_secs(5);
 /// Time that a start may wait for the servers' first answers.
 const FIRST_ANSWERS_WAIT: Duration = Duration::from_secs(3);
 /// Time to wait for a connection to a replica: not for it to come back, as there are others.
@@ -69,7 +69,10 @@ pub struct Replicas {
         hide_env_values = true
     )]
     pub export_database_url: Option<String>,
-    /// How far a replica may be behind; where all are further, exports run on the primary
+    /// A file with that URL
+    #[arg(long, env = "EXPORT_DATABASE_URL_FILE", help_heading = "Replicas", value_name = "FILE", conflicts_with = "export_database_url", value_parser = crate::secret::in_file)]
+    pub export_database_url_file: Option<String>,
+    /// How far a replica may be behind; if all are further behind, exports run on the primary
     #[arg(long, env = "CMMS_MAX_REPLICA_LAG", help_heading = "Replicas", value_name = "SECONDS", default_value = "30", value_parser = crate::units::seconds)]
     pub max_replica_lag: Duration,
     /// Never runs an export on the primary
@@ -93,7 +96,10 @@ pub enum InvalidReplicas {
 impl Replicas {
     /// The rules for where exports run.
     pub fn rules(&self) -> Result<Rules, InvalidReplicas> {
-        let hosts = self.export_database_url.as_deref().map(Hosts::parse);
+        let url = self.export_database_url.as_deref();
+        let hosts = url
+            .or(self.export_database_url_file.as_deref())
+            .map(Hosts::parse);
         if self.replica_only && hosts.is_none() {
             return Err(InvalidReplicas::None);
         }
@@ -234,6 +240,11 @@ impl Servers {
         self.primary.state().is_some()
     }
 
+    /// The database's own.
+    pub fn primary(&self) -> &Server {
+        &self.primary
+    }
+
     /// One for an export: a replica that will do and was not `tried`, else the primary. With `fresh`, it has all that the primary
     /// has now.
     pub fn choose(&self, tried: &[Arc<Server>], fresh: bool) -> Result<Chosen, NoReplica> {
@@ -364,6 +375,11 @@ impl Chosen {
     /// Whether there may be another one.
     pub fn is_replaceable(&self) -> bool {
         self.server.name != DATABASE
+    }
+
+    /// The server, for whoever watches over it.
+    pub fn server(&self) -> &Arc<Server> {
+        &self.server
     }
 
     /// The server, not to be tried again.

@@ -23,7 +23,7 @@ pub fn run(
 ) -> Result<Summary, Error> {
     let mut sink = NotingSink { sink, begun: false };
     route(servers, fresh, |chosen| {
-        observer.server(chosen.role);
+        observer.server(chosen);
         let run = super::run(export, &chosen.database, cancellation, observer, &mut sink);
         run.map_err(|error| Failure {
             is_final: sink.begun || cancellation.is_cancelled(),
@@ -107,10 +107,8 @@ mod tests {
     use crate::db::{self, libpq};
 
     fn failure(sqlstate: Option<&str>, is_final: bool) -> Failure {
-        let error = libpq::Error {
-            message: String::new(),
-            sqlstate: sqlstate.map(str::to_owned),
-        };
+        let mut error = libpq::Error::new("");
+        error.sqlstate = sqlstate.map(str::to_owned);
         Failure {
             error: Error::Database(db::Error::Copy(error)),
             is_final,
