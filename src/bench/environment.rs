@@ -19,6 +19,10 @@ const SETTINGS: &str = "'shared_buffers','work_mem','effective_cache_size','max_
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Environment {
     /// When it ran, in UTC.
+    #[schema(
+        pattern = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$",
+        example = "2026-11-22T14:16:26Z"
+    )]
     pub date: String,
     /// The program's version.
     pub version: String,

@@ -44,6 +44,7 @@ pub struct Options {
     #[schema(minimum = 1, maximum = 100)]
     pub runs: u32,
     /// The number of tasks, the first by their ids; none is all.
+    #[schema(minimum = 1, maximum = 9_223_372_036_854_775_807_i64)]
     pub rows: Option<u64>,
 }
 

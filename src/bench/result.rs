@@ -18,8 +18,10 @@ pub struct Report {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub imported: Option<Imported>,
     /// The size that was asked for; none is the whole table.
+    #[schema(minimum = 1, maximum = 9_223_372_036_854_775_807_i64)]
     pub rows_limit: Option<u64>,
     /// Runs of each strategy, after one that does not count.
+    #[schema(minimum = 1, maximum = 100)]
     pub runs: u32,
     /// The order of each round.
     pub order: Vec<Vec<Strategy>>,
