@@ -29,6 +29,18 @@
 //!
 //! Diesel checks that each column and each condition belongs to the tables of its query.
 //!
+//! # The patterns
+//!
+//! * **A thread for each export**, because Diesel and libpq block. The export may block on PostgreSQL or on its reader, so its code reads
+//!   from top to bottom, and a slow reader holds PostgreSQL back instead of filling the memory.
+//! * **An explicit end.** A channel that closes may have lost its sender to a panic. So an export says that it is whole, by a message, and
+//!   only then does the response or the file end cleanly. See [`web`] and [`output`].
+//! * **One snapshot.** All connections of an export share it, and nothing after the first byte is tried again in another one.
+//! * **psql as the oracle.** The tests compare the bytes with psql's, because a test against our own idea of CSV would repeat our
+//!   mistakes.
+//!
+//! `docs/architecture.md` has the reasons at length, a picture of the modules, and one export's way through them.
+//!
 //! # The house
 //!
 //! A tour, from the bottom up; a module knows only those above it in this list:
