@@ -1,5 +1,6 @@
 //! Ranges of ids, each of about as many rows as any other: as the data have it, not evenly between the first id and the last.
 
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use super::estimate::{Estimate, Scan};
@@ -69,22 +70,32 @@ fn rows_of_range(width: f64) -> f64 {
     (BYTES / width.max(1.0)).clamp(FEWEST_ROWS, ROWS)
 }
 
-/// The bounds of the histograms, in their order, each with the rows between it and the next one of its table.
+/// The bounds of the histograms, in their order, each with the rows per id from it to the next one.
 fn bounds(tables: &str) -> Vec<(i64, f64)> {
-    let mut all = Vec::new();
+    let mut changes: BTreeMap<i64, f64> = BTreeMap::new();
     for table in tables.split(';') {
         let (rows, bounds) = table.split_once(' ').unwrap_or_default();
         let rows: f64 = rows.parse().unwrap_or(0.0);
         let bounds = bounds.split(' ').filter_map(|bound| bound.parse().ok());
         let bounds: Vec<i64> = bounds.collect();
-        if let [inner @ .., last] = &bounds[..] {
-            let each = rows / inner.len().max(1) as f64;
-            all.extend(inner.iter().map(|bound| (*bound, each)));
-            all.push((*last, 0.0));
+        let each = rows / bounds.len().saturating_sub(1).max(1) as f64;
+        for pair in bounds.windows(2) {
+            let density = density_of(each, pair[0], pair[1]);
+            *changes.entry(pair[0]).or_default() += density;
+            *changes.entry(pair[1]).or_default() -= density;
         }
     }
-    all.sort_by_key(|(bound, _)| *bound);
-    all
+    let mut density = 0.0;
+    let summed = changes.into_iter().map(|(bound, change)| {
+        density += change;
+        (bound, f64::max(density, 0.0))
+    });
+    summed.collect()
+}
+
+/// Rows per id.
+fn density_of(rows: f64, start: i64, end: i64) -> f64 {
+    rows / (i128::from(end) - i128::from(start)).max(1) as f64
 }
 
 /// A name of the program's own in SQL: `'` makes a text of it, `"` an identifier.
@@ -129,7 +140,7 @@ fn divide(
             rows
         } else if known.contains(&start) {
             let next = bounds.partition_point(|(bound, _)| i128::from(*bound) <= start);
-            bounds[next.max(1) - 1].1
+            bounds[next.max(1) - 1].1 * (end - start) as f64
         } else {
             // Newer than the histogram: as dense as the rest, but how many there are at most is known.
             rows.min(density * (end - start) as f64)
@@ -139,11 +150,13 @@ fn divide(
             .clamp(1.0, 1e6)
             .min((end - start) as f64) as i128;
         for piece in 0..pieces {
-            if filled >= rows_of_range {
+            let more = rows / pieces as f64;
+            // A range that lacks a row or two is full: it must not be doubled.
+            if filled + more > 1.1 * rows_of_range {
                 starts.push(start + (end - start) * piece / pieces);
                 filled = 0.0;
             }
-            filled += rows / pieces as f64;
+            filled += more;
         }
     }
     starts.push(end);
@@ -159,8 +172,8 @@ mod tests {
 
     /// Divides, and demands that the ranges follow one another from the first id to the last.
     fn check(first: i64, last: i64, rows: f64, bounds: &[i64]) -> Vec<RangeInclusive<i64>> {
-        let each = rows / bounds.len().saturating_sub(1).max(1) as f64;
-        let bounds: Vec<(i64, f64)> = bounds.iter().map(|bound| (*bound, each)).collect();
+        let written: Vec<String> = bounds.iter().map(i64::to_string).collect();
+        let bounds = super::bounds(&format!("{rows} {}", written.join(" ")));
         let ranges = divide((first, last), rows, ROWS, &bounds);
         assert_eq!(ranges.first().map(|range| *range.start()), Some(first));
         assert_eq!(ranges.last().map(|range| *range.end()), Some(last));
