@@ -37,10 +37,7 @@ fn a_query_with_values_is_copied_in_each_format() {
         .order(people::id)
         .limit(2);
     let mut read = |options: Options| {
-        let mut copy = query
-            .clone()
-            .copy_out(&mut connection, &options)
-            .expect("a copy");
+        let mut copy = query.copy_out(&mut connection, &options).expect("a copy");
         let mut bytes = Vec::new();
         copy.read_to_end(&mut bytes).expect("bytes");
         (bytes, copy.finish().expect("whole"))
@@ -59,10 +56,7 @@ fn a_query_with_values_is_copied_in_each_format() {
     assert_eq!(rows, 2);
     let none = people::table.filter(people::id.eq(0));
     for options in [Options::binary(), Options::csv(), Options::csv().header()] {
-        let mut copy = none
-            .clone()
-            .copy_out(&mut connection, &options)
-            .expect("a copy");
+        let mut copy = none.copy_out(&mut connection, &options).expect("a copy");
         while copy.next_row().expect("no error").is_some() {}
         assert_eq!(copy.finish().expect("whole"), 0);
     }
@@ -77,7 +71,6 @@ fn a_copy_that_fails_in_the_middle_is_an_error_and_no_end() {
         "1 / (50000 - n) from generate_series(1, 100000) n",
     ));
     let mut copy = query
-        .clone()
         .copy_out(&mut connection, &Options::csv())
         .expect("a copy");
     let error = copy
@@ -128,7 +121,6 @@ fn rows_left_unread_are_no_success_and_dropping_ends_the_command() {
     let mut connection = connect(&cluster);
     let cancel = connection.cancel_handle().expect("a handle");
     let mut copy = endless
-        .clone()
         .copy_out(&mut connection, &Options::csv())
         .expect("a copy");
     assert!(copy.next_row().expect("a row").is_some());
