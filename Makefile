@@ -3,7 +3,7 @@
 # On macOS, Homebrew keeps libpq's pg_config, by which the build finds libpq, out of the PATH.
 export PATH := $(if $(wildcard /opt/homebrew/opt/libpq/bin),/opt/homebrew/opt/libpq/bin:)$(PATH)
 
-.PHONY: help run cluster test check docs check-diesel bench bench-memory bench-lookup bench-replicas screenshots setup setup-browser
+.PHONY: help run cluster test check docs check-diesel bench bench-memory bench-small bench-lookup bench-replicas screenshots setup setup-browser setup-python
 
 help: ## Says what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -18,7 +18,7 @@ cluster: setup ## Builds, starts a primary with two hot standbys, migrates, seed
 	cargo build --release --locked
 	scripts/cluster $(CLUSTER) scripts/serve-cluster
 
-test: setup-browser ## Runs all tests
+test: setup-browser setup-python ## Runs all tests
 	cargo test --locked --workspace --features fault-injection
 
 check: ## Checks format, lints, documentation and its links (seconds, once built)
@@ -40,6 +40,9 @@ bench: setup ## Measures the strategies on the article's data, in the private cl
 bench-memory: setup ## Measures the server's peak memory, strategy by strategy, from 10,000 to 1,000,000 tasks
 	cargo bench --locked --bench memory
 
+bench-small: setup ## Measures small exports over a kept connection, strategy by strategy
+	cargo bench --locked --bench small
+
 bench-lookup: setup ## Measures lookup beside copy, psql and the least that PostgreSQL needs (minutes)
 	cargo bench --locked --bench lookup
 
@@ -54,3 +57,7 @@ setup:
 
 setup-browser:
 	@scripts/install-packages browser
+
+setup-python: ## Installs the Python packages that tests use, into target/python
+	@scripts/install-packages python
+	@scripts/install-python

@@ -16,14 +16,14 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use self::hosts::Attributes;
-pub use self::hosts::Hosts;
+pub use self::hosts::{Hosts, patient};
 use self::monitor::Monitor;
 pub use self::monitor::{Server, State};
 use super::Database;
 use super::libpq::InvalidUrl;
 
 /// Time after which a server that has not answered counts as unreachable.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub const PATIENCE: Duration = Duration::from_secs(5);
 /// Time that a start may wait for the servers' first answers.
 const FIRST_ANSWERS_WAIT: Duration = Duration::from_secs(3);
 /// Time to wait for a connection to a replica: not for it to come back, as there are others.
@@ -56,7 +56,7 @@ impl Role {
 /// The name of the database's own server.
 const DATABASE: &str = "database";
 
-/// Where exports run, and when not there, as the command line has it.
+/// Where exports run, and when they run elsewhere, as the command line has it.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Replicas {
     /// The servers that exports run on, hot standbys of the database: one or several hosts, as libpq takes them [default: the database]
@@ -80,7 +80,7 @@ pub struct Replicas {
     pub replica_only: bool,
 }
 
-/// Why it cannot be meant like that.
+/// Why the options contradict each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidReplicas {
     /// The URL is none.
@@ -111,7 +111,7 @@ impl Replicas {
     }
 }
 
-/// Where exports run, and when not there.
+/// Where exports run, and when they run elsewhere.
 #[derive(Debug, Clone)]
 pub struct Rules {
     hosts: Option<Hosts>,
@@ -240,6 +240,11 @@ impl Servers {
         self.primary.state().is_some()
     }
 
+    /// The database's own.
+    pub fn primary(&self) -> &Server {
+        &self.primary
+    }
+
     /// One for an export: a replica that will do and was not `tried`, else the primary. With `fresh`, it has all that the primary
     /// has now.
     pub fn choose(&self, tried: &[Arc<Server>], fresh: bool) -> Result<Chosen, NoReplica> {
@@ -321,7 +326,7 @@ impl Servers {
         )
     }
 
-    /// Waits until the replica has what the primary has now. Where nobody can ask the primary, there is nothing newer to be had.
+    /// Waits until the replica has what the primary has now. If nobody can ask the primary, nothing newer can be had.
     fn is_fresh(&self, replica: &Server) -> bool {
         if !self.has_primary() {
             tracing::warn!(
@@ -370,6 +375,11 @@ impl Chosen {
     /// Whether there may be another one.
     pub fn is_replaceable(&self) -> bool {
         self.server.name != DATABASE
+    }
+
+    /// The server, for whoever watches over it.
+    pub fn server(&self) -> &Arc<Server> {
+        &self.server
     }
 
     /// The server, not to be tried again.

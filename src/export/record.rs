@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::manifest::{ErrorClass, Manifest, State};
 use super::{Error, Export, Observer, Plan, Sink, Summary};
-use crate::db::servers::Role;
+use crate::db::servers::{Chosen, Role};
 use crate::memory::PeakMemory;
 use crate::units::hexadecimal;
 
@@ -29,7 +29,7 @@ struct Live {
     plan: Option<Plan>,
     summary: Summary,
     sha256: Option<String>,
-    /// None once it has ended: nothing is followed any more.
+    /// `None` once it has ended: the memory is no longer sampled.
     memory: Option<PeakMemory>,
     /// How, why and after how long it ended, with how much memory.
     end: Option<(State, Option<ErrorClass>, f64, u64)>,
@@ -143,8 +143,8 @@ impl Record {
 }
 
 impl Observer for Record {
-    fn server(&self, role: Role) {
-        self.lock().source = Some(role);
+    fn server(&self, server: &Chosen) {
+        self.lock().source = Some(server.role);
     }
 
     fn plan(&self, plan: &Plan) {
@@ -153,7 +153,7 @@ impl Observer for Record {
 
     fn progress(&self, so_far: &Summary) {
         let mut live = self.lock();
-        // What is made after the end, nobody gets.
+        // Nobody gets what is made after the end.
         if live.end.is_none() {
             live.summary = *so_far;
         }

@@ -1,17 +1,19 @@
 //! Every strategy × every moment × every fault: no clean end, a manifest that says what happened, nothing leaked, and the next
 //! export whole.
 
-use std::net::TcpStream;
-use std::time::Instant;
+use std::net::{Shutdown, TcpStream};
+use std::time::{Duration, Instant};
 
 use cmms_export::datasets;
 use cmms_export::export::Strategy;
 use cmms_export::export::dataset::Dataset;
+use diesel::connection::SimpleConnection;
 use serde_json::{Value, json};
 
 use crate::support::client::{Download, End, download, download_of, reset, send};
 use crate::support::gate::{self, Gate, Gated, ROWS};
 use crate::support::program::program;
+use crate::support::replicated::Replicated;
 use crate::support::{Server, eventually};
 
 /// When a fault strikes: before the first row, in the middle, on the last but one. (`lookup` reads the very first and last ids
@@ -38,28 +40,32 @@ impl<'a> Case<'a> {
         strategy: Strategy,
         flags: &'a [&'a str],
     ) -> impl Iterator<Item = Self> {
-        MOMENTS.into_iter().map(move |row| {
-            // One export at a time: what leaks is missed by the next one.
-            let mut command = program(&gated.url);
-            command.args(["serve", "--max-exports=1"]).args(flags);
-            if flags == PANIC {
-                // Before the first byte is before any row is made.
-                command.env(
-                    "CMMS_PANIC_AT_ROW",
-                    if row == 1 {
-                        "0".to_owned()
-                    } else {
-                        row.to_string()
-                    },
-                );
-            }
-            Self {
-                gated,
-                server: Server::spawn(&mut command),
-                strategy,
-                row,
-            }
-        })
+        MOMENTS
+            .into_iter()
+            .map(move |row| Self::at(gated, strategy, row, flags))
+    }
+
+    fn at(gated: &'a Gated, strategy: Strategy, row: u64, flags: &[&str]) -> Self {
+        // One export at a time: what leaks is missed by the next one.
+        let mut command = program(&gated.url);
+        command.args(["serve", "--max-exports=1"]).args(flags);
+        if flags == PANIC {
+            // Before the first byte is before any row is made.
+            command.env(
+                "CMMS_PANIC_AT_ROW",
+                if row == 1 {
+                    "0".to_owned()
+                } else {
+                    row.to_string()
+                },
+            );
+        }
+        Self {
+            gated,
+            server: Server::spawn(&mut command),
+            strategy,
+            row,
+        }
     }
 
     fn path(&self) -> String {
@@ -221,6 +227,26 @@ fn a_statement_timeout_breaks_the_export_off() {
 }
 
 #[test]
+fn a_statement_timeout_is_known_whatever_language_the_server_speaks() {
+    let replicated = Replicated::start_new("lc_messages=C.UTF-8");
+    let gated = Gated::install(replicated.database());
+    let refused = gated.database.connect().batch_execute("select 1 / 0");
+    let message = refused.expect_err("it cannot be").to_string();
+    assert!(
+        !message.contains("division by zero"),
+        "this needs PostgreSQL's translations, which its packages bring along: {message}"
+    );
+    for &strategy in Strategy::all() {
+        for case in Case::of(&gated, strategy, &["--statement-timeout=0.5"]) {
+            let gate = Gate::close(&gated, case.row);
+            case.strikes(|| (), 504, "statement-timeout");
+            drop(gate);
+            case.leaves_nothing_behind();
+        }
+    }
+}
+
+#[test]
 fn a_killed_and_restarted_postgresql_breaks_the_export_off() {
     for &strategy in Strategy::all() {
         // A new cluster for each: after every crash, the private cluster takes longer to dare another start.
@@ -235,6 +261,82 @@ fn a_killed_and_restarted_postgresql_breaks_the_export_off() {
             drop(gate);
             case.leaves_nothing_behind();
         }
+    }
+}
+
+#[test]
+fn a_server_that_stops_answering_breaks_the_exports_off_and_frees_their_places() {
+    let gated = Gated::alone();
+    let strategies = Strategy::all();
+    let places = strategies.len();
+    let server =
+        Server::spawn(program(&gated.url).args(["serve", &format!("--max-exports={places}")]));
+    let address = &server.address;
+    let start = |id: &str, strategy: &str| {
+        let path = format!("/tasks.csv?strategy={strategy}&export_id={id}");
+        send(address, "GET", &path, &[("Host", address)])
+    };
+    // A connection that lies idle in each pool: it is tried before it is used.
+    for strategy in ["streamed", "copy"] {
+        download(address, &format!("strategy={strategy}"));
+    }
+    let mut gate = Gate::close(&gated, ROWS / 2);
+    let running: Vec<_> = strategies
+        .iter()
+        .map(|strategy| start(strategy.name(), strategy.name()))
+        .collect();
+    gate.reached_by(places);
+    let frozen = gated.database.freeze_server();
+    let since = Instant::now();
+    for (strategy, stream) in strategies.iter().zip(running) {
+        let name = strategy.name();
+        let download = Download::read(stream);
+        if strategy.is_buffered() {
+            assert_eq!(download.status, 503, "{name}");
+        } else {
+            assert_eq!(download.status, 200, "{name}");
+            assert_eq!(download.finish().1, End::Broken, "{name}");
+        }
+        let manifest = server.ended(name);
+        assert_eq!(manifest["state"], "failed", "{name}: {manifest}");
+        assert_eq!(
+            manifest["error"], "database-unavailable",
+            "{name}: {manifest}"
+        );
+    }
+    let elapsed = since.elapsed();
+    println!("all were broken off after {elapsed:?}");
+    assert!(elapsed < Duration::from_secs(15), "{elapsed:?}");
+    assert_eq!(server.metric("cmms_export_exports_in_flight "), 0.0);
+    // All places are free while the server still says nothing; a busy service would keep no record of these.
+    let waiting: Vec<_> = strategies
+        .iter()
+        .map(|strategy| {
+            let name = strategy.name();
+            start(&format!("{name}-meanwhile"), name)
+        })
+        .collect();
+    for (strategy, stream) in strategies.iter().zip(waiting) {
+        let name = strategy.name();
+        assert_eq!(Download::read(stream).status, 503, "{name}");
+        let manifest = server.ended(&format!("{name}-meanwhile"));
+        assert_eq!(
+            manifest["error"], "database-unavailable",
+            "{name}: {manifest}"
+        );
+    }
+    drop(frozen);
+    drop(gate);
+    eventually("the queries are gone", || {
+        gate::running_queries(&gated.database) == 0
+    });
+    for strategy in strategies {
+        let name = strategy.name();
+        eventually("an export is made again", || {
+            Download::start(address, &format!("/tasks.csv?strategy={name}")).status == 200
+        });
+        let csv = download(address, &format!("strategy={name}"));
+        assert_eq!(lines(&csv), ROWS + 1, "{name}");
     }
 }
 
@@ -279,6 +381,32 @@ fn a_client_that_resets_the_connection_takes_its_query_with_it() {
         case.is_cancelled(gone);
         drop(gate);
         case.leaves_nothing_behind();
+    }
+}
+
+#[test]
+fn a_client_that_closes_its_connection_or_its_side_of_it_takes_its_query_with_it() {
+    let gated = Gated::new();
+    for &strategy in Strategy::all() {
+        for half in [false, true] {
+            // Before the first row, when nothing was sent that could come back.
+            let case = Case::at(&gated, strategy, 1, &[]);
+            let mut gate = Gate::close(&gated, case.row);
+            let stream = case.send();
+            gate.reached();
+            let gone = Instant::now();
+            let kept = if half {
+                stream.shutdown(Shutdown::Write).expect("ours");
+                Some(stream)
+            } else {
+                drop(stream);
+                None
+            };
+            case.is_cancelled(gone);
+            drop(kept);
+            drop(gate);
+            case.leaves_nothing_behind();
+        }
     }
 }
 
