@@ -1,7 +1,10 @@
 //! A connection to PostgreSQL that stands beside Diesel's.
 
+use std::time::Duration;
+
 use pq_sys::ExecStatusType;
 
+use crate::literal::quoted;
 use crate::raw::{CommandResult, Session};
 use crate::{Cancel, CopyOut, Error, Row};
 
@@ -50,12 +53,49 @@ impl Connection {
 
     /// Starts a statement `copy … to stdout` without a header, which the rows could not be told from.
     pub fn copy_out(&mut self, sql: &str) -> Result<CopyOut<'_>, Error> {
+        self.start_copy(sql, 0)
+    }
+
+    pub(crate) fn start_copy(
+        &mut self,
+        sql: &str,
+        messages_beside_rows: u64,
+    ) -> Result<CopyOut<'_>, Error> {
         let result = self.run(sql)?;
         if result.status() != ExecStatusType::PGRES_COPY_OUT {
             return Err(result.error());
         }
         self.copying = true;
-        Ok(CopyOut::new(self))
+        Ok(CopyOut::new(self, messages_beside_rows))
+    }
+
+    /// From now on, the server gives up a statement that takes longer. None is given up if there is no time.
+    pub fn set_statement_timeout(&mut self, timeout: Option<Duration>) -> Result<(), Error> {
+        let milliseconds = timeout.map_or(0, |timeout| timeout.as_millis().max(1));
+        self.execute(&format!("set statement_timeout = '{milliseconds}ms'"))
+    }
+
+    /// Begins a transaction that reads one state of the database, and only reads.
+    pub fn begin_snapshot(&mut self) -> Result<(), Error> {
+        self.execute("begin isolation level repeatable read read only")
+    }
+
+    /// The name by which other connections can read the same state, for as long as the transaction is open.
+    pub fn export_snapshot(&mut self) -> Result<String, Error> {
+        let row = self.query_row("select pg_export_snapshot() as name")?;
+        row.and_then(|row| row.get("name").map(str::to_owned))
+            .ok_or_else(|| Error::new("the server named no snapshot"))
+    }
+
+    /// Begins a transaction that reads the state that another connection has exported.
+    pub fn begin_exported_snapshot(&mut self, name: &str) -> Result<(), Error> {
+        self.begin_snapshot()?;
+        self.execute(&format!("set transaction snapshot {}", quoted(name)))
+    }
+
+    /// Ends the transaction.
+    pub fn commit(&mut self) -> Result<(), Error> {
+        self.execute("commit")
     }
 
     /// What cancels the command that runs on this connection, from another thread.

@@ -1,52 +1,105 @@
 //! A running COPY.
 
+use std::io::{self, BufRead, Read};
+
 use pq_sys::ExecStatusType;
 
 use crate::raw::{CopyBuffer, CopyData};
-use crate::{Connection, Error};
+use crate::{Cancel, Connection, Error};
 
 /// A running `COPY … TO STDOUT`. Dropped before its end, it cancels the command, and the connection is not used again.
 pub struct CopyOut<'c> {
     connection: &'c mut Connection,
     buffer: Option<CopyBuffer>,
-    rows: u64,
+    /// How much of the buffer was read.
+    offset: usize,
+    messages: u64,
+    messages_beside_rows: u64,
+    is_whole: bool,
 }
 
 impl<'c> CopyOut<'c> {
-    pub(crate) fn new(connection: &'c mut Connection) -> Self {
+    pub(crate) fn new(connection: &'c mut Connection, messages_beside_rows: u64) -> Self {
         Self {
             connection,
             buffer: None,
-            rows: 0,
+            offset: 0,
+            messages: 0,
+            messages_beside_rows,
+            is_whole: false,
         }
     }
 
     /// The next row, as the server sent it, or `None` once the server has confirmed that it sent them all.
     ///
+    /// A header counts as a row here, and so does the end of the binary format.
+    ///
     /// The server sends a row per message. That no message is left says nothing: an error, too, ends the messages. Only the
     /// command's final result tells, and how many rows it counted must be how many came.
     pub fn next_row(&mut self) -> Result<Option<&[u8]>, Error> {
+        if !self.advance()? {
+            return Ok(None);
+        }
+        let bytes = self.buffer.as_ref().map(CopyBuffer::bytes);
+        self.offset = bytes.map_or(0, <[u8]>::len);
+        Ok(bytes)
+    }
+
+    /// Takes the next message, of which nothing is read yet. `false` is the confirmed end.
+    fn advance(&mut self) -> Result<bool, Error> {
         self.buffer = None;
+        if self.is_whole {
+            return Ok(false);
+        }
         match self.connection.session.copy_data() {
             CopyData::Message(data) => {
-                self.rows += 1;
-                Ok(Some(self.buffer.insert(data).bytes()))
+                self.messages += 1;
+                self.offset = 0;
+                self.buffer = Some(data);
+                Ok(true)
             }
-            CopyData::End => self.end().map(|()| None),
+            CopyData::End => self.end().map(|()| false),
             CopyData::Failed => Err(self.connection.session.last_error()),
         }
+    }
+
+    /// What was taken and not read.
+    fn unread(&self) -> &[u8] {
+        let bytes = self.buffer.as_ref().map(CopyBuffer::bytes);
+        bytes
+            .and_then(|bytes| bytes.get(self.offset..))
+            .unwrap_or_default()
+    }
+
+    /// How many rows came. It is an error if not all of them were read, or if the server does not confirm that they are all.
+    #[must_use = "only this, or the end of the rows, tells that all rows came"]
+    pub fn finish(mut self) -> Result<u64, Error> {
+        let has_more = !self.unread().is_empty() || self.advance()?;
+        if has_more {
+            return Err(Error::new("not all rows of the COPY were read"));
+        }
+        Ok(self.rows())
+    }
+
+    /// What cancels the COPY, from another thread. The next row is then an error.
+    pub fn cancel_handle(&self) -> Result<Cancel, Error> {
+        self.connection.cancel_handle()
+    }
+
+    fn rows(&self) -> u64 {
+        self.messages.saturating_sub(self.messages_beside_rows)
     }
 
     fn end(&mut self) -> Result<(), Error> {
         let mut outcome = None;
         while let Some(result) = self.connection.session.next_result() {
             let verdict = match result.status() {
-                ExecStatusType::PGRES_COMMAND_OK if result.rows() == Some(self.rows) => Ok(()),
+                ExecStatusType::PGRES_COMMAND_OK if result.rows() == Some(self.rows()) => Ok(()),
                 ExecStatusType::PGRES_COMMAND_OK => {
                     let mut error = Error::new(format!(
                         "the server counted {:?} rows, but {} arrived",
                         result.rows(),
-                        self.rows
+                        self.rows()
                     ));
                     // Not a lost connection: internal_error.
                     error.sqlstate = Some("XX000".into());
@@ -61,7 +114,32 @@ impl<'c> CopyOut<'c> {
             outcome = Some(outcome.unwrap_or(Ok(())).and(verdict));
         }
         self.connection.copying = false;
-        outcome.unwrap_or_else(|| Err(Error::new("the COPY ended without a result")))
+        outcome.unwrap_or_else(|| Err(Error::new("the COPY ended without a result")))?;
+        self.is_whole = true;
+        Ok(())
+    }
+}
+
+/// The end of the file comes only after the server has confirmed that it sent every row. The error is an [`Error`] within.
+impl BufRead for CopyOut<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.unread().is_empty() {
+            self.advance().map_err(io::Error::other)?;
+        }
+        Ok(self.unread())
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.offset += amount;
+    }
+}
+
+impl Read for CopyOut<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut bytes = self.fill_buf()?;
+        let length = bytes.read(buffer)?;
+        self.consume(length);
+        Ok(length)
     }
 }
 

@@ -1,5 +1,7 @@
 //! Why something was not done.
 
+use crate::Unwritable;
+
 /// Why libpq, or the server behind it, did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}{}", sqlstate.as_deref().map(|code| format!(" (SQLSTATE {code})")).unwrap_or_default())]
@@ -13,6 +15,14 @@ pub struct Error {
     pub detail: Option<String>,
     /// Where in the statement the server found the error: the number of the character, from 1.
     pub position: Option<u32>,
+    #[source]
+    pub(crate) source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl From<Unwritable> for Error {
+    fn from(error: Unwritable) -> Self {
+        Self::because(error)
+    }
 }
 
 impl Error {
@@ -23,6 +33,18 @@ impl Error {
             sqlstate: None,
             detail: None,
             position: None,
+            source: None,
         }
+    }
+
+    fn because(error: impl std::error::Error + Send + Sync + 'static) -> Self {
+        let mut outer = Self::new(error.to_string());
+        outer.source = Some(Box::new(error));
+        outer
+    }
+
+    /// Diesel could not write the query.
+    pub(crate) fn from_diesel(error: diesel::result::Error) -> Self {
+        Self::because(error)
     }
 }

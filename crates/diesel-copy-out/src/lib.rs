@@ -1,15 +1,15 @@
-//! `COPY … TO STDOUT` over libpq: complete, or an error.
-//!
-//! Diesel hands out no `PGconn`, and its own `copy_to` neither takes a query nor asks for the command's final result: a COPY that
-//! fails in the middle looks like a short success. A [`Connection`] of this crate stands beside Diesel's. Its [`CopyOut`] ends only
-//! after the server has confirmed that it sent every row.
+#![doc = include_str!("../README.md")]
+#![deny(missing_docs)]
 
 mod connection;
 mod connection_string;
 mod copy_out;
 mod error;
+mod literal;
 #[cfg(feature = "r2d2")]
 mod manager;
+mod options;
+mod query;
 mod raw;
 mod row;
 
@@ -17,7 +17,10 @@ pub use connection::Connection;
 pub use connection_string::{InvalidUrl, connection_options};
 pub use copy_out::CopyOut;
 pub use error::Error;
+pub use literal::Unwritable;
 #[cfg(feature = "r2d2")]
 pub use manager::Manager;
+pub use options::Options;
+pub use query::CopyOutDsl;
 pub use raw::Cancel;
 pub use row::Row;

@@ -90,6 +90,7 @@ impl CommandResult {
             position: self
                 .field(pq_sys::PG_DIAG_STATEMENT_POSITION)
                 .and_then(|position| position.parse().ok()),
+            source: None,
         }
     }
 

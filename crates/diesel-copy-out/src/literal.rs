@@ -1,0 +1,308 @@
+//! A bound value, in PostgreSQL's binary form, as a literal that no setting of the session reads otherwise.
+
+use std::fmt::Write;
+
+/// Why a value has no literal.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unwritable {
+    /// The type is none of those that have a literal here.
+    #[error("a value of the type {0} cannot be written as a literal")]
+    Type(String),
+    /// The bytes are not what PostgreSQL takes for the type.
+    #[error("the bytes of a value of the type {0} are not understood")]
+    Bytes(&'static str),
+    /// PostgreSQL's texts have no NUL.
+    #[error("a text with a NUL character cannot be sent to PostgreSQL")]
+    Nul,
+    /// A placeholder of the SQL has no value.
+    #[error("the placeholder ${0} has no value")]
+    Placeholder(String),
+}
+
+/// The types that have a literal: the oid, that of the array, the name.
+const TYPES: [(u32, u32, &str); 20] = [
+    (16, 1000, "bool"),
+    (17, 1001, "bytea"),
+    (19, 1003, "name"),
+    (20, 1016, "int8"),
+    (21, 1005, "int2"),
+    (23, 1007, "int4"),
+    (25, 1009, "text"),
+    (26, 1028, "oid"),
+    (114, 199, "json"),
+    (700, 1021, "float4"),
+    (701, 1022, "float8"),
+    (1042, 1014, "bpchar"),
+    (1043, 1015, "varchar"),
+    (1082, 1182, "date"),
+    (1083, 1183, "time"),
+    (1114, 1115, "timestamp"),
+    (1184, 1185, "timestamptz"),
+    (1186, 1187, "interval"),
+    (1700, 1231, "numeric"),
+    (2950, 2951, "uuid"),
+];
+
+/// The value as SQL, in parentheses: whatever stands around it does not change it.
+pub(crate) fn literal(oid: u32, value: Option<&[u8]>) -> Result<String, Unwritable> {
+    let known = TYPES
+        .iter()
+        .find(|(element, array, _)| oid == *element || oid == *array);
+    let Some(&(element, _, name)) = known else {
+        return Err(Unwritable::Type(format!("with the oid {oid}")));
+    };
+    let is_array = oid != element;
+    let brackets = if is_array { "[]" } else { "" };
+    let value = match value {
+        None => "null".to_owned(),
+        Some(bytes) if is_array => array(bytes, element, name)?,
+        Some(bytes) => quoted(&text(bytes, name)?),
+    };
+    Ok(format!("({value}::pg_catalog.{name}{brackets})"))
+}
+
+/// Reads a value's bytes from the front.
+struct Reader<'b> {
+    bytes: &'b [u8],
+    name: &'static str,
+}
+
+impl<'b> Reader<'b> {
+    fn take(&mut self, length: usize) -> Result<&'b [u8], Unwritable> {
+        let (taken, rest) = self
+            .bytes
+            .split_at_checked(length)
+            .ok_or(Unwritable::Bytes(self.name))?;
+        self.bytes = rest;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Unwritable> {
+        let taken = self.take(N)?;
+        taken.try_into().map_err(|_| Unwritable::Bytes(self.name))
+    }
+
+    fn i16(&mut self) -> Result<i16, Unwritable> {
+        Ok(i16::from_be_bytes(self.array()?))
+    }
+
+    fn i32(&mut self) -> Result<i32, Unwritable> {
+        Ok(i32::from_be_bytes(self.array()?))
+    }
+
+    fn i64(&mut self) -> Result<i64, Unwritable> {
+        Ok(i64::from_be_bytes(self.array()?))
+    }
+
+    fn rest(&mut self) -> &'b [u8] {
+        std::mem::take(&mut self.bytes)
+    }
+
+    fn end(&self) -> Result<(), Unwritable> {
+        if self.bytes.is_empty() {
+            Ok(())
+        } else {
+            Err(Unwritable::Bytes(self.name))
+        }
+    }
+}
+
+/// `array[…]`: elements need no quotes of their own then.
+fn array(bytes: &[u8], element: u32, name: &'static str) -> Result<String, Unwritable> {
+    let mut reader = Reader { bytes, name };
+    let dimensions = reader.i32()?;
+    let _has_null = reader.i32()?;
+    if reader.i32()? != element.cast_signed() {
+        return Err(Unwritable::Bytes(name));
+    }
+    if dimensions == 0 {
+        reader.end()?;
+        return Ok("'{}'".to_owned());
+    }
+    let length = reader.i32()?;
+    let lower_bound = reader.i32()?;
+    if dimensions != 1 || lower_bound != 1 {
+        return Err(Unwritable::Type(format!(
+            "{name}[] of {dimensions} dimensions from {lower_bound} on"
+        )));
+    }
+    let mut elements = Vec::new();
+    for _ in 0..length {
+        let element = match reader.i32()? {
+            -1 => "null".to_owned(),
+            length => {
+                let length = usize::try_from(length).map_err(|_| Unwritable::Bytes(name))?;
+                quoted(&text(reader.take(length)?, name)?)
+            }
+        };
+        elements.push(format!("{element}::pg_catalog.{name}"));
+    }
+    reader.end()?;
+    Ok(format!("array[{}]", elements.join(",")))
+}
+
+/// The text in quotes, with or without `standard_conforming_strings`.
+pub(crate) fn quoted(text: &str) -> String {
+    let quoted = text.replace('\'', "''");
+    if text.contains('\\') {
+        format!("E'{}'", quoted.replace('\\', "\\\\"))
+    } else {
+        format!("'{quoted}'")
+    }
+}
+
+/// The value's text as PostgreSQL reads it, whatever `DateStyle` and `IntervalStyle` are.
+fn text(bytes: &[u8], name: &'static str) -> Result<String, Unwritable> {
+    let mut reader = Reader { bytes, name };
+    let text = match name {
+        "bool" => (reader.array::<1>()? != [0]).to_string(),
+        "bytea" => format!("\\x{}", hexadecimal(reader.rest())),
+        "int2" => reader.i16()?.to_string(),
+        "int4" => reader.i32()?.to_string(),
+        "int8" => reader.i64()?.to_string(),
+        "oid" => reader.i32()?.cast_unsigned().to_string(),
+        // The shortest text that is read as the same number.
+        "float4" => float(f32::from_be_bytes(reader.array()?)),
+        "float8" => float(f64::from_be_bytes(reader.array()?)),
+        "numeric" => numeric(&mut reader)?,
+        "uuid" => hexadecimal(&reader.array::<16>()?),
+        "date" => match reader.i32()? {
+            i32::MAX => "infinity".to_owned(),
+            i32::MIN => "-infinity".to_owned(),
+            days => {
+                let (date, era) = date(days.into());
+                format!("{date}{era}")
+            }
+        },
+        "time" => time(reader.i64()?.unsigned_abs()),
+        "timestamp" => timestamp(reader.i64()?, ""),
+        "timestamptz" => timestamp(reader.i64()?, "+00"),
+        "interval" => interval(&mut reader)?,
+        _ => {
+            let text = std::str::from_utf8(reader.rest()).map_err(|_| Unwritable::Bytes(name))?;
+            if text.contains('\0') {
+                return Err(Unwritable::Nul);
+            }
+            text.to_owned()
+        }
+    };
+    reader.end()?;
+    Ok(text)
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+fn float(value: impl std::fmt::LowerExp) -> String {
+    match format!("{value:e}").as_str() {
+        "inf" => "Infinity".to_owned(),
+        "-inf" => "-Infinity".to_owned(),
+        text => text.to_owned(),
+    }
+}
+
+/// Digits to the base of 10,000, of which the first counts 10,000 to the power of `weight`.
+fn numeric(reader: &mut Reader<'_>) -> Result<String, Unwritable> {
+    let count = reader.i16()?;
+    let weight = reader.i16()?;
+    let sign = reader.i16()?.cast_unsigned();
+    let scale = reader.i16()?;
+    let digits: Vec<i16> = (0..count).map(|_| reader.i16()).collect::<Result<_, _>>()?;
+    let mut text = match sign {
+        0 => String::new(),
+        0x4000 => "-".to_owned(),
+        0xC000 => return Ok("NaN".to_owned()),
+        0xD000 => return Ok("Infinity".to_owned()),
+        0xF000 => return Ok("-Infinity".to_owned()),
+        _ => return Err(Unwritable::Bytes("numeric")),
+    };
+    let weight = i32::from(weight);
+    let digit = |power: i32| {
+        let index = usize::try_from(weight - power).ok();
+        let digit = index.and_then(|index| digits.get(index));
+        digit.copied().unwrap_or_default()
+    };
+    for power in (0..=weight.max(0)).rev() {
+        let _ = write!(text, "{:04}", digit(power));
+    }
+    if let Some(scale) = usize::try_from(scale).ok().filter(|scale| *scale > 0) {
+        text.push('.');
+        let point = text.len();
+        let mut power = -1;
+        while text.len() - point < scale {
+            let _ = write!(text, "{:04}", digit(power));
+            power -= 1;
+        }
+        text.truncate(point + scale);
+    }
+    Ok(text)
+}
+
+/// The date so many days after 2000-01-01, by the Gregorian calendar, and the era that goes behind it.
+/// (The algorithm is Howard Hinnant's `civil_from_days`.)
+fn date(days: i64) -> (String, &'static str) {
+    let days = days + 10_957 + 719_468;
+    let era = days.div_euclid(146_097);
+    let day_of_era = days.rem_euclid(146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 {
+        shifted_month + 3
+    } else {
+        shifted_month - 9
+    };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    // There is no year 0.
+    let (year, era) = if year > 0 {
+        (year, "")
+    } else {
+        (1 - year, " BC")
+    };
+    (format!("{year:04}-{month:02}-{day:02}"), era)
+}
+
+fn time(microseconds: u64) -> String {
+    let seconds = microseconds / 1_000_000;
+    format!(
+        "{:02}:{:02}:{:02}.{:06}",
+        seconds / 3_600,
+        seconds / 60 % 60,
+        seconds % 60,
+        microseconds % 1_000_000
+    )
+}
+
+fn timestamp(microseconds: i64, zone: &str) -> String {
+    const DAY: i64 = 86_400_000_000;
+    match microseconds {
+        i64::MAX => "infinity".to_owned(),
+        i64::MIN => "-infinity".to_owned(),
+        _ => {
+            let (date, era) = date(microseconds.div_euclid(DAY));
+            let time = time(microseconds.rem_euclid(DAY).unsigned_abs());
+            format!("{date} {time}{zone}{era}")
+        }
+    }
+}
+
+/// Each part with a sign of its own: the style of the SQL standard would take the first one's for all.
+fn interval(reader: &mut Reader<'_>) -> Result<String, Unwritable> {
+    let (microseconds, days, months) = (reader.i64()?, reader.i32()?, reader.i32()?);
+    Ok(match (microseconds, days, months) {
+        (i64::MAX, i32::MAX, i32::MAX) => "infinity".to_owned(),
+        (i64::MIN, i32::MIN, i32::MIN) => "-infinity".to_owned(),
+        _ => {
+            let sign = if microseconds < 0 { '-' } else { '+' };
+            let time = time(microseconds.unsigned_abs());
+            format!("{months:+} mons {days:+} days {sign}{time}")
+        }
+    })
+}

@@ -1,0 +1,88 @@
+//! How the rows are written.
+
+use crate::literal::quoted;
+
+/// The format of a COPY, and its options.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub struct Options {
+    format: Format,
+    header: bool,
+    delimiter: Option<char>,
+    null: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Csv,
+    Text,
+    Binary,
+}
+
+impl Options {
+    /// Comma-separated values.
+    pub fn csv() -> Self {
+        Self::of(Format::Csv)
+    }
+
+    /// PostgreSQL's own text format: tabs between the values, backslashes before what is special.
+    pub fn text() -> Self {
+        Self::of(Format::Text)
+    }
+
+    /// PostgreSQL's binary format, with its signature, and its end, which counts as a message of its own.
+    pub fn binary() -> Self {
+        Self::of(Format::Binary)
+    }
+
+    /// With the columns' names in the first line. In the text format, this needs PostgreSQL 15.
+    pub fn header(mut self) -> Self {
+        self.header = true;
+        self
+    }
+
+    /// With this character between the values.
+    pub fn delimiter(mut self, delimiter: char) -> Self {
+        self.delimiter = Some(delimiter);
+        self
+    }
+
+    /// With this text in the place of NULL.
+    pub fn null(mut self, null: impl Into<String>) -> Self {
+        self.null = Some(null.into());
+        self
+    }
+
+    fn of(format: Format) -> Self {
+        Self {
+            format,
+            header: false,
+            delimiter: None,
+            null: None,
+        }
+    }
+
+    pub(crate) fn sql(&self) -> String {
+        let mut sql = match self.format {
+            Format::Csv => "format csv",
+            Format::Text => "format text",
+            Format::Binary => "format binary",
+        }
+        .to_owned();
+        if self.header {
+            sql.push_str(", header");
+        }
+        if let Some(delimiter) = self.delimiter {
+            sql.push_str(&format!(", delimiter {}", quoted(&delimiter.to_string())));
+        }
+        if let Some(null) = &self.null {
+            sql.push_str(&format!(", null {}", quoted(null)));
+        }
+        sql
+    }
+
+    /// How many messages come that are no rows: the header, or the end of the binary format.
+    pub(crate) fn messages_beside_rows(&self) -> u64 {
+        u64::from(self.header || self.format == Format::Binary)
+    }
+}

@@ -1,0 +1,160 @@
+//! A copy is whole, or it is an error.
+
+use std::io::{BufRead, Read};
+
+use diesel::dsl::sql;
+use diesel::prelude::*;
+use diesel::sql_types::{Integer, Text};
+use diesel_copy_out::{Connection, CopyOutDsl, Error, Options};
+
+use crate::cluster::Cluster;
+
+diesel::table! {
+    people (id) {
+        id -> Integer,
+        name -> Text,
+    }
+}
+
+fn connect(cluster: &Cluster) -> Connection {
+    Connection::establish(&cluster.url()).expect("a connection")
+}
+
+fn with_people(cluster: &Cluster) -> Connection {
+    let mut connection = connect(cluster);
+    connection
+        .execute("create table if not exists people (id int primary key, name text not null); truncate people; insert into people select n, case when n % 2 = 0 then 'it''s, ' || n else '' end from generate_series(1, 5) n")
+        .expect("people");
+    connection
+}
+
+#[test]
+fn a_query_with_values_is_copied_in_each_format() {
+    let cluster = Cluster::start();
+    let mut connection = with_people(&cluster);
+    let query = people::table
+        .filter(people::name.ne("it's, 4").and(people::id.gt(1)))
+        .order(people::id)
+        .limit(2);
+    let mut read = |options: Options| {
+        let mut copy = query.copy_out(&mut connection, &options).expect("a copy");
+        let mut bytes = Vec::new();
+        copy.read_to_end(&mut bytes).expect("bytes");
+        (bytes, copy.finish().expect("whole"))
+    };
+    assert_eq!(
+        read(Options::csv()),
+        (b"2,\"it's, 2\"\n3,\"\"\n".to_vec(), 2)
+    );
+    assert_eq!(
+        read(Options::csv().header().delimiter(';')),
+        (b"id;name\n2;it's, 2\n3;\"\"\n".to_vec(), 2)
+    );
+    assert_eq!(read(Options::text()), (b"2\tit's, 2\n3\t\n".to_vec(), 2));
+    let (binary, rows) = read(Options::binary());
+    assert!(binary.starts_with(b"PGCOPY\n\xff\r\n\0") && binary.ends_with(b"\xff\xff"));
+    assert_eq!(rows, 2);
+    let none = people::table.filter(people::id.eq(0));
+    for options in [Options::binary(), Options::csv(), Options::csv().header()] {
+        let mut copy = none.copy_out(&mut connection, &options).expect("a copy");
+        while copy.next_row().expect("no error").is_some() {}
+        assert_eq!(copy.finish().expect("whole"), 0);
+    }
+    assert!(connection.is_reusable());
+}
+
+#[test]
+fn a_copy_that_fails_in_the_middle_is_an_error_and_no_end() {
+    let cluster = Cluster::start();
+    let mut connection = connect(&cluster);
+    let query = diesel::select(sql::<Integer>(
+        "1 / (50000 - n) from generate_series(1, 100000) n",
+    ));
+    let mut copy = query
+        .copy_out(&mut connection, &Options::csv())
+        .expect("a copy");
+    let error = copy
+        .read_to_end(&mut Vec::new())
+        .expect_err("a division by zero");
+    let error: &Error = error
+        .get_ref()
+        .and_then(|error| error.downcast_ref())
+        .expect("ours");
+    assert_eq!(error.sqlstate.as_deref(), Some("22012"));
+    assert!(copy.fill_buf().is_err());
+    assert!(copy.finish().is_err());
+    // The session itself is as good as before.
+    assert!(connection.is_reusable());
+    let error = connection
+        .execute("select nothing")
+        .expect_err("no such column");
+    assert_eq!(
+        (error.sqlstate.as_deref(), error.position),
+        (Some("42703"), Some(8))
+    );
+    let people = "create table unique_people (id int primary key); insert into unique_people values (1), (1)";
+    let error = connection
+        .execute(people)
+        .expect_err("one is there already");
+    assert_eq!(
+        error.detail.as_deref(),
+        Some("Key (id)=(1) already exists.")
+    );
+}
+
+#[test]
+fn rows_left_unread_are_no_success_and_dropping_ends_the_command() {
+    let cluster = Cluster::start();
+    let mut connection = connect(&cluster);
+    let endless = diesel::select(sql::<Text>(
+        "repeat('x', 100) from generate_series(1, 1000000) n",
+    ));
+    let mut copy = endless
+        .clone()
+        .copy_out(&mut connection, &Options::csv())
+        .expect("a copy");
+    assert!(copy.next_row().expect("a row").is_some());
+    let error = copy.finish().expect_err("there are more");
+    assert_eq!(error.message, "not all rows of the COPY were read");
+    assert!(!connection.is_reusable());
+
+    let mut connection = connect(&cluster);
+    let cancel = connection.cancel_handle().expect("a handle");
+    let mut copy = endless
+        .copy_out(&mut connection, &Options::csv())
+        .expect("a copy");
+    assert!(copy.next_row().expect("a row").is_some());
+    std::thread::spawn(move || cancel.cancel())
+        .join()
+        .expect("no panic")
+        .expect("asked");
+    let error = loop {
+        match copy.next_row() {
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("it ended"),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.sqlstate.as_deref(), Some("57014"));
+}
+
+#[test]
+fn connections_share_an_exported_snapshot() {
+    let cluster = Cluster::start();
+    let mut first = with_people(&cluster);
+    first.begin_snapshot().expect("begun");
+    let snapshot = first.export_snapshot().expect("a name");
+    let mut second = connect(&cluster);
+    second.execute("delete from people").expect("deleted");
+    second.begin_exported_snapshot(&snapshot).expect("begun");
+    let rows = |connection: &mut Connection| {
+        let mut copy = people::table
+            .copy_out(connection, &Options::csv())
+            .expect("a copy");
+        while copy.next_row().expect("a row").is_some() {}
+        copy.finish().expect("whole")
+    };
+    assert_eq!((rows(&mut first), rows(&mut second)), (5, 5));
+    second.commit().expect("ended");
+    assert_eq!(rows(&mut second), 0);
+}
