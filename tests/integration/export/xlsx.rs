@@ -49,7 +49,7 @@ fn check(database: &TestDatabase, dataset: &Expected) {
     let bytes = workbook(database, dataset, Strategy::default());
     for strategy in Strategy::all() {
         assert!(
-            workbook(database, dataset, strategy) == bytes,
+            workbook(database, dataset, *strategy) == bytes,
             "{} {strategy:?}",
             dataset.name
         );
