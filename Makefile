@@ -3,7 +3,7 @@
 # On macOS, Homebrew keeps libpq's pg_config, by which the build finds libpq, out of the PATH.
 export PATH := $(if $(wildcard /opt/homebrew/opt/libpq/bin),/opt/homebrew/opt/libpq/bin:)$(PATH)
 
-.PHONY: help run cluster test check check-diesel bench bench-memory bench-lookup bench-replicas screenshots setup setup-browser
+.PHONY: help run cluster test check docs check-diesel bench bench-memory bench-small bench-lookup bench-replicas screenshots setup setup-browser
 
 help: ## Says what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -19,22 +19,29 @@ cluster: setup ## Builds, starts a primary with two hot standbys, migrates, seed
 	scripts/cluster $(CLUSTER) scripts/serve-cluster
 
 test: setup-browser ## Runs all tests
-	cargo test --locked --features fault-injection
+	cargo test --locked --workspace --features fault-injection
 
-check: ## Checks format, lints and documentation (seconds, once built)
-	cargo fmt --check
-	cargo clippy --locked --all-targets --features fault-injection -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
+check: ## Checks format, lints, documentation and its links (seconds, once built)
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets --features fault-injection -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
+	scripts/check-links
+
+docs: ## Writes the flags' tables in docs/command-line.md, as the program has them
+	CMMS_WRITE_DOCS=1 cargo test --locked --lib cli::reference::
 
 check-diesel: setup ## Checks the migrations and src/schema.rs with the stock Diesel CLI
 	scripts/check-diesel
 
-bench: setup ## Measures the strategies on the article's data, in the private cluster, and writes the README's table
+bench: setup ## Measures the strategies on the article's data, in the private cluster, and writes the table in docs/benchmark.md
 	cargo build --release --locked
 	scripts/write-benchmark
 
 bench-memory: setup ## Measures the server's peak memory, strategy by strategy, from 10,000 to 1,000,000 tasks
 	cargo bench --locked --bench memory
+
+bench-small: setup ## Measures small exports over a kept connection, strategy by strategy
+	cargo bench --locked --bench small
 
 bench-lookup: setup ## Measures lookup beside copy, psql and the least that PostgreSQL needs (minutes)
 	cargo bench --locked --bench lookup

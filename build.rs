@@ -4,11 +4,12 @@ use std::path::Path;
 use std::process::Command;
 
 /// What the program is made of. A test or a text that was changed does not change what is measured.
-const SOURCES: [&str; 7] = [
+const SOURCES: [&str; 8] = [
     ".cargo",
     "Cargo.lock",
     "Cargo.toml",
     "build.rs",
+    "crates",
     "migrations",
     "src",
     "templates",

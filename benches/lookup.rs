@@ -14,6 +14,8 @@
 #[path = "../tests/integration/support/mod.rs"]
 mod support;
 
+mod shared;
+
 use std::cell::Cell;
 use std::fs;
 use std::io::{self, Read, Write};
@@ -34,6 +36,7 @@ use cmms_export::export::{self, Export, Observer, Plan, Sink, Strategy};
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, PgConnection};
 
+use shared::{median, spread};
 use support::cluster::temporary_directory;
 use support::{Server, program};
 
@@ -361,26 +364,6 @@ fn stat(process: u32) -> Option<(u32, f64)> {
         .sum();
     // Linux gives them in hundredths of a second, whatever the kernel's own clock.
     Some((fields.get(1)?.parse().ok()?, ticks / 100.0))
-}
-
-fn median(values: &[f64]) -> f64 {
-    let mut values = values.to_vec();
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    if values.len().is_multiple_of(2) {
-        (values[middle - 1] + values[middle]) / 2.0
-    } else {
-        values[middle]
-    }
-}
-
-fn spread(values: &[f64], digits: usize) -> String {
-    let least = values.iter().copied().fold(f64::INFINITY, f64::min);
-    let most = values.iter().copied().fold(0.0, f64::max);
-    format!(
-        "{:.digits$} ({least:.digits$}…{most:.digits$})",
-        median(values)
-    )
 }
 
 fn thousands(number: u64) -> String {

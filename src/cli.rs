@@ -1,6 +1,8 @@
 //! The command line. Every flag can also be given as an environment variable.
 
 mod export;
+#[cfg(test)]
+mod reference;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,6 +14,7 @@ pub use self::export::{ExportOptions, ParameterFlags};
 use crate::bench;
 use crate::db::servers::Replicas;
 use crate::export::{Limits, Strategy};
+use crate::secret;
 use crate::seed::Seed;
 use crate::units::seconds;
 
@@ -42,7 +45,18 @@ pub struct Global {
         hide_env_values = true,
         help_heading = "General"
     )]
-    pub database_url: Option<String>,
+    database_url: Option<String>,
+    /// A file with the database's URL
+    #[arg(
+        long,
+        env = "DATABASE_URL_FILE",
+        value_name = "FILE",
+        global = true,
+        conflicts_with = "database_url",
+        value_parser = secret::in_file,
+        help_heading = "General"
+    )]
+    database_url_file: Option<String>,
     /// Where the private cluster lives [default: the user's data directory; for root /var/lib/cmms-export]
     #[arg(
         long,
@@ -71,6 +85,17 @@ pub struct Global {
         help_heading = "General"
     )]
     pub log_format: LogFormat,
+}
+
+impl Global {
+    /// The database's URL, if it was given.
+    pub fn database_url(&self) -> Option<&str> {
+        let either = self
+            .database_url
+            .as_ref()
+            .or(self.database_url_file.as_ref());
+        either.map(String::as_str)
+    }
 }
 
 /// How the log is written.
@@ -108,7 +133,7 @@ pub enum Command {
 /// The web service.
 #[derive(Debug, clap::Args)]
 pub struct Serve {
-    /// The address to listen on
+    /// The address to listen on; with port 0 it takes a free port and prints it
     #[arg(
         long,
         env = "CMMS_BIND",
@@ -119,13 +144,13 @@ pub struct Serve {
     /// Exports that may run at once; one more gets a 503
     #[arg(long, env = "CMMS_MAX_EXPORTS", value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub max_exports: u16,
-    /// How long a reader may take nothing before it is cut off
+    /// How long a reader may take nothing before it is cut off (Linux shows nothing finer than about 6 KB a second)
     #[arg(long, env = "CMMS_READER_TIMEOUT", value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub reader_timeout: Duration,
     /// How long running exports may take to finish when the service is told to stop
     #[arg(long, env = "CMMS_SHUTDOWN_TIMEOUT", value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub shutdown_timeout: Duration,
-    /// When downloads are compressed, as their client takes it
+    /// When downloads are compressed, with zstd or gzip, as their client takes it
     #[arg(long, env = "CMMS_COMPRESSION", value_enum, default_value_t)]
     pub compression: Compression,
     /// What an export may cost
@@ -138,9 +163,9 @@ pub struct Serve {
     /// these are answered to
     #[arg(long, env = "CMMS_ALLOWED_HOST", value_name = "NAME", value_delimiter = ',', value_parser = host_name)]
     pub allowed_host: Vec<String>,
-    /// What clients must know: as a bearer token, or as the password when a browser asks
-    #[arg(long, env = "CMMS_AUTH_TOKEN", help_heading = "Access", value_name = "TOKEN", hide_env_values = true, value_parser = clap::builder::NonEmptyStringValueParser::new())]
-    pub auth_token: Option<String>,
+    /// What clients must know
+    #[command(flatten)]
+    pub auth_token: AuthToken,
     /// Lets clients run the benchmark, also where the address is not a loopback one
     #[arg(long, env = "CMMS_ALLOW_BENCHMARKS", help_heading = "Access")]
     pub allow_benchmarks: bool,
@@ -153,6 +178,26 @@ pub struct Serve {
     /// Does not start without DATABASE_URL, instead of serving a private cluster of made-up data
     #[arg(long, env = "CMMS_REQUIRE_DATABASE", value_parser = clap::builder::BoolishValueParser::new(), help_heading = "Database")]
     pub require_database: bool,
+}
+
+/// The token that the service wants from its clients.
+#[derive(Debug, clap::Args)]
+pub struct AuthToken {
+    /// What clients must know, as a bearer token, or as the password when a browser asks: needed if other machines can reach the address
+    // Hidden: `--help` prints values.
+    #[arg(long, env = "CMMS_AUTH_TOKEN", help_heading = "Access", value_name = "TOKEN", hide_env_values = true, value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    auth_token: Option<String>,
+    /// A file with that token
+    #[arg(long, env = "CMMS_AUTH_TOKEN_FILE", help_heading = "Access", value_name = "FILE", conflicts_with = "auth_token", value_parser = secret::in_file)]
+    auth_token_file: Option<String>,
+}
+
+impl AuthToken {
+    /// The token, if there is one.
+    pub fn get(&self) -> Option<&str> {
+        let either = self.auth_token.as_ref().or(self.auth_token_file.as_ref());
+        either.map(String::as_str)
+    }
 }
 
 /// A host's name as requests give it, without a port.
@@ -185,8 +230,9 @@ pub enum Compression {
 impl Serve {
     /// Whether nobody is let in by mistake.
     pub fn check(&self) -> Result<(), OpenToAll> {
-        let safe =
-            self.bind.ip().is_loopback() || self.auth_token.is_some() || self.allow_unauthenticated;
+        let safe = self.bind.ip().is_loopback()
+            || self.auth_token.get().is_some()
+            || self.allow_unauthenticated;
         if safe {
             Ok(())
         } else {
@@ -234,7 +280,7 @@ pub struct Bench {
 /// The migrations.
 #[derive(Debug, clap::Args)]
 pub struct Migrate {
-    /// Makes the tables also beside tables of others
+    /// Makes the tables even if the database has other tables
     #[arg(long, env = "CMMS_YES", value_parser = clap::builder::BoolishValueParser::new())]
     pub yes: bool,
 }
@@ -248,11 +294,6 @@ pub struct Verify {
     #[arg(long, env = "CMMS_MANIFEST", value_name = "FILE|URL|-")]
     pub manifest: String,
     /// What the service at the URL wants to know
-    #[arg(
-        long,
-        env = "CMMS_AUTH_TOKEN",
-        value_name = "TOKEN",
-        hide_env_values = true
-    )]
-    pub auth_token: Option<String>,
+    #[command(flatten)]
+    pub auth_token: AuthToken,
 }

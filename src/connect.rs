@@ -72,8 +72,8 @@ pub fn data_dir(global: &Global) -> Result<PathBuf, Error> {
 
 /// Opens the database as it is, for up to so many exports at once.
 pub fn connect(global: &Global, connections: u32) -> Result<Connected, Error> {
-    let (url, embedded) = match &global.database_url {
-        Some(url) => (url.clone(), None),
+    let (url, embedded) = match global.database_url() {
+        Some(url) => (url.to_owned(), None),
         None => {
             let embedded = Embedded::start(&data_dir(global)?, Durability::Durable)?;
             (embedded.database_url().to_owned(), Some(embedded))

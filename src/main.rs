@@ -41,7 +41,7 @@ type Outcome = Result<(), Box<dyn std::error::Error>>;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    if let Some(Err(error)) = cli.global.database_url.as_deref().map(libpq::options) {
+    if let Some(Err(error)) = cli.global.database_url().map(libpq::options) {
         usage_error(ErrorKind::ValueValidation, error);
     }
     let outcome = start_log(&cli).and_then(|()| match cli.command {
@@ -101,7 +101,7 @@ fn serve(global: &Global, options: &Serve) -> Outcome {
     if let Err(error) = options.check() {
         usage_error(ErrorKind::MissingRequiredArgument, error);
     }
-    if options.require_database && global.database_url.as_deref().is_none_or(str::is_empty) {
+    if options.require_database && global.database_url().is_none_or(str::is_empty) {
         usage_error(
             ErrorKind::MissingRequiredArgument,
             "--require-database (CMMS_REQUIRE_DATABASE) without --database-url (DATABASE_URL): no database of made-up data is \
@@ -114,7 +114,7 @@ fn serve(global: &Global, options: &Serve) -> Outcome {
         .map_err(|error| format!("cannot listen on {}: {error}", options.bind))?;
     let address = listener.local_addr()?;
     // With replicas, it starts without.
-    if let (Some(url), Some(patience)) = (&global.database_url, options.wait_for_database)
+    if let (Some(url), Some(patience)) = (global.database_url(), options.wait_for_database)
         && !rules.have_replicas()
     {
         wait_for_database(url, patience)?;
@@ -135,7 +135,7 @@ fn serve(global: &Global, options: &Serve) -> Outcome {
         shutdown_timeout: options.shutdown_timeout,
         compression: options.compression,
         allowed_hosts: options.allowed_host.clone(),
-        auth_token: options.auth_token.clone(),
+        auth_token: options.auth_token.get().map(str::to_owned),
         allow_benchmarks: options.allow_benchmarks,
         database_url: connected.url.clone(),
         data_dir: data_dir(global).ok(),
@@ -273,7 +273,7 @@ fn cancel_on_signal(cancellation: Cancellation, unfinished: Option<PathBuf>) -> 
 }
 
 fn verify(options: &Verify) -> Outcome {
-    let manifest = verify::manifest(&options.manifest, options.auth_token.as_deref())?;
+    let manifest = verify::manifest(&options.manifest, options.auth_token.get())?;
     let csv: Box<dyn io::Read> = if options.file == Path::new("-") {
         Box::new(io::stdin())
     } else {
@@ -329,7 +329,7 @@ fn bench(global: &Global, options: Bench) -> Outcome {
 }
 
 fn bench_run(global: &Global) -> Outcome {
-    let url = global.database_url.as_deref().unwrap_or_default();
+    let url = global.database_url().unwrap_or_default();
     print_line(&bench::child::run(url)?)?;
     Ok(())
 }
@@ -345,7 +345,7 @@ fn seed_private(connected: &Connected) -> Outcome {
 }
 
 fn database(global: &Global) -> Outcome {
-    if global.database_url.is_some() {
+    if global.database_url().is_some() {
         return Err("DATABASE_URL is set: there is no private cluster to keep up".into());
     }
     let (sender, receiver) = mpsc::channel();

@@ -45,7 +45,7 @@ pub struct Seed {
     /// Where the random numbers start: the same number gives the same data
     #[arg(long, env = "CMMS_RNG_SEED", value_name = "N", default_value_t = Self::default().rng_seed)]
     pub rng_seed: u64,
-    /// Delete all that is there first
+    /// Deletes all locations, assets, users and tasks first
     #[arg(long, env = "CMMS_RESET", value_parser = clap::builder::BoolishValueParser::new())]
     pub reset: bool,
 }

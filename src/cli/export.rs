@@ -32,7 +32,7 @@ pub struct ExportOptions {
     /// Waits until the replica has all that the primary has now, or exports from the primary
     #[arg(long, env = "CMMS_FRESH", help_heading = "Replicas", value_parser = clap::builder::BoolishValueParser::new())]
     pub fresh: bool,
-    /// Where to; the file appears when it is whole. `-` is the standard output
+    /// Where to; the file appears when it is whole. `-` is the standard output. A terminal is told how far it is
     #[arg(
         long,
         short,

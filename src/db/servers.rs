@@ -69,7 +69,10 @@ pub struct Replicas {
         hide_env_values = true
     )]
     pub export_database_url: Option<String>,
-    /// How far a replica may be behind; where all are further, exports run on the primary
+    /// A file with that URL
+    #[arg(long, env = "EXPORT_DATABASE_URL_FILE", help_heading = "Replicas", value_name = "FILE", conflicts_with = "export_database_url", value_parser = crate::secret::in_file)]
+    pub export_database_url_file: Option<String>,
+    /// How far a replica may be behind; if all are further behind, exports run on the primary
     #[arg(long, env = "CMMS_MAX_REPLICA_LAG", help_heading = "Replicas", value_name = "SECONDS", default_value = "30", value_parser = crate::units::seconds)]
     pub max_replica_lag: Duration,
     /// Never runs an export on the primary
@@ -93,7 +96,10 @@ pub enum InvalidReplicas {
 impl Replicas {
     /// The rules for where exports run.
     pub fn rules(&self) -> Result<Rules, InvalidReplicas> {
-        let hosts = self.export_database_url.as_deref().map(Hosts::parse);
+        let url = self.export_database_url.as_deref();
+        let hosts = url
+            .or(self.export_database_url_file.as_deref())
+            .map(Hosts::parse);
         if self.replica_only && hosts.is_none() {
             return Err(InvalidReplicas::None);
         }

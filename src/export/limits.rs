@@ -23,7 +23,7 @@ pub struct Limits {
     /// Time for each of an export's queries, the waiting for its reader included [default: none]
     #[arg(long, env = "CMMS_STATEMENT_TIMEOUT", help_heading = "Limits", value_name = "SECONDS", value_parser = units::seconds)]
     pub statement_timeout: Option<Duration>,
-    /// Bytes of names that `lookup` may hold in memory: a number, or one with KiB, MiB or GiB
+    /// Bytes of names that `lookup` may hold in memory, as a number, or one with KiB, MiB or GiB: if there are more, it is `copy`
     #[arg(long, env = "CMMS_LOOKUP_MEMORY", help_heading = "Limits", value_name = "SIZE", default_value = "64MiB", value_parser = units::bytes)]
     pub lookup_memory: u64,
 }

@@ -107,10 +107,8 @@ mod tests {
     use crate::db::{self, libpq};
 
     fn failure(sqlstate: Option<&str>, is_final: bool) -> Failure {
-        let error = libpq::Error {
-            message: String::new(),
-            sqlstate: sqlstate.map(str::to_owned),
-        };
+        let mut error = libpq::Error::new("");
+        error.sqlstate = sqlstate.map(str::to_owned);
         Failure {
             error: Error::Database(db::Error::Copy(error)),
             is_final,

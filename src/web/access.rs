@@ -35,7 +35,7 @@ pub(super) struct Access {
     pub(super) loopback: bool,
     /// Other names to answer to then: those by which a proxy on this machine is known.
     allowed_hosts: Vec<String>,
-    /// The SHA-256 of the token, where one is needed.
+    /// The SHA-256 of the token, if one is needed.
     token: Option<[u8; 32]>,
     tries: Mutex<HashMap<IpAddr, Tries>>,
 }

@@ -22,11 +22,11 @@ pub(super) const MAX_REQUEST: usize = MAX_BYTES + 16 * 1024;
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Named {
-    /// What the machine is called, in 60 characters at most; its processor, where it is not given
+    /// What the machine is called, in 60 characters at most; without it, its processor
     name: Option<String>,
 }
 
-/// Keeps a result of another machine, as `bench --json` or this API gives it. A form is answered by a redirection to the page.
+/// Keeps a result of another machine, as `bench --json` or this API returns it. A form is answered with a redirection to the page.
 #[utoipa::path(
     post,
     path = "/api/benchmarks/import",
@@ -114,7 +114,7 @@ fn from_form(body: &[u8], boundary: &str) -> Result<Report, Problem> {
             _ => return Err(invalid(format!("`{field}` is unknown"))),
         }
     }
-    // A browser sends a file also where none was chosen.
+    // A browser sends a file even if none was chosen.
     let file = file
         .filter(|file| !file.is_empty())
         .ok_or_else(|| invalid("`file`: choose one"))?;

@@ -21,7 +21,7 @@ use crate::export::{Export, Strategy};
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Shown {
-    /// The benchmark; the last result of this machine, where it is not given
+    /// The benchmark; without it, the last result of this machine
     id: Option<String>,
     /// Another one to compare it with
     with: Option<String>,
@@ -107,7 +107,7 @@ struct ResultView {
     rows: Vec<Row>,
     /// What the ratios' ranges are.
     ratio_notes: Vec<String>,
-    /// In what a strategy was less than what was asked for.
+    /// Which strategies did less than what was asked for.
     concessions: Vec<String>,
     charts: Vec<Chart>,
     scattered: String,
@@ -152,7 +152,7 @@ struct RowFigures {
 struct Comparison {
     first: Kept,
     second: Kept,
-    /// In what they differ besides their figures.
+    /// How their environments differ.
     differences: String,
     rows: Vec<ComparedRow>,
 }
@@ -207,7 +207,7 @@ impl Page {
             Some(id) => Some(find(id).ok_or_else(|| Problem::new(Kind::NotFound))?),
             None => None,
         };
-        // One from elsewhere may be later, but is not what this machine gives.
+        // An imported result may be later, but it was not measured on this machine.
         let last = results
             .iter()
             .position(|(_, report)| report.imported.is_none());
@@ -461,7 +461,7 @@ impl Comparison {
     }
 }
 
-/// In what two benchmarks differ besides their figures, which makes these no news; empty where that is nothing.
+/// How the environments differ; empty if they don't.
 fn differences(a: &Report, b: &Report) -> String {
     let of = |report: &Report| {
         let data = report.first().map(|first| first.sha256.clone());

@@ -60,7 +60,7 @@ pub(super) struct Entry {
 
 /// All benchmarks: the one that runs or has run last, and the results that are kept.
 pub(super) struct Benchmarks {
-    /// Where results are kept; none where there is no such place.
+    /// Where results are kept; `None` if there is no such place.
     directory: Option<PathBuf>,
     current: Mutex<Option<Current>>,
 }
@@ -165,7 +165,7 @@ impl Benchmarks {
                 Some((id.to_owned(), read(&path)?))
             })
             .collect();
-        // Where results are not kept, there is that of the last one.
+        // If results are not kept, there is still the last one.
         if let Some(Benchmark {
             status,
             result: Some(report),
@@ -208,8 +208,8 @@ impl Benchmarks {
         Ok(id)
     }
 
-    /// Keeps a result that comes from elsewhere, and gives its id; none where results are not kept. The same a second time takes
-    /// the place of the first, and one that is from here in fact stays what it is.
+    /// Keeps an imported result and returns its id; `None` if results are not kept. A second import of the same result replaces the
+    /// first, and a result of this machine stays what it is.
     pub(super) fn import(&self, report: &Report) -> std::io::Result<Option<String>> {
         if self.directory.is_none() {
             return Ok(None);

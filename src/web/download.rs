@@ -110,7 +110,7 @@ pub(super) async fn csv(
     // Known once there are bytes: until then, it may yet be another server.
     let source = record.manifest().source.filter(|_| body.next.is_some());
     body.response_begun.store(true, Ordering::Relaxed);
-    // That which runs in fact, known since before the first bytes.
+    // The strategy actually used, known since before the first bytes.
     let manifest = record.manifest();
     let milliseconds = record.started().elapsed().as_secs_f64() * 1e3;
     let mut response = HttpResponse::Ok();

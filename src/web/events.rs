@@ -1,4 +1,4 @@
-//! How something stands that takes its time, as server-sent events.
+//! The state of something that takes its time, as server-sent events.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -25,7 +25,7 @@ pub(super) struct Event {
 /// Time between two events.
 const INTERVAL: Duration = Duration::from_millis(250);
 
-/// An event at once and at each tick, as `now` has it, the last one once that is not running any more.
+/// Sends `now()` at once and on each tick; the first state that is not running is the last.
 pub(super) fn follow<T: Serialize>(
     now: impl FnMut() -> (State, T) + Unpin + 'static,
 ) -> HttpResponse {

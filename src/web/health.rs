@@ -29,9 +29,9 @@ struct ServerState {
     name: String,
     /// Whether it answers.
     reachable: bool,
-    /// What it is, where it answers.
+    /// What it is, if it answers.
     role: Option<Role>,
-    /// Seconds that it is behind the primary, where that is known.
+    /// Seconds that it is behind the primary, if that is known.
     lag_seconds: Option<f64>,
 }
 
@@ -49,7 +49,7 @@ pub(super) async fn readyz(app: web::Data<App>) -> Result<web::Json<Readiness>, 
     if app.servers.is_replica_only() && !usable_replica {
         return Err(Problem::new(Kind::NoReplica));
     }
-    // Not asked again where it is known to be away: a probe does not wait long.
+    // A server that is known to be away is not asked again: a probe does not wait long.
     if app.servers.has_primary() || !usable_replica {
         check_tables(app.clone()).await?;
     }

@@ -1,4 +1,4 @@
-//! Pages as responses, and the page that stands in where there is none.
+//! Pages as responses, and the page that is shown if there is no other.
 
 use actix_web::http::header::{ACCEPT, CACHE_CONTROL, ContentType, HeaderMap, RETRY_AFTER};
 use actix_web::http::{Method, StatusCode};
@@ -32,7 +32,7 @@ pub(super) fn respond(status: StatusCode, page: &impl Template) -> Result<HttpRe
         .body(html))
 }
 
-/// A page that says why there is no other; a program gets what the other addresses give it.
+/// A page that says why there is no other; a program gets the problem as JSON, as from the other addresses.
 pub(super) fn unavailable(
     request: &HttpRequest,
     problem: Problem,

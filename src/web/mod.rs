@@ -68,17 +68,17 @@ pub struct Settings {
     pub shutdown_timeout: Duration,
     /// When downloads are compressed.
     pub compression: Compression,
-    /// Names to answer to beside loopback ones, where the service is bound to loopback.
+    /// Names to answer to beside loopback ones, if the service is bound to loopback.
     pub allowed_hosts: Vec<String>,
     /// What a client must know, if anything.
     pub auth_token: Option<String>,
-    /// Whether clients may run the benchmark also where the service is bound beyond loopback.
+    /// Whether clients may run the benchmark even if the service is bound beyond loopback.
     pub allow_benchmarks: bool,
     /// Where exports run.
     pub rules: Rules,
-    /// Where the benchmark's processes, and whoever looks after the servers, find the database.
+    /// Where the benchmark's processes and the servers' monitor find the database.
     pub database_url: String,
-    /// Where the benchmark's results are kept; none where there is no such place.
+    /// Where the benchmark's results are kept; `None` if there is no such place.
     pub data_dir: Option<PathBuf>,
     /// Whether the database is the private one, whose data are made up.
     pub is_demonstration: bool,

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 use crate::{db, export};
 
-/// Seconds after which it makes sense to try again, where the database is away or busy.
+/// Seconds after which it makes sense to try again, if the database is away or busy.
 pub(super) const RETRY_SECONDS: u32 = 5;
 
 /// What went wrong, in the client's terms.
@@ -62,7 +62,7 @@ pub(super) enum Kind {
     DatabaseUnavailable,
     /// No replica will do, and exports may not run on the primary.
     NoReplica,
-    /// A replica has given the query up twice, because it stood in the way of what the primary had done.
+    /// A replica has twice cancelled the query, because it was in the way of changes from the primary.
     RecoveryConflict,
     /// Somebody has locked a table, as a change of it does.
     TableLocked,
@@ -272,7 +272,7 @@ pub(super) struct ProblemBody<'a> {
     /// What is wrong with this request.
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<&'a str>,
-    /// Where that is which is in the way.
+    /// The address of what is in the way.
     #[serde(skip_serializing_if = "Option::is_none")]
     location: Option<&'a str>,
 }

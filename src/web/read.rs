@@ -27,8 +27,8 @@ pub(super) enum ReadFrom {
     Exports,
 }
 
-/// Does `work` in a snapshot on a connection that no export uses, and in a thread that may wait; gives it up where the client
-/// has gone, as one does who goes on choosing.
+/// Does `work` in a snapshot, on a connection that no export uses, in a thread that may wait. If the client goes away, as it does
+/// when its user goes on choosing, the work is cancelled.
 pub(super) async fn read<T: Send + 'static>(
     request: &HttpRequest,
     app: &App,

@@ -36,7 +36,7 @@ struct Exports {
 }
 
 impl Registry {
-    /// Makes a new export known; `None` where its id is another one's.
+    /// Makes a new export known; `None` if another export has its id.
     pub(super) fn begin(
         &self,
         id: String,
@@ -85,7 +85,7 @@ impl Registry {
 }
 
 impl Exports {
-    /// Forgets the exports that ended first, as long as `is_due`, given when one ended and how many have, says so.
+    /// Drops ended exports, oldest first, while `is_due(ended, count)`.
     fn forget(&mut self, is_due: impl Fn(Instant, usize) -> bool) {
         while let Some((ended, record)) = self.ended.front() {
             if !is_due(*ended, self.ended.len()) {
@@ -104,7 +104,7 @@ impl Exports {
     }
 }
 
-/// Whether an export has failed before its first byte: who tries it again may do so by the same id.
+/// Whether an export has failed before its first byte: a client may try it again under the same id.
 fn gave_nothing(known: &Known) -> bool {
     let manifest = known.record.manifest();
     manifest.state != State::Running && manifest.bytes == 0

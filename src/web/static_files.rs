@@ -90,7 +90,7 @@ impl StaticFile {
     }
 }
 
-/// The picture where browsers look for it without a word: by what has no page, such as a problem.
+/// The icon at the address where browsers look by themselves, as for a problem, which has no page to name it.
 pub(super) async fn favicon() -> HttpResponse {
     HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, FAVICON.content_type))

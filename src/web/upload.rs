@@ -16,7 +16,7 @@ pub(super) fn boundary(content_type: &str) -> Option<&str> {
     (1..=70).contains(&value.len()).then_some(value)
 }
 
-/// The fields in a form's body; none where it is not whole.
+/// The fields in a form's body; `None` if the body is not whole.
 pub(super) fn fields<'a>(body: &'a [u8], boundary: &str) -> Option<Fields<'a>> {
     let delimiter = format!("\r\n--{boundary}");
     let mut fields = Fields::new();

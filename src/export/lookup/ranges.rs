@@ -12,10 +12,13 @@ const ROWS: f64 = 10_000.0;
 /// Pages of a table that is small enough to be looked up in as well.
 const FEW_PAGES: u32 = 1_000;
 
-/// About a table, by its placeholders for its name, its key and the columns that are needed: `first` and `last`, its keys' ends;
-/// `index_only`, whether there is an index that has all of these columns, and most pages are known to be visible to all or they are
-/// few; `rows`, how many there are about; `bounds`, those of the planner's histogram, between any two of which the last ANALYZE has
-/// seen equally many. The table of the histogram is named by constants, without which the server would look at every table's.
+/// Asks about a table. The placeholders are its name, its key and the columns that are needed.
+///
+/// * `first`, `last`: the least and the greatest key.
+/// * `index_only`: whether one index has all of these columns, and most pages are known to be visible to all, or it has few.
+/// * `rows`: about how many rows there are.
+/// * `bounds`: the bounds of the planner's histogram. Between any two neighbours the last ANALYZE has seen equally many rows.
+///   Constants name the table, or the server would look at every table's histogram.
 const FACTS: &str = "
     select (select min({key}) from {table}) as first, (select max({key}) from {table}) as last,
         (2 * relallvisible >= size or size < {few_pages}) and exists (

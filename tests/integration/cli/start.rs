@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
 use crate::support::program::{bare_program, program, stderr};
-use crate::support::{Server, TestDatabase};
+use crate::support::{Download, Server, TestDatabase};
 
 /// Reads what a process says until a line has `text` in it.
 fn lines_until(stderr: &mut impl BufRead, text: &str) -> String {
@@ -89,4 +89,56 @@ fn a_service_that_requires_a_database_starts_none_of_its_own() {
     assert!(!directory.path().join("data").exists());
     let database = TestDatabase::new();
     Server::spawn(program(&database.url).args(["serve", "--require-database"]));
+}
+
+#[test]
+fn the_token_and_the_databases_url_can_be_in_files() {
+    let database = TestDatabase::new();
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).expect("written");
+        path
+    };
+    let url = file("url", &format!("{}\n", database.url));
+    let token = file("token", "s3cret\n");
+    let mut command = bare_program();
+    command.args(["serve", "--database-url-file"]).arg(&url);
+    command.env("CMMS_AUTH_TOKEN_FILE", &token);
+    let server = Server::spawn(&mut command);
+    let status = |bearer: &str| {
+        let authorization = format!("Bearer {bearer}");
+        Download::request(
+            &server.address,
+            "GET",
+            "/locations.csv",
+            &[("Host", &server.address), ("Authorization", &authorization)],
+        )
+        .status
+    };
+    assert_eq!(status("guess"), 401);
+    assert_eq!(status("s3cret"), 200);
+}
+
+#[test]
+fn a_secret_that_is_given_twice_or_not_to_be_read_is_wrong_usage() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let empty = directory.path().join("empty");
+    std::fs::write(&empty, "\n").expect("written");
+    let missing = directory.path().join("missing");
+    for (file, token, says) in [
+        (&empty, None, "the file is empty"),
+        (&missing, None, "No such file"),
+        (&missing, Some("s3cret"), "--auth-token-file"),
+    ] {
+        let mut command = program("postgresql://nowhere/nothing");
+        command.args(["serve", "--auth-token-file"]).arg(file);
+        if let Some(token) = token {
+            command.env("CMMS_AUTH_TOKEN", token);
+        }
+        let output = command.output().expect("the program runs");
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        let said = stderr(&output);
+        assert!(said.contains(says) && !said.contains("s3cret"), "{said}");
+    }
 }

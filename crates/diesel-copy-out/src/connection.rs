@@ -1,0 +1,92 @@
+//! A connection to PostgreSQL that stands beside Diesel's.
+
+use pq_sys::ExecStatusType;
+
+use crate::raw::{CommandResult, Session};
+use crate::{Cancel, CopyOut, Error, Row};
+
+/// A connection to PostgreSQL that can COPY.
+pub struct Connection {
+    pub(crate) session: Session,
+    /// A COPY was started and its final result has not been seen: the connection is of no use to anybody else.
+    pub(crate) copying: bool,
+}
+
+impl Connection {
+    /// Connects to the server that `url` (a libpq URL or key/value string) names.
+    pub fn establish(url: &str) -> Result<Self, Error> {
+        let session = Session::connect(url)?;
+        if !session.is_connected() {
+            return Err(session.last_error());
+        }
+        let mut connection = Self {
+            session,
+            copying: false,
+        };
+        // Without the third, libpq would print notices to stderr.
+        connection.execute(
+            "set client_encoding = 'UTF8'; set standard_conforming_strings = on; set client_min_messages = error",
+        )?;
+        Ok(connection)
+    }
+
+    /// Runs commands whose rows, if there are any, are of no interest.
+    pub fn execute(&mut self, sql: &str) -> Result<(), Error> {
+        let result = self.run(sql)?;
+        match result.status() {
+            ExecStatusType::PGRES_COMMAND_OK | ExecStatusType::PGRES_TUPLES_OK => Ok(()),
+            _ => Err(result.error()),
+        }
+    }
+
+    /// The first row of a query, of the last one if there are several; `None` if there is no row.
+    pub fn query_row(&mut self, sql: &str) -> Result<Option<Row>, Error> {
+        let result = self.run(sql)?;
+        match result.status() {
+            ExecStatusType::PGRES_TUPLES_OK => Ok(result.first_row()),
+            _ => Err(result.error()),
+        }
+    }
+
+    /// Starts a statement `copy … to stdout` without a header, which the rows could not be told from.
+    pub fn copy_out(&mut self, sql: &str) -> Result<CopyOut<'_>, Error> {
+        let result = self.run(sql)?;
+        if result.status() != ExecStatusType::PGRES_COPY_OUT {
+            return Err(result.error());
+        }
+        self.copying = true;
+        Ok(CopyOut::new(self))
+    }
+
+    /// What cancels the command that runs on this connection, from another thread.
+    pub fn cancel_handle(&self) -> Result<Cancel, Error> {
+        self.session.cancel_handle()
+    }
+
+    /// Sends commands, and gives the last one's result or the first error. PQexec would give the last error: where the server has
+    /// ended the session, that is the loss of the connection, and not why.
+    fn run(&mut self, sql: &str) -> Result<CommandResult, Error> {
+        self.session.send(sql)?;
+        let mut last = None;
+        while let Some(result) = self.session.next_result() {
+            match result.status() {
+                ExecStatusType::PGRES_FATAL_ERROR => {
+                    let error = result.error();
+                    while self.session.next_result().is_some() {}
+                    return Err(error);
+                }
+                // There are none behind it until it is over.
+                ExecStatusType::PGRES_COPY_OUT
+                | ExecStatusType::PGRES_COPY_IN
+                | ExecStatusType::PGRES_COPY_BOTH => return Ok(result),
+                _ => last = Some(result),
+            }
+        }
+        last.ok_or_else(|| self.session.last_error())
+    }
+
+    /// Whether the connection can be given to somebody else: no transaction is open, no COPY was left unfinished.
+    pub fn is_reusable(&self) -> bool {
+        !self.copying && self.session.is_connected() && self.session.is_idle()
+    }
+}

@@ -1,0 +1,21 @@
+//! Connection strings.
+
+use crate::raw;
+
+/// The text is no connection string. What is wrong with it is not said: that could be a part of the password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the database's URL is not one: postgresql://user:password@host:port/database, special characters percent-encoded"
+)]
+pub struct InvalidUrl;
+
+/// The options that are set in a connection string, be it a URL or of keywords and values, without connecting.
+pub fn connection_options(url: &str) -> Result<Vec<(String, String)>, InvalidUrl> {
+    let options = raw::connection_options(url).ok_or(InvalidUrl)?;
+    // The one value that libpq looks into later, and quotes: a password's part after a stray `/` or `:` may be taken for it.
+    let is_port = |port: &str| port.is_empty() || port.parse::<u16>().is_ok();
+    let valid = options
+        .iter()
+        .all(|(keyword, value)| keyword != "port" || value.split(',').all(is_port));
+    if valid { Ok(options) } else { Err(InvalidUrl) }
+}

@@ -1,0 +1,271 @@
+//! The raw side of libpq: all of the crate's `unsafe`. One newtype per C object, which frees the object when it is dropped.
+#![expect(unsafe_code, reason = "libpq is a C library")]
+
+use std::ffi::{CStr, CString, c_char, c_int};
+use std::ptr::{self, NonNull};
+
+use pq_sys::{ConnStatusType, ExecStatusType, PGTransactionStatusType};
+
+use crate::{Error, Row};
+
+/// The value as C takes it. Neither a connection string nor SQL can hold a NUL.
+fn c_string(text: &str) -> Result<CString, Error> {
+    CString::new(text).map_err(|_| Error::new("a NUL character cannot be sent to PostgreSQL"))
+}
+
+/// # Safety
+/// `text` is NULL, or a NUL-terminated string that stays valid and unchanged during the call.
+unsafe fn to_text(text: *const c_char) -> Option<String> {
+    if text.is_null() {
+        return None;
+    }
+    // SAFETY: not NULL, and the caller promises the rest.
+    let text = unsafe { CStr::from_ptr(text) };
+    Some(text.to_string_lossy().into_owned())
+}
+
+/// # Safety
+/// As for [`to_text`].
+unsafe fn to_line(text: *const c_char) -> Option<String> {
+    // SAFETY: the caller promises it.
+    let text = unsafe { to_text(text) }?;
+    Some(text.split_whitespace().collect::<Vec<_>>().join(" "))
+}
+
+/// The options that are set in a connection string; `None` if it is none.
+pub(crate) fn connection_options(url: &str) -> Option<Vec<(String, String)>> {
+    let url = CString::new(url).ok()?;
+    let mut message: *mut c_char = ptr::null_mut();
+    // SAFETY: a valid C string, and a place for the message.
+    let parsed = unsafe { pq_sys::PQconninfoParse(url.as_ptr(), &mut message) };
+    let valid = !parsed.is_null();
+    let mut options = Vec::new();
+    let mut option = parsed;
+    // SAFETY: the options are an array that an option without a keyword ends; their texts live as long as they do.
+    while valid && unsafe { !(*option).keyword.is_null() } {
+        // SAFETY: as above; the texts are copied at once.
+        let (keyword, value) = unsafe { (to_text((*option).keyword), to_text((*option).val)) };
+        options.extend(keyword.zip(value));
+        // SAFETY: not past the end, which was not seen yet.
+        option = unsafe { option.add(1) };
+    }
+    // SAFETY: each is NULL, which is allowed, or was allocated by PQconninfoParse, and is freed only here.
+    unsafe {
+        pq_sys::PQfreemem(message.cast());
+        pq_sys::PQconninfoFree(parsed);
+    }
+    valid.then_some(options)
+}
+
+/// A result of a command (`PGresult`).
+pub(crate) struct CommandResult(NonNull<pq_sys::PGresult>);
+
+impl CommandResult {
+    pub(crate) fn status(&self) -> ExecStatusType {
+        // SAFETY: the pointer is a live PGresult until this value is dropped.
+        unsafe { pq_sys::PQresultStatus(self.0.as_ptr()) }
+    }
+
+    fn field(&self, code: u8) -> Option<String> {
+        // SAFETY: the PGresult is live, and it owns the string, which is copied at once.
+        unsafe {
+            to_line(pq_sys::PQresultErrorField(
+                self.0.as_ptr(),
+                c_int::from(code),
+            ))
+        }
+    }
+
+    pub(crate) fn error(&self) -> Error {
+        // SAFETY: as above.
+        let whole = || unsafe { to_line(pq_sys::PQresultErrorMessage(self.0.as_ptr())) };
+        let message = self
+            .field(pq_sys::PG_DIAG_MESSAGE_PRIMARY)
+            .or_else(whole)
+            .unwrap_or_default();
+        Error {
+            message,
+            sqlstate: self.field(pq_sys::PG_DIAG_SQLSTATE),
+            detail: self.field(pq_sys::PG_DIAG_MESSAGE_DETAIL),
+            position: self
+                .field(pq_sys::PG_DIAG_STATEMENT_POSITION)
+                .and_then(|position| position.parse().ok()),
+        }
+    }
+
+    /// The first row, by the columns' names; `None` if there is no row.
+    pub(crate) fn first_row(&self) -> Option<Row> {
+        let result = self.0.as_ptr();
+        // SAFETY: the PGresult is live, and a column that it has not is not looked at; it owns the strings, which end in NUL, and
+        // which are copied at once.
+        let value = |column| unsafe {
+            let name = to_text(pq_sys::PQfname(result, column))?;
+            let is_null = pq_sys::PQgetisnull(result, 0, column) != 0;
+            let value = to_text(pq_sys::PQgetvalue(result, 0, column));
+            Some((name, value.filter(|_| !is_null)))
+        };
+        // SAFETY: the PGresult is live.
+        let (rows, columns) = unsafe { (pq_sys::PQntuples(result), pq_sys::PQnfields(result)) };
+        (rows > 0).then(|| Row((0..columns).filter_map(value).collect()))
+    }
+
+    /// How many rows the command says that it has processed.
+    pub(crate) fn rows(&self) -> Option<u64> {
+        // SAFETY: the PGresult is live, and it owns the string, which is copied at once.
+        unsafe { to_line(pq_sys::PQcmdTuples(self.0.as_ptr())) }?
+            .parse()
+            .ok()
+    }
+}
+
+impl Drop for CommandResult {
+    fn drop(&mut self) {
+        // SAFETY: the only place that frees it.
+        unsafe { pq_sys::PQclear(self.0.as_ptr()) }
+    }
+}
+
+/// One message of a COPY, allocated by libpq.
+pub(crate) struct CopyBuffer {
+    data: NonNull<c_char>,
+    length: usize,
+}
+
+// SAFETY: the buffer belongs to this value alone, and is only read.
+unsafe impl Send for CopyBuffer {}
+
+impl CopyBuffer {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        // SAFETY: PQgetCopyData gave a buffer of `length` initialised bytes, owned by this value alone.
+        unsafe { std::slice::from_raw_parts(self.data.as_ptr().cast::<u8>(), self.length) }
+    }
+}
+
+impl Drop for CopyBuffer {
+    fn drop(&mut self) {
+        // SAFETY: allocated by PQgetCopyData, and the only place that frees it.
+        unsafe { pq_sys::PQfreemem(self.data.as_ptr().cast()) }
+    }
+}
+
+/// What comes next in a COPY.
+pub(crate) enum CopyData {
+    /// A message.
+    Message(CopyBuffer),
+    /// No further message. Whether the COPY succeeded, the command's result says.
+    End,
+    /// The connection failed.
+    Failed,
+}
+
+/// A session on a server (`PGconn`).
+pub(crate) struct Session(NonNull<pq_sys::PGconn>);
+
+// SAFETY: libpq lets any thread use a connection as long as only one does at a time; every method that talks to the server
+// takes `&mut self`, and the type is not `Sync`.
+unsafe impl Send for Session {}
+
+impl Session {
+    /// A session, which may have failed.
+    pub(crate) fn connect(url: &str) -> Result<Self, Error> {
+        let url = c_string(url)?;
+        // SAFETY: a valid C string; the PGconn that comes back is owned by the value made of it.
+        let session = unsafe { pq_sys::PQconnectdb(url.as_ptr()) };
+        NonNull::new(session)
+            .map(Self)
+            .ok_or_else(|| Error::new("libpq is out of memory"))
+    }
+
+    pub(crate) fn send(&mut self, sql: &str) -> Result<(), Error> {
+        let sql = c_string(sql)?;
+        // SAFETY: the PGconn is live, the SQL a valid C string.
+        if unsafe { pq_sys::PQsendQuery(self.0.as_ptr(), sql.as_ptr()) } == 0 {
+            return Err(self.last_error());
+        }
+        Ok(())
+    }
+
+    pub(crate) fn next_result(&mut self) -> Option<CommandResult> {
+        // SAFETY: the PGconn is live; the PGresult is owned by the value made of it.
+        let result = unsafe { pq_sys::PQgetResult(self.0.as_ptr()) };
+        NonNull::new(result).map(CommandResult)
+    }
+
+    pub(crate) fn copy_data(&mut self) -> CopyData {
+        let mut data: *mut c_char = ptr::null_mut();
+        // SAFETY: the PGconn is live; `data` is set to a buffer that we own if the length is positive.
+        let length = unsafe { pq_sys::PQgetCopyData(self.0.as_ptr(), &mut data, 0) };
+        match (usize::try_from(length), NonNull::new(data)) {
+            (Ok(length), Some(data)) => CopyData::Message(CopyBuffer { data, length }),
+            _ if length == -1 => CopyData::End,
+            _ => CopyData::Failed,
+        }
+    }
+
+    pub(crate) fn is_connected(&self) -> bool {
+        // SAFETY: the PGconn is live.
+        unsafe { pq_sys::PQstatus(self.0.as_ptr()) == ConnStatusType::CONNECTION_OK }
+    }
+
+    /// Whether no transaction is open, and no command runs.
+    pub(crate) fn is_idle(&self) -> bool {
+        // SAFETY: the PGconn is live.
+        let transaction = unsafe { pq_sys::PQtransactionStatus(self.0.as_ptr()) };
+        transaction == PGTransactionStatusType::PQTRANS_IDLE
+    }
+
+    pub(crate) fn last_error(&self) -> Error {
+        // SAFETY: the PGconn is live, and it owns the string, which is copied at once.
+        let message = unsafe { to_line(pq_sys::PQerrorMessage(self.0.as_ptr())) };
+        Error::new(
+            message
+                .filter(|text| !text.is_empty())
+                .unwrap_or_else(|| "the connection failed".into()),
+        )
+    }
+
+    pub(crate) fn cancel_handle(&self) -> Result<Cancel, Error> {
+        // SAFETY: the PGconn is live; the PGcancel is owned by the value made of it. PQcancelCreate, its successor, needs libpq 17.
+        let cancel = unsafe { pq_sys::PQgetCancel(self.0.as_ptr()) };
+        NonNull::new(cancel)
+            .map(Cancel)
+            .ok_or_else(|| Error::new("the connection has no command to cancel"))
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // SAFETY: the only place that frees it.
+        unsafe { pq_sys::PQfinish(self.0.as_ptr()) }
+    }
+}
+
+/// What cancels a connection's running command from any thread (`PGcancel`). It may outlive the connection.
+pub struct Cancel(NonNull<pq_sys::PGcancel>);
+
+// SAFETY: a PGcancel is a copy of what the request needs; nothing changes it, and libpq lets any thread send the request.
+unsafe impl Send for Cancel {}
+// SAFETY: as above.
+unsafe impl Sync for Cancel {}
+
+impl Cancel {
+    /// Asks the server to give up the running command, without waiting for it to do so. If none runs, nothing happens.
+    pub fn cancel(&self) -> Result<(), Error> {
+        let mut message: [c_char; 256] = [0; 256];
+        let length = message.len() as c_int;
+        // SAFETY: the PGcancel is live, and the buffer is as long as is said.
+        if unsafe { pq_sys::PQcancel(self.0.as_ptr(), message.as_mut_ptr(), length) } == 0 {
+            // SAFETY: libpq has terminated the message within the buffer.
+            let message = unsafe { to_line(message.as_ptr()) };
+            return Err(Error::new(message.unwrap_or_default()));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Cancel {
+    fn drop(&mut self) {
+        // SAFETY: allocated by PQgetCancel, and freed only here.
+        unsafe { pq_sys::PQfreeCancel(self.0.as_ptr()) }
+    }
+}

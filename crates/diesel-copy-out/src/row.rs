@@ -1,0 +1,34 @@
+//! A row of a query's result.
+
+/// A row of a query's result, as text.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Row(pub(crate) Vec<(String, Option<String>)>);
+
+impl Row {
+    /// The value of the column of this name; `None` if it is NULL, or if there is no such column.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let (_, value) = self.0.iter().find(|(column, _)| column == name)?;
+        value.as_deref()
+    }
+
+    /// The same as what can be read from its text.
+    pub fn read<T: std::str::FromStr>(&self, name: &str) -> Option<T> {
+        self.get(name)?.parse().ok()
+    }
+
+    /// Whether the boolean of this name is true.
+    pub fn is(&self, name: &str) -> bool {
+        self.get(name) == Some("t")
+    }
+}
+
+impl<Name: Into<String>, Value: Into<String>> FromIterator<(Name, Value)> for Row {
+    fn from_iter<Values: IntoIterator<Item = (Name, Value)>>(values: Values) -> Self {
+        let named = values.into_iter();
+        Self(
+            named
+                .map(|(name, value)| (name.into(), Some(value.into())))
+                .collect(),
+        )
+    }
+}

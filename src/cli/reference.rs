@@ -1,0 +1,126 @@
+//! The tables of `docs/command-line.md` are what clap knows. This test compares them, and `make docs` writes them.
+
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+
+use std::{env, fs};
+
+use clap::builder::StyledStr;
+use clap::{Arg, Command, CommandFactory};
+
+const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/command-line.md");
+const BEGIN: &str = "<!-- flags: `make docs` writes what is between these two lines -->\n";
+const END: &str = "<!-- flags end -->\n";
+
+/// All commands, each with a table of its flags.
+fn reference() -> String {
+    let mut cli = super::Cli::command();
+    cli.build();
+    let commands = cli
+        .get_subcommands()
+        .filter(|command| !command.is_hide_set() && command.get_name() != "help");
+    let sections = commands.map(|command| {
+        let about = text(command.get_about());
+        let operands: String = command
+            .get_positionals()
+            .map(|operand| format!(" {operand}"))
+            .collect();
+        format!(
+            "### `{}{operands}`\n\n{about}.\n\n{}",
+            command.get_name(),
+            table(command, false)
+        )
+    });
+    let every = format!("### Every command\n\n{}", table(&cli, true));
+    [every].into_iter().chain(sections).collect()
+}
+
+/// The command's own flags and operands, or those of every command; nothing if there are none.
+fn table(command: &Command, of_every_command: bool) -> String {
+    let rows: String = command
+        .get_arguments()
+        .filter(|argument| argument.is_global_set() == of_every_command)
+        .filter(|argument| !matches!(argument.get_id().as_str(), "help" | "version"))
+        .map(row)
+        .collect();
+    if rows.is_empty() {
+        return rows;
+    }
+    format!("| flag | variable | default | |\n|---|---|---|---|\n{rows}\n")
+}
+
+fn row(argument: &Arg) -> String {
+    let flag = code(&argument.to_string());
+    let short = argument
+        .get_short()
+        .map(|short| format!(", `-{short}`"))
+        .unwrap_or_default();
+    let variable = argument
+        .get_env()
+        .map(|name| code(&name.to_string_lossy()))
+        .unwrap_or_default();
+
+    // A default that clap cannot know stands at the help's end, as in `[default: all]`.
+    let help = text(argument.get_help());
+    let (help, told) = match help.split_once(" [default: ") {
+        Some((help, default)) => (help.to_owned(), default.trim_end_matches(']').to_owned()),
+        None => (help, String::new()),
+    };
+    let known: Vec<String> = argument
+        .get_default_values()
+        .iter()
+        .map(|value| code(&value.to_string_lossy()))
+        .collect();
+    let takes_value = argument.get_action().takes_values();
+    let default = if takes_value && !known.is_empty() {
+        known.join(", ")
+    } else {
+        told
+    };
+
+    let values = argument.get_possible_values();
+    let values: Vec<String> = values
+        .iter()
+        .filter(|_| takes_value)
+        .map(|value| match value.get_help() {
+            Some(help) => format!("{}: {}", code(value.get_name()), text(Some(help))),
+            None => code(value.get_name()),
+        })
+        .collect();
+    let help = match values.is_empty() {
+        true => help,
+        false => format!("{help}. {}", values.join("; ")),
+    };
+    let cells = [format!("{flag}{short}"), variable, default, help];
+    let cells = cells.map(|cell| cell.replace('|', "\\|"));
+    format!("| {} |\n", cells.join(" | "))
+}
+
+fn code(text: &str) -> String {
+    format!("`{text}`")
+}
+
+fn text(text: Option<&StyledStr>) -> String {
+    let text = text.map(ToString::to_string).unwrap_or_default();
+    text.trim_end_matches('.').to_owned()
+}
+
+#[test]
+fn the_documented_flags_are_those_of_the_program() {
+    let documented = fs::read_to_string(FILE).expect("the file is there");
+    let (before, rest) = documented.split_once(BEGIN).expect("the first marker");
+    let (_, after) = rest.split_once(END).expect("the second marker");
+    let current = format!("{before}{BEGIN}\n{}{END}{after}", reference());
+    if env::var_os("CMMS_WRITE_DOCS").is_some() {
+        fs::write(FILE, current).expect("the file can be written");
+        return;
+    }
+    let differs = documented
+        .lines()
+        .zip(current.lines())
+        .find(|(documented, current)| documented != current);
+    assert!(
+        documented == current,
+        "docs/command-line.md is not what the program's flags are; `make docs` writes it anew. The first line that differs, as it \
+         is and as it should be: {differs:#?}"
+    );
+}
