@@ -26,6 +26,14 @@ pub struct ExportOptions {
     /// What it may cost
     #[command(flatten)]
     pub limits: Limits,
+    /// Rows that an Excel workbook may have [default: any number, in several sheets]
+    #[arg(
+        long,
+        env = "CMMS_MAX_XLSX_ROWS",
+        help_heading = "Limits",
+        value_name = "N"
+    )]
+    pub max_xlsx_rows: Option<u64>,
     /// Where it runs
     #[command(flatten)]
     pub replicas: Replicas,

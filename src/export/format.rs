@@ -12,10 +12,10 @@ use super::csv;
 )]
 #[serde(rename_all = "lowercase")]
 pub enum FileType {
-    /// Comma-separated values
+    /// comma-separated values
     #[default]
     Csv,
-    /// An Excel workbook
+    /// an Excel workbook
     Xlsx,
 }
 

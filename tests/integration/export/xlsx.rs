@@ -58,12 +58,9 @@ fn check(database: &TestDatabase, dataset: &Expected) {
     let title = dataset.name[..1].to_uppercase() + &dataset.name[1..];
     assert_eq!(read.sheet_names(), [title.as_str()]);
     let range = read.worksheet_range(&title).expect("a sheet");
-    let (_, columns): (Vec<_>, Vec<_>) = dataset
-        .columns
-        .iter()
-        .map(|[name, header, _]| (name, Value::from(*header)))
-        .unzip();
-    for (row, values) in std::iter::once(&columns).chain(&expected).enumerate() {
+    let headers = dataset.columns.iter();
+    let headers: Vec<Value> = headers.map(|[_, header, _]| (*header).into()).collect();
+    for (row, values) in std::iter::once(&headers).chain(&expected).enumerate() {
         for (column, value) in values.iter().enumerate() {
             let found = range.get_value((row as u32, column as u32));
             assert_eq!(
@@ -116,14 +113,14 @@ fn texts_that_a_workbook_can_get_wrong_and_random_ones_are_read_back() {
     let values: Vec<String> = texts
         .iter()
         .enumerate()
-        .map(|(id, text)| format!("({id}, '{}')", text.replace('\'', "''")))
+        .map(|(id, text)| format!("({id}, 'x', '{}', 1)", text.replace('\'', "''")))
         .collect();
     let database = TestDatabase::with(&format!(
-        "insert into locations values {}",
+        "insert into locations values (1, 'Here'); insert into assets values {}",
         values.join(",")
     ));
-    let locations = DATASETS.iter().find(|dataset| dataset.name == "locations");
-    check(&database, locations.expect("a dataset"));
+    let assets = DATASETS.iter().find(|dataset| dataset.name == "assets");
+    check(&database, assets.expect("a dataset"));
 }
 
 /// An export to a file, with its manifest beside it.
