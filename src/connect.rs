@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::cli::Global;
 use crate::db::embedded::{self, Durability, Embedded, EmbeddedError};
-use crate::db::servers::Rules;
+use crate::db::servers::{Rules, patient};
 use crate::db::tables::{Instead, Others};
 use crate::db::{self, Database, SchemaState};
 
@@ -73,7 +73,8 @@ pub fn data_dir(global: &Global) -> Result<PathBuf, Error> {
 /// Opens the database as it is, for up to so many exports at once.
 pub fn connect(global: &Global, connections: u32) -> Result<Connected, Error> {
     let (url, embedded) = match global.database_url() {
-        Some(url) => (url.to_owned(), None),
+        // One that is not valid libpq refuses with better words.
+        Some(url) => (patient(url).unwrap_or_else(|_| url.to_owned()), None),
         None => {
             let embedded = Embedded::start(&data_dir(global)?, Durability::Durable)?;
             (embedded.database_url().to_owned(), Some(embedded))

@@ -229,18 +229,12 @@ impl Database {
         connection.map_err(|error| Error::Connect(error.to_string()))
     }
 
-    /// Asks the server to give up what a process of its own is running. Another server, to which the same name may have led
-    /// meanwhile, does nothing.
-    pub fn cancel(&self, process: &Process) -> Result<(), Error> {
-        let mut connection = self
-            .cancel
-            .get()
-            .map_err(|error| Error::Connect(error.to_string()))?;
-        diesel::sql_query(format!("select pg_cancel_backend($1) where {SERVER} = $2"))
-            .bind::<Integer, _>(process.pid)
-            .bind::<Text, _>(&process.server)
-            .execute(&mut connection)?;
-        Ok(())
+    /// A connection by which queries are cancelled.
+    pub fn canceller(&self) -> Result<Canceller, Error> {
+        let connection = self.cancel.get();
+        connection
+            .map(Canceller)
+            .map_err(|error| Error::Connect(error.to_string()))
     }
 
     /// A position of the primary's log behind all that was committed until now, which reaches its standbys at once; `None` where this
@@ -322,6 +316,21 @@ impl Database {
                 SchemaState::Pending(pending)
             },
         )
+    }
+}
+
+/// A connection by which queries are cancelled.
+pub struct Canceller(DieselConnection);
+
+impl Canceller {
+    /// Asks the server to give up what a process of its own is running. Another server, to which the same name may have led
+    /// meanwhile, does nothing.
+    pub fn cancel(&mut self, process: &Process) -> Result<(), Error> {
+        diesel::sql_query(format!("select pg_cancel_backend($1) where {SERVER} = $2"))
+            .bind::<Integer, _>(process.pid)
+            .bind::<Text, _>(&process.server)
+            .execute(&mut self.0)?;
+        Ok(())
     }
 }
 

@@ -16,14 +16,14 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use self::hosts::Attributes;
-pub use self::hosts::Hosts;
+pub use self::hosts::{Hosts, patient};
 use self::monitor::Monitor;
 pub use self::monitor::{Server, State};
 use super::Database;
 use super::libpq::InvalidUrl;
 
 /// Time after which a server that has not answered counts as unreachable.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub const PATIENCE: Duration = Duration::from_secs(5);
 /// Time that a start may wait for the servers' first answers.
 const FIRST_ANSWERS_WAIT: Duration = Duration::from_secs(3);
 /// Time to wait for a connection to a replica: not for it to come back, as there are others.
@@ -240,6 +240,11 @@ impl Servers {
         self.primary.state().is_some()
     }
 
+    /// The database's own.
+    pub fn primary(&self) -> &Server {
+        &self.primary
+    }
+
     /// One for an export: a replica that will do and was not `tried`, else the primary. With `fresh`, it has all that the primary
     /// has now.
     pub fn choose(&self, tried: &[Arc<Server>], fresh: bool) -> Result<Chosen, NoReplica> {
@@ -370,6 +375,11 @@ impl Chosen {
     /// Whether there may be another one.
     pub fn is_replaceable(&self) -> bool {
         self.server.name != DATABASE
+    }
+
+    /// The server, for whoever watches over it.
+    pub fn server(&self) -> &Arc<Server> {
+        &self.server
     }
 
     /// The server, not to be tried again.

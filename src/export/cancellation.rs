@@ -1,6 +1,7 @@
 //! Stopping an export from another thread, down to its query on the server.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -10,14 +11,20 @@ use crate::db::{Database, Process};
 /// By which an export can be stopped. Clones stop the same export.
 #[derive(Clone, Default)]
 pub struct Cancellation {
-    state: Arc<Mutex<State>>,
+    shared: Arc<Shared>,
 }
 
 #[derive(Default)]
-struct State {
-    cancelled: bool,
+struct Shared {
+    /// Apart from the rest: whoever asks does not wait for the server.
+    cancelled: AtomicBool,
+    backends: Mutex<Backends>,
+}
+
+#[derive(Default)]
+struct Backends {
     /// The server's processes that work for the export now.
-    backends: HashMap<u64, (Process, Database)>,
+    working: HashMap<u64, (Process, Database)>,
     registered: u64,
 }
 
@@ -26,26 +33,48 @@ impl Cancellation {
     ///
     /// A request to cancel is lost on a process that is between two commands, so it is repeated until the export lets go.
     pub fn cancel(&self) {
-        self.lock().cancelled = true;
+        self.shared.cancelled.store(true, Ordering::SeqCst);
         loop {
-            let state = self.lock();
-            if state.backends.is_empty() {
+            if self.backends().working.is_empty() {
                 return;
             }
-            cancel_queries(&state);
-            drop(state);
+            self.cancel_queries();
             std::thread::sleep(Duration::from_millis(50));
         }
     }
 
-    /// Asks the server to give up all of the export's queries, because one of them has failed.
+    /// Asks the server to give up all of the export's queries.
     pub(super) fn cancel_queries(&self) {
-        cancel_queries(&self.lock());
+        let numbers: Vec<u64> = self.backends().working.keys().copied().collect();
+        for number in numbers {
+            self.cancel_query(number);
+        }
+    }
+
+    fn cancel_query(&self, number: u64) {
+        let database = self
+            .backends()
+            .working
+            .get(&number)
+            .map(|(_, it)| it.clone());
+        let Some(database) = database else { return };
+        // Without the lock: a server that does not answer keeps us waiting, and would keep the export's own thread.
+        let cancelled = database.canceller().and_then(|mut canceller| {
+            // With the lock: the process cannot go back to its pool, and on to another export, before it gets the request.
+            let backends = self.backends();
+            match backends.working.get(&number) {
+                Some((process, _)) => canceller.cancel(process),
+                None => Ok(()),
+            }
+        });
+        if let Err(error) = cancelled {
+            tracing::warn!(%error, "an export's query could not be cancelled");
+        }
     }
 
     /// Whether [`cancel`](Self::cancel) was called.
     pub fn is_cancelled(&self) -> bool {
-        self.lock().cancelled
+        self.shared.cancelled.load(Ordering::SeqCst)
     }
 
     /// Notes that a process of the database's server works for the export, until the value is dropped.
@@ -54,45 +83,32 @@ impl Cancellation {
         database: &Database,
         process: Process,
     ) -> Result<Backend<'_>, Error> {
-        let mut state = self.lock();
-        if state.cancelled {
+        let mut backends = self.backends();
+        // With the lock: what is noted before the export is cancelled is seen by whoever cancels it.
+        if self.is_cancelled() {
             return Err(Error::Cancelled);
         }
-        state.registered += 1;
-        let number = state.registered;
-        state
-            .backends
+        backends.registered += 1;
+        let number = backends.registered;
+        backends
+            .working
             .insert(number, (process.clone(), database.clone()));
         Ok(Backend {
             cancellation: self,
-            database: database.clone(),
             process,
             number,
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// To be called with the lock held: no process can go back to its pool, and on to another export, before it gets the request.
-fn cancel_queries(state: &State) {
-    for (process, database) in state.backends.values() {
-        cancel_query(database, process);
-    }
-}
-
-fn cancel_query(database: &Database, process: &Process) {
-    if let Err(error) = database.cancel(process) {
-        tracing::warn!(%error, ?process, "an export's query could not be cancelled");
+    fn backends(&self) -> MutexGuard<'_, Backends> {
+        let backends = self.shared.backends.lock();
+        backends.unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A process of the server's that works for an export.
 pub(crate) struct Backend<'c> {
     cancellation: &'c Cancellation,
-    database: Database,
     process: Process,
     number: u64,
 }
@@ -105,12 +121,12 @@ impl Backend<'_> {
 
     /// Asks the server to give up the process's query.
     pub(super) fn cancel_query(&self) {
-        cancel_query(&self.database, &self.process);
+        self.cancellation.cancel_query(self.number);
     }
 }
 
 impl Drop for Backend<'_> {
     fn drop(&mut self) {
-        self.cancellation.lock().backends.remove(&self.number);
+        self.cancellation.backends().working.remove(&self.number);
     }
 }

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::manifest::{ErrorClass, Manifest, State};
 use super::{Error, Export, Observer, Plan, Sink, Summary};
-use crate::db::servers::Role;
+use crate::db::servers::{Chosen, Role};
 use crate::memory::PeakMemory;
 use crate::units::hexadecimal;
 
@@ -145,8 +145,8 @@ impl Record {
 }
 
 impl Observer for Record {
-    fn server(&self, role: Role) {
-        self.lock().source = Some(role);
+    fn server(&self, server: &Chosen) {
+        self.lock().source = Some(server.role);
     }
 
     fn plan(&self, plan: &Plan) {

@@ -23,7 +23,7 @@ pub fn run(
 ) -> Result<Summary, Error> {
     let mut sink = NotingSink { sink, begun: false };
     route(servers, fresh, |chosen| {
-        observer.server(chosen.role);
+        observer.server(chosen);
         let run = super::run(export, &chosen.database, cancellation, observer, &mut sink);
         run.map_err(|error| Failure {
             is_final: sink.begun || cancellation.is_cancelled(),

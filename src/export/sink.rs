@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use super::Strategy;
 use super::cancellation::Cancellation;
-use crate::db::servers::Role;
+use crate::db::servers::Chosen;
 
 /// Takes an export's bytes.
 pub trait Sink {
@@ -20,7 +20,7 @@ pub trait Sink {
 /// Hears what happens in an export.
 pub trait Observer {
     /// On what server it runs: before anything else, and again if it begins anew on another one.
-    fn server(&self, _role: Role) {}
+    fn server(&self, _server: &Chosen) {}
 
     /// How it is made: before the first byte, and again if it begins anew; never, if it fails before.
     fn plan(&self, _plan: &Plan) {}
@@ -34,9 +34,9 @@ impl Observer for () {}
 
 /// Both.
 impl<One: Observer + ?Sized, Other: Observer + ?Sized> Observer for (&One, &Other) {
-    fn server(&self, role: Role) {
-        self.0.server(role);
-        self.1.server(role);
+    fn server(&self, server: &Chosen) {
+        self.0.server(server);
+        self.1.server(server);
     }
 
     fn plan(&self, plan: &Plan) {

@@ -1,14 +1,14 @@
 //! `GET /{dataset}.csv`: an export as a response that is streamed while it is made.
 //!
 //! Three parties: a thread of its own makes the CSV; a bounded channel takes it to the response's [body](Body), so that a slow
-//! client slows the export down, to the query on the server, and fills no memory; and a [watch](watch()) stops it all when the
-//! client goes away or takes nothing, or when somebody says so. The body ends cleanly only if the export says that it is whole;
+//! client slows the export down, to the query on the server, and fills no memory; and a [watch](Watch) stops it all when the
+//! client goes away or takes nothing, when the server does not answer, or when somebody says so. The body ends cleanly only if the export says that it is whole;
 //! in every other case it ends with an error, at which the server breaks the connection off.
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ use actix_web::http::header::{
 use actix_web::{HttpRequest, HttpResponse, rt, web};
 use bytes::Bytes;
 use time::OffsetDateTime;
+use tokio::sync::mpsc::WeakSender;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
 
@@ -33,6 +34,7 @@ use super::query_string::{QueryString, invalid};
 use super::registry::Known;
 use super::{App, OfDataset};
 use crate::cli::Compression;
+use crate::db;
 use crate::db::servers::Servers;
 use crate::export::cancellation::Cancellation;
 use crate::export::manifest::{ErrorClass, State};
@@ -94,7 +96,7 @@ pub(super) async fn csv(
     let compression = app.settings.compression;
     let coding = Coding::choose(&request, compression);
     let app = app.into_inner();
-    let mut body = start(export, fresh, known, Arc::new(permit), peer, coding, app);
+    let mut body = start(export, fresh, known, permit, peer, coding, app);
     match rt::time::timeout(FIRST_BYTES_WAIT, body.receiver.recv()).await {
         Ok(Some(Message::Failed(error))) => {
             body.end(Some(&error));
@@ -215,7 +217,7 @@ fn start(
     export: Export,
     fresh: bool,
     known: Known,
-    permit: Arc<OwnedSemaphorePermit>,
+    permit: OwnedSemaphorePermit,
     peer: Option<Peer>,
     coding: Option<Coding>,
     app: Arc<App>,
@@ -223,6 +225,7 @@ fn start(
     let (sender, receiver) = mpsc::channel(QUEUE);
     let flow = Arc::new(Flow::default());
     let cancellation = Cancellation::default();
+    let place = Arc::new(Place(Mutex::new(Some(permit))));
     let body = Body {
         receiver,
         next: None,
@@ -232,18 +235,20 @@ fn start(
         cancellation: cancellation.clone(),
         response_begun: Arc::default(),
         app: Arc::clone(&app),
-        permit: Some(Arc::clone(&permit)),
+        place: Some(Arc::clone(&place)),
     };
     app.metrics.started();
-    rt::spawn(watch(
-        body.over.clone(),
-        known.clone(),
-        Arc::clone(&flow),
+    let watch = Watch {
+        known: known.clone(),
+        flow: Arc::clone(&flow),
         peer,
-        cancellation.clone(),
-        Arc::clone(&body.response_begun),
-        Arc::clone(&app),
-    ));
+        cancellation: cancellation.clone(),
+        response_begun: Arc::clone(&body.response_begun),
+        sender: sender.downgrade(),
+        place: Arc::downgrade(&place),
+        app: Arc::clone(&app),
+    };
+    rt::spawn(watch.over(body.over.clone()));
     // A thread of its own, and not one of actix's blocking ones: those answer /readyz, and a slow client holds this one long.
     let thread = std::thread::Builder::new().name("export".into());
     let spawned = thread.spawn(move || {
@@ -269,7 +274,7 @@ fn start(
         };
         // Held until here, where the thread is through with the database, also where the client has long gone. Before the last
         // message: who asks again as soon as a download has ended must find the place free.
-        drop(permit);
+        drop(place);
         // Nobody listens where the client has gone.
         let _ = sender.blocking_send(message);
     });
@@ -286,46 +291,86 @@ fn make(
     fresh: bool,
     servers: &Servers,
     cancellation: &Cancellation,
-    channel: &mut dyn Sink,
+    channel: &mut ChannelSink<'_>,
     coding: Option<Coding>,
     record: &Record,
 ) -> Result<(), export::Error> {
+    let flow = channel.flow;
     let mut compressing = CompressingSink::new(channel, coding).map_err(export::Error::Sink)?;
     record.of(&mut compressing, |sink| {
-        routing::run(export, servers, fresh, cancellation, record, sink)
+        routing::run(export, servers, fresh, cancellation, &(record, flow), sink)
     })?;
     compressing.finish().map_err(export::Error::Sink)
 }
 
-/// Stops an export when its client goes away or takes nothing, or when somebody says so.
-async fn watch(
-    over: CancellationToken,
+/// An export's place among those that may run at once.
+struct Place(Mutex<Option<OwnedSemaphorePermit>>);
+
+impl Place {
+    /// Lets another export have it.
+    fn free(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+/// Stops an export when its client goes away or takes nothing, when its server does not answer, or when somebody says so.
+struct Watch {
     known: Known,
     flow: Arc<Flow>,
     peer: Option<Peer>,
     cancellation: Cancellation,
     response_begun: Arc<AtomicBool>,
+    /// Weak, as is the place: that both go with the export's thread says that it has ended.
+    sender: WeakSender<Message>,
+    place: Weak<Place>,
     app: Arc<App>,
-) {
-    let (state, error) = loop {
-        tokio::select! {
-            biased;
-            () = over.cancelled() => return,
-            () = known.stop.cancelled() => break (State::Cancelled, None),
-            () = rt::time::sleep(WATCH_INTERVAL) => {}
+}
+
+impl Watch {
+    async fn over(self, over: CancellationToken) {
+        let (state, error) = loop {
+            tokio::select! {
+                biased;
+                () = over.cancelled() => return,
+                () = self.known.stop.cancelled() => break (State::Cancelled, None),
+                () = rt::time::sleep(WATCH_INTERVAL) => {}
+            }
+            if self.peer.as_ref().is_some_and(Peer::is_gone) {
+                break (State::Cancelled, None);
+            }
+            if self.flow.stalled_for() > self.app.settings.reader_timeout {
+                break (State::Failed, Some(ErrorClass::ReaderTimeout));
+            }
+            if self.flow.is_dried_up(&self.app.servers) {
+                break (State::Failed, Some(ErrorClass::DatabaseUnavailable));
+            }
+        };
+        self.app.export_ended(&self.known, state, error);
+        cancel(self.cancellation.clone());
+        if error == Some(ErrorClass::DatabaseUnavailable) {
+            self.abandon();
         }
-        if peer.as_ref().is_some_and(Peer::is_gone) {
-            break (State::Cancelled, None);
+        // Before there is a response, the handler answers with what has happened.
+        if let (Some(peer), true) = (&self.peer, self.response_begun.load(Ordering::Relaxed)) {
+            peer.abort();
         }
-        if flow.stalled_for() > app.settings.reader_timeout {
-            break (State::Failed, Some(ErrorClass::ReaderTimeout));
+    }
+
+    /// Speaks for the export's thread, which waits for its server, maybe for ever, and cannot be woken: it keeps its connection, and
+    /// with it one of so many, until the server answers or the system gives the connection up; but not its place.
+    fn abandon(&self) {
+        tracing::warn!(
+            export_id = self.known.record.id(),
+            "the export's server does not answer: its thread is left behind"
+        );
+        if let Some(place) = self.place.upgrade() {
+            place.free();
         }
-    };
-    app.export_ended(&known, state, error);
-    cancel(cancellation);
-    // Before there is a response, the handler answers with what has happened.
-    if let (Some(peer), true) = (peer, response_begun.load(Ordering::Relaxed)) {
-        peer.abort();
+        let error = db::Error::Connect("the server does not answer".into());
+        if let Some(sender) = self.sender.upgrade() {
+            // Where there is no room, the response has begun, and is broken off.
+            let _ = sender.try_send(Message::Failed(error.into()));
+        }
     }
 }
 
@@ -371,13 +416,13 @@ struct Body {
     response_begun: Arc<AtomicBool>,
     app: Arc<App>,
     /// Held until all is handed on: what waits for the client is memory.
-    permit: Option<Arc<OwnedSemaphorePermit>>,
+    place: Option<Arc<Place>>,
 }
 
 impl Body {
     /// Notes how the export has ended: whole, or with an error.
     fn end(&mut self, error: Option<&export::Error>) {
-        self.permit = None;
+        self.place = None;
         let (state, class) = match error {
             None => (State::Complete, None),
             Some(error) => match error.end() {
@@ -392,7 +437,7 @@ impl Body {
 
     /// Notes that the export's thread has panicked: what was sent may look whole, but is not.
     fn end_without_a_word(&mut self) {
-        self.permit = None;
+        self.place = None;
         tracing::error!(
             export_id = self.known.record.id(),
             "the export's thread ended without a word"

@@ -1,48 +1,80 @@
-//! How a download flows: what waits for its client, and since when.
+//! How a download flows: from where, what waits for its client, and since when.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How the chunks go from the export to the client.
-#[derive(Default)]
-pub(super) struct Flow(Mutex<Waiting>);
+use crate::db::servers::{Chosen, PATIENCE, Server, Servers};
+use crate::export::Observer;
 
-#[derive(Default)]
-struct Waiting {
+/// How the chunks go from the server to the export, and from there to the client.
+pub(super) struct Flow(Mutex<State>);
+
+struct State {
+    /// Where the rows come from, once that is chosen.
+    server: Option<Arc<Server>>,
     /// Chunks that wait for the client.
     chunks: usize,
-    /// Since when they have been waiting, or when it last took something.
-    since: Option<Instant>,
+    /// Since when they have been waiting, or when it last took something; if there are none, since when they are waited for.
+    since: Instant,
+}
+
+impl Default for Flow {
+    fn default() -> Self {
+        Self(Mutex::new(State {
+            server: None,
+            chunks: 0,
+            since: Instant::now(),
+        }))
+    }
 }
 
 impl Flow {
-    fn with<T>(&self, work: impl FnOnce(&mut Waiting) -> T) -> T {
+    fn with<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
         work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// A chunk begins to wait.
     pub(super) fn offered(&self) {
-        self.with(|waiting| {
-            if waiting.chunks == 0 {
-                waiting.since = Some(Instant::now());
+        self.with(|state| {
+            if state.chunks == 0 {
+                state.since = Instant::now();
             }
-            waiting.chunks += 1;
+            state.chunks += 1;
         });
     }
 
     /// The client has taken a piece of the chunk that has waited longest.
     pub(super) fn took_piece(&self, last_of_chunk: bool) {
-        self.with(|waiting| {
-            waiting.since = Some(Instant::now());
-            waiting.chunks -= usize::from(last_of_chunk && waiting.chunks > 0);
+        self.with(|state| {
+            state.since = Instant::now();
+            state.chunks -= usize::from(last_of_chunk && state.chunks > 0);
         });
     }
 
     /// How long the client has taken nothing of what waits for it.
     pub(super) fn stalled_for(&self) -> Duration {
-        self.with(|waiting| match waiting.since {
-            Some(since) if waiting.chunks > 0 => since.elapsed(),
-            _ => Duration::ZERO,
+        self.with(|state| {
+            if state.chunks > 0 {
+                state.since.elapsed()
+            } else {
+                Duration::ZERO
+            }
         })
+    }
+
+    /// Whether nothing comes any more from a server that does not answer. A query may take its time, and a silent server may yet
+    /// send what it has: only both together say that nothing will come.
+    pub(super) fn is_dried_up(&self, servers: &Servers) -> bool {
+        self.with(|state| {
+            // Before a server is chosen, it is the primary that may be asked.
+            let server = state.server.as_deref().unwrap_or(servers.primary());
+            state.chunks == 0 && state.since.elapsed() >= PATIENCE && server.is_silent()
+        })
+    }
+}
+
+impl Observer for Flow {
+    fn server(&self, server: &Chosen) {
+        self.with(|state| state.server = Some(Arc::clone(server.server())));
     }
 }

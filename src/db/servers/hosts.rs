@@ -15,6 +15,33 @@ const PATIENT: [(&str, &str); 5] = [
     ("tcp_user_timeout", "20000"),
 ];
 
+/// The same connection string, with what makes libpq give up a host that has gone without a word, unless it says otherwise itself.
+pub fn patient(url: &str) -> Result<String, InvalidUrl> {
+    let mut options = libpq::options(url)?;
+    add_patience(&mut options);
+    Ok(connection_string(options.iter().map(|(keyword, value)| {
+        (keyword.as_str(), value.as_str())
+    })))
+}
+
+fn add_patience(options: &mut Vec<(String, String)>) {
+    for (keyword, value) in PATIENT {
+        if options.iter().all(|(given, _)| given != keyword) {
+            options.push((keyword.into(), value.into()));
+        }
+    }
+}
+
+/// As libpq takes it: keywords and quoted values.
+fn connection_string<'o>(options: impl Iterator<Item = (&'o str, &'o str)>) -> String {
+    let mut string = String::new();
+    for (keyword, value) in options {
+        let value = value.replace('\\', r"\\").replace('\'', r"\'");
+        string += &format!("{keyword}='{value}' ");
+    }
+    string
+}
+
 /// Which of a connection string's hosts will do: libpq's `target_session_attrs`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Attributes {
@@ -80,11 +107,7 @@ impl Hosts {
             let list = take(name).unwrap_or_default();
             list.split(',').map(str::to_owned).collect::<Vec<_>>()
         });
-        for (keyword, value) in PATIENT {
-            if options.iter().all(|(given, _)| given != keyword) {
-                options.push((keyword.into(), value.into()));
-            }
-        }
+        add_patience(&mut options);
         let count = names.len().max(addresses.len());
         // Where there is one port, it is all hosts'; where there is one host, it is the only one.
         let fits = |list: &[String], one: bool| list.len() == count || (one && list.len() == 1);
@@ -98,16 +121,12 @@ impl Hosts {
         let hosts = (0..count).map(|index| {
             let [name, address, port] = [&names, &addresses, &ports]
                 .map(|list| list.get(index).unwrap_or(&list[0]).as_str());
-            let mut string = String::new();
             let own = [("host", name), ("hostaddr", address), ("port", port)];
             let own = own.into_iter().filter(|(_, value)| !value.is_empty());
             let common = options
                 .iter()
                 .map(|(keyword, value)| (keyword.as_str(), value.as_str()));
-            for (keyword, value) in own.chain(common) {
-                let value = value.replace('\\', r"\\").replace('\'', r"\'");
-                string += &format!("{keyword}='{value}' ");
-            }
+            let string = connection_string(own.chain(common));
             let or = |value: &str, default: &str| {
                 if value.is_empty() {
                     default.to_owned()
@@ -171,6 +190,34 @@ mod tests {
                 .collect();
             assert_eq!(options, expected);
         }
+    }
+
+    #[test]
+    fn patience_is_added_to_what_the_url_says_and_no_more() {
+        let options = |url: &str| {
+            let mut options = libpq::options(&patient(url).unwrap_or_default()).unwrap_or_default();
+            options.sort();
+            options
+        };
+        let given =
+            "postgresql://me:a'%5C%20b@one,two:7000/cmms?connect_timeout=9&tcp_user_timeout=0";
+        let expected = [
+            ("connect_timeout", "9"),
+            ("dbname", "cmms"),
+            ("host", "one,two"),
+            ("keepalives_count", "3"),
+            ("keepalives_idle", "10"),
+            ("keepalives_interval", "5"),
+            ("password", r"a'\ b"),
+            ("port", ",7000"),
+            ("tcp_user_timeout", "0"),
+            ("user", "me"),
+        ];
+        assert_eq!(
+            options(given),
+            expected.map(|(k, v)| (k.to_owned(), v.to_owned()))
+        );
+        assert!(patient("x=y").is_err());
     }
 
     #[test]

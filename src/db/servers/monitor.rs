@@ -14,6 +14,9 @@ use super::{PATIENCE, Role};
 /// Time between two questions to a server.
 const ASK_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Time within which a refusal is the server's, or its host's: what takes longer was no answer.
+const REFUSAL: Duration = Duration::from_secs(1);
+
 /// Positions of the primary's log that are remembered, one a second.
 const POSITIONS: usize = 3600;
 
@@ -99,6 +102,8 @@ pub struct Server {
     url: String,
     /// None where it cannot be reached.
     state: Mutex<Option<State>>,
+    /// Since when it is asked without an answer of any kind.
+    unanswered: Mutex<Option<Instant>>,
     /// How far its log was written, and when, where it is a primary.
     positions: Mutex<VecDeque<(Instant, u64)>>,
     /// Exports that run on it.
@@ -113,6 +118,7 @@ impl Server {
             database,
             url,
             state: Mutex::default(),
+            unanswered: Mutex::default(),
             positions: Mutex::default(),
             exports: AtomicUsize::new(0),
         })
@@ -121,6 +127,19 @@ impl Server {
     /// What it has said of itself; `None` where it cannot be reached.
     pub fn state(&self) -> Option<State> {
         self.lock().filter(|state| state.at.elapsed() < PATIENCE)
+    }
+
+    /// Whether it was asked, and has said nothing at all for so long that whoever waits for it waits in vain. One that refuses a
+    /// connection, because it has too many, is not silent: what runs on it may be well.
+    pub fn is_silent(&self) -> bool {
+        self.unanswered()
+            .is_some_and(|since| since.elapsed() >= PATIENCE)
+    }
+
+    fn unanswered(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.unanswered
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes that it could not be reached.
@@ -170,12 +189,17 @@ impl Server {
     /// Asks it, on the connection that is there or else a new one; `primary` is what it is compared with.
     fn ask(&self, connection: &mut Option<libpq::Connection>, primary: Option<&Self>) {
         let at = Instant::now();
+        // What was silent before this question still is.
+        self.unanswered().get_or_insert(at);
         let there = connection.take();
         let answer = there.and_then(|connection| question(connection).ok());
         let answer = answer.map_or_else(
             || libpq::Connection::establish(&self.url).and_then(question),
             Ok,
         );
+        if answer.is_ok() || at.elapsed() < REFUSAL {
+            *self.unanswered() = None;
+        }
         let state = match answer {
             Ok((there, answer)) => {
                 *connection = Some(there);

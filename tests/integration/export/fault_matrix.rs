@@ -2,7 +2,7 @@
 //! export whole.
 
 use std::net::TcpStream;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use cmms_export::datasets;
 use cmms_export::export::Strategy;
@@ -235,6 +235,82 @@ fn a_killed_and_restarted_postgresql_breaks_the_export_off() {
             drop(gate);
             case.leaves_nothing_behind();
         }
+    }
+}
+
+#[test]
+fn a_server_that_stops_answering_breaks_the_exports_off_and_frees_their_places() {
+    let gated = Gated::alone();
+    let strategies = Strategy::all();
+    let places = strategies.len();
+    let server =
+        Server::spawn(program(&gated.url).args(["serve", &format!("--max-exports={places}")]));
+    let address = &server.address;
+    let start = |id: &str, strategy: &str| {
+        let path = format!("/tasks.csv?strategy={strategy}&export_id={id}");
+        send(address, "GET", &path, &[("Host", address)])
+    };
+    // A connection that lies idle in each pool: it is tried before it is used.
+    for strategy in ["streamed", "copy"] {
+        download(address, &format!("strategy={strategy}"));
+    }
+    let mut gate = Gate::close(&gated, ROWS / 2);
+    let running: Vec<_> = strategies
+        .iter()
+        .map(|strategy| start(strategy.name(), strategy.name()))
+        .collect();
+    gate.reached_by(places);
+    let frozen = gated.database.freeze_server();
+    let since = Instant::now();
+    for (strategy, stream) in strategies.iter().zip(running) {
+        let name = strategy.name();
+        let download = Download::read(stream);
+        if strategy.is_buffered() {
+            assert_eq!(download.status, 503, "{name}");
+        } else {
+            assert_eq!(download.status, 200, "{name}");
+            assert_eq!(download.finish().1, End::Broken, "{name}");
+        }
+        let manifest = server.ended(name);
+        assert_eq!(manifest["state"], "failed", "{name}: {manifest}");
+        assert_eq!(
+            manifest["error"], "database-unavailable",
+            "{name}: {manifest}"
+        );
+    }
+    let elapsed = since.elapsed();
+    println!("all were broken off after {elapsed:?}");
+    assert!(elapsed < Duration::from_secs(15), "{elapsed:?}");
+    assert_eq!(server.metric("cmms_export_exports_in_flight "), 0.0);
+    // All places are free while the server still says nothing; a busy service would keep no record of these.
+    let waiting: Vec<_> = strategies
+        .iter()
+        .map(|strategy| {
+            let name = strategy.name();
+            start(&format!("{name}-meanwhile"), name)
+        })
+        .collect();
+    for (strategy, stream) in strategies.iter().zip(waiting) {
+        let name = strategy.name();
+        assert_eq!(Download::read(stream).status, 503, "{name}");
+        let manifest = server.ended(&format!("{name}-meanwhile"));
+        assert_eq!(
+            manifest["error"], "database-unavailable",
+            "{name}: {manifest}"
+        );
+    }
+    drop(frozen);
+    drop(gate);
+    eventually("the queries are gone", || {
+        gate::running_queries(&gated.database) == 0
+    });
+    for strategy in strategies {
+        let name = strategy.name();
+        eventually("an export is made again", || {
+            Download::start(address, &format!("/tasks.csv?strategy={name}")).status == 200
+        });
+        let csv = download(address, &format!("strategy={name}"));
+        assert_eq!(lines(&csv), ROWS + 1, "{name}");
     }
 }
 

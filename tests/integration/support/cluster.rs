@@ -9,9 +9,11 @@ use std::sync::{Arc, Mutex, Weak};
 use cmms_export::db::embedded::{Durability, Embedded};
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, PgConnection};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use super::program;
-use super::replicated::Servers;
+use super::replicated::{Servers, children};
 
 pub(super) const TEMPLATE: &str = "migrated";
 
@@ -80,6 +82,17 @@ pub(crate) fn temporary_directory(name: &str) -> PathBuf {
         .keep();
     fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).expect("ours");
     directory
+}
+
+/// Processes that do nothing until this is dropped.
+pub(crate) struct Frozen(Vec<Pid>);
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        for pid in &self.0 {
+            let _ = kill(*pid, Signal::SIGCONT);
+        }
+    }
 }
 
 /// Where a database lives.
@@ -167,11 +180,29 @@ impl TestDatabase {
         // A throw-away cluster makes nothing durable by itself, not even against this.
         cluster.run(&self.name, "checkpoint");
         let before = embedded.postmaster_pid().expect("runs");
-        let pid = nix::unistd::Pid::from_raw(before.cast_signed());
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).expect("ours");
+        kill(Pid::from_raw(before.cast_signed()), Signal::SIGKILL).expect("ours");
         super::eventually("another server is up", || {
             embedded.postmaster_pid().is_some_and(|pid| pid != before)
         });
+    }
+
+    /// Stops PostgreSQL with all of its processes as they are, their connections open, until the value is dropped.
+    pub(crate) fn freeze_server(&self) -> Frozen {
+        let Home::Cluster(cluster) = &self.home else {
+            panic!("which of the servers?");
+        };
+        let pid = cluster.embedded.as_ref().expect("runs").postmaster_pid();
+        let postmaster = Pid::from_raw(pid.expect("runs").cast_signed());
+        // First the one that starts the others.
+        kill(postmaster, Signal::SIGSTOP).expect("ours");
+        let mut frozen = Frozen(vec![postmaster]);
+        for child in children(postmaster) {
+            // It may have ended by itself.
+            if kill(child, Signal::SIGSTOP).is_ok() {
+                frozen.0.push(child);
+            }
+        }
+        frozen
     }
 
     /// A new database with the given SQL run in it.

@@ -173,6 +173,20 @@ impl Gate {
             .expect("readable")
     }
 
+    /// Waits until so many processes wait at the gate.
+    pub(crate) fn reached_by(&mut self, exports: usize) {
+        let sql = "select count(*) from pg_locks
+            where locktype = 'advisory' and not granted and waitstart is not null
+                and database = (select oid from pg_database where datname = current_database())";
+        eventually("all exports reach the gate", || {
+            let connection = self.connection.as_mut().expect("closed");
+            let waiting: Count = diesel::sql_query(sql)
+                .get_result(connection)
+                .expect("readable");
+            waiting.count == exports as i64
+        });
+    }
+
     /// Ends the process that waits at the gate.
     pub(crate) fn terminate(&mut self) {
         let pid = self.reached();

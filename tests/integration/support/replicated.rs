@@ -395,7 +395,7 @@ impl Drop for Replicated {
 }
 
 /// The processes that a process has started.
-fn children(parent: Pid) -> Vec<Pid> {
+pub(super) fn children(parent: Pid) -> Vec<Pid> {
     let output = Command::new("ps").args(["-A", "-o", "pid=,ppid="]).output();
     let output = String::from_utf8(output.expect("ps is there").stdout).expect("numbers");
     let pids = output.lines().filter_map(|line| {
