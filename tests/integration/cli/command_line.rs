@@ -542,7 +542,13 @@ fn the_help_of_export_has_its_flags_under_headings_and_none_amid_others() {
         ),
         (
             "General",
-            &["--data-dir", "--database-url", "--log", "--log-format"],
+            &[
+                "--data-dir",
+                "--database-url",
+                "--database-url-file",
+                "--log",
+                "--log-format",
+            ],
         ),
         (
             "Limits",
@@ -569,6 +575,7 @@ fn the_help_of_export_has_its_flags_under_headings_and_none_amid_others() {
             "Replicas",
             &[
                 "--export-database-url",
+                "--export-database-url-file",
                 "--fresh",
                 "--max-replica-lag",
                 "--replica-only",
