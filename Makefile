@@ -3,7 +3,7 @@
 # On macOS, Homebrew keeps libpq's pg_config, by which the build finds libpq, out of the PATH.
 export PATH := $(if $(wildcard /opt/homebrew/opt/libpq/bin),/opt/homebrew/opt/libpq/bin:)$(PATH)
 
-.PHONY: help run cluster test check docs check-diesel bench bench-memory bench-small bench-lookup bench-replicas screenshots setup setup-browser
+.PHONY: help run cluster test check docs check-diesel bench bench-memory bench-small bench-lookup bench-replicas screenshots setup setup-browser setup-python
 
 help: ## Says what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -18,7 +18,7 @@ cluster: setup ## Builds, starts a primary with two hot standbys, migrates, seed
 	cargo build --release --locked
 	scripts/cluster $(CLUSTER) scripts/serve-cluster
 
-test: setup-browser ## Runs all tests
+test: setup-browser setup-python ## Runs all tests
 	cargo test --locked --workspace --features fault-injection
 
 check: ## Checks format, lints, documentation and its links (seconds, once built)
@@ -57,3 +57,7 @@ setup:
 
 setup-browser:
 	@scripts/install-packages browser
+
+setup-python: ## Installs the Python packages that tests use, into target/python
+	@scripts/install-packages python
+	@scripts/install-python

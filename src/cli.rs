@@ -166,10 +166,10 @@ pub struct Serve {
     /// What clients must know
     #[command(flatten)]
     pub auth_token: AuthToken,
-    /// Lets clients run the benchmark, also where the address is not a loopback one
+    /// Lets clients run the benchmark even if other machines can reach the address
     #[arg(long, env = "CMMS_ALLOW_BENCHMARKS", help_heading = "Access")]
     pub allow_benchmarks: bool,
-    /// Lets everybody in, also where the address is not a loopback one
+    /// Lets everybody in even if other machines can reach the address
     #[arg(long, env = "CMMS_ALLOW_UNAUTHENTICATED", help_heading = "Access", value_parser = clap::builder::BoolishValueParser::new())]
     pub allow_unauthenticated: bool,
     /// Tries for so long, and says so, until the database answers; if there are replicas, it starts without [default: 5 s, and no word]
@@ -183,7 +183,8 @@ pub struct Serve {
 /// The token that the service wants from its clients.
 #[derive(Debug, clap::Args)]
 pub struct AuthToken {
-    /// What clients must know, as a bearer token, or as the password when a browser asks: needed if other machines can reach the address
+    /// What clients must know, as a bearer token, or as the password when a browser asks: needed if other machines can reach the
+    /// address
     // Hidden: `--help` prints values.
     #[arg(long, env = "CMMS_AUTH_TOKEN", help_heading = "Access", value_name = "TOKEN", hide_env_values = true, value_parser = clap::builder::NonEmptyStringValueParser::new())]
     auth_token: Option<String>,
@@ -200,7 +201,7 @@ impl AuthToken {
     }
 }
 
-/// A host's name as requests give it, without a port.
+/// Reads a host's name as requests have it, without a port.
 fn host_name(name: &str) -> Result<String, String> {
     let is_name = |part: &str| {
         !part.is_empty()
@@ -218,7 +219,7 @@ fn host_name(name: &str) -> Result<String, String> {
 /// When downloads are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Compression {
-    /// unless the client is on this machine, where it costs more time than it saves
+    /// unless the client is on this machine, since it then costs more time than it saves
     #[default]
     Auto,
     /// never
@@ -228,7 +229,7 @@ pub enum Compression {
 }
 
 impl Serve {
-    /// Whether nobody is let in by mistake.
+    /// Checks that nobody is let in by mistake.
     pub fn check(&self) -> Result<(), OpenToAll> {
         let safe = self.bind.ip().is_loopback()
             || self.auth_token.get().is_some()

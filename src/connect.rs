@@ -1,4 +1,4 @@
-//! The way from the command line's options to a database: one's own, by its URL, or the private cluster.
+//! Opens the database that the command line's options name: the user's own, by its URL, or the private cluster.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -27,7 +27,7 @@ pub enum Error {
     /// The tables are not as the program has them.
     #[error("the database's tables are not as expected: {}", .0.join("; "))]
     Different(Vec<String>),
-    /// Its tables are other people's, and ours are not to be made beside them without a word.
+    /// It has tables of others, and nobody has said that ours may be made beside them.
     #[error(
         "nothing was changed: the database has tables that no migration of cmms-export has made ({0}), and would get four \
          empty ones beside them; if that is meant, say --yes; if the tasks are in tables of other names, let views stand in \
@@ -58,11 +58,11 @@ pub struct Connected {
     pub database: Database,
     /// Where it is. It may hold a password.
     pub url: String,
-    /// The cluster that it is in, where that is the private one. Dropped, it stops.
+    /// The private cluster, if the database is in it. It stops when it is dropped.
     pub embedded: Option<Embedded>,
 }
 
-/// Where everything is kept that is not in the database.
+/// The directory for everything that is not in the database.
 pub fn data_dir(global: &Global) -> Result<PathBuf, Error> {
     match &global.data_dir {
         Some(data_dir) => Ok(data_dir.clone()),
@@ -87,16 +87,16 @@ pub fn connect(global: &Global, connections: u32) -> Result<Connected, Error> {
     })
 }
 
-/// Whether there is a use in going on although the tables are not as the program has them.
+/// Whether to go on although the tables differ from the program's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
-    /// None: the export would fail.
+    /// No: the export would fail.
     IfTablesFit,
-    /// They may be mended while the service runs.
+    /// Yes: somebody may mend them while the service runs.
     Anyway,
 }
 
-/// Opens the database as [`connect_migrated`] does, but where exports run on replicas, it may be away.
+/// Opens the database as [`connect_migrated`] does, but if exports run on replicas, it may be away.
 pub fn connect_for_exports(
     global: &Global,
     connections: u32,
@@ -116,10 +116,10 @@ pub fn connect_for_exports(
     Ok(connected)
 }
 
-/// Waits until the database at `url` answers, and says meanwhile why it does not; for so long at most.
+/// Waits until the database at `url` answers, but no longer than this; meanwhile, it says why the database does not answer.
 pub fn wait_for_database(url: &str, patience: Duration) -> Result<(), db::Error> {
     let deadline = Instant::now() + patience;
-    // Each try fails only after its own wait: there is no need for another one between them.
+    // Each attempt waits by itself before it fails, so there is no wait between attempts.
     let tries = (patience.as_secs_f64() / CONNECTION_WAIT.as_secs_f64()).ceil();
     let database = Database::new(url, 1, patience.div_f64(tries.max(1.0)));
     while let Err(error) = database.control_connection() {
@@ -136,21 +136,21 @@ pub fn wait_for_database(url: &str, patience: Duration) -> Result<(), db::Error>
     Ok(())
 }
 
-/// Opens the database and sees to it that it has the tables: makes them in the private cluster, demands them elsewhere.
+/// Opens the database and makes sure that it has the tables: makes them in the private cluster, and elsewhere requires them.
 pub fn connect_migrated(global: &Global, connections: u32) -> Result<Connected, Error> {
     let connected = connect(global, connections)?;
     check_tables(&connected)?;
     Ok(connected)
 }
 
-/// Opens the database, runs the migrations that were not run yet, and gives their names. Beside other people's tables it makes ours
-/// only if that was asked for.
+/// Opens the database, runs the pending migrations, and returns their names. It makes our tables beside those of others only if
+/// that was asked for.
 pub fn connect_and_migrate(
     global: &Global,
     beside_others: bool,
 ) -> Result<(Connected, Vec<String>), Error> {
     let connected = connect(global, 1)?;
-    // The private cluster is there for our tables alone.
+    // The private cluster has no tables but ours.
     if !beside_others
         && connected.embedded.is_none()
         && let Some(others) = connected.database.tables_of_others()?

@@ -60,7 +60,7 @@ fn main() -> ExitCode {
             if is_broken_pipe(error.as_ref()) {
                 return ExitCode::from(BROKEN_PIPE);
             }
-            // One line: what libpq says may have several.
+            // One line: libpq's messages may have several.
             let text = error.to_string();
             eprintln!(
                 "cmms-export: {}",
@@ -109,11 +109,11 @@ fn serve(global: &Global, options: &Serve) -> Outcome {
         );
     }
     let rules = replica_rules(&options.replicas);
-    // Before anything else is done: an address that is taken is found out at once.
+    // Before anything else, so that an address that is taken is reported at once.
     let listener = std::net::TcpListener::bind(options.bind)
         .map_err(|error| format!("cannot listen on {}: {error}", options.bind))?;
     let address = listener.local_addr()?;
-    // With replicas, it starts without.
+    // With replicas, the service starts without it.
     if let (Some(url), Some(patience)) = (global.database_url(), options.wait_for_database)
         && !rules.have_replicas()
     {
@@ -145,7 +145,7 @@ fn serve(global: &Global, options: &Serve) -> Outcome {
     stop_cluster(connected)
 }
 
-/// The rules, or the end of the program: a usage error.
+/// Returns the rules, or ends the program with a usage error.
 fn replica_rules(replicas: &Replicas) -> Rules {
     replicas
         .rules()
@@ -219,7 +219,7 @@ fn export(global: &Global, options: ExportOptions) -> Outcome {
         &export,
         connected.embedded.is_some(),
     );
-    // To a pipe, what comes after it has the terminal; and a script is not told what it did not ask.
+    // If the output is a pipe, the program behind it has the terminal. A script gets only what it asked for.
     let is_watched = output_is_file && io::stderr().is_terminal();
     let progress = ExportProgress::start(is_watched);
     let observer = (&record, &progress);
@@ -244,7 +244,7 @@ fn export(global: &Global, options: ExportOptions) -> Outcome {
         let mut json = serde_json::to_vec_pretty(&record.manifest())?;
         json.push(b'\n');
         let written = manifest.write(json.into()).and_then(|()| manifest.finish());
-        // Why the export failed is worth more than why its manifest did.
+        // If both failed, the export's error matters more than the manifest's.
         outcome?;
         written?;
     } else {
@@ -260,8 +260,8 @@ fn export(global: &Global, options: ExportOptions) -> Outcome {
     stop_cluster(connected)
 }
 
-/// On SIGINT and SIGTERM, cancels the export, and ends the process where that does not within a second, as when the reader of
-/// our output takes nothing: the server does not heed a cancel request while it waits for us.
+/// On SIGINT and SIGTERM, cancels the export, and ends the process if the export has not ended within a second. That happens if the
+/// reader of our output takes nothing: the server does not heed a cancel request while it waits for us.
 fn cancel_on_signal(cancellation: Cancellation, unfinished: Option<PathBuf>) -> Outcome {
     ctrlc::set_handler(move || {
         let cancel = cancellation.clone();
@@ -338,7 +338,7 @@ fn bench_run(global: &Global) -> Outcome {
     Ok(())
 }
 
-/// Fills the private cluster with the article's data where it is empty.
+/// Fills the private cluster with the article's data if it is empty.
 fn seed_private(connected: &Connected) -> Outcome {
     if connected.embedded.is_some()
         && seed::is_empty(&mut *connected.database.control_connection()?)?
@@ -361,7 +361,7 @@ fn database(global: &Global) -> Outcome {
     stop_cluster(connected)
 }
 
-/// Ends the program as it ends where clap finds the command line wrong: with a usage error.
+/// Ends the program with a usage error, as clap does if the command line is wrong.
 fn usage_error(kind: ErrorKind, error: impl Display) -> ! {
     Cli::command().error(kind, error).exit()
 }
@@ -370,7 +370,7 @@ fn open_output(path: &Path) -> Result<Output, String> {
     Output::open(path).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-/// Stops the private cluster, if there is one, and says so where it does not stop.
+/// Stops the private cluster, if there is one, and reports it if the cluster does not stop.
 fn stop_cluster(connected: Connected) -> Outcome {
     drop(connected.database);
     connected
@@ -384,7 +384,7 @@ fn print_line(line: &str) -> io::Result<()> {
     stdout.flush()
 }
 
-/// Whether the reader of our output went away: no error that anybody wants to read about.
+/// Whether the reader of our output has gone away, an error that nobody wants to read about.
 fn is_broken_pipe(error: &(dyn std::error::Error + 'static)) -> bool {
     let broken = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
     error.downcast_ref::<io::Error>().is_some_and(broken)

@@ -7,13 +7,13 @@ use std::time::Duration;
 /// Time between two samples. A shorter peak is missed.
 pub const INTERVAL: Duration = Duration::from_millis(10);
 
-/// The process's resident memory now, in bytes; 0 where the system does not tell.
+/// The process's resident memory now, in bytes; 0 if the system does not tell.
 pub fn resident_bytes() -> usize {
     memory_stats::memory_stats().map_or(0, |stats| stats.physical_mem)
 }
 
-/// The most memory that the process ever had resident, in bytes; none where the system does not tell. No peak is missed, but
-/// what came before counts too: it is one run's own only in a process that was started for it.
+/// The most memory that the process ever had resident, in bytes; `None` if the system does not tell. No peak is missed, but earlier
+/// work counts too: only a process that was started for one run tells that run's own peak.
 pub fn peak_resident_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status
@@ -23,14 +23,14 @@ pub fn peak_resident_bytes() -> Option<u64> {
     Some(kibibytes << 10)
 }
 
-/// Follows the process's resident memory for as long as it lives.
+/// Samples the process's resident memory until it is dropped.
 #[derive(Debug)]
 pub struct PeakMemory {
     peak: Arc<AtomicUsize>,
 }
 
 impl PeakMemory {
-    /// Starts to follow.
+    /// Starts sampling.
     pub fn start() -> Self {
         static SAMPLER: LazyLock<Sampler> = LazyLock::new(Sampler::start);
         let peak = Arc::new(AtomicUsize::new(resident_bytes()));
@@ -38,14 +38,14 @@ impl PeakMemory {
         Self { peak }
     }
 
-    /// The most that the process held so far, in bytes.
+    /// The most that the process has held so far, in bytes.
     pub fn bytes(&self) -> usize {
         self.peak.fetch_max(resident_bytes(), Ordering::Relaxed);
         self.peak.load(Ordering::Relaxed)
     }
 }
 
-/// One thread samples for all that follow, and sleeps while nobody does.
+/// One thread samples for all of them, and sleeps while there are none.
 struct Sampler {
     watched: Arc<(Mutex<Vec<Weak<AtomicUsize>>>, Condvar)>,
 }

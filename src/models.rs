@@ -61,11 +61,11 @@ pub struct Task {
     pub asset_id: i64,
     /// Who created the task.
     pub created_by_id: i64,
-    /// Who last changed the task; `None` where nobody has since its creation.
+    /// Who last changed the task; `None` if nobody has since its creation.
     pub updated_by_id: Option<i64>,
 }
 
-/// A location that has no id yet: the database gives it one.
+/// A location that has no id yet: the database chooses it.
 #[derive(Debug, Clone, Insertable)]
 #[diesel(table_name = locations)]
 pub struct NewLocation<'a> {
@@ -107,6 +107,6 @@ pub struct NewTask<'a> {
     pub asset_id: i64,
     /// Who created the task.
     pub created_by_id: i64,
-    /// Who last changed the task; `None` where nobody has.
+    /// Who last changed the task; `None` if nobody has.
     pub updated_by_id: Option<i64>,
 }

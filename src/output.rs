@@ -10,14 +10,14 @@ use tempfile::NamedTempFile;
 
 use crate::export::Sink;
 
-/// Links that are followed, one to the next, as Linux does: there may be no end.
+/// How many links are followed, one to the next, as many as Linux follows: they may form a circle.
 const MOST_LINKS: usize = 40;
 
 /// An open output.
 pub enum Output {
     /// The standard output.
     Stdout(Stdout),
-    /// A pipe or a device: it is written to as it is, for to replace it by a file would destroy it.
+    /// A pipe or a device. It is written to directly: a file in its place would destroy it.
     Special(File),
     /// A file beside the one that it will become.
     File {
@@ -34,7 +34,7 @@ impl Output {
         if path == Path::new("-") {
             return Ok(Self::Stdout(io::stdout()));
         }
-        // What a link points to is replaced, not the link.
+        // The file that a link points to is replaced, not the link.
         let path = resolve(path)?;
         match fs::metadata(&path).map(|metadata| metadata.file_type()) {
             Ok(kind) if kind.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
@@ -61,7 +61,7 @@ impl Output {
         Ok(Self::File { unfinished, path })
     }
 
-    /// The file that is to be removed where the process ends without dropping this.
+    /// The file to remove if the process ends without dropping this.
     pub fn unfinished_path(&self) -> Option<PathBuf> {
         match self {
             Self::File { unfinished, .. } => Some(unfinished.path().to_owned()),
@@ -75,7 +75,7 @@ impl Output {
             Self::Stdout(mut stdout) => stdout.flush(),
             Self::Special(mut file) => file.flush(),
             Self::File { unfinished, path } => {
-                // What replaces a file is no more open to others than that was.
+                // The new file is no more open to others than the one that it replaces.
                 if let Ok(replaced) = fs::metadata(&path) {
                     unfinished
                         .as_file()
@@ -83,7 +83,7 @@ impl Output {
                 }
                 unfinished.as_file().sync_all()?;
                 unfinished.persist(&path).map_err(|error| error.error)?;
-                // The name, too, is to survive a crash.
+                // The name must survive a crash, too.
                 File::open(parent(&path))?.sync_all()
             }
         }
@@ -100,7 +100,7 @@ impl Sink for Output {
     }
 }
 
-/// What `path` leads to, whether that is there yet or not.
+/// Follows the links from `path`; the file at the end need not exist yet.
 fn resolve(path: &Path) -> io::Result<PathBuf> {
     let mut path = path.to_owned();
     for _ in 0..MOST_LINKS {
@@ -108,7 +108,7 @@ fn resolve(path: &Path) -> io::Result<PathBuf> {
             return Ok(path);
         }
         match fs::read_link(&path) {
-            // As seen from where the link is.
+            // A relative target starts from the link's directory.
             Ok(target) => path = parent(&path).join(target),
             Err(_no_link) => return Ok(path),
         }

@@ -13,7 +13,7 @@ use crate::export::{Observer, Summary};
 
 const BAR: &str = "{msg} {wide_bar} {human_pos}/{human_len}  {rate}/s  {eta} left";
 const SPINNER: &str = "{spinner} {msg}  {elapsed}";
-/// Time between two pictures of the spinner, which moves also if nothing comes.
+/// Time between two pictures of the spinner, which moves even if nothing comes.
 const SPINNER_INTERVAL: Duration = Duration::from_millis(100);
 /// Time between two lines.
 const LINE_INTERVAL: Duration = Duration::from_secs(2);
@@ -96,7 +96,7 @@ impl Progress {
     }
 }
 
-/// The progress of an export, on a terminal alone: how many rows there will be, nobody knows.
+/// The progress of an export, on a terminal only. Nobody knows how many rows there will be.
 pub struct ExportProgress {
     spinner: ProgressBar,
 }

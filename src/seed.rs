@@ -27,7 +27,7 @@ const LOREM: &str = "lorem ipsum dolor sit amet consectetur adipiscing elit sed 
     duis aute irure in reprehenderit voluptate velit esse cillum eu fugiat nulla pariatur excepteur sint occaecat cupidatat \
     non proident sunt culpa qui officia deserunt mollit anim id est laborum";
 
-/// How much of everything, and from which random numbers. The defaults are the article's.
+/// How many rows of each table, and which random numbers. The defaults are the article's.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub struct Seed {
     /// Locations to make
@@ -42,7 +42,7 @@ pub struct Seed {
     /// Tasks to make, each on a random asset and by a random user
     #[arg(long, env = "CMMS_TASKS", value_name = "N", default_value_t = Self::default().tasks)]
     pub tasks: u64,
-    /// Where the random numbers start: the same number gives the same data
+    /// Where the random numbers start: the same number makes the same data
     #[arg(long, env = "CMMS_RNG_SEED", value_name = "N", default_value_t = Self::default().rng_seed)]
     pub rng_seed: u64,
     /// Deletes all locations, assets, users and tasks first
@@ -121,7 +121,7 @@ pub fn run(seed: &Seed, database: &Database, mut progress: impl FnMut(u64)) -> R
         if !seed.reset && !is_empty(connection)? {
             return Err(Error::NotEmpty);
         }
-        // Also where they are empty: a table truncated in the same transaction is filled without a write-ahead log, where
+        // Even if they are empty: PostgreSQL fills a table that was truncated in the same transaction without a write-ahead log, if
         // `wal_level` allows it.
         connection.batch_execute("truncate tasks, assets, users, locations")?;
         Ok(fill(seed, connection, &mut progress)?)
@@ -131,7 +131,7 @@ pub fn run(seed: &Seed, database: &Database, mut progress: impl FnMut(u64)) -> R
     Ok(())
 }
 
-/// Whether none of the tables has a row.
+/// Whether all tables are empty.
 pub fn is_empty(connection: &mut PgConnection) -> QueryResult<bool> {
     let filled: bool = diesel::select(
         exists(locations::table.select(locations::id))
@@ -209,7 +209,7 @@ fn fill(
         progress,
     )?;
     connection.batch_execute(&dropped)?;
-    // The ids were given: the next ones, which the database gives, come after them.
+    // The rows came with their ids, so the database must go on after them.
     for table in ["locations", "users", "assets", "tasks"] {
         connection.batch_execute(&format!(
             "select setval(pg_get_serial_sequence('{table}', 'id'), coalesce(max(id), 0) + 1, false) from {table}"
@@ -218,7 +218,7 @@ fn fill(
     Ok(())
 }
 
-/// Drops the foreign keys and the indexes of `tasks`, but not its primary key, and gives the SQL that makes them again.
+/// Drops the foreign keys and the indexes of `tasks`, but not its primary key, and returns the SQL that makes them again.
 ///
 /// To check all rows of a foreign key at once, and to sort an index at once, takes a third of the time that it takes row by
 /// row: 100,000 tasks in 0.9 s instead of 3.1 s.

@@ -14,7 +14,7 @@ use crate::units::hexadecimal;
 /// Why a file is not known to be whole.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The manifest cannot be had.
+    /// The manifest cannot be read.
     #[error("the manifest {place}: {reason}")]
     Manifest {
         /// Where it should be.
@@ -36,7 +36,7 @@ pub enum Error {
         /// What it should have.
         expected: Contents,
     },
-    /// As long as it should be, but not the same.
+    /// The length is right, but the content differs.
     #[error(
         "not whole: as long as it should be, but its SHA-256 is {found}, and the export's {expected}"
     )]

@@ -8,12 +8,12 @@ use crate::export::Strategy;
 
 /// Units of the picture; few, so that its text can be read on a phone.
 const WIDTH: f64 = 330.0;
-/// Where the axis of the dots starts and ends: before it are the names, behind it the medians.
+/// Where the axis of the dots starts and ends. The names stand before it, the medians behind it.
 const LEFT: f64 = 78.0;
 const RIGHT: f64 = 272.0;
 /// The height of a strategy's dots.
 const ROW: f64 = 30.0;
-/// Where the curves start and end, behind which are their names.
+/// Where the curves start and end. Their names stand behind them.
 const CURVES_LEFT: f64 = 40.0;
 const CURVES_RIGHT: f64 = 244.0;
 const CURVES_HEIGHT: f64 = 172.0;
@@ -59,14 +59,14 @@ pub fn memory_curves(report: &Report) -> String {
     curves("Memory over time", ("seconds", "MiB"), &lines, false)
 }
 
-/// The memory over the number of tasks, of reports of several sizes; none where there is one size only.
+/// The memory over the number of tasks, of reports of several sizes; `None` if there is only one size.
 pub fn memory_growth(reports: &[Report]) -> Option<String> {
     growth("Memory", "MiB", reports, |figures| {
         mebibytes(figures.memory_increase_bytes.median)
     })
 }
 
-/// The time over the number of tasks, of reports of several sizes; none where there is one size only.
+/// The time over the number of tasks, of reports of several sizes; `None` if there is only one size.
 pub fn time_growth(reports: &[Report]) -> Option<String> {
     growth("Time", "seconds", reports, |figures| figures.seconds.median)
 }
@@ -82,7 +82,7 @@ fn growth(
         let mut points: Vec<(f64, f64)> = Vec::new();
         for report in reports {
             let mut figures = report.figures();
-            // One that was another strategy in fact says nothing of this one.
+            // If another strategy was actually used, the figures say nothing about this one.
             let figures = figures.find(|(known, figures)| {
                 known == strategy && figures.plans.iter().all(|plan| plan.strategy == *known)
             });
@@ -342,7 +342,7 @@ fn text(svg: &mut String, class: &str, anchor: &str, at: (f64, f64), text: &str)
     );
 }
 
-/// Three figures, which is as many as are worth reading.
+/// Three digits: more are not worth reading.
 fn short(value: f64) -> String {
     match value {
         100.0.. => super::render::grouped(value.round() as u64),

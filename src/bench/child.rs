@@ -1,7 +1,7 @@
 //! One run, in a process of its own: so its peak memory is its own, and nothing is left of the run before.
 //!
 //! The job comes on the standard input, the outcome goes to the standard output, each as a line of JSON. The end of the standard
-//! input, which comes also where the parent was killed, cancels the run.
+//! input cancels the run, even if the parent was killed.
 
 use std::collections::HashMap;
 use std::fs;
@@ -26,7 +26,7 @@ use crate::export::record::Record;
 use crate::export::{self, Export, Limits, Sink, Strategy};
 use crate::memory;
 
-/// By this name PostgreSQL knows the run's connections.
+/// The name by which PostgreSQL knows the run's connections.
 const APPLICATION_NAME: &str = "PGAPPNAME";
 /// Connections that a strategy may open at once.
 const CONNECTIONS: u32 = 8;
@@ -34,7 +34,7 @@ const CONNECTION_WAIT: Duration = Duration::from_secs(5);
 /// Time between two samples of the memory, and how many of them are kept.
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(5);
 const SAMPLES: usize = 100;
-/// Hundredths of a second: what Linux counts the processor time of other processes in.
+/// Hundredths of a second, in which Linux counts the processor time of other processes.
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// What a process is to run.
@@ -59,7 +59,7 @@ pub(super) fn environment(url: &str) -> HashMap<&'static str, String> {
     ])
 }
 
-/// Runs the job that is on the standard input on the database `url`, and gives its outcome as a line of JSON.
+/// Runs the job that is on the standard input on the database `url`, and writes its outcome as a line of JSON.
 pub fn run(url: &str) -> io::Result<String> {
     let mut line = String::new();
     let mut stdin = io::stdin().lock();
@@ -81,7 +81,7 @@ fn cancel_at_end_of_input(cancellation: Cancellation) -> io::Result<()> {
     std::thread::Builder::new()
         .name("end-of-input".into())
         .spawn(move || {
-            // Whatever comes is no job, and an error is as good as the end.
+            // Nothing that comes now is a job, and an error counts as the end.
             let _ = io::stdin().lock().read_to_end(&mut Vec::new());
             cancellation.cancel();
         })?;
@@ -111,7 +111,7 @@ fn reason(error: &export::Error) -> String {
 
 fn measure(job: &Job, url: &str, cancellation: &Cancellation) -> Result<Run, export::Error> {
     let database = Database::new(url, CONNECTIONS, CONNECTION_WAIT);
-    // A server has its connections open before a request comes.
+    // Like a server, which has its connections open before a request comes.
     drop(database.connection()?);
     drop(database.copy_connection()?);
     let backends_before = backends_cpu(&database)?;
@@ -233,8 +233,8 @@ fn cpu_seconds() -> f64 {
     })
 }
 
-/// Processor time of PostgreSQL's processes for our connections, in ticks, by their ids; none where the system does not tell,
-/// as where PostgreSQL runs elsewhere. What parallel workers use is not in it.
+/// Processor time of PostgreSQL's processes for our connections, in ticks, by their ids; `None` if the system does not tell, as when
+/// PostgreSQL runs on another machine. It leaves out what parallel workers use.
 fn backends_cpu(database: &Database) -> Result<Option<HashMap<i32, u64>>, db::Error> {
     #[derive(QueryableByName)]
     struct Backend {
@@ -258,7 +258,7 @@ fn backends_cpu(database: &Database) -> Result<Option<HashMap<i32, u64>>, db::Er
 }
 
 fn ticks(pid: i32) -> Option<u64> {
-    // Another machine's process may have the id of one of ours.
+    // A process here may have the id of one on PostgreSQL's machine.
     if line(&format!("/proc/{pid}/status"), "Name")? != "postgres" {
         return None;
     }

@@ -19,20 +19,24 @@ const SETTINGS: &str = "'shared_buffers','work_mem','effective_cache_size','max_
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Environment {
     /// When it ran, in UTC.
+    #[schema(
+        pattern = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$",
+        example = "2026-11-22T14:16:26Z"
+    )]
     pub date: String,
     /// The program's version.
     pub version: String,
-    /// Its commit, where it was built in its repository; with `-dirty` where its sources were others than the commit's.
+    /// Its commit, if it was built in its repository; with `-dirty` if its sources differed from the commit's.
     pub commit: Option<String>,
-    /// What it was built by.
+    /// The compiler that built it.
     pub compiler: Option<String>,
     /// `release`, or `debug`, whose times say nothing.
     pub profile: String,
-    /// The processor's model, where the system tells.
+    /// The processor's model, if the system tells.
     pub processor: Option<String>,
     /// Processors that the program may use.
     pub cores: usize,
-    /// The machine's memory, where the system tells.
+    /// The machine's memory, if the system tells.
     pub memory_bytes: Option<u64>,
     /// The operating system's kernel: its name, the first two numbers of its version, the kind of processor.
     pub kernel: String,
@@ -50,7 +54,7 @@ pub struct Table {
     /// Its name.
     #[diesel(sql_type = Text)]
     pub name: String,
-    /// About how many rows it has, by PostgreSQL's own estimate: to count them all could take long.
+    /// About how many rows it has, by PostgreSQL's own estimate: counting them all could take long.
     #[diesel(sql_type = BigInt)]
     pub rows: i64,
     /// Its bytes on disk, without its indexes.

@@ -36,7 +36,7 @@ pub const ARTICLE_COPIED: &str = "2026-11-22";
 
 /// What `strategy` does.
 pub fn of(strategy: Strategy) -> Explanation {
-    // By name: a strategy that is new here is shown without, rather than not at all.
+    // By name: a strategy without a text here is still shown.
     let (line, text, code, file) = match strategy.name() {
         "joined" => (
             "Full model structs of all five tables, all in memory.",

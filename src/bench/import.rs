@@ -1,4 +1,4 @@
-//! A result that comes from elsewhere. It may be anybody's: what can be computed is computed, and all else is bounded.
+//! Imports a result. Anybody may have written it: what can be computed is computed anew, and all else is bounded.
 
 use std::collections::HashSet;
 
@@ -23,13 +23,13 @@ const MAX_SAMPLES: usize = 1_000;
 const MAX_SECONDS: f64 = 1e9;
 const MAX_COUNT: u64 = 1 << 53;
 
-/// Why it is no result.
+/// Why it is not a result.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct InvalidReport(String);
 
-/// The result in `json`, as `cmms-export bench --json` writes it, or as the service gives a benchmark; `date` is now, and
-/// `machine` what whoever brings it calls its machine.
+/// The result in `json`, as `cmms-export bench --json` writes it, or as the service returns a benchmark. `date` is now;
+/// `machine` is the name that the importing user gave to the machine.
 pub fn read(json: &[u8], machine: Option<&str>, date: String) -> Result<Report, InvalidReport> {
     if json.len() > MAX_BYTES {
         return invalid(format!("more than {MAX_BYTES} bytes"));

@@ -44,6 +44,7 @@ pub struct Options {
     #[schema(minimum = 1, maximum = 100)]
     pub runs: u32,
     /// The number of tasks, the first by their ids; none is all.
+    #[schema(minimum = 1, maximum = 9_223_372_036_854_775_807_i64)]
     pub rows: Option<u64>,
 }
 
@@ -63,7 +64,7 @@ impl Default for Options {
 pub struct InvalidOptions(String);
 
 impl Options {
-    /// What a form or a query asks for: `strategies` as often as there are, or with commas; an empty value is as good as none.
+    /// What a form or a query asks for: `strategies` as often as there are, or with commas; an empty value counts as none.
     pub fn from_pairs<'a>(
         pairs: impl Iterator<Item = (std::borrow::Cow<'a, str>, std::borrow::Cow<'a, str>)>,
     ) -> Result<Self, InvalidOptions> {
@@ -143,7 +144,7 @@ impl From<diesel::result::Error> for Error {
     }
 }
 
-/// By which a benchmark can be stopped. Clones stop the same one.
+/// Stops a benchmark. Clones stop the same one.
 #[derive(Debug, Clone, Default)]
 pub struct Stop(Arc<Mutex<Stopping>>);
 
@@ -241,7 +242,7 @@ pub fn run(
     ))
 }
 
-/// The id of the last of so many tasks; none where that are all.
+/// The id of the last of this many tasks; `None` if there are no more than these.
 fn last_id(rows: Option<u64>, database: &Database) -> Result<Option<i64>, Error> {
     let mut connection = database.control_connection()?;
     let nth = |nth: i64, connection: &mut PgConnection| {
@@ -276,7 +277,7 @@ fn run_once(job: &Job, url: &str, stop: &Stop) -> Result<Outcome, Error> {
             .map_err(Error::Start)?;
         stopping.running = child.stdin.take();
         if let Some(stdin) = &mut stopping.running {
-            // A process that takes no job says by its end what is wrong.
+            // If a process takes no job, its exit says what is wrong.
             let _ = writeln!(stdin, "{line}");
         }
         child

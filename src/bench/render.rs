@@ -92,7 +92,7 @@ fn row(result: &StrategyResult) -> Vec<String> {
     ]
 }
 
-/// Refers to the note on what a strategy was in fact.
+/// Refers to the note on which strategy was actually used.
 pub fn mark(result: &StrategyResult) -> &'static str {
     if result.concessions().is_empty() {
         ""
@@ -110,7 +110,7 @@ pub fn ratio(figures: &Figures) -> String {
     }
 }
 
-/// What the ratios' ranges are, and which strategies they do not tell apart; nothing where there are none.
+/// What the ratios' ranges are, and which strategies they do not tell apart; empty if there are no ranges.
 pub fn ratio_notes(report: &Report) -> Vec<String> {
     let mut notes = Vec::new();
     let has_ranges = |(_, figures): (_, &Figures)| figures.round_ratios_to_fastest.is_some();

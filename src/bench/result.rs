@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use super::environment::Environment;
 use crate::export::{Plan, Strategy};
 
-/// Runs scatter where the slowest took this many times as long as the fastest.
+/// Runs scatter if the slowest took this many times as long as the fastest.
 pub(crate) const SCATTER: f64 = 1.5;
 
 /// A benchmark: where it ran, and what came of each strategy.
@@ -14,16 +14,18 @@ pub(crate) const SCATTER: f64 = 1.5;
 pub struct Report {
     /// The machine, the database, the program.
     pub environment: Environment,
-    /// That it comes from elsewhere; none where it was measured here.
+    /// Where it was imported from; `None` if it was measured here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub imported: Option<Imported>,
     /// The size that was asked for; none is the whole table.
+    #[schema(minimum = 1, maximum = 9_223_372_036_854_775_807_i64)]
     pub rows_limit: Option<u64>,
     /// Runs of each strategy, after one that does not count.
+    #[schema(minimum = 1, maximum = 100)]
     pub runs: u32,
     /// The order of each round.
     pub order: Vec<Vec<Strategy>>,
-    /// Whether all runs of all strategies gave the same bytes.
+    /// Whether all runs of all strategies wrote the same bytes.
     pub same_bytes: bool,
     /// The strategies, in their usual order.
     pub results: Vec<StrategyResult>,
@@ -46,7 +48,7 @@ pub struct StrategyResult {
     /// Why it failed; it was not run again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// What was measured, where it did not fail.
+    /// What was measured, if it did not fail.
     #[serde(flatten)]
     pub figures: Option<Figures>,
 }
@@ -60,7 +62,7 @@ pub struct Figures {
     pub bytes: u64,
     /// The SHA-256 of the CSV, in hexadecimal.
     pub sha256: String,
-    /// How the runs were made in fact: `lookup` may have been `copy`. More than one, where they differ.
+    /// How the runs were actually made: `lookup` may have been `copy`. If they differ, there are several.
     #[serde(default)]
     pub plans: Vec<Plan>,
     /// From the start to the last byte.
@@ -73,14 +75,14 @@ pub struct Figures {
     pub memory_increase_bytes: Spread<u64>,
     /// Processor time of the process.
     pub cpu_seconds: Spread<f64>,
-    /// Processor time of PostgreSQL's backends, in hundredths; none where the system does not tell.
+    /// Processor time of PostgreSQL's backends, in hundredths; `None` if the system does not tell.
     pub database_cpu_seconds: Option<Spread<f64>>,
     /// Rows a second, by the median time.
     pub rows_per_second: f64,
     /// The median time, of the fastest strategy's.
     pub ratio_to_fastest: f64,
     /// The same of the two runs of each round, which were nearest to each other in time: between the least and the most of them
-    /// lies the ratio of the medians. None for the fastest itself, and where there is one run only.
+    /// lies the ratio of the medians. None for the fastest itself, and if there is only one run.
     #[serde(default)]
     pub round_ratios_to_fastest: Option<Spread<f64>>,
     /// The memory over time, of each run.
@@ -153,7 +155,7 @@ impl<T: Copy + PartialOrd> Spread<T> {
 }
 
 impl StrategyResult {
-    /// In what its runs were less than what was asked for, and why.
+    /// What its runs did less than was asked for, and why.
     pub fn concessions(&self) -> Vec<String> {
         let plans = self.figures.iter().flat_map(|figures| &figures.plans);
         let concession = |plan: &Plan| {
@@ -300,7 +302,7 @@ impl Report {
             .filter_map(|result| Some((result.strategy, result.figures.as_ref()?)))
     }
 
-    /// What a strategy's CSV came to: every strategy's, where they gave the same bytes.
+    /// The first strategy's figures; its CSV is every strategy's if all wrote the same bytes.
     pub fn first(&self) -> Option<&Figures> {
         results_first(&self.results)
     }

@@ -73,7 +73,7 @@ struct Options {
     /// How the rows are loaded
     #[arg(long, env = "CMMS_STRATEGY", value_enum, default_value_t)]
     strategy: Strategy,
-    /// The columns, in this order, by their names with commas between them [default: those that the dataset says]
+    /// The columns, in this order: their names, separated by commas [default: the dataset's own choice]
     #[arg(
         long,
         env = "CMMS_COLUMNS",

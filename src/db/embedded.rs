@@ -163,7 +163,7 @@ impl Status {
 }
 
 impl Embedded {
-    /// Starts the private cluster kept in `data_dir`, creating it where it is missing, or adopts
+    /// Starts the private cluster kept in `data_dir`, creating it if it is missing, or adopts
     /// the live server that another process already runs on it.
     pub fn start(data_dir: &Path, durability: Durability) -> Result<Self, EmbeddedError> {
         let cluster = Cluster::open(data_dir, durability)?;

@@ -64,7 +64,7 @@ pub enum Error {
 
 impl Error {
     /// Finds out why a query has failed on this connection, which is in no transaction any more: Diesel hides most SQLSTATEs, and
-    /// the message is in the server's language. `waited` is the time that it took, where it would not wait for a lock for long.
+    /// the message is in the server's language. `waited` is the time that it took, if it would not wait long for a lock.
     pub fn explained(self, connection: &mut PgConnection, waited: Option<Duration>) -> Self {
         let error = match self {
             Self::Query(error @ Query::DatabaseError(DatabaseErrorKind::Unknown, _)) => error,
@@ -93,7 +93,7 @@ impl Error {
         }
     }
 
-    /// Whether a hot standby has given the query up, because it stood in the way of what the primary had done.
+    /// Whether a hot standby has cancelled the query, because it was in the way of changes from the primary.
     pub fn is_recovery_conflict(&self) -> bool {
         match self {
             Self::Query(Query::DatabaseError(kind, _)) => {
@@ -183,7 +183,7 @@ impl Database {
         }
     }
 
-    /// The same database, where `observer` hears how long each export has waited for a connection.
+    /// The same database; `observer` hears how long each export has waited for a connection.
     pub fn with_wait_observer(self, observer: impl Fn(Duration) + Send + Sync + 'static) -> Self {
         Self {
             on_wait: Some(Arc::new(observer)),
@@ -205,7 +205,7 @@ impl Database {
     pub fn helper_connection(&self) -> Option<CopyConnection> {
         let state = self.helpers.state();
         self.helpers.try_get().or_else(|| {
-            // All in use: one that comes back in time would only be luck.
+            // All are in use. That one comes back in time would be luck.
             if state.connections >= self.helpers.max_size() {
                 return None;
             }
@@ -237,8 +237,8 @@ impl Database {
             .map_err(|error| Error::Connect(error.to_string()))
     }
 
-    /// A position of the primary's log behind all that was committed until now, which reaches its standbys at once; `None` where this
-    /// is no primary.
+    /// A position of the primary's log behind all that was committed until now, which reaches its standbys at once; `None` if this is
+    /// no primary.
     pub(crate) fn wal_position(&self) -> Result<Option<String>, Error> {
         let mut connection = self.control_connection()?;
         let position = |sql| diesel::select(diesel::dsl::sql::<Nullable<Text>>(sql));
@@ -267,7 +267,7 @@ impl Database {
         Ok(diesel::select(replayed).get_result(&mut connection)?)
     }
 
-    /// Runs the migrations that were not run yet, and gives their names.
+    /// Runs the pending migrations and returns their names.
     pub fn migrate(&self) -> Result<Vec<String>, Error> {
         let mut connection = self.control_connection()?;
         let versions = connection
@@ -323,8 +323,8 @@ impl Database {
 pub struct Canceller(DieselConnection);
 
 impl Canceller {
-    /// Asks the server to give up what a process of its own is running. Another server, to which the same name may have led
-    /// meanwhile, does nothing.
+    /// Asks the server to cancel what one of its processes is running. If the same name leads to another server by now, that server
+    /// does nothing.
     pub fn cancel(&mut self, process: &Process) -> Result<(), Error> {
         diesel::sql_query(format!("select pg_cancel_backend($1) where {SERVER} = $2"))
             .bind::<Integer, _>(process.pid)
@@ -366,7 +366,7 @@ fn migrations_were_run(connection: &mut PgConnection) -> Result<bool, Error> {
         .any(|migration| is_among(migration.as_ref(), &run)))
 }
 
-/// What tells a server from all others: when it was started, which is in microseconds.
+/// What tells a server from all others: the time at which it started, in microseconds.
 const SERVER: &str = "extract(epoch from pg_postmaster_start_time())::text";
 
 /// A server's process that works for a connection.
@@ -412,8 +412,8 @@ pub fn snapshot<T, E: From<diesel::result::Error>>(
     snapshot_with(connection, &snapshot_settings(statement_timeout), work)
 }
 
-/// The same, for no longer than `statement_timeout`, and not where it would have to wait for a lock: there are few connections for
-/// what is short, and one that waits is in use.
+/// The same, for no longer than `statement_timeout`, and without a long wait for a lock: there are few connections for short work,
+/// and one that waits is in use.
 pub fn short_snapshot<T, E: From<diesel::result::Error>>(
     connection: &mut PgConnection,
     statement_timeout: Duration,
@@ -442,7 +442,7 @@ fn snapshot_with<T, E: From<diesel::result::Error>>(
         })
 }
 
-/// What the server says where a query takes too long, in its language: it is made to say it.
+/// What the server says, in its language, if a query takes too long: this makes it say so.
 fn statement_timeout_message(connection: &mut PgConnection) -> Option<String> {
     let provoked = connection.transaction(|connection| {
         connection.batch_execute("set local statement_timeout = 1")?;
@@ -464,9 +464,9 @@ fn is_any_table_locked(connection: &mut PgConnection) -> QueryResult<bool> {
     diesel::select(locked).get_result(connection)
 }
 
-/// Begins one read-only snapshot on a connection that speaks COPY; `snapshot`, where it is given, is another connection's,
-/// by the name under which that one has exported it, which has to be one of the same server's: so this says whose it is. A
-/// connection that is dropped before its end is closed by its pool.
+/// Begins one read-only snapshot on a connection that speaks COPY; `snapshot`, if given, is the name under which
+/// another connection has exported its own. That connection must be of the same server, so this returns the server's identity. If
+/// the connection is dropped before the snapshot's end, its pool closes it.
 pub fn begin_copy_snapshot(
     connection: &mut libpq::Connection,
     snapshot: Option<&str>,
@@ -505,7 +505,7 @@ fn lazy_pool_builder<M: ManageConnection>(connections: u32, wait: Duration) -> B
         .max_size(connections)
         .min_idle(Some(0))
         .connection_timeout(wait)
-        // Who asks for a connection is told; r2d2 would log each try besides.
+        // Whoever asks for a connection gets the error; r2d2 would log each attempt as well.
         .error_handler(Box::new(NopErrorHandler))
 }
 

@@ -56,7 +56,7 @@ impl Role {
 /// The name of the database's own server.
 const DATABASE: &str = "database";
 
-/// Where exports run, and when not there, as the command line has it.
+/// Where exports run, and when they run elsewhere, as the command line has it.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Replicas {
     /// The servers that exports run on, hot standbys of the database: one or several hosts, as libpq takes them [default: the database]
@@ -80,7 +80,7 @@ pub struct Replicas {
     pub replica_only: bool,
 }
 
-/// Why it cannot be meant like that.
+/// Why the options contradict each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidReplicas {
     /// The URL is none.
@@ -111,7 +111,7 @@ impl Replicas {
     }
 }
 
-/// Where exports run, and when not there.
+/// Where exports run, and when they run elsewhere.
 #[derive(Debug, Clone)]
 pub struct Rules {
     hosts: Option<Hosts>,
@@ -326,7 +326,7 @@ impl Servers {
         )
     }
 
-    /// Waits until the replica has what the primary has now. Where nobody can ask the primary, there is nothing newer to be had.
+    /// Waits until the replica has what the primary has now. If nobody can ask the primary, nothing newer can be had.
     fn is_fresh(&self, replica: &Server) -> bool {
         if !self.has_primary() {
             tracing::warn!(

@@ -13,7 +13,7 @@ use crate::schema;
 /// Tables that a message names; of more, it says how many.
 const NAMED: usize = 8;
 
-/// What is in the database where the tables are not.
+/// What the database has if it has none of our tables.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Instead {
     /// No table at all: ours can be made.
@@ -198,7 +198,7 @@ impl Sources {
     }
 }
 
-/// The SQL of the views, with the casts that the columns of their tables need. Where those are not known, they are Django's.
+/// The SQL of the views, with the casts that the columns of their tables need. If those are not known, it takes Django's.
 fn views(sources: &Sources, found: &[Column]) -> String {
     let expected = expected();
     let mut sql = String::new();

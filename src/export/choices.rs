@@ -9,7 +9,7 @@ use super::dataset::{
     Values,
 };
 
-/// Choices that are listed at a time. Who wants another one searches for it.
+/// The most choices that are listed at a time. The user searches for others.
 const MAX: i64 = 200;
 
 /// Something to choose.
@@ -55,7 +55,7 @@ pub fn load(
     Ok(Choices { choices, more })
 }
 
-/// The one choice of this id, if there is such a one.
+/// The choice with this id, if there is one.
 pub fn find(
     connection: &mut PgConnection,
     dataset: &'static dyn Dataset,

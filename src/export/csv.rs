@@ -32,7 +32,7 @@ pub enum Delimiter {
     #[value(name = ",")]
     #[serde(rename = ",")]
     Comma,
-    /// `;`, which Excel wants where the decimal separator is a comma
+    /// `;`, which Excel expects if the decimal separator is a comma
     #[value(name = ";")]
     #[serde(rename = ";")]
     Semicolon,

@@ -25,13 +25,13 @@ pub use self::literal::{SqlValue, ToLiteral, Values};
 
 /// Something to export. Its rows come in the order of the key of its own table, an integer.
 ///
-/// The methods with a question answer with the query for it: of all tables, as the columns and the filters have them; of the
+/// The methods that take a question return the query for it: of all tables, as the columns and the filters have them; of the
 /// dataset's own table alone; of what its rows refer to.
 pub trait Dataset: Send + Sync {
-    /// The name by which the command line and the web know it, which is what many of its rows are.
+    /// The name by which the command line and the web know it: a word for many of its rows.
     fn name(&self) -> &'static str;
 
-    /// What one of its rows is.
+    /// A word for one of its rows.
     fn row_name(&self) -> &'static str;
 
     /// All of its columns.

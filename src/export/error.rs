@@ -71,7 +71,7 @@ impl Error {
         }
     }
 
-    /// How an export ends by it, and how a manifest names it.
+    /// The state in which it leaves an export, and how a manifest names it.
     pub fn end(&self) -> (State, Option<ErrorClass>) {
         match self.class() {
             None => (State::Cancelled, None),
@@ -79,7 +79,7 @@ impl Error {
         }
     }
 
-    /// How a manifest names it; `None` where it is no failure, but was cancelled.
+    /// How a manifest names it; `None` if it was cancelled, which is no failure.
     pub fn class(&self) -> Option<ErrorClass> {
         match self {
             Self::Cancelled => None,

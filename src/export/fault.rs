@@ -9,8 +9,8 @@ pub(super) fn panic_at(rows: u64) {
     assert!(*ROW != Some(rows), "a panic was asked for at row {rows}");
 }
 
-/// Panics where the row is read whose first field `CMMS_PANIC_AT_ID` names, which `lookup` does elsewhere than where it hands rows
-/// on.
+/// Panics when the row is read whose first field is `CMMS_PANIC_AT_ID`. `lookup` reads rows in other threads than the one that
+/// hands them on.
 pub(super) fn panic_at_id(first: &[u8]) {
     static ID: LazyLock<Option<String>> = LazyLock::new(|| variable("CMMS_PANIC_AT_ID"));
     let here = ID.as_ref().is_some_and(|id| id.as_bytes() == first);

@@ -1,4 +1,4 @@
-//! What is known of an export: while it runs, and as the proof of what it came to.
+//! What is known of an export while it runs, and the proof of its result.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -9,7 +9,7 @@ use super::csv::{Delimiter, Preset};
 use super::format::FileType;
 use crate::db::servers::Role;
 
-/// How an export stands.
+/// The state of an export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
@@ -45,7 +45,7 @@ pub enum ErrorClass {
     DatabaseUnavailable,
     /// No replica would do, and exports may not run on the primary.
     NoReplica,
-    /// A replica has given the query up, because it stood in the way of what the primary had done.
+    /// A replica has cancelled the query, because it was in the way of changes from the primary.
     RecoveryConflict,
     /// The query took longer than the statement timeout.
     StatementTimeout,
@@ -97,7 +97,7 @@ pub struct Manifest {
     /// The connections that load them.
     #[serde(default)]
     pub connections: Option<usize>,
-    /// Why the strategy or the number of connections is not what it would be.
+    /// Why it is another strategy, or has fewer connections, than was asked for.
     #[serde(default)]
     pub because: Option<String>,
     /// What is exported.

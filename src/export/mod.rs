@@ -60,7 +60,7 @@ pub struct Export {
 }
 
 impl Export {
-    /// All rows of a dataset, with all that is as it is by default.
+    /// Returns the export of all rows of a dataset, with the defaults.
     pub fn of(dataset: &'static dyn Dataset) -> Self {
         Self {
             strategy: Strategy::default(),
@@ -115,7 +115,7 @@ pub fn run(
         Strategy::Copy => copy::run(&source, &mut encoder),
         Strategy::Lookup => lookup::run(&source, &mut encoder),
     };
-    // A cancelled query fails, or its sink does; either way the reason is that it was cancelled.
+    // If an export is cancelled, its query or its sink fails; either way, that it was cancelled is the reason to report.
     match outcome.and_then(|()| encoder.finish()) {
         Err(_) if cancellation.is_cancelled() => Err(Error::Cancelled),
         outcome => outcome,
@@ -159,7 +159,7 @@ impl Source<'_> {
         let timeout = self.export.limits.statement_timeout;
         let process = db::begin_copy_snapshot(&mut connection, None, timeout, "")?;
         let _backend = self.cancellation.register(self.database, process)?;
-        // Where it fails, the pool sees the open transaction or the broken connection, and closes it.
+        // If it fails, the pool sees the open transaction or the broken connection, and closes the connection.
         let value = work(&mut connection)?;
         connection.execute("commit")?;
         Ok(value)
@@ -168,7 +168,7 @@ impl Source<'_> {
     /// Refuses to hold more rows than are allowed.
     fn check_rows(&self, connection: &mut PgConnection) -> Result<(), Error> {
         let limit = self.export.limits.max_buffered_rows;
-        // The whole table first: to count it, off an index, is cheap beside the join that the filter may need.
+        // The whole table first: counting it off an index is cheap beside the join that the filter may need.
         if queries::count_all(connection, self.export.dataset())? <= i64::from(limit) {
             return Ok(());
         }

@@ -1,4 +1,4 @@
-//! What can be chosen of an export, with the same names on the command line, in the environment and in a URL.
+//! The parameters of an export, with the same names on the command line, in the environment and in a URL.
 
 use std::borrow::Cow;
 use std::fmt::Display;
@@ -62,7 +62,7 @@ impl InvalidParameter {
 }
 
 impl Parameters {
-    /// Those of an export of all that a dataset has by default.
+    /// Returns the defaults for a dataset: all rows, its default columns.
     pub fn of(dataset: &'static dyn Dataset) -> Self {
         Self {
             strategy: Strategy::default(),
@@ -74,8 +74,8 @@ impl Parameters {
         }
     }
 
-    /// Reads the parameters from the names and values of a URL's query. An empty value is as good as none: so a form sends what was
-    /// left open. Columns may be named in several parameters, as a form's check boxes do.
+    /// Reads the parameters from the names and values of a URL's query. An empty value counts as none: a form sends
+    /// one for each field that was left empty. Columns may be named in several parameters, as a form's check boxes do.
     pub fn from_pairs<'a>(
         dataset: &'static dyn Dataset,
         pairs: impl IntoIterator<Item = Pair<'a>>,
@@ -165,7 +165,7 @@ pub fn columns_from(
     Selection::parse(dataset, names).map_err(|error| InvalidParameter::of("columns", error))
 }
 
-/// Reads the parameters that say which rows, where no others are taken.
+/// Reads the parameters that say which rows, if no others are allowed.
 pub fn filter_from_pairs<'a>(
     dataset: &'static dyn Dataset,
     pairs: impl IntoIterator<Item = Pair<'a>>,

@@ -1,4 +1,4 @@
-//! What is asked of a dataset for an export: the rows, their number, the first of them.
+//! The queries of an export: for the rows, for their number, for the first of them.
 
 use diesel::prelude::*;
 
@@ -37,7 +37,7 @@ pub(super) fn page(
         .limit(limit)
 }
 
-/// The SQL for the same rows, without parameters, for COPY; their texts come as `format` wants them.
+/// The SQL for the same rows for COPY, without parameters; it writes texts as `format` wants them.
 pub(super) fn rows_sql(
     columns: &Selection,
     filter: &Filter,
@@ -72,7 +72,7 @@ pub fn count(connection: &mut PgConnection, filter: &Filter) -> QueryResult<i64>
     integer(filter.dataset().joined(question).get_result(connection)?)
 }
 
-/// Whether the export has more rows than so many: this asks for one row, and reads no more than it has to.
+/// Whether the export has more than this many rows. It asks for one row, and reads no more than it must.
 pub fn has_more_than(
     connection: &mut PgConnection,
     filter: &Filter,
@@ -90,7 +90,7 @@ pub fn has_more_than(
     Ok(next.is_some())
 }
 
-/// How many rows the dataset has, whatever the filter: to count them, off an index of one table, is cheap.
+/// How many rows the dataset has, whatever the filter. Counting them off an index of one table is cheap.
 pub(super) fn count_all(
     connection: &mut PgConnection,
     dataset: &'static dyn Dataset,

@@ -29,7 +29,7 @@ struct Live {
     plan: Option<Plan>,
     summary: Summary,
     sha256: Option<String>,
-    /// None once it has ended: nothing is followed any more.
+    /// `None` once it has ended: the memory is no longer sampled.
     memory: Option<PeakMemory>,
     /// How, why and after how long it ended, with how much memory.
     end: Option<(State, Option<ErrorClass>, f64, u64)>,
@@ -155,7 +155,7 @@ impl Observer for Record {
 
     fn progress(&self, so_far: &Summary) {
         let mut live = self.lock();
-        // What is made after the end, nobody gets.
+        // Nobody gets what is made after the end.
         if live.end.is_none() {
             live.summary = *so_far;
         }

@@ -1,4 +1,4 @@
-//! On which server an export runs, and when on another one after all: as long as nothing was handed over, nobody notices.
+//! Chooses the server of an export, and another one if that fails: as long as no byte was handed over, nobody notices.
 
 use std::io;
 
@@ -8,11 +8,11 @@ use super::cancellation::Cancellation;
 use super::{Error, Export, Observer, Sink, Summary};
 use crate::db::servers::{Chosen, Fallback, Servers};
 
-/// Conflicts with recovery after which the next try is not a replica's.
+/// After this many conflicts with recovery, the next attempt is not on a replica.
 const CONFLICTS: u32 = 2;
 
 /// Exports to `sink`, as [`run`](super::run) does, from one of the servers; with `fresh`, from one that has what the primary has
-/// now. A replica that fails before the first byte is made good by another one, or by the primary.
+/// now. If a replica fails before the first byte, another one or the primary takes its place.
 pub fn run(
     export: &Export,
     servers: &Servers,
@@ -32,10 +32,10 @@ pub fn run(
     })
 }
 
-/// Why one server did not do it.
+/// Why the attempt on one server failed.
 pub(crate) struct Failure {
     pub(crate) error: Error,
-    /// Whether there is no use in trying another one.
+    /// Whether trying another server is of no use.
     pub(crate) is_final: bool,
 }
 
@@ -66,14 +66,14 @@ pub(crate) fn route<T>(
     }
 }
 
-/// What comes after a failure.
+/// What to do after a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Next {
-    /// Nothing.
+    /// Give up.
     GiveUp,
-    /// Another try, on any server: the standby's next moment may suit it.
+    /// Try again, on any server: the conflict on this standby may be over.
     AfterConflict,
-    /// Another try, on another server.
+    /// Try again, on another server.
     OnAnother,
 }
 
@@ -122,7 +122,7 @@ mod tests {
         assert_eq!(after(&failure(CONFLICT, false)), Next::AfterConflict);
         assert_eq!(after(&failure(None, false)), Next::OnAnother);
         assert_eq!(after(&failure(Some("57P01"), false)), Next::OnAnother);
-        // A query that no server would take, and one that took too long.
+        // A query that every server would refuse, and one that took too long.
         assert_eq!(after(&failure(Some("42703"), false)), Next::GiveUp);
         assert_eq!(after(&failure(Some("57014"), false)), Next::GiveUp);
     }

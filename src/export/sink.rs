@@ -1,4 +1,4 @@
-//! Where an export's bytes go, and who hears how it gets on.
+//! Who takes an export's bytes, and who hears how it gets on.
 
 use std::borrow::Cow;
 use std::io;
@@ -19,13 +19,13 @@ pub trait Sink {
 
 /// Hears what happens in an export.
 pub trait Observer {
-    /// On what server it runs: before anything else, and again if it begins anew on another one.
+    /// Called with the server on which it runs: before anything else, and again if it starts anew on another server.
     fn server(&self, _server: &Chosen) {}
 
-    /// How it is made: before the first byte, and again if it begins anew; never, if it fails before.
+    /// Called with how it is made: before the first byte, and again if it starts anew; never if it fails before that.
     fn plan(&self, _plan: &Plan) {}
 
-    /// What all that the sink has taken comes to.
+    /// Called with the sums of all that the sink has taken so far.
     fn progress(&self, _so_far: &Summary) {}
 }
 
@@ -50,10 +50,10 @@ impl<One: Observer + ?Sized, Other: Observer + ?Sized> Observer for (&One, &Othe
     }
 }
 
-/// How an export is made in fact.
+/// How an export is actually made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Plan {
-    /// The strategy: the one that was asked for, or `copy` in place of `lookup`.
+    /// The strategy actually used: the one that was asked for, or `copy` instead of `lookup`.
     pub strategy: Strategy,
     /// The connections that it has.
     pub connections: usize,
@@ -81,7 +81,7 @@ pub struct Summary {
     pub bytes: u64,
 }
 
-/// Takes no more once the export is cancelled: a strategy may have all of its rows already, and no query to cancel.
+/// Refuses bytes once the export is cancelled: a strategy may have all of its rows already, and no query to cancel.
 pub(super) struct CancellableSink<'a> {
     pub(super) sink: &'a mut dyn Sink,
     pub(super) cancellation: &'a Cancellation,

@@ -17,7 +17,8 @@ use crate::export::Strategy;
 const MAX_REQUEST: usize = 16 * 1024;
 
 /// The same as a form.
-#[derive(ToSchema)]
+#[derive(serde::Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "it describes what a browser sends")]
 pub(super) struct OptionsForm {
     /// The strategies; none are all.
@@ -27,7 +28,7 @@ pub(super) struct OptionsForm {
     #[schema(required = false, minimum = 1, maximum = 100)]
     runs: u32,
     /// The number of tasks, the first by their ids; none is all.
-    #[schema(required = false, minimum = 1)]
+    #[schema(required = false, minimum = 1, maximum = 9_223_372_036_854_775_807_i64)]
     rows: u64,
 }
 
@@ -35,6 +36,7 @@ pub(super) struct OptionsForm {
 #[utoipa::path(
     post,
     path = "/api/benchmarks",
+    operation_id = "benchmarks_start",
     request_body(content((Options = "application/json"), (OptionsForm = "application/x-www-form-urlencoded"))),
     responses(
         (status = 201, description = "It has begun", body = Status, headers(("Location", description = "Where it can be followed"))),
@@ -92,7 +94,7 @@ fn see_page_of(id: &str) -> HttpResponse {
 }
 
 /// The results that are kept, the latest first.
-#[utoipa::path(method(get, head), path = "/api/benchmarks", responses((status = 200, body = Vec<Entry>)))]
+#[utoipa::path(method(get, head), path = "/api/benchmarks", operation_id = "benchmarks", responses((status = 200, body = Vec<Entry>)))]
 pub(super) async fn list(app: web::Data<App>) -> Result<web::Json<Vec<Entry>>, Problem> {
     let results = blocking(move || app.benchmarks.results()).await?;
     Ok(web::Json(
@@ -117,6 +119,7 @@ pub(super) fn entry(id: &str, report: &Report) -> Entry {
 #[utoipa::path(
     method(get, head),
     path = "/api/benchmarks/{id}",
+    operation_id = "benchmark",
     params(("id" = String, Path, description = "The benchmark's id")),
     responses((status = 200, body = Benchmark), (status = 404, description = "There is no such benchmark", content_type = "application/problem+json", body = ProblemBody<'static>))
 )]
@@ -131,6 +134,7 @@ pub(super) async fn get(
 #[utoipa::path(
     delete,
     path = "/api/benchmarks/{id}",
+    operation_id = "benchmark_delete",
     params(("id" = String, Path, description = "The benchmark's id")),
     responses(
         (status = 204, description = "It has ended, or is about to"),
@@ -150,6 +154,7 @@ pub(super) async fn delete(
 #[utoipa::path(
     post,
     path = "/api/benchmarks/{id}/cancel",
+    operation_id = "benchmark_cancel",
     params(("id" = String, Path, description = "The benchmark's id")),
     responses(
         (status = 303, description = "It has ended, or is about to: the page shows it"),
@@ -180,6 +185,7 @@ async fn stop(id: web::Path<String>, app: web::Data<App>) -> Result<(), Problem>
 #[utoipa::path(
     get,
     path = "/api/benchmarks/{id}/events",
+    operation_id = "benchmark_events",
     params(("id" = String, Path, description = "The benchmark's id")),
     responses(
         (status = 200, description = "Each event's data is a status, as JSON", content_type = "text/event-stream", body = Event),

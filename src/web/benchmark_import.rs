@@ -30,6 +30,7 @@ pub(super) struct Named {
 #[utoipa::path(
     post,
     path = "/api/benchmarks/import",
+    operation_id = "benchmarks_import",
     params(Named),
     request_body = Report,
     responses(

@@ -126,7 +126,7 @@ struct Row {
     class: String,
     /// What it does, in a line.
     line: &'static str,
-    /// Refers to the note on what it was in fact.
+    /// Refers to the note on which strategy was actually used.
     mark: &'static str,
     article: Option<&'static str>,
     error: Option<String>,

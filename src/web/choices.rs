@@ -8,8 +8,16 @@ use super::query_string::{QueryString, invalid};
 use super::read::{QUERY_TIMEOUT, ReadFrom, read};
 use crate::datasets;
 use crate::export::choices::{self, Choices};
-use crate::export::dataset::{Dataset, NulCharacter, SearchText};
+use crate::export::dataset::{Dataset, FilterField, NulCharacter, SearchText};
 use crate::export::parameters::filter_from_pairs;
+
+/// The filters that narrow what can be chosen of some dataset.
+pub(super) fn narrowing() -> impl Iterator<Item = &'static FilterField> {
+    datasets::all()
+        .filter(|dataset| dataset.label().is_some())
+        .flat_map(Dataset::filters)
+        .filter(|field| field.kind().of().is_some())
+}
 
 /// What a filter can be set to: the first 200, in the order of their names.
 pub(super) async fn filters(
@@ -31,14 +39,25 @@ pub(super) async fn filters(
     let text: SearchText = text
         .parse()
         .map_err(|error: NulCharacter| invalid("q", &error.to_string()))?;
-    // What narrows another dataset's choice says nothing of this one's: a page may send all that it has.
-    let narrows = |name: &str| dataset.filters().iter().any(|field| field.name() == name);
-    let is_of_others = |name: &str| {
-        let mut fields = datasets::all().flat_map(Dataset::filters);
-        !narrows(name) && fields.any(|field| field.name() == name)
-    };
-    let pairs = query.rest().into_iter();
-    let filter = filter_from_pairs(dataset, pairs.filter(|(name, _)| !is_of_others(name)))?;
+    let mut pairs = query.rest();
+    for field in narrowing() {
+        if dataset
+            .filters()
+            .iter()
+            .any(|own| own.name() == field.name())
+        {
+            continue;
+        }
+        // What narrows another dataset's choice says nothing of this one's: it has to be understood, and no more.
+        for (name, value) in pairs.extract_if(.., |(name, _)| *name == field.name()) {
+            if !value.is_empty() {
+                field
+                    .parse(&value)
+                    .map_err(|error| invalid(&name, &error.to_string()))?;
+            }
+        }
+    }
+    let filter = filter_from_pairs(dataset, pairs)?;
     let choices = read(
         &request,
         &app,

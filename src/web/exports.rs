@@ -12,6 +12,7 @@ use crate::export::manifest::Manifest;
 #[utoipa::path(
     method(get, head),
     path = "/api/exports/{id}",
+    operation_id = "export",
     params(("id" = String, Path, description = "The export's id, as `X-Export-Id` has it")),
     responses((status = 200, body = Manifest), (status = 404, description = "There is no such export", content_type = "application/problem+json", body = ProblemBody<'static>))
 )]
@@ -33,6 +34,7 @@ fn find(id: &str, app: &App) -> Result<Known, Problem> {
 #[utoipa::path(
     delete,
     path = "/api/exports/{id}",
+    operation_id = "export_cancel",
     params(("id" = String, Path, description = "The export's id, as `X-Export-Id` has it")),
     responses(
         (status = 204, description = "It has ended, or is about to"),
@@ -53,6 +55,7 @@ pub(super) async fn delete(
 #[utoipa::path(
     get,
     path = "/api/exports/{id}/events",
+    operation_id = "export_events",
     params(("id" = String, Path, description = "The export's id, as `X-Export-Id` has it")),
     responses(
         (status = 200, description = "Each event's data is the manifest, as JSON", content_type = "text/event-stream", body = Event),

@@ -129,6 +129,7 @@ fn paths(dataset: &'static dyn Dataset) -> [(String, Value); 4] {
             "X-Export-Source": header("`primary` or `replica`"),
         },
         "content": {"text/csv": {"schema": {"type": "string"}}},
+        "links": links(&[("manifest", "export"), ("events", "export_events"), ("cancel", "export_cancel")]),
     });
     let of = |id: &str, what: &str, parameters: &[Value], responses: Value| json!({"operationId": format!("{name}_{id}"), "summary": what, "parameters": parameters, "responses": responses});
     let both = |id: &str, what: &str, parameters: &[Value], responses: Value| {
@@ -189,6 +190,20 @@ fn paths(dataset: &'static dyn Dataset) -> [(String, Value); 4] {
     ]
 }
 
+/// Which operations take the id of an export that has begun.
+fn links(operations: &[(&str, &str)]) -> Value {
+    let link = |(name, operation): &(&str, &str)| {
+        let link =
+            json!({"operationId": operation, "parameters": {"id": "$response.header.X-Export-Id"}});
+        ((*name).to_owned(), link)
+    };
+    operations
+        .iter()
+        .map(link)
+        .collect::<serde_json::Map<_, _>>()
+        .into()
+}
+
 /// `/api/filters`, which is of all datasets that others refer to.
 fn filters_path() -> (String, Value) {
     let known = || datasets::all().filter(|dataset| dataset.label().is_some());
@@ -202,10 +217,8 @@ fn filters_path() -> (String, Value) {
     let words =
         "Only those whose name has all of these words in it, in any order, in upper or lower case";
     let mut parameters = vec![of, parameter("q", words, text_schema())];
-    for field in known().flat_map(Dataset::filters) {
-        if field.kind().of().is_some()
-            && parameters.iter().all(|known| known["name"] != field.name())
-        {
+    for field in super::choices::narrowing() {
+        if parameters.iter().all(|known| known["name"] != field.name()) {
             parameters.push(filter_parameter(field));
         }
     }
@@ -312,6 +325,10 @@ impl Modify for Problems {
             components.add_security_scheme(name, SecurityScheme::Http(Http::new(scheme)));
         }
         for (path, item) in &mut document.paths.paths {
+            // What is derived for both methods has one id.
+            if let (Some(get), Some(head)) = (&item.get, &mut item.head) {
+                head.operation_id = get.operation_id.as_ref().map(|id| format!("{id}_head"));
+            }
             let open = super::access::OPEN.contains(&path.as_str());
             let of_dataset = |dataset: &dyn Dataset| {
                 let path = path.trim_start_matches("/api").trim_start_matches('/');
@@ -365,4 +382,26 @@ fn problem_response(description: &str) -> RefOr<openapi::Response> {
 #[utoipa::path(method(get, head), path = "/openapi.json", responses((status = 200, description = "OpenAPI 3.1", body = serde_json::Value)))]
 pub(super) async fn document() -> web::Json<openapi::OpenApi> {
     web::Json(Document::openapi())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn every_operation_has_an_id_of_its_own() {
+        let paths = Document::openapi().paths.paths;
+        let operations = paths
+            .values()
+            .flat_map(|item| [&item.get, &item.head, &item.post, &item.delete])
+            .flatten();
+        let mut seen = HashSet::new();
+        for operation in operations {
+            let id = operation.operation_id.as_deref();
+            assert!(id.is_some() && seen.insert(id), "{id:?}");
+        }
+        assert!(seen.contains(&Some("tasks_csv_head")));
+    }
 }

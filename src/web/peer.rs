@@ -33,7 +33,10 @@ impl Peer {
         }
     }
 
-    /// Whether the client has closed the connection.
+    /// Whether the client has closed the connection, or its own side of it: nothing tells the two apart before something is sent. The
+    /// end of what the client sends is all that comes in either case, and for as long as its system remembers the closed connection
+    /// (Linux: 60 s) it acknowledges keep-alives as if somebody were there. Before the first row there is nothing to send, and a query
+    /// that nobody waits for is to end at once: so both count as gone.
     pub(super) fn is_gone(&self) -> bool {
         match self.0.peek(&mut [MaybeUninit::uninit()]) {
             Ok(bytes) => bytes == 0,

@@ -104,7 +104,7 @@ impl Account {
         command
     }
 
-    /// Creates `data_dir` where it is missing and returns its real path, once it is sure that the
+    /// Creates `data_dir` if it is missing and returns its real path, once it is sure that the
     /// account gets there.
     pub(super) fn data_dir(&self, data_dir: &Path) -> Result<PathBuf, EmbeddedError> {
         let refused = |source| EmbeddedError::DataDir {

@@ -11,7 +11,7 @@ use super::EmbeddedError;
 use super::account::Account;
 
 /// Finds the directory of `initdb` and `postgres`, of the major version `needed` by a cluster that
-/// exists already. `PG_BINDIR` is the user's word: where it is set, nothing else is looked at.
+/// exists already. `PG_BINDIR` is the user's word: if it is set, nothing else is looked at.
 pub(super) fn find(account: &Account, needed: Option<&str>) -> Result<PathBuf, EmbeddedError> {
     let chosen = env::var_os("PG_BINDIR")
         .filter(|dir| !dir.is_empty())
@@ -72,7 +72,7 @@ fn versions(parent: &str, prefix: &str) -> Vec<PathBuf> {
     found.into_iter().map(|(_, dir)| dir).collect()
 }
 
-/// The real directory of both programs and their major version, where the account can run them.
+/// The real directory of both programs and their major version, if the account can run them.
 /// (Debian's client packages bring `pg_config` without a server, and a PATH may hold links to these
 /// two programs and no others.)
 fn usable(account: &Account, dir: &Path) -> Option<(PathBuf, String)> {

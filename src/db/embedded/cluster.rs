@@ -114,7 +114,7 @@ impl Cluster {
         Ok(server)
     }
 
-    /// Opens and locks a file; none where somebody else keeps the lock for longer than `patience`.
+    /// Opens and locks a file; `None` if somebody else keeps the lock for longer than `patience`.
     fn lock(&self, path: &Path, patience: Duration) -> Result<Option<File>, EmbeddedError> {
         let file = self.open_file(path)?;
         let began = Instant::now();
@@ -135,7 +135,7 @@ impl Cluster {
             .append(true)
             .create(true)
             .mode(0o600)
-            // Where the account owns the directory, it must not lead root to another file.
+            // If the account owns the directory, it must not lead root to another file.
             .custom_flags(OFlag::O_NOFOLLOW.bits())
             .open(path)
             .map_err(at("open", path))?;

@@ -20,7 +20,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 /// A server that is up, be it this process's own or another's.
 pub(super) struct Server {
     pub(super) postmaster: Postmaster,
-    /// None where another process runs it.
+    /// `None` if another process runs it.
     pub(super) child: Option<Child>,
     pub(super) bin_dir: PathBuf,
     pub(super) pgdata: PathBuf,

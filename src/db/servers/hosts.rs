@@ -5,8 +5,8 @@ use super::super::libpq::{self, InvalidUrl};
 use super::Role;
 use super::monitor::State;
 
-/// What a connection string gets where it does not say otherwise, in seconds and milliseconds: a host that has gone without a word
-/// holds up nobody for long, where the system's defaults would wait for hours.
+/// Defaults for a connection string, in seconds and milliseconds. With them, a host that has gone without a word holds nobody up for
+/// long; the system's own defaults would wait for hours.
 const PATIENT: [(&str, &str); 5] = [
     ("connect_timeout", "5"),
     ("keepalives_idle", "10"),
@@ -109,7 +109,7 @@ impl Hosts {
         });
         add_patience(&mut options);
         let count = names.len().max(addresses.len());
-        // Where there is one port, it is all hosts'; where there is one host, it is the only one.
+        // A single port is for all hosts; a single host is the only one.
         let fits = |list: &[String], one: bool| list.len() == count || (one && list.len() == 1);
         let unset = |list: &[String]| list == [String::new()];
         if !(fits(&names, unset(&names))

@@ -83,7 +83,7 @@ impl State {
 
 /// How long ago the primary has written what follows a position of its log.
 enum Written {
-    /// So long; not at all, where there is nothing.
+    /// This long; zero if nothing follows.
     Before(Duration),
     /// Before the first position that is remembered.
     LongBefore,
@@ -100,11 +100,11 @@ pub struct Server {
     /// Its database.
     pub database: Database,
     url: String,
-    /// None where it cannot be reached.
+    /// `None` if it cannot be reached.
     state: Mutex<Option<State>>,
     /// Since when it is asked without an answer of any kind.
     unanswered: Mutex<Option<Instant>>,
-    /// How far its log was written, and when, where it is a primary.
+    /// How far its log was written, and when, if it is a primary.
     positions: Mutex<VecDeque<(Instant, u64)>>,
     /// Exports that run on it.
     pub(super) exports: AtomicUsize,
@@ -124,7 +124,7 @@ impl Server {
         })
     }
 
-    /// What it has said of itself; `None` where it cannot be reached.
+    /// What it has said of itself; `None` if it cannot be reached.
     pub fn state(&self) -> Option<State> {
         self.lock().filter(|state| state.at.elapsed() < PATIENCE)
     }

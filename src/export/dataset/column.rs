@@ -32,7 +32,7 @@ impl Column {
         self.header
     }
 
-    /// Whether an export has it that says nothing of columns.
+    /// Whether an export has it by default.
     pub fn is_default(&self) -> bool {
         self.is_default
     }
@@ -66,7 +66,7 @@ pub enum ColumnKind {
     Integer,
     /// Texts.
     Text,
-    /// Booleans, by these two names: of true, of false.
+    /// Booleans, as these two texts: for true, for false.
     Label([&'static str; 2]),
 }
 
@@ -106,14 +106,14 @@ pub enum Origin {
     },
 }
 
-/// Some of a dataset's columns, in an order of one's choice.
+/// Some of a dataset's columns, in the order that the user chose.
 #[derive(Clone)]
 pub struct Selection {
     dataset: &'static dyn Dataset,
     columns: Vec<&'static Column>,
 }
 
-/// A list of columns that is none.
+/// Why a list of columns is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}: the columns of {dataset} are {}", names.join(", "))]
 pub struct InvalidColumns {
@@ -123,7 +123,7 @@ pub struct InvalidColumns {
 }
 
 impl Selection {
-    /// The columns that an export has that says nothing of them.
+    /// The columns that an export has by default.
     pub fn default_of(dataset: &'static dyn Dataset) -> Self {
         let columns = dataset.columns().iter();
         Self {
@@ -132,7 +132,7 @@ impl Selection {
         }
     }
 
-    /// Reads names with commas between them.
+    /// Reads names, separated by commas.
     pub fn parse(dataset: &'static dyn Dataset, names: &str) -> Result<Self, InvalidColumns> {
         let all = dataset.columns();
         let invalid = |reason| InvalidColumns {
@@ -177,7 +177,7 @@ impl Selection {
         self.names().any(|name| name == column.name)
     }
 
-    /// Whether they are those of an export that says nothing of columns.
+    /// Whether they are the default columns.
     pub fn is_default(&self) -> bool {
         *self == Self::default_of(self.dataset)
     }

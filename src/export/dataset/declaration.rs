@@ -37,7 +37,7 @@ impl<Q> Boxed for Q where
 {
 }
 
-/// A text that the program itself names, and one or the other by a condition.
+/// A literal text of the program, and one of two such texts, by a condition.
 type Label = SqlValue<Text, &'static str>;
 type Labelled<C> = Otherwise<case_when<C, Label, Text>, Label>;
 
@@ -82,7 +82,7 @@ pub struct Declaration<Joined, Own, Model> {
     label: Option<usize>,
 }
 
-/// A reference of a dataset, to name it by: to what `Referenced` is the query of.
+/// The handle of a dataset's reference; `Referenced` is the query of what it refers to.
 pub struct ReferenceTo<Referenced> {
     index: usize,
     query: PhantomData<fn() -> Referenced>,
@@ -123,7 +123,7 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
         }
     }
 
-    /// Adds what the rows refer to by `column`: a query, and the id in it that `column` has.
+    /// Adds what the rows refer to by `column`: its query, and the id there that `column` holds.
     pub fn refers<C, Id, Referenced>(
         &mut self,
         column: C,
@@ -148,7 +148,7 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
         }
     }
 
-    /// Adds a column of the dataset's own table: its name, its name in the header, the column, and where a model has it.
+    /// Adds a column of the dataset's own table: its name, its name in the header, the column, and how to read it from a model.
     pub fn column<C>(
         &mut self,
         name: &'static str,
@@ -198,8 +198,8 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
         )
     }
 
-    /// Adds a column of what the rows refer to: as [`column`](Self::column) does, with the column in the dataset's query, and in
-    /// that of the reference, where the tables may have other names.
+    /// Adds a column of what the rows refer to, as [`column`](Self::column) does. It takes the column twice: as the dataset's query
+    /// has it, and as the reference's query has it, in which the tables may have other names.
     pub fn referenced_column<Referenced, C, R>(
         &mut self,
         reference: &ReferenceTo<Referenced>,
@@ -259,7 +259,7 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
         self
     }
 
-    /// Lets the last column be what people know a row by.
+    /// Makes the last column the one that people know a row by.
     pub fn as_label(&mut self) -> &mut Self {
         self.label = self.columns.len().checked_sub(1);
         self
@@ -397,7 +397,7 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
     }
 }
 
-/// The id that a filter is set to: it has been read by a filter of this kind.
+/// The id that a filter is set to. A filter of this kind has read it, so it is an id.
 fn id(value: &FilterValue) -> i64 {
     match value {
         FilterValue::Id(id) => *id,

@@ -1,4 +1,4 @@
-//! The filters of a dataset, and what they are set to.
+//! The filters of a dataset, and their values.
 
 use std::fmt;
 use std::str::FromStr;
@@ -17,7 +17,7 @@ pub struct FilterField {
     pub(super) name: &'static str,
     pub(super) help: &'static str,
     pub(super) kind: FilterKind,
-    /// Of which of the dataset's references its condition is, if it is not of the dataset's own table.
+    /// The reference that its condition is about, if it is not about the dataset's own table.
     pub(super) reference: Option<usize>,
     pub(super) condition: Box<MakeCondition>,
 }
@@ -57,12 +57,12 @@ impl FilterField {
         self.kind
     }
 
-    /// The condition that it is, set to a value.
+    /// Its condition for a value.
     pub(crate) fn condition(&self, value: &FilterValue, values: Values) -> Condition {
         (self.condition)(value, values)
     }
 
-    /// Reads what it is to be set to.
+    /// Reads a value for it.
     pub fn parse(&self, text: &str) -> Result<FilterValue, InvalidFilter> {
         self.kind.parse(text)
     }
@@ -145,7 +145,7 @@ pub enum InvalidFilter {
     Nul(#[from] NulCharacter),
 }
 
-/// PostgreSQL stores no NUL character, in no text, and reads none.
+/// PostgreSQL neither stores nor reads a NUL character in a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the text has a NUL character, which PostgreSQL cannot hold")]
 pub struct NulCharacter;
@@ -192,7 +192,7 @@ impl SearchText {
     }
 }
 
-/// Which rows of a dataset to export: those for which everything that is set here holds.
+/// Which rows of a dataset to export: those that meet every condition that is set here.
 #[derive(Clone)]
 pub struct Filter {
     dataset: &'static dyn Dataset,
@@ -232,23 +232,23 @@ impl Filter {
         self.set.insert(at, (field, value));
     }
 
-    /// What the filter of this name is set to, if it is.
+    /// The value of the filter of this name, if it is set.
     pub fn get(&self, name: &str) -> Option<&FilterValue> {
         self.iter()
             .find_map(|(field, value)| (field.name == name).then_some(value))
     }
 
-    /// Its conditions, all of which are of the query of all tables.
+    /// All of its conditions, for the query of all tables.
     pub fn conditions(&self, values: Values) -> Vec<Condition> {
         self.conditions_where(values, |_| true)
     }
 
-    /// Those of its conditions that are of the dataset's own table.
+    /// Its conditions on the dataset's own table.
     pub fn own_conditions(&self, values: Values) -> Vec<Condition> {
         self.conditions_where(values, |reference| reference.is_none())
     }
 
-    /// Those of its conditions that are of what the dataset's rows refer to by this reference.
+    /// Its conditions on what the dataset's rows refer to by this reference.
     pub fn conditions_of_reference(&self, index: usize, values: Values) -> Vec<Condition> {
         self.conditions_where(values, |reference| reference == Some(index))
     }
@@ -267,7 +267,7 @@ impl Filter {
             .collect()
     }
 
-    /// What each filter that is set is set to, for a manifest: an id is a number, unless it could be `none` in its place.
+    /// The value of each filter that is set, for a manifest. An id is a number, unless the filter also takes `none`.
     pub fn to_json(&self) -> Map<String, Value> {
         let set = self.iter().map(|(field, value)| {
             let value = match (field.kind, value) {

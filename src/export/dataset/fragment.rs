@@ -17,7 +17,7 @@ use serde::{Serialize, Serializer};
 
 use super::literal::SqlValue;
 
-/// What a spreadsheet takes a cell for a formula by: its first character.
+/// The first characters by which a spreadsheet takes a cell for a formula.
 /// ([OWASP ASVS 1.2.10](https://github.com/OWASP/ASVS/blob/v5.0.0/5.0/en/0x10-V1-Encoding-and-Sanitization.md), and CR, which some
 /// spreadsheets skip.) NUL, which it names too, is in no text of PostgreSQL's.
 pub const FORMULA_STARTS: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
@@ -34,7 +34,7 @@ impl Condition {
         Self(Box::new(fragment))
     }
 
-    /// The condition that an integer of the rows, `key`, compares so with a value.
+    /// The condition that `key`, an integer of the rows, compares in this way with a value.
     pub(crate) fn compare(
         key: &'static Fragment,
         operator: &'static str,
@@ -56,7 +56,7 @@ impl Condition {
     }
 }
 
-/// What is compared with what. Diesel has no words for what is of no table.
+/// A comparison. Diesel has no type for expressions that belong to no table.
 struct Comparison<V>(&'static Fragment, &'static str, V);
 
 impl<V: QueryFragment<Pg>> QueryFragment<Pg> for Comparison<V> {
@@ -136,7 +136,7 @@ impl QueryFragment<Pg> for Order {
     }
 }
 
-/// What Diesel asks of an expression. That each of these parts belongs to its query's tables, the declaration has made sure of.
+/// What Diesel asks of an expression. The declaration has checked that each of these parts belongs to its query's tables.
 macro_rules! erased_expression {
     ($($Erased:ty: $SqlType:ty),+) => {$(
         impl Expression for $Erased {
@@ -202,7 +202,7 @@ impl Question {
         }
     }
 
-    /// Asks for so many rows at most.
+    /// Asks for at most this many rows.
     pub fn limit(self, rows: i64) -> Self {
         Self {
             limit: Some(rows),
@@ -210,7 +210,7 @@ impl Question {
         }
     }
 
-    /// Asks for the rows after the first so many.
+    /// Asks for the rows after this many.
     pub fn offset(self, rows: i64) -> Self {
         Self {
             offset: Some(rows),
@@ -229,7 +229,7 @@ impl Query {
 
     /// Its SQL, for COPY, which takes no parameters: all values must be literals.
     pub fn sql(&self) -> QueryResult<String> {
-        // Diesel's only public way to a query's text puts its parameters, of which there are none, behind it.
+        // Diesel's only public way to a query's text puts its parameters behind it; there are none.
         let text = diesel::debug_query::<Pg, _>(self).to_string();
         text.strip_suffix(" -- binds: []")
             .map(str::to_owned)
@@ -270,14 +270,14 @@ enum Value {
     Text(Box<str>),
 }
 
-/// A value of a line, wherever it is held.
+/// A value of a line, whoever owns it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cell<'a> {
     /// SQL's NULL.
     Null,
     /// An integer.
     Integer(i64),
-    /// A text, be it an empty one.
+    /// A text, which may be empty.
     Text(&'a str),
 }
 

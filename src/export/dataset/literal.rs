@@ -22,7 +22,7 @@ pub enum Values {
 
 /// A type whose values can be written as SQL literals.
 pub trait ToLiteral {
-    /// The value as SQL text. An error where SQL has no text for it.
+    /// The value as SQL text. An error if SQL has no text for it.
     fn to_literal(&self) -> Result<String, NulCharacter>;
 }
 
@@ -85,7 +85,7 @@ impl Values {
         self.value(value)
     }
 
-    /// A text that the program itself names.
+    /// A literal text of the program.
     pub fn label(self, value: &'static str) -> SqlValue<Text, &'static str> {
         self.value(value)
     }

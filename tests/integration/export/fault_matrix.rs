@@ -1,17 +1,19 @@
 //! Every strategy × every moment × every fault: no clean end, a manifest that says what happened, nothing leaked, and the next
 //! export whole.
 
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
 use cmms_export::datasets;
 use cmms_export::export::Strategy;
 use cmms_export::export::dataset::Dataset;
+use diesel::connection::SimpleConnection;
 use serde_json::{Value, json};
 
 use crate::support::client::{Download, End, download, download_of, reset, send};
 use crate::support::gate::{self, Gate, Gated, ROWS};
 use crate::support::program::program;
+use crate::support::replicated::Replicated;
 use crate::support::{Server, eventually};
 
 /// When a fault strikes: before the first row, in the middle, on the last but one. (`lookup` reads the very first and last ids
@@ -38,28 +40,32 @@ impl<'a> Case<'a> {
         strategy: Strategy,
         flags: &'a [&'a str],
     ) -> impl Iterator<Item = Self> {
-        MOMENTS.into_iter().map(move |row| {
-            // One export at a time: what leaks is missed by the next one.
-            let mut command = program(&gated.url);
-            command.args(["serve", "--max-exports=1"]).args(flags);
-            if flags == PANIC {
-                // Before the first byte is before any row is made.
-                command.env(
-                    "CMMS_PANIC_AT_ROW",
-                    if row == 1 {
-                        "0".to_owned()
-                    } else {
-                        row.to_string()
-                    },
-                );
-            }
-            Self {
-                gated,
-                server: Server::spawn(&mut command),
-                strategy,
-                row,
-            }
-        })
+        MOMENTS
+            .into_iter()
+            .map(move |row| Self::at(gated, strategy, row, flags))
+    }
+
+    fn at(gated: &'a Gated, strategy: Strategy, row: u64, flags: &[&str]) -> Self {
+        // One export at a time: what leaks is missed by the next one.
+        let mut command = program(&gated.url);
+        command.args(["serve", "--max-exports=1"]).args(flags);
+        if flags == PANIC {
+            // Before the first byte is before any row is made.
+            command.env(
+                "CMMS_PANIC_AT_ROW",
+                if row == 1 {
+                    "0".to_owned()
+                } else {
+                    row.to_string()
+                },
+            );
+        }
+        Self {
+            gated,
+            server: Server::spawn(&mut command),
+            strategy,
+            row,
+        }
     }
 
     fn path(&self) -> String {
@@ -221,6 +227,26 @@ fn a_statement_timeout_breaks_the_export_off() {
 }
 
 #[test]
+fn a_statement_timeout_is_known_whatever_language_the_server_speaks() {
+    let replicated = Replicated::start_new("lc_messages=C.UTF-8");
+    let gated = Gated::install(replicated.database());
+    let refused = gated.database.connect().batch_execute("select 1 / 0");
+    let message = refused.expect_err("it cannot be").to_string();
+    assert!(
+        !message.contains("division by zero"),
+        "this needs PostgreSQL's translations, which its packages bring along: {message}"
+    );
+    for &strategy in Strategy::all() {
+        for case in Case::of(&gated, strategy, &["--statement-timeout=0.5"]) {
+            let gate = Gate::close(&gated, case.row);
+            case.strikes(|| (), 504, "statement-timeout");
+            drop(gate);
+            case.leaves_nothing_behind();
+        }
+    }
+}
+
+#[test]
 fn a_killed_and_restarted_postgresql_breaks_the_export_off() {
     for &strategy in Strategy::all() {
         // A new cluster for each: after every crash, the private cluster takes longer to dare another start.
@@ -355,6 +381,32 @@ fn a_client_that_resets_the_connection_takes_its_query_with_it() {
         case.is_cancelled(gone);
         drop(gate);
         case.leaves_nothing_behind();
+    }
+}
+
+#[test]
+fn a_client_that_closes_its_connection_or_its_side_of_it_takes_its_query_with_it() {
+    let gated = Gated::new();
+    for &strategy in Strategy::all() {
+        for half in [false, true] {
+            // Before the first row, when nothing was sent that could come back.
+            let case = Case::at(&gated, strategy, 1, &[]);
+            let mut gate = Gate::close(&gated, case.row);
+            let stream = case.send();
+            gate.reached();
+            let gone = Instant::now();
+            let kept = if half {
+                stream.shutdown(Shutdown::Write).expect("ours");
+                Some(stream)
+            } else {
+                drop(stream);
+                None
+            };
+            case.is_cancelled(gone);
+            drop(kept);
+            drop(gate);
+            case.leaves_nothing_behind();
+        }
     }
 }
 

@@ -7,6 +7,7 @@ pub(crate) mod data;
 pub(crate) mod gate;
 pub(crate) mod oracle;
 pub(crate) mod program;
+pub(crate) mod python;
 pub(crate) mod replicated;
 pub(crate) mod terminal;
 

@@ -87,6 +87,8 @@ impl Servers {
             .arg("--throw-away")
             .arg(&directory)
             .env("CLUSTER_SETTINGS", settings)
+            // Heard only where `lc_messages` is not C.
+            .env("LANGUAGE", "de")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

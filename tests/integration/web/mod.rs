@@ -8,5 +8,6 @@ mod hostile_input;
 mod http;
 mod life_cycle;
 mod limits;
+mod openapi;
 mod page;
 mod screenshots;
