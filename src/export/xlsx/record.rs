@@ -66,6 +66,7 @@ impl Record {
 }
 
 #[cfg(test)]
+#[expect(clippy::expect_used, reason = "a test fails by panicking")]
 mod tests {
     use super::super::super::csv::{FieldWriter, Format};
     use super::super::super::dataset::Cell;

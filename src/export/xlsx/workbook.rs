@@ -344,6 +344,7 @@ fn width(text: &str) -> usize {
 }
 
 #[cfg(test)]
+#[expect(clippy::expect_used, reason = "a test fails by panicking")]
 mod tests {
     use calamine::{Data, Reader, Xlsx};
 

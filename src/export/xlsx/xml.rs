@@ -51,6 +51,7 @@ pub(super) fn column_name(mut index: usize) -> String {
 }
 
 #[cfg(test)]
+#[expect(clippy::expect_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 
