@@ -18,7 +18,7 @@ use crate::secret;
 use crate::seed::Seed;
 use crate::units::seconds;
 
-/// Exports the tasks of a CMMS, its assets, locations and users from PostgreSQL to CSV.
+/// Exports the tasks of a CMMS, its assets, locations and users from PostgreSQL to CSV or to an Excel workbook.
 ///
 /// Without DATABASE_URL, a private PostgreSQL cluster is started, in a directory of its own.
 #[derive(Debug, Parser)]
@@ -117,9 +117,9 @@ pub enum Command {
     Migrate(Migrate),
     /// Fills the database with made-up data
     Seed(Seed),
-    /// Writes tasks, or another dataset, as CSV
+    /// Writes tasks, or another dataset, as CSV or as an Excel workbook
     Export(Box<ExportOptions>),
-    /// Says whether a CSV is whole, by its manifest
+    /// Says whether an export's file is whole, by its manifest
     Verify(Verify),
     /// Measures what each strategy costs in time and memory
     Bench(Bench),
@@ -289,7 +289,7 @@ pub struct Migrate {
 /// A file to check against its manifest.
 #[derive(Debug, clap::Args)]
 pub struct Verify {
-    /// The CSV; `-` is the standard input
+    /// The file; `-` is the standard input
     pub file: PathBuf,
     /// Its manifest: a file, `-` for the standard input, or an http:// URL (of /api/exports/{id})
     #[arg(long, env = "CMMS_MANIFEST", value_name = "FILE|URL|-")]

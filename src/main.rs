@@ -23,7 +23,7 @@ use cmms_export::db::{Database, libpq};
 use cmms_export::export::cancellation::Cancellation;
 use cmms_export::export::manifest::State;
 use cmms_export::export::record::Record;
-use cmms_export::export::{self, Sink, routing};
+use cmms_export::export::{self, Limits, Sink, routing};
 use cmms_export::output::Output;
 use cmms_export::progress::{self, ExportProgress, Progress};
 use cmms_export::seed::{self, Seed};
@@ -189,13 +189,17 @@ fn export(global: &Global, options: ExportOptions) -> Outcome {
     if options.manifest.as_ref() == Some(&options.output) {
         usage_error(
             ErrorKind::ArgumentConflict,
-            "the CSV and its manifest cannot go to one place",
+            "the export and its manifest cannot go to one place",
         );
     }
     let rules = replica_rules(&options.replicas);
     let mut output = open_output(&options.output)?;
     let manifest = options.manifest.as_deref().map(open_output).transpose()?;
-    let export = options.parameters.0.into_export(options.limits);
+    let limits = Limits {
+        max_xlsx_rows: options.max_xlsx_rows,
+        ..options.limits
+    };
+    let export = options.parameters.0.into_export(limits);
     let cancellation = Cancellation::default();
     let unfinished = output.unfinished_path();
     let output_is_file = unfinished.is_some();

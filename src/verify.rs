@@ -1,4 +1,4 @@
-//! Whether a CSV is whole, by its manifest.
+//! Whether an export's file is whole, by its manifest.
 
 use std::fmt;
 use std::fs::File;
@@ -6,10 +6,12 @@ use std::io::{self, Read};
 
 use sha2::{Digest, Sha256};
 
+use crate::export::csv::Delimiter;
+use crate::export::format::FileType;
 use crate::export::manifest::{Manifest, State};
 use crate::units::hexadecimal;
 
-/// Why a CSV is not known to be whole.
+/// Why a file is not known to be whole.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The manifest cannot be read.
@@ -20,8 +22,8 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
-    /// The CSV cannot be read.
-    #[error("the CSV cannot be read: {0}")]
+    /// The file cannot be read.
+    #[error("the file cannot be read: {0}")]
     Read(#[from] io::Error),
     /// The export itself did not end well.
     #[error("not whole: the export is {}", .0.name())]
@@ -29,7 +31,7 @@ pub enum Error {
     /// Something is missing, or too much.
     #[error("not whole: {found}, but the export made {expected}")]
     Different {
-        /// What the CSV has.
+        /// What the file has.
         found: Contents,
         /// What it should have.
         expected: Contents,
@@ -39,23 +41,27 @@ pub enum Error {
         "not whole: as long as it should be, but its SHA-256 is {found}, and the export's {expected}"
     )]
     Changed {
-        /// The CSV's.
+        /// The file's.
         found: String,
         /// The export's.
         expected: String,
     },
 }
 
-/// What is in a CSV.
+/// What is in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Contents {
-    rows: u64,
+    /// `None` if they cannot be counted: a workbook that is cut has none.
+    rows: Option<u64>,
     bytes: u64,
 }
 
 impl fmt::Display for Contents {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} rows, {} bytes", self.rows, self.bytes)
+        if let Some(rows) = self.rows {
+            write!(f, "{rows} rows, ")?;
+        }
+        write!(f, "{} bytes", self.bytes)
     }
 }
 
@@ -88,59 +94,71 @@ pub fn manifest(place: &str, auth_token: Option<&str>) -> Result<Manifest, Error
     serde_json::from_str(&json).map_err(|error| failed(format!("not a manifest: {error}")))
 }
 
-/// Says what is in a CSV that is whole.
-pub fn verify(csv: impl Read, manifest: &Manifest) -> Result<Contents, Error> {
+/// Says what is in a file that is whole.
+pub fn verify(file: impl Read, manifest: &Manifest) -> Result<Contents, Error> {
     if manifest.state != State::Complete {
         return Err(Error::State(manifest.state));
     }
     let mut hashing = Hashing {
-        csv,
+        file,
         hasher: Sha256::new(),
         bytes: 0,
     };
-    let mut reader = csv::ReaderBuilder::new()
-        .delimiter(manifest.delimiter.byte())
-        .flexible(true)
-        .from_reader(&mut hashing);
-    let mut rows = 0;
-    let mut record = csv::ByteRecord::new();
-    while reader
-        .read_byte_record(&mut record)
-        .map_err(io::Error::from)?
-    {
-        rows += 1;
-    }
+    let rows = match manifest.format {
+        FileType::Csv => Some(count_rows(
+            &mut hashing,
+            manifest.delimiter.unwrap_or_default(),
+        )?),
+        FileType::Xlsx => {
+            io::copy(&mut hashing, &mut io::sink())?;
+            None
+        }
+    };
     let found = Contents {
         rows,
         bytes: hashing.bytes,
     };
     let expected = Contents {
-        rows: manifest.rows,
+        rows: Some(manifest.rows),
         bytes: manifest.bytes,
     };
-    if found != expected {
+    if found.bytes != expected.bytes || rows.is_some_and(|rows| rows != manifest.rows) {
         return Err(Error::Different { found, expected });
     }
     let sha256 = hexadecimal(&hashing.hasher.finalize());
     match &manifest.sha256 {
-        Some(expected) if *expected == sha256 => Ok(found),
-        expected => Err(Error::Changed {
+        Some(known) if *known == sha256 => Ok(expected),
+        known => Err(Error::Changed {
             found: sha256,
-            expected: expected.clone().unwrap_or_default(),
+            expected: known.clone().unwrap_or_default(),
         }),
     }
 }
 
+/// Counts the lines of a CSV after its header.
+fn count_rows(csv: impl Read, delimiter: Delimiter) -> io::Result<u64> {
+    let mut reader = csv::ReaderBuilder::new()
+        .delimiter(delimiter.byte())
+        .flexible(true)
+        .from_reader(csv);
+    let mut rows = 0;
+    let mut record = csv::ByteRecord::new();
+    while reader.read_byte_record(&mut record)? {
+        rows += 1;
+    }
+    Ok(rows)
+}
+
 /// Hashes what is read through it.
 struct Hashing<R> {
-    csv: R,
+    file: R,
     hasher: Sha256,
     bytes: u64,
 }
 
 impl<R: Read> Read for Hashing<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let length = self.csv.read(buffer)?;
+        let length = self.file.read(buffer)?;
         self.hasher.update(&buffer[..length]);
         self.bytes += length as u64;
         Ok(length)

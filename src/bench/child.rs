@@ -92,9 +92,11 @@ fn cancel_at_end_of_input(cancellation: Cancellation) -> io::Result<()> {
 fn reason(error: &export::Error) -> String {
     match error {
         export::Error::TooManyRows { .. }
+        | export::Error::TooManyRowsForXlsx { .. }
+        | export::Error::TextTooLong { .. }
         | export::Error::Cancelled
         | export::Error::NoReplica(_) => error.to_string(),
-        export::Error::Sink(_) => "the output failed".to_owned(),
+        export::Error::Sink(_) | export::Error::Workbook(_) => "the output failed".to_owned(),
         export::Error::Database(error) if error.is_statement_timeout() => {
             "a query took longer than the statement timeout".to_owned()
         }

@@ -1,15 +1,17 @@
 //! The command `export`: its flags for the filters are those that the datasets declare.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::builder::{TypedValueParser, ValueParser};
 use clap::error::ErrorKind;
+use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 
 use crate::datasets;
 use crate::db::servers::Replicas;
 use crate::export::csv::{Delimiter, Preset};
 use crate::export::dataset::{Dataset, FilterField, FilterKind, FilterValue};
+use crate::export::format::FileType;
 use crate::export::parameters::{Parameters, columns_from};
 use crate::export::{Limits, Strategy};
 
@@ -24,6 +26,14 @@ pub struct ExportOptions {
     /// What it may cost
     #[command(flatten)]
     pub limits: Limits,
+    /// Rows that an Excel workbook may have [default: any number, in several sheets]
+    #[arg(
+        long,
+        env = "CMMS_MAX_XLSX_ROWS",
+        help_heading = "Limits",
+        value_name = "N"
+    )]
+    pub max_xlsx_rows: Option<u64>,
     /// Where it runs
     #[command(flatten)]
     pub replicas: Replicas,
@@ -71,6 +81,9 @@ struct Options {
         value_name = "A,B"
     )]
     columns: Option<String>,
+    /// In what format [default: xlsx if the output is called so, else csv]
+    #[arg(long, env = "CMMS_FORMAT", help_heading = "Output", value_enum)]
+    format: Option<FileType>,
     /// For whom the CSV is
     #[arg(
         long,
@@ -95,6 +108,27 @@ fn dataset_parser() -> impl TypedValueParser<Value = &'static dyn Dataset> {
     let names = datasets::all().map(Dataset::name);
     clap::builder::PossibleValuesParser::new(names)
         .try_map(|name| datasets::find(&name).ok_or("no dataset"))
+}
+
+/// The format that a file's name says.
+fn file_type_of(output: Option<&PathBuf>) -> FileType {
+    let extension = output.and_then(|path| Path::extension(path));
+    if extension.is_some_and(|extension| extension.eq_ignore_ascii_case("xlsx")) {
+        FileType::Xlsx
+    } else {
+        FileType::Csv
+    }
+}
+
+/// Refuses what is said on the command line of how the CSV is to be. A variable may be there for all exports.
+fn refuse_csv_flags(matches: &ArgMatches) -> Result<(), clap::Error> {
+    for flag in ["preset", "delimiter"] {
+        if matches.value_source(flag) == Some(ValueSource::CommandLine) {
+            let error = format!("--{flag} is of CSV: an Excel workbook (xlsx) has none");
+            return Err(clap::Error::raw(ErrorKind::ArgumentConflict, error));
+        }
+    }
+    Ok(())
 }
 
 /// The filters of all datasets, by name; several may have one of the same.
@@ -142,11 +176,18 @@ impl FromArgMatches for ParameterFlags {
             dataset,
             strategy,
             columns,
+            format,
             preset,
             delimiter,
         } = Options::from_arg_matches(matches)?;
+        let output: Option<&PathBuf> = matches.get_one("output");
+        let file_type = format.unwrap_or_else(|| file_type_of(output));
+        if file_type == FileType::Xlsx {
+            refuse_csv_flags(matches)?;
+        }
         let mut parameters = Parameters {
             strategy,
+            file_type,
             preset,
             delimiter,
             ..Parameters::of(dataset)

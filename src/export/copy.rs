@@ -8,7 +8,7 @@ pub(super) fn run(source: &Source<'_>, encoder: &mut Encoder<'_>) -> Result<(), 
     let sql = format!(
         "copy ({}) to stdout with (format csv, delimiter '{}')",
         source.export.sql()?,
-        char::from(source.export.format.delimiter.byte())
+        char::from(source.export.format.lines().delimiter.byte())
     );
     source.copy_snapshot(|connection| {
         let mut rows = connection.copy_out(&sql)?;

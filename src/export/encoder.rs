@@ -1,17 +1,79 @@
-//! From rows to chunks of CSV.
+//! From rows to the export's bytes.
 
 use bytes::Bytes;
 
 use super::buffers::Buffers;
+use super::cancellation::Cancellation;
 use super::csv::{FieldWriter, Format};
 use super::dataset::Cell;
+use super::format::FileFormat;
+use super::xlsx::XlsxEncoder;
 use super::{Error, Export, Observer, Sink, Summary};
 
 /// Bytes that go to the sink at a time.
 const CHUNK: usize = 64 * 1024;
 
+/// Writes what a strategy loads in the export's format, to a sink.
+pub(super) enum Encoder<'s> {
+    Csv(CsvEncoder<'s>),
+    Xlsx(Box<XlsxEncoder<'s>>),
+}
+
+impl<'s> Encoder<'s> {
+    /// An encoder for an export.
+    pub(super) fn new(
+        export: &Export,
+        sink: &'s mut dyn Sink,
+        observer: &'s dyn Observer,
+        cancellation: &'s Cancellation,
+    ) -> Result<Self, Error> {
+        Ok(match export.format {
+            FileFormat::Csv(format) => Self::Csv(CsvEncoder::new(export, format, sink, observer)),
+            FileFormat::Xlsx => {
+                let encoder = XlsxEncoder::new(export, sink, observer, cancellation)?;
+                Self::Xlsx(Box::new(encoder))
+            }
+        })
+    }
+
+    /// Writes a row of these values.
+    pub(super) fn row<'a>(
+        &mut self,
+        cells: impl IntoIterator<Item = Cell<'a>>,
+    ) -> Result<(), Error> {
+        match self {
+            Self::Csv(encoder) => encoder.row(cells),
+            Self::Xlsx(encoder) => encoder.row(cells),
+        }
+    }
+
+    /// Writes a line that COPY has encoded; it ends with LF.
+    pub(super) fn copied_line(&mut self, line: &[u8]) -> Result<(), Error> {
+        match self {
+            Self::Csv(encoder) => encoder.copied_line(line),
+            Self::Xlsx(encoder) => encoder.lines(line, 1),
+        }
+    }
+
+    /// Writes lines that are encoded already.
+    pub(super) fn encoded_lines(&mut self, lines: Bytes, rows: u64) -> Result<(), Error> {
+        match self {
+            Self::Csv(encoder) => encoder.encoded_lines(lines, rows),
+            Self::Xlsx(encoder) => encoder.lines(&lines, rows),
+        }
+    }
+
+    /// Hands over what is left.
+    pub(super) fn finish(self) -> Result<Summary, Error> {
+        match self {
+            Self::Csv(encoder) => encoder.finish(),
+            Self::Xlsx(encoder) => encoder.finish(),
+        }
+    }
+}
+
 /// Writes the CSV to a sink, in chunks, the header first.
-pub(super) struct Encoder<'s> {
+pub(super) struct CsvEncoder<'s> {
     format: Format,
     fields: FieldWriter,
     sink: &'s mut dyn Sink,
@@ -21,10 +83,14 @@ pub(super) struct Encoder<'s> {
     summary: Summary,
 }
 
-impl<'s> Encoder<'s> {
+impl<'s> CsvEncoder<'s> {
     /// An encoder whose first bytes are the header's.
-    pub(super) fn new(export: &Export, sink: &'s mut dyn Sink, observer: &'s dyn Observer) -> Self {
-        let format = export.format;
+    fn new(
+        export: &Export,
+        format: Format,
+        sink: &'s mut dyn Sink,
+        observer: &'s dyn Observer,
+    ) -> Self {
         let columns = export.columns.columns();
         let buffers = Buffers::default();
         let mut buffer = buffers.take(2 * CHUNK);
@@ -43,10 +109,7 @@ impl<'s> Encoder<'s> {
     }
 
     /// Writes a line of these values.
-    pub(super) fn row<'a>(
-        &mut self,
-        cells: impl IntoIterator<Item = Cell<'a>>,
-    ) -> Result<(), Error> {
+    fn row<'a>(&mut self, cells: impl IntoIterator<Item = Cell<'a>>) -> Result<(), Error> {
         self.line(cells);
         self.end_line()
     }
@@ -63,7 +126,7 @@ impl<'s> Encoder<'s> {
     }
 
     /// Writes a line that COPY has encoded; it ends with LF.
-    pub(super) fn copied_line(&mut self, line: &[u8]) -> Result<(), Error> {
+    fn copied_line(&mut self, line: &[u8]) -> Result<(), Error> {
         self.buffer
             .extend_from_slice(line.strip_suffix(b"\n").unwrap_or(line));
         self.buffer.extend_from_slice(self.format.line_end());
@@ -71,7 +134,7 @@ impl<'s> Encoder<'s> {
     }
 
     /// Hands over lines that are encoded already.
-    pub(super) fn encoded_lines(&mut self, lines: Bytes, rows: u64) -> Result<(), Error> {
+    fn encoded_lines(&mut self, lines: Bytes, rows: u64) -> Result<(), Error> {
         if !self.buffer.is_empty() {
             self.hand_over()?;
         }
@@ -82,7 +145,7 @@ impl<'s> Encoder<'s> {
     }
 
     /// Hands over what is left.
-    pub(super) fn finish(mut self) -> Result<Summary, Error> {
+    fn finish(mut self) -> Result<Summary, Error> {
         self.hand_over()?;
         Ok(self.summary)
     }

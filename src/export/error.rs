@@ -37,6 +37,29 @@ pub enum Error {
         /// The rows that it may hold.
         limit: u32,
     },
+    /// A workbook would have more rows than it may.
+    #[error(
+        "there are more than {limit} rows, which is the most for an Excel workbook here: export CSV, or fewer rows"
+    )]
+    TooManyRowsForXlsx {
+        /// The rows that it may have.
+        limit: u64,
+    },
+    /// A text does not fit into a workbook's cell.
+    #[error(
+        "row {row} has in the column `{column}` a text of more than {most} characters, which Excel does not take: export CSV, or without this column"
+    )]
+    TextTooLong {
+        /// Which of the export's rows, from 1.
+        row: u64,
+        /// The column's name.
+        column: &'static str,
+        /// The characters that a cell may have.
+        most: usize,
+    },
+    /// The file in which a workbook comes to be failed.
+    #[error("the workbook could not be written: {0}")]
+    Workbook(#[source] io::Error),
 }
 
 impl Error {
@@ -60,8 +83,11 @@ impl Error {
     pub fn class(&self) -> Option<ErrorClass> {
         match self {
             Self::Cancelled => None,
-            Self::TooManyRows { .. } => Some(ErrorClass::TooManyRows),
-            Self::Sink(_) => Some(ErrorClass::Output),
+            Self::TooManyRows { .. } | Self::TooManyRowsForXlsx { .. } => {
+                Some(ErrorClass::TooManyRows)
+            }
+            Self::TextTooLong { .. } => Some(ErrorClass::TextTooLong),
+            Self::Sink(_) | Self::Workbook(_) => Some(ErrorClass::Output),
             Self::NoReplica(_) => Some(ErrorClass::NoReplica),
             Self::Database(error) if error.is_recovery_conflict() => {
                 Some(ErrorClass::RecoveryConflict)

@@ -12,6 +12,10 @@ pub struct Limits {
     /// Rows that `joined` and `tuples`, which hold all of them in memory, may load
     #[arg(long, env = "CMMS_MAX_BUFFERED_ROWS", help_heading = "Limits", value_name = "N", default_value_t = Self::default().max_buffered_rows)]
     pub max_buffered_rows: u32,
+    /// Rows that an Excel workbook may have; any number if it is not said
+    // A flag of the command `export` alone: the service makes no workbooks.
+    #[arg(skip)]
+    pub max_xlsx_rows: Option<u64>,
     /// Time for each of an export's queries, the waiting for its reader included [default: none]
     #[arg(long, env = "CMMS_STATEMENT_TIMEOUT", help_heading = "Limits", value_name = "SECONDS", value_parser = units::seconds)]
     pub statement_timeout: Option<Duration>,
@@ -24,6 +28,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             max_buffered_rows: 1_000_000,
+            max_xlsx_rows: None,
             statement_timeout: None,
             lookup_memory: 64 << 20,
         }

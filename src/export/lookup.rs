@@ -338,7 +338,7 @@ impl<'a> Lookup<'a> {
             return Err(Unprepared::Unfit("there are more names than rows"));
         }
         let mut names = Names::new(memory);
-        let line = (export.format, export.columns.columns().len());
+        let line = (export.format.lines(), export.columns.columns().len());
         for table in &own.tables {
             names.load(connection, &table.sql, (table.column, &table.kinds), line)?;
         }
@@ -399,7 +399,7 @@ impl<'a> Lookup<'a> {
         let export = self.rows.export;
         let fields = export.columns.columns().len();
         let work = Work {
-            encoder: RowEncoder::new(&self.rows.steps, &self.names, export.format, fields),
+            encoder: RowEncoder::new(&self.rows.steps, &self.names, export.format.lines(), fields),
             rows: &self.rows,
             jobs: Mutex::new(jobs),
             buffers: Buffers::default(),

@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 
 use super::Strategy;
 use super::csv::{Delimiter, Preset};
+use super::format::FileType;
 use crate::db::servers::Role;
 
 /// The state of an export.
@@ -48,8 +49,10 @@ pub enum ErrorClass {
     RecoveryConflict,
     /// The query took longer than the statement timeout.
     StatementTimeout,
-    /// There are more rows than a strategy that holds them all may hold.
+    /// There are more rows than a strategy that holds them all may hold, or than a workbook may have.
     TooManyRows,
+    /// A text is longer than a workbook's cell may be.
+    TextTooLong,
     /// The reader took nothing for longer than the reader timeout.
     ReaderTimeout,
     /// The output could not be written.
@@ -68,6 +71,7 @@ impl ErrorClass {
             Self::RecoveryConflict => "recovery-conflict",
             Self::StatementTimeout => "statement-timeout",
             Self::TooManyRows => "too-many-rows",
+            Self::TextTooLong => "text-too-long",
             Self::ReaderTimeout => "reader-timeout",
             Self::Output => "output",
             Self::Internal => "internal",
@@ -105,15 +109,20 @@ pub struct Manifest {
     /// Which of its rows: what each filter is set to.
     #[schema(value_type = Object)]
     pub filter: Map<String, Value>,
-    /// For whom the CSV is.
-    pub preset: Preset,
-    /// The column separator.
-    pub delimiter: Delimiter,
+    /// In what format.
+    #[serde(default)]
+    pub format: FileType,
+    /// For whom the CSV is, if it is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preset: Option<Preset>,
+    /// The column separator of a CSV.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delimiter: Option<Delimiter>,
     /// Lines after the header, so far.
     pub rows: u64,
-    /// Bytes of CSV, so far.
+    /// Bytes of the file, so far.
     pub bytes: u64,
-    /// The SHA-256 of the CSV, in hexadecimal, once it is complete.
+    /// The SHA-256 of the file, in hexadecimal, once it is complete.
     pub sha256: Option<String>,
     /// Seconds since its start, or that it took.
     pub seconds: f64,

@@ -1,4 +1,4 @@
-//! The export: rows of a dataset, as CSV, to a sink.
+//! The export: rows of a dataset, as CSV or as a workbook, to a sink.
 //!
 //! An [`Export`] says what to export and how; [`run`] does it. A strategy knows a database and an encoder, and nothing of where
 //! the bytes go.
@@ -7,6 +7,7 @@ pub mod cancellation;
 pub mod choices;
 pub mod csv;
 pub mod dataset;
+pub mod format;
 pub mod manifest;
 pub mod parameters;
 pub mod queries;
@@ -27,14 +28,15 @@ mod sink;
 mod strategy;
 mod streamed;
 mod tuples;
+mod xlsx;
 
 use diesel::prelude::*;
 
 use self::cancellation::{Backend, Cancellation};
-use self::csv::Format;
 use self::dataset::{Dataset, Filter, Selection};
 use self::encoder::Encoder;
 pub use self::error::Error;
+use self::format::FileFormat;
 pub use self::limits::Limits;
 pub use self::lookup::CONNECTIONS;
 use self::sink::CancellableSink;
@@ -51,8 +53,8 @@ pub struct Export {
     pub columns: Selection,
     /// Which of the dataset's rows.
     pub filter: Filter,
-    /// How the CSV is written.
-    pub format: Format,
+    /// How they are written.
+    pub format: FileFormat,
     /// What it may cost.
     pub limits: Limits,
 }
@@ -64,7 +66,7 @@ impl Export {
             strategy: Strategy::default(),
             columns: Selection::default_of(dataset),
             filter: Filter::all(dataset),
-            format: Format::default(),
+            format: FileFormat::default(),
             limits: Limits::default(),
         }
     }
@@ -76,7 +78,11 @@ impl Export {
 
     /// The SQL for its rows: what every strategy but `joined`, which selects all columns, and `lookup` asks the server.
     pub fn sql(&self) -> Result<String, Error> {
-        Ok(queries::rows_sql(&self.columns, &self.filter, self.format)?)
+        Ok(queries::rows_sql(
+            &self.columns,
+            &self.filter,
+            self.format.lines(),
+        )?)
     }
 }
 
@@ -91,7 +97,7 @@ pub fn run(
     #[cfg(feature = "fault-injection")]
     fault::panic_at(0);
     let mut sink = CancellableSink { sink, cancellation };
-    let mut encoder = Encoder::new(export, &mut sink, observer);
+    let mut encoder = Encoder::new(export, &mut sink, observer, cancellation)?;
     let source = Source {
         database,
         cancellation,

@@ -7,6 +7,7 @@ use clap::ValueEnum;
 
 use super::csv::{Delimiter, Format, Preset};
 use super::dataset::{Dataset, Filter, Selection};
+use super::format::{FileFormat, FileType};
 use super::{Export, Limits, Strategy};
 
 /// The parameters of an export.
@@ -18,6 +19,8 @@ pub struct Parameters {
     pub columns: Selection,
     /// Which of the dataset's rows.
     pub filter: Filter,
+    /// In what format. A URL's path says it, and not its query.
+    pub file_type: FileType,
     /// For whom the CSV is.
     pub preset: Preset,
     /// The column separator.
@@ -65,6 +68,7 @@ impl Parameters {
             strategy: Strategy::default(),
             columns: Selection::default_of(dataset),
             filter: Filter::all(dataset),
+            file_type: FileType::default(),
             preset: Preset::default(),
             delimiter: Delimiter::default(),
         }
@@ -136,6 +140,7 @@ impl Parameters {
             strategy,
             columns,
             filter,
+            file_type,
             preset,
             delimiter,
         } = self;
@@ -143,7 +148,10 @@ impl Parameters {
             strategy,
             columns,
             filter,
-            format: Format { preset, delimiter },
+            format: match file_type {
+                FileType::Csv => FileFormat::Csv(Format { preset, delimiter }),
+                FileType::Xlsx => FileFormat::Xlsx,
+            },
             limits,
         }
     }

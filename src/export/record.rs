@@ -84,6 +84,7 @@ impl Record {
                 live.peak_memory(),
             )
         });
+        let csv = self.export.format.csv();
         Manifest {
             id: self.id.clone(),
             state,
@@ -101,8 +102,9 @@ impl Record {
             dataset: self.export.dataset().name().to_owned(),
             columns: self.export.columns.names().map(str::to_owned).collect(),
             filter: self.export.filter.to_json(),
-            preset: self.export.format.preset,
-            delimiter: self.export.format.delimiter,
+            format: self.export.format.file_type(),
+            preset: csv.map(|csv| csv.preset),
+            delimiter: csv.map(|csv| csv.delimiter),
             rows: live.summary.rows,
             bytes: live.summary.bytes,
             sha256: live.sha256.clone().filter(|_| state == State::Complete),

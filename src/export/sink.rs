@@ -77,7 +77,7 @@ impl Plan {
 pub struct Summary {
     /// Lines after the header.
     pub rows: u64,
-    /// Bytes of CSV.
+    /// Bytes of the file.
     pub bytes: u64,
 }
 

@@ -48,6 +48,8 @@ pub(super) enum Kind {
     ExportIdTaken,
     /// A strategy would hold more rows in memory than it may.
     TooManyRows,
+    /// A text is longer than the format takes.
+    TextTooLong,
     /// The query took longer than the statement timeout.
     StatementTimeout,
     /// The export was stopped before its first byte.
@@ -160,6 +162,11 @@ impl Kind {
                 "too-many-rows",
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "Too many rows for this strategy",
+            ),
+            Self::TextTooLong => (
+                "text-too-long",
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "A text is too long for an Excel workbook",
             ),
             Self::StatementTimeout => (
                 "statement-timeout",
@@ -355,13 +362,16 @@ impl From<db::Error> for Problem {
 impl From<export::Error> for Problem {
     fn from(error: export::Error) -> Self {
         match error {
-            export::Error::TooManyRows { .. } => {
+            export::Error::TooManyRows { .. } | export::Error::TooManyRowsForXlsx { .. } => {
                 Self::with_detail(Kind::TooManyRows, error.to_string())
             }
             export::Error::Cancelled => Self::new(Kind::ExportCancelled),
             export::Error::NoReplica(_) => Self::new(Kind::NoReplica),
             export::Error::Database(error) => error.into(),
-            export::Error::Sink(error) => {
+            export::Error::TextTooLong { .. } => {
+                Self::with_detail(Kind::TextTooLong, error.to_string())
+            }
+            export::Error::Sink(error) | export::Error::Workbook(error) => {
                 tracing::error!(%error, "the export failed");
                 Self::new(Kind::Internal)
             }

@@ -403,12 +403,15 @@ fn what_a_link_points_to_is_made_if_it_is_not_there() {
 #[test]
 fn a_failed_or_interrupted_export_leaves_no_file_and_no_query() {
     let database = data::wide(200_000);
-    for strategy in ["joined", "streamed", "copy", "lookup"] {
+    let exports = ["joined", "streamed", "copy", "lookup"]
+        .into_iter()
+        .flat_map(|strategy| ["tasks.csv", "tasks.xlsx"].map(|file| (strategy, file)));
+    for (strategy, file) in exports {
         for by_signal in [false, true] {
             let directory = tempfile::tempdir().expect("a directory");
             let mut child = program(&database.url)
                 .args(["export", "--strategy", strategy, "--output"])
-                .arg(directory.path().join("tasks.csv"))
+                .arg(directory.path().join(file))
                 .stderr(Stdio::piped())
                 .spawn()
                 .expect("the program runs");
@@ -539,13 +542,20 @@ fn the_help_of_export_has_its_flags_under_headings_and_none_amid_others() {
         ),
         (
             "General",
-            &["--data-dir", "--database-url", "--log", "--log-format"],
+            &[
+                "--data-dir",
+                "--database-url",
+                "--database-url-file",
+                "--log",
+                "--log-format",
+            ],
         ),
         (
             "Limits",
             &[
                 "--lookup-memory",
                 "--max-buffered-rows",
+                "--max-xlsx-rows",
                 "--statement-timeout",
             ],
         ),
@@ -555,6 +565,7 @@ fn the_help_of_export_has_its_flags_under_headings_and_none_amid_others() {
             &[
                 "--columns",
                 "--delimiter",
+                "--format",
                 "--manifest",
                 "--output",
                 "--preset",
@@ -564,6 +575,7 @@ fn the_help_of_export_has_its_flags_under_headings_and_none_amid_others() {
             "Replicas",
             &[
                 "--export-database-url",
+                "--export-database-url-file",
                 "--fresh",
                 "--max-replica-lag",
                 "--replica-only",

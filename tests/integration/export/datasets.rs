@@ -22,18 +22,18 @@ use crate::support::program::export;
 use crate::support::{Server, TestDatabase, data, oracle};
 
 /// A dataset as the oracle has it: its tables, its key, and its columns, each by name, header and SQL.
-struct Expected {
-    name: &'static str,
+pub(super) struct Expected {
+    pub(super) name: &'static str,
     tables: &'static str,
     key: &'static str,
-    columns: &'static [[&'static str; 3]],
+    pub(super) columns: &'static [[&'static str; 3]],
     /// How many columns an export has that names none.
     default: usize,
     /// A filter, as a parameter and in SQL.
     filters: &'static [(&'static str, &'static str, &'static str)],
 }
 
-const DATASETS: [Expected; 4] = [
+pub(super) const DATASETS: [Expected; 4] = [
     Expected {
         name: "tasks",
         tables:
@@ -114,7 +114,21 @@ impl Expected {
         oracle::psql(database, &sql)
     }
 
-    fn names(&self, columns: &[usize]) -> String {
+    /// The values of all columns, by psql, as JSON.
+    pub(super) fn values(&self, database: &TestDatabase) -> Vec<Vec<Value>> {
+        let select: Vec<&str> = self.columns.iter().map(|[_, _, sql]| *sql).collect();
+        let sql = format!(
+            "select json_build_array({}) from {} order by {}",
+            select.join(", "),
+            self.tables,
+            self.key
+        );
+        let json = oracle::psql(database, &sql);
+        let rows = serde_json::Deserializer::from_slice(&json).into_iter();
+        rows.map(|row| row.expect("JSON")).collect()
+    }
+
+    pub(super) fn names(&self, columns: &[usize]) -> String {
         let names = columns.iter().map(|column| self.columns[*column][0]);
         names.collect::<Vec<_>>().join(",")
     }

@@ -7,3 +7,4 @@ mod lookup;
 mod manifest;
 mod properties;
 mod same_bytes;
+mod xlsx;

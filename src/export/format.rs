@@ -1,0 +1,58 @@
+//! In what format an export is written.
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::csv;
+
+/// A format of files.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize, Deserialize, ToSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum FileType {
+    /// comma-separated values
+    #[default]
+    Csv,
+    /// an Excel workbook
+    Xlsx,
+}
+
+/// A format of files, and how it is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileFormat {
+    /// CSV, in one of its formats.
+    Csv(csv::Format),
+    /// An Excel workbook: there is only one way.
+    Xlsx,
+}
+
+impl Default for FileFormat {
+    fn default() -> Self {
+        Self::Csv(csv::Format::default())
+    }
+}
+
+impl FileFormat {
+    /// The format without how it is written.
+    pub fn file_type(self) -> FileType {
+        match self {
+            Self::Csv(_) => FileType::Csv,
+            Self::Xlsx => FileType::Xlsx,
+        }
+    }
+
+    /// How CSV is written, if it is what is written.
+    pub fn csv(self) -> Option<csv::Format> {
+        match self {
+            Self::Csv(format) => Some(format),
+            Self::Xlsx => None,
+        }
+    }
+
+    /// How the lines are to be that COPY and `lookup` encode. A workbook's cells are read from the lines that are for programs.
+    pub(super) fn lines(self) -> csv::Format {
+        self.csv().unwrap_or_default()
+    }
+}

@@ -1,0 +1,185 @@
+//! From rows to an Excel workbook, in constant memory.
+//!
+//! The workbook comes to be in a file without a name, below `TMPDIR`, and goes to the sink only when it is whole: nobody gets a part
+//! of one.
+
+mod record;
+mod workbook;
+mod xml;
+
+use std::io::Read;
+
+use bytes::Bytes;
+
+use self::record::Record;
+use self::workbook::{MOST_CHARACTERS, SHEET_ROWS, Workbook};
+use super::cancellation::Cancellation;
+use super::dataset::{Cell, Column, ColumnKind};
+use super::{Error, Export, Observer, Sink, Summary};
+use crate::db;
+
+/// Bytes that go to the sink at a time.
+const CHUNK: usize = 64 * 1024;
+/// Rows after which it is told how far the export is, and asked whether it is cancelled: a strategy may have all of its rows
+/// already, and the sink gets nothing yet.
+const TELL: u64 = 1_000;
+
+/// Writes the workbook, and hands it to a sink.
+pub(super) struct XlsxEncoder<'s> {
+    workbook: Workbook,
+    columns: Vec<&'static Column>,
+    most_rows: Option<u64>,
+    record: Record,
+    sink: &'s mut dyn Sink,
+    observer: &'s dyn Observer,
+    cancellation: &'s Cancellation,
+    summary: Summary,
+}
+
+impl<'s> XlsxEncoder<'s> {
+    pub(super) fn new(
+        export: &Export,
+        sink: &'s mut dyn Sink,
+        observer: &'s dyn Observer,
+        cancellation: &'s Cancellation,
+    ) -> Result<Self, Error> {
+        let columns = export.columns.columns().to_vec();
+        let headers = columns.iter().map(|column| column.header()).collect();
+        let title = capitalized(export.dataset().name());
+        Ok(Self {
+            workbook: Workbook::new(title, headers, SHEET_ROWS).map_err(Error::Workbook)?,
+            columns,
+            most_rows: export.limits.max_xlsx_rows,
+            record: Record::default(),
+            sink,
+            observer,
+            cancellation,
+            summary: Summary::default(),
+        })
+    }
+
+    /// Writes a row of these values.
+    pub(super) fn row<'a>(
+        &mut self,
+        cells: impl IntoIterator<Item = Cell<'a>>,
+    ) -> Result<(), Error> {
+        let cells = cells.into_iter().map(Ok);
+        write_row(&mut self.workbook, &self.columns, &self.summary, cells)?;
+        self.end_row()
+    }
+
+    /// Writes the rows of these lines, each of which ends with LF; there have to be so many.
+    pub(super) fn lines(&mut self, mut lines: &[u8], rows: u64) -> Result<(), Error> {
+        let mut left = rows;
+        while !lines.is_empty() {
+            lines = self.record.read(lines).ok_or_else(unreadable)?;
+            let fields = self.record.fields();
+            if left == 0 || fields.len() != self.columns.len() {
+                return Err(unreadable());
+            }
+            left -= 1;
+            let cells = fields
+                .zip(&self.columns)
+                .map(|(field, column)| cell(field, column.kind()));
+            write_row(&mut self.workbook, &self.columns, &self.summary, cells)?;
+            self.end_row()?;
+        }
+        if left > 0 {
+            return Err(unreadable());
+        }
+        Ok(())
+    }
+
+    fn end_row(&mut self) -> Result<(), Error> {
+        self.summary.rows += 1;
+        #[cfg(feature = "fault-injection")]
+        super::fault::panic_at(self.summary.rows);
+        if let Some(limit) = self.most_rows
+            && self.summary.rows > limit
+        {
+            return Err(Error::TooManyRowsForXlsx { limit });
+        }
+        if self.summary.rows.is_multiple_of(TELL) {
+            if self.cancellation.is_cancelled() {
+                return Err(Error::Cancelled);
+            }
+            self.observer.progress(&self.summary);
+        }
+        Ok(())
+    }
+
+    /// Ends the workbook, and hands it over.
+    pub(super) fn finish(self) -> Result<Summary, Error> {
+        let mut summary = self.summary;
+        let mut file = self.workbook.finish().map_err(Error::Workbook)?;
+        loop {
+            let mut chunk = Vec::with_capacity(CHUNK);
+            let read = file.by_ref().take(CHUNK as u64).read_to_end(&mut chunk);
+            if read.map_err(Error::Workbook)? == 0 {
+                return Ok(summary);
+            }
+            summary.bytes += chunk.len() as u64;
+            self.sink.write(Bytes::from(chunk)).map_err(Error::Sink)?;
+            self.observer.progress(&summary);
+        }
+    }
+}
+
+/// Writes a row, after so many, if Excel takes its texts.
+fn write_row<'a>(
+    workbook: &mut Workbook,
+    columns: &[&'static Column],
+    so_far: &Summary,
+    cells: impl Iterator<Item = Result<Cell<'a>, Error>>,
+) -> Result<(), Error> {
+    let mut failure = None;
+    let checked = cells.zip(columns).map_while(|(cell, column)| {
+        let cell = cell.and_then(|cell| match cell {
+            Cell::Text(text) if is_too_long(text) => Err(Error::TextTooLong {
+                row: so_far.rows + 1,
+                column: column.name(),
+                most: MOST_CHARACTERS,
+            }),
+            cell => Ok(cell),
+        });
+        cell.map_err(|error| failure = Some(error)).ok()
+    });
+    let written = workbook.row(checked);
+    match failure {
+        Some(failure) => Err(failure),
+        None => written.map_err(Error::Workbook),
+    }
+}
+
+fn is_too_long(text: &str) -> bool {
+    // No text has more of these characters than bytes.
+    text.len() > MOST_CHARACTERS && text.encode_utf16().count() > MOST_CHARACTERS
+}
+
+/// The value of a field that COPY has printed.
+fn cell(field: Option<&[u8]>, kind: ColumnKind) -> Result<Cell<'_>, Error> {
+    let Some(field) = field else {
+        return Ok(Cell::Null);
+    };
+    let text = str::from_utf8(field).map_err(|_| unreadable())?;
+    Ok(match kind {
+        ColumnKind::Integer => Cell::Integer(text.parse().map_err(|_| unreadable())?),
+        ColumnKind::Text | ColumnKind::Label(_) => Cell::Text(text),
+    })
+}
+
+fn unreadable() -> Error {
+    Error::Database(db::Error::Inconsistent(
+        "a row is not what was asked for".into(),
+    ))
+}
+
+fn capitalized(name: &str) -> String {
+    let mut characters = name.chars();
+    let first = characters.next();
+    first
+        .into_iter()
+        .flat_map(char::to_uppercase)
+        .chain(characters)
+        .collect()
+}

@@ -1,0 +1,136 @@
+//! The fields of a line of CSV, as COPY prints them; NULL and an empty text are told apart, which readers of CSV do not do.
+
+use memchr::{memchr, memchr2};
+
+/// A line's fields. It is used again for the next line.
+#[derive(Debug, Default)]
+pub(super) struct Record {
+    /// The fields' texts, one after the other.
+    text: Vec<u8>,
+    /// Where each text ends; `None` is NULL.
+    ends: Vec<Option<usize>>,
+}
+
+impl Record {
+    /// Reads the first of these lines and says what is left; `None` if it does not end as a line does. The delimiter is a comma, a
+    /// line ends with LF.
+    pub(super) fn read<'l>(&mut self, mut lines: &'l [u8]) -> Option<&'l [u8]> {
+        self.text.clear();
+        self.ends.clear();
+        loop {
+            if let Some(quoted) = lines.strip_prefix(b"\"") {
+                lines = self.unquote(quoted)?;
+                self.ends.push(Some(self.text.len()));
+            } else {
+                let end = memchr2(b',', b'\n', lines)?;
+                self.text.extend_from_slice(&lines[..end]);
+                self.ends.push((end > 0).then_some(self.text.len()));
+                lines = &lines[end..];
+            }
+            let (separator, rest) = lines.split_first()?;
+            lines = rest;
+            match separator {
+                b',' => {}
+                b'\n' => return Some(lines),
+                _ => return None,
+            }
+        }
+    }
+
+    /// Reads a text after its first quotation mark, and says what is left after its last one.
+    fn unquote<'l>(&mut self, mut quoted: &'l [u8]) -> Option<&'l [u8]> {
+        loop {
+            let mark = memchr(b'"', quoted)?;
+            self.text.extend_from_slice(&quoted[..mark]);
+            quoted = &quoted[mark + 1..];
+            match quoted.strip_prefix(b"\"") {
+                Some(rest) => {
+                    self.text.push(b'"');
+                    quoted = rest;
+                }
+                None => return Some(quoted),
+            }
+        }
+    }
+
+    /// The texts; `None` is NULL.
+    pub(super) fn fields(&self) -> impl ExactSizeIterator<Item = Option<&[u8]>> {
+        let mut start = 0;
+        self.ends.iter().map(move |end| {
+            let end = (*end)?;
+            let text = &self.text[start..end];
+            start = end;
+            Some(text)
+        })
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::expect_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::super::super::csv::{FieldWriter, Format};
+    use super::super::super::dataset::Cell;
+    use super::*;
+
+    fn read(lines: &[u8]) -> Vec<Vec<Option<String>>> {
+        let mut record = Record::default();
+        let mut left = lines;
+        let mut all = Vec::new();
+        while !left.is_empty() {
+            left = record.read(left).expect("a line");
+            let text = |text: &[u8]| String::from_utf8_lossy(text).into_owned();
+            all.push(record.fields().map(|field| field.map(text)).collect());
+        }
+        all
+    }
+
+    #[test]
+    fn null_an_empty_text_and_what_is_quoted_are_told_apart() {
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(
+            read(b",\"\",a\n\"\"\"\",\"x,\ny\",\n\n\"\"\n\"\\.\"\n"),
+            [
+                vec![None, some(""), some("a")],
+                vec![some("\""), some("x,\ny"), None],
+                vec![None],
+                vec![some("")],
+                vec![some("\\.")],
+            ]
+        );
+    }
+
+    #[test]
+    fn a_line_that_does_not_end_is_none() {
+        for broken in ["", "a", "a,", "\"a", "\"a\"", "\"a\"b\n", "\"a\n"] {
+            assert_eq!(
+                Record::default().read(broken.as_bytes()),
+                None,
+                "{broken:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let texts = [
+            Some(""),
+            None,
+            Some("\"\"\","),
+            Some("\r\n"),
+            Some(" "),
+            Some("ü\u{1}"),
+            None,
+        ];
+        let writer = FieldWriter::new(Format::default(), texts.len());
+        let mut line = Vec::new();
+        for (index, text) in texts.iter().enumerate() {
+            if index > 0 {
+                line.push(b',');
+            }
+            writer.write(text.map_or(Cell::Null, Cell::Text), &mut line);
+        }
+        line.push(b'\n');
+        let texts = texts.map(|text| text.map(str::to_owned)).to_vec();
+        assert_eq!(read(&line), [texts]);
+    }
+}
