@@ -9,6 +9,7 @@
 //! It is worth it only on a large part of the rows and with tables of names that fit into memory; if it is not, the export is
 //! `copy`'s.
 
+mod estimate;
 mod names;
 mod ranges;
 mod rows;
@@ -25,6 +26,7 @@ use bytes::Bytes;
 
 use diesel::QueryResult;
 
+use self::estimate::{Estimate, Scan};
 use self::names::Names;
 use self::rows::{Fields, RowEncoder, Step};
 use super::buffers::Buffers;
@@ -38,6 +40,9 @@ use crate::db::{self, CopyConnection, libpq};
 pub const CONNECTIONS: usize = 4;
 /// Rows below which any plan of the server's will do.
 const FEW: f64 = 10_000.0;
+/// How many times the cost of the planner's own plan may be that of a scan in the order of the key. A scan of a table that does not
+/// lie in that order, and does not fit into the server's memory, costs far more than that.
+const MOST_COST: f64 = 3.0;
 /// Ids that a filter by what rows refer to may leave, such as the assets at a location: more are too many to be named in each
 /// range's query.
 const MOST_IDS: usize = 2_000;
@@ -110,6 +115,14 @@ struct OwnRows<'a> {
     tables: Vec<NamesQuery>,
     /// Conditions instead of those that are of what the rows refer to: by the ids that these leave.
     ids: Vec<(&'static Fragment, Vec<i64>)>,
+}
+
+/// How the rows are read.
+enum Reading {
+    /// By ranges of the key, each by such a scan.
+    Ranges(Scan),
+    /// In one query, and why, unless they are few.
+    AtOnce(Option<&'static str>),
 }
 
 /// The names that a row refers to.
@@ -225,6 +238,44 @@ impl<'a> OwnRows<'a> {
         Ok(true)
     }
 
+    /// Finds out how the rows are best read, and what the planner expects of them.
+    fn reading(
+        &self,
+        connection: &mut libpq::Connection,
+    ) -> Result<(Estimate, Reading), Unprepared> {
+        let sql = self.sql(None)?;
+        let mut rows = Estimate::of(connection, &sql)?;
+        if let Some(scan) = rows.scan.take() {
+            return Ok((rows, Reading::Ranges(scan)));
+        }
+        if rows.rows <= FEW {
+            return Ok((rows, Reading::AtOnce(None)));
+        }
+        // The planner would rather sort. That is one connection's work; a scan in order can be divided, so it may cost more.
+        let off = |value| {
+            ["seqscan", "bitmapscan", "sort"]
+                .map(|name| format!("set local enable_{name} = {value}"))
+                .join("; ")
+        };
+        connection.execute(&off("off"))?;
+        let ordered = Estimate::of(connection, &sql)?;
+        connection.execute(&off("default"))?;
+        let has_filter = !self.ids.is_empty()
+            || !self
+                .export
+                .filter
+                .own_conditions(Values::Literal)
+                .is_empty();
+        match ordered.scan {
+            Some(scan) if ordered.cost <= rows.cost * MOST_COST => {
+                Ok((rows, Reading::Ranges(scan)))
+            }
+            _ if has_filter => Ok((rows, Reading::AtOnce(Some(BY_FILTER)))),
+            Some(_) => Err(Unprepared::Unfit(SCATTERED)),
+            None => Err(Unprepared::Unfit(NO_ORDER)),
+        }
+    }
+
     /// The SQL for the values of the rows with keys in a range.
     fn sql(&self, keys: Option<RangeInclusive<i64>>) -> QueryResult<String> {
         let dataset = self.export.dataset();
@@ -253,6 +304,8 @@ struct Lookup<'a> {
     ranges: Vec<RangeInclusive<i64>>,
     sessions: Vec<Session<'a>>,
     wanted: usize,
+    /// Why the rows are not read as fast as they might be.
+    because: Option<&'static str>,
 }
 
 impl<'a> Lookup<'a> {
@@ -280,30 +333,25 @@ impl<'a> Lookup<'a> {
                 "the filter leaves too many ids to name them",
             ));
         }
-        // Ranges are read by index, so price an index scan.
-        connection.execute("set local enable_seqscan = off")?;
-        let rows = Estimate::of(connection, &own.sql(None)?)?;
-        connection.execute("set local enable_seqscan = on")?;
+        let (rows, reading) = own.reading(connection)?;
         if estimates.iter().map(|table| table.rows).sum::<f64>() > rows.rows + FEW {
             return Err(Unprepared::Unfit("there are more names than rows"));
-        }
-        if !rows.ordered && rows.rows > FEW {
-            return Err(Unprepared::Unfit(NO_SCAN));
         }
         let mut names = Names::new(memory);
         let line = (export.format, export.columns.columns().len());
         for table in &own.tables {
             names.load(connection, &table.sql, (table.column, &table.kinds), line)?;
         }
-        let ranges = if rows.ordered {
-            let facts = ranges::facts(connection, export.dataset().table(), &own.columns)?;
-            if !facts.index_only {
-                return Err(Unprepared::Unfit(NO_SCAN));
+        let (ranges, because) = match &reading {
+            Reading::Ranges(scan) => {
+                let table = export.dataset().table();
+                let ranges = ranges::of(connection, table, &own.columns, (&rows, scan))?;
+                // Of few rows it makes no difference.
+                let because = !scan.index_only && ranges.len() > 1;
+                (ranges, because.then_some(FROM_TABLE))
             }
-            facts.ranges
-        } else {
             // Each range would cost the server as much as all together.
-            vec![i64::MIN..=i64::MAX]
+            Reading::AtOnce(because) => (vec![i64::MIN..=i64::MAX], *because),
         };
 
         let wanted = CONNECTIONS.min(ranges.len()).max(1);
@@ -327,15 +375,21 @@ impl<'a> Lookup<'a> {
             ranges,
             sessions,
             wanted,
+            because,
         })
     }
 
     fn plan(&self) -> Plan {
         let connections = self.sessions.len();
+        let fewer = (connections < self.wanted).then_some("no more connections were free");
+        let because = match (fewer, self.because) {
+            (Some(fewer), Some(because)) => Some(format!("{fewer}; {because}").into()),
+            (fewer, because) => fewer.or(because).map(Into::into),
+        };
         Plan {
             strategy: Strategy::Lookup,
             connections,
-            because: (connections < self.wanted).then(|| "no more connections were free".into()),
+            because,
         }
     }
 
@@ -373,7 +427,10 @@ impl<'a> Lookup<'a> {
     }
 }
 
-const NO_SCAN: &str = "no index-only scan pays";
+const NO_ORDER: &str = "no index has the rows in the order of their key";
+const SCATTERED: &str = "to read the rows in the order of their key would take too long";
+const FROM_TABLE: &str = "the rows are read from the table itself: no index has all of their columns, or the table has changed much since its last VACUUM";
+const BY_FILTER: &str = "the rows are found by the filter, not in the order of their key";
 const TOO_LARGE: &str = "the tables of names are too large";
 
 /// A connection in the export's snapshot. Dropped before its end, it is not used again.
@@ -421,39 +478,6 @@ impl<'a> Session<'a> {
                 tracing::warn!(%error, "an export goes on with fewer connections");
                 Ok(None)
             }
-        }
-    }
-}
-
-/// What the server's planner expects of a query.
-#[derive(Debug, Clone, Copy)]
-struct Estimate {
-    rows: f64,
-    /// Bytes of a row.
-    width: f64,
-    /// Whether all of it is one scan of an index, in the index's order.
-    ordered: bool,
-}
-
-impl Estimate {
-    fn of(connection: &mut libpq::Connection, sql: &str) -> Result<Self, libpq::Error> {
-        let plan = connection.query_row(&format!("explain {sql}"))?;
-        let plan = plan.unwrap_or_default();
-        Ok(Self::read(plan.get("QUERY PLAN").unwrap_or_default()))
-    }
-
-    /// Reads the first line of a plan: `Index Only Scan using … on …  (cost=0.42..47912.43 rows=1000000 width=44)`.
-    fn read(plan: &str) -> Self {
-        let number = |name: &str| {
-            let digits = plan.rsplit_once(name)?.1;
-            let end = digits.find(|character: char| !character.is_ascii_digit());
-            digits[..end.unwrap_or(digits.len())].parse().ok()
-        };
-        Self {
-            // Where there is no number, too many rows to go on.
-            rows: number("rows=").unwrap_or(f64::INFINITY),
-            width: number("width=").unwrap_or(f64::INFINITY),
-            ordered: plan.starts_with("Index"),
         }
     }
 }

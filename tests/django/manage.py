@@ -1,14 +1,16 @@
-"""A Django project with nothing but the models of a CMMS, on the database that the environment (PGHOST, ...) names."""
+"""A Django project of the models of a CMMS and nothing else, on the database that DATABASE_URL names."""
 
+import os
 import sys
 
 from django.conf import settings
 from django.core.management import execute_from_command_line
+from psycopg.conninfo import conninfo_to_dict
 
+server = conninfo_to_dict(os.environ["DATABASE_URL"])
 settings.configure(
     INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "cmms"],
-    DATABASES={"default": {"ENGINE": "django.db.backends.postgresql"}},
+    DATABASES={"default": {"ENGINE": "django.db.backends.postgresql", "NAME": server.pop("dbname"), "OPTIONS": server}},
     DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
-    USE_TZ=True,
 )
 execute_from_command_line(sys.argv)

@@ -2,97 +2,118 @@
 
 use std::ops::RangeInclusive;
 
+use super::estimate::{Estimate, Scan};
 use crate::db::libpq;
 use crate::export::dataset::Table;
 
-/// Rows of a range. Large enough that to begin its query (0.1 ms) costs little, small enough that the ranges that wait for
+/// Rows of a range, at most. Large enough that to begin its query (0.1 ms) costs little, small enough that the ranges that wait for
 /// the one before them fit into memory, and that no connection is left alone with the last one for long.
 const ROWS: f64 = 10_000.0;
+/// Rows of a range, at least, however wide they are.
+const FEWEST_ROWS: f64 = 16.0;
+/// Bytes of a range: what may wait of it for those before. Of a larger one, its connection could not read the rest ahead.
+const BYTES: f64 = (super::PIECE * super::PIECES) as f64;
 
-/// Pages of a table that is small enough to be looked up in as well.
-const FEW_PAGES: u32 = 1_000;
-
-/// Asks about a table. The placeholders are its name, its key and the columns that are needed.
-///
-/// * `first`, `last`: the least and the greatest key.
-/// * `index_only`: whether one index has all of these columns, and most pages are known to be visible to all, or it has few.
-/// * `rows`: about how many rows there are.
-/// * `bounds`: the bounds of the planner's histogram. Between any two neighbours the last ANALYZE has seen equally many rows.
-///   Constants name the table, or the server would look at every table's histogram.
+/// About the tables that are read, by placeholders for the dataset's own table and its key, and for their names and the columns that
+/// are needed: `first` and `last`, the keys' ends; `rows`, how many there are about; `toast`, the bytes of a row that are kept
+/// outside of it, which the planner's width leaves out, if a column is needed that may be so long; `bounds`, for each table its rows
+/// and the bounds of the planner's histogram, between any two of which the last ANALYZE has seen equally many.
 const FACTS: &str = "
     select (select min({key}) from {table}) as first, (select max({key}) from {table}) as last,
-        (2 * relallvisible >= size or size < {few_pages}) and exists (
-            select from pg_index where indrelid = class.oid and indisvalid and indpred is null and {count} = (
-                select count(*) from pg_attribute where attrelid = class.oid and attnum = any (indkey::int2[])
-                and attname in ({columns}))) as index_only,
-        round(greatest(reltuples, 0) * size / greatest(relpages, 1)) as rows,
-        (select array_to_string(histogram_bounds::text::bigint[], ' ') from pg_stats
+        sum(rows) as rows, sum(toast) / greatest(sum(rows), 1) as toast,
+        string_agg(concat_ws(' ', rows, (select array_to_string(histogram_bounds::text::bigint[], ' ') from pg_stats
             where schemaname = (select nspname from pg_namespace where oid = relnamespace)
-                and tablename = relname and attname = {key_name} and not inherited) as bounds
-    from (select oid, relname, relnamespace, reltuples, relpages, relallvisible,
-            coalesce(pg_relation_size(oid), 0) / current_setting('block_size')::float8 as size
-        from pg_class where oid = to_regclass({table_name})) as class";
+                and tablename = relname and attname = {key_name} and not inherited)), ';') as bounds
+    from (select relname, relnamespace,
+            round(greatest(reltuples, 0) * (coalesce(pg_relation_size(oid), 0) / current_setting('block_size')::float8)
+                / greatest(relpages, 1)) as rows,
+            case when exists (select from pg_attribute where attrelid = oid and attname in ({columns}) and attlen = -1
+                and atttypmod = -1) then coalesce(pg_relation_size(reltoastrelid), 0) else 0 end as toast
+        from pg_class where oid = any (array[{tables}]::regclass[]::oid[])) as class";
 
-/// How a table can be read.
-pub(super) struct Facts {
-    /// The ranges of all keys, in their order; none if there is no row.
-    pub(super) ranges: Vec<RangeInclusive<i64>>,
-    /// Whether there is an index that has all that is needed of a row, and most rows need no look at the table.
-    pub(super) index_only: bool,
-}
-
-/// Asks about a dataset's own table, of which these columns are needed.
-pub(super) fn facts(
+/// The ranges of all keys, in their order; none if there is no row. `estimate` is the planner's of what `scan` reads of the dataset's
+/// own table: these columns.
+pub(super) fn of(
     connection: &mut libpq::Connection,
     table: &Table,
     columns: &[&str],
-) -> Result<Facts, libpq::Error> {
-    let literals: Vec<String> = columns.iter().map(|name| quoted(name, '\'')).collect();
+    (estimate, scan): (&Estimate, &Scan),
+) -> Result<Vec<RangeInclusive<i64>>, libpq::Error> {
+    let literals = |names: &mut dyn Iterator<Item = &str>| {
+        let literals: Vec<String> = names.map(|name| quoted(name, '\'')).collect();
+        literals.join(", ")
+    };
     let sql = FACTS
         .replace("{key}", &quoted(table.key, '"'))
         .replace("{key_name}", &quoted(table.key, '\''))
         .replace("{table}", &table.name)
-        .replace("{table_name}", &quoted(&table.name, '\''))
-        .replace("{columns}", &literals.join(", "))
-        .replace("{count}", &columns.len().to_string())
-        .replace("{few_pages}", &FEW_PAGES.to_string());
+        .replace("{columns}", &literals(&mut columns.iter().copied()))
+        .replace(
+            "{tables}",
+            &literals(&mut scan.tables.iter().map(String::as_str)),
+        );
     let facts = connection.query_row(&sql)?.unwrap_or_default();
     let (Some(first), Some(last)) = (facts.read("first"), facts.read("last")) else {
-        return Ok(Facts {
-            ranges: Vec::new(),
-            index_only: true,
-        });
+        return Ok(Vec::new());
     };
-    let bounds = facts.get("bounds").unwrap_or_default().split(' ');
-    let bounds: Vec<i64> = bounds.filter_map(|bound| bound.parse().ok()).collect();
-    Ok(Facts {
-        ranges: divide(first, last, facts.read("rows").unwrap_or(0.0), &bounds),
-        index_only: facts.is("index_only"),
-    })
+    // A table that was never looked at has no rows by the catalog, but some by the planner.
+    let rows: f64 = facts.read("rows").unwrap_or(0.0);
+    let rows = rows.max(estimate.rows);
+    let width = estimate.width + facts.read("toast").unwrap_or(0.0);
+    let bounds = bounds(facts.get("bounds").unwrap_or_default());
+    Ok(divide((first, last), rows, rows_of_range(width), &bounds))
+}
+
+/// How many rows of so many bytes make a range.
+fn rows_of_range(width: f64) -> f64 {
+    (BYTES / width.max(1.0)).clamp(FEWEST_ROWS, ROWS)
+}
+
+/// The bounds of the histograms, in their order, each with the rows between it and the next one of its table.
+fn bounds(tables: &str) -> Vec<(i64, f64)> {
+    let mut all = Vec::new();
+    for table in tables.split(';') {
+        let (rows, bounds) = table.split_once(' ').unwrap_or_default();
+        let rows: f64 = rows.parse().unwrap_or(0.0);
+        let bounds = bounds.split(' ').filter_map(|bound| bound.parse().ok());
+        let bounds: Vec<i64> = bounds.collect();
+        if let [inner @ .., last] = &bounds[..] {
+            let each = rows / inner.len().max(1) as f64;
+            all.extend(inner.iter().map(|bound| (*bound, each)));
+            all.push((*last, 0.0));
+        }
+    }
+    all.sort_by_key(|(bound, _)| *bound);
+    all
 }
 
 /// A name of the program's own in SQL: `'` makes a text of it, `"` an identifier.
-fn quoted(name: &str, quote: char) -> String {
+pub(super) fn quoted(name: &str, quote: char) -> String {
     let doubled = name.replace(quote, &format!("{quote}{quote}"));
     format!("{quote}{doubled}{quote}")
 }
 
-/// Divides the ids from `first` to `last`. Where `bounds` are old, some ranges have more rows and some have fewer, but
-/// together the ranges always have every id once.
-fn divide(first: i64, last: i64, rows: f64, bounds: &[i64]) -> Vec<RangeInclusive<i64>> {
+/// Divides the ids from `first` to `last` into ranges of so many rows. Where `bounds` are old, some ranges have more rows and some
+/// have fewer, but together the ranges always have every id once.
+fn divide(
+    (first, last): (i64, i64),
+    rows: f64,
+    rows_of_range: f64,
+    bounds: &[(i64, f64)],
+) -> Vec<RangeInclusive<i64>> {
     let end = i128::from(last) + 1;
     let inner = || {
         bounds
             .iter()
-            .filter(|bound| (first..=last).contains(bound))
-            .map(|bound| i128::from(*bound))
+            .filter(|(bound, _)| (first..=last).contains(bound))
+            .map(|(bound, _)| i128::from(*bound))
     };
     let edges: Vec<i128> = std::iter::once(i128::from(first))
         .chain(inner())
         .chain([end])
         .collect();
     let known = match bounds {
-        [lowest, .., highest] => i128::from(*lowest)..i128::from(*highest),
+        [(lowest, _), .., (highest, _)] => i128::from(*lowest)..i128::from(*highest),
         _ => 0..0,
     };
     let density = rows / (known.end - known.start).max(1) as f64;
@@ -101,20 +122,24 @@ fn divide(first: i64, last: i64, rows: f64, bounds: &[i64]) -> Vec<RangeInclusiv
     let mut filled = f64::INFINITY;
     for edge in edges.windows(2) {
         let (start, end) = (edge[0], edge[1]);
+        if start == end {
+            continue;
+        }
         let rows = if known.is_empty() {
             rows
         } else if known.contains(&start) {
-            rows / (bounds.len() - 1) as f64
+            let next = bounds.partition_point(|(bound, _)| i128::from(*bound) <= start);
+            bounds[next.max(1) - 1].1
         } else {
             // Newer than the histogram: as dense as the rest, but how many there are at most is known.
             rows.min(density * (end - start) as f64)
         };
-        let pieces = (rows / ROWS)
+        let pieces = (rows / rows_of_range)
             .ceil()
             .clamp(1.0, 1e6)
             .min((end - start) as f64) as i128;
         for piece in 0..pieces {
-            if filled >= ROWS {
+            if filled >= rows_of_range {
                 starts.push(start + (end - start) * piece / pieces);
                 filled = 0.0;
             }
@@ -134,7 +159,9 @@ mod tests {
 
     /// Divides, and demands that the ranges follow one another from the first id to the last.
     fn check(first: i64, last: i64, rows: f64, bounds: &[i64]) -> Vec<RangeInclusive<i64>> {
-        let ranges = divide(first, last, rows, bounds);
+        let each = rows / bounds.len().saturating_sub(1).max(1) as f64;
+        let bounds: Vec<(i64, f64)> = bounds.iter().map(|bound| (*bound, each)).collect();
+        let ranges = divide((first, last), rows, ROWS, &bounds);
         assert_eq!(ranges.first().map(|range| *range.start()), Some(first));
         assert_eq!(ranges.last().map(|range| *range.end()), Some(last));
         for pair in ranges.windows(2) {
@@ -183,6 +210,28 @@ mod tests {
         check(i64::MIN, i64::MAX, 1e5, &old);
         check(5_000, 5_000, 1e7, &old);
         check(1_000, 1_001, 1e7, &[1_000, 1_001]);
+    }
+
+    #[test]
+    fn partitions_of_unlike_sizes_are_divided_alike() {
+        let bounds = bounds("900000 1 450000 900000;10000 900001 905000 910000; ;90000 7 8");
+        let ranges = divide((1, 1_000_000), 1e6, ROWS, &bounds);
+        assert!((90..=115).contains(&ranges.len()), "{}", ranges.len());
+        for pair in ranges.windows(2) {
+            assert_eq!(pair[0].end() + 1, *pair[1].start());
+        }
+        assert_eq!(
+            (ranges[0].start(), ranges[ranges.len() - 1].end()),
+            (&1, &1_000_000)
+        );
+    }
+
+    #[test]
+    fn wide_rows_make_ranges_of_few() {
+        assert_eq!(rows_of_range(0.0), ROWS);
+        assert_eq!(rows_of_range(44.0), ROWS);
+        assert!((10.0..20.0).contains(&rows_of_range(100_000.0)));
+        assert_eq!(rows_of_range(f64::INFINITY), FEWEST_ROWS);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use cmms_export::datasets;
 use cmms_export::db::{self, Database};
 use cmms_export::export::cancellation::Cancellation;
+use cmms_export::export::dataset::{FilterValue, Selection};
 use cmms_export::export::{self, Error, Export, Observer, Plan, Sink, Strategy, Summary};
 use diesel::connection::SimpleConnection;
 use serde_json::Value;
@@ -283,32 +284,216 @@ fn names_with_gaps_and_extreme_ids_are_found() {
     assert_eq!(check(&database).strategy, Strategy::Lookup);
 }
 
+/// Why the manifest says that rows are read from the table.
+const FROM_TABLE: &str = "the rows are read from the table itself: no index has all of their columns, or the table has changed much since its last VACUUM";
+
+/// Demands that an export is of ranges read from the table, on several connections.
+fn is_from_table(plan: &Plan) {
+    assert_eq!(plan.strategy, Strategy::Lookup, "{plan:?}");
+    assert!(plan.connections > 1, "{plan:?}");
+    assert_eq!(plan.because.as_deref(), Some(FROM_TABLE));
+}
+
 #[test]
-fn without_the_index_it_is_copy() {
+fn without_the_index_ranges_of_the_primary_key_are_read_from_the_table() {
     let database = TestDatabase::seeded(&["--tasks", TASKS]);
     change(
         &database,
         "update pg_index set indisvalid = false where indexrelid = 'tasks_export_idx'::regclass",
     );
-    let plan = check(&database);
-    assert_eq!((plan.strategy, plan.connections), (Strategy::Copy, 1));
-    assert_eq!(plan.because.as_deref(), Some("no index-only scan pays"));
+    is_from_table(&check(&database));
     change(&database, "drop index tasks_export_idx");
-    assert_eq!(check(&database), plan);
+    is_from_table(&check(&database));
 }
 
 #[test]
-fn without_a_visibility_map_it_is_copy() {
+fn without_any_index_by_the_key_it_is_copy() {
+    let database = TestDatabase::seeded(&["--tasks", TASKS]);
+    change(
+        &database,
+        "drop index tasks_export_idx; alter table tasks drop constraint tasks_pkey",
+    );
+    let plan = check(&database);
+    assert_eq!((plan.strategy, plan.connections), (Strategy::Copy, 1));
+    assert_eq!(
+        plan.because.as_deref(),
+        Some("no index has the rows in the order of their key")
+    );
+}
+
+#[test]
+fn without_a_visibility_map_the_rows_are_read_from_the_table() {
     let database = TestDatabase::seeded(&["--tasks", TASKS]);
     change(
         &database,
         "alter table tasks set (autovacuum_enabled = false); update tasks set done = not done; analyze tasks",
     );
     let plan = check(&database);
-    assert_eq!(plan.strategy, Strategy::Copy);
-    assert_eq!(plan.because.as_deref(), Some("no index-only scan pays"));
+    assert_eq!(plan.strategy, Strategy::Lookup, "{plan:?}");
+    assert!(plan.connections > 1, "{plan:?}");
     change(&database, "vacuum tasks");
-    assert_eq!(check(&database).strategy, Strategy::Lookup);
+    let plan = check(&database);
+    assert_eq!((plan.strategy, plan.because), (Strategy::Lookup, None));
+}
+
+#[test]
+fn a_table_that_nobody_has_analyzed_is_read_by_ranges_too() {
+    let database = TestDatabase::seeded(&["--tasks", TASKS]);
+    change(
+        &database,
+        "drop index tasks_export_idx; alter table tasks rename to before;
+         create table tasks (like before including all) with (autovacuum_enabled = false); insert into tasks table before",
+    );
+    let plan = check(&database);
+    assert_eq!(plan.strategy, Strategy::Lookup, "{plan:?}");
+    assert!(plan.connections > 1, "{plan:?}");
+}
+
+#[test]
+fn descriptions_are_read_from_the_table_however_long_they_are() {
+    let database = TestDatabase::seeded(&["--tasks", TASKS]);
+    // Of which the planner's width knows nothing: they are kept outside of the row.
+    change(
+        &database,
+        "alter table tasks alter description set storage external;
+         update tasks set description = repeat(id || ' long ', 10000) where id <= 1000; analyze tasks",
+    );
+    let columns = ["id", "description", "asset"].join(",");
+    for condition in ["true", "done"] {
+        let mut export = everything();
+        export.columns = Selection::parse(datasets::default(), &columns).expect("there are such");
+        if condition == "done" {
+            let field = export.dataset().filters().iter();
+            let done = { field }
+                .find(|field| field.name() == "done")
+                .expect("there");
+            export.filter.set(done, FilterValue::Boolean(true));
+        }
+        let client = client(&database);
+        let outcome = run(&client, &export, || (), || Ok(()), &Cancellation::default());
+        outcome.result.as_ref().expect("whole");
+        is_from_table(outcome.plan.as_ref().expect("begun"));
+        let expected = oracle::psql(
+            &database,
+            &format!(
+                r#"copy (select t.id as "ID", t.description as "Description", a.name as "Asset" from tasks t join assets a
+                   on a.id = asset_id where {condition} order by t.id) to stdout with (format csv, header)"#
+            ),
+        );
+        assert!(
+            outcome.csv == expected,
+            "{condition}: other bytes than psql's"
+        );
+    }
+}
+
+#[test]
+fn assets_are_read_by_ranges_too() {
+    let database = TestDatabase::seeded(&["--tasks", TASKS]);
+    change(
+        &database,
+        "insert into assets select id, 'Asset ' || id, 'Of ' || id, 1 from generate_series(1000, 60000) id",
+    );
+    change(&database, "vacuum analyze assets");
+    let export = Export::of(datasets::find("assets").expect("declared"));
+    let client = client(&database);
+    let outcome = run(&client, &export, || (), || Ok(()), &Cancellation::default());
+    outcome.result.as_ref().expect("whole");
+    is_from_table(outcome.plan.as_ref().expect("begun"));
+    let expected = oracle::psql(
+        &database,
+        r#"copy (select a.id as "ID", a.name as "Name", l.name as "Location" from assets a
+           join locations l on l.id = location_id order by a.id) to stdout with (format csv, header)"#,
+    );
+    assert!(outcome.csv == expected, "other bytes than psql's");
+}
+
+#[test]
+fn partitioned_tables_are_read_by_ranges() {
+    for (by, partitions) in [
+        (
+            "range (id)",
+            "create table one partition of tasks for values from (minvalue) to (1000);
+             create table two partition of tasks for values from (1000) to (50000);
+             create table rest partition of tasks for values from (50000) to (maxvalue)",
+        ),
+        (
+            "hash (id)",
+            "create table one partition of tasks for values with (modulus 2, remainder 0);
+             create table two partition of tasks for values with (modulus 2, remainder 1)",
+        ),
+    ] {
+        let database = TestDatabase::seeded(&["--tasks", TASKS]);
+        change(
+            &database,
+            &format!(
+                "drop index tasks_export_idx; alter table tasks rename to before;
+                 create table tasks (like before including all) partition by {by}; {partitions};
+                 insert into tasks table before; drop table before"
+            ),
+        );
+        change(&database, "vacuum analyze");
+        is_from_table(&check(&database));
+        change(
+            &database,
+            "create index on tasks (id) include (title, done, asset_id, created_by_id, updated_by_id)",
+        );
+        let plan = check(&database);
+        assert_eq!(
+            (plan.strategy, plan.because),
+            (Strategy::Lookup, None),
+            "{by}"
+        );
+        assert!(plan.connections > 1, "{by}");
+    }
+}
+
+#[test]
+fn a_table_in_another_schema_of_the_search_path_is_read_by_ranges() {
+    let database = TestDatabase::seeded(&["--tasks", TASKS]);
+    change(
+        &database,
+        &format!(
+            r#"drop index tasks_export_idx; create schema "Other one"; alter table tasks set schema "Other one";
+               alter database {} set search_path = "Other one", public"#,
+            database.name()
+        ),
+    );
+    is_from_table(&check(&database));
+    // Of two tables of that name it is the first one, whatever is known of the other.
+    change(&database, "create table public.tasks (id bigint)");
+    is_from_table(&check(&database));
+}
+
+#[test]
+fn a_view_of_one_table_is_read_by_ranges_of_that_and_any_other_is_left_to_copy() {
+    let database = TestDatabase::seeded(&["--tasks", TASKS]);
+    change(
+        &database,
+        "drop index tasks_export_idx; alter table tasks rename to cmms_task; alter table cmms_task rename id to number;
+         create view tasks as select number as id, title, description, done, asset_id, created_by_id::bigint as created_by_id,
+            updated_by_id from cmms_task",
+    );
+    is_from_table(&check(&database));
+    for (view, because) in [
+        (
+            "number + 0 as id, title, description, done, asset_id, created_by_id, updated_by_id from cmms_task",
+            "no index has the rows in the order of their key",
+        ),
+        (
+            "distinct on (title, number) number as id, title, description, done, asset_id, created_by_id, updated_by_id
+             from cmms_task",
+            "no index has the rows in the order of their key",
+        ),
+    ] {
+        change(
+            &database,
+            &format!("drop view tasks; create view tasks as select {view}"),
+        );
+        let plan = check(&database);
+        assert_eq!(plan.strategy, Strategy::Copy, "{view}");
+        assert_eq!(plan.because.as_deref(), Some(because), "{view}");
+    }
 }
 
 #[test]

@@ -1,0 +1,164 @@
+//! What the server's planner expects of a query.
+
+use serde::Deserialize;
+
+use crate::db::libpq;
+
+/// What the server's planner expects of a query.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Estimate {
+    pub(super) rows: f64,
+    /// Bytes of a row.
+    pub(super) width: f64,
+    /// The planner's cost of all rows.
+    pub(super) cost: f64,
+    /// How the rows come in the order of an index, without a sort; `None` if they do not.
+    pub(super) scan: Option<Scan>,
+}
+
+/// Scans of indexes that bring the rows in their order: of one table, or of each partition of one.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Scan {
+    /// The tables that are read, as SQL names them. For a view, these are the tables behind it.
+    pub(super) tables: Vec<String>,
+    /// Whether the indexes have all that is needed of a row.
+    pub(super) index_only: bool,
+}
+
+/// A node of a plan, as `EXPLAIN (FORMAT JSON)` describes it.
+#[derive(Deserialize)]
+struct Node {
+    #[serde(rename = "Node Type")]
+    kind: String,
+    #[serde(rename = "Schema")]
+    schema: Option<String>,
+    #[serde(rename = "Relation Name")]
+    relation: Option<String>,
+    #[serde(rename = "Total Cost")]
+    cost: f64,
+    #[serde(rename = "Plan Rows")]
+    rows: f64,
+    #[serde(rename = "Plan Width")]
+    width: f64,
+    #[serde(rename = "Plans", default)]
+    nodes: Vec<Node>,
+}
+
+#[derive(Deserialize)]
+struct Plan {
+    #[serde(rename = "Plan")]
+    node: Node,
+}
+
+impl Estimate {
+    pub(super) fn of(connection: &mut libpq::Connection, sql: &str) -> Result<Self, libpq::Error> {
+        let plan = connection.query_row(&format!("explain (verbose, format json) {sql}"))?;
+        let plan = plan.unwrap_or_default();
+        Ok(Self::read(plan.get("QUERY PLAN").unwrap_or_default()))
+    }
+
+    /// Reads a plan. One that cannot be read has too many rows to go on.
+    fn read(plan: &str) -> Self {
+        let plans: Option<Vec<Plan>> = serde_json::from_str(plan).ok();
+        match plans.and_then(|mut plans| plans.pop()) {
+            Some(Plan { node }) => Self {
+                rows: node.rows,
+                width: node.width,
+                cost: node.cost,
+                scan: Scan::of(&node),
+            },
+            None => Self {
+                rows: f64::INFINITY,
+                width: f64::INFINITY,
+                cost: f64::INFINITY,
+                scan: None,
+            },
+        }
+    }
+}
+
+impl Scan {
+    /// The scan that a plan is, if it is nothing else: its order can only be that of the indexes.
+    fn of(node: &Node) -> Option<Self> {
+        match node.kind.as_str() {
+            "Index Scan" | "Index Only Scan" => {
+                let quoted = |name: &str| super::ranges::quoted(name, '"');
+                let schema = quoted(node.schema.as_deref()?);
+                Some(Self {
+                    tables: vec![format!("{schema}.{}", quoted(node.relation.as_deref()?))],
+                    index_only: node.kind == "Index Only Scan",
+                })
+            }
+            "Append" | "Merge Append" => {
+                let parts: Option<Vec<Self>> = node.nodes.iter().map(Self::of).collect();
+                let parts = parts.filter(|parts| !parts.is_empty())?;
+                Some(Self {
+                    index_only: parts.iter().all(|part| part.index_only),
+                    tables: parts.into_iter().flat_map(|part| part.tables).collect(),
+                })
+            }
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scan(kind: &str, table: &str) -> String {
+        format!(
+            r#"{{"Node Type": "{kind}", "Schema": "public", "Relation Name": "{table}",
+                "Total Cost": 2.5, "Plan Rows": 7, "Plan Width": 44, "Output": ["id"]}}"#
+        )
+    }
+
+    fn over(kind: &str, nodes: &[String]) -> String {
+        format!(
+            r#"{{"Node Type": "{kind}", "Total Cost": 9, "Plan Rows": 14, "Plan Width": 44, "Plans": [{}]}}"#,
+            nodes.join(", ")
+        )
+    }
+
+    fn read(node: &str) -> Estimate {
+        Estimate::read(&format!(r#"[{{"Plan": {node}}}]"#))
+    }
+
+    #[test]
+    fn a_scan_of_an_index_is_in_its_order() {
+        let estimate = read(&scan("Index Only Scan", "ta\\\"sks"));
+        assert_eq!(
+            (estimate.rows, estimate.width, estimate.cost),
+            (7.0, 44.0, 2.5)
+        );
+        let expected = Scan {
+            tables: vec![r#""public"."ta""sks""#.into()],
+            index_only: true,
+        };
+        assert_eq!(estimate.scan, Some(expected));
+    }
+
+    #[test]
+    fn scans_of_all_partitions_are_in_order_and_a_sort_is_none() {
+        let one = scan("Index Only Scan", "one");
+        let two = scan("Index Scan", "two");
+        for kind in ["Append", "Merge Append"] {
+            let expected = Scan {
+                tables: vec![r#""public"."one""#.into(), r#""public"."two""#.into()],
+                index_only: false,
+            };
+            let estimate = read(&over(kind, &[one.clone(), two.clone()]));
+            assert_eq!(estimate.scan, Some(expected), "{kind}");
+        }
+        let sort = over("Sort", std::slice::from_ref(&one));
+        assert_eq!(read(&sort).scan, None);
+        assert_eq!(read(&over("Append", &[one, sort])).scan, None);
+        assert_eq!(read(&over("Append", &[])).scan, None);
+    }
+
+    #[test]
+    fn what_is_no_plan_has_too_many_rows() {
+        let estimate = Estimate::read("");
+        assert_eq!((estimate.rows, estimate.scan), (f64::INFINITY, None));
+    }
+}
