@@ -57,6 +57,23 @@ const WHAT: [&str; 7] = [
     "floor",
 ];
 
+/// States of the table beside that after the seed, the SQL that brings each about from the one before, and the bar for
+/// `copy` / `lookup` at 1,000,000 tasks.
+const STATES: [(&str, &[&str], &str); 2] = [
+    ("without the index", &["drop index tasks_export_idx"], "≥ 2"),
+    (
+        "updates running: 5 % of the pages not visible to all",
+        &[
+            "create index tasks_export_idx on tasks (id) include (title, done, asset_id, created_by_id, updated_by_id)",
+            "alter table tasks set (autovacuum_enabled = false)",
+            "vacuum analyze tasks",
+            "update tasks set done = not done
+             where (ctid::text::point)[0]::bigint % 20 = 0 and (ctid::text::point)[1] = 1",
+        ],
+        "≥ 2",
+    ),
+];
+
 fn main() {
     let (sizes, runs) = arguments();
     let directory = temporary_directory("bench");
@@ -131,6 +148,7 @@ fn measure(embedded: &Embedded, tasks: u64, runs: usize) {
         }
     }
     bench.print(&samples, runs);
+    bench.print_states(runs);
 }
 
 fn connect(url: &str) -> PgConnection {
@@ -236,6 +254,41 @@ impl Bench<'_> {
                 });
             }
         });
+    }
+
+    /// `lookup` beside `copy` on tables that are not as the seed has left them.
+    fn print_states(&self, runs: usize) {
+        println!(
+            "\n| | `copy`, seconds | `lookup`, seconds | `copy` / `lookup` | the bar |\n|---|---:|---:|---:|---:|"
+        );
+        let mut connection = connect(self.url);
+        for (state, statements, bar) in STATES {
+            for sql in statements {
+                connection.batch_execute(sql).expect("ours");
+            }
+            let mut seconds = [Vec::new(), Vec::new()];
+            // The first of each is not counted.
+            for run in 0..=runs {
+                for what in [run % 2, 1 - run % 2] {
+                    let sample = self.sample(what);
+                    if run > 0 {
+                        seconds[what].push(sample.seconds);
+                    }
+                }
+            }
+            let [copy, lookup] = &seconds;
+            let ratios = copy.iter().zip(lookup).map(|(copy, lookup)| copy / lookup);
+            println!(
+                "| {state} | {} | {} | {} | {} |",
+                spread(copy, 4),
+                spread(lookup, 4),
+                spread(&ratios.collect::<Vec<_>>(), 2),
+                if self.tasks >= 1_000_000 { bar } else { "" },
+            );
+        }
+        connection
+            .batch_execute("alter table tasks reset (autovacuum_enabled)")
+            .expect("ours");
     }
 
     fn print(&self, samples: &[Vec<Sample>], runs: usize) {

@@ -114,9 +114,9 @@ pub(crate) struct Backend<'c> {
 }
 
 impl Backend<'_> {
-    /// Whether this is a process of the same server.
-    pub(super) fn is_beside(&self, other: &Self) -> bool {
-        self.process.is_beside(&other.process)
+    /// The process.
+    pub(super) fn process(&self) -> &Process {
+        &self.process
     }
 
     /// Asks the server to give up the process's query.

@@ -30,11 +30,11 @@ use self::estimate::{Estimate, Scan};
 use self::names::Names;
 use self::rows::{Fields, RowEncoder, Step};
 use super::buffers::Buffers;
-use super::cancellation::Backend;
+use super::cancellation::{Backend, Cancellation};
 use super::dataset::{ColumnKind, Condition, Fragment, Origin, Question, Selected, Values};
 use super::encoder::Encoder;
-use super::{Error, Export, Plan, Source, Strategy, copy};
-use crate::db::{self, CopyConnection, libpq};
+use super::{Error, Export, Limits, Plan, Source, Strategy, copy};
+use crate::db::{self, CopyConnection, Database, Process, libpq};
 
 /// The most connections that an export takes.
 pub const CONNECTIONS: usize = 4;
@@ -303,6 +303,8 @@ struct Lookup<'a> {
     names: Names,
     ranges: Vec<RangeInclusive<i64>>,
     sessions: Vec<Session<'a>>,
+    /// What a further connection in the same snapshot needs, if there is more than one.
+    snapshot: Option<Snapshot<'a>>,
     wanted: usize,
     /// Why the rows are not read as fast as they might be.
     because: Option<&'static str>,
@@ -313,7 +315,7 @@ impl<'a> Lookup<'a> {
         let export = source.export;
         let mut own = OwnRows::of(export)?;
         let mut leader = Session::begin(
-            source,
+            (source.database, source.cancellation, export.limits),
             source.database.copy_connection().map_err(Error::from)?,
             None,
         )?;
@@ -356,24 +358,23 @@ impl<'a> Lookup<'a> {
 
         let wanted = CONNECTIONS.min(ranges.len()).max(1);
         let mut sessions = vec![leader];
+        let mut snapshot = None;
         if wanted > 1 {
-            let exported = sessions[0]
-                .connection
-                .query_row("select pg_export_snapshot() as name")?
-                .unwrap_or_default();
-            let snapshot = exported.get("name").unwrap_or_default();
+            let exported = Snapshot::export(source, &mut sessions[0])?;
             while sessions.len() < wanted {
-                let Some(helper) = sessions[0].helper(source, snapshot)? else {
+                let Some(helper) = exported.session()? else {
                     break;
                 };
                 sessions.push(helper);
             }
+            snapshot = Some(exported);
         }
         Ok(Self {
             rows: own,
             names,
             ranges,
             sessions,
+            snapshot,
             wanted,
             because,
         })
@@ -403,6 +404,7 @@ impl<'a> Lookup<'a> {
             rows: &self.rows,
             jobs: Mutex::new(jobs),
             buffers: Buffers::default(),
+            snapshot: self.snapshot,
         };
         thread::scope(|scope| {
             let workers: Vec<_> = self
@@ -442,30 +444,57 @@ struct Session<'a> {
 
 impl<'a> Session<'a> {
     fn begin(
-        source: &Source<'a>,
+        (database, cancellation, limits): (&'a Database, &'a Cancellation, Limits),
         mut connection: CopyConnection,
         snapshot: Option<&str>,
     ) -> Result<Self, Error> {
         let process = db::begin_copy_snapshot(
             &mut connection,
             snapshot,
-            source.export.limits.statement_timeout,
+            limits.statement_timeout,
             // The processes of a parallel query would be in the way of the other connections'.
             "; set local max_parallel_workers_per_gather = 0",
         )?;
         Ok(Self {
-            backend: source.cancellation.register(source.database, process)?,
+            backend: cancellation.register(database, process)?,
             connection,
+        })
+    }
+}
+
+/// The snapshot that the first connection has exported, which is there as long as that one is in it.
+struct Snapshot<'a> {
+    database: &'a Database,
+    cancellation: &'a Cancellation,
+    limits: Limits,
+    name: String,
+    /// The process that has it.
+    process: Process,
+}
+
+impl<'a> Snapshot<'a> {
+    fn export(source: &Source<'a>, leader: &mut Session<'_>) -> Result<Self, libpq::Error> {
+        let exported = leader
+            .connection
+            .query_row("select pg_export_snapshot() as name")?
+            .unwrap_or_default();
+        Ok(Self {
+            database: source.database,
+            cancellation: source.cancellation,
+            limits: source.export.limits,
+            name: exported.get("name").unwrap_or_default().to_owned(),
+            process: leader.backend.process().clone(),
         })
     }
 
     /// One more connection in the snapshot, if there is one.
-    fn helper(&self, source: &Source<'a>, snapshot: &str) -> Result<Option<Self>, Error> {
-        let Some(connection) = source.database.helper_connection() else {
+    fn session(&self) -> Result<Option<Session<'a>>, Error> {
+        let Some(connection) = self.database.helper_connection() else {
             return Ok(None);
         };
-        match Self::begin(source, connection, Some(snapshot)) {
-            Ok(helper) if helper.backend.is_beside(&self.backend) => Ok(Some(helper)),
+        let place = (self.database, self.cancellation, self.limits);
+        match Session::begin(place, connection, Some(&self.name)) {
+            Ok(helper) if helper.backend.process().is_beside(&self.process) => Ok(Some(helper)),
             // Under the same name, a snapshot may be there, too: another one.
             Ok(_elsewhere) => {
                 tracing::warn!(
@@ -545,13 +574,26 @@ struct Work<'a> {
     encoder: RowEncoder<'a>,
     jobs: Mutex<Receiver<Job>>,
     buffers: Buffers,
+    snapshot: Option<Snapshot<'a>>,
 }
 
-impl Work<'_> {
+impl<'a> Work<'a> {
     /// Reads ranges, on one connection, until there are no more.
-    fn run(&self, mut session: Session<'_>) -> Result<(), Error> {
+    fn run(&self, mut session: Session<'a>) -> Result<(), Error> {
         while let Some(job) = self.next_job() {
-            if let Err(error) = self.read(&mut session.connection, &job) {
+            let mut begun = false;
+            let mut outcome = self.read(&mut session.connection, &job, &mut begun);
+            // What was sent cannot be taken back; of a range that is not begun, another connection knows the same rows.
+            if let Err(Error::Database(error)) = &outcome
+                && !begun
+                && (error.is_unavailable() || error.is_recovery_conflict())
+                && let Some(replacement) = self.replacement()
+            {
+                tracing::warn!(%error, "a connection was lost, and another one goes on in its snapshot");
+                session = replacement;
+                outcome = self.read(&mut session.connection, &job, &mut begun);
+            }
+            if let Err(error) = outcome {
                 // Where nobody listens, the export has failed already.
                 let _ = job.pieces.send(Err(error));
                 return Ok(());
@@ -564,13 +606,27 @@ impl Work<'_> {
         Ok(())
     }
 
+    /// A further connection in the export's snapshot. There is none once the first one is lost, which had it exported.
+    fn replacement(&self) -> Option<Session<'a>> {
+        self.snapshot.as_ref()?.session().ok().flatten()
+    }
+
     fn next_job(&self) -> Option<Job> {
         let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         jobs.recv().ok()
     }
 
-    fn read(&self, connection: &mut libpq::Connection, job: &Job) -> Result<(), Error> {
-        let send = |piece| job.pieces.send(Ok(piece)).map_err(|_| Error::Cancelled);
+    /// Reads a range; `begun` is true once any of it was sent.
+    fn read(
+        &self,
+        connection: &mut libpq::Connection,
+        job: &Job,
+        begun: &mut bool,
+    ) -> Result<(), Error> {
+        let mut send = |piece| {
+            *begun = true;
+            job.pieces.send(Ok(piece)).map_err(|_| Error::Cancelled)
+        };
         let mut rows = connection.copy_out(&format!(
             "copy ({}) to stdout with ({})",
             self.rows.sql(Some(job.keys.clone()))?,
