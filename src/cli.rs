@@ -16,7 +16,7 @@ use crate::db::servers::Replicas;
 use crate::export::{Limits, Strategy};
 use crate::secret;
 use crate::seed::Seed;
-use crate::units::seconds;
+use crate::units::{bytes, seconds};
 
 /// Exports the tasks of a CMMS, its assets, locations and users from PostgreSQL to CSV or to an Excel workbook.
 ///
@@ -141,9 +141,18 @@ pub struct Serve {
         default_value = "127.0.0.1:8080"
     )]
     pub bind: SocketAddr,
-    /// Exports that may run at once; one more gets a 503
+    /// Exports that may run on the database at once; one more gets a 503
     #[arg(long, env = "CMMS_MAX_EXPORTS", value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub max_exports: u16,
+    /// Downloads that may be under way at once, those whose export is done included; one more gets a 503
+    #[arg(long, env = "CMMS_MAX_DOWNLOADS", value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pub max_downloads: u16,
+    /// Where what slow readers have not taken yet waits for them [default: spool in the data directory]
+    #[arg(long, env = "CMMS_SPOOL_DIR", value_name = "DIR")]
+    pub spool_dir: Option<PathBuf>,
+    /// How much may wait there in all; with 0, exports wait for their readers
+    #[arg(long, env = "CMMS_SPOOL_SIZE", value_name = "SIZE", default_value = "10GiB", value_parser = bytes)]
+    pub spool_size: u64,
     /// How long a reader may take nothing before it is cut off (Linux shows nothing finer than about 6 KB a second)
     #[arg(long, env = "CMMS_READER_TIMEOUT", value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub reader_timeout: Duration,

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use clap::error::ErrorKind;
@@ -27,6 +27,7 @@ use cmms_export::export::{self, Limits, Sink, routing};
 use cmms_export::output::Output;
 use cmms_export::progress::{self, ExportProgress, Progress};
 use cmms_export::seed::{self, Seed};
+use cmms_export::spool::Spool;
 use cmms_export::verify;
 use cmms_export::web;
 
@@ -131,6 +132,8 @@ fn serve(global: &Global, options: &Serve) -> Outcome {
         limits: options.limits,
         rules,
         max_exports: options.max_exports.into(),
+        max_downloads: options.max_downloads.into(),
+        spool: spool(global, options)?,
         reader_timeout: options.reader_timeout,
         shutdown_timeout: options.shutdown_timeout,
         compression: options.compression,
@@ -143,6 +146,47 @@ fn serve(global: &Global, options: &Serve) -> Outcome {
     };
     web::serve(listener, connected.database.clone(), settings)?;
     stop_cluster(connected)
+}
+
+/// The spool: where it was said, or in the data directory. If that cannot be written, as on a read-only system with a database
+/// elsewhere, it is in the system's directory for temporary files, or there is none.
+fn spool(global: &Global, options: &Serve) -> Result<Option<Arc<Spool>>, String> {
+    let size = options.spool_size;
+    if size == 0 {
+        return Ok(None);
+    }
+    let open = |directory: &Path| {
+        Spool::open(directory, size)
+            .map_err(|error| format!("the spool cannot be in {}: {error}", directory.display()))
+    };
+    if let Some(directory) = &options.spool_dir {
+        return open(directory).map(Some);
+    }
+    let usual = match data_dir(global) {
+        Ok(directory) => open(&directory.join("spool")),
+        Err(error) => Err(format!("there is no place for the spool: {error}")),
+    };
+    let Err(error) = usual else {
+        return usual.map(Some);
+    };
+    if global.database_url().is_none() {
+        return Err(error);
+    }
+    let temporary = std::env::temp_dir();
+    match open(&temporary) {
+        Ok(spool) => {
+            tracing::warn!(error, "the spool is in {} instead", temporary.display());
+            Ok(Some(spool))
+        }
+        Err(second) => {
+            tracing::warn!(
+                error,
+                second,
+                "there is no spool: exports wait for their readers"
+            );
+            Ok(None)
+        }
+    }
 }
 
 /// Returns the rules, or ends the program with a usage error.

@@ -1,7 +1,7 @@
 //! Memory for an export's chunks, used again and again. If it went back to the system each time, the kernel would clear it
 //! each time: that took a twelfth of `lookup`'s time.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bytes::Bytes;
 
@@ -22,14 +22,15 @@ impl Buffers {
     pub(super) fn lend(&self, buffer: Vec<u8>) -> Bytes {
         Bytes::from_owner(Lent {
             buffer,
-            owner: self.clone(),
+            idle: Arc::downgrade(&self.idle),
         })
     }
 }
 
 struct Lent {
     buffer: Vec<u8>,
-    owner: Buffers,
+    /// Weak: a chunk that a slow reader has not taken outlives its export, and must not keep all of the export's buffers.
+    idle: Weak<Mutex<Vec<Vec<u8>>>>,
 }
 
 impl AsRef<[u8]> for Lent {
@@ -40,13 +41,11 @@ impl AsRef<[u8]> for Lent {
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        let mut buffer = std::mem::take(&mut self.buffer);
-        buffer.clear();
-        let mut idle = self
-            .owner
-            .idle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        idle.push(buffer);
+        if let Some(idle) = self.idle.upgrade() {
+            let mut buffer = std::mem::take(&mut self.buffer);
+            buffer.clear();
+            let mut idle = idle.lock().unwrap_or_else(PoisonError::into_inner);
+            idle.push(buffer);
+        }
     }
 }

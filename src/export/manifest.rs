@@ -126,6 +126,9 @@ pub struct Manifest {
     pub sha256: Option<String>,
     /// Seconds since its start, or that it took.
     pub seconds: f64,
+    /// Seconds from its start until the database was free again. (Its reader may take longer.)
+    #[serde(default)]
+    pub loaded_seconds: Option<f64>,
     /// The most memory that the process has held meanwhile, in bytes.
     pub peak_memory_bytes: u64,
     /// Why it failed.

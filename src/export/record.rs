@@ -29,6 +29,8 @@ struct Live {
     plan: Option<Plan>,
     summary: Summary,
     sha256: Option<String>,
+    /// After how long the database was free.
+    loaded: Option<f64>,
     /// `None` once it has ended: the memory is no longer sampled.
     memory: Option<PeakMemory>,
     /// How, why and after how long it ended, with how much memory.
@@ -51,6 +53,7 @@ impl Record {
             plan: None,
             summary: Summary::default(),
             sha256: None,
+            loaded: None,
             memory: Some(PeakMemory::start()),
             end: None,
         };
@@ -109,6 +112,7 @@ impl Record {
             bytes: live.summary.bytes,
             sha256: live.sha256.clone().filter(|_| state == State::Complete),
             seconds,
+            loaded_seconds: live.loaded,
             peak_memory_bytes: memory,
             error,
         }
@@ -163,7 +167,8 @@ impl Observer for Record {
 }
 
 impl Record {
-    /// Lets `run` export to a sink that hands all bytes on to `sink`, and notes the hash of the whole if it gets so far.
+    /// Lets `run` export to a sink that hands all bytes on to `sink`, and notes when the database was free, and the hash of
+    /// the whole if it gets so far.
     pub fn of<T>(
         &self,
         sink: &mut dyn Sink,
@@ -171,7 +176,9 @@ impl Record {
     ) -> Result<T, Error> {
         let hasher = Sha256::new();
         let mut hashing = HashingSink { sink, hasher };
-        let value = run(&mut hashing)?;
+        let outcome = run(&mut hashing);
+        self.lock().loaded = Some(self.started.elapsed().as_secs_f64());
+        let value = outcome?;
         self.lock().sha256 = Some(hexadecimal(&hashing.hasher.finalize()));
         Ok(value)
     }

@@ -1,8 +1,8 @@
 //! `GET /{dataset}.csv`: an export as a response that is streamed while it is made.
 //!
-//! Three parties: a thread of its own makes the CSV; a bounded channel takes it to the response's [body](Body), so that a slow
-//! client slows the export down, to the query on the server, and fills no memory; and a [watch](Watch) stops it all when the
-//! client goes away or takes nothing, when the server does not answer, or when somebody says so. The body ends cleanly only if the export says that it is whole;
+//! Three parties: a thread of its own makes the CSV; a [handover](super::handover) takes it to the response's [body](Body), by way of
+//! the disk if the client is slow, so that it holds no query and fills no memory; and a [watch](Watch) stops it all when the client
+//! goes away or takes nothing, when the server does not answer, or when somebody says so. The body ends cleanly only if the export says that it is whole;
 //! in every other case it ends with an error, at which the server breaks the connection off.
 
 use std::io;
@@ -20,13 +20,13 @@ use actix_web::http::header::{
 use actix_web::{HttpRequest, HttpResponse, rt, web};
 use bytes::Bytes;
 use time::OffsetDateTime;
-use tokio::sync::mpsc::WeakSender;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
 use super::compression::{Coding, CompressingSink};
 use super::filename::content_disposition;
 use super::flow::Flow;
+use super::handover::{Deputy, Message, Receiver, Sender, handover};
 use super::metrics::Rejection;
 use super::peer::Peer;
 use super::problem::{EXPORT_ID, Kind, Problem};
@@ -42,8 +42,6 @@ use crate::export::parameters::Parameters;
 use crate::export::record::Record;
 use crate::export::{self, Export, Sink, routing};
 
-/// Chunks that wait for the client: what an export holds in memory beyond the chunk that it is making.
-const QUEUE: usize = 4;
 /// Bytes that the body hands on at a time: whether a client takes anything shows no finer.
 const PIECE: usize = 64 * 1024;
 /// Time that the response waits for the export's first bytes, so that a failure before them gets a status of its own. Not for
@@ -56,14 +54,6 @@ pub(super) const WATCH_INTERVAL: Duration = Duration::from_millis(100);
 const CSV: &str = "text/csv; charset=utf-8; header=present";
 /// No cache keeps it, and nothing on the way packs or changes it.
 const UNTOUCHED: &str = "no-store, no-transform";
-
-/// What the export's thread tells the response.
-enum Message {
-    Chunk(Bytes),
-    /// All is sent, and the CSV is whole.
-    Whole,
-    Failed(export::Error),
-}
 
 /// The rows as CSV, streamed.
 pub(super) async fn csv(
@@ -82,10 +72,7 @@ pub(super) async fn csv(
     }
     let export = parameters.into_export(app.settings.limits);
     let disposition = content_disposition(&export.filter, OffsetDateTime::now_utc());
-    let permit = Arc::clone(&app.permits).try_acquire_owned().map_err(|_| {
-        app.metrics.rejected(Rejection::Busy);
-        Problem::new(Kind::Busy)
-    })?;
+    let permits = Permits::take(&app)?;
     let known = app
         .exports
         .begin(id, &export, app.settings.is_demonstration)
@@ -96,8 +83,8 @@ pub(super) async fn csv(
     let compression = app.settings.compression;
     let coding = Coding::choose(&request, compression);
     let app = app.into_inner();
-    let mut body = start(export, fresh, known, permit, peer, coding, app);
-    match rt::time::timeout(FIRST_BYTES_WAIT, body.receiver.recv()).await {
+    let mut body = start(export, fresh, known, permits, peer, coding, app);
+    match rt::time::timeout(FIRST_BYTES_WAIT, body.receiver.next()).await {
         Ok(Some(Message::Failed(error))) => {
             body.end(Some(&error));
             return Err(Problem::from(error).of_export(record.id()));
@@ -138,6 +125,29 @@ pub(super) async fn csv(
             format!("first-bytes;dur={milliseconds:.1}"),
         ))
         .body(body))
+}
+
+/// The places that a download takes.
+struct Permits {
+    /// On the database, until the export is through with it.
+    export: OwnedSemaphorePermit,
+    /// Among the downloads, until all is handed on.
+    download: OwnedSemaphorePermit,
+}
+
+impl Permits {
+    fn take(app: &App) -> Result<Self, Problem> {
+        let download = Arc::clone(&app.download_permits);
+        let download = download.try_acquire_owned().map_err(|_| {
+            app.metrics.rejected(Rejection::Downloads);
+            Problem::with_detail(Kind::Busy, "as many downloads as are allowed are under way")
+        })?;
+        let export = Arc::clone(&app.permits).try_acquire_owned().map_err(|_| {
+            app.metrics.rejected(Rejection::Busy);
+            Problem::new(Kind::Busy)
+        })?;
+        Ok(Self { export, download })
+    }
 }
 
 /// What a download would be, without the export: nothing is asked of the database.
@@ -217,15 +227,19 @@ fn start(
     export: Export,
     fresh: bool,
     known: Known,
-    permit: OwnedSemaphorePermit,
+    permits: Permits,
     peer: Option<Peer>,
     coding: Option<Coding>,
     app: Arc<App>,
 ) -> Body {
-    let (sender, receiver) = mpsc::channel(QUEUE);
+    let (sender, receiver) = handover(
+        known.record.id(),
+        app.settings.spool.clone(),
+        Arc::clone(&app.metrics),
+    );
     let flow = Arc::new(Flow::default());
     let cancellation = Cancellation::default();
-    let place = Arc::new(Place(Mutex::new(Some(permit))));
+    let place = Arc::new(Place(Mutex::new(Some(permits.export))));
     let body = Body {
         receiver,
         next: None,
@@ -235,7 +249,7 @@ fn start(
         cancellation: cancellation.clone(),
         response_begun: Arc::default(),
         app: Arc::clone(&app),
-        place: Some(Arc::clone(&place)),
+        permit: Some(permits.download),
     };
     app.metrics.started();
     let watch = Watch {
@@ -244,16 +258,17 @@ fn start(
         peer,
         cancellation: cancellation.clone(),
         response_begun: Arc::clone(&body.response_begun),
-        sender: sender.downgrade(),
+        sender: sender.deputy(),
         place: Arc::downgrade(&place),
         app: Arc::clone(&app),
     };
     rt::spawn(watch.over(body.over.clone()));
-    // A thread of its own, and not one of actix's blocking ones: those answer /readyz, and a slow client holds this one long.
+    // A thread of its own, and not one of actix's blocking ones: those answer /readyz, and a long query holds this one long.
     let thread = std::thread::Builder::new().name("export".into());
     let spawned = thread.spawn(move || {
-        let mut channel = ChannelSink {
-            sender: &sender,
+        let mut sender = sender;
+        let mut channel = HandoverSink {
+            sender: &mut sender,
             flow: &flow,
         };
         let outcome = make(
@@ -272,14 +287,13 @@ fn start(
                 Message::Failed(error)
             }
         };
-        // Held until here, where the thread is through with the database, also where the client has long gone. Before the last
-        // message: who asks again as soon as a download has ended must find the place free.
+        // Held until here, where the thread is through with the database, also where the client has long gone, but not until a slow
+        // one has taken all. Before the last message: who asks again as soon as a download has ended must find the place free.
         drop(place);
-        // Nobody listens where the client has gone.
-        let _ = sender.blocking_send(message);
+        sender.end(message);
     });
     if let Err(error) = spawned {
-        // The body, too, finds out: its channel has no sender.
+        // The body, too, finds out: there is no sender.
         tracing::error!(%error, "no thread for an export");
     }
     body
@@ -291,7 +305,7 @@ fn make(
     fresh: bool,
     servers: &Servers,
     cancellation: &Cancellation,
-    channel: &mut ChannelSink<'_>,
+    channel: &mut HandoverSink<'_>,
     coding: Option<Coding>,
     record: &Record,
 ) -> Result<(), export::Error> {
@@ -320,8 +334,8 @@ struct Watch {
     peer: Option<Peer>,
     cancellation: Cancellation,
     response_begun: Arc<AtomicBool>,
-    /// Weak, as is the place: that both go with the export's thread says that it has ended.
-    sender: WeakSender<Message>,
+    sender: Deputy,
+    /// Weak: it goes with the export's thread.
     place: Weak<Place>,
     app: Arc<App>,
 }
@@ -367,10 +381,7 @@ impl Watch {
             place.free();
         }
         let error = db::Error::Connect("the server does not answer".into());
-        if let Some(sender) = self.sender.upgrade() {
-            // Where there is no room, the response has begun, and is broken off.
-            let _ = sender.try_send(Message::Failed(error.into()));
-        }
+        self.sender.end(Message::Failed(error.into()));
     }
 }
 
@@ -383,28 +394,26 @@ pub(super) fn cancel(cancellation: Cancellation) {
     }
 }
 
-/// Sends the chunks to the response, and waits while it has enough of them.
-struct ChannelSink<'a> {
-    sender: &'a mpsc::Sender<Message>,
+/// Hands the chunks over to the response.
+struct HandoverSink<'a> {
+    sender: &'a mut Sender,
     flow: &'a Flow,
 }
 
-impl Sink for ChannelSink<'_> {
+impl Sink for HandoverSink<'_> {
     fn write(&mut self, chunk: Bytes) -> io::Result<()> {
         // In chunked coding, an empty chunk is the end: what came after it would be lost, and nobody would notice.
         if chunk.is_empty() {
             return Ok(());
         }
-        self.flow.offered();
-        self.sender
-            .blocking_send(Message::Chunk(chunk))
-            .map_err(|_| io::Error::new(io::ErrorKind::BrokenPipe, "the client has gone"))
+        self.flow.offered(chunk.len());
+        self.sender.chunk(chunk)
     }
 }
 
 /// The response's body. Dropped before its end, because the client has gone, it cancels the export.
 struct Body {
-    receiver: mpsc::Receiver<Message>,
+    receiver: Receiver,
     /// What was received, but not yet handed on.
     next: Option<Message>,
     known: Known,
@@ -415,14 +424,14 @@ struct Body {
     /// Whether the response's head is on its way.
     response_begun: Arc<AtomicBool>,
     app: Arc<App>,
-    /// Held until all is handed on: what waits for the client is memory.
-    place: Option<Arc<Place>>,
+    /// Held until all is handed on: what waits for the client is memory, or disk.
+    permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Body {
     /// Notes how the export has ended: whole, or with an error.
     fn end(&mut self, error: Option<&export::Error>) {
-        self.place = None;
+        self.permit = None;
         let (state, class) = match error {
             None => (State::Complete, None),
             Some(error) => match error.end() {
@@ -435,9 +444,20 @@ impl Body {
         self.over.cancel();
     }
 
+    /// Notes that a part of the CSV is lost.
+    fn end_lost(&mut self, error: &io::Error) {
+        self.permit = None;
+        let export_id = self.known.record.id();
+        tracing::error!(export_id, %error, "what was spooled cannot be read");
+        self.app
+            .export_ended(&self.known, State::Failed, Some(ErrorClass::Output));
+        self.over.cancel();
+        cancel(self.cancellation.clone());
+    }
+
     /// Notes that the export's thread has panicked: what was sent may look whole, but is not.
     fn end_without_a_word(&mut self) {
-        self.place = None;
+        self.permit = None;
         tracing::error!(
             export_id = self.known.record.id(),
             "the export's thread ended without a word"
@@ -462,12 +482,12 @@ impl MessageBody for Body {
         let body = self.get_mut();
         let message = match body.next.take() {
             Some(message) => Some(message),
-            None => ready!(body.receiver.poll_recv(context)),
+            None => ready!(body.receiver.poll(context)),
         };
         Poll::Ready(match message {
             Some(Message::Chunk(mut chunk)) => {
                 let piece = chunk.split_to(chunk.len().min(PIECE));
-                body.flow.took_piece(chunk.is_empty());
+                body.flow.took(piece.len());
                 body.next = (!chunk.is_empty()).then_some(Message::Chunk(chunk));
                 Some(Ok(piece))
             }
@@ -478,6 +498,10 @@ impl MessageBody for Body {
             Some(Message::Failed(error)) => {
                 body.end(Some(&error));
                 Some(Err(io::Error::other(error)))
+            }
+            Some(Message::Lost(error)) => {
+                body.end_lost(&error);
+                Some(Err(error))
             }
             None => {
                 body.end_without_a_word();

@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 use crate::db::servers::{Chosen, PATIENCE, Server, Servers};
 use crate::export::Observer;
 
-/// How the chunks go from the server to the export, and from there to the client.
+/// How the bytes go from the server to the export, and from there to the client.
 pub(super) struct Flow(Mutex<State>);
 
 struct State {
     /// Where the rows come from, once that is chosen.
     server: Option<Arc<Server>>,
-    /// Chunks that wait for the client.
-    chunks: usize,
+    /// Bytes that wait for the client.
+    bytes: usize,
     /// Since when they have been waiting, or when it last took something; if there are none, since when they are waited for.
     since: Instant,
 }
@@ -22,7 +22,7 @@ impl Default for Flow {
     fn default() -> Self {
         Self(Mutex::new(State {
             server: None,
-            chunks: 0,
+            bytes: 0,
             since: Instant::now(),
         }))
     }
@@ -33,28 +33,28 @@ impl Flow {
         work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// A chunk begins to wait.
-    pub(super) fn offered(&self) {
+    /// So many bytes begin to wait.
+    pub(super) fn offered(&self, bytes: usize) {
         self.with(|state| {
-            if state.chunks == 0 {
+            if state.bytes == 0 {
                 state.since = Instant::now();
             }
-            state.chunks += 1;
+            state.bytes += bytes;
         });
     }
 
-    /// The client has taken a piece of the chunk that has waited longest.
-    pub(super) fn took_piece(&self, last_of_chunk: bool) {
+    /// The client has taken so many of those that have waited longest.
+    pub(super) fn took(&self, bytes: usize) {
         self.with(|state| {
             state.since = Instant::now();
-            state.chunks -= usize::from(last_of_chunk && state.chunks > 0);
+            state.bytes = state.bytes.saturating_sub(bytes);
         });
     }
 
     /// How long the client has taken nothing of what waits for it.
     pub(super) fn stalled_for(&self) -> Duration {
         self.with(|state| {
-            if state.chunks > 0 {
+            if state.bytes > 0 {
                 state.since.elapsed()
             } else {
                 Duration::ZERO
@@ -68,7 +68,7 @@ impl Flow {
         self.with(|state| {
             // Before a server is chosen, it is the primary that may be asked.
             let server = state.server.as_deref().unwrap_or(servers.primary());
-            state.chunks == 0 && state.since.elapsed() >= PATIENCE && server.is_silent()
+            state.bytes == 0 && state.since.elapsed() >= PATIENCE && server.is_silent()
         })
     }
 }

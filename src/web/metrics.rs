@@ -45,10 +45,21 @@ struct ServerLabels {
 pub(super) enum Rejection {
     /// As many exports as are allowed run already.
     Busy,
+    /// As many downloads as are allowed are under way.
+    Downloads,
     /// Its credentials are missing or wrong.
     Unauthorized,
     /// Its address has tried wrong credentials too often.
     TooManyTries,
+}
+
+/// Why an export had to wait for its client although there is a spool.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum SpoolFallback {
+    /// The spool is full.
+    Full,
+    /// The disk has failed.
+    Failed,
 }
 
 /// All that is counted and measured.
@@ -63,6 +74,9 @@ pub(super) struct Metrics {
     rejected: Family<Reason, Counter>,
     pool_wait: Histogram,
     fallbacks: Family<Reason, Counter>,
+    spooled: Counter,
+    spool_used: Gauge,
+    spool_fallbacks: Family<Reason, Counter>,
     server_up: Family<ServerLabels, Gauge>,
     server_in_recovery: Family<ServerLabels, Gauge>,
     server_lag: Family<ServerLabels, Gauge<f64, AtomicU64>>,
@@ -84,6 +98,9 @@ impl Metrics {
             rejected: Family::default(),
             pool_wait: seconds(),
             fallbacks: Family::default(),
+            spooled: Counter::default(),
+            spool_used: Gauge::default(),
+            spool_fallbacks: Family::default(),
             server_up: Family::default(),
             server_in_recovery: Family::default(),
             server_lag: Family::default(),
@@ -105,7 +122,7 @@ impl Metrics {
         registry.register("exported_rows", "Rows exported", metrics.rows.clone());
         registry.register(
             "exports_in_flight",
-            "Exports that run now",
+            "Exports that run now, or that their clients still take",
             metrics.in_flight.clone(),
         );
         registry.register(
@@ -129,6 +146,23 @@ impl Metrics {
             "replica_fallbacks",
             "Exports and previews that the primary made, or nobody, for want of a replica",
             metrics.fallbacks.clone(),
+        );
+        registry.register_with_unit(
+            "spooled",
+            "What was written to the spool, for clients that fell behind",
+            Unit::Bytes,
+            metrics.spooled.clone(),
+        );
+        registry.register_with_unit(
+            "spool_used",
+            "What the spool holds now",
+            Unit::Bytes,
+            metrics.spool_used.clone(),
+        );
+        registry.register(
+            "spool_fallbacks",
+            "Exports that waited for their clients, because the spool could not take more",
+            metrics.spool_fallbacks.clone(),
         );
         registry.register(
             "server_up",
@@ -175,6 +209,7 @@ impl Metrics {
     pub(super) fn rejected(&self, rejection: Rejection) {
         let reason = match rejection {
             Rejection::Busy => "busy",
+            Rejection::Downloads => "downloads",
             Rejection::Unauthorized => "unauthorized",
             Rejection::TooManyTries => "too_many_tries",
         };
@@ -184,6 +219,18 @@ impl Metrics {
     pub(super) fn fell_back(&self, fallback: Fallback) {
         let reason = fallback.name();
         self.fallbacks.get_or_create(&Reason { reason }).inc();
+    }
+
+    pub(super) fn spooled(&self, bytes: u64) {
+        self.spooled.inc_by(bytes);
+    }
+
+    pub(super) fn spool_fell_back(&self, fallback: SpoolFallback) {
+        let reason = match fallback {
+            SpoolFallback::Full => "full",
+            SpoolFallback::Failed => "failed",
+        };
+        self.spool_fallbacks.get_or_create(&Reason { reason }).inc();
     }
 
     /// Takes down how the servers are now. What is not known of one is not shown.
@@ -233,6 +280,8 @@ impl Metrics {
 )]
 pub(super) async fn metrics(app: web::Data<App>) -> Result<HttpResponse, Problem> {
     app.metrics.look_at(&app.servers);
+    let used = app.settings.spool.as_ref().map_or(0, |spool| spool.used());
+    app.metrics.spool_used.set(used.cast_signed());
     let mut text = String::new();
     encode(&mut text, &app.metrics.registry).map_err(|error| {
         tracing::error!(%error, "the metrics cannot be written");

@@ -12,6 +12,7 @@ mod events;
 mod exports;
 mod filename;
 mod flow;
+mod handover;
 mod health;
 mod html;
 mod measure;
@@ -54,6 +55,7 @@ use crate::db::servers::{Rules, Servers};
 use crate::export::Limits;
 use crate::export::dataset::Dataset;
 use crate::export::manifest::{ErrorClass, State};
+use crate::spool::Spool;
 
 /// What the service is told.
 #[derive(Debug, Clone)]
@@ -62,6 +64,10 @@ pub struct Settings {
     pub limits: Limits,
     /// Exports that may run at once.
     pub max_exports: usize,
+    /// Downloads that may be under way at once.
+    pub max_downloads: usize,
+    /// Where what slow readers have not taken waits for them; none where exports wait for their readers instead.
+    pub spool: Option<Arc<Spool>>,
     /// How long a reader may take nothing.
     pub reader_timeout: Duration,
     /// How long running exports may take to finish when the service is told to stop.
@@ -89,7 +95,10 @@ struct App {
     database: Database,
     servers: Arc<Servers>,
     settings: Settings,
+    /// Places for exports on the database.
     permits: Arc<Semaphore>,
+    /// Places for downloads.
+    download_permits: Arc<Semaphore>,
     exports: Registry,
     metrics: Arc<Metrics>,
     access: Access,
@@ -130,6 +139,7 @@ pub fn serve(listener: TcpListener, database: Database, settings: Settings) -> i
         servers: Arc::new(servers),
         database,
         permits: Arc::new(Semaphore::new(settings.max_exports)),
+        download_permits: Arc::new(Semaphore::new(settings.max_downloads)),
         exports: Registry::default(),
         metrics,
         access: Access::new(

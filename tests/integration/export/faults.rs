@@ -4,7 +4,7 @@ use diesel::prelude::*;
 use diesel::sql_types::BigInt;
 
 use crate::support::client::{Download, End, download};
-use crate::support::{Server, TestDatabase, data, eventually};
+use crate::support::{Server, TestDatabase, data, eventually, program};
 
 const ROWS: u32 = 300_000;
 
@@ -30,10 +30,15 @@ fn lines(csv: &[u8]) -> usize {
     csv.iter().filter(|byte| **byte == b'\n').count()
 }
 
+/// A server whose exports wait for their readers.
+fn without_spool(database: &TestDatabase) -> Server {
+    Server::spawn(program(&database.url).args(["serve", "--spool-size=0"]))
+}
+
 #[test]
 fn a_backend_that_is_killed_in_the_middle_breaks_the_transfer_and_the_next_export_is_whole() {
     let database = data::wide(ROWS);
-    let server = Server::start(&database.url);
+    let server = without_spool(&database);
     for strategy in ["streamed", "copy"] {
         let query = format!("strategy={strategy}");
         let mut broken = Download::start(&server.address, &format!("/tasks.csv?{query}"));
@@ -111,9 +116,9 @@ fn a_client_that_goes_away_takes_its_query_with_it() {
 }
 
 #[test]
-fn a_slow_client_holds_the_query_back_and_not_the_memory() {
+fn without_a_spool_a_slow_client_holds_the_query_back_and_not_the_memory() {
     let database = data::wide(ROWS);
-    let server = Server::start(&database.url);
+    let server = without_spool(&database);
     let idle = server.peak_memory();
     let downloads: Vec<Download> = ["lookup", "streamed", "paged", "copy"]
         .map(|strategy| {

@@ -147,7 +147,26 @@ pub(crate) fn download(address: &str, query: &str) -> Vec<u8> {
     download_of(address, "tasks", query)
 }
 
-/// The same of another dataset.
+/// The same, as soon as there is a place for it.
+pub(crate) fn download_when_free(address: &str, query: &str) -> Vec<u8> {
+    let (body, end) = start_when_free(address, query).finish();
+    assert_eq!(end, End::Clean, "{query}");
+    body
+}
+
+/// Starts a download as soon as there is a place for it.
+pub(crate) fn start_when_free(address: &str, query: &str) -> Download {
+    let mut started = None;
+    super::eventually("there is a place", || {
+        let download = Download::start(address, &format!("/tasks.csv?{query}"));
+        let has_place = download.status == 200;
+        started = Some(download);
+        has_place
+    });
+    started.expect("just seen")
+}
+
+/// Downloads an export of another dataset that must be whole.
 pub(crate) fn download_of(address: &str, dataset: &str, query: &str) -> Vec<u8> {
     let download = Download::start(address, &format!("/{dataset}.csv?{query}"));
     assert_eq!(download.status, 200, "{query}");

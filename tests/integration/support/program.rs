@@ -8,6 +8,8 @@ use std::thread::JoinHandle;
 pub(crate) fn program(url: &str) -> Command {
     let mut command = bare_program();
     command.env("DATABASE_URL", url);
+    // Nothing of a test is left in the data directory.
+    command.env("CMMS_SPOOL_DIR", std::env::temp_dir());
     command
 }
 

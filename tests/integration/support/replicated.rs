@@ -263,6 +263,8 @@ impl Replicated {
         self.catch_up();
         let mut command = program(url);
         command.env("EXPORT_DATABASE_URL", export_url);
+        // An export that its reader holds back is still on its server when something happens there.
+        command.env("CMMS_SPOOL_SIZE", "0");
         let server = Server::spawn(command.arg("serve").args(flags));
         eventually("the program knows both standbys", || {
             roles(&server) == ["primary", "replica", "replica"]

@@ -11,3 +11,4 @@ mod limits;
 mod openapi;
 mod page;
 mod screenshots;
+mod spool;
