@@ -3,7 +3,7 @@
 # On macOS, Homebrew keeps libpq's pg_config, by which the build finds libpq, out of the PATH.
 export PATH := $(if $(wildcard /opt/homebrew/opt/libpq/bin),/opt/homebrew/opt/libpq/bin:)$(PATH)
 
-.PHONY: help run cluster test check docs check-diesel bench bench-memory bench-small bench-lookup bench-replicas screenshots setup setup-browser setup-python
+.PHONY: help run cluster test check docs check-diesel deb test-deb bench bench-memory bench-small bench-lookup bench-replicas screenshots setup setup-browser setup-python
 
 help: ## Says what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -32,6 +32,21 @@ docs: ## Writes the flags' tables in docs/command-line.md, as the program has th
 
 check-diesel: setup ## Checks the migrations and src/schema.rs with the stock Diesel CLI
 	scripts/check-diesel
+
+# Tools that only building needs.
+TOOLS := target/tools
+
+deb: setup $(TOOLS)/bin/cargo-deb ## Builds the Debian package, with a systemd unit, man pages and completions, into target/debian/
+	cargo build --release --locked
+	cargo run --locked --quiet --example package-files -- target/package
+	$(TOOLS)/bin/cargo-deb --no-build --output target/debian/cmms-export.deb
+
+$(TOOLS)/bin/cargo-deb:
+	@echo 'setup: cargo-deb is missing: running cargo install' >&2
+	cargo install --quiet --locked --root $(TOOLS) --version 3.8.0 cargo-deb
+
+test-deb: deb ## Installs the package on this machine (Debian, as root), tries it, and purges it
+	scripts/test-deb target/debian/cmms-export.deb
 
 bench: setup ## Measures the strategies on the article's data, in the private cluster, and writes the table in docs/benchmark.md
 	cargo build --release --locked

@@ -25,6 +25,7 @@ mod query_string;
 mod read;
 mod registry;
 mod rows;
+mod service_manager;
 mod static_files;
 mod upload;
 
@@ -121,6 +122,7 @@ impl App {
 
 /// Serves until the process is told to stop (SIGINT, SIGTERM).
 pub fn serve(listener: TcpListener, database: Database, settings: Settings) -> io::Result<()> {
+    let address = listener.local_addr()?;
     let metrics = Arc::new(Metrics::new());
     let observed = |database: Database| {
         let metrics = Arc::clone(&metrics);
@@ -143,7 +145,7 @@ pub fn serve(listener: TcpListener, database: Database, settings: Settings) -> i
         exports: Registry::default(),
         metrics,
         access: Access::new(
-            listener.local_addr()?.ip().is_loopback(),
+            address.ip().is_loopback(),
             &settings.allowed_hosts,
             settings.auth_token.as_deref(),
         ),
@@ -167,7 +169,11 @@ pub fn serve(listener: TcpListener, database: Database, settings: Settings) -> i
         .tcp_nodelay(true)
         .shutdown_timeout(shutdown_timeout)
         .listen(listener)?;
-    let outcome = actix_web::rt::System::new().block_on(server.run());
+    let outcome = actix_web::rt::System::new().block_on(async {
+        let server = server.run();
+        service_manager::tell(address);
+        server.await
+    });
     running.benchmarks.stop(None);
     outcome
 }

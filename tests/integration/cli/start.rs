@@ -1,7 +1,9 @@
 //! The service's start: what it waits for, and without what it does not start.
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::net::UnixDatagram;
 use std::process::Stdio;
+use std::time::Duration;
 
 use crate::support::program::{bare_program, program, stderr};
 use crate::support::{Download, Server, TestDatabase};
@@ -141,4 +143,29 @@ fn a_secret_that_is_given_twice_or_not_to_be_read_is_wrong_usage() {
         let said = stderr(&output);
         assert!(said.contains(says) && !said.contains("s3cret"), "{said}");
     }
+}
+
+#[test]
+fn a_service_manager_hears_that_the_service_is_ready_and_that_it_answers() {
+    let database = TestDatabase::new();
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("notify");
+    let manager = UnixDatagram::bind(&path).expect("a socket");
+    manager
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .expect("set");
+    let _server = Server::spawn(
+        program(&database.url)
+            .arg("serve")
+            .env("NOTIFY_SOCKET", &path)
+            .env("WATCHDOG_USEC", "600000"),
+    );
+    let hear = || {
+        let mut buffer = [0; 256];
+        let length = manager.recv(&mut buffer).expect("a message in time");
+        String::from_utf8_lossy(&buffer[..length]).into_owned()
+    };
+    assert_eq!(hear().trim(), "READY=1");
+    assert_eq!(hear().trim(), "WATCHDOG=1");
+    assert_eq!(hear().trim(), "WATCHDOG=1");
 }

@@ -1,0 +1,44 @@
+//! What a service manager such as systemd is told: that the service is ready, and, if it watches, that it still answers.
+
+use std::net::SocketAddr;
+use std::thread;
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+
+/// Says that the service at `address` is ready, and from now on, if the manager wants to know, that it answers.
+pub(super) fn tell(address: SocketAddr) {
+    send(NotifyState::Ready);
+    let Some(patience) = sd_notify::watchdog_enabled() else {
+        return;
+    };
+    // A thread of its own: it must not be the thing that it watches.
+    let watchdog = thread::Builder::new().name("watchdog".into());
+    if let Err(error) = watchdog.spawn(move || watch(address, patience / 3)) {
+        tracing::error!(%error, "no thread for the watchdog: the service manager will take the service for dead");
+    }
+}
+
+/// Asks the service, as a client would, whether it lives, and tells the manager if it does.
+fn watch(address: SocketAddr, interval: Duration) {
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .timeout_global(Some(interval))
+        .proxy(None)
+        .build()
+        .into();
+    let url = format!("http://{address}/livez");
+    loop {
+        match agent.get(&url).call() {
+            Ok(_) => send(NotifyState::Watchdog),
+            Err(error) => tracing::warn!(%error, "the service does not answer itself"),
+        }
+        thread::sleep(interval);
+    }
+}
+
+fn send(state: NotifyState<'_>) {
+    // Without a manager there is nobody to tell, and nothing fails.
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::warn!(%error, "the service manager cannot be told");
+    }
+}
