@@ -19,7 +19,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use clap::ValueEnum;
 use diesel::prelude::*;
 use rand::seq::SliceRandom;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Number;
 use utoipa::ToSchema;
 
 use self::child::{Job, Outcome};
@@ -41,11 +43,32 @@ pub struct Options {
     /// The strategies; none are all.
     pub strategies: Vec<Strategy>,
     /// Runs of each.
+    #[serde(deserialize_with = "runs")]
     #[schema(minimum = 1, maximum = 100)]
     pub runs: u32,
     /// The number of tasks, the first by their ids; none is all.
+    #[serde(deserialize_with = "rows")]
     #[schema(minimum = 1, maximum = 9_223_372_036_854_775_807_i64)]
     pub rows: Option<u64>,
+}
+
+fn runs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    let number = Number::deserialize(deserializer)?;
+    let integer = integer(&number).and_then(|number| number.try_into().ok());
+    integer.ok_or_else(|| D::Error::custom(format!("`runs`: not between 1 and {MAX_RUNS}")))
+}
+
+fn rows<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    let number = Option::<Number>::deserialize(deserializer)?;
+    let integer = |number| integer(&number).ok_or_else(|| D::Error::custom("`rows`: 1 at least"));
+    number.map(integer).transpose()
+}
+
+/// The integer that a number of JSON is, which may be written with a point: to a schema 5.0 is one.
+fn integer(number: &Number) -> Option<u64> {
+    let whole = |number: &f64| number.fract() == 0.0 && (0.0..=i64::MAX as f64).contains(number);
+    let written_with_a_point = || Some(number.as_f64().filter(whole)? as u64);
+    number.as_u64().or_else(written_with_a_point)
 }
 
 impl Default for Options {
@@ -294,4 +317,31 @@ fn run_once(job: &Job, url: &str, stop: &Stop) -> Result<Outcome, Error> {
     }
     Ok(serde_json::from_str(&answer)
         .unwrap_or_else(|_| Err(format!("its process ended without a result: {status}"))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_integer_may_be_written_with_a_point_and_a_fraction_may_not() {
+        let read = |json: &str| serde_json::from_str::<Options>(json).ok();
+        let options = read(r#"{"runs": 91.0, "rows": 2251799813685247.0}"#);
+        assert_eq!(
+            options.map(|options| (options.runs, options.rows)),
+            Some((91, Some(2_251_799_813_685_247)))
+        );
+        assert_eq!(
+            read(r#"{"rows": null}"#).map(|options| options.rows),
+            Some(None)
+        );
+        for json in [
+            r#"{"runs": 1.5}"#,
+            r#"{"runs": null}"#,
+            r#"{"rows": -1}"#,
+            r#"{"rows": 1e30}"#,
+        ] {
+            assert_eq!(read(json), None, "{json}");
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! The service does what `/openapi.json` says, and refuses what it forbids: schemathesis asks, with all its checks.
+//! The service does what `/openapi.json` says, and refuses what it forbids: schemathesis asks, with its checks.
 
 use crate::support::python;
 use crate::support::{Server, TestDatabase};
