@@ -404,7 +404,7 @@ impl Receiver {
             let (file, offset) = (Arc::clone(&spooled.file), spooled.read);
             let length = PIECE.min(spooled.written - offset) as usize;
             drop(waiting);
-            // Where it is not in the system's memory any more, it takes the disk's time, which others do not wait for.
+            // If the system no longer has it in memory, this waits for the disk, and must not hold others up.
             self.reading = Some(rt::task::spawn_blocking(move || {
                 file.read_at(length, offset)
             }));

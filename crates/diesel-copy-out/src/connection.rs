@@ -103,7 +103,7 @@ impl Connection {
         self.session.cancel_handle()
     }
 
-    /// Sends commands, and gives the last one's result or the first error. PQexec would give the last error: where the server has
+    /// Sends commands, and returns the last one's result or the first error. PQexec would return the last error: if the server has
     /// ended the session, that is the loss of the connection, and not why.
     fn run(&mut self, sql: &str) -> Result<CommandResult, Error> {
         self.session.send(sql)?;
