@@ -104,6 +104,12 @@ impl Error {
         }
     }
 
+    /// Whether there is no snapshot of that name (any more): the connection that exported it has ended.
+    pub fn is_snapshot_gone(&self) -> bool {
+        // "invalid snapshot identifier"; since PostgreSQL 17 "snapshot … does not exist".
+        matches!(self, Self::Copy(error) if matches!(error.sqlstate.as_deref(), Some("22023" | "42704")))
+    }
+
     /// Whether the database is away, rather than unwilling: a later try may work.
     pub fn is_unavailable(&self) -> bool {
         match self {

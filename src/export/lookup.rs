@@ -503,6 +503,8 @@ impl<'a> Snapshot<'a> {
                 Ok(None)
             }
             Err(Error::Cancelled) => Err(Error::Cancelled),
+            // The export does not go on: its first connection is lost, whose own error says so.
+            Err(Error::Database(error)) if error.is_snapshot_gone() => Ok(None),
             Err(error) => {
                 tracing::warn!(%error, "an export goes on with fewer connections");
                 Ok(None)
