@@ -24,17 +24,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use diesel::QueryResult;
-
 use self::estimate::{Estimate, Scan};
 use self::names::Names;
 use self::rows::{Fields, RowEncoder, Step};
 use super::buffers::Buffers;
 use super::cancellation::{Backend, Cancellation};
-use super::dataset::{ColumnKind, Condition, Fragment, Origin, Question, Selected, Values};
+use super::dataset::{ColumnKind, Condition, Fragment, Origin, Query, Question, Selected};
 use super::encoder::Encoder;
 use super::{Error, Export, Limits, Plan, Source, Strategy, copy};
-use crate::db::{self, CopyConnection, Database, Process, libpq};
+use crate::db::libpq::{self, CopyOutDsl};
+use crate::db::{self, CopyConnection, Database, Process};
 
 /// The most connections that an export takes.
 pub const CONNECTIONS: usize = 4;
@@ -134,7 +133,7 @@ struct NamesQuery {
 }
 
 impl<'a> OwnRows<'a> {
-    fn of(export: &'a Export) -> QueryResult<Self> {
+    fn of(export: &'a Export) -> Result<Self, Error> {
         let references = export.dataset().references();
         let mut rows = Self {
             export,
@@ -170,9 +169,7 @@ impl<'a> OwnRows<'a> {
             else {
                 continue;
             };
-            let conditions = export
-                .filter
-                .conditions_of_reference(*reference, Values::Literal);
+            let conditions = export.filter.conditions_of_reference(*reference);
             let reference = &references[*reference];
             let names = group.iter().filter_map(|column| match column.origin() {
                 Origin::Referenced { value, .. } => Some(Selected::Plain(value)),
@@ -181,7 +178,7 @@ impl<'a> OwnRows<'a> {
             let id = Selected::Plain(&reference.id);
             let question = Question::of(std::iter::once(id).chain(names)).with(conditions);
             let table = rows.table(NamesQuery {
-                sql: (reference.query)(question).sql()?,
+                sql: (reference.query)(question).literal_sql()?,
                 column: reference.column,
                 kinds: group.iter().map(|column| column.kind()).collect(),
             });
@@ -216,16 +213,12 @@ impl<'a> OwnRows<'a> {
     fn find_ids(&mut self, connection: &mut libpq::Connection) -> Result<bool, Error> {
         for (index, reference) in self.export.dataset().references().iter().enumerate() {
             let filter = &self.export.filter;
-            let conditions = filter.conditions_of_reference(index, Values::Literal);
+            let conditions = filter.conditions_of_reference(index);
             if conditions.is_empty() {
                 continue;
             }
             let question = Question::of([Selected::Plain(&reference.id)]).with(conditions);
-            let sql = (reference.query)(question).sql()?;
-            let mut rows = connection.copy_out(&format!(
-                "copy ({sql}) to stdout with ({})",
-                rows::COPY_OPTIONS
-            ))?;
+            let mut rows = (reference.query)(question).copy_out(connection, &rows::COPY_OPTIONS)?;
             let mut ids = Vec::new();
             while let Some(row) = rows.next_row()? {
                 ids.extend(Fields::of(row).next_id().flatten());
@@ -243,7 +236,7 @@ impl<'a> OwnRows<'a> {
         &self,
         connection: &mut libpq::Connection,
     ) -> Result<(Estimate, Reading), Unprepared> {
-        let sql = self.sql(None)?;
+        let sql = self.query(None).literal_sql()?;
         let mut rows = Estimate::of(connection, &sql)?;
         if let Some(scan) = rows.scan.take() {
             return Ok((rows, Reading::Ranges(scan)));
@@ -260,12 +253,7 @@ impl<'a> OwnRows<'a> {
         connection.execute(&off("off"))?;
         let ordered = Estimate::of(connection, &sql)?;
         connection.execute(&off("default"))?;
-        let has_filter = !self.ids.is_empty()
-            || !self
-                .export
-                .filter
-                .own_conditions(Values::Literal)
-                .is_empty();
+        let has_filter = !self.ids.is_empty() || !self.export.filter.own_conditions().is_empty();
         match ordered.scan {
             Some(scan) if ordered.cost <= rows.cost * MOST_COST => {
                 Ok((rows, Reading::Ranges(scan)))
@@ -276,24 +264,24 @@ impl<'a> OwnRows<'a> {
         }
     }
 
-    /// The SQL for the values of the rows with keys in a range.
-    fn sql(&self, keys: Option<RangeInclusive<i64>>) -> QueryResult<String> {
+    /// The query for the values of the rows, of those with keys in a range.
+    fn query(&self, keys: Option<RangeInclusive<i64>>) -> Query {
         let dataset = self.export.dataset();
         let key = &dataset.table().key_value;
-        let bound = |operator, id| Condition::compare(key, operator, Values::Literal.bigint(id));
+        let bound = |operator, id| Condition::compare(key, operator, id);
         let range = keys
             .into_iter()
             .flat_map(|keys| [bound(">=", *keys.start()), bound("<=", *keys.end())]);
         let ids = self
             .ids
             .iter()
-            .map(|(value, ids)| Condition::is_any(value, ids));
+            .map(|(value, ids)| Condition::is_any(value, ids.clone()));
         let question = Question::of(self.values.iter().map(|value| Selected::Plain(value)))
-            .with(self.export.filter.own_conditions(Values::Literal))
+            .with(self.export.filter.own_conditions())
             .with(ids)
             .with(range)
             .ordered([key]);
-        dataset.own(question).sql()
+        dataset.own(question)
     }
 }
 
@@ -474,15 +462,11 @@ struct Snapshot<'a> {
 
 impl<'a> Snapshot<'a> {
     fn export(source: &Source<'a>, leader: &mut Session<'_>) -> Result<Self, libpq::Error> {
-        let exported = leader
-            .connection
-            .query_row("select pg_export_snapshot() as name")?
-            .unwrap_or_default();
         Ok(Self {
             database: source.database,
             cancellation: source.cancellation,
             limits: source.export.limits,
-            name: exported.get("name").unwrap_or_default().to_owned(),
+            name: leader.connection.export_snapshot()?,
             process: leader.backend.process().clone(),
         })
     }
@@ -602,7 +586,7 @@ impl<'a> Work<'a> {
             }
         }
         // Nothing depends on it: COPY has said that all rows were sent. A connection that is not as it should be, its pool closes.
-        if let Err(error) = session.connection.execute("commit") {
+        if let Err(error) = session.connection.commit() {
             tracing::warn!(%error, "a connection was lost after its part of an export");
         }
         Ok(())
@@ -629,11 +613,8 @@ impl<'a> Work<'a> {
             *begun = true;
             job.pieces.send(Ok(piece)).map_err(|_| Error::Cancelled)
         };
-        let mut rows = connection.copy_out(&format!(
-            "copy ({}) to stdout with ({})",
-            self.rows.sql(Some(job.keys.clone()))?,
-            rows::COPY_OPTIONS
-        ))?;
+        let query = self.rows.query(Some(job.keys.clone()));
+        let mut rows = query.copy_out(connection, &rows::COPY_OPTIONS)?;
         let new_buffer = || self.buffers.take(PIECE + PIECE / 8);
         let mut lines = new_buffer();
         let mut count = 0;
