@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use super::estimate::{Estimate, Scan};
+use super::work::{PIECE, PIECES};
 use crate::db::libpq;
 use crate::export::dataset::Table;
 
@@ -13,7 +14,7 @@ const ROWS: f64 = 10_000.0;
 /// Rows of a range, at least, however wide they are.
 const FEWEST_ROWS: f64 = 16.0;
 /// Bytes of a range: what may wait of it for those before. Of a larger one, its connection could not read the rest ahead.
-const BYTES: f64 = (super::PIECE * super::PIECES) as f64;
+const BYTES: f64 = (PIECE * PIECES) as f64;
 
 /// About the tables that are read, by placeholders for the dataset's own table and its key, and for their names and the columns that
 /// are needed: `first` and `last`, the keys' ends; `rows`, how many there are about; `toast`, the bytes of a row that are kept
