@@ -22,7 +22,7 @@ pub struct Spool {
 }
 
 impl Spool {
-    /// The spool in this directory, which is made where it is not there, for its owner alone.
+    /// The spool in this directory, made if it is not there, for its owner alone.
     pub fn open(directory: &Path, size: u64) -> io::Result<Arc<Self>> {
         if let Some(parent) = directory.parent() {
             // As usual, and not for us alone: the private cluster below it may be another account's.
@@ -55,7 +55,7 @@ impl Spool {
     /// A new file without a name, which is gone as soon as nobody has it open, however the program ends.
     pub fn unnamed(self: &Arc<Self>) -> io::Result<SpoolFile> {
         Ok(SpoolFile {
-            // Of mode 0600 where the system cannot make one without a name.
+            // Of mode 0600 if the system cannot make one without a name.
             file: tempfile::tempfile_in(&self.directory)?,
             space: Space {
                 spool: Arc::clone(self),

@@ -46,7 +46,7 @@ pub(super) fn hand_on(
         for keys in ranges.by_ref().take(begun - waiting.len()) {
             let (sender, pieces) = mpsc::sync_channel(PIECES);
             waiting.push_back(pieces);
-            // Where nobody takes it, its channel is closed, which is found out in its turn.
+            // If nobody takes it, its channel is closed, which is found out in its turn.
             let _ = jobs.as_ref().map(|jobs| {
                 jobs.send(Job {
                     keys: keys.clone(),
@@ -102,7 +102,7 @@ impl<'a> Work<'a> {
                 outcome = self.read(&mut session.connection, &job, &mut begun);
             }
             if let Err(error) = outcome {
-                // Where nobody listens, the export has failed already.
+                // If nobody listens, the export has failed already.
                 let _ = job.pieces.send(Err(error));
                 return Ok(());
             }

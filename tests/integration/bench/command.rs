@@ -10,7 +10,7 @@ use crate::support::gate::{self, Gate, Gated, ROWS};
 use crate::support::program::{program, stderr};
 use crate::support::{TestDatabase, data, eventually};
 
-/// Runs `cmms-export bench` with these arguments, and gives its JSON and its output.
+/// Runs `cmms-export bench` with these arguments, and returns its JSON and its output.
 pub(super) fn bench(database: &TestDatabase, arguments: &[&str]) -> (Value, String) {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("result.json");

@@ -56,7 +56,7 @@ fn a_result_of_another_machine_is_imported_and_shown_beside_this_ones() {
         html.contains("<strong>Not of this machine</strong>") && html.contains(machine),
         "{html}"
     );
-    // What it gives is what came, but for where it comes from.
+    // What it returns is what came, but for where it comes from.
     let mut given = service.benchmark(&id)["result"].take();
     assert!(given["imported"]["date"].is_string());
     given.as_object_mut().expect("an object").remove("imported");
@@ -70,7 +70,7 @@ fn a_result_of_another_machine_is_imported_and_shown_beside_this_ones() {
     );
     assert!(html.contains(&format!("imported: {machine}")), "{html}");
 
-    // The same by a form: the file as the service of the other machine gives it.
+    // The same by a form: the file as the service of the other machine has it.
     let downloaded = json!({"id": "there", "state": "complete", "progress": null, "error": null, "result": report});
     let (body, kind) = import_form(&downloaded.to_string(), "another name");
     let form = [("Content-Type", kind.as_str()), ("Accept", "text/html")];

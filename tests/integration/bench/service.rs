@@ -158,7 +158,7 @@ pub(crate) fn gated() -> (Gated, Service) {
     (gated, service)
 }
 
-/// A result as another machine gives it, which has another processor and another day.
+/// A result as another machine has it, which has another processor and another day.
 pub(crate) fn from_elsewhere(database: &TestDatabase, date: &str) -> Value {
     let arguments = ["--runs", "2", "--strategies", "copy,paged"];
     let (mut report, _) = bench(database, &arguments);
