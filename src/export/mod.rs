@@ -35,7 +35,7 @@ use diesel::prelude::*;
 use self::cancellation::{Backend, Cancellation};
 use self::dataset::{Dataset, Filter, Query, Selection};
 use self::encoder::Encoder;
-pub use self::error::Error;
+pub use self::error::{Error, SpoolFull};
 use self::format::FileFormat;
 pub use self::limits::Limits;
 pub use self::lookup::CONNECTIONS;

@@ -287,7 +287,7 @@ fn start(
                 Message::Failed(error)
             }
         };
-        // Held until here, where the thread is through with the database, also where the client has long gone, but not until a slow
+        // Held until here, where the thread is through with the database, also if the client has long gone, but not until a slow
         // one has taken all. Before the last message: who asks again as soon as a download has ended must find the place free.
         drop(place);
         sender.end(message);

@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use diesel::sql_types::{Array, Text};
 
 use super::estimate::{Estimate, Scan};
+use super::work::{PIECE, PIECES};
 use crate::db::libpq::{self, CopyOutDsl};
 use crate::export::dataset::Table;
 
@@ -15,7 +16,7 @@ const ROWS: f64 = 10_000.0;
 /// Rows of a range, at least, however wide they are.
 const FEWEST_ROWS: f64 = 16.0;
 /// Bytes of a range: what may wait of it for those before. Of a larger one, its connection could not read the rest ahead.
-const BYTES: f64 = (super::PIECE * super::PIECES) as f64;
+const BYTES: f64 = (PIECE * PIECES) as f64;
 
 /// About the tables that are read, `$3`, with the dataset's own table, its key, whose name is `$1`, and the columns that are needed,
 /// `$2`: `first` and `last`, the keys' ends; `rows`, how many there are about; `toast`, the bytes of a row that are kept

@@ -36,7 +36,7 @@ fn entries(directory: &std::path::Path) -> Vec<String> {
         .collect()
 }
 
-/// Waits until an export's query runs, and gives the process that runs it.
+/// Waits until an export's query runs, and returns the process that runs it.
 fn running_export(database: &TestDatabase) -> i32 {
     let mut connection = database.connect();
     let sql = "select pid as value from pg_stat_activity where datname = current_database() and state = 'active'
