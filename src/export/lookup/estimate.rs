@@ -82,7 +82,7 @@ impl Scan {
     fn of(node: &Node) -> Option<Self> {
         match node.kind.as_str() {
             "Index Scan" | "Index Only Scan" => {
-                let quoted = |name: &str| super::ranges::quoted(name, '"');
+                let quoted = |name: &str| libpq::quoted(name, '"');
                 let schema = quoted(node.schema.as_deref()?);
                 Some(Self {
                     tables: vec![format!("{schema}.{}", quoted(node.relation.as_deref()?))],

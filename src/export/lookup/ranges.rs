@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use super::estimate::{Estimate, Scan};
 use super::work::{PIECE, PIECES};
-use crate::db::libpq;
+use crate::db::libpq::{self, quoted};
 use crate::export::dataset::Table;
 
 /// Rows of a range, at most. Large enough that to begin its query (0.1 ms) costs little, small enough that the ranges that wait for
@@ -66,6 +66,11 @@ pub(super) fn of(
     Ok(divide((first, last), rows, rows_of_range(width), &bounds))
 }
 
+/// How many ranges there will be at least, by what the planner expects.
+pub(super) fn fewest(estimate: &Estimate) -> usize {
+    (estimate.rows / rows_of_range(estimate.width)).ceil() as usize
+}
+
 /// How many rows of so many bytes make a range.
 fn rows_of_range(width: f64) -> f64 {
     (BYTES / width.max(1.0)).clamp(FEWEST_ROWS, ROWS)
@@ -97,12 +102,6 @@ fn bounds(tables: &str) -> Vec<(i64, f64)> {
 /// Rows per id.
 fn density_of(rows: f64, start: i64, end: i64) -> f64 {
     rows / (i128::from(end) - i128::from(start)).max(1) as f64
-}
-
-/// A name of the program's own in SQL: `'` makes a text of it, `"` an identifier.
-pub(super) fn quoted(name: &str, quote: char) -> String {
-    let doubled = name.replace(quote, &format!("{quote}{quote}"));
-    format!("{quote}{doubled}{quote}")
 }
 
 /// Divides the ids from `first` to `last` into ranges of so many rows. Where `bounds` are old, some ranges have more rows and some
