@@ -7,6 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bytes::Bytes;
+
+use crate::export::{Sink, SpoolFull};
+
 /// A directory for files that wait for their readers.
 #[derive(Debug)]
 pub struct Spool {
@@ -98,6 +102,14 @@ impl SpoolFile {
         taken
     }
 
+    /// Empties it, and frees its space.
+    fn clear(&self) -> io::Result<()> {
+        self.file.set_len(0)?;
+        let bytes = self.space.bytes.swap(0, Ordering::Relaxed);
+        self.space.spool.used.fetch_sub(bytes, Ordering::Relaxed);
+        Ok(())
+    }
+
     /// Writes all bytes, from `offset` on.
     pub fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.file.write_all_at(bytes, offset)
@@ -108,6 +120,48 @@ impl SpoolFile {
         let mut bytes = vec![0; length];
         self.file.read_exact_at(&mut bytes, offset)?;
         Ok(bytes)
+    }
+}
+
+/// Takes an export to a file in the spool, of which nobody gets anything before it is whole.
+#[derive(Debug)]
+pub struct SpoolSink {
+    file: SpoolFile,
+    length: u64,
+}
+
+impl SpoolSink {
+    /// A sink that writes to a new file.
+    pub fn new(file: SpoolFile) -> Self {
+        Self { file, length: 0 }
+    }
+
+    /// The file, and how many bytes are in it.
+    pub fn into_file(self) -> (SpoolFile, u64) {
+        (self.file, self.length)
+    }
+}
+
+impl Sink for SpoolSink {
+    fn write(&mut self, chunk: Bytes) -> io::Result<()> {
+        let full = || io::Error::new(io::ErrorKind::StorageFull, SpoolFull);
+        let length = chunk.len() as u64;
+        if !self.file.reserve(length) {
+            return Err(full());
+        }
+        let written = self.file.write_at(&chunk, self.length);
+        written.map_err(|error| match error.kind() {
+            // The disk has less room than the spool may take.
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => full(),
+            _ => error,
+        })?;
+        self.length += length;
+        Ok(())
+    }
+
+    fn start_over(&mut self) -> bool {
+        self.length = 0;
+        self.file.clear().is_ok()
     }
 }
 
@@ -171,6 +225,26 @@ mod tests {
         assert!(file.reserve(6) && !file.reserve(5) && file.reserve(4));
         drop(file);
         assert_eq!(spool.used(), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn a_sink_takes_space_as_it_grows_and_can_start_over() -> io::Result<()> {
+        let (_parent, spool) = open(10);
+        let spool = spool?;
+        let mut sink = SpoolSink::new(spool.unnamed()?);
+        sink.write(Bytes::from_static(b"12345678"))?;
+        assert_eq!(spool.used(), 8);
+        let full = sink.write(Bytes::from_static(b"901"));
+        let full = full.err().and_then(io::Error::into_inner);
+        assert!(full.is_some_and(|error| error.is::<SpoolFull>()));
+        assert!(sink.start_over());
+        assert_eq!(spool.used(), 0);
+        sink.write(Bytes::from_static(b"abc"))?;
+        sink.write(Bytes::from_static(b"def"))?;
+        let (file, length) = sink.into_file();
+        assert_eq!((length, spool.used()), (6, 6));
+        assert_eq!(file.read_at(6, 0)?, b"abcdef");
         Ok(())
     }
 

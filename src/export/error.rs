@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use diesel::PgConnection;
 
-use super::Strategy;
 use super::manifest::{ErrorClass, State};
+use super::{SpoolFull, Strategy};
 use crate::db::servers::NoReplica;
 use crate::db::{self, libpq};
 
@@ -57,8 +57,8 @@ pub enum Error {
         /// The characters that a cell may have.
         most: usize,
     },
-    /// The file in which a workbook comes to be failed.
-    #[error("the workbook could not be written: {0}")]
+    /// The workbook's file cannot be as it would have to be.
+    #[error("the workbook could not be made: {0}")]
     Workbook(#[source] io::Error),
 }
 
@@ -87,6 +87,7 @@ impl Error {
                 Some(ErrorClass::TooManyRows)
             }
             Self::TextTooLong { .. } => Some(ErrorClass::TextTooLong),
+            Self::Sink(error) if is_of_full_spool(error) => Some(ErrorClass::SpoolFull),
             Self::Sink(_) | Self::Workbook(_) => Some(ErrorClass::Output),
             Self::NoReplica(_) => Some(ErrorClass::NoReplica),
             Self::Database(error) if error.is_recovery_conflict() => {
@@ -101,6 +102,10 @@ impl Error {
             Self::Database(_) => Some(ErrorClass::Database),
         }
     }
+}
+
+fn is_of_full_spool(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|error| error.is::<SpoolFull>())
 }
 
 impl From<diesel::result::Error> for Error {

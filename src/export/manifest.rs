@@ -55,6 +55,8 @@ pub enum ErrorClass {
     TextTooLong,
     /// The reader took nothing for longer than the reader timeout.
     ReaderTimeout,
+    /// The spool has no room for the file.
+    SpoolFull,
     /// The output could not be written.
     Output,
     /// The program is at fault.
@@ -73,6 +75,7 @@ impl ErrorClass {
             Self::TooManyRows => "too-many-rows",
             Self::TextTooLong => "text-too-long",
             Self::ReaderTimeout => "reader-timeout",
+            Self::SpoolFull => "spool-full",
             Self::Output => "output",
             Self::Internal => "internal",
         }

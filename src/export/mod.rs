@@ -37,10 +37,10 @@ use self::dataset::{Dataset, Filter, Selection};
 use self::encoder::Encoder;
 pub use self::error::Error;
 use self::format::FileFormat;
-pub use self::limits::Limits;
+pub use self::limits::{Limits, WorkbookLimits};
 pub use self::lookup::CONNECTIONS;
 use self::sink::CancellableSink;
-pub use self::sink::{Observer, Plan, Sink, Summary};
+pub use self::sink::{Observer, Plan, Sink, SpoolFull, Summary};
 pub use self::strategy::Strategy;
 use crate::db::{self, Database, Process, libpq};
 
