@@ -46,15 +46,11 @@ impl<'a> Snapshot<'a> {
         source: &Source<'a>,
         leader: &mut Session<'_>,
     ) -> Result<Self, libpq::Error> {
-        let exported = leader
-            .connection
-            .query_row("select pg_export_snapshot() as name")?
-            .unwrap_or_default();
         Ok(Self {
             database: source.database,
             cancellation: source.cancellation,
             limits: source.export.limits,
-            name: exported.get("name").unwrap_or_default().to_owned(),
+            name: leader.connection.export_snapshot()?,
             process: leader.backend.process().clone(),
         })
     }

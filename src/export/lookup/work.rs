@@ -10,7 +10,8 @@ use bytes::Bytes;
 use super::own_rows::OwnRows;
 use super::rows::{self, RowEncoder};
 use super::session::{Session, Snapshot};
-use crate::db::{self, libpq};
+use crate::db;
+use crate::db::libpq::{self, CopyOutDsl};
 use crate::export::Error;
 use crate::export::buffers::Buffers;
 use crate::export::encoder::Encoder;
@@ -108,7 +109,7 @@ impl<'a> Work<'a> {
             }
         }
         // Nothing depends on it: COPY has said that all rows were sent. A connection that is not as it should be, its pool closes.
-        if let Err(error) = session.connection.execute("commit") {
+        if let Err(error) = session.connection.commit() {
             tracing::warn!(%error, "a connection was lost after its part of an export");
         }
         Ok(())
@@ -135,11 +136,8 @@ impl<'a> Work<'a> {
             *begun = true;
             job.pieces.send(Ok(piece)).map_err(|_| Error::Cancelled)
         };
-        let mut rows = connection.copy_out(&format!(
-            "copy ({}) to stdout with ({})",
-            self.rows.sql(Some(job.keys.clone()))?,
-            rows::COPY_OPTIONS
-        ))?;
+        let query = self.rows.query(Some(job.keys.clone()));
+        let mut rows = query.copy_out(connection, &rows::COPY_OPTIONS)?;
         let new_buffer = || self.buffers.take(PIECE + PIECE / 8);
         let mut lines = new_buffer();
         let mut count = 0;
