@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use diesel::PgConnection;
 
+use super::Strategy;
 use super::manifest::{ErrorClass, State};
-use super::{SpoolFull, Strategy};
 use crate::db::servers::NoReplica;
 use crate::db::{self, libpq};
 
@@ -87,7 +87,7 @@ impl Error {
                 Some(ErrorClass::TooManyRows)
             }
             Self::TextTooLong { .. } => Some(ErrorClass::TextTooLong),
-            Self::Sink(error) if is_of_full_spool(error) => Some(ErrorClass::SpoolFull),
+            Self::Sink(error) if is_full(error) => Some(ErrorClass::SpoolFull),
             Self::Sink(_) | Self::Workbook(_) => Some(ErrorClass::Output),
             Self::NoReplica(_) => Some(ErrorClass::NoReplica),
             Self::Database(error) if error.is_recovery_conflict() => {
@@ -104,8 +104,13 @@ impl Error {
     }
 }
 
-fn is_of_full_spool(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(|error| error.is::<SpoolFull>())
+/// Why a sink in the spool takes no more: the cause of its error.
+#[derive(Debug, thiserror::Error)]
+#[error("the spool is full")]
+pub struct SpoolFull;
+
+fn is_full(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|cause| cause.is::<SpoolFull>())
 }
 
 impl From<diesel::result::Error> for Error {

@@ -20,7 +20,7 @@ pub enum FileType {
 }
 
 impl FileType {
-    /// What the names of its files end in, after the dot.
+    /// The end of its files' names.
     pub fn extension(self) -> &'static str {
         match self {
             Self::Csv => "csv",

@@ -55,10 +55,10 @@ pub enum ErrorClass {
     TextTooLong,
     /// The reader took nothing for longer than the reader timeout.
     ReaderTimeout,
-    /// The spool has no room for the file.
-    SpoolFull,
     /// The output could not be written.
     Output,
+    /// The spool had no more space for its file.
+    SpoolFull,
     /// The program is at fault.
     Internal,
 }
@@ -75,8 +75,8 @@ impl ErrorClass {
             Self::TooManyRows => "too-many-rows",
             Self::TextTooLong => "text-too-long",
             Self::ReaderTimeout => "reader-timeout",
-            Self::SpoolFull => "spool-full",
             Self::Output => "output",
+            Self::SpoolFull => "spool-full",
             Self::Internal => "internal",
         }
     }

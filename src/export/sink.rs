@@ -23,11 +23,6 @@ pub trait Sink {
     }
 }
 
-/// A sink has no room for more. It is what the error of such a sink holds.
-#[derive(Debug, thiserror::Error)]
-#[error("the spool is full")]
-pub struct SpoolFull;
-
 /// Hears what happens in an export.
 pub trait Observer {
     /// Called with the server on which it runs: before anything else, and again if it starts anew on another server.

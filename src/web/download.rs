@@ -43,7 +43,7 @@ use crate::export::format::FileType;
 use crate::export::parameters::Parameters;
 use crate::export::record::Record;
 use crate::export::{self, Export, Sink, routing};
-use crate::spool::{Spool, SpoolFile, SpoolSink};
+use crate::spool::{Spool, SpoolFile, SpoolSink, or_full};
 
 /// Time that the response waits for the first bytes of a CSV, so that a failure before them gets a status of its own. Not for
 /// ever: some proxy on the way may want to see a response's head.
@@ -342,7 +342,7 @@ fn start(
         if let Err(error) = &outcome {
             tracing::warn!(export_id = known.record.id(), %error, "the export broke off");
         }
-        // Held until here, where the thread is through with the database, also where the client has long gone, but not until a slow
+        // Held until here, where the thread is through with the database, also if the client has long gone, but not until a slow
         // one has taken all. Before the last message: who asks again as soon as a download has ended must find the place free.
         drop(place);
         match outcome {
@@ -384,8 +384,8 @@ impl Maker<'_> {
 
     /// Makes all of it in the spool; returns the file and its length.
     fn spool(&self, spool: &Arc<Spool>) -> Result<(SpoolFile, u64), export::Error> {
-        let file = spool.unnamed().map_err(export::Error::Sink)?;
-        let mut sink = SpoolSink::new(file);
+        let file = spool.unnamed().map_err(or_full);
+        let mut sink = SpoolSink::new(file.map_err(export::Error::Sink)?);
         self.run(&mut sink)?;
         Ok(sink.into_file())
     }

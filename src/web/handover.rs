@@ -203,7 +203,7 @@ impl Sender {
         (PATIENCE + self.started.elapsed() / PATIENT_PART).saturating_sub(self.held_back)
     }
 
-    /// Writes all that waits in memory, and the chunk after it, to the file; either all of it or, where that does not work, nothing.
+    /// Writes all that waits in memory, and the chunk after it, to the file; all of it or, if that fails, nothing.
     fn spool<'a>(
         &mut self,
         shared: &'a Shared,
@@ -391,7 +391,7 @@ pub(super) struct Receiver {
 }
 
 impl Receiver {
-    /// The next message; none where the export's thread has ended without a word.
+    /// The next message; none if the export's thread has ended without a word.
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Message>> {
         if let Some(reading) = &mut self.reading {
             let outcome = ready!(Pin::new(reading).poll(context));

@@ -69,7 +69,7 @@ pub struct Settings {
     pub max_exports: usize,
     /// Downloads that may be under way at once.
     pub max_downloads: usize,
-    /// Where what slow readers have not taken waits for them; none where exports wait for their readers instead.
+    /// Where what slow readers have not taken waits for them; none if exports wait for their readers instead.
     pub spool: Option<Arc<Spool>>,
     /// How long a reader may take nothing.
     pub reader_timeout: Duration,

@@ -1,4 +1,4 @@
-//! Every dataset, by every strategy, with any choice of columns, gives the bytes that psql gives; and so does a dataset that only these
+//! Every dataset, by every strategy, with any choice of columns, has the bytes of psql; and so does a dataset that only these
 //! tests declare.
 
 use std::cell::RefCell;
