@@ -112,7 +112,7 @@ pub enum LogFormat {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Serves the web pages and the download
-    Serve(Serve),
+    Serve(Box<Serve>),
     /// Brings the database's tables up to date
     Migrate(Migrate),
     /// Fills the database with made-up data
