@@ -22,7 +22,7 @@ pub struct Spool {
 }
 
 impl Spool {
-    /// The spool in this directory, which is made where it is not there, for its owner alone.
+    /// The spool in this directory, made if it is not there, for its owner alone.
     pub fn open(directory: &Path, size: u64) -> io::Result<Arc<Self>> {
         if let Some(parent) = directory.parent() {
             // As usual, and not for us alone: the private cluster below it may be another account's.
@@ -55,7 +55,7 @@ impl Spool {
     /// A new file without a name, which is gone as soon as nobody has it open, however the program ends.
     pub fn unnamed(self: &Arc<Self>) -> io::Result<SpoolFile> {
         Ok(SpoolFile {
-            // Of mode 0600 where the system cannot make one without a name.
+            // Of mode 0600 if the system cannot make one without a name.
             file: tempfile::tempfile_in(&self.directory)?,
             space: Space {
                 spool: Arc::clone(self),
@@ -102,6 +102,14 @@ impl SpoolFile {
         taken
     }
 
+    /// Empties it, and frees its space.
+    fn clear(&self) -> io::Result<()> {
+        self.file.set_len(0)?;
+        let bytes = self.space.bytes.swap(0, Ordering::Relaxed);
+        self.space.spool.used.fetch_sub(bytes, Ordering::Relaxed);
+        Ok(())
+    }
+
     /// Writes all bytes, from `offset` on.
     pub fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.file.write_all_at(bytes, offset)
@@ -143,6 +151,11 @@ impl Sink for SpoolSink {
         self.file.write_at(&chunk, self.written).map_err(or_full)?;
         self.written += length;
         Ok(())
+    }
+
+    fn start_over(&mut self) -> bool {
+        self.written = 0;
+        self.file.clear().is_ok()
     }
 }
 
@@ -233,6 +246,23 @@ mod tests {
         sink.write(Bytes::from_static(b"7890"))?;
         let (file, written) = sink.into_file();
         assert_eq!(file.read_at(written as usize, 0)?, b"1234567890");
+        assert!(file.read_at(1, 10).is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn a_sink_can_start_over() -> io::Result<()> {
+        let (_parent, spool) = open(10);
+        let spool = spool?;
+        let mut sink = SpoolSink::new(spool.unnamed()?);
+        sink.write(Bytes::from_static(b"12345678"))?;
+        assert!(sink.start_over());
+        assert_eq!(spool.used(), 0);
+        sink.write(Bytes::from_static(b"abc"))?;
+        sink.write(Bytes::from_static(b"def"))?;
+        let (file, length) = sink.into_file();
+        assert_eq!((length, spool.used()), (6, 6));
+        assert_eq!(file.read_at(6, 0)?, b"abcdef");
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use serde::de::DeserializeOwned;
 
 pub use diesel_copy_out::{
-    Connection, CopyOut, Error, InvalidUrl, Manager, Row, connection_options as options,
+    Connection, CopyOutDsl, Error, InvalidUrl, Manager, Options, Row, connection_options as options,
 };
 
 use super::Error as DatabaseError;
@@ -17,10 +17,4 @@ pub(super) fn read_json<T: DeserializeOwned + Default>(
         serde_json::from_str(json)
             .map_err(|error| DatabaseError::Inconsistent(format!("{name}: {error}")))
     })
-}
-
-/// A name in SQL: `'` makes a text of it, `"` an identifier.
-pub(crate) fn quoted(name: &str, quote: char) -> String {
-    let doubled = name.replace(quote, &format!("{quote}{quote}"));
-    format!("{quote}{doubled}{quote}")
 }

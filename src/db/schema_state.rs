@@ -2,11 +2,13 @@
 
 use diesel::migration::{Migration, MigrationSource, MigrationVersion};
 use diesel::pg::Pg;
+use diesel::sql_types::{Array, Text};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
+use super::libpq::{self, CopyOutDsl as _};
 use super::servers::Role;
 use super::tables::{self, Column};
-use super::{Database, Error, libpq};
+use super::{Database, Error};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!();
 /// Where Diesel notes which of them were run.
@@ -65,11 +67,14 @@ impl Catalog {
     /// In one question: a start waits for it.
     fn read(connection: &mut libpq::Connection) -> Result<Self, Error> {
         let sql = format!(
-            "select pg_is_in_recovery() as in_recovery, {} as tasks, {} as migrations, {} as columns",
+            "select pg_is_in_recovery() as in_recovery, {} as tasks, {} as migrations, {}",
             is_readable("tasks"),
             is_readable(MIGRATIONS_TABLE),
-            tables::columns_json(&tables::OURS),
+            tables::COLUMNS,
         );
+        let sql = diesel::sql_query(sql)
+            .bind::<Array<Text>, _>(&tables::OURS[..])
+            .literal_sql()?;
         let row = connection.query_row(&sql)?.unwrap_or_default();
         let readable = |name| row.get(name).map(|_| row.is(name));
         Ok(Self {

@@ -4,11 +4,12 @@
 use std::fmt::{self, Write as _};
 
 use diesel::sql_types::is_nullable::NotNull;
-use diesel::sql_types::{BigInt, Bool, Nullable, SqlType, Text};
+use diesel::sql_types::{Array, BigInt, Bool, Nullable, SqlType, Text};
 use serde::Deserialize;
 
+use super::libpq::{self, CopyOutDsl as _};
 use super::schema_state::{MIGRATIONS_TABLE, migrations_were_run, readable};
-use super::{Database, Error, libpq};
+use super::{Database, Error};
 use crate::schema;
 
 /// The tables that exports need.
@@ -406,31 +407,23 @@ pub(super) struct Column {
     is_view: bool,
 }
 
-/// SQL for the columns of some relations, from the catalog, which every role may read.
-pub(super) fn columns_json(relations: &[&str]) -> String {
-    let names: Vec<String> = relations
-        .iter()
-        .map(|name| libpq::quoted(name, '\''))
-        .collect();
-    format!(
-        "(with recursive columns as (
-             select relation, attname::text as name, t.oid as type, t.typbasetype as base, t.typcategory::text as category,
-                 relkind in ('v', 'm', 'f') as is_view
-             from unnest(array[{}]) as _ (relation)
-                 join pg_class on pg_class.oid = to_regclass(relation)
-                 join pg_attribute on attrelid = pg_class.oid and attnum > 0 and not attisdropped
-                 join pg_type t on t.oid = atttypid
-             union all
-             select relation, name, t.oid, t.typbasetype, t.typcategory::text, is_view
-             from columns join pg_type t on t.oid = columns.base
-         )
-         select json_agg(json_build_object('relation', relation, 'name', name, 'type', format_type(type, null),
-             'category', category, 'is_view', is_view)) from columns where base = 0)",
-        names.join(", ")
+/// SQL for the columns of the relations `$1`, from the catalog, which every role may read.
+pub(super) const COLUMNS: &str = "(
+    with recursive columns as (
+        select relation, attname::text as name, t.oid as type, t.typbasetype as base, t.typcategory::text as category,
+            relkind in ('v', 'm', 'f') as is_view
+        from unnest($1) as _ (relation)
+            join pg_class on pg_class.oid = to_regclass(relation)
+            join pg_attribute on attrelid = pg_class.oid and attnum > 0 and not attisdropped
+            join pg_type t on t.oid = atttypid
+        union all
+        select relation, name, t.oid, t.typbasetype, t.typcategory::text, is_view
+        from columns join pg_type t on t.oid = columns.base
     )
-}
+    select json_agg(json_build_object('relation', relation, 'name', name, 'type', format_type(type, null),
+        'category', category, 'is_view', is_view)) from columns where base = 0) as columns";
 
-/// Reads what [`columns_json`] has selected as `columns`.
+/// Reads what [`COLUMNS`] has selected.
 pub(super) fn read_columns(row: &libpq::Row) -> Result<Vec<Column>, Error> {
     libpq::read_json(row, "columns")
 }
@@ -439,6 +432,8 @@ fn columns_of(
     connection: &mut libpq::Connection,
     relations: &[&str],
 ) -> Result<Vec<Column>, Error> {
-    let sql = format!("select {} as columns", columns_json(relations));
+    let sql = diesel::sql_query(format!("select {COLUMNS}"))
+        .bind::<Array<Text>, _>(relations)
+        .literal_sql()?;
     read_columns(&connection.query_row(&sql)?.unwrap_or_default())
 }

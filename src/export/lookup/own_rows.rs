@@ -2,13 +2,11 @@
 
 use std::ops::RangeInclusive;
 
-use diesel::QueryResult;
-
 use super::Unprepared;
 use super::estimate::{Estimate, Scan};
 use super::rows::{self, Fields, Step};
-use crate::db::libpq;
-use crate::export::dataset::{ColumnKind, Condition, Fragment, Origin, Question, Selected, Values};
+use crate::db::libpq::{self, CopyOutDsl};
+use crate::export::dataset::{ColumnKind, Condition, Fragment, Origin, Query, Question, Selected};
 use crate::export::{Error, Export};
 
 /// Rows below which any plan of the server's will do.
@@ -55,7 +53,7 @@ pub(super) struct NamesQuery {
 }
 
 impl<'a> OwnRows<'a> {
-    pub(super) fn of(export: &'a Export) -> QueryResult<Self> {
+    pub(super) fn of(export: &'a Export) -> Result<Self, Error> {
         let references = export.dataset().references();
         let mut rows = Self {
             export,
@@ -91,9 +89,7 @@ impl<'a> OwnRows<'a> {
             else {
                 continue;
             };
-            let conditions = export
-                .filter
-                .conditions_of_reference(*reference, Values::Literal);
+            let conditions = export.filter.conditions_of_reference(*reference);
             let reference = &references[*reference];
             let names = group.iter().filter_map(|column| match column.origin() {
                 Origin::Referenced { value, .. } => Some(Selected::Plain(value)),
@@ -102,7 +98,7 @@ impl<'a> OwnRows<'a> {
             let id = Selected::Plain(&reference.id);
             let question = Question::of(std::iter::once(id).chain(names)).with(conditions);
             let table = rows.table(NamesQuery {
-                sql: (reference.query)(question).sql()?,
+                sql: (reference.query)(question).literal_sql()?,
                 column: reference.column,
                 kinds: group.iter().map(|column| column.kind()).collect(),
             });
@@ -137,16 +133,13 @@ impl<'a> OwnRows<'a> {
     pub(super) fn find_ids(&mut self, connection: &mut libpq::Connection) -> Result<bool, Error> {
         for (index, reference) in self.export.dataset().references().iter().enumerate() {
             let filter = &self.export.filter;
-            let conditions = filter.conditions_of_reference(index, Values::Literal);
+            let conditions = filter.conditions_of_reference(index);
             if conditions.is_empty() {
                 continue;
             }
             let question = Question::of([Selected::Plain(&reference.id)]).with(conditions);
-            let sql = (reference.query)(question).sql()?;
-            let mut rows = connection.copy_out(&format!(
-                "copy ({sql}) to stdout with ({})",
-                rows::COPY_OPTIONS
-            ))?;
+            let query = (reference.query)(question);
+            let mut rows = query.copy_out(connection, &rows::COPY_OPTIONS)?;
             let mut ids = Vec::new();
             while let Some(row) = rows.next_row()? {
                 ids.extend(Fields::of(row).next_id().flatten());
@@ -164,7 +157,7 @@ impl<'a> OwnRows<'a> {
         &self,
         connection: &mut libpq::Connection,
     ) -> Result<(Estimate, Reading), Unprepared> {
-        let sql = self.sql(None)?;
+        let sql = self.query(None).literal_sql()?;
         let mut rows = Estimate::of(connection, &sql)?;
         if let Some(scan) = rows.scan.take() {
             return Ok((rows, Reading::Ranges(scan)));
@@ -181,12 +174,7 @@ impl<'a> OwnRows<'a> {
         connection.execute(&off("off"))?;
         let ordered = Estimate::of(connection, &sql)?;
         connection.execute(&off("default"))?;
-        let has_filter = !self.ids.is_empty()
-            || !self
-                .export
-                .filter
-                .own_conditions(Values::Literal)
-                .is_empty();
+        let has_filter = !self.ids.is_empty() || !self.export.filter.own_conditions().is_empty();
         match ordered.scan {
             Some(scan) if ordered.cost <= rows.cost * MOST_COST => {
                 Ok((rows, Reading::Ranges(scan)))
@@ -197,23 +185,23 @@ impl<'a> OwnRows<'a> {
         }
     }
 
-    /// The SQL for the values of the rows with keys in a range.
-    pub(super) fn sql(&self, keys: Option<RangeInclusive<i64>>) -> QueryResult<String> {
+    /// The query for the values of the rows; of those with keys in a range, if one is given.
+    pub(super) fn query(&self, keys: Option<RangeInclusive<i64>>) -> Query {
         let dataset = self.export.dataset();
         let key = &dataset.table().key_value;
-        let bound = |operator, id| Condition::compare(key, operator, Values::Literal.bigint(id));
+        let bound = |operator, id| Condition::compare(key, operator, id);
         let range = keys
             .into_iter()
             .flat_map(|keys| [bound(">=", *keys.start()), bound("<=", *keys.end())]);
         let ids = self
             .ids
             .iter()
-            .map(|(value, ids)| Condition::is_any(value, ids));
+            .map(|(value, ids)| Condition::is_any(value, ids.clone()));
         let question = Question::of(self.values.iter().map(|value| Selected::Plain(value)))
-            .with(self.export.filter.own_conditions(Values::Literal))
+            .with(self.export.filter.own_conditions())
             .with(ids)
             .with(range)
             .ordered([key]);
-        dataset.own(question).sql()
+        dataset.own(question)
     }
 }

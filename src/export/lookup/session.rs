@@ -33,7 +33,7 @@ impl<'a> Session<'a> {
     /// Ends it after its work. Nothing depends on that: COPY has said that all rows were sent. A connection that is not as it should
     /// be, its pool closes.
     pub(super) fn end(mut self) {
-        if let Err(error) = self.connection.execute("commit") {
+        if let Err(error) = self.connection.commit() {
             tracing::warn!(%error, "a connection was lost after its part of an export");
         }
     }
@@ -54,15 +54,11 @@ impl<'a> Snapshot<'a> {
         source: &Source<'a>,
         leader: &mut Session<'_>,
     ) -> Result<Self, libpq::Error> {
-        let exported = leader
-            .connection
-            .query_row("select pg_export_snapshot() as name")?
-            .unwrap_or_default();
         Ok(Self {
             database: source.database,
             cancellation: source.cancellation,
             limits: source.export.limits,
-            name: exported.get("name").unwrap_or_default().to_owned(),
+            name: leader.connection.export_snapshot()?,
             process: leader.backend.process().clone(),
         })
     }

@@ -10,7 +10,8 @@ use bytes::Bytes;
 use super::own_rows::OwnRows;
 use super::rows::{self, RowEncoder};
 use super::session::{Session, Snapshot};
-use crate::db::{self, libpq};
+use crate::db;
+use crate::db::libpq::{self, CopyOutDsl};
 use crate::export::Error;
 use crate::export::buffers::Buffers;
 use crate::export::encoder::Encoder;
@@ -46,7 +47,7 @@ pub(super) fn hand_on(
         for keys in ranges.by_ref().take(begun - waiting.len()) {
             let (sender, pieces) = mpsc::sync_channel(PIECES);
             waiting.push_back(pieces);
-            // Where nobody takes it, its channel is closed, which is found out in its turn.
+            // If nobody takes it, its channel is closed, which is found out in its turn.
             let _ = jobs.as_ref().map(|jobs| {
                 jobs.send(Job {
                     keys: keys.clone(),
@@ -102,7 +103,7 @@ impl<'a> Work<'a> {
                 outcome = self.read(&mut session.connection, &job, &mut begun);
             }
             if let Err(error) = outcome {
-                // Where nobody listens, the export has failed already.
+                // If nobody listens, the export has failed already.
                 let _ = job.pieces.send(Err(error));
                 return Ok(());
             }
@@ -132,11 +133,8 @@ impl<'a> Work<'a> {
             *begun = true;
             job.pieces.send(Ok(piece)).map_err(|_| Error::Cancelled)
         };
-        let mut rows = connection.copy_out(&format!(
-            "copy ({}) to stdout with ({})",
-            self.rows.sql(Some(job.keys.clone()))?,
-            rows::COPY_OPTIONS
-        ))?;
+        let query = self.rows.query(Some(job.keys.clone()));
+        let mut rows = query.copy_out(connection, &rows::COPY_OPTIONS)?;
         let new_buffer = || self.buffers.take(PIECE + PIECE / 8);
         let mut lines = new_buffer();
         let mut count = 0;

@@ -152,7 +152,7 @@ impl Gate {
         }
     }
 
-    /// Waits until an export waits at the gate, and gives the process that does.
+    /// Waits until an export waits at the gate, and returns the process that does.
     pub(crate) fn reached(&mut self) -> i32 {
         let mut waiter = None;
         eventually("an export reaches the gate", || {
