@@ -3,7 +3,7 @@
 # On macOS, Homebrew keeps libpq's pg_config, by which the build finds libpq, out of the PATH.
 export PATH := $(if $(wildcard /opt/homebrew/opt/libpq/bin),/opt/homebrew/opt/libpq/bin:)$(PATH)
 
-.PHONY: help run cluster test test-postgres check docs check-diesel deb test-deb bench bench-memory bench-small bench-lookup bench-replicas screenshots setup setup-browser setup-python
+.PHONY: help run cluster test test-postgres check docs check-diesel deb test-deb bench bench-memory bench-small bench-lookup bench-engines bench-replicas screenshots setup setup-browser setup-python
 
 help: ## Says what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -66,6 +66,12 @@ bench-small: setup ## Measures small exports over a kept connection, strategy by
 
 bench-lookup: setup ## Measures lookup beside copy, psql and the least that PostgreSQL needs (minutes)
 	cargo bench --locked --bench lookup
+
+bench-engines: setup ## Measures lookup beside DuckDB and chDB, which it installs into target/engines (1 GB)
+	cargo build --release --locked
+	test -x target/engines/bin/python || python3 -m venv target/engines
+	target/engines/bin/pip install --quiet --disable-pip-version-check --requirement benches/engines/requirements.txt
+	target/engines/bin/python benches/engines/compare.py target/release/cmms-export
 
 bench-replicas: setup ## Measures exports, and writes meanwhile, with none, one and two hot standbys (minutes)
 	cargo bench --locked --bench replicas

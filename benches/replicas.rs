@@ -167,7 +167,7 @@ impl Bench<'_> {
         self.replicated.catch_up();
     }
 
-    /// Changes a task now and then, and gives the milliseconds that each change took, from when it was due.
+    /// Changes a task now and then, and returns the milliseconds that each change took, from when it was due.
     fn write(&self) -> Vec<f64> {
         let directory = tempfile::tempdir().expect("a directory");
         let script = format!(

@@ -23,7 +23,7 @@ use cmms_export::db::{Database, libpq};
 use cmms_export::export::cancellation::Cancellation;
 use cmms_export::export::manifest::State;
 use cmms_export::export::record::Record;
-use cmms_export::export::{self, Limits, Sink, routing};
+use cmms_export::export::{self, Sink, routing};
 use cmms_export::output::Output;
 use cmms_export::progress::{self, ExportProgress, Progress};
 use cmms_export::seed::{self, Seed};
@@ -129,7 +129,7 @@ fn serve(global: &Global, options: &Serve) -> Outcome {
     }
     print_line(&format!("cmms-export is at http://{address}/"))?;
     let settings = web::Settings {
-        limits: options.limits,
+        limits: options.limits.and(options.workbook_limits),
         rules,
         max_exports: options.max_exports.into(),
         max_downloads: options.max_downloads.into(),
@@ -239,10 +239,7 @@ fn export(global: &Global, options: ExportOptions) -> Outcome {
     let rules = replica_rules(&options.replicas);
     let mut output = open_output(&options.output)?;
     let manifest = options.manifest.as_deref().map(open_output).transpose()?;
-    let limits = Limits {
-        max_xlsx_rows: options.max_xlsx_rows,
-        ..options.limits
-    };
+    let limits = options.limits.and(options.workbook_limits);
     let export = options.parameters.0.into_export(limits);
     let cancellation = Cancellation::default();
     let unfinished = output.unfinished_path();

@@ -7,6 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bytes::Bytes;
+
+use crate::export::{Sink, SpoolFull};
+
 /// A directory for files that wait for their readers.
 #[derive(Debug)]
 pub struct Spool {
@@ -18,7 +22,7 @@ pub struct Spool {
 }
 
 impl Spool {
-    /// The spool in this directory, which is made where it is not there, for its owner alone.
+    /// The spool in this directory, made if it is not there, for its owner alone.
     pub fn open(directory: &Path, size: u64) -> io::Result<Arc<Self>> {
         if let Some(parent) = directory.parent() {
             // As usual, and not for us alone: the private cluster below it may be another account's.
@@ -51,7 +55,7 @@ impl Spool {
     /// A new file without a name, which is gone as soon as nobody has it open, however the program ends.
     pub fn unnamed(self: &Arc<Self>) -> io::Result<SpoolFile> {
         Ok(SpoolFile {
-            // Of mode 0600 where the system cannot make one without a name.
+            // Of mode 0600 if the system cannot make one without a name.
             file: tempfile::tempfile_in(&self.directory)?,
             space: Space {
                 spool: Arc::clone(self),
@@ -98,6 +102,14 @@ impl SpoolFile {
         taken
     }
 
+    /// Empties it, and frees its space.
+    fn clear(&self) -> io::Result<()> {
+        self.file.set_len(0)?;
+        let bytes = self.space.bytes.swap(0, Ordering::Relaxed);
+        self.space.spool.used.fetch_sub(bytes, Ordering::Relaxed);
+        Ok(())
+    }
+
     /// Writes all bytes, from `offset` on.
     pub fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.file.write_all_at(bytes, offset)
@@ -108,6 +120,52 @@ impl SpoolFile {
         let mut bytes = vec![0; length];
         self.file.read_exact_at(&mut bytes, offset)?;
         Ok(bytes)
+    }
+}
+
+/// Writes an export to a file of the spool, which takes space as it grows. Out of space, its error is [`SpoolFull`].
+#[derive(Debug)]
+pub struct SpoolSink {
+    file: SpoolFile,
+    written: u64,
+}
+
+impl SpoolSink {
+    /// Writes to an empty file.
+    pub fn new(file: SpoolFile) -> Self {
+        Self { file, written: 0 }
+    }
+
+    /// Returns the file, and the bytes that were written to it.
+    pub fn into_file(self) -> (SpoolFile, u64) {
+        (self.file, self.written)
+    }
+}
+
+impl Sink for SpoolSink {
+    fn write(&mut self, chunk: Bytes) -> io::Result<()> {
+        let length = chunk.len() as u64;
+        if !self.file.reserve(length) {
+            return Err(io::Error::new(io::ErrorKind::StorageFull, SpoolFull));
+        }
+        self.file.write_at(&chunk, self.written).map_err(or_full)?;
+        self.written += length;
+        Ok(())
+    }
+
+    fn start_over(&mut self) -> bool {
+        self.written = 0;
+        self.file.clear().is_ok()
+    }
+}
+
+/// To whoever exports, a full disk is a full spool.
+pub(crate) fn or_full(error: io::Error) -> io::Error {
+    match error.kind() {
+        kind @ (io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
+            io::Error::new(kind, SpoolFull)
+        }
+        _ => error,
     }
 }
 
@@ -123,6 +181,8 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+    use crate::export::Error;
+    use crate::export::manifest::ErrorClass;
 
     fn open(size: u64) -> (tempfile::TempDir, io::Result<Arc<Spool>>) {
         let parent = tempfile::tempdir().unwrap_or_else(|error| panic!("{error}"));
@@ -171,6 +231,38 @@ mod tests {
         assert!(file.reserve(6) && !file.reserve(5) && file.reserve(4));
         drop(file);
         assert_eq!(spool.used(), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn a_sink_fails_with_the_class_of_a_full_spool_and_what_it_wrote_before_stays() -> io::Result<()>
+    {
+        let (_parent, spool) = open(10);
+        let mut sink = SpoolSink::new(spool?.unnamed()?);
+        sink.write(Bytes::from_static(b"123456"))?;
+        let full = sink.write(Bytes::from_static(b"78901"));
+        let class = full.map_err(|error| Error::Sink(error).class()).err();
+        assert_eq!(class, Some(Some(ErrorClass::SpoolFull)));
+        sink.write(Bytes::from_static(b"7890"))?;
+        let (file, written) = sink.into_file();
+        assert_eq!(file.read_at(written as usize, 0)?, b"1234567890");
+        assert!(file.read_at(1, 10).is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn a_sink_can_start_over() -> io::Result<()> {
+        let (_parent, spool) = open(10);
+        let spool = spool?;
+        let mut sink = SpoolSink::new(spool.unnamed()?);
+        sink.write(Bytes::from_static(b"12345678"))?;
+        assert!(sink.start_over());
+        assert_eq!(spool.used(), 0);
+        sink.write(Bytes::from_static(b"abc"))?;
+        sink.write(Bytes::from_static(b"def"))?;
+        let (file, length) = sink.into_file();
+        assert_eq!((length, spool.used()), (6, 6));
+        assert_eq!(file.read_at(6, 0)?, b"abcdef");
         Ok(())
     }
 

@@ -452,7 +452,7 @@ const stored = (name) => { try { return localStorage.getItem(name); } catch { re
 const store = (name, value) => { try { localStorage.setItem(name, value); } catch { /* Then it is not remembered. */ } };
 
 function remembered(name) {
-  // Excel takes the semicolon for the separator where the comma is in numbers.
+  // Excel takes the semicolon for the separator if the comma is in numbers.
   const fitting = name === 'delimiter' && new Intl.NumberFormat(navigator.language).format(1.5).includes(',') ? ';' : null;
   return stored(name) ?? fitting;
 }

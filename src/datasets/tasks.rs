@@ -86,7 +86,7 @@ pub(super) fn declare() -> Box<dyn Dataset> {
     tasks.id_filter("created_by_id", "users", "Only tasks that this user created", |id| tasks::created_by_id.eq(id));
     tasks.id_or_none_filter(
         "updated_by_id", "users", "Only tasks that this user, or nobody (`none`), has changed since",
-        |id| tasks::updated_by_id.eq(id.nullable()),
+        |id| tasks::updated_by_id.eq(id),
         || tasks::updated_by_id.is_null(),
     );
     tasks.boolean_filter("done", "Only tasks that are done, or that are not", |done| tasks::done.eq(done));

@@ -1,6 +1,7 @@
 //! The database: connection pools, snapshots, migrations.
 
 pub mod embedded;
+mod error;
 pub mod libpq;
 pub mod servers;
 pub mod tables;
@@ -16,9 +17,10 @@ use diesel::r2d2::{
     Builder, ConnectionManager, CustomizeConnection, ManageConnection, NopErrorHandler, Pool,
     PooledConnection,
 };
-use diesel::result::{DatabaseErrorKind, Error as Query};
 use diesel::sql_types::{Bool, Integer, Nullable, Text};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+
+pub use self::error::Error;
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!();
 
@@ -35,101 +37,6 @@ const PROBE_WAIT: Duration = Duration::from_secs(1);
 
 /// Time that a helper may take to connect. It takes 5 ms, unless the server is busy or takes no more connections.
 const HELPER_WAIT: Duration = Duration::from_millis(500);
-
-/// Why the database cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// No connection: the server is away, refuses us, or all connections of the pool stayed in use.
-    #[error("no connection to the database: {0}")]
-    Connect(String),
-    /// A query failed.
-    #[error(transparent)]
-    Query(#[from] diesel::result::Error),
-    /// A query took longer than it may.
-    #[error("the query took too long: {0}")]
-    StatementTimeout(#[source] Query),
-    /// A query has waited too long for a table that somebody has locked.
-    #[error("a table is locked: {0}")]
-    TableLocked(#[source] Query),
-    /// A COPY failed.
-    #[error(transparent)]
-    Copy(#[from] libpq::Error),
-    /// What the database sent cannot be: a task that refers to nothing, say.
-    #[error("the data are inconsistent: {0}")]
-    Inconsistent(String),
-    /// A migration could not be read or applied.
-    #[error("the migrations failed: {0}")]
-    Migrate(String),
-}
-
-impl Error {
-    /// Finds out why a query has failed on this connection, which is in no transaction any more: Diesel hides most SQLSTATEs, and
-    /// the message is in the server's language. `waited` is the time that it took, if it would not wait long for a lock.
-    pub fn explained(self, connection: &mut PgConnection, waited: Option<Duration>) -> Self {
-        let error = match self {
-            Self::Query(error @ Query::DatabaseError(DatabaseErrorKind::Unknown, _)) => error,
-            error => return error,
-        };
-        let message = match &error {
-            Query::DatabaseError(_, information) => information.message(),
-            _ => "",
-        };
-        if statement_timeout_message(connection).as_deref() == Some(message) {
-            return Self::StatementTimeout(error);
-        }
-        let has_waited = waited.is_some_and(|waited| waited >= LOCK_TIMEOUT);
-        if has_waited && is_any_table_locked(connection).unwrap_or(false) {
-            return Self::TableLocked(error);
-        }
-        Self::Query(error)
-    }
-
-    /// Whether a query took longer than the statement timeout. Of a query of Diesel's, it has to be [explained](Self::explained).
-    pub fn is_statement_timeout(&self) -> bool {
-        match self {
-            Self::StatementTimeout(_) => true,
-            Self::Copy(error) => error.sqlstate.as_deref() == Some("57014"),
-            _ => false,
-        }
-    }
-
-    /// Whether a hot standby has cancelled the query, because it was in the way of changes from the primary.
-    pub fn is_recovery_conflict(&self) -> bool {
-        match self {
-            Self::Query(Query::DatabaseError(kind, _)) => {
-                matches!(kind, DatabaseErrorKind::SerializationFailure)
-            }
-            Self::Copy(error) => error.sqlstate.as_deref() == Some("40001"),
-            _ => false,
-        }
-    }
-
-    /// Whether there is no snapshot of that name (any more): the connection that exported it has ended.
-    pub fn is_snapshot_gone(&self) -> bool {
-        // "invalid snapshot identifier"; since PostgreSQL 17 "snapshot … does not exist".
-        matches!(self, Self::Copy(error) if matches!(error.sqlstate.as_deref(), Some("22023" | "42704")))
-    }
-
-    /// Whether the database is away, rather than unwilling: a later try may work.
-    pub fn is_unavailable(&self) -> bool {
-        match self {
-            Self::Connect(_) => true,
-            Self::Query(Query::DatabaseError(kind, _)) => {
-                matches!(
-                    kind,
-                    DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand
-                )
-            }
-            Self::Query(Query::BrokenTransactionManager) => true,
-            // Class 08: connection exceptions; 57P: the server is told to stop, stops or starts; none: the connection broke.
-            Self::Copy(error) => error
-                .sqlstate
-                .as_deref()
-                .is_none_or(|code| code.starts_with("08") || code.starts_with("57P")),
-            _ => false,
-        }
-    }
-}
 
 /// A connection from the pool of Diesel's connections.
 pub type DieselConnection = PooledConnection<ConnectionManager<PgConnection>>;
@@ -446,28 +353,6 @@ fn snapshot_with<T, E: From<diesel::result::Error>>(
             connection.batch_execute(settings)?;
             work(connection)
         })
-}
-
-/// What the server says, in its language, if a query takes too long: this makes it say so.
-fn statement_timeout_message(connection: &mut PgConnection) -> Option<String> {
-    let provoked = connection.transaction(|connection| {
-        connection.batch_execute("set local statement_timeout = 1")?;
-        connection.batch_execute("select pg_sleep(0.5)")
-    });
-    match provoked {
-        Err(Query::DatabaseError(_, information)) => Some(information.message().to_owned()),
-        _ => None,
-    }
-}
-
-/// Whether somebody has locked a table of the database against all others, or waits for that: who comes later waits, too. Of any
-/// table: ours may be views of others, and their indexes can be locked as well.
-fn is_any_table_locked(connection: &mut PgConnection) -> QueryResult<bool> {
-    let locked = diesel::dsl::sql::<Bool>(
-        "exists (select from pg_locks where locktype = 'relation' and mode = 'AccessExclusiveLock'
-            and database = (select oid from pg_database where datname = current_database()))",
-    );
-    diesel::select(locked).get_result(connection)
 }
 
 /// Begins one read-only snapshot on a connection that speaks COPY; `snapshot`, if given, is the name under which

@@ -6,7 +6,6 @@ use utoipa::ToSchema;
 
 use super::dataset::{
     Cell, Condition, Dataset, Filter, FilterValue, Fragment, Question, Row, SearchText, Selected,
-    Values,
 };
 
 /// The most choices that are listed at a time. The user searches for others.
@@ -40,11 +39,11 @@ pub fn load(
     let (key, name) = key_and_name(dataset);
     let words = dataset.label_filter().into_iter().flat_map(|field| {
         let words = text.words();
-        words.map(|word| field.condition(&FilterValue::Text(word), Values::Bound))
+        words.map(|word| field.condition(&FilterValue::Text(word)))
     });
     // One more than is listed shows whether there are more.
     let question = Question::of([key, name].map(Selected::Plain))
-        .with(filter.conditions(Values::Bound))
+        .with(filter.conditions())
         .with(words)
         .ordered([name, key])
         .limit(MAX + 1);
@@ -62,11 +61,8 @@ pub fn find(
     id: i64,
 ) -> QueryResult<Option<Choice>> {
     let (key, name) = key_and_name(dataset);
-    let question = Question::of([key, name].map(Selected::Plain)).with([Condition::compare(
-        key,
-        "=",
-        Values::Bound.bigint(id),
-    )]);
+    let question =
+        Question::of([key, name].map(Selected::Plain)).with([Condition::compare(key, "=", id)]);
     let row: Option<Row> = dataset.joined(question).get_result(connection).optional()?;
     Ok(row.as_ref().map(Choice::read))
 }

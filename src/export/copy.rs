@@ -2,16 +2,14 @@
 
 use super::encoder::Encoder;
 use super::{Error, Source};
+use crate::db::libpq::{CopyOutDsl, Options};
 
 pub(super) fn run(source: &Source<'_>, encoder: &mut Encoder<'_>) -> Result<(), Error> {
     // The header is the encoder's, as with every strategy; and COPY would print the columns' own names.
-    let sql = format!(
-        "copy ({}) to stdout with (format csv, delimiter '{}')",
-        source.export.sql()?,
-        char::from(source.export.format.lines().delimiter.byte())
-    );
+    let delimiter = source.export.format.lines().delimiter.byte();
+    let options = Options::csv().delimiter(delimiter.into());
     source.copy_snapshot(|connection| {
-        let mut rows = connection.copy_out(&sql)?;
+        let mut rows = source.export.query().copy_out(connection, &options)?;
         while let Some(line) = rows.next_row()? {
             encoder.copied_line(line)?;
         }

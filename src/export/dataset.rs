@@ -7,7 +7,6 @@ mod column;
 mod declaration;
 mod filter;
 mod fragment;
-mod literal;
 
 use std::fmt;
 
@@ -21,7 +20,6 @@ pub use self::filter::{
 pub use self::fragment::{
     Cell, Condition, FORMULA_STARTS, Fragment, Order, Query, Question, Row, SelectList, Selected,
 };
-pub use self::literal::{SqlValue, ToLiteral, Values};
 
 /// Something to export. Its rows come in the order of the key of its own table, an integer.
 ///

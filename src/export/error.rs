@@ -57,8 +57,8 @@ pub enum Error {
         /// The characters that a cell may have.
         most: usize,
     },
-    /// The file in which a workbook comes to be failed.
-    #[error("the workbook could not be written: {0}")]
+    /// The workbook's file cannot be as it would have to be.
+    #[error("the workbook could not be made: {0}")]
     Workbook(#[source] io::Error),
 }
 
@@ -87,6 +87,7 @@ impl Error {
                 Some(ErrorClass::TooManyRows)
             }
             Self::TextTooLong { .. } => Some(ErrorClass::TextTooLong),
+            Self::Sink(error) if is_full(error) => Some(ErrorClass::SpoolFull),
             Self::Sink(_) | Self::Workbook(_) => Some(ErrorClass::Output),
             Self::NoReplica(_) => Some(ErrorClass::NoReplica),
             Self::Database(error) if error.is_recovery_conflict() => {
@@ -101,6 +102,15 @@ impl Error {
             Self::Database(_) => Some(ErrorClass::Database),
         }
     }
+}
+
+/// Why a sink in the spool takes no more: the cause of its error.
+#[derive(Debug, thiserror::Error)]
+#[error("the spool is full")]
+pub struct SpoolFull;
+
+fn is_full(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|cause| cause.is::<SpoolFull>())
 }
 
 impl From<diesel::result::Error> for Error {

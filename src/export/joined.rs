@@ -1,14 +1,13 @@
 //! `joined`: full model structs of all joined tables, all in memory. The costly reference, as `.all()` with `select_related` is in
 //! Django: it loads the columns too, such as descriptions, which nobody asked for.
 
-use super::dataset::Values;
 use super::encoder::Encoder;
 use super::{Error, Source};
 
 pub(super) fn run(source: &Source<'_>, encoder: &mut Encoder<'_>) -> Result<(), Error> {
     let export = source.export;
     let models = source.snapshot(|connection, _| {
-        let conditions = export.filter.conditions(Values::Bound);
+        let conditions = export.filter.conditions();
         Ok(export.dataset().models(conditions, connection)?)
     })?;
     let columns = export.columns.columns();

@@ -57,6 +57,8 @@ pub enum ErrorClass {
     ReaderTimeout,
     /// The output could not be written.
     Output,
+    /// The spool had no more space for its file.
+    SpoolFull,
     /// The program is at fault.
     Internal,
 }
@@ -74,6 +76,7 @@ impl ErrorClass {
             Self::TextTooLong => "text-too-long",
             Self::ReaderTimeout => "reader-timeout",
             Self::Output => "output",
+            Self::SpoolFull => "spool-full",
             Self::Internal => "internal",
         }
     }

@@ -33,16 +33,17 @@ mod xlsx;
 use diesel::prelude::*;
 
 use self::cancellation::{Backend, Cancellation};
-use self::dataset::{Dataset, Filter, Selection};
+use self::dataset::{Dataset, Filter, Query, Selection};
 use self::encoder::Encoder;
-pub use self::error::Error;
+pub use self::error::{Error, SpoolFull};
 use self::format::FileFormat;
-pub use self::limits::Limits;
+pub use self::limits::{Limits, WorkbookLimits};
 pub use self::lookup::CONNECTIONS;
 use self::sink::CancellableSink;
 pub use self::sink::{Observer, Plan, Sink, Summary};
 pub use self::strategy::Strategy;
-use crate::db::{self, Database, Process, libpq};
+use crate::db::libpq::{self, CopyOutDsl};
+use crate::db::{self, Database, Process};
 
 /// What to export, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,13 +77,14 @@ impl Export {
         self.filter.dataset()
     }
 
-    /// The SQL for its rows: what every strategy but `joined`, which selects all columns, and `lookup` asks the server.
+    /// The query for its rows, as COPY is to write them: what `copy` asks the server.
+    pub fn query(&self) -> Query {
+        queries::written_rows(&self.columns, &self.filter, self.format.lines())
+    }
+
+    /// The same as SQL.
     pub fn sql(&self) -> Result<String, Error> {
-        Ok(queries::rows_sql(
-            &self.columns,
-            &self.filter,
-            self.format.lines(),
-        )?)
+        Ok(self.query().literal_sql()?)
     }
 }
 
@@ -161,7 +163,7 @@ impl Source<'_> {
         let _backend = self.cancellation.register(self.database, process)?;
         // If it fails, the pool sees the open transaction or the broken connection, and closes the connection.
         let value = work(&mut connection)?;
-        connection.execute("commit")?;
+        connection.commit()?;
         Ok(value)
     }
 

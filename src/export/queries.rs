@@ -4,7 +4,7 @@ use diesel::prelude::*;
 
 use super::csv::Format;
 use super::dataset::{
-    Condition, Dataset, Filter, Fragment, Question, Row, Selected, Selection, Values,
+    Condition, Dataset, Filter, Fragment, Query, Question, Row, Selected, Selection,
 };
 
 /// Rows that a preview shows.
@@ -18,7 +18,7 @@ fn key(dataset: &'static dyn Dataset) -> &'static Fragment {
 pub(super) fn rows(columns: &Selection, filter: &Filter) -> Question {
     let values = columns.columns().iter();
     Question::of(values.map(|column| Selected::Plain(column.joined())))
-        .with(filter.conditions(Values::Bound))
+        .with(filter.conditions())
         .ordered([key(filter.dataset())])
 }
 
@@ -30,19 +30,15 @@ pub(super) fn page(
     limit: i64,
 ) -> Question {
     let key = key(filter.dataset());
-    let after = after.map(|after| Condition::compare(key, ">", Values::Bound.bigint(after)));
+    let after = after.map(|after| Condition::compare(key, ">", after));
     rows(columns, filter)
         .selecting_first(Selected::Plain(key))
         .with(after)
         .limit(limit)
 }
 
-/// The SQL for the same rows for COPY, without parameters; it writes texts as `format` wants them.
-pub(super) fn rows_sql(
-    columns: &Selection,
-    filter: &Filter,
-    format: Format,
-) -> QueryResult<String> {
+/// The query for the same rows, which writes texts as `format` wants them.
+pub(super) fn written_rows(columns: &Selection, filter: &Filter, format: Format) -> Query {
     let values = columns.columns().iter().map(|column| {
         if column.kind().is_escaped(format) {
             Selected::WithoutFormulas(column.joined())
@@ -51,9 +47,9 @@ pub(super) fn rows_sql(
         }
     });
     let question = Question::of(values)
-        .with(filter.conditions(Values::Literal))
+        .with(filter.conditions())
         .ordered([key(filter.dataset())]);
-    filter.dataset().joined(question).sql()
+    filter.dataset().joined(question)
 }
 
 /// The export's first rows.
@@ -68,7 +64,7 @@ pub fn first_rows(
 
 /// How many rows the export has.
 pub fn count(connection: &mut PgConnection, filter: &Filter) -> QueryResult<i64> {
-    let question = Question::of([Selected::Count]).with(filter.conditions(Values::Bound));
+    let question = Question::of([Selected::Count]).with(filter.conditions());
     integer(filter.dataset().joined(question).get_result(connection)?)
 }
 
@@ -79,7 +75,7 @@ pub fn has_more_than(
     rows: i64,
 ) -> QueryResult<bool> {
     let question = Question::of([Selected::Plain(key(filter.dataset()))])
-        .with(filter.conditions(Values::Bound))
+        .with(filter.conditions())
         .offset(rows)
         .limit(1);
     let next: Option<Row> = filter

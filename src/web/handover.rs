@@ -32,7 +32,7 @@ const PATIENT_PART: u32 = 10;
 /// What the export's thread tells the body.
 pub(super) enum Message {
     Chunk(Bytes),
-    /// All is sent, and the CSV is whole.
+    /// All is sent, and it is whole.
     Whole,
     Failed(export::Error),
     /// What was spooled cannot be read.
@@ -203,7 +203,7 @@ impl Sender {
         (PATIENCE + self.started.elapsed() / PATIENT_PART).saturating_sub(self.held_back)
     }
 
-    /// Writes all that waits in memory, and the chunk after it, to the file; either all of it or, where that does not work, nothing.
+    /// Writes all that waits in memory, and the chunk after it, to the file; all of it or, if that fails, nothing.
     fn spool<'a>(
         &mut self,
         shared: &'a Shared,
@@ -278,6 +278,22 @@ impl Sender {
     /// Says how the export has ended. What was handed over before comes first; but if it has failed, what is on disk is worth nothing.
     pub(super) fn end(self, message: Message) {
         self.shared.lock().end(message);
+    }
+
+    /// Hands over a whole export, which is in a file already.
+    pub(super) fn whole(self, file: SpoolFile, length: u64) {
+        let mut waiting = self.shared.lock();
+        // Else nobody wants it any more.
+        if !waiting.ended && !waiting.receiver_gone {
+            self.metrics.spooled(length);
+            waiting.spooled = Some(Spooled {
+                file: Arc::new(file),
+                read: 0,
+                written: length,
+                growing: false,
+            });
+        }
+        waiting.end(Message::Whole);
     }
 
     /// Who may say that the export has failed where its thread cannot.
@@ -375,7 +391,7 @@ pub(super) struct Receiver {
 }
 
 impl Receiver {
-    /// The next message; none where the export's thread has ended without a word.
+    /// The next message; none if the export's thread has ended without a word.
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Message>> {
         if let Some(reading) = &mut self.reading {
             let outcome = ready!(Pin::new(reading).poll(context));

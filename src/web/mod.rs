@@ -5,6 +5,7 @@ mod benchmark;
 mod benchmark_import;
 mod benchmark_page;
 mod benchmark_store;
+mod body;
 mod choices;
 mod compression;
 mod download;
@@ -28,6 +29,7 @@ mod rows;
 mod service_manager;
 mod static_files;
 mod upload;
+mod watch;
 
 use std::future::{Ready, ready};
 use std::io;
@@ -67,7 +69,7 @@ pub struct Settings {
     pub max_exports: usize,
     /// Downloads that may be under way at once.
     pub max_downloads: usize,
-    /// Where what slow readers have not taken waits for them; none where exports wait for their readers instead.
+    /// Where what slow readers have not taken waits for them; none if exports wait for their readers instead.
     pub spool: Option<Arc<Spool>>,
     /// How long a reader may take nothing.
     pub reader_timeout: Duration,
@@ -188,6 +190,11 @@ fn routes(config: &mut web::ServiceConfig) {
                 resource(&format!("/{name}.csv"), "GET, HEAD")
                     .get(download::csv)
                     .head(download::csv_head),
+            ))
+            .service(of_dataset(
+                resource(&format!("/{name}.xlsx"), "GET, HEAD")
+                    .get(download::xlsx)
+                    .head(download::xlsx_head),
             ))
             .service(of_dataset(read_only(
                 &format!("/api/{name}"),

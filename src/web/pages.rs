@@ -20,6 +20,7 @@ use crate::export::dataset::{
     Cell, Column, ColumnKind, Dataset, Filter, FilterField, FilterKind, FilterValue, Row,
     SearchText,
 };
+use crate::export::format::FileType;
 use crate::export::manifest::ErrorClass;
 use crate::export::parameters::{Parameters, columns_from};
 use crate::export::{self, Strategy, queries};
@@ -218,7 +219,7 @@ fn read_query(query: &str, dataset: &'static dyn Dataset) -> Result<Choose, Prob
     }
     let moved = query.take("move")?;
     let says_preset = query.says("preset");
-    let mut parameters = Parameters::from_pairs(dataset, query.rest())?;
+    let mut parameters = Parameters::from_pairs(dataset, FileType::Csv, query.rest())?;
     if !says_preset {
         // The page is for people.
         parameters.preset = Preset::Excel;

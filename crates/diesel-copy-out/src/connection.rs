@@ -6,7 +6,7 @@ use pq_sys::ExecStatusType;
 
 use crate::literal::quoted;
 use crate::raw::{CommandResult, Session};
-use crate::{Cancel, CopyOut, Error, Row};
+use crate::{Cancel, CopyOut, Error, Options, Row};
 
 /// A connection to PostgreSQL that can COPY.
 pub struct Connection {
@@ -51,22 +51,16 @@ impl Connection {
         }
     }
 
-    /// Starts a statement `copy … to stdout` without a header, which the rows could not be told from.
-    pub fn copy_out(&mut self, sql: &str) -> Result<CopyOut<'_>, Error> {
-        self.start_copy(sql, 0)
-    }
-
-    pub(crate) fn start_copy(
-        &mut self,
-        sql: &str,
-        messages_beside_rows: u64,
-    ) -> Result<CopyOut<'_>, Error> {
-        let result = self.run(sql)?;
+    /// Starts to copy the rows of a query that is SQL already, without parameters.
+    pub fn copy_out(&mut self, query: &str, options: &Options) -> Result<CopyOut<'_>, Error> {
+        // A comment may end the query.
+        let sql = format!("copy ({query}\n) to stdout with ({})", options.sql());
+        let result = self.run(&sql)?;
         if result.status() != ExecStatusType::PGRES_COPY_OUT {
             return Err(result.error());
         }
         self.copying = true;
-        Ok(CopyOut::new(self, messages_beside_rows))
+        Ok(CopyOut::new(self, options.messages_beside_rows()))
     }
 
     /// From now on, the server gives up a statement that takes longer. None is given up if there is no time.

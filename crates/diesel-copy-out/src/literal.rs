@@ -108,7 +108,7 @@ impl<'b> Reader<'b> {
     }
 }
 
-/// `array[…]`: elements need no quotes of their own then.
+/// `array[…]`: elements need no quotes of their own then, and each is read as an element of the type that follows.
 fn array(bytes: &[u8], element: u32, name: &'static str) -> Result<String, Unwritable> {
     let mut reader = Reader { bytes, name };
     let dimensions = reader.i32()?;
@@ -129,14 +129,13 @@ fn array(bytes: &[u8], element: u32, name: &'static str) -> Result<String, Unwri
     }
     let mut elements = Vec::new();
     for _ in 0..length {
-        let element = match reader.i32()? {
+        elements.push(match reader.i32()? {
             -1 => "null".to_owned(),
             length => {
                 let length = usize::try_from(length).map_err(|_| Unwritable::Bytes(name))?;
                 quoted(&text(reader.take(length)?, name)?)
             }
-        };
-        elements.push(format!("{element}::pg_catalog.{name}"));
+        });
     }
     reader.end()?;
     Ok(format!("array[{}]", elements.join(",")))

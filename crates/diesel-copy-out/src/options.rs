@@ -21,17 +21,17 @@ enum Format {
 
 impl Options {
     /// Comma-separated values.
-    pub fn csv() -> Self {
+    pub const fn csv() -> Self {
         Self::of(Format::Csv)
     }
 
     /// PostgreSQL's own text format: tabs between the values, backslashes before what is special.
-    pub fn text() -> Self {
+    pub const fn text() -> Self {
         Self::of(Format::Text)
     }
 
     /// PostgreSQL's binary format, with its signature, and its end, which counts as a message of its own.
-    pub fn binary() -> Self {
+    pub const fn binary() -> Self {
         Self::of(Format::Binary)
     }
 
@@ -53,7 +53,7 @@ impl Options {
         self
     }
 
-    fn of(format: Format) -> Self {
+    const fn of(format: Format) -> Self {
         Self {
             format,
             header: false,

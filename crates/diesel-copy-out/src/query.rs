@@ -41,11 +41,7 @@ pub trait CopyOutDsl: AsQuery<Query: QueryFragment<Pg>> + Sized {
         connection: &'c mut Connection,
         options: &Options,
     ) -> Result<CopyOut<'c>, Error> {
-        let sql = self.literal_sql()?;
-        connection.start_copy(
-            &format!("copy ({sql}\n) to stdout with ({})", options.sql()),
-            options.messages_beside_rows(),
-        )
+        connection.copy_out(&self.literal_sql()?, options)
     }
 }
 

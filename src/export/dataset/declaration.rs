@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 
 use diesel::associations::HasTable;
-use diesel::dsl::{Otherwise, case_when};
+use diesel::dsl::{AsExprOf, Otherwise, case_when};
 use diesel::expression::Expression;
 use diesel::pg::Pg;
 use diesel::prelude::*;
@@ -14,7 +14,6 @@ use diesel::sql_types::{BigInt, Bool, Text};
 use super::column::{Column, ColumnKind, ColumnType, Origin};
 use super::filter::{FilterField, FilterKind, FilterValue};
 use super::fragment::{Cell, Condition, Order, Query, Question, SelectList};
-use super::literal::{SqlValue, Values};
 use super::{Dataset, Models, Reference, Table};
 
 /// A boxed query, as `into_boxed()` makes it of a table or of joined ones.
@@ -38,7 +37,7 @@ impl<Q> Boxed for Q where
 }
 
 /// A literal text of the program, and one of two such texts, by a condition.
-type Label = SqlValue<Text, &'static str>;
+type Label = AsExprOf<&'static str, Text>;
 type Labelled<C> = Otherwise<case_when<C, Label, Text>, Label>;
 
 fn ask<Q: Boxed>(query: Q, question: Question) -> Query {
@@ -186,8 +185,8 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
             column: C::NAME,
             value: Box::new(column),
         };
-        let label = |label| Values::Literal.label(label);
-        let labelled: Labelled<C> = case_when(column, label(labels[0])).otherwise(label(labels[1]));
+        let [yes, no]: [Label; 2] = labels.map(IntoSql::into_sql::<Text>);
+        let labelled: Labelled<C> = case_when(column, yes).otherwise(no);
         self.push(
             name,
             header,
@@ -270,23 +269,17 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
         &mut self,
         name: &'static str,
         help: &'static str,
-        condition: fn(SqlValue<Bool, bool>) -> C,
+        condition: fn(bool) -> C,
     ) -> &mut Self
     where
         C: QueryFragment<Pg> + Send + 'static,
         Joined: FilterDsl<C>,
         Own: FilterDsl<C>,
     {
-        self.filter(
-            name,
-            help,
-            FilterKind::Boolean,
-            None,
-            move |value, values| {
-                let is = matches!(value, FilterValue::Boolean(true));
-                Condition::new(condition(values.bool(is)))
-            },
-        )
+        self.filter(name, help, FilterKind::Boolean, None, move |value| {
+            let is = matches!(value, FilterValue::Boolean(true));
+            Condition::new(condition(is))
+        })
     }
 
     /// The same, by the id of a row of the dataset `of`.
@@ -295,20 +288,16 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
         name: &'static str,
         of: &'static str,
         help: &'static str,
-        condition: fn(SqlValue<BigInt, i64>) -> C,
+        condition: fn(i64) -> C,
     ) -> &mut Self
     where
         C: QueryFragment<Pg> + Send + 'static,
         Joined: FilterDsl<C>,
         Own: FilterDsl<C>,
     {
-        self.filter(
-            name,
-            help,
-            FilterKind::Id { of },
-            None,
-            move |value, values| Condition::new(condition(values.bigint(id(value)))),
-        )
+        self.filter(name, help, FilterKind::Id { of }, None, move |value| {
+            Condition::new(condition(id(value)))
+        })
     }
 
     /// The same, which may also be `none`, for which there is a second condition.
@@ -317,7 +306,7 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
         name: &'static str,
         of: &'static str,
         help: &'static str,
-        condition: fn(SqlValue<BigInt, i64>) -> C,
+        condition: fn(i64) -> C,
         none: fn() -> N,
     ) -> &mut Self
     where
@@ -327,9 +316,9 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
         Own: FilterDsl<C> + FilterDsl<N>,
     {
         let kind = FilterKind::IdOrNone { of };
-        self.filter(name, help, kind, None, move |value, values| match value {
+        self.filter(name, help, kind, None, move |value| match value {
             FilterValue::NoId => Condition::new(none()),
-            value => Condition::new(condition(values.bigint(id(value)))),
+            value => Condition::new(condition(id(value))),
         })
     }
 
@@ -340,7 +329,7 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
         name: &'static str,
         of: &'static str,
         help: &'static str,
-        condition: fn(SqlValue<BigInt, i64>) -> C,
+        condition: fn(i64) -> C,
     ) -> &mut Self
     where
         C: QueryFragment<Pg> + Send + 'static,
@@ -348,13 +337,9 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
         Referenced: FilterDsl<C>,
     {
         let reference = Some(reference.index);
-        self.filter(
-            name,
-            help,
-            FilterKind::Id { of },
-            reference,
-            move |value, values| Condition::new(condition(values.bigint(id(value)))),
-        )
+        self.filter(name, help, FilterKind::Id { of }, reference, move |value| {
+            Condition::new(condition(id(value)))
+        })
     }
 
     /// Adds a filter by a part of a text, of the dataset's own table; its condition is of a pattern for `ILIKE`.
@@ -362,19 +347,19 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
         &mut self,
         name: &'static str,
         help: &'static str,
-        condition: fn(SqlValue<Text, String>) -> C,
+        condition: fn(String) -> C,
     ) -> &mut Self
     where
         C: QueryFragment<Pg> + Send + 'static,
         Joined: FilterDsl<C>,
         Own: FilterDsl<C>,
     {
-        self.filter(name, help, FilterKind::Text, None, move |value, values| {
+        self.filter(name, help, FilterKind::Text, None, move |value| {
             let pattern = match value {
                 FilterValue::Text(text) => text.like_pattern(),
                 other => other.to_string(),
             };
-            Condition::new(condition(values.text(pattern)))
+            Condition::new(condition(pattern))
         })
     }
 
@@ -384,7 +369,7 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
         help: &'static str,
         kind: FilterKind,
         reference: Option<usize>,
-        condition: impl Fn(&FilterValue, Values) -> Condition + Send + Sync + 'static,
+        condition: impl Fn(&FilterValue) -> Condition + Send + Sync + 'static,
     ) -> &mut Self {
         self.filters.push(FilterField {
             name,

@@ -7,10 +7,9 @@ use serde_json::{Map, Value};
 
 use super::Dataset;
 use super::fragment::Condition;
-use super::literal::Values;
 
 /// Makes the condition of a filter that is set to a value.
-pub(super) type MakeCondition = dyn Fn(&FilterValue, Values) -> Condition + Send + Sync;
+pub(super) type MakeCondition = dyn Fn(&FilterValue) -> Condition + Send + Sync;
 
 /// A filter that a dataset has.
 pub struct FilterField {
@@ -58,8 +57,8 @@ impl FilterField {
     }
 
     /// Its condition for a value.
-    pub(crate) fn condition(&self, value: &FilterValue, values: Values) -> Condition {
-        (self.condition)(value, values)
+    pub(crate) fn condition(&self, value: &FilterValue) -> Condition {
+        (self.condition)(value)
     }
 
     /// Reads a value for it.
@@ -239,31 +238,27 @@ impl Filter {
     }
 
     /// All of its conditions, for the query of all tables.
-    pub fn conditions(&self, values: Values) -> Vec<Condition> {
-        self.conditions_where(values, |_| true)
+    pub fn conditions(&self) -> Vec<Condition> {
+        self.conditions_where(|_| true)
     }
 
     /// Its conditions on the dataset's own table.
-    pub fn own_conditions(&self, values: Values) -> Vec<Condition> {
-        self.conditions_where(values, |reference| reference.is_none())
+    pub fn own_conditions(&self) -> Vec<Condition> {
+        self.conditions_where(|reference| reference.is_none())
     }
 
     /// Its conditions on what the dataset's rows refer to by this reference.
-    pub fn conditions_of_reference(&self, index: usize, values: Values) -> Vec<Condition> {
-        self.conditions_where(values, |reference| reference == Some(index))
+    pub fn conditions_of_reference(&self, index: usize) -> Vec<Condition> {
+        self.conditions_where(|reference| reference == Some(index))
     }
 
-    fn conditions_where(
-        &self,
-        values: Values,
-        is_wanted: impl Fn(Option<usize>) -> bool,
-    ) -> Vec<Condition> {
+    fn conditions_where(&self, is_wanted: impl Fn(Option<usize>) -> bool) -> Vec<Condition> {
         let wanted = self.iter().filter(|(field, _)| is_wanted(field.reference));
         let up_to = self.up_to_id.filter(|_| is_wanted(None));
         let key = &self.dataset.table().key_value;
         wanted
-            .map(|(field, value)| field.condition(value, values))
-            .chain(up_to.map(|id| Condition::compare(key, "<=", values.bigint(id))))
+            .map(|(field, value)| field.condition(value))
+            .chain(up_to.map(|id| Condition::compare(key, "<=", id)))
             .collect()
     }
 

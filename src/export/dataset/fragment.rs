@@ -3,6 +3,8 @@
 //! Which columns an export has is known only when it is asked for, so no one type can name its select list. Each column and each
 //! condition is written, and checked against the tables of its query, in Diesel's own terms
 //! ([`Declaration`](super::Declaration)); from there on it is only a part to be put together with others.
+//!
+//! Values are bound, in every query. COPY takes no parameters: [`CopyOutDsl`](crate::db::libpq::CopyOutDsl) writes them into its SQL.
 
 use diesel::deserialize::{self, FromSql, FromSqlRow};
 use diesel::expression::{
@@ -14,8 +16,6 @@ use diesel::query_builder::{AstPass, Query as DieselQuery, QueryFragment, QueryI
 use diesel::row::Field as _;
 use diesel::sql_types::{Array, BigInt, Bool, Text, Untyped};
 use serde::{Serialize, Serializer};
-
-use super::literal::SqlValue;
 
 /// The first characters by which a spreadsheet takes a cell for a formula.
 /// ([OWASP ASVS 1.2.10](https://github.com/OWASP/ASVS/blob/v5.0.0/5.0/en/0x10-V1-Encoding-and-Sanitization.md), and CR, which some
@@ -35,24 +35,14 @@ impl Condition {
     }
 
     /// The condition that `key`, an integer of the rows, compares in this way with a value.
-    pub(crate) fn compare(
-        key: &'static Fragment,
-        operator: &'static str,
-        value: SqlValue<BigInt, i64>,
-    ) -> Self {
-        Self::new(Comparison(key, operator, value))
+    pub(crate) fn compare(key: &'static Fragment, operator: &'static str, value: i64) -> Self {
+        Self::new(Comparison(key, operator, value.into_sql::<BigInt>()))
     }
 
-    /// The condition that `key` is one of `ids`. As a constant array, which the server hashes, and which leaves the rows in their
-    /// index's order: a join would not.
-    pub(crate) fn is_any(key: &'static Fragment, ids: &[i64]) -> Self {
-        let ids: Vec<String> = ids.iter().map(i64::to_string).collect();
-        let array = format!("any('{{{}}}'::bigint[])", ids.join(","));
-        Self::new(Comparison(
-            key,
-            "=",
-            diesel::dsl::sql::<Array<BigInt>>(&array),
-        ))
+    /// The condition that `key` is one of `ids`. As an array, which the server hashes, and which leaves the rows in their index's
+    /// order: a join would not.
+    pub(crate) fn is_any(key: &'static Fragment, ids: Vec<i64>) -> Self {
+        Self::new(Comparison(key, "= any", ids.into_sql::<Array<BigInt>>()))
     }
 }
 
@@ -62,8 +52,10 @@ struct Comparison<V>(&'static Fragment, &'static str, V);
 impl<V: QueryFragment<Pg>> QueryFragment<Pg> for Comparison<V> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         self.0.walk_ast(out.reborrow())?;
-        out.push_sql(&format!(" {} ", self.1));
-        self.2.walk_ast(out)
+        out.push_sql(&format!(" {} (", self.1));
+        self.2.walk_ast(out.reborrow())?;
+        out.push_sql(")");
+        Ok(())
     }
 }
 
@@ -219,25 +211,12 @@ impl Question {
     }
 }
 
-/// A whole query, to be loaded as [`Row`]s or made SQL of.
+/// A whole query, to be loaded as [`Row`]s or copied out.
 pub struct Query(Box<dyn QueryFragment<Pg> + Send>);
 
 impl Query {
     pub(super) fn new(query: impl QueryFragment<Pg> + Send + 'static) -> Self {
         Self(Box::new(query))
-    }
-
-    /// Its SQL, for COPY, which takes no parameters: all values must be literals.
-    pub fn sql(&self) -> QueryResult<String> {
-        // Diesel's only public way to a query's text puts its parameters behind it; there are none.
-        let text = diesel::debug_query::<Pg, _>(self).to_string();
-        text.strip_suffix(" -- binds: []")
-            .map(str::to_owned)
-            .ok_or_else(|| {
-                diesel::result::Error::QueryBuilderError(
-                    "a COPY takes no parameters, but the query has some".into(),
-                )
-            })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::ranges::identifier;
 use crate::db::libpq;
 
 /// What the server's planner expects of a query.
@@ -82,10 +83,12 @@ impl Scan {
     fn of(node: &Node) -> Option<Self> {
         match node.kind.as_str() {
             "Index Scan" | "Index Only Scan" => {
-                let quoted = |name: &str| super::ranges::quoted(name, '"');
-                let schema = quoted(node.schema.as_deref()?);
+                let schema = identifier(node.schema.as_deref()?);
                 Some(Self {
-                    tables: vec![format!("{schema}.{}", quoted(node.relation.as_deref()?))],
+                    tables: vec![format!(
+                        "{schema}.{}",
+                        identifier(node.relation.as_deref()?)
+                    )],
                     index_only: node.kind == "Index Only Scan",
                 })
             }

@@ -136,8 +136,7 @@ impl Table {
         let memory = memory.min(u64::from(u32::MAX)) as usize;
         let mut texts = Vec::new();
         let mut entries: Vec<(i64, Span)> = Vec::new();
-        let mut rows =
-            connection.copy_out(&format!("copy ({sql}) to stdout with ({COPY_OPTIONS})"))?;
+        let mut rows = connection.copy_out(sql, &COPY_OPTIONS)?;
         while let Some(row) = rows.next_row()? {
             let start = texts.len();
             let id = writer.write(row, &mut texts);

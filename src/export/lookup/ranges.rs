@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
+use diesel::sql_types::{Array, Text};
+
 use super::estimate::{Estimate, Scan};
-use crate::db::libpq;
+use super::work::{PIECE, PIECES};
+use crate::db::libpq::{self, CopyOutDsl};
 use crate::export::dataset::Table;
 
 /// Rows of a range, at most. Large enough that to begin its query (0.1 ms) costs little, small enough that the ranges that wait for
@@ -13,10 +16,10 @@ const ROWS: f64 = 10_000.0;
 /// Rows of a range, at least, however wide they are.
 const FEWEST_ROWS: f64 = 16.0;
 /// Bytes of a range: what may wait of it for those before. Of a larger one, its connection could not read the rest ahead.
-const BYTES: f64 = (super::PIECE * super::PIECES) as f64;
+const BYTES: f64 = (PIECE * PIECES) as f64;
 
-/// About the tables that are read, by placeholders for the dataset's own table and its key, and for their names and the columns that
-/// are needed: `first` and `last`, the keys' ends; `rows`, how many there are about; `toast`, the bytes of a row that are kept
+/// About the tables that are read, `$3`, with the dataset's own table, its key, whose name is `$1`, and the columns that are needed,
+/// `$2`: `first` and `last`, the keys' ends; `rows`, how many there are about; `toast`, the bytes of a row that are kept
 /// outside of it, which the planner's width leaves out, if a column is needed that may be so long; `bounds`, for each table its rows
 /// and the bounds of the planner's histogram, between any two of which the last ANALYZE has seen equally many.
 const FACTS: &str = "
@@ -24,13 +27,13 @@ const FACTS: &str = "
         sum(rows) as rows, sum(toast) / greatest(sum(rows), 1) as toast,
         string_agg(concat_ws(' ', rows, (select array_to_string(histogram_bounds::text::bigint[], ' ') from pg_stats
             where schemaname = (select nspname from pg_namespace where oid = relnamespace)
-                and tablename = relname and attname = {key_name} and not inherited)), ';') as bounds
+                and tablename = relname and attname = $1 and not inherited)), ';') as bounds
     from (select relname, relnamespace,
             round(greatest(reltuples, 0) * (coalesce(pg_relation_size(oid), 0) / current_setting('block_size')::float8)
                 / greatest(relpages, 1)) as rows,
-            case when exists (select from pg_attribute where attrelid = oid and attname in ({columns}) and attlen = -1
+            case when exists (select from pg_attribute where attrelid = oid and attname = any ($2) and attlen = -1
                 and atttypmod = -1) then coalesce(pg_relation_size(reltoastrelid), 0) else 0 end as toast
-        from pg_class where oid = any (array[{tables}]::regclass[]::oid[])) as class";
+        from pg_class where oid = any ($3::regclass[]::oid[])) as class";
 
 /// The ranges of all keys, in their order; none if there is no row. `estimate` is the planner's of what `scan` reads of the dataset's
 /// own table: these columns.
@@ -40,20 +43,15 @@ pub(super) fn of(
     columns: &[&str],
     (estimate, scan): (&Estimate, &Scan),
 ) -> Result<Vec<RangeInclusive<i64>>, libpq::Error> {
-    let literals = |names: &mut dyn Iterator<Item = &str>| {
-        let literals: Vec<String> = names.map(|name| quoted(name, '\'')).collect();
-        literals.join(", ")
-    };
     let sql = FACTS
-        .replace("{key}", &quoted(table.key, '"'))
-        .replace("{key_name}", &quoted(table.key, '\''))
-        .replace("{table}", &table.name)
-        .replace("{columns}", &literals(&mut columns.iter().copied()))
-        .replace(
-            "{tables}",
-            &literals(&mut scan.tables.iter().map(String::as_str)),
-        );
-    let facts = connection.query_row(&sql)?.unwrap_or_default();
+        .replace("{key}", &identifier(table.key))
+        .replace("{table}", &table.name);
+    let facts = diesel::sql_query(sql)
+        .bind::<Text, _>(table.key)
+        .bind::<Array<Text>, _>(columns)
+        .bind::<Array<Text>, _>(&scan.tables)
+        .literal_sql()?;
+    let facts = connection.query_row(&facts)?.unwrap_or_default();
     let (Some(first), Some(last)) = (facts.read("first"), facts.read("last")) else {
         return Ok(Vec::new());
     };
@@ -98,10 +96,9 @@ fn density_of(rows: f64, start: i64, end: i64) -> f64 {
     rows / (i128::from(end) - i128::from(start)).max(1) as f64
 }
 
-/// A name of the program's own in SQL: `'` makes a text of it, `"` an identifier.
-pub(super) fn quoted(name: &str, quote: char) -> String {
-    let doubled = name.replace(quote, &format!("{quote}{quote}"));
-    format!("{quote}{doubled}{quote}")
+/// A name in SQL.
+pub(super) fn identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 /// Divides the ids from `first` to `last` into ranges of so many rows. Where `bounds` are old, some ranges have more rows and some

@@ -3,14 +3,14 @@
 use memchr::memchr;
 
 use super::names::Names;
-use crate::db;
+use crate::db::{self, libpq::Options};
 use crate::export::Error;
 use crate::export::csv::{FieldWriter, Format};
 use crate::export::dataset::ColumnKind;
 
 /// How COPY is to send the rows. Its text format costs the server least: CSV takes a tenth more of its time, and the binary format
 /// has twice the bytes to move.
-pub(super) const COPY_OPTIONS: &str = "format text";
+pub(super) const COPY_OPTIONS: Options = Options::text();
 const SEPARATOR: u8 = b'\t';
 const NULL: &[u8] = b"\\N";
 

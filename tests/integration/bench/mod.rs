@@ -1,4 +1,7 @@
 //! The benchmark, and its page.
 
-pub(crate) mod benchmark;
-mod benchmark_page;
+mod api;
+mod browser;
+mod command;
+mod import;
+pub(crate) mod service;

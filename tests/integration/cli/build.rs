@@ -71,7 +71,7 @@ fn a_build_from_a_changed_tree_says_so_beside_its_commit() {
     fs::write(&main, "fn main() { }").expect("ours");
     assert_eq!(commit(&tree), dirty);
     git(&tree, &["add", "src"]);
-    assert_eq!(commit(&tree), dirty, "also where that is to be committed");
+    assert_eq!(commit(&tree), dirty, "also if that is to be committed");
     git(&tree, &["reset", "--quiet", "--hard"]);
     assert_eq!(commit(&tree), clean);
     let migration = tree.join("migrations/1_more/up.sql");

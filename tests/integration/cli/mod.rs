@@ -2,5 +2,6 @@
 
 mod build;
 mod command_line;
+mod output;
 mod seed;
 mod start;

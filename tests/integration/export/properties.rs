@@ -97,7 +97,7 @@ fn ids(csv: &[u8]) -> Vec<i64> {
         .collect()
 }
 
-/// Asks for an export with one parameter; `None` where it is refused.
+/// Asks for an export with one parameter; `None` if it is refused.
 fn filtered(server: &Server, strategy: &Strategy, name: &str, value: &str) -> Option<Vec<i64>> {
     let query = form_urlencoded::Serializer::new(String::new())
         .append_pair("strategy", strategy.name())

@@ -1,4 +1,4 @@
-//! Every strategy, on the command line and over HTTP, gives the bytes that psql gives.
+//! Every strategy, on the command line and over HTTP, has the bytes of psql.
 
 use clap::ValueEnum;
 use cmms_export::export::Strategy;

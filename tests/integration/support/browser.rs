@@ -111,7 +111,7 @@ impl Browser {
             .to_owned()
     }
 
-    /// The text that is seen of an element; empty where there is none.
+    /// The text that is seen of an element; empty if there is none.
     pub(crate) fn text(&self, selector: &str) -> String {
         match self.find(selector) {
             Some(element) => self.element(&element, "text"),
@@ -163,7 +163,7 @@ impl Browser {
         self.type_into(&format!("#{filter}-box"), &ENTER.to_string());
     }
 
-    /// Runs a script's function body in the page, and gives what it returns.
+    /// Runs a script's function body in the page, and returns what it returns.
     pub(crate) fn run(&self, script: &str) -> Value {
         self.post("execute/sync", &json!({"script": script, "args": []}))
     }

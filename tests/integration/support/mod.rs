@@ -17,7 +17,7 @@ pub(crate) use client::Download;
 pub(crate) use cluster::TestDatabase;
 pub(crate) use program::{Server, program};
 
-/// Waits until `condition` holds; fails the test where it does not in time.
+/// Waits until `condition` holds; fails the test if it does not in time.
 pub(crate) fn eventually(what: &str, condition: impl FnMut() -> bool) {
     let in_time = wait(Duration::from_secs(20), Duration::from_millis(5), condition);
     assert!(in_time, "never happened: {what}");

@@ -151,7 +151,7 @@ impl Server {
         super::Download::start(&self.address, &format!("/api/exports/{id}")).json()
     }
 
-    /// Waits until an export has ended, and gives its manifest.
+    /// Waits until an export has ended, and returns its manifest.
     pub(crate) fn ended(&self, id: &str) -> serde_json::Value {
         let mut manifest = serde_json::Value::Null;
         super::eventually("the export ends", || {
@@ -177,7 +177,7 @@ impl Server {
             .sum()
     }
 
-    /// Ends the server and gives what it has logged.
+    /// Ends the server and returns what it has logged.
     pub(crate) fn into_log(mut self) -> String {
         let _ = self.child.kill();
         let _ = self.child.wait();

@@ -68,7 +68,7 @@ struct Script {
 }
 
 impl Script {
-    /// The next line of what it prints; where there is none, what went wrong.
+    /// The next line of what it prints; if there is none, what went wrong.
     fn line(&mut self) -> String {
         let mut line = String::new();
         self.output.read_line(&mut line).expect("text");
@@ -422,7 +422,7 @@ pub(crate) fn states(server: &Server) -> Vec<serde_json::Value> {
     json["servers"].as_array().cloned().unwrap_or_default()
 }
 
-/// What each of them is; empty where it cannot be reached.
+/// What each of them is; empty if it cannot be reached.
 pub(crate) fn roles(server: &Server) -> Vec<String> {
     let role = |state: &serde_json::Value| state["role"].as_str().unwrap_or_default().to_owned();
     states(server).iter().map(role).collect()

@@ -9,7 +9,7 @@ use proptest::strategy::Strategy as Generator;
 
 use crate::support::{Server, data};
 
-/// Sends bytes as they are, and gives the status of the answer, if there is one.
+/// Sends bytes as they are, and returns the status of the answer, if there is one.
 fn status(server: &Server, request: &[u8]) -> Option<u16> {
     let mut stream = TcpStream::connect(&server.address).expect("the server listens");
     stream

@@ -5,9 +5,8 @@ use std::path::Path;
 
 use serde_json::json;
 
-use crate::bench::benchmark::{from_elsewhere, gated, import, run, serve};
+use crate::bench::service::{Service, from_elsewhere, gated};
 use crate::support::browser::Browser;
-use crate::support::cluster::temporary_directory;
 use crate::support::gate::{Gate, Gated, ROWS};
 use crate::support::{Server, TestDatabase};
 
@@ -81,15 +80,14 @@ fn of_the_export_page() {
 #[ignore = "no test, but a tool: `make screenshots` runs it"]
 fn of_the_benchmark_page() {
     let database = TestDatabase::seeded(&[]);
-    let data_dir = temporary_directory("results");
-    let server = Server::spawn(&mut serve(&database.url, &data_dir));
+    let service = Service::start(&database.url);
     let browser = Browser::start();
-    browser.open(&server.url("/benchmark"));
+    browser.open(&service.url("/benchmark"));
     take(&browser, 390, "light", OTHERS, "benchmark-none");
     let sizes = [10_000, 30_000, 60_000];
-    let smaller = sizes.map(|rows| run(&server, &json!({"runs": 3, "rows": rows})));
-    run(&server, &json!({"runs": 5}));
-    browser.open(&server.url("/benchmark"));
+    let smaller = sizes.map(|rows| service.run_whole(&json!({"runs": 3, "rows": rows})));
+    service.run_whole(&json!({"runs": 5}));
+    browser.open(&service.url("/benchmark"));
     for width in [320, 390, 1280, 1920] {
         for scheme in ["light", "dark"] {
             take(
@@ -101,32 +99,29 @@ fn of_the_benchmark_page() {
             );
         }
     }
-    browser.open(&server.url(&format!("/benchmark?with={}", smaller[0])));
+    browser.open(&service.url(&format!("/benchmark?with={}", smaller[0])));
     take(&browser, 1280, "light", OTHERS, "benchmark-compared");
-    let elsewhere = import(&server, &from_elsewhere(&database, "2026-11-22T14:16:26Z"));
-    browser.open(&server.url(&format!("/benchmark?with={elsewhere}")));
+    let elsewhere = service.import(&from_elsewhere(&database, "2026-11-22T14:16:26Z"));
+    browser.open(&service.url(&format!("/benchmark?with={elsewhere}")));
     take(&browser, 1280, "dark", OTHERS, "benchmark-beside-imported");
-    browser.open(&server.url(&format!("/benchmark?id={elsewhere}")));
+    browser.open(&service.url(&format!("/benchmark?id={elsewhere}")));
     take(&browser, 390, "light", OTHERS, "benchmark-imported-390");
     // For the README no more than what it is about.
-    browser.open(&server.url("/benchmark"));
+    browser.open(&service.url("/benchmark"));
     browser.run(
         "document.querySelectorAll('#results ~ section, details, details ~ p').forEach((part) => part.remove())",
     );
     take(&browser, 1280, "light", DOCS, "benchmark");
-    drop(server);
 
-    let mut command = serve(&database.url, &data_dir);
-    let server = Server::spawn(command.args(["--max-buffered-rows=50000", "--lookup-memory=1"]));
-    run(&server, &json!({"runs": 2}));
-    browser.open(&server.url("/benchmark"));
+    let limits = ["--max-buffered-rows=50000", "--lookup-memory=1"];
+    let service = service.restart(&database.url, &limits);
+    service.run_whole(&json!({"runs": 2}));
+    browser.open(&service.url("/benchmark"));
     take(&browser, 1280, "light", OTHERS, "benchmark-failed");
     take(&browser, 390, "dark", OTHERS, "benchmark-failed-390-dark");
-    drop(server);
-    fs::remove_dir_all(data_dir).expect("ours");
 
-    let (gated, data_dir, server) = gated();
-    browser.open(&server.url("/benchmark"));
+    let (gated, service) = gated();
+    browser.open(&service.url("/benchmark"));
     let mut gate = Gate::close(&gated, ROWS / 2);
     browser.click("#form .button");
     gate.reached();
@@ -137,6 +132,4 @@ fn of_the_benchmark_page() {
     browser.sees("#message", "cancelled");
     take(&browser, 390, "light", OTHERS, "benchmark-cancelled");
     drop(gate);
-    drop(server);
-    fs::remove_dir_all(data_dir).expect("ours");
 }

@@ -3,11 +3,10 @@
 use cmms_export::export::Strategy;
 use serde_json::json;
 
-use crate::bench::benchmark::{from_elsewhere, gated, import, run, serve};
+use super::service::{Service, from_elsewhere, gated};
+use crate::support::TestDatabase;
 use crate::support::browser::Browser;
-use crate::support::cluster::temporary_directory;
 use crate::support::gate::{self, Gate, ROWS};
-use crate::support::{Server, TestDatabase};
 
 const RUN: &str = "#form .button";
 const CANCEL: &str = "#cancel button";
@@ -24,9 +23,9 @@ fn choose(browser: &Browser, strategies: &[Strategy]) {
 
 #[test]
 fn pressing_run_shows_how_far_it_is_and_then_the_table() {
-    let (gated, data_dir, server) = gated();
+    let (gated, service) = gated();
     let browser = Browser::start();
-    browser.open(&server.url("/benchmark"));
+    browser.open(&service.url("/benchmark"));
     browser.sees("main", "There is none yet");
     choose(&browser, &[Strategy::Paged, Strategy::Copy]);
     let mut gate = Gate::close_to_runs(&gated, ROWS / 2);
@@ -39,7 +38,7 @@ fn pressing_run_shows_how_far_it_is_and_then_the_table() {
     assert_eq!(browser.text(RUN), "", "there is one at a time");
     browser.assert_accessible("it runs");
     let other = Browser::start();
-    other.open(&server.url("/benchmark"));
+    other.open(&service.url("/benchmark"));
     other.sees("#progress-text", "0 of 12 runs, now ");
 
     drop(gate);
@@ -56,15 +55,13 @@ fn pressing_run_shows_how_far_it_is_and_then_the_table() {
     );
     assert_eq!(browser.text(RUN), "Run");
     other.sees("#results", "The same bytes from all 2 strategies");
-    drop(server);
-    std::fs::remove_dir_all(data_dir).expect("ours");
 }
 
 #[test]
 fn pressing_cancel_stops_it_with_and_without_scripts() {
-    let (gated, data_dir, server) = gated();
+    let (gated, service) = gated();
     for browser in [Browser::start(), Browser::without_scripts()] {
-        browser.open(&server.url("/benchmark"));
+        browser.open(&service.url("/benchmark"));
         choose(&browser, &[Strategy::Copy]);
         let mut gate = Gate::close_to_runs(&gated, ROWS / 2);
         browser.click(RUN);
@@ -81,29 +78,24 @@ fn pressing_cancel_stops_it_with_and_without_scripts() {
         assert_eq!(browser.text(CANCEL), "");
         browser.sees("main", "There is none yet");
     }
-    drop(server);
-    std::fs::remove_dir_all(data_dir).expect("ours");
 }
 
 #[test]
 fn without_scripts_the_page_runs_it_and_comes_to_its_result() {
-    let (_gated, data_dir, server) = gated();
+    let (_gated, service) = gated();
     let browser = Browser::without_scripts();
-    browser.open(&server.url("/benchmark"));
+    browser.open(&service.url("/benchmark"));
     choose(&browser, &[Strategy::Copy, Strategy::Lookup]);
     browser.click(RUN);
     browser.sees("#results", "The same bytes from all 2 strategies");
     browser.sees("#results", "4,000 tasks");
-    drop(server);
-    std::fs::remove_dir_all(data_dir).expect("ours");
 }
 
 #[test]
 fn importing_a_result_shows_it_beside_this_machines_with_and_without_scripts() {
     let database =
         TestDatabase::seeded(&["--tasks=2000", "--locations=3", "--assets=12", "--users=4"]);
-    let data_dir = temporary_directory("results");
-    let server = Server::spawn(&mut serve(&database.url, &data_dir));
+    let service = Service::start(&database.url);
     let directory = tempfile::tempdir().expect("a directory");
     let scripted = Browser::start();
     for (browser, day) in [(&scripted, 1), (&Browser::without_scripts(), 2)] {
@@ -116,36 +108,30 @@ fn importing_a_result_shows_it_beside_this_machines_with_and_without_scripts() {
             browser.type_into("#import-name", &name);
             browser.click("#import .button");
         };
-        browser.open(&server.url("/benchmark"));
+        browser.open(&service.url("/benchmark"));
         import();
         if day == 1 {
             browser.sees("#results", "From machine 1 (Abacus <9000>), imported on");
             // With one of this machine, that is the first, and the imported one is beside it.
-            run(
-                &server,
-                &json!({"runs": 1, "strategies": ["copy", "paged"]}),
-            );
-            browser.open(&server.url("/benchmark"));
+            service.run_whole(&json!({"runs": 1, "strategies": ["copy", "paged"]}));
+            browser.open(&service.url("/benchmark"));
             import();
         }
         browser.sees("main", "They differ in the machine");
         browser.sees("main", &format!("imported: {name} (Abacus <9000>)"));
     }
     scripted.assert_accessible("beside each other");
-    drop(server);
-    std::fs::remove_dir_all(data_dir).expect("ours");
 }
 
 #[test]
 fn axe_finds_nothing_wrong_with_any_result() {
     let database =
         TestDatabase::seeded(&["--tasks=2000", "--locations=3", "--assets=12", "--users=4"]);
-    let data_dir = temporary_directory("results");
-    let mut command = serve(&database.url, &data_dir);
-    let server = Server::spawn(command.args(["--lookup-memory=1", "--max-buffered-rows=1000"]));
+    let limits = ["--lookup-memory=1", "--max-buffered-rows=1000"];
+    let service = Service::start_with(&database.url, &limits);
     let browser = Browser::start();
     let look = |path: &str| {
-        browser.open(&server.url(path));
+        browser.open(&service.url(path));
         browser
             .run("document.querySelectorAll('details').forEach((part) => { part.open = true; })");
         for width in [320, 1280, 2560] {
@@ -157,12 +143,10 @@ fn axe_finds_nothing_wrong_with_any_result() {
     };
     look("/benchmark");
     // Two sizes, in one of which two strategies fail, and another is not what was asked for.
-    let [few, all] =
-        [json!({"runs": 2, "rows": 500}), json!({"runs": 1})].map(|options| run(&server, &options));
+    let [few, all] = [json!({"runs": 2, "rows": 500}), json!({"runs": 1})]
+        .map(|options| service.run_whole(&options));
     look(&format!("/benchmark?id={all}&with={few}"));
-    let imported = import(&server, &from_elsewhere(&database, "2026-11-22T14:16:26Z"));
+    let imported = service.import(&from_elsewhere(&database, "2026-11-22T14:16:26Z"));
     look(&format!("/benchmark?id={imported}&with={all}"));
     look("/benchmark?id=unknown");
-    drop(server);
-    std::fs::remove_dir_all(data_dir).expect("ours");
 }

@@ -1,0 +1,207 @@
+//! What `lookup` reads of the dataset's own table, and how it does that best.
+
+use std::ops::RangeInclusive;
+
+use super::Unprepared;
+use super::estimate::{Estimate, Scan};
+use super::rows::{self, Fields, Step};
+use crate::db::libpq::{self, CopyOutDsl};
+use crate::export::dataset::{ColumnKind, Condition, Fragment, Origin, Query, Question, Selected};
+use crate::export::{Error, Export};
+
+/// Rows below which any plan of the server's will do.
+pub(super) const FEW: f64 = 10_000.0;
+/// How many times the cost of the planner's own plan may be that of a scan in the order of the key. A scan of a table that does not
+/// lie in that order, and does not fit into the server's memory, costs far more than that.
+const MOST_COST: f64 = 3.0;
+/// Ids that a filter by what rows refer to may leave, such as the assets at a location: more are too many to be named in each
+/// range's query.
+const MOST_IDS: usize = 2_000;
+
+const NO_ORDER: &str = "no index has the rows in the order of their key";
+const SCATTERED: &str = "to read the rows in the order of their key would take too long";
+const BY_FILTER: &str = "the rows are found by the filter, not in the order of their key";
+
+/// What is read of the dataset's own table for an export, and what is made of it.
+pub(super) struct OwnRows<'a> {
+    pub(super) export: &'a Export,
+    /// The values of a row: of the columns of its own, and the ids by which it refers to others.
+    values: Vec<&'static Fragment>,
+    /// The columns that these values are of, each once.
+    pub(super) columns: Vec<&'static str>,
+    /// What is made of each value.
+    pub(super) steps: Vec<Step>,
+    pub(super) tables: Vec<NamesQuery>,
+    /// Conditions instead of those that are of what the rows refer to: by the ids that these leave.
+    ids: Vec<(&'static Fragment, Vec<i64>)>,
+}
+
+/// How the rows are read.
+pub(super) enum Reading {
+    /// By ranges of the key, each by such a scan.
+    Ranges(Scan),
+    /// In one query, and why, unless they are few.
+    AtOnce(Option<&'static str>),
+}
+
+/// The names that a row refers to.
+pub(super) struct NamesQuery {
+    pub(super) sql: String,
+    /// The column that refers to them.
+    pub(super) column: &'static str,
+    pub(super) kinds: Vec<ColumnKind>,
+}
+
+impl<'a> OwnRows<'a> {
+    pub(super) fn of(export: &'a Export) -> Result<Self, Error> {
+        let references = export.dataset().references();
+        let mut rows = Self {
+            export,
+            values: Vec::new(),
+            columns: Vec::new(),
+            steps: Vec::new(),
+            tables: Vec::new(),
+            ids: Vec::new(),
+        };
+        let same_reference = |one: &Origin, other: &Origin| match (one, other) {
+            (
+                Origin::Referenced { reference: one, .. },
+                Origin::Referenced {
+                    reference: other, ..
+                },
+            ) => one == other,
+            _ => false,
+        };
+        // Neighbours that belong to one reference are looked up at once.
+        let chosen = export.columns.columns();
+        for group in chosen.chunk_by(|one, other| same_reference(one.origin(), other.origin())) {
+            for column in group {
+                if let Origin::Own {
+                    column: name,
+                    value,
+                } = column.origin()
+                {
+                    rows.push(name, value, Step::Value(column.kind()));
+                }
+            }
+            let Some(Origin::Referenced { reference, .. }) =
+                group.first().map(|column| column.origin())
+            else {
+                continue;
+            };
+            let conditions = export.filter.conditions_of_reference(*reference);
+            let reference = &references[*reference];
+            let names = group.iter().filter_map(|column| match column.origin() {
+                Origin::Referenced { value, .. } => Some(Selected::Plain(value)),
+                Origin::Own { .. } => None,
+            });
+            let id = Selected::Plain(&reference.id);
+            let question = Question::of(std::iter::once(id).chain(names)).with(conditions);
+            let table = rows.table(NamesQuery {
+                sql: (reference.query)(question).literal_sql()?,
+                column: reference.column,
+                kinds: group.iter().map(|column| column.kind()).collect(),
+            });
+            let count = group.len();
+            rows.push(
+                reference.column,
+                &reference.value,
+                Step::Names { table, count },
+            );
+        }
+        Ok(rows)
+    }
+
+    fn push(&mut self, column: &'static str, value: &'static Fragment, step: Step) {
+        self.values.push(value);
+        self.steps.push(step);
+        if !self.columns.contains(&column) {
+            self.columns.push(column);
+        }
+    }
+
+    /// The place of the table with these names, which may serve other columns already.
+    fn table(&mut self, query: NamesQuery) -> usize {
+        let known = self.tables.iter().position(|known| known.sql == query.sql);
+        known.unwrap_or_else(|| {
+            self.tables.push(query);
+            self.tables.len() - 1
+        })
+    }
+
+    /// Finds the ids that the filter's conditions on what the rows refer to leave; `false` if they are too many.
+    pub(super) fn find_ids(&mut self, connection: &mut libpq::Connection) -> Result<bool, Error> {
+        for (index, reference) in self.export.dataset().references().iter().enumerate() {
+            let filter = &self.export.filter;
+            let conditions = filter.conditions_of_reference(index);
+            if conditions.is_empty() {
+                continue;
+            }
+            let question = Question::of([Selected::Plain(&reference.id)]).with(conditions);
+            let query = (reference.query)(question);
+            let mut rows = query.copy_out(connection, &rows::COPY_OPTIONS)?;
+            let mut ids = Vec::new();
+            while let Some(row) = rows.next_row()? {
+                ids.extend(Fields::of(row).next_id().flatten());
+                if ids.len() > MOST_IDS {
+                    return Ok(false);
+                }
+            }
+            self.ids.push((&reference.value, ids));
+        }
+        Ok(true)
+    }
+
+    /// Finds out how the rows are best read, and what the planner expects of them.
+    pub(super) fn reading(
+        &self,
+        connection: &mut libpq::Connection,
+    ) -> Result<(Estimate, Reading), Unprepared> {
+        let sql = self.query(None).literal_sql()?;
+        let mut rows = Estimate::of(connection, &sql)?;
+        if let Some(scan) = rows.scan.take() {
+            return Ok((rows, Reading::Ranges(scan)));
+        }
+        if rows.rows <= FEW {
+            return Ok((rows, Reading::AtOnce(None)));
+        }
+        // The planner would rather sort. That is one connection's work; a scan in order can be divided, so it may cost more.
+        let off = |value| {
+            ["seqscan", "bitmapscan", "sort"]
+                .map(|name| format!("set local enable_{name} = {value}"))
+                .join("; ")
+        };
+        connection.execute(&off("off"))?;
+        let ordered = Estimate::of(connection, &sql)?;
+        connection.execute(&off("default"))?;
+        let has_filter = !self.ids.is_empty() || !self.export.filter.own_conditions().is_empty();
+        match ordered.scan {
+            Some(scan) if ordered.cost <= rows.cost * MOST_COST => {
+                Ok((rows, Reading::Ranges(scan)))
+            }
+            _ if has_filter => Ok((rows, Reading::AtOnce(Some(BY_FILTER)))),
+            Some(_) => Err(Unprepared::Unfit(SCATTERED)),
+            None => Err(Unprepared::Unfit(NO_ORDER)),
+        }
+    }
+
+    /// The query for the values of the rows; of those with keys in a range, if one is given.
+    pub(super) fn query(&self, keys: Option<RangeInclusive<i64>>) -> Query {
+        let dataset = self.export.dataset();
+        let key = &dataset.table().key_value;
+        let bound = |operator, id| Condition::compare(key, operator, id);
+        let range = keys
+            .into_iter()
+            .flat_map(|keys| [bound(">=", *keys.start()), bound("<=", *keys.end())]);
+        let ids = self
+            .ids
+            .iter()
+            .map(|(value, ids)| Condition::is_any(value, ids.clone()));
+        let question = Question::of(self.values.iter().map(|value| Selected::Plain(value)))
+            .with(self.export.filter.own_conditions())
+            .with(ids)
+            .with(range)
+            .ordered([key]);
+        dataset.own(question)
+    }
+}

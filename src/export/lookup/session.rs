@@ -1,0 +1,82 @@
+//! The connections of one export, all in one snapshot.
+
+use crate::db::{self, CopyConnection, Database, Process, libpq};
+use crate::export::cancellation::{Backend, Cancellation};
+use crate::export::{Error, Limits, Source};
+
+/// A connection in the export's snapshot. Dropped before its end, it is not used again.
+pub(super) struct Session<'a> {
+    // Before the connection, in the order in which they are dropped: what cancels it must not meet whom it is lent to next.
+    backend: Backend<'a>,
+    pub(super) connection: CopyConnection,
+}
+
+impl<'a> Session<'a> {
+    pub(super) fn begin(
+        (database, cancellation, limits): (&'a Database, &'a Cancellation, Limits),
+        mut connection: CopyConnection,
+        snapshot: Option<&str>,
+    ) -> Result<Self, Error> {
+        let process = db::begin_copy_snapshot(
+            &mut connection,
+            snapshot,
+            limits.statement_timeout,
+            // The processes of a parallel query would be in the way of the other connections'.
+            "; set local max_parallel_workers_per_gather = 0",
+        )?;
+        Ok(Self {
+            backend: cancellation.register(database, process)?,
+            connection,
+        })
+    }
+}
+
+/// The snapshot that the first connection has exported, which is there as long as that one is in it.
+pub(super) struct Snapshot<'a> {
+    database: &'a Database,
+    cancellation: &'a Cancellation,
+    limits: Limits,
+    name: String,
+    /// The process that has it.
+    process: Process,
+}
+
+impl<'a> Snapshot<'a> {
+    pub(super) fn export(
+        source: &Source<'a>,
+        leader: &mut Session<'_>,
+    ) -> Result<Self, libpq::Error> {
+        Ok(Self {
+            database: source.database,
+            cancellation: source.cancellation,
+            limits: source.export.limits,
+            name: leader.connection.export_snapshot()?,
+            process: leader.backend.process().clone(),
+        })
+    }
+
+    /// One more connection in the snapshot, if there is one.
+    pub(super) fn session(&self) -> Result<Option<Session<'a>>, Error> {
+        let Some(connection) = self.database.helper_connection() else {
+            return Ok(None);
+        };
+        let place = (self.database, self.cancellation, self.limits);
+        match Session::begin(place, connection, Some(&self.name)) {
+            Ok(helper) if helper.backend.process().is_beside(&self.process) => Ok(Some(helper)),
+            // Under the same name, a snapshot may be there, too: another one.
+            Ok(_elsewhere) => {
+                tracing::warn!(
+                    "an export goes on with fewer connections: one has led to another server"
+                );
+                Ok(None)
+            }
+            Err(Error::Cancelled) => Err(Error::Cancelled),
+            // The export does not go on: its first connection is lost, whose own error says so.
+            Err(Error::Database(error)) if error.is_snapshot_gone() => Ok(None),
+            Err(error) => {
+                tracing::warn!(%error, "an export goes on with fewer connections");
+                Ok(None)
+            }
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! What the connections do: they read ranges of the rows, whose lines are handed on in the ranges' order.
+
+use std::collections::VecDeque;
+use std::ops::RangeInclusive;
+use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
+use std::sync::{Mutex, PoisonError};
+
+use bytes::Bytes;
+
+use super::own_rows::OwnRows;
+use super::rows::{self, RowEncoder};
+use super::session::{Session, Snapshot};
+use crate::db;
+use crate::db::libpq::{self, CopyOutDsl};
+use crate::export::Error;
+use crate::export::buffers::Buffers;
+use crate::export::encoder::Encoder;
+
+/// Bytes of a piece of a range, and pieces of it that may wait for those before.
+pub(super) const PIECE: usize = 128 * 1024;
+pub(super) const PIECES: usize = 12;
+
+/// A range to read, and where its pieces go.
+pub(super) struct Job {
+    keys: RangeInclusive<i64>,
+    pieces: SyncSender<Result<Piece, Error>>,
+}
+
+/// A part of a range's lines.
+enum Piece {
+    Lines(Bytes, u64),
+    /// There are no more. Said by name: a channel that just closes may have lost its sender to a panic.
+    End,
+}
+
+/// Hands the ranges' lines on in their order.
+pub(super) fn hand_on(
+    ranges: &[RangeInclusive<i64>],
+    begun: usize,
+    jobs: Sender<Job>,
+    encoder: &mut Encoder<'_>,
+) -> Result<(), Error> {
+    let mut jobs = Some(jobs);
+    let mut ranges = ranges.iter().peekable();
+    let mut waiting: VecDeque<Receiver<Result<Piece, Error>>> = VecDeque::new();
+    loop {
+        for keys in ranges.by_ref().take(begun - waiting.len()) {
+            let (sender, pieces) = mpsc::sync_channel(PIECES);
+            waiting.push_back(pieces);
+            // If nobody takes it, its channel is closed, which is found out in its turn.
+            let _ = jobs.as_ref().map(|jobs| {
+                jobs.send(Job {
+                    keys: keys.clone(),
+                    pieces: sender,
+                })
+            });
+        }
+        if ranges.peek().is_none() {
+            // Close the queue, so that idle workers commit and return their connections.
+            jobs = None;
+        }
+        let Some(pieces) = waiting.pop_front() else {
+            return Ok(());
+        };
+        loop {
+            match pieces.recv() {
+                Ok(Ok(Piece::Lines(lines, rows))) => encoder.encoded_lines(lines, rows)?,
+                Ok(Ok(Piece::End)) => break,
+                Ok(Err(error)) => return Err(error),
+                Err(_) => {
+                    return Err(Error::Database(db::Error::Inconsistent(
+                        "a range of rows ended without a word".into(),
+                    )));
+                }
+            }
+        }
+    }
+}
+
+/// What the connections share.
+pub(super) struct Work<'a> {
+    pub(super) rows: &'a OwnRows<'a>,
+    pub(super) encoder: RowEncoder<'a>,
+    pub(super) jobs: Mutex<Receiver<Job>>,
+    pub(super) buffers: Buffers,
+    pub(super) snapshot: Option<Snapshot<'a>>,
+}
+
+impl<'a> Work<'a> {
+    /// Reads ranges, on one connection, until there are no more.
+    pub(super) fn run(&self, mut session: Session<'a>) -> Result<(), Error> {
+        while let Some(job) = self.next_job() {
+            let mut begun = false;
+            let mut outcome = self.read(&mut session.connection, &job, &mut begun);
+            // What was sent cannot be taken back; of a range that is not begun, another connection knows the same rows.
+            if let Err(Error::Database(error)) = &outcome
+                && !begun
+                && (error.is_unavailable() || error.is_recovery_conflict())
+                && let Some(replacement) = self.replacement()
+            {
+                tracing::warn!(%error, "a connection was lost, and another one goes on in its snapshot");
+                session = replacement;
+                outcome = self.read(&mut session.connection, &job, &mut begun);
+            }
+            if let Err(error) = outcome {
+                // If nobody listens, the export has failed already.
+                let _ = job.pieces.send(Err(error));
+                return Ok(());
+            }
+        }
+        // Nothing depends on it: COPY has said that all rows were sent. A connection that is not as it should be, its pool closes.
+        if let Err(error) = session.connection.commit() {
+            tracing::warn!(%error, "a connection was lost after its part of an export");
+        }
+        Ok(())
+    }
+
+    /// A further connection in the export's snapshot. There is none once the first one is lost, which had it exported.
+    fn replacement(&self) -> Option<Session<'a>> {
+        self.snapshot.as_ref()?.session().ok().flatten()
+    }
+
+    fn next_job(&self) -> Option<Job> {
+        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        jobs.recv().ok()
+    }
+
+    /// Reads a range; `begun` is true once any of it was sent.
+    fn read(
+        &self,
+        connection: &mut libpq::Connection,
+        job: &Job,
+        begun: &mut bool,
+    ) -> Result<(), Error> {
+        let mut send = |piece| {
+            *begun = true;
+            job.pieces.send(Ok(piece)).map_err(|_| Error::Cancelled)
+        };
+        let query = self.rows.query(Some(job.keys.clone()));
+        let mut rows = query.copy_out(connection, &rows::COPY_OPTIONS)?;
+        let new_buffer = || self.buffers.take(PIECE + PIECE / 8);
+        let mut lines = new_buffer();
+        let mut count = 0;
+        while let Some(row) = rows.next_row()? {
+            self.encoder.encode(row, &mut lines)?;
+            count += 1;
+            if lines.len() >= PIECE {
+                let full = self
+                    .buffers
+                    .lend(std::mem::replace(&mut lines, new_buffer()));
+                send(Piece::Lines(full, std::mem::take(&mut count)))?;
+            }
+        }
+        if count > 0 {
+            send(Piece::Lines(self.buffers.lend(lines), count))?;
+        }
+        send(Piece::End)
+    }
+}
