@@ -18,7 +18,11 @@ use super::cluster::USER;
 
 pub(super) const POLL: Duration = Duration::from_millis(5);
 /// What a URL's parameter may not have as it is.
-const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A server that is up, be it this process's own or another's.
