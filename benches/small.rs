@@ -20,6 +20,7 @@ use std::net::TcpStream;
 use std::time::Instant;
 
 use cmms_export::datasets;
+use cmms_export::export::format::FileType;
 use cmms_export::export::parameters::Parameters;
 use cmms_export::export::{Limits, Strategy};
 use diesel::prelude::*;
@@ -150,7 +151,8 @@ fn download(kept: &mut TcpStream, address: &str, filter: &Filter, strategy: Stra
 fn query_milliseconds(connection: &mut PgConnection, filter: &Filter) -> f64 {
     let pairs = filter.parameters.iter();
     let pairs = pairs.map(|(name, value)| ((*name).into(), (*value).into()));
-    let parameters = Parameters::from_pairs(datasets::default(), pairs).expect("known filters");
+    let parameters =
+        Parameters::from_pairs(datasets::default(), FileType::Csv, pairs).expect("known filters");
     let export = parameters.into_export(Limits::default());
     let sql = format!(
         "explain (analyze, timing off, format json) {}",

@@ -13,7 +13,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 pub use self::export::{ExportOptions, ParameterFlags};
 use crate::bench;
 use crate::db::servers::Replicas;
-use crate::export::{Limits, Strategy};
+use crate::export::{Limits, Strategy, WorkbookLimits};
 use crate::secret;
 use crate::seed::Seed;
 use crate::units::{bytes, seconds};
@@ -112,7 +112,7 @@ pub enum LogFormat {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Serves the web pages and the download
-    Serve(Serve),
+    Serve(Box<Serve>),
     /// Brings the database's tables up to date
     Migrate(Migrate),
     /// Fills the database with made-up data
@@ -165,6 +165,9 @@ pub struct Serve {
     /// What an export may cost
     #[command(flatten)]
     pub limits: Limits,
+    /// What a workbook may cost
+    #[command(flatten)]
+    pub workbook_limits: WorkbookLimits,
     /// Where exports run
     #[command(flatten)]
     pub replicas: Replicas,

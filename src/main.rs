@@ -23,7 +23,7 @@ use cmms_export::db::{Database, libpq};
 use cmms_export::export::cancellation::Cancellation;
 use cmms_export::export::manifest::State;
 use cmms_export::export::record::Record;
-use cmms_export::export::{self, Limits, Sink, routing};
+use cmms_export::export::{self, Sink, routing};
 use cmms_export::output::Output;
 use cmms_export::progress::{self, ExportProgress, Progress};
 use cmms_export::seed::{self, Seed};
@@ -129,7 +129,7 @@ fn serve(global: &Global, options: &Serve) -> Outcome {
     }
     print_line(&format!("cmms-export is at http://{address}/"))?;
     let settings = web::Settings {
-        limits: options.limits,
+        limits: options.limits.and(options.workbook_limits),
         rules,
         max_exports: options.max_exports.into(),
         max_downloads: options.max_downloads.into(),
@@ -239,10 +239,7 @@ fn export(global: &Global, options: ExportOptions) -> Outcome {
     let rules = replica_rules(&options.replicas);
     let mut output = open_output(&options.output)?;
     let manifest = options.manifest.as_deref().map(open_output).transpose()?;
-    let limits = Limits {
-        max_xlsx_rows: options.max_xlsx_rows,
-        ..options.limits
-    };
+    let limits = options.limits.and(options.workbook_limits);
     let export = options.parameters.0.into_export(limits);
     let cancellation = Cancellation::default();
     let unfinished = output.unfinished_path();
@@ -250,12 +247,12 @@ fn export(global: &Global, options: ExportOptions) -> Outcome {
     cancel_on_signal(cancellation.clone(), unfinished)?;
     let connections = export::CONNECTIONS as u32;
     let connected = connect_for_exports(global, connections, &rules, Start::IfTablesFit)?;
-    let servers = Servers::start(
+    let servers = Servers::for_one_export(
         &connected.url,
         connected.database.clone(),
+        connected.role,
         rules,
         |url, wait| Database::new(url, connections, wait),
-        |_fallback| (),
     );
 
     let record = Record::start(
@@ -416,10 +413,13 @@ fn open_output(path: &Path) -> Result<Output, String> {
 
 /// Stops the private cluster, if there is one, and reports it if the cluster does not stop.
 fn stop_cluster(connected: Connected) -> Outcome {
+    let Some(embedded) = connected.embedded else {
+        // The end of this process closes the connections. To say goodbye on each makes the server end its processes first.
+        std::mem::forget(connected.database);
+        return Ok(());
+    };
     drop(connected.database);
-    connected
-        .embedded
-        .map_or(Ok(()), |embedded| Ok(embedded.stop()?))
+    Ok(embedded.stop()?)
 }
 
 fn print_line(line: &str) -> io::Result<()> {

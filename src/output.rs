@@ -1,7 +1,7 @@
-//! Where the command line's CSV goes: stdout, or a file that appears under its name only when it is whole.
+//! Where the command line's export goes: stdout, or a file that appears under its name only when it is whole.
 
 use std::fs::{self, File, Permissions};
-use std::io::{self, Stdout, Write};
+use std::io::{self, Seek, Stdout, Write};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -96,6 +96,17 @@ impl Sink for Output {
             Self::Stdout(stdout) => stdout.write_all(&chunk),
             Self::Special(file) => file.write_all(&chunk),
             Self::File { unfinished, .. } => unfinished.write_all(&chunk),
+        }
+    }
+
+    fn start_over(&mut self) -> bool {
+        match self {
+            // It has no name yet that anybody knows.
+            Self::File { unfinished, .. } => {
+                let emptied = unfinished.as_file().set_len(0);
+                emptied.and_then(|()| unfinished.rewind()).is_ok()
+            }
+            Self::Stdout(_) | Self::Special(_) => false,
         }
     }
 }

@@ -102,6 +102,14 @@ impl SpoolFile {
         taken
     }
 
+    /// Empties it, and frees its space.
+    fn clear(&self) -> io::Result<()> {
+        self.file.set_len(0)?;
+        let bytes = self.space.bytes.swap(0, Ordering::Relaxed);
+        self.space.spool.used.fetch_sub(bytes, Ordering::Relaxed);
+        Ok(())
+    }
+
     /// Writes all bytes, from `offset` on.
     pub fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.file.write_all_at(bytes, offset)
@@ -143,6 +151,11 @@ impl Sink for SpoolSink {
         self.file.write_at(&chunk, self.written).map_err(or_full)?;
         self.written += length;
         Ok(())
+    }
+
+    fn start_over(&mut self) -> bool {
+        self.written = 0;
+        self.file.clear().is_ok()
     }
 }
 
@@ -233,6 +246,23 @@ mod tests {
         sink.write(Bytes::from_static(b"7890"))?;
         let (file, written) = sink.into_file();
         assert_eq!(file.read_at(written as usize, 0)?, b"1234567890");
+        assert!(file.read_at(1, 10).is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn a_sink_can_start_over() -> io::Result<()> {
+        let (_parent, spool) = open(10);
+        let spool = spool?;
+        let mut sink = SpoolSink::new(spool.unnamed()?);
+        sink.write(Bytes::from_static(b"12345678"))?;
+        assert!(sink.start_over());
+        assert_eq!(spool.used(), 0);
+        sink.write(Bytes::from_static(b"abc"))?;
+        sink.write(Bytes::from_static(b"def"))?;
+        let (file, length) = sink.into_file();
+        assert_eq!((length, spool.used()), (6, 6));
+        assert_eq!(file.read_at(6, 0)?, b"abcdef");
         Ok(())
     }
 

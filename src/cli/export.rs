@@ -12,8 +12,8 @@ use crate::db::servers::Replicas;
 use crate::export::csv::{Delimiter, Preset};
 use crate::export::dataset::{Dataset, FilterField, FilterKind, FilterValue};
 use crate::export::format::FileType;
-use crate::export::parameters::{Parameters, columns_from};
-use crate::export::{Limits, Strategy};
+use crate::export::parameters::{NOT_OF_XLSX, Parameters, columns_from};
+use crate::export::{Limits, Strategy, WorkbookLimits};
 
 const FILTERS: &str = "Filters (all that are given must hold)";
 
@@ -26,14 +26,9 @@ pub struct ExportOptions {
     /// What it may cost
     #[command(flatten)]
     pub limits: Limits,
-    /// Rows that an Excel workbook may have [default: any number, in several sheets]
-    #[arg(
-        long,
-        env = "CMMS_MAX_XLSX_ROWS",
-        help_heading = "Limits",
-        value_name = "N"
-    )]
-    pub max_xlsx_rows: Option<u64>,
+    /// What a workbook may cost
+    #[command(flatten)]
+    pub workbook_limits: WorkbookLimits,
     /// Where it runs
     #[command(flatten)]
     pub replicas: Replicas,
@@ -124,7 +119,7 @@ fn file_type_of(output: Option<&PathBuf>) -> FileType {
 fn refuse_csv_flags(matches: &ArgMatches) -> Result<(), clap::Error> {
     for flag in ["preset", "delimiter"] {
         if matches.value_source(flag) == Some(ValueSource::CommandLine) {
-            let error = format!("--{flag} is of CSV: an Excel workbook (xlsx) has none");
+            let error = format!("--{flag} {NOT_OF_XLSX}");
             return Err(clap::Error::raw(ErrorKind::ArgumentConflict, error));
         }
     }

@@ -57,8 +57,8 @@ pub enum Error {
         /// The characters that a cell may have.
         most: usize,
     },
-    /// The file in which a workbook comes to be failed.
-    #[error("the workbook could not be written: {0}")]
+    /// The workbook's file cannot be as it would have to be.
+    #[error("the workbook could not be made: {0}")]
     Workbook(#[source] io::Error),
 }
 
@@ -87,9 +87,7 @@ impl Error {
                 Some(ErrorClass::TooManyRows)
             }
             Self::TextTooLong { .. } => Some(ErrorClass::TextTooLong),
-            Self::Sink(error) | Self::Workbook(error) if is_full(error) => {
-                Some(ErrorClass::SpoolFull)
-            }
+            Self::Sink(error) if is_full(error) => Some(ErrorClass::SpoolFull),
             Self::Sink(_) | Self::Workbook(_) => Some(ErrorClass::Output),
             Self::NoReplica(_) => Some(ErrorClass::NoReplica),
             Self::Database(error) if error.is_recovery_conflict() => {

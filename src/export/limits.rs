@@ -13,7 +13,7 @@ pub struct Limits {
     #[arg(long, env = "CMMS_MAX_BUFFERED_ROWS", help_heading = "Limits", value_name = "N", default_value_t = Self::default().max_buffered_rows)]
     pub max_buffered_rows: u32,
     /// Rows that an Excel workbook may have; any number if it is not said
-    // A flag of the command `export` alone: the service makes no workbooks.
+    // A flag of its own: the benchmark makes no workbooks.
     #[arg(skip)]
     pub max_xlsx_rows: Option<u64>,
     /// Time for each of an export's queries, the waiting for its reader included [default: none]
@@ -22,6 +22,29 @@ pub struct Limits {
     /// Bytes of names that `lookup` may hold in memory, as a number, or one with KiB, MiB or GiB: if there are more, it is `copy`
     #[arg(long, env = "CMMS_LOOKUP_MEMORY", help_heading = "Limits", value_name = "SIZE", default_value = "64MiB", value_parser = units::bytes)]
     pub lookup_memory: u64,
+}
+
+/// What an Excel workbook may cost.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub struct WorkbookLimits {
+    /// Rows that an Excel workbook may have [default: any number, in several sheets]
+    #[arg(
+        long,
+        env = "CMMS_MAX_XLSX_ROWS",
+        help_heading = "Limits",
+        value_name = "N"
+    )]
+    max_xlsx_rows: Option<u64>,
+}
+
+impl Limits {
+    /// These limits, and those of workbooks.
+    pub fn and(self, workbooks: WorkbookLimits) -> Self {
+        Self {
+            max_xlsx_rows: workbooks.max_xlsx_rows,
+            ..self
+        }
+    }
 }
 
 impl Default for Limits {

@@ -38,6 +38,9 @@ pub const OPTIONS: [(&str, &str); 4] = [
     ("delimiter", "The column separator"),
 ];
 
+/// Why `preset` and `delimiter` are refused for a workbook.
+pub const NOT_OF_XLSX: &str = "is of CSV: an Excel workbook (xlsx) has none";
+
 /// A name and a value of a URL's query.
 pub type Pair<'a> = (Cow<'a, str>, Cow<'a, str>);
 
@@ -74,13 +77,17 @@ impl Parameters {
         }
     }
 
-    /// Reads the parameters from the names and values of a URL's query. An empty value counts as none: a form sends
+    /// Reads the parameters of an export in this format from the names and values of a URL's query. An empty value counts as none: a form sends
     /// one for each field that was left empty. Columns may be named in several parameters, as a form's check boxes do.
     pub fn from_pairs<'a>(
         dataset: &'static dyn Dataset,
+        file_type: FileType,
         pairs: impl IntoIterator<Item = Pair<'a>>,
     ) -> Result<Self, InvalidParameter> {
-        let mut parameters = Self::of(dataset);
+        let mut parameters = Self {
+            file_type,
+            ..Self::of(dataset)
+        };
         let mut columns: Vec<Cow<'_, str>> = Vec::new();
         let mut filters = Vec::new();
         let mut seen: Vec<Cow<'_, str>> = Vec::new();
@@ -93,6 +100,9 @@ impl Parameters {
                 return Err(InvalidParameter::of(&name, "given more than once"));
             }
             match name.as_ref() {
+                "preset" | "delimiter" if file_type == FileType::Xlsx && !value.is_empty() => {
+                    return Err(InvalidParameter::of(&name, NOT_OF_XLSX));
+                }
                 "strategy" => parameters.strategy = named(&name, &value)?,
                 "preset" => parameters.preset = named(&name, &value)?,
                 "delimiter" => parameters.delimiter = named(&name, &value)?,
@@ -115,13 +125,17 @@ impl Parameters {
     }
 
     /// The names and values that say the same in a URL. Defaults are omitted, except `preset`: the page has another default than the
-    /// download.
+    /// download. A workbook has none.
     pub fn to_pairs(&self) -> Vec<(&'static str, String)> {
         let columns = (!self.columns.is_default()).then(|| self.columns.to_string());
+        let is_csv = self.file_type == FileType::Csv;
         let options = [
             ("columns", columns),
-            ("preset", name(self.preset)),
-            ("delimiter", name_unless_default(self.delimiter)),
+            ("preset", name(self.preset).filter(|_| is_csv)),
+            (
+                "delimiter",
+                name_unless_default(self.delimiter).filter(|_| is_csv),
+            ),
             ("strategy", name_unless_default(self.strategy)),
         ];
         let set = self.filter.iter();
@@ -233,7 +247,8 @@ mod tests {
     fn read(query: &Query) -> Result<Parameters, String> {
         let pairs = query.iter();
         let pairs = pairs.map(|(name, value)| ((*name).into(), (*value).into()));
-        Parameters::from_pairs(datasets::default(), pairs).map_err(|error| error.to_string())
+        Parameters::from_pairs(datasets::default(), FileType::Csv, pairs)
+            .map_err(|error| error.to_string())
     }
 
     fn said(query: &Query) -> Result<Vec<(&'static str, String)>, String> {

@@ -194,6 +194,11 @@ impl Sink for HashingSink<'_> {
         self.hasher.update(&chunk);
         self.sink.write(chunk)
     }
+
+    fn start_over(&mut self) -> bool {
+        self.hasher.reset();
+        self.sink.start_over()
+    }
 }
 
 /// What is logged at an export's end.

@@ -1,4 +1,4 @@
-//! Chooses the server of an export, and another one if that fails: as long as no byte was handed over, nobody notices.
+//! Chooses the server of an export, and another one if that fails: as long as nobody has got a byte, nobody notices.
 
 use std::io;
 
@@ -12,7 +12,7 @@ use crate::db::servers::{Chosen, Fallback, Servers};
 const CONFLICTS: u32 = 2;
 
 /// Exports to `sink`, as [`run`](super::run) does, from one of the servers; with `fresh`, from one that has what the primary has
-/// now. If a replica fails before the first byte, another one or the primary takes its place.
+/// now. If a replica fails before the first byte, or the sink can start over, another one or the primary takes its place.
 pub fn run(
     export: &Export,
     servers: &Servers,
@@ -26,7 +26,7 @@ pub fn run(
         observer.server(chosen);
         let run = super::run(export, &chosen.database, cancellation, observer, &mut sink);
         run.map_err(|error| Failure {
-            is_final: sink.begun || cancellation.is_cancelled(),
+            is_final: cancellation.is_cancelled() || !sink.start_over(),
             error,
         })
     })
@@ -98,6 +98,10 @@ impl Sink for NotingSink<'_> {
     fn write(&mut self, chunk: Bytes) -> io::Result<()> {
         self.begun = true;
         self.sink.write(chunk)
+    }
+
+    fn start_over(&mut self) -> bool {
+        !self.begun || self.sink.start_over()
     }
 }
 

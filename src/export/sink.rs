@@ -15,6 +15,12 @@ use crate::db::servers::Chosen;
 pub trait Sink {
     /// Takes the next bytes, and takes its time: an export never runs ahead of its sink.
     fn write(&mut self, chunk: Bytes) -> io::Result<()>;
+
+    /// Drops all that it has taken, for an export that begins anew on another server. False if it cannot: somebody may have got
+    /// some of it.
+    fn start_over(&mut self) -> bool {
+        false
+    }
 }
 
 /// Hears what happens in an export.

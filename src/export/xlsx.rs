@@ -1,15 +1,14 @@
 //! From rows to an Excel workbook, in constant memory.
 //!
-//! The workbook comes to be in a file without a name, below `TMPDIR`, and goes to the sink only when it is whole: nobody gets a part
-//! of one.
+//! Its bytes go to the sink as they come to be. A part of them is no workbook: what says which sheets there are, and where they
+//! begin, comes last. A sink that has to hand over all or nothing keeps them until then.
+//!
+//! The XML is written here, into a ZIP by `zip`, and not by `rust_xlsxwriter` (0.102), the library for this: it leaves an empty text
+//! out, as if it were NULL; it makes an `A` of `_x0041` before a control character; and it panics if its temporary file fails.
 
 mod record;
 mod workbook;
 mod xml;
-
-use std::io::Read;
-
-use bytes::Bytes;
 
 use self::record::Record;
 use self::workbook::{MOST_CHARACTERS, SHEET_ROWS, Workbook};
@@ -21,10 +20,10 @@ use crate::db;
 /// Bytes that go to the sink at a time.
 const CHUNK: usize = 64 * 1024;
 /// Rows after which it is told how far the export is, and asked whether it is cancelled: a strategy may have all of its rows
-/// already, and the sink gets nothing yet.
+/// already, and many of them are few bytes for the sink.
 const TELL: u64 = 1_000;
 
-/// Writes the workbook, and hands it to a sink.
+/// Writes the workbook to a sink, in chunks.
 pub(super) struct XlsxEncoder<'s> {
     workbook: Workbook,
     columns: Vec<&'static Column>,
@@ -99,6 +98,10 @@ impl<'s> XlsxEncoder<'s> {
         {
             return Err(Error::TooManyRowsForXlsx { limit });
         }
+        if self.workbook.pending() >= CHUNK {
+            let chunk = self.workbook.take();
+            send(chunk, &mut self.summary, self.sink, self.observer)?;
+        }
         if self.summary.rows.is_multiple_of(TELL) {
             if self.cancellation.is_cancelled() {
                 return Err(Error::Cancelled);
@@ -108,21 +111,24 @@ impl<'s> XlsxEncoder<'s> {
         Ok(())
     }
 
-    /// Ends the workbook, and hands it over.
-    pub(super) fn finish(self) -> Result<Summary, Error> {
-        let mut summary = self.summary;
-        let mut file = self.workbook.finish().map_err(Error::Workbook)?;
-        loop {
-            let mut chunk = Vec::with_capacity(CHUNK);
-            let read = file.by_ref().take(CHUNK as u64).read_to_end(&mut chunk);
-            if read.map_err(Error::Workbook)? == 0 {
-                return Ok(summary);
-            }
-            summary.bytes += chunk.len() as u64;
-            self.sink.write(Bytes::from(chunk)).map_err(Error::Sink)?;
-            self.observer.progress(&summary);
-        }
+    /// Ends the workbook, and hands over what is left.
+    pub(super) fn finish(mut self) -> Result<Summary, Error> {
+        let rest = self.workbook.finish().map_err(Error::Workbook)?;
+        send(rest, &mut self.summary, self.sink, self.observer)?;
+        Ok(self.summary)
     }
+}
+
+fn send(
+    chunk: Vec<u8>,
+    summary: &mut Summary,
+    sink: &mut dyn Sink,
+    observer: &dyn Observer,
+) -> Result<(), Error> {
+    summary.bytes += chunk.len() as u64;
+    sink.write(chunk.into()).map_err(Error::Sink)?;
+    observer.progress(summary);
+    Ok(())
 }
 
 /// Writes a row, after so many, if Excel takes its texts.

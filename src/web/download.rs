@@ -1,15 +1,16 @@
-//! `GET /{dataset}.csv`: an export as a response that is streamed while it is made.
+//! `GET /{dataset}.csv` and `GET /{dataset}.xlsx`: an export as a response. CSV is streamed while it is made; a workbook is made
+//! first, in the spool, and then sent.
 //!
-//! Three parties: a thread of its own makes the CSV; a [handover](super::handover) takes it to the response's [body](Body), by way of
-//! the disk if the client is slow, so that it holds no query and fills no memory; and a [watch](Watch) stops it all when the client
-//! goes away or takes nothing, when the server does not answer, or when somebody says so. The body ends cleanly only if the export says that it is whole;
-//! in every other case it ends with an error, at which the server breaks the connection off.
+//! Three parties: a thread of its own makes the export; a [handover](super::handover) takes it to the response's [body](Body), by
+//! way of the disk if the client is slow, so that it holds no query and fills no memory; and a [watch](Watch) stops it all when the
+//! client goes away or takes nothing, when the server does not answer, or when somebody says so. The body ends cleanly only if the
+//! export says that it is whole; in every other case it ends with an error, at which the server breaks the connection off.
 
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::task::{Context, Poll, ready};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use actix_web::body::{BodySize, MessageBody};
@@ -23,37 +24,41 @@ use time::OffsetDateTime;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
+use super::body::Body;
 use super::compression::{Coding, CompressingSink};
 use super::filename::content_disposition;
 use super::flow::Flow;
-use super::handover::{Deputy, Message, Receiver, Sender, handover};
+use super::handover::{Message, Sender, handover};
 use super::metrics::Rejection;
 use super::peer::Peer;
 use super::problem::{EXPORT_ID, Kind, Problem};
 use super::query_string::{QueryString, invalid};
 use super::registry::Known;
+use super::watch::{Place, Watch};
 use super::{App, OfDataset};
 use crate::cli::Compression;
-use crate::db;
 use crate::db::servers::Servers;
 use crate::export::cancellation::Cancellation;
-use crate::export::manifest::{ErrorClass, State};
+use crate::export::format::FileType;
 use crate::export::parameters::Parameters;
 use crate::export::record::Record;
 use crate::export::{self, Export, Sink, routing};
+use crate::spool::{Spool, SpoolFile, SpoolSink, or_full};
 
-/// Bytes that the body hands on at a time: whether a client takes anything shows no finer.
-const PIECE: usize = 64 * 1024;
-/// Time that the response waits for the export's first bytes, so that a failure before them gets a status of its own. Not for
+/// Time that the response waits for the first bytes of a CSV, so that a failure before them gets a status of its own. Not for
 /// ever: some proxy on the way may want to see a response's head.
 const FIRST_BYTES_WAIT: Duration = Duration::from_secs(20);
-/// Time between two looks at the client.
-pub(super) const WATCH_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The type of a download.
-const CSV: &str = "text/csv; charset=utf-8; header=present";
 /// No cache keeps it, and nothing on the way packs or changes it.
 const UNTOUCHED: &str = "no-store, no-transform";
+
+/// The type of a download.
+pub(super) fn media_type(file_type: FileType) -> &'static str {
+    match file_type {
+        FileType::Csv => "text/csv; charset=utf-8; header=present",
+        FileType::Xlsx => "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    }
+}
 
 /// The rows as CSV, streamed.
 pub(super) async fn csv(
@@ -61,17 +66,44 @@ pub(super) async fn csv(
     app: web::Data<App>,
     dataset: OfDataset,
 ) -> Result<HttpResponse, Problem> {
+    get(request, app, dataset, FileType::Csv).await
+}
+
+/// The rows as an Excel workbook, as soon as it is whole.
+pub(super) async fn xlsx(
+    request: HttpRequest,
+    app: web::Data<App>,
+    dataset: OfDataset,
+) -> Result<HttpResponse, Problem> {
+    get(request, app, dataset, FileType::Xlsx).await
+}
+
+async fn get(
+    request: HttpRequest,
+    app: web::Data<App>,
+    dataset: OfDataset,
+    file_type: FileType,
+) -> Result<HttpResponse, Problem> {
     let Query {
         id,
         fresh,
         parameters,
-    } = Query::read(request.query_string(), &dataset)?;
+    } = Query::read(request.query_string(), &dataset, file_type)?;
+    let is_streamed = file_type == FileType::Csv;
     // HTTP/1.0 has no chunks: its client would have their lengths in the file or, without them, no way to see that it is cut short.
-    if request.version() < Version::HTTP_11 {
+    if is_streamed && request.version() < Version::HTTP_11 {
         return Err(Problem::new(Kind::HttpVersion));
     }
     let export = parameters.into_export(app.settings.limits);
-    let disposition = content_disposition(&export.filter, OffsetDateTime::now_utc());
+    let disposition = content_disposition(&export.filter, file_type, OffsetDateTime::now_utc());
+    let spool = match (is_streamed, &app.settings.spool) {
+        (true, _) => None,
+        (false, Some(spool)) => Some(Arc::clone(spool)),
+        (false, None) => {
+            let detail = "this service has no spool, and a workbook is made there: export CSV";
+            return Err(Problem::with_detail(Kind::SpoolFull, detail));
+        }
+    };
     let permits = Permits::take(&app)?;
     let known = app
         .exports
@@ -81,10 +113,16 @@ pub(super) async fn csv(
 
     let peer = request.conn_data::<Peer>().cloned();
     let compression = app.settings.compression;
-    let coding = Coding::choose(&request, compression);
+    // A workbook is compressed already.
+    let coding = Coding::choose(&request, compression).filter(|_| is_streamed);
     let app = app.into_inner();
-    let mut body = start(export, fresh, known, permits, peer, coding, app);
-    match rt::time::timeout(FIRST_BYTES_WAIT, body.receiver.next()).await {
+    let mut body = start(export, fresh, known, permits, peer, coding, spool, app);
+    let first = if is_streamed {
+        rt::time::timeout(FIRST_BYTES_WAIT, body.receiver.next()).await
+    } else {
+        Ok(body.receiver.next().await)
+    };
+    match first {
         Ok(Some(Message::Failed(error))) => {
             body.end(Some(&error));
             return Err(Problem::from(error).of_export(record.id()));
@@ -98,9 +136,10 @@ pub(super) async fn csv(
     }
     // Known once there are bytes: until then, it may yet be another server.
     let source = record.manifest().source.filter(|_| body.next.is_some());
-    body.response_begun.store(true, Ordering::Relaxed);
+    body.known.begun.store(true, Ordering::Relaxed);
     // The strategy actually used, known since before the first bytes.
     let manifest = record.manifest();
+    body.left = (!is_streamed).then_some(manifest.bytes);
     let milliseconds = record.started().elapsed().as_secs_f64() * 1e3;
     let mut response = HttpResponse::Ok();
     if let Some(source) = source {
@@ -109,14 +148,14 @@ pub(super) async fn csv(
     if let Some(coding) = coding {
         response.insert_header((CONTENT_ENCODING, coding.name()));
     }
-    if compression != Compression::Off {
+    if is_streamed && compression != Compression::Off {
         response.insert_header((VARY, "Accept-Encoding"));
     }
     Ok(response
-        .insert_header((CONTENT_TYPE, CSV))
+        .insert_header((CONTENT_TYPE, media_type(file_type)))
         .insert_header((CONTENT_DISPOSITION, disposition))
-        // No cache keeps it, and nothing on the way packs it, holds it back or changes it.
         .insert_header((CACHE_CONTROL, UNTOUCHED))
+        // No proxy holds it back.
         .insert_header(("X-Accel-Buffering", "no"))
         .insert_header((EXPORT_ID, record.id()))
         .insert_header(("X-Export-Strategy", manifest.strategy.name()))
@@ -150,18 +189,35 @@ impl Permits {
     }
 }
 
-/// What a download would be, without the export: nothing is asked of the database.
+/// What a CSV would be, without the export: nothing is asked of the database.
 pub(super) async fn csv_head(
     request: HttpRequest,
     dataset: OfDataset,
 ) -> Result<HttpResponse, Problem> {
-    let query = Query::read(request.query_string(), &dataset)?;
-    let disposition = content_disposition(&query.parameters.filter, OffsetDateTime::now_utc());
+    head(&request, &dataset, FileType::Csv)
+}
+
+/// The same of a workbook.
+pub(super) async fn xlsx_head(
+    request: HttpRequest,
+    dataset: OfDataset,
+) -> Result<HttpResponse, Problem> {
+    head(&request, &dataset, FileType::Xlsx)
+}
+
+fn head(
+    request: &HttpRequest,
+    dataset: &OfDataset,
+    file_type: FileType,
+) -> Result<HttpResponse, Problem> {
+    let query = Query::read(request.query_string(), dataset, file_type)?;
+    let filter = query.parameters.filter;
+    let disposition = content_disposition(&filter, file_type, OffsetDateTime::now_utc());
     Ok(HttpResponse::Ok()
-        .insert_header((CONTENT_TYPE, CSV))
+        .insert_header((CONTENT_TYPE, media_type(file_type)))
         .insert_header((CONTENT_DISPOSITION, disposition))
         .insert_header((CACHE_CONTROL, UNTOUCHED))
-        // Of the CSV, nobody knows the length before it is made.
+        // Nobody knows the length before it is made.
         .body(Unsent))
 }
 
@@ -193,7 +249,7 @@ struct Query {
 }
 
 impl Query {
-    fn read(query: &str, dataset: &OfDataset) -> Result<Self, Problem> {
+    fn read(query: &str, dataset: &OfDataset, file_type: FileType) -> Result<Self, Problem> {
         let mut query = QueryString::parse(query)?;
         let id = match query.take("export_id")? {
             None => format!("{:032x}", rand::random::<u128>()),
@@ -209,7 +265,7 @@ impl Query {
         Ok(Self {
             id,
             fresh,
-            parameters: Parameters::from_pairs(dataset.0, query.rest())?,
+            parameters: Parameters::from_pairs(dataset.0, file_type, query.rest())?,
         })
     }
 }
@@ -222,7 +278,11 @@ pub(super) fn is_id(id: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
-/// Starts an export in a thread of its own, and the watch over it.
+/// Starts an export in a thread of its own, and the watch over it. With a spool, it is handed over when it is whole.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "each is of another kind, and all are for one thread"
+)]
 fn start(
     export: Export,
     fresh: bool,
@@ -230,6 +290,7 @@ fn start(
     permits: Permits,
     peer: Option<Peer>,
     coding: Option<Coding>,
+    spool: Option<Arc<Spool>>,
     app: Arc<App>,
 ) -> Body {
     let (sender, receiver) = handover(
@@ -242,12 +303,12 @@ fn start(
     let place = Arc::new(Place(Mutex::new(Some(permits.export))));
     let body = Body {
         receiver,
+        left: None,
         next: None,
         known: known.clone(),
         over: CancellationToken::new(),
         flow: Arc::clone(&flow),
         cancellation: cancellation.clone(),
-        response_begun: Arc::default(),
         app: Arc::clone(&app),
         permit: Some(permits.download),
     };
@@ -257,7 +318,6 @@ fn start(
         flow: Arc::clone(&flow),
         peer,
         cancellation: cancellation.clone(),
-        response_begun: Arc::clone(&body.response_begun),
         sender: sender.deputy(),
         place: Arc::downgrade(&place),
         app: Arc::clone(&app),
@@ -267,30 +327,32 @@ fn start(
     let thread = std::thread::Builder::new().name("export".into());
     let spawned = thread.spawn(move || {
         let mut sender = sender;
-        let mut channel = HandoverSink {
-            sender: &mut sender,
+        let maker = Maker {
+            export: &export,
+            fresh,
+            servers: &app.servers,
+            cancellation: &cancellation,
+            record: &known.record,
             flow: &flow,
         };
-        let outcome = make(
-            &export,
-            fresh,
-            &app.servers,
-            &cancellation,
-            &mut channel,
-            coding,
-            &known.record,
-        );
-        let message = match outcome {
-            Ok(()) => Message::Whole,
-            Err(error) => {
-                tracing::warn!(export_id = known.record.id(), %error, "the export broke off");
-                Message::Failed(error)
-            }
+        let outcome = match &spool {
+            None => maker.stream(&mut sender, coding).map(|()| None),
+            Some(spool) => maker.spool(spool).map(Some),
         };
+        if let Err(error) = &outcome {
+            tracing::warn!(export_id = known.record.id(), %error, "the export broke off");
+        }
         // Held until here, where the thread is through with the database, also if the client has long gone, but not until a slow
         // one has taken all. Before the last message: who asks again as soon as a download has ended must find the place free.
         drop(place);
-        sender.end(message);
+        match outcome {
+            Ok(None) => sender.end(Message::Whole),
+            Ok(Some((file, length))) => {
+                flow.offered(length as usize);
+                sender.whole(file, length);
+            }
+            Err(error) => sender.end(Message::Failed(error)),
+        }
     });
     if let Err(error) = spawned {
         // The body, too, finds out: there is no sender.
@@ -299,98 +361,48 @@ fn start(
     body
 }
 
-/// Makes the CSV, and compresses it after it was recorded: the manifest tells of the CSV itself.
-fn make(
-    export: &Export,
+/// Makes an export, in a thread of its own.
+struct Maker<'a> {
+    export: &'a Export,
     fresh: bool,
-    servers: &Servers,
-    cancellation: &Cancellation,
-    channel: &mut HandoverSink<'_>,
-    coding: Option<Coding>,
-    record: &Record,
-) -> Result<(), export::Error> {
-    let flow = channel.flow;
-    let mut compressing = CompressingSink::new(channel, coding).map_err(export::Error::Sink)?;
-    record.of(&mut compressing, |sink| {
-        routing::run(export, servers, fresh, cancellation, &(record, flow), sink)
-    })?;
-    compressing.finish().map_err(export::Error::Sink)
+    servers: &'a Servers,
+    cancellation: &'a Cancellation,
+    record: &'a Record,
+    flow: &'a Flow,
 }
 
-/// An export's place among those that may run at once.
-struct Place(Mutex<Option<OwnedSemaphorePermit>>);
-
-impl Place {
-    /// Lets another export have it.
-    fn free(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
-    }
-}
-
-/// Stops an export when its client goes away or takes nothing, when its server does not answer, or when somebody says so.
-struct Watch {
-    known: Known,
-    flow: Arc<Flow>,
-    peer: Option<Peer>,
-    cancellation: Cancellation,
-    response_begun: Arc<AtomicBool>,
-    sender: Deputy,
-    /// Weak: it goes with the export's thread.
-    place: Weak<Place>,
-    app: Arc<App>,
-}
-
-impl Watch {
-    async fn over(self, over: CancellationToken) {
-        let (state, error) = loop {
-            tokio::select! {
-                biased;
-                () = over.cancelled() => return,
-                () = self.known.stop.cancelled() => break (State::Cancelled, None),
-                () = rt::time::sleep(WATCH_INTERVAL) => {}
-            }
-            if self.peer.as_ref().is_some_and(Peer::is_gone) {
-                break (State::Cancelled, None);
-            }
-            if self.flow.stalled_for() > self.app.settings.reader_timeout {
-                break (State::Failed, Some(ErrorClass::ReaderTimeout));
-            }
-            if self.flow.is_dried_up(&self.app.servers) {
-                break (State::Failed, Some(ErrorClass::DatabaseUnavailable));
-            }
-        };
-        self.app.export_ended(&self.known, state, error);
-        cancel(self.cancellation.clone());
-        if error == Some(ErrorClass::DatabaseUnavailable) {
-            self.abandon();
-        }
-        // Before there is a response, the handler answers with what has happened.
-        if let (Some(peer), true) = (&self.peer, self.response_begun.load(Ordering::Relaxed)) {
-            peer.abort();
-        }
+impl Maker<'_> {
+    /// Hands it over as it is made; compressed after it was recorded: the manifest tells of the file itself.
+    fn stream(&self, sender: &mut Sender, coding: Option<Coding>) -> Result<(), export::Error> {
+        let flow = self.flow;
+        let mut channel = HandoverSink { sender, flow };
+        let mut compressing =
+            CompressingSink::new(&mut channel, coding).map_err(export::Error::Sink)?;
+        self.run(&mut compressing)?;
+        compressing.finish().map_err(export::Error::Sink)
     }
 
-    /// Speaks for the export's thread, which waits for its server, maybe for ever, and cannot be woken: it keeps its connection, and
-    /// with it one of so many, until the server answers or the system gives the connection up; but not its place.
-    fn abandon(&self) {
-        tracing::warn!(
-            export_id = self.known.record.id(),
-            "the export's server does not answer: its thread is left behind"
-        );
-        if let Some(place) = self.place.upgrade() {
-            place.free();
-        }
-        let error = db::Error::Connect("the server does not answer".into());
-        self.sender.end(Message::Failed(error.into()));
+    /// Makes all of it in the spool; returns the file and its length.
+    fn spool(&self, spool: &Arc<Spool>) -> Result<(SpoolFile, u64), export::Error> {
+        let file = spool.unnamed().map_err(or_full);
+        let mut sink = SpoolSink::new(file.map_err(export::Error::Sink)?);
+        self.run(&mut sink)?;
+        Ok(sink.into_file())
     }
-}
 
-/// Stops an export without waiting until it has stopped.
-pub(super) fn cancel(cancellation: Cancellation) {
-    // A plain thread: when the server shuts down, this happens where no runtime is left.
-    let thread = std::thread::Builder::new().name("cancel-export".into());
-    if let Err(error) = thread.spawn(move || cancellation.cancel()) {
-        tracing::error!(%error, "no thread to cancel an export: it ends with its next bytes");
+    fn run(&self, sink: &mut dyn Sink) -> Result<(), export::Error> {
+        let observer = (self.record, self.flow);
+        self.record.of(sink, |sink| {
+            routing::run(
+                self.export,
+                self.servers,
+                self.fresh,
+                self.cancellation,
+                &observer,
+                sink,
+            )
+        })?;
+        Ok(())
     }
 }
 
@@ -408,118 +420,5 @@ impl Sink for HandoverSink<'_> {
         }
         self.flow.offered(chunk.len());
         self.sender.chunk(chunk)
-    }
-}
-
-/// The response's body. Dropped before its end, because the client has gone, it cancels the export.
-struct Body {
-    receiver: Receiver,
-    /// What was received, but not yet handed on.
-    next: Option<Message>,
-    known: Known,
-    /// Cancelled at the end, however it comes.
-    over: CancellationToken,
-    flow: Arc<Flow>,
-    cancellation: Cancellation,
-    /// Whether the response's head is on its way.
-    response_begun: Arc<AtomicBool>,
-    app: Arc<App>,
-    /// Held until all is handed on: what waits for the client is memory, or disk.
-    permit: Option<OwnedSemaphorePermit>,
-}
-
-impl Body {
-    /// Notes how the export has ended: whole, or with an error.
-    fn end(&mut self, error: Option<&export::Error>) {
-        self.permit = None;
-        let (state, class) = match error {
-            None => (State::Complete, None),
-            Some(error) => match error.end() {
-                // The output is the client.
-                (_, Some(ErrorClass::Output)) => (State::Cancelled, None),
-                end => end,
-            },
-        };
-        self.app.export_ended(&self.known, state, class);
-        self.over.cancel();
-    }
-
-    /// Notes that a part of the CSV is lost.
-    fn end_lost(&mut self, error: &io::Error) {
-        self.permit = None;
-        let export_id = self.known.record.id();
-        tracing::error!(export_id, %error, "what was spooled cannot be read");
-        self.app
-            .export_ended(&self.known, State::Failed, Some(ErrorClass::Output));
-        self.over.cancel();
-        cancel(self.cancellation.clone());
-    }
-
-    /// Notes that the export's thread has panicked: what was sent may look whole, but is not.
-    fn end_without_a_word(&mut self) {
-        self.permit = None;
-        tracing::error!(
-            export_id = self.known.record.id(),
-            "the export's thread ended without a word"
-        );
-        self.app
-            .export_ended(&self.known, State::Failed, Some(ErrorClass::Internal));
-        self.over.cancel();
-    }
-}
-
-impl MessageBody for Body {
-    type Error = io::Error;
-
-    fn size(&self) -> BodySize {
-        BodySize::Stream
-    }
-
-    fn poll_next(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Bytes, io::Error>>> {
-        let body = self.get_mut();
-        let message = match body.next.take() {
-            Some(message) => Some(message),
-            None => ready!(body.receiver.poll(context)),
-        };
-        Poll::Ready(match message {
-            Some(Message::Chunk(mut chunk)) => {
-                let piece = chunk.split_to(chunk.len().min(PIECE));
-                body.flow.took(piece.len());
-                body.next = (!chunk.is_empty()).then_some(Message::Chunk(chunk));
-                Some(Ok(piece))
-            }
-            Some(Message::Whole) => {
-                body.end(None);
-                None
-            }
-            Some(Message::Failed(error)) => {
-                body.end(Some(&error));
-                Some(Err(io::Error::other(error)))
-            }
-            Some(Message::Lost(error)) => {
-                body.end_lost(&error);
-                Some(Err(error))
-            }
-            None => {
-                body.end_without_a_word();
-                Some(Err(io::Error::other(
-                    "the export's thread ended without a word",
-                )))
-            }
-        })
-    }
-}
-
-impl Drop for Body {
-    fn drop(&mut self) {
-        if !self.over.is_cancelled() {
-            self.receiver.close();
-            self.app.export_ended(&self.known, State::Cancelled, None);
-            self.over.cancel();
-            cancel(self.cancellation.clone());
-        }
     }
 }

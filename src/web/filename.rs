@@ -7,6 +7,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use time::OffsetDateTime;
 
 use crate::export::dataset::{Filter, FilterValue};
+use crate::export::format::FileType;
 
 /// Characters of a text that a name has.
 const TEXT_CHARACTERS: usize = 30;
@@ -15,14 +16,25 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.');
 
 /// The value of `Content-Disposition` for the rows of a filter, at a time: a name in ASCII, and one with a text's own letters for
 /// clients that know them.
-pub(super) fn content_disposition(filter: &Filter, now: OffsetDateTime) -> String {
-    let ascii = name(filter, now, |character| character.is_ascii_alphanumeric());
-    let full = name(filter, now, char::is_alphanumeric);
+pub(super) fn content_disposition(
+    filter: &Filter,
+    file_type: FileType,
+    now: OffsetDateTime,
+) -> String {
+    let ascii = name(filter, file_type, now, |character| {
+        character.is_ascii_alphanumeric()
+    });
+    let full = name(filter, file_type, now, char::is_alphanumeric);
     let full = utf8_percent_encode(&full, ENCODED);
     format!("attachment; filename=\"{ascii}\"; filename*=UTF-8''{full}")
 }
 
-fn name(filter: &Filter, now: OffsetDateTime, keeps: impl Fn(char) -> bool) -> String {
+fn name(
+    filter: &Filter,
+    file_type: FileType,
+    now: OffsetDateTime,
+    keeps: impl Fn(char) -> bool,
+) -> String {
     let mut name = filter.dataset().name().to_owned();
     for (field, value) in filter.iter() {
         let what = field.name().trim_end_matches("_id").replace('_', "-");
@@ -39,7 +51,8 @@ fn name(filter: &Filter, now: OffsetDateTime, keeps: impl Fn(char) -> bool) -> S
         };
     }
     let (date, hour, minute) = (now.date(), now.hour(), now.minute());
-    let _ = write!(name, "-{date}-{hour:02}{minute:02}.csv");
+    let extension = file_type.extension();
+    let _ = write!(name, "-{date}-{hour:02}{minute:02}.{extension}");
     name
 }
 
@@ -70,7 +83,8 @@ mod tests {
     }
 
     fn disposition(query: &[(&'static str, &'static str)]) -> String {
-        content_disposition(&filter(query), datetime!(2026-11-24 14:32:59 UTC))
+        let now = datetime!(2026-11-24 14:32:59 UTC);
+        content_disposition(&filter(query), FileType::Csv, now)
     }
 
     fn titled(title: &'static str) -> String {
@@ -126,7 +140,9 @@ mod tests {
                 "a title that is much longer than anybody wants to read in the name of a file",
             ),
         ];
-        let name = name(&filter(&longest), datetime!(2026-11-24 14:32 UTC), |_| true);
+        let now = datetime!(2026-11-24 14:32 UTC);
+        let name = name(&filter(&longest), FileType::Xlsx, now, |_| true);
+        assert!(name.ends_with("-2026-11-24-1432.xlsx"), "{name}");
         assert!(name.len() < 200, "{} bytes: {name}", name.len());
     }
 }

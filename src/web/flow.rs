@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::db::servers::{Chosen, PATIENCE, Server, Servers};
-use crate::export::Observer;
+use crate::export::{Observer, Summary};
 
 /// How the bytes go from the server to the export, and from there to the client.
 pub(super) struct Flow(Mutex<State>);
@@ -76,5 +76,14 @@ impl Flow {
 impl Observer for Flow {
     fn server(&self, server: &Chosen) {
         self.with(|state| state.server = Some(Arc::clone(server.server())));
+    }
+
+    fn progress(&self, _so_far: &Summary) {
+        // A workbook is made for long before anything of it waits for the client.
+        self.with(|state| {
+            if state.bytes == 0 {
+                state.since = Instant::now();
+            }
+        });
     }
 }

@@ -32,7 +32,7 @@ const PATIENT_PART: u32 = 10;
 /// What the export's thread tells the body.
 pub(super) enum Message {
     Chunk(Bytes),
-    /// All is sent, and the CSV is whole.
+    /// All is sent, and it is whole.
     Whole,
     Failed(export::Error),
     /// What was spooled cannot be read.
@@ -278,6 +278,22 @@ impl Sender {
     /// Says how the export has ended. What was handed over before comes first; but if it has failed, what is on disk is worth nothing.
     pub(super) fn end(self, message: Message) {
         self.shared.lock().end(message);
+    }
+
+    /// Hands over a whole export, which is in a file already.
+    pub(super) fn whole(self, file: SpoolFile, length: u64) {
+        let mut waiting = self.shared.lock();
+        // Else nobody wants it any more.
+        if !waiting.ended && !waiting.receiver_gone {
+            self.metrics.spooled(length);
+            waiting.spooled = Some(Spooled {
+                file: Arc::new(file),
+                read: 0,
+                written: length,
+                growing: false,
+            });
+        }
+        waiting.end(Message::Whole);
     }
 
     /// Who may say that the export has failed where its thread cannot.

@@ -118,7 +118,12 @@ impl Metrics {
             Unit::Seconds,
             duration,
         );
-        registry.register_with_unit("exported", "CSV made", Unit::Bytes, metrics.bytes.clone());
+        registry.register_with_unit(
+            "exported",
+            "Bytes of files made",
+            Unit::Bytes,
+            metrics.bytes.clone(),
+        );
         registry.register("exported_rows", "Rows exported", metrics.rows.clone());
         registry.register(
             "exports_in_flight",
@@ -149,7 +154,7 @@ impl Metrics {
         );
         registry.register_with_unit(
             "spooled",
-            "What was written to the spool, for clients that fell behind",
+            "What was written to the spool, for clients that fell behind, and of workbooks",
             Unit::Bytes,
             metrics.spooled.clone(),
         );

@@ -5,6 +5,7 @@ mod benchmark;
 mod benchmark_import;
 mod benchmark_page;
 mod benchmark_store;
+mod body;
 mod choices;
 mod compression;
 mod download;
@@ -28,6 +29,7 @@ mod rows;
 mod service_manager;
 mod static_files;
 mod upload;
+mod watch;
 
 use std::future::{Ready, ready};
 use std::io;
@@ -188,6 +190,11 @@ fn routes(config: &mut web::ServiceConfig) {
                 resource(&format!("/{name}.csv"), "GET, HEAD")
                     .get(download::csv)
                     .head(download::csv_head),
+            ))
+            .service(of_dataset(
+                resource(&format!("/{name}.xlsx"), "GET, HEAD")
+                    .get(download::xlsx)
+                    .head(download::xlsx_head),
             ))
             .service(of_dataset(read_only(
                 &format!("/api/{name}"),

@@ -7,18 +7,20 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, Secur
 use utoipa::openapi::{Content, Ref, RefOr, Required, ResponseBuilder};
 use utoipa::{Modify, OpenApi, openapi};
 
+use super::download::media_type;
 use super::problem;
 use crate::datasets;
 use crate::export::Strategy;
 use crate::export::choices::Choices;
 use crate::export::csv::{Delimiter, Preset};
 use crate::export::dataset::{Column, ColumnKind, Dataset, FilterField, FilterKind, Selection};
+use crate::export::format::FileType;
 use crate::export::parameters::{OPTIONS, names_of};
 
 /// The service.
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "cmms-export", description = "Exports the tasks of a CMMS, its assets, locations and users to CSV"),
+    info(title = "cmms-export", description = "Exports the tasks of a CMMS, its assets, locations and users to CSV and to Excel workbooks"),
     paths(
         super::benchmark::cancel,
         super::benchmark::delete,
@@ -79,17 +81,15 @@ impl Modify for Datasets {
     }
 }
 
-fn paths(dataset: &'static dyn Dataset) -> [(String, Value); 4] {
+fn paths(dataset: &'static dyn Dataset) -> [(String, Value); 5] {
     let name = dataset.name();
     let filters = || dataset.filters().iter().map(filter_parameter);
     let columns = || columns_parameter(dataset);
-    let options = || {
-        [
-            option_parameter("strategy", &names_of::<Strategy>()),
-            option_parameter("preset", &names_of::<Preset>()),
-            option_parameter("delimiter", &names_of::<Delimiter>()),
-        ]
-    };
+    let strategy = || option_parameter("strategy", &names_of::<Strategy>());
+    let of_csv = [
+        option_parameter("preset", &names_of::<Preset>()),
+        option_parameter("delimiter", &names_of::<Delimiter>()),
+    ];
     let own = [
         parameter(
             "export_id",
@@ -107,11 +107,11 @@ fn paths(dataset: &'static dyn Dataset) -> [(String, Value); 4] {
         "Whether to count them too, which takes the longer the more there are: `true` by default",
         or_empty(json!({"type": "boolean"})),
     );
-    let download: Vec<Value> = filters()
-        .chain([columns()])
-        .chain(options())
+    let workbook: Vec<Value> = filters()
+        .chain([columns(), strategy()])
         .chain(own)
         .collect();
+    let download: Vec<Value> = workbook.iter().cloned().chain(of_csv).collect();
     let preview: Vec<Value> = filters().chain([columns(), count]).collect();
     let counted: Vec<Value> = filters().collect();
     let problem = |description| {
@@ -121,16 +121,31 @@ fn paths(dataset: &'static dyn Dataset) -> [(String, Value); 4] {
     let header = |description| json!({"description": description, "schema": {"type": "string"}});
     let ok =
         |schema| json!({"description": "", "content": {"application/json": {"schema": schema}}});
-    let csv = json!({
-        "description": "The CSV. It is whole only if the response ends with its final chunk",
-        "headers": {
-            "X-Export-Id": header("The export's id"),
-            "X-Export-Strategy": header("The strategy that ran"),
-            "X-Export-Source": header("`primary` or `replica`"),
-        },
-        "content": {"text/csv": {"schema": {"type": "string"}}},
-        "links": links(&[("manifest", "export"), ("events", "export_events"), ("cancel", "export_cancel")]),
-    });
+    let file = |media_type: &str, schema: Value, description: &str| {
+        json!({
+            "description": description,
+            "headers": {
+                "X-Export-Id": header("The export's id"),
+                "X-Export-Strategy": header("The strategy that ran"),
+                "X-Export-Source": header("`primary` or `replica`"),
+            },
+            "content": {media_type: {"schema": schema}},
+            "links": links(&[("manifest", "export"), ("events", "export_events"), ("cancel", "export_cancel")]),
+        })
+    };
+    let csv = file(
+        "text/csv",
+        json!({"type": "string"}),
+        "The CSV. It is whole only if the response ends with its final chunk",
+    );
+    let xlsx = file(
+        media_type(FileType::Xlsx),
+        json!({}),
+        "The workbook, of the length that Content-Length says",
+    );
+    let understood = |media_type: &str| json!({"200": {"description": "The parameters are understood", "content": {media_type: {}}}});
+    const HEAD: &str =
+        "What a download would be, without the export: nothing is asked of the database.";
     let of = |id: &str, what: &str, parameters: &[Value], responses: Value| json!({"operationId": format!("{name}_{id}"), "summary": what, "parameters": parameters, "responses": responses});
     let both = |id: &str, what: &str, parameters: &[Value], responses: Value| {
         let head = of(&format!("{id}_head"), what, parameters, responses.clone());
@@ -156,8 +171,19 @@ fn paths(dataset: &'static dyn Dataset) -> [(String, Value); 4] {
                     "422": problem("Too many rows for this strategy"),
                     "505": problem("The request is of HTTP/1.0, in which a download that is cut short looks whole"),
                 })),
-                "head": of("csv_head", "What a download would be, without the export: nothing is asked of the database.", &download,
-                    json!({"200": {"description": "The parameters are understood", "content": {"text/csv": {}}}})),
+                "head": of("csv_head", HEAD, &download, understood("text/csv")),
+            }),
+        ),
+        (
+            format!("/{name}.xlsx"),
+            json!({
+                "get": of("xlsx", &format!("The {name} as an Excel workbook, as soon as it is whole."), &workbook, json!({
+                    "200": xlsx,
+                    "409": problem("There is another export of this id, or it was stopped before its first byte"),
+                    "422": problem("Too many rows for this strategy or for a workbook, or a text that is too long for a cell"),
+                    "507": problem("There is no room to make the workbook in; see Retry-After"),
+                })),
+                "head": of("xlsx_head", HEAD, &workbook, understood(media_type(FileType::Xlsx))),
             }),
         ),
         (

@@ -10,6 +10,7 @@ use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::export::manifest::ErrorClass;
 use crate::{db, export};
 
 /// Seconds after which it makes sense to try again, if the database is away or busy.
@@ -50,6 +51,8 @@ pub(super) enum Kind {
     TooManyRows,
     /// A text is longer than the format takes.
     TextTooLong,
+    /// A file that is sent when it is whole has no room in the spool.
+    SpoolFull,
     /// The query took longer than the statement timeout.
     StatementTimeout,
     /// The export was stopped before its first byte.
@@ -167,6 +170,11 @@ impl Kind {
                 "text-too-long",
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "A text is too long for an Excel workbook",
+            ),
+            Self::SpoolFull => (
+                "spool-full",
+                StatusCode::INSUFFICIENT_STORAGE,
+                "There is no room to make the file in",
             ),
             Self::StatementTimeout => (
                 "statement-timeout",
@@ -316,6 +324,7 @@ impl ResponseError for Problem {
             | Kind::DatabaseUnavailable
             | Kind::NoReplica
             | Kind::RecoveryConflict
+            | Kind::SpoolFull
             | Kind::TableLocked
             | Kind::TablesMissing
             | Kind::TablesDiffer => {
@@ -361,6 +370,10 @@ impl From<db::Error> for Problem {
 
 impl From<export::Error> for Problem {
     fn from(error: export::Error) -> Self {
+        if error.class() == Some(ErrorClass::SpoolFull) {
+            let detail = "try again when others have taken theirs, or export CSV, which needs none";
+            return Self::with_detail(Kind::SpoolFull, detail);
+        }
         match error {
             export::Error::TooManyRows { .. } | export::Error::TooManyRowsForXlsx { .. } => {
                 Self::with_detail(Kind::TooManyRows, error.to_string())

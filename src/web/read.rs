@@ -8,8 +8,8 @@ use actix_web::{HttpRequest, rt, web};
 use diesel::{PgConnection, QueryResult};
 
 use super::App;
-use super::download::{WATCH_INTERVAL, cancel};
 use super::peer::Peer;
+use super::watch::{WATCH_INTERVAL, cancel};
 use crate::db::{self, Database, Process};
 use crate::export;
 use crate::export::cancellation::Cancellation;

@@ -1,6 +1,7 @@
 //! The exports that run, and those that have ended lately.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,8 @@ pub(super) struct Known {
     pub(super) record: Arc<Record>,
     /// By which it is stopped.
     pub(super) stop: CancellationToken,
+    /// Whether the head of the response that hands it over is on its way.
+    pub(super) begun: Arc<AtomicBool>,
 }
 
 /// The exports that are known, by their ids.
@@ -56,6 +59,7 @@ impl Registry {
             let known = Known {
                 record,
                 stop: CancellationToken::new(),
+                begun: Arc::default(),
             };
             exports.by_id.insert(id, known.clone());
             Some(known)
@@ -106,6 +110,5 @@ impl Exports {
 
 /// Whether an export has failed before its first byte: a client may try it again under the same id.
 fn gave_nothing(known: &Known) -> bool {
-    let manifest = known.record.manifest();
-    manifest.state != State::Running && manifest.bytes == 0
+    known.record.manifest().state != State::Running && !known.begun.load(Ordering::Relaxed)
 }

@@ -1,12 +1,10 @@
-//! The workbook's file: a ZIP of XML, in the order in which it comes to be.
-//!
-//! Written here, and not by a library: those that there are leave an empty text out, as if it were NULL, and make of `_x0041`
-//! before a control character an `A`.
+//! The workbook's file: a ZIP of XML, in the order in which it comes to be. Nothing that is written is changed afterwards.
 
-use std::fs::File;
-use std::io::{self, BufWriter, Seek, Write};
+use std::cell::RefCell;
+use std::io::{self, Write};
+use std::rc::Rc;
 
-use zip::write::SimpleFileOptions;
+use zip::write::{SimpleFileOptions, StreamWriter};
 use zip::{CompressionMethod, DateTime, ZipWriter};
 
 use super::super::dataset::Cell;
@@ -37,9 +35,10 @@ const HEADER: u8 = 1;
 const INTEGER: u8 = 2;
 const TEXT: u8 = 3;
 
-/// A workbook that is being written, to a file without a name.
+/// A workbook that is being written.
 pub(super) struct Workbook {
-    zip: ZipWriter<BufWriter<File>>,
+    zip: ZipWriter<StreamWriter<Pending>>,
+    pending: Pending,
     title: String,
     headers: Vec<&'static str>,
     /// The columns' names in a sheet.
@@ -57,6 +56,22 @@ pub(super) struct Workbook {
     xml: Vec<u8>,
 }
 
+/// Bytes of the file that nobody has taken yet.
+// `ZipWriter` has the other end. Dropped, as after an error, it writes what ends a file that is whole: that must reach nobody.
+#[derive(Clone, Default)]
+struct Pending(Rc<RefCell<Vec<u8>>>);
+
+impl Write for Pending {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.borrow_mut().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 impl Workbook {
     /// A workbook with these columns, whose sheets are called so.
     pub(super) fn new(
@@ -64,8 +79,10 @@ impl Workbook {
         headers: Vec<&'static str>,
         most_rows: u32,
     ) -> io::Result<Self> {
+        let pending = Pending::default();
         let mut workbook = Self {
-            zip: ZipWriter::new(BufWriter::new(tempfile::tempfile()?)),
+            zip: ZipWriter::new_stream(pending.clone()),
+            pending,
             title,
             names: (0..headers.len()).map(column_name).collect(),
             widths: headers
@@ -161,8 +178,18 @@ impl Workbook {
         Ok(())
     }
 
-    /// Ends the workbook: its file, from its start.
-    pub(super) fn finish(mut self) -> io::Result<File> {
+    /// How many bytes nobody has taken yet.
+    pub(super) fn pending(&self) -> usize {
+        self.pending.0.borrow().len()
+    }
+
+    /// Takes them.
+    pub(super) fn take(&self) -> Vec<u8> {
+        self.pending.0.take()
+    }
+
+    /// Ends the workbook; returns what of it nobody has taken.
+    pub(super) fn finish(mut self) -> io::Result<Vec<u8>> {
         self.end_sheet()?;
         let mut sheets = Vec::new();
         let mut filters = Vec::new();
@@ -197,9 +224,8 @@ impl Workbook {
             ),
         )?;
         self.relationships("xl/_rels/workbook.xml.rels", parts)?;
-        let mut file = self.zip.finish()?.into_inner()?;
-        file.rewind()?;
-        Ok(file)
+        self.zip.finish()?;
+        Ok(self.pending.0.take())
     }
 
     fn push_title(&self, number: usize, xml: &mut Vec<u8>) {
@@ -359,7 +385,7 @@ mod tests {
                 .expect("written");
         }
         let file = workbook.finish().expect("written");
-        let mut read = Xlsx::new(io::BufReader::new(file)).expect("a workbook");
+        let mut read = Xlsx::new(io::Cursor::new(file)).expect("a workbook");
         let sheets = read.worksheets();
         sheets
             .into_iter()

@@ -1,19 +1,13 @@
-//! The command line: its files, its exit codes, what it says.
+//! The command line: its exit codes, its help, what it says.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::{Command, Stdio};
 
-use diesel::prelude::*;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-
-use crate::support::oracle;
 use crate::support::program::{bare_program, program, stderr};
 use crate::support::terminal::with_terminal;
-use crate::support::{TestDatabase, data, eventually};
+use crate::support::{TestDatabase, data};
 
-fn code(command: &mut Command) -> i32 {
+pub(super) fn code(command: &mut Command) -> i32 {
     command
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -21,41 +15,6 @@ fn code(command: &mut Command) -> i32 {
         .expect("the program runs")
         .code()
         .expect("no signal")
-}
-
-fn entries(directory: &std::path::Path) -> Vec<String> {
-    let entries = fs::read_dir(directory).expect("a directory");
-    entries
-        .map(|entry| {
-            entry
-                .expect("readable")
-                .file_name()
-                .into_string()
-                .expect("UTF-8")
-        })
-        .collect()
-}
-
-/// Waits until an export's query runs, and returns the process that runs it.
-fn running_export(database: &TestDatabase) -> i32 {
-    let mut connection = database.connect();
-    let sql = "select pid as value from pg_stat_activity where datname = current_database() and state = 'active'
-        and pid <> pg_backend_pid() and (query like '%creators%' or query like 'copy (SELECT%')";
-    let mut pid = None;
-    eventually("an export runs", || {
-        pid = diesel::sql_query(sql)
-            .get_result::<Pid32>(&mut connection)
-            .optional()
-            .expect("readable");
-        pid.is_some()
-    });
-    pid.expect("just found").value
-}
-
-#[derive(QueryableByName)]
-struct Pid32 {
-    #[diesel(sql_type = diesel::sql_types::Integer)]
-    value: i32,
 }
 
 #[test]
@@ -157,68 +116,6 @@ fn a_malformed_url_is_a_wrong_use_and_its_password_stays_secret() {
 }
 
 #[test]
-fn an_interrupt_ends_an_export_whose_reader_takes_nothing() {
-    let database = data::wide(200_000);
-    for strategy in ["tuples", "copy"] {
-        let child = program(&database.url)
-            .args(["export", "--strategy", strategy])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the program runs");
-        running_export(&database);
-        kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM).expect("ours");
-        // Its output is not read until it has ended.
-        let mut child = child;
-        let mut status = None;
-        eventually("it ends", || {
-            status = child.try_wait().expect("ours");
-            status.is_some()
-        });
-        assert_eq!(
-            status.and_then(|status| status.code()),
-            Some(1),
-            "{strategy}"
-        );
-    }
-}
-
-#[test]
-fn the_csv_and_its_manifest_cannot_go_to_one_place() {
-    let database = TestDatabase::new();
-    assert_eq!(
-        code(program(&database.url).args(["export", "--output=a.csv", "--manifest=a.csv"])),
-        2
-    );
-    assert_eq!(
-        code(program(&database.url).args(["export", "--manifest=-"])),
-        2
-    );
-}
-
-#[test]
-fn what_replaces_a_file_is_no_more_open_than_that_was() {
-    let database = TestDatabase::new();
-    let directory = tempfile::tempdir().expect("a directory");
-    let file = directory.path().join("tasks.csv");
-    fs::write(&file, "an older export").expect("written");
-    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("ours");
-    assert_eq!(
-        code(
-            program(&database.url)
-                .arg("export")
-                .arg("--output")
-                .arg(&file)
-        ),
-        0
-    );
-    assert_eq!(
-        fs::metadata(&file).expect("there").permissions().mode() & 0o777,
-        0o600
-    );
-}
-
-#[test]
 fn help_does_not_print_the_password() {
     let output = program("postgresql://someone:s3cret@127.0.0.1:1/nowhere")
         .arg("--help")
@@ -226,215 +123,6 @@ fn help_does_not_print_the_password() {
         .expect("runs");
     assert!(output.status.success());
     assert!(!String::from_utf8_lossy(&output.stdout).contains("s3cret"));
-}
-
-#[test]
-fn a_file_is_whole_and_alone_and_has_ordinary_permissions() {
-    let database = data::hostile();
-    let directory = tempfile::tempdir().expect("a directory");
-    let file = directory.path().join("tasks.csv");
-    fs::write(&file, "an older export").expect("written");
-    assert_eq!(
-        code(
-            program(&database.url)
-                .arg("export")
-                .arg("--output")
-                .arg(&file)
-        ),
-        0
-    );
-    assert_eq!(
-        fs::read(&file).expect("there"),
-        oracle::copy(&database, "true", ',')
-    );
-    assert_eq!(entries(directory.path()), ["tasks.csv"]);
-
-    let other = directory.path().join("other.csv");
-    fs::write(&other, "").expect("written");
-    let mode = |path: &std::path::Path| fs::metadata(path).expect("there").permissions().mode();
-    assert_eq!(mode(&file), mode(&other));
-}
-
-#[test]
-fn what_a_link_points_to_is_replaced_and_not_the_link() {
-    let database = TestDatabase::new();
-    let directory = tempfile::tempdir().expect("a directory");
-    let (file, link) = (
-        directory.path().join("file.csv"),
-        directory.path().join("link.csv"),
-    );
-    fs::write(&file, "an older export").expect("written");
-    symlink(&file, &link).expect("linked");
-    assert_eq!(
-        code(
-            program(&database.url)
-                .arg("export")
-                .arg("--output")
-                .arg(&link)
-        ),
-        0
-    );
-    assert!(fs::symlink_metadata(&link).expect("there").is_symlink());
-    assert!(fs::read_to_string(&file).expect("there").starts_with("ID,"));
-}
-
-#[test]
-fn a_device_is_written_to_and_not_replaced() {
-    let database = TestDatabase::new();
-    assert_eq!(
-        code(program(&database.url).args(["export", "--output", "/dev/null"])),
-        0
-    );
-    assert!(!fs::metadata("/dev/null").expect("there").is_file());
-}
-
-#[test]
-fn an_output_that_cannot_be_is_refused_before_any_work() {
-    let directory = tempfile::tempdir().expect("a directory");
-    for output in [
-        directory.path().to_owned(),
-        directory.path().join("missing/tasks.csv"),
-    ] {
-        // The database is not even looked for.
-        let output = program("postgresql://127.0.0.1:1/nowhere")
-            .arg("export")
-            .arg("--output")
-            .arg(&output)
-            .output();
-        let output = output.expect("the program runs");
-        assert_eq!(output.status.code(), Some(1));
-        assert!(
-            stderr(&output).contains(&directory.path().display().to_string()),
-            "{output:?}"
-        );
-        assert!(!stderr(&output).contains("database"), "{output:?}");
-    }
-}
-
-#[test]
-fn a_reader_that_goes_away_is_no_error_to_read_about() {
-    let database = data::wide(200_000);
-    let mut child = program(&database.url)
-        .arg("export")
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program runs");
-    running_export(&database);
-    drop(child.stdout.take());
-    let output = child.wait_with_output().expect("ends");
-    assert_eq!(output.status.code(), Some(128 + Signal::SIGPIPE as i32));
-    assert_eq!(stderr(&output), "");
-    eventually("its query is gone", || {
-        let sql = "select count(*)::int as value from pg_stat_activity
-            where datname = current_database() and backend_type = 'client backend' and pid <> pg_backend_pid()";
-        let others = diesel::sql_query(sql).get_result::<Pid32>(&mut database.connect());
-        others.expect("readable").value == 0
-    });
-}
-
-#[test]
-fn an_export_of_which_head_takes_a_line_ends_quietly_by_every_strategy() {
-    let database = data::wide(50_000);
-    for strategy in ["joined", "tuples", "streamed", "paged", "copy", "lookup"] {
-        let mut child = program(&database.url)
-            .args(["export", "--strategy", strategy])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the program runs");
-        let head = Command::new("head")
-            .arg("-1")
-            .stdin(child.stdout.take().expect("piped"))
-            .output()
-            .expect("coreutils are there");
-        assert!(head.stdout.starts_with(b"ID,"), "{head:?}");
-        let output = child.wait_with_output().expect("ends");
-        assert_eq!(
-            output.status.code(),
-            Some(128 + Signal::SIGPIPE as i32),
-            "{strategy}"
-        );
-        assert_eq!(stderr(&output), "", "{strategy}");
-    }
-}
-
-#[test]
-fn what_a_link_points_to_is_made_if_it_is_not_there() {
-    let database = TestDatabase::new();
-    let directory = tempfile::tempdir().expect("a directory");
-    let path = |name: &str| directory.path().join(name);
-    fs::create_dir(path("exports")).expect("ours");
-    // By way of another link, and each as seen from where it is.
-    symlink("exports/newest.csv", path("link.csv")).expect("linked");
-    symlink("today.csv", path("exports/newest.csv")).expect("linked");
-    assert_eq!(
-        code(
-            program(&database.url)
-                .arg("export")
-                .arg("--output")
-                .arg(path("link.csv"))
-        ),
-        0
-    );
-    for link in ["link.csv", "exports/newest.csv"] {
-        assert!(
-            fs::symlink_metadata(path(link))
-                .expect("there")
-                .is_symlink(),
-            "{link}"
-        );
-    }
-    let csv = fs::read_to_string(path("exports/today.csv")).expect("made");
-    assert!(csv.starts_with("ID,"));
-
-    // One that leads to itself leads nowhere.
-    symlink("round.csv", path("round.csv")).expect("linked");
-    let mut command = program(&database.url);
-    command.arg("export").arg("--output").arg(path("round.csv"));
-    assert_eq!(code(&mut command), 1);
-    assert!(
-        fs::symlink_metadata(path("round.csv"))
-            .expect("there")
-            .is_symlink()
-    );
-}
-
-#[test]
-fn a_failed_or_interrupted_export_leaves_no_file_and_no_query() {
-    let database = data::wide(200_000);
-    let exports = ["joined", "streamed", "copy", "lookup"]
-        .into_iter()
-        .flat_map(|strategy| ["tasks.csv", "tasks.xlsx"].map(|file| (strategy, file)));
-    for (strategy, file) in exports {
-        for by_signal in [false, true] {
-            let directory = tempfile::tempdir().expect("a directory");
-            let mut child = program(&database.url)
-                .args(["export", "--strategy", strategy, "--output"])
-                .arg(directory.path().join(file))
-                .stderr(Stdio::piped())
-                .spawn()
-                .expect("the program runs");
-            let backend = running_export(&database);
-            if by_signal {
-                kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).expect("ours");
-            } else {
-                diesel::sql_query(format!("select pg_terminate_backend({backend})"))
-                    .execute(&mut database.connect())
-                    .expect("allowed");
-            }
-            let status = child.wait().expect("ends");
-            let said = std::io::read_to_string(child.stderr.take().expect("piped")).expect("UTF-8");
-            assert_eq!(status.code(), Some(1), "{strategy}: {said}");
-            assert_eq!(
-                said.contains("the export was cancelled"),
-                by_signal,
-                "{strategy}: {said}"
-            );
-            assert_eq!(said.lines().count(), 1, "{strategy}: {said}");
-            assert_eq!(entries(directory.path()), [""; 0], "{strategy}");
-        }
-    }
 }
 
 #[test]

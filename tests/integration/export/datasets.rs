@@ -22,18 +22,18 @@ use crate::support::program::export;
 use crate::support::{Server, TestDatabase, data, oracle};
 
 /// A dataset as the oracle has it: its tables, its key, and its columns, each by name, header and SQL.
-pub(super) struct Expected {
-    pub(super) name: &'static str,
+pub(crate) struct Expected {
+    pub(crate) name: &'static str,
     tables: &'static str,
     key: &'static str,
-    pub(super) columns: &'static [[&'static str; 3]],
+    pub(crate) columns: &'static [[&'static str; 3]],
     /// How many columns an export has that names none.
     default: usize,
     /// A filter, as a parameter and in SQL.
     filters: &'static [(&'static str, &'static str, &'static str)],
 }
 
-pub(super) const DATASETS: [Expected; 4] = [
+pub(crate) const DATASETS: [Expected; 4] = [
     Expected {
         name: "tasks",
         tables:
@@ -115,7 +115,7 @@ impl Expected {
     }
 
     /// The values of all columns, by psql, as JSON.
-    pub(super) fn values(&self, database: &TestDatabase) -> Vec<Vec<Value>> {
+    pub(crate) fn values(&self, database: &TestDatabase) -> Vec<Vec<Value>> {
         let select: Vec<&str> = self.columns.iter().map(|[_, _, sql]| *sql).collect();
         let sql = format!(
             "select json_build_array({}) from {} order by {}",
@@ -128,7 +128,7 @@ impl Expected {
         rows.map(|row| row.expect("JSON")).collect()
     }
 
-    pub(super) fn names(&self, columns: &[usize]) -> String {
+    pub(crate) fn names(&self, columns: &[usize]) -> String {
         let names = columns.iter().map(|column| self.columns[*column][0]);
         names.collect::<Vec<_>>().join(",")
     }
@@ -308,7 +308,7 @@ mod documents {
     }
 
     /// Declares it.
-    pub(super) fn declare() -> &'static dyn Dataset {
+    pub(crate) fn declare() -> &'static dyn Dataset {
         let mut dataset = Declaration::new(
             ["documents", "document"],
             documents::number,

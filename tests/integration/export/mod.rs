@@ -1,10 +1,10 @@
 //! Exports: the same bytes by every strategy, every dataset, every fault.
 
-mod datasets;
+pub(crate) mod datasets;
 mod fault_matrix;
 mod faults;
 mod lookup;
 mod manifest;
 mod properties;
 mod same_bytes;
-mod xlsx;
+pub(crate) mod xlsx;

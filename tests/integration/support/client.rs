@@ -13,10 +13,10 @@ pub(crate) struct Download {
     pub(crate) headers: Vec<(String, String)>,
 }
 
-/// How a chunked body ended.
+/// How a body ended.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// With the final chunk: the server says that the body is whole.
+    /// With the final chunk, or as long as was said: the server says that the body is whole.
     Clean,
     /// Without it.
     Broken,
@@ -86,17 +86,25 @@ impl Download {
     }
 
     /// Reads a JSON body, of the length that the header says.
-    pub(crate) fn json(mut self) -> serde_json::Value {
-        let length = self
-            .header("content-length")
-            .expect("not streamed")
-            .parse()
-            .expect("a number");
-        let mut body = vec![0; length];
-        self.reader
-            .read_exact(&mut body)
-            .expect("as long as was said");
-        serde_json::from_slice(&body).expect("JSON")
+    pub(crate) fn json(self) -> serde_json::Value {
+        serde_json::from_slice(&self.whole()).expect("JSON")
+    }
+
+    /// Reads a body that must have the length that the header says.
+    pub(crate) fn whole(self) -> Vec<u8> {
+        let (body, end) = self.rest();
+        assert_eq!(end, End::Clean, "it is as long as was said");
+        body
+    }
+
+    /// Reads what comes of a body whose length the header says.
+    pub(crate) fn rest(mut self) -> (Vec<u8>, End) {
+        let length = self.header("content-length").expect("not streamed");
+        let length: u64 = length.parse().expect("a number");
+        let mut body = Vec::new();
+        let read = self.reader.by_ref().take(length).read_to_end(&mut body);
+        let is_whole = read.is_ok() && body.len() as u64 == length;
+        (body, if is_whole { End::Clean } else { End::Broken })
     }
 
     /// What comes after the head, as it is.

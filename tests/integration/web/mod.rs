@@ -12,3 +12,4 @@ mod openapi;
 mod page;
 mod screenshots;
 mod spool;
+mod xlsx;

@@ -165,7 +165,7 @@ fn ten_slow_readers_share_the_spool_and_all_of_them_get_the_whole() {
 }
 
 /// A server whose spool is in a file system of its own, of 4 MiB, in a namespace of its own.
-fn serve_on_a_small_disk(database: &TestDatabase, directory: &Path) -> Server {
+pub(super) fn serve_on_a_small_disk(database: &TestDatabase, directory: &Path) -> Server {
     let program = program(&database.url);
     let mut command = Command::new("unshare");
     if !nix::unistd::Uid::effective().is_root() {

@@ -1,0 +1,121 @@
+"""`lookup` beside DuckDB and chDB, which read the same PostgreSQL tables, join them themselves, and write the same CSV.
+
+compare.py PROGRAM [TASKS] [RUNS]: a Markdown table of seconds and of ratios to `lookup`, as medians (min…max) of runs that alternate.
+The engines are measured within a process that is up and connected, and may write the rows in any order; the program is measured
+as a whole, from its start to its end. Each file is held against psql's, line by line, before anything is measured.
+"""
+
+import hashlib
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import chdb.session
+import duckdb
+import duckdb_extension_postgres_scanner as scanner
+
+COLUMNS = """
+    t.id as "ID", t.title as "Title", a.name as "Asset", l.name as "Asset Location",
+    case when t.done then 'Done' else 'Not Done' end as "Done", c.username as "Created By", u.username as "Updated By"
+"""
+JOINED = """from {tasks} t join {assets} a on a.id = t.asset_id join {locations} l on l.id = a.location_id
+    join {users} c on c.id = t.created_by_id left join {users} u on u.id = t.updated_by_id"""
+TABLES = ("tasks", "assets", "locations", "users")
+
+
+def main():
+    program = sys.argv[1]
+    tasks = int(sys.argv[2]) if len(sys.argv) > 2 else 1_000_000
+    runs = int(sys.argv[3]) if len(sys.argv) > 3 else 9
+    with tempfile.TemporaryDirectory() as directory:
+        # PostgreSQL does not run as root, and must get to its directory.
+        os.chmod(directory, 0o755)
+        cluster = subprocess.Popen(
+            [program, "database", "--data-dir", f"{directory}/data", "--log", "warn"],
+            stdout=subprocess.PIPE,
+            text=True,
+            env={name: value for name, value in os.environ.items() if name != "DATABASE_URL"},
+        )
+        try:
+            url = cluster.stdout.readline().strip()
+            environment = {**os.environ, "DATABASE_URL": url, "CMMS_LOG": "warn"}
+            for command in (["migrate"], ["seed", f"--tasks={tasks}"]):
+                subprocess.run([program, *command], env=environment, check=True, capture_output=True)
+            measure(program, url, environment, Path(directory), runs)
+        finally:
+            cluster.terminate()
+            cluster.wait()
+
+
+def measure(program, url, environment, directory, runs):
+    socket = parse_qs(urlsplit(url).query)["host"][0]
+
+    database = duckdb.connect(config={"allow_unsigned_extensions": "true"})
+    extension = next(Path(scanner.__file__).parent.rglob("*.duckdb_extension"))
+    database.execute(f"load '{extension}'")
+    database.execute(f"attach 'host={socket} user=cmms dbname=cmms' as pg (type postgres, read_only)")
+    in_duckdb = JOINED.format(**{table: f"pg.{table}" for table in TABLES})
+
+    session = chdb.session.Session()
+    named = {table: f"postgresql('{socket}:5432', 'cmms', '{table}', 'cmms', '')" for table in TABLES}
+    # A missing row's columns are NULL, as SQL has it.
+    in_chdb = JOINED.format(**named) + " settings join_use_nulls = 1"
+
+    def file(name):
+        return directory / f"{name}.csv"
+
+    def by_program(strategy):
+        command = [program, "export", "--strategy", strategy, "--output", str(file(strategy))]
+        subprocess.run(command, env=environment, check=True)
+
+    def by_duckdb():
+        database.execute(f"copy (select {COLUMNS} {in_duckdb}) to '{file('DuckDB')}' (format csv, header)")
+
+    def by_chdb():
+        file("chDB").unlink(missing_ok=True)
+        session.query(f"select {COLUMNS} {in_chdb} into outfile '{file('chDB')}' format CSVWithNames")
+
+    ways = {
+        "lookup": lambda: by_program("lookup"),
+        "copy": lambda: by_program("copy"),
+        "DuckDB": by_duckdb,
+        "chDB": by_chdb,
+    }
+    wanted = None
+    for name, run in ways.items():
+        run()
+        found = lines(file(name))
+        wanted = wanted or found
+        if found != wanted:
+            sys.exit(f"{name} writes other lines than lookup")
+    seconds = {name: [] for name in ways}
+    order = list(ways)
+    for _ in range(runs):
+        for name in order:
+            begin = time.perf_counter()
+            ways[name]()
+            seconds[name].append(time.perf_counter() - begin)
+        order = order[1:] + order[:1]
+    print("| | seconds | / `lookup` |\n|---|---:|---:|")
+    for name, taken in seconds.items():
+        ratios = [one / own for one, own in zip(taken, seconds["lookup"])]
+        print(f"| {name} | {spread(taken)} | {spread(ratios)} |")
+
+
+def lines(path):
+    """The file's lines, in no order, without the quotes that one writes and another does not."""
+    with open(path, "rb") as file:
+        digests = sorted(hashlib.blake2b(line.replace(b'"', b"").replace(b"\\N", b""), digest_size=8).digest() for line in file)
+    return hashlib.sha256(b"".join(digests)).hexdigest()
+
+
+def spread(values):
+    return f"{statistics.median(values):.2f} ({min(values):.2f}…{max(values):.2f})"
+
+
+main()

@@ -1,0 +1,143 @@
+//! A download's body: what the export has handed over, as the server sends it.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use actix_web::body::{BodySize, MessageBody};
+use bytes::Bytes;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::sync::CancellationToken;
+
+use super::App;
+use super::flow::Flow;
+use super::handover::{Message, Receiver};
+use super::registry::Known;
+use super::watch::cancel;
+use crate::export;
+use crate::export::cancellation::Cancellation;
+use crate::export::manifest::{ErrorClass, State};
+
+/// Bytes that the body hands on at a time: whether a client takes anything shows no finer.
+const PIECE: usize = 64 * 1024;
+
+/// The response's body. Dropped before its end, because the client has gone, it cancels the export.
+pub(super) struct Body {
+    pub(super) receiver: Receiver,
+    /// How many bytes are left of one that is whole already.
+    pub(super) left: Option<u64>,
+    /// What was received, but not yet handed on.
+    pub(super) next: Option<Message>,
+    pub(super) known: Known,
+    /// Cancelled at the end, however it comes.
+    pub(super) over: CancellationToken,
+    pub(super) flow: Arc<Flow>,
+    pub(super) cancellation: Cancellation,
+    pub(super) app: Arc<App>,
+    /// Held until all is handed on: what waits for the client is memory, or disk.
+    pub(super) permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Body {
+    /// Notes how the export has ended: whole, or with an error.
+    pub(super) fn end(&mut self, error: Option<&export::Error>) {
+        self.permit = None;
+        let (state, class) = match error {
+            None => (State::Complete, None),
+            Some(export::Error::Sink(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+                // The client has gone.
+                (State::Cancelled, None)
+            }
+            Some(error) => error.end(),
+        };
+        self.app.export_ended(&self.known, state, class);
+        self.over.cancel();
+    }
+
+    /// Notes that a part of the file is lost.
+    fn end_lost(&mut self, error: &io::Error) {
+        self.permit = None;
+        let export_id = self.known.record.id();
+        tracing::error!(export_id, %error, "what was spooled cannot be read");
+        self.app
+            .export_ended(&self.known, State::Failed, Some(ErrorClass::Output));
+        self.over.cancel();
+        cancel(self.cancellation.clone());
+    }
+
+    /// Notes that the export's thread has panicked: what was sent may look whole, but is not.
+    pub(super) fn end_without_a_word(&mut self) {
+        self.permit = None;
+        tracing::error!(
+            export_id = self.known.record.id(),
+            "the export's thread ended without a word"
+        );
+        self.app
+            .export_ended(&self.known, State::Failed, Some(ErrorClass::Internal));
+        self.over.cancel();
+    }
+}
+
+impl MessageBody for Body {
+    type Error = io::Error;
+
+    fn size(&self) -> BodySize {
+        self.left.map_or(BodySize::Stream, BodySize::Sized)
+    }
+
+    fn poll_next(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, io::Error>>> {
+        let body = self.get_mut();
+        let message = match body.next.take() {
+            Some(message) => Some(message),
+            None => ready!(body.receiver.poll(context)),
+        };
+        Poll::Ready(match message {
+            Some(Message::Chunk(mut chunk)) => {
+                let piece = chunk.split_to(chunk.len().min(PIECE));
+                body.flow.took(piece.len());
+                body.next = (!chunk.is_empty()).then_some(Message::Chunk(chunk));
+                if let Some(left) = &mut body.left {
+                    *left = left.saturating_sub(piece.len() as u64);
+                    // Its client, too, knows now that it has all, and may go away.
+                    if *left == 0 {
+                        body.end(None);
+                    }
+                }
+                Some(Ok(piece))
+            }
+            Some(Message::Whole) => {
+                body.end(None);
+                None
+            }
+            Some(Message::Failed(error)) => {
+                body.end(Some(&error));
+                Some(Err(io::Error::other(error)))
+            }
+            Some(Message::Lost(error)) => {
+                body.end_lost(&error);
+                Some(Err(error))
+            }
+            None => {
+                body.end_without_a_word();
+                Some(Err(io::Error::other(
+                    "the export's thread ended without a word",
+                )))
+            }
+        })
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        if !self.over.is_cancelled() {
+            self.receiver.close();
+            self.app.export_ended(&self.known, State::Cancelled, None);
+            self.over.cancel();
+            cancel(self.cancellation.clone());
+        }
+    }
+}

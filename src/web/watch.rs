@@ -1,0 +1,98 @@
+//! The watch over a download's export: it stops the export when its client goes away or takes nothing, when its server does not
+//! answer, or when somebody says so.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use actix_web::rt;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::sync::CancellationToken;
+
+use super::App;
+use super::flow::Flow;
+use super::handover::{Deputy, Message};
+use super::peer::Peer;
+use super::registry::Known;
+use crate::db;
+use crate::export::cancellation::Cancellation;
+use crate::export::manifest::{ErrorClass, State};
+
+/// Time between two looks at the client.
+pub(super) const WATCH_INTERVAL: Duration = Duration::from_millis(100);
+
+/// An export's place among those that may run at once.
+pub(super) struct Place(pub(super) Mutex<Option<OwnedSemaphorePermit>>);
+
+impl Place {
+    /// Lets another export have it.
+    fn free(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+/// All that it looks at, and whom it tells.
+pub(super) struct Watch {
+    pub(super) known: Known,
+    pub(super) flow: Arc<Flow>,
+    pub(super) peer: Option<Peer>,
+    pub(super) cancellation: Cancellation,
+    pub(super) sender: Deputy,
+    /// Weak: it goes with the export's thread.
+    pub(super) place: Weak<Place>,
+    pub(super) app: Arc<App>,
+}
+
+impl Watch {
+    pub(super) async fn over(self, over: CancellationToken) {
+        let (state, error) = loop {
+            tokio::select! {
+                biased;
+                () = over.cancelled() => return,
+                () = self.known.stop.cancelled() => break (State::Cancelled, None),
+                () = rt::time::sleep(WATCH_INTERVAL) => {}
+            }
+            if self.peer.as_ref().is_some_and(Peer::is_gone) {
+                break (State::Cancelled, None);
+            }
+            if self.flow.stalled_for() > self.app.settings.reader_timeout {
+                break (State::Failed, Some(ErrorClass::ReaderTimeout));
+            }
+            if self.flow.is_dried_up(&self.app.servers) {
+                break (State::Failed, Some(ErrorClass::DatabaseUnavailable));
+            }
+        };
+        self.app.export_ended(&self.known, state, error);
+        cancel(self.cancellation.clone());
+        if error == Some(ErrorClass::DatabaseUnavailable) {
+            self.abandon();
+        }
+        // Before there is a response, the handler answers with what has happened.
+        if let (Some(peer), true) = (&self.peer, self.known.begun.load(Ordering::Relaxed)) {
+            peer.abort();
+        }
+    }
+
+    /// Speaks for the export's thread, which waits for its server, maybe for ever, and cannot be woken: it keeps its connection, and
+    /// with it one of so many, until the server answers or the system gives the connection up; but not its place.
+    fn abandon(&self) {
+        tracing::warn!(
+            export_id = self.known.record.id(),
+            "the export's server does not answer: its thread is left behind"
+        );
+        if let Some(place) = self.place.upgrade() {
+            place.free();
+        }
+        let error = db::Error::Connect("the server does not answer".into());
+        self.sender.end(Message::Failed(error.into()));
+    }
+}
+
+/// Stops an export without waiting until it has stopped.
+pub(super) fn cancel(cancellation: Cancellation) {
+    // A plain thread: when the server shuts down, this happens where no runtime is left.
+    let thread = std::thread::Builder::new().name("cancel-export".into());
+    if let Err(error) = thread.spawn(move || cancellation.cancel()) {
+        tracing::error!(%error, "no thread to cancel an export: it ends with its next bytes");
+    }
+}
