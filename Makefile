@@ -3,7 +3,7 @@
 # On macOS, Homebrew keeps libpq's pg_config, by which the build finds libpq, out of the PATH.
 export PATH := $(if $(wildcard /opt/homebrew/opt/libpq/bin),/opt/homebrew/opt/libpq/bin:)$(PATH)
 
-.PHONY: help run cluster test check docs check-diesel deb test-deb bench bench-memory bench-small bench-lookup bench-engines bench-replicas screenshots setup setup-browser setup-python
+.PHONY: help run cluster test test-postgres check docs check-diesel deb test-deb bench bench-memory bench-small bench-lookup bench-engines bench-replicas screenshots setup setup-browser setup-python
 
 help: ## Says what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -20,6 +20,12 @@ cluster: setup ## Builds, starts a primary with two hot standbys, migrates, seed
 
 test: setup-browser setup-python ## Runs all tests
 	cargo test --locked --workspace --features fault-injection
+
+# Versions of PostgreSQL, from 13 to 18. Their programs come from npm.
+VERSIONS ?= 13 15 18
+
+test-postgres: setup ## Runs the tests that depend on PostgreSQL on several versions of it (VERSIONS="13 14 15 16 17 18")
+	scripts/test-postgres $(VERSIONS)
 
 check: ## Checks format, lints, documentation and its links (seconds, once built)
 	cargo fmt --all --check

@@ -8,11 +8,11 @@ mod account;
 mod binaries;
 mod cluster;
 mod server;
+mod settings;
 
 use std::convert::Infallible;
 use std::env;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
@@ -23,8 +23,9 @@ use std::time::{Duration, Instant};
 use nix::unistd::geteuid;
 use tracing::{error, warn};
 
-use cluster::Cluster;
-use server::Server;
+use self::cluster::Cluster;
+use self::server::Server;
+use super::libpq;
 
 /// How often the supervisor looks whether the server is still there.
 const WATCH_INTERVAL: Duration = Duration::from_millis(100);
@@ -91,11 +92,10 @@ pub enum EmbeddedError {
         path: PathBuf,
         source: io::Error,
     },
-    #[error("{program} failed: {output}; correct that, or set DATABASE_URL to use another server")]
-    Program {
-        program: &'static str,
-        output: String,
-    },
+    #[error("initdb failed: {said}; correct that, or set DATABASE_URL to use another server")]
+    Initdb { said: String },
+    #[error("cannot create the database in the cluster: {0}")]
+    CreateDatabase(#[source] libpq::Error),
     #[error("the PostgreSQL server {what}; it said: {said}; more is in {log:?}")]
     Start {
         what: String,
@@ -179,7 +179,7 @@ impl Embedded {
             move || match cluster.bring_up(None) {
                 Ok(server) => {
                     status.set(Some(&server));
-                    let facts = (server.bin_dir.clone(), database_url(&server));
+                    let facts = (server.bin_dir.clone(), server.url(cluster::DATABASE));
                     // A caller that is gone has dropped `alive` too.
                     let _ = report.send(Ok(facts));
                     let result = supervise(&cluster, server, &status, &watched);
@@ -308,26 +308,6 @@ fn back_off(failures: u32) -> Duration {
     } else {
         Duration::from_millis(50 << failures.min(7))
     }
-}
-
-/// The port is named although it is the usual one, because a PGPORT in the environment would change
-/// it.
-fn database_url(server: &Server) -> String {
-    let (socket_dir, port) = server.address();
-    let mut host = String::new();
-    for &byte in socket_dir.as_os_str().as_bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                host.push(char::from(byte))
-            }
-            _ => host.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    format!(
-        "postgresql://{user}@/{database}?host={host}&port={port}",
-        user = cluster::USER,
-        database = cluster::DATABASE
-    )
 }
 
 /// Where the cluster is kept by default: `/var/lib/cmms-export` for root, whose home no other

@@ -8,7 +8,7 @@ use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{self, Command};
+use std::process;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,8 @@ use tracing::info;
 
 use super::account::Account;
 use super::server::{POLL, Postmaster, Server, is_postmaster, stop};
-use super::{Durability, EmbeddedError, at, binaries};
+use super::{Durability, EmbeddedError, at, binaries, settings};
+use crate::db::libpq;
 
 /// The superuser and the database of the cluster.
 pub(super) const USER: &str = "cmms";
@@ -196,7 +197,8 @@ impl Cluster {
         info!(data_dir = %self.data_dir.display(), "creating a PostgreSQL cluster");
         let unfinished = self.data_dir.join(format!("{UNFINISHED}{}", process::id()));
         self.account.private_dir(&unfinished)?;
-        let mut initdb = self.account.command(&bin_dir.join("initdb"));
+        let program = bin_dir.join("initdb");
+        let mut initdb = self.account.command(&program);
         initdb
             .arg("-D")
             .arg(&unfinished)
@@ -212,7 +214,12 @@ impl Cluster {
         if self.durability == Durability::ThrowAway {
             initdb.arg("--no-sync");
         }
-        run("initdb", &mut initdb)?;
+        let output = initdb.output().map_err(at("run", &program))?;
+        if !output.status.success() {
+            return Err(EmbeddedError::Initdb {
+                said: last_lines(&output.stderr),
+            });
+        }
         fs::rename(&unfinished, &self.pgdata).map_err(at("create", &self.pgdata))?;
         // The new name itself must survive a crash of the machine too.
         File::open(&self.data_dir)
@@ -248,7 +255,7 @@ impl Cluster {
             .arg(&self.pgdata)
             .args(["-p", PORT, "-k"])
             .arg(socket_dir);
-        for setting in self.settings() {
+        for setting in settings::of(self.durability) {
             postgres.args(["-c", setting]);
         }
         postgres
@@ -298,72 +305,19 @@ impl Cluster {
         }
     }
 
-    /// On the command line, so that they win over whatever is in `postgresql.conf`.
-    fn settings(&self) -> impl Iterator<Item = &'static str> {
-        let common = [
-            "listen_addresses=",
-            "unix_socket_permissions=0700",
-            "cluster_name=cmms-export",
-            "max_connections=100",
-            "logging_collector=off",
-            "log_destination=stderr",
-            // Nothing replicates or archives this cluster. Then a bulk load into a table that its
-            // own transaction created or truncated need not write every row to the log too, nor be
-            // checkpointed every few seconds.
-            "wal_level=minimal",
-            "archive_mode=off",
-            "max_wal_senders=0",
-            "max_wal_size=4GB",
-            "checkpoint_timeout=15min",
-        ];
-        let by_durability: &[&str] = match self.durability {
-            Durability::Durable => &[
-                "fsync=on",
-                "synchronous_commit=on",
-                "full_page_writes=on",
-                "shared_buffers=256MB",
-            ],
-            Durability::ThrowAway => &[
-                "fsync=off",
-                // Without fsync, it costs little. Off, VACUUM would leave pages unmarked for which any transaction near theirs,
-                // another test's even, is not written yet.
-                "synchronous_commit=on",
-                "full_page_writes=off",
-                // At work while a test fills a table, it would keep the test's own VACUUM from the visibility map.
-                "autovacuum=off",
-                "shared_buffers=64MB",
-            ],
-        };
-        common.into_iter().chain(by_durability.iter().copied())
-    }
-
     /// After every start and not only after `initdb`: a crash may have come between the two, or a
     /// user dropped it.
     fn create_database(&self, server: &Server) -> Result<(), EmbeddedError> {
-        let (socket_dir, port) = server.address();
-        let client = |program| {
-            let mut command = self.account.command(&server.bin_dir.join(program));
-            command
-                .arg("-h")
-                .arg(socket_dir)
-                .args(["-p", &port.to_string(), "-U", USER]);
-            command
-        };
-        let find = format!("select 1 from pg_database where datname = '{DATABASE}'");
-        if run(
-            "psql",
-            client("psql").args(["-XAtd", "postgres", "-c", &find]),
-        )?
-        .is_empty()
-        {
-            let args = [
-                "--maintenance-db=postgres",
-                "--template=template0",
-                DATABASE,
-            ];
-            run("createdb", client("createdb").args(args))?;
-        }
-        Ok(())
+        // With no options, those in PGOPTIONS do not count.
+        let url = format!("{}&options=", server.url("postgres"));
+        let created = libpq::Connection::establish(&url).and_then(|mut connection| {
+            let find = format!("select from pg_database where datname = '{DATABASE}'");
+            if connection.query_row(&find)?.is_none() {
+                connection.execute(&format!("create database {DATABASE} template template0"))?;
+            }
+            Ok(())
+        });
+        created.map_err(EmbeddedError::CreateDatabase)
     }
 
     /// The server's log, and where in it the next start's messages begin.
@@ -398,19 +352,6 @@ impl Cluster {
             what,
             said: last_lines(&said),
             log: self.log.clone(),
-        }
-    }
-}
-
-/// Runs one of PostgreSQL's programs to its end and returns what it printed.
-fn run(program: &'static str, command: &mut Command) -> Result<Vec<u8>, EmbeddedError> {
-    let failed = |output| EmbeddedError::Program { program, output };
-    match command.output() {
-        Ok(output) if output.status.success() => Ok(output.stdout),
-        Ok(output) => Err(failed(last_lines(&output.stderr))),
-        Err(error) => {
-            let path = Path::new(command.get_program());
-            Err(failed(format!("cannot run {}: {error}", path.display())))
         }
     }
 }

@@ -10,11 +10,19 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use tracing::warn;
 
 use super::EmbeddedError;
+use super::cluster::USER;
 
 pub(super) const POLL: Duration = Duration::from_millis(5);
+/// What a URL's parameter may not have as it is.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A server that is up, be it this process's own or another's.
@@ -37,6 +45,14 @@ impl Server {
 
     pub(super) fn address(&self) -> (&Path, u16) {
         (&self.postmaster.socket_dir, self.postmaster.port)
+    }
+
+    /// The URL of one of its databases, for libpq. The port is named although it is the usual one, because a PGPORT in the
+    /// environment would change it.
+    pub(super) fn url(&self, database: &str) -> String {
+        let (socket_dir, port) = self.address();
+        let host = percent_encode(socket_dir.as_os_str().as_bytes(), ENCODED);
+        format!("postgresql://{USER}@/{database}?host={host}&port={port}")
     }
 
     pub(super) fn is_up(&mut self) -> bool {

@@ -91,10 +91,16 @@ fn statistics_and_visibility_map_are_fresh_and_no_constraint_is_lost() {
     assert_eq!(
         ask(
             &database,
-            "select relallvisible = relpages and reltuples = 10000 from pg_class where oid = 'tasks'::regclass"
+            "select reltuples from pg_class where oid = 'tasks'::regclass"
         ),
-        "t"
+        "10000"
     );
+    // Not all pages: PostgreSQL 16 and newer make more than they fill.
+    let plan = ask(
+        &database,
+        "set enable_seqscan = off; explain (analyze) select id from tasks order by id",
+    );
+    assert!(plan.contains("Heap Fetches: 0"), "{plan}");
     assert_eq!(
         ask(
             &database,

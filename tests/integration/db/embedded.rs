@@ -13,6 +13,7 @@ use nix::unistd::{Pid, User, geteuid};
 use tempfile::TempDir;
 
 use crate::support::eventually;
+use crate::support::oracle::psql_program;
 use crate::support::program::bare_program;
 
 /// A data directory that other accounts can get to: as root, the server runs as one.
@@ -27,7 +28,7 @@ fn start(data_dir: impl AsRef<Path>) -> Embedded {
 }
 
 fn psql(embedded: &Embedded, sql: &str) -> Result<String, String> {
-    let output = Command::new(embedded.bin_dir().join("psql"))
+    let output = Command::new(psql_program(embedded.bin_dir()))
         .args([
             "-XAtq",
             "-v",
@@ -194,7 +195,7 @@ fn a_dropped_database_is_created_again() {
     let temp = temp_dir();
     let embedded = start(temp.path());
     let postgres = embedded.database_url().replace("/cmms?", "/postgres?");
-    let psql_on_postgres = Command::new(embedded.bin_dir().join("psql"))
+    let psql_on_postgres = Command::new(psql_program(embedded.bin_dir()))
         .args(["-XAtqc", "drop database cmms", &postgres])
         .status()
         .unwrap();
@@ -364,7 +365,7 @@ fn a_killed_server_comes_back_once_its_busy_sessions_have_ended() {
     let temp = temp_dir();
     let embedded = start(temp.path());
     // It waits for nothing, so it does not notice that its server has died.
-    let mut busy = Command::new(embedded.bin_dir().join("psql"))
+    let mut busy = Command::new(psql_program(embedded.bin_dir()))
         .args([
             "-XAtqc",
             "select count(*) from generate_series(1, 10000000)",

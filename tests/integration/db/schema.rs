@@ -74,13 +74,12 @@ fn ids_are_identities_and_only_the_last_editor_may_be_missing() {
 fn a_location_with_assets_cannot_be_deleted() {
     let database = TestDatabase::seeded(&["--tasks", "10"]);
     let error = diesel::sql_query("delete from locations").execute(&mut database.connect());
-    assert!(matches!(
-        error,
-        Err(diesel::result::Error::DatabaseError(
-            diesel::result::DatabaseErrorKind::ForeignKeyViolation,
-            _
-        ))
-    ));
+    // PostgreSQL 18 has a code of its own for RESTRICT, which Diesel does not know.
+    let message = error.expect_err("refused").to_string();
+    assert!(
+        message.contains("foreign key constraint") && message.contains("assets"),
+        "{message}"
+    );
 }
 
 #[test]

@@ -87,6 +87,10 @@ impl Gated {
     }
 }
 
+/// The processes that wait at the gate.
+const WAITING: &str = "pg_stat_activity
+    where wait_event_type = 'Lock' and wait_event = 'advisory' and datname = current_database()";
+
 /// A closed gate; dropped, it opens.
 pub(crate) struct Gate {
     connection: Option<PgConnection>,
@@ -164,9 +168,7 @@ impl Gate {
 
     /// Who waits at the gate.
     pub(crate) fn waiter(&mut self) -> Option<Waiter> {
-        let sql = "select pid, waitstart::text as since from pg_locks
-            where locktype = 'advisory' and not granted and waitstart is not null
-                and database = (select oid from pg_database where datname = current_database())";
+        let sql = format!("select pid, query_start::text as since from {WAITING}");
         diesel::sql_query(sql)
             .get_result(self.connection.as_mut().expect("closed"))
             .optional()
@@ -175,12 +177,10 @@ impl Gate {
 
     /// Waits until so many processes wait at the gate.
     pub(crate) fn reached_by(&mut self, exports: usize) {
-        let sql = "select count(*) from pg_locks
-            where locktype = 'advisory' and not granted and waitstart is not null
-                and database = (select oid from pg_database where datname = current_database())";
+        let sql = format!("select count(*) from {WAITING}");
         eventually("all exports reach the gate", || {
             let connection = self.connection.as_mut().expect("closed");
-            let waiting: Count = diesel::sql_query(sql)
+            let waiting: Count = diesel::sql_query(&sql)
                 .get_result(connection)
                 .expect("readable");
             waiting.count == exports as i64

@@ -1,5 +1,6 @@
 //! PostgreSQL's own CSV, by psql, of a query that was written for it alone.
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::TestDatabase;
@@ -30,7 +31,7 @@ pub(crate) fn copy(database: &TestDatabase, condition: &str, delimiter: char) ->
 
 /// What psql prints for a command.
 pub(crate) fn psql(database: &TestDatabase, sql: &str) -> Vec<u8> {
-    let output = Command::new(database.bin_dir().join("psql"))
+    let output = Command::new(psql_program(&database.bin_dir()))
         .args([
             "--no-psqlrc",
             "--quiet",
@@ -45,4 +46,15 @@ pub(crate) fn psql(database: &TestDatabase, sql: &str) -> Vec<u8> {
         .expect("psql runs");
     assert!(output.status.success(), "{output:?}");
     output.stdout
+}
+
+/// The psql beside a server's programs; if there is none, that of the libpq that the program is linked to.
+pub(crate) fn psql_program(bin_dir: &Path) -> PathBuf {
+    let beside = bin_dir.join("psql");
+    if beside.exists() {
+        return beside;
+    }
+    let output = Command::new("pg_config").arg("--bindir").output();
+    let output = String::from_utf8(output.expect("pg_config is there").stdout).expect("UTF-8");
+    Path::new(output.trim()).join("psql")
 }

@@ -34,10 +34,15 @@ fn of_the_export_page() {
     let browser = Browser::start();
     browser.open(&server.url("/"));
     take(&browser, 320, "light", OTHERS, "320-light");
-    take(&browser, 390, "light", OTHERS, "narrow-light");
+    take(&browser, 360, "light", OTHERS, "360-light");
+    take(&browser, 360, "dark", OTHERS, "360-dark");
     take(&browser, 1280, "dark", OTHERS, "wide-dark");
     take(&browser, 1440, "light", OTHERS, "1440-light");
     take(&browser, 2560, "light", OTHERS, "2560-light");
+    browser.click("input[name=format][value=csv]");
+    take(&browser, 360, "dark", OTHERS, "csv-360-dark");
+    take(&browser, 1280, "light", OTHERS, "csv");
+    browser.click("input[name=format][value=xlsx]");
     browser.click("#picker summary");
     browser.click(".move[value='up:title']");
     take(&browser, 1280, "light", OTHERS, "columns");
@@ -74,6 +79,7 @@ fn of_the_export_page() {
     gate.terminate();
     browser.sees("#downloads", "Failed");
     take(&browser, 1280, "light", OTHERS, "failed");
+    take(&browser, 360, "dark", OTHERS, "failed-360-dark");
 }
 
 #[test]

@@ -78,7 +78,11 @@ fn is_root() -> bool {
     said(Command::new("id").arg("-u")).trim() == "0"
 }
 
+/// Those of the variable PG_BINDIR, else those that come with the libpq that the tests are linked to.
 fn binaries() -> PathBuf {
+    if let Some(chosen) = std::env::var_os("PG_BINDIR") {
+        return chosen.into();
+    }
     said(Command::new("pg_config").arg("--bindir"))
         .trim()
         .into()
