@@ -10,6 +10,5 @@ mod life_cycle;
 mod limits;
 mod openapi;
 mod page;
-mod screenshots;
 mod spool;
 mod xlsx;
