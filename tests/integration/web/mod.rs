@@ -10,5 +10,8 @@ mod life_cycle;
 mod limits;
 mod openapi;
 mod page;
+mod prepared;
+mod prepared_faults;
+mod prepared_file;
 mod spool;
 mod xlsx;
