@@ -48,6 +48,8 @@ pub(crate) struct Server {
     child: Child,
     stdout: BufReader<ChildStdout>,
     log: Option<JoinHandle<String>>,
+    /// A spool of its own, unless the test has said where it is.
+    _spool: Option<tempfile::TempDir>,
     /// Where it listens: `127.0.0.1:…`.
     pub(crate) address: String,
 }
@@ -65,6 +67,14 @@ impl Server {
 
     /// Starts a server by a command that says where to listen.
     pub(crate) fn spawn_as_bound(command: &mut Command) -> Self {
+        let shared = std::env::temp_dir();
+        let is_shared = command
+            .get_envs()
+            .any(|(name, value)| name == "CMMS_SPOOL_DIR" && value == Some(shared.as_os_str()));
+        let spool = is_shared.then(|| tempfile::tempdir().expect("a directory"));
+        if let Some(spool) = &spool {
+            command.env("CMMS_SPOOL_DIR", spool.path());
+        }
         let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -89,6 +99,7 @@ impl Server {
             child,
             stdout,
             log: Some(log),
+            _spool: spool,
             address,
         }
     }
