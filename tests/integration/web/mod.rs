@@ -13,6 +13,5 @@ mod page;
 mod prepared;
 mod prepared_faults;
 mod prepared_file;
-mod screenshots;
 mod spool;
 mod xlsx;
