@@ -133,6 +133,8 @@ fn serve(global: &Global, options: &Serve) -> Outcome {
         rules,
         max_exports: options.max_exports.into(),
         max_downloads: options.max_downloads.into(),
+        max_queued: options.max_queued.into(),
+        keep_exports: options.keep_exports,
         spool: spool(global, options)?,
         reader_timeout: options.reader_timeout,
         shutdown_timeout: options.shutdown_timeout,

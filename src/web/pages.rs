@@ -316,7 +316,7 @@ fn capitalized(text: &str) -> String {
 }
 
 /// Where the page of a dataset is.
-fn path(dataset: &dyn Dataset) -> String {
+pub(super) fn path(dataset: &dyn Dataset) -> String {
     if *dataset == *datasets::default() {
         "/".to_owned()
     } else {

@@ -6,6 +6,7 @@ mod faults;
 mod lookup;
 mod lookup_choices;
 mod manifest;
+mod prepared_matrix;
 mod properties;
 mod same_bytes;
 pub(crate) mod xlsx;
