@@ -163,7 +163,14 @@ pub fn connect_and_migrate(
 
 fn check_tables(connected: &Connected) -> Result<(), Error> {
     if connected.embedded.is_some() {
-        connected.database.migrate()?;
+        let migrations = connected.database.migrate()?;
+        if !migrations.is_empty() {
+            tracing::info!(
+                ?migrations,
+                "the private cluster's tables are up to date now"
+            );
+        }
+        tell_of_unknown_migrations(connected)?;
         return Ok(());
     }
     match connected.database.schema_state()? {
@@ -174,9 +181,23 @@ fn check_tables(connected: &Connected) -> Result<(), Error> {
         SchemaState::Different(differences) => return Err(Error::Different(differences)),
         SchemaState::Pending(migrations) => tracing::warn!(
             ?migrations,
-            "migrations are pending: run `cmms-export migrate`, unless the tables are managed by something else"
+            "the database's tables are older than this program: exports run, but may be slower; run `cmms-export migrate`, unless \
+             the tables are managed by something else"
         ),
         SchemaState::Current => {}
+    }
+    tell_of_unknown_migrations(connected)
+}
+
+/// A newer release may have changed the tables in a way that leaves those columns that this one reads.
+fn tell_of_unknown_migrations(connected: &Connected) -> Result<(), Error> {
+    let migrations = connected.database.unknown_migrations()?;
+    if !migrations.is_empty() {
+        tracing::warn!(
+            ?migrations,
+            "the database's tables are newer than this program: exports run, since all columns are there that they read; update \
+             this program before you seed, or back up, the database"
+        );
     }
     Ok(())
 }

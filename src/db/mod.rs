@@ -3,6 +3,7 @@
 pub mod embedded;
 mod error;
 pub mod libpq;
+mod migrations;
 pub mod servers;
 pub mod tables;
 
@@ -10,19 +11,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use diesel::connection::{CacheSize, SimpleConnection};
-use diesel::migration::{Migration, MigrationSource, MigrationVersion};
-use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::r2d2::{
     Builder, ConnectionManager, CustomizeConnection, ManageConnection, NopErrorHandler, Pool,
     PooledConnection,
 };
 use diesel::sql_types::{Bool, Integer, Nullable, Text};
-use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 pub use self::error::Error;
-
-const MIGRATIONS: EmbeddedMigrations = embed_migrations!();
+pub(crate) use self::migrations::unknown as unknown_migrations;
+use self::migrations::{is_among, known_migrations, migrations_run, migrations_were_run};
 
 /// What every export's transaction sets. Compiling the export's query costs more than the compiled code saves, and a
 /// generic plan, made for any value, would ignore how few rows a filter leaves.
@@ -180,15 +178,6 @@ impl Database {
         Ok(diesel::select(replayed).get_result(&mut connection)?)
     }
 
-    /// Runs the pending migrations and returns their names.
-    pub fn migrate(&self) -> Result<Vec<String>, Error> {
-        let mut connection = self.control_connection()?;
-        let versions = connection
-            .run_pending_migrations(MIGRATIONS)
-            .map_err(|error| Error::Migrate(error.to_string()))?;
-        Ok(versions.iter().map(ToString::to_string).collect())
-    }
-
     /// Compares the schema with the program's. Only reads: Diesel's own check creates its table of migrations, which a role
     /// that can only SELECT may not. Of the tables themselves it asks the catalog alone, on a connection of its own: no lock on a
     /// table, and nobody who waits for one, holds it up.
@@ -245,38 +234,6 @@ impl Canceller {
             .execute(&mut self.0)?;
         Ok(())
     }
-}
-
-fn known_migrations() -> Result<Vec<Box<dyn Migration<Pg>>>, Error> {
-    MIGRATIONS
-        .migrations()
-        .map_err(|error| Error::Migrate(error.to_string()))
-}
-
-fn is_among(migration: &dyn Migration<Pg>, versions: &[String]) -> bool {
-    versions
-        .iter()
-        .any(|version| migration.name().version() == MigrationVersion::from(version.as_str()))
-}
-
-/// The versions of the migrations that were run, our own or another program's; `None` if our role may not know.
-fn migrations_run(connection: &mut PgConnection) -> QueryResult<Option<Vec<String>>> {
-    match relation(connection, "__diesel_schema_migrations")? {
-        Some(Readable::Yes) => sql::__diesel_schema_migrations::table
-            .select(sql::__diesel_schema_migrations::version)
-            .load(connection)
-            .map(Some),
-        Some(Readable::No) => Ok(None),
-        None => Ok(Some(Vec::new())),
-    }
-}
-
-/// Whether any of our own migrations was run.
-fn migrations_were_run(connection: &mut PgConnection) -> Result<bool, Error> {
-    let run = migrations_run(connection)?.unwrap_or_default();
-    Ok(known_migrations()?
-        .iter()
-        .any(|migration| is_among(migration.as_ref(), &run)))
 }
 
 /// What tells a server from all others: the time at which it started, in microseconds.

@@ -7,7 +7,8 @@ use diesel::prelude::*;
 use diesel::sql_types::is_nullable::NotNull;
 use diesel::sql_types::{Array, BigInt, Bool, Nullable, SqlType, Text};
 
-use super::{Database, Error, Readable, migrations_were_run, relation};
+use super::migrations::migrations_were_run;
+use super::{Database, Error, Readable, relation};
 use crate::schema;
 
 /// Tables that a message names; of more, it says how many.
@@ -274,6 +275,13 @@ pub(super) fn differences(connection: &mut PgConnection) -> QueryResult<Vec<Stri
         ));
     }
     Ok(differences)
+}
+
+/// Whether `src/schema.rs` has such a column.
+pub(crate) fn is_known(table: &str, column: &str) -> bool {
+    expected()
+        .iter()
+        .any(|expected| expected.table == table && expected.name == column)
 }
 
 /// Whether it is a view, and so not made by our migrations.
