@@ -77,7 +77,7 @@ bench-replicas: setup ## Measures exports, and writes meanwhile, with none, one 
 	cargo bench --locked --bench replicas
 
 screenshots: setup-browser ## Takes pictures of the pages, into docs/
-	cargo test --locked --release --features fault-injection --test integration -- --ignored --test-threads=1 web::screenshots::
+	cargo test --locked --release --features fault-injection --test screenshots
 
 setup:
 	@scripts/install-packages

@@ -18,7 +18,7 @@ use crate::db::servers::Replicas;
 use crate::export::{Limits, Strategy, WorkbookLimits};
 use crate::secret;
 use crate::seed::Seed;
-use crate::units::{bytes, seconds};
+use crate::units::{bytes, duration, seconds};
 
 /// Exports the tasks of a CMMS, its assets, locations and users from PostgreSQL to CSV or to an Excel workbook.
 ///
@@ -149,10 +149,16 @@ pub struct Serve {
     /// Downloads that may be under way at once, those whose export is done included; one more gets a 503
     #[arg(long, env = "CMMS_MAX_DOWNLOADS", value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     pub max_downloads: u16,
-    /// Where what slow readers have not taken yet waits for them [default: spool in the data directory]
+    /// Exports that may wait to be prepared; one more gets a 503
+    #[arg(long, env = "CMMS_MAX_QUEUED", value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pub max_queued: u16,
+    /// How long a prepared export is kept: a number of seconds, or one with m, h or d
+    #[arg(long, env = "CMMS_KEEP_EXPORTS", value_name = "TIME", default_value = "24h", value_parser = duration)]
+    pub keep_exports: Duration,
+    /// Where prepared exports are, and what slow readers have not taken yet [default: spool in the data directory]
     #[arg(long, env = "CMMS_SPOOL_DIR", value_name = "DIR")]
     pub spool_dir: Option<PathBuf>,
-    /// How much may wait there in all; with 0, exports wait for their readers
+    /// How much may be there in all; with 0, nothing is prepared, and exports wait for their readers
     #[arg(long, env = "CMMS_SPOOL_SIZE", value_name = "SIZE", default_value = "10GiB", value_parser = bytes)]
     pub spool_size: u64,
     /// How long a reader may take nothing before it is cut off (Linux shows nothing finer than about 6 KB a second)

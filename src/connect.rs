@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::cli::Global;
 use crate::db::embedded::{self, Durability, Embedded, EmbeddedError};
-use crate::db::servers::{Rules, patient};
+use crate::db::servers::{Role, Rules, patient};
 use crate::db::tables::{Instead, Others};
 use crate::db::{self, Database, SchemaState};
 
@@ -58,6 +58,8 @@ pub struct Connected {
     pub database: Database,
     /// Where it is. It may hold a password.
     pub url: String,
+    /// What its server was when the tables were looked at.
+    pub role: Role,
     /// The private cluster, if the database is in it. It stops when it is dropped.
     pub embedded: Option<Embedded>,
 }
@@ -83,6 +85,7 @@ pub fn connect(global: &Global, connections: u32) -> Result<Connected, Error> {
     Ok(Connected {
         database: Database::new(&url, connections, CONNECTION_WAIT),
         url,
+        role: Role::Primary,
         embedded,
     })
 }
@@ -103,8 +106,8 @@ pub fn connect_for_exports(
     rules: &Rules,
     start: Start,
 ) -> Result<Connected, Error> {
-    let connected = connect(global, connections)?;
-    match check_tables(&connected) {
+    let mut connected = connect(global, connections)?;
+    match check_tables(&mut connected) {
         Err(error @ Error::Different(_)) if start == Start::Anyway => {
             tracing::error!(%error, "no export will work until this is mended");
         }
@@ -138,8 +141,8 @@ pub fn wait_for_database(url: &str, patience: Duration) -> Result<(), db::Error>
 
 /// Opens the database and makes sure that it has the tables: makes them in the private cluster, and elsewhere requires them.
 pub fn connect_migrated(global: &Global, connections: u32) -> Result<Connected, Error> {
-    let connected = connect(global, connections)?;
-    check_tables(&connected)?;
+    let mut connected = connect(global, connections)?;
+    check_tables(&mut connected)?;
     Ok(connected)
 }
 
@@ -161,7 +164,7 @@ pub fn connect_and_migrate(
     Ok((connected, versions))
 }
 
-fn check_tables(connected: &Connected) -> Result<(), Error> {
+fn check_tables(connected: &mut Connected) -> Result<(), Error> {
     if connected.embedded.is_some() {
         let migrations = connected.database.migrate()?;
         if !migrations.is_empty() {
@@ -170,10 +173,10 @@ fn check_tables(connected: &Connected) -> Result<(), Error> {
                 "the private cluster's tables are up to date now"
             );
         }
-        tell_of_unknown_migrations(connected)?;
-        return Ok(());
     }
-    match connected.database.schema_state()? {
+    let (state, role) = connected.database.first_look()?;
+    connected.role = role;
+    match state {
         SchemaState::Missing => {
             let instead = connected.database.instead_of_tables()?;
             return Err(Error::NoTables(Box::new(NoTables(instead))));
@@ -184,20 +187,13 @@ fn check_tables(connected: &Connected) -> Result<(), Error> {
             "the database's tables are older than this program: exports run, but may be slower; run `cmms-export migrate`, unless \
              the tables are managed by something else"
         ),
-        SchemaState::Current => {}
-    }
-    tell_of_unknown_migrations(connected)
-}
-
-/// A newer release may have changed the tables in a way that leaves those columns that this one reads.
-fn tell_of_unknown_migrations(connected: &Connected) -> Result<(), Error> {
-    let migrations = connected.database.unknown_migrations()?;
-    if !migrations.is_empty() {
-        tracing::warn!(
+        // It may have changed the tables in a way that leaves those columns that this one reads.
+        SchemaState::Newer(migrations) => tracing::warn!(
             ?migrations,
-            "the database's tables are newer than this program: exports run, since all columns are there that they read; update \
-             this program before you seed, or back up, the database"
-        );
+            "the database's tables are newer than this program, or another program has changed them: exports run, since all columns \
+             that they read are there; update this program before you seed the database or back it up"
+        ),
+        SchemaState::Current => {}
     }
     Ok(())
 }

@@ -57,7 +57,7 @@
 //! * [`verify`]: whether a CSV is whole, by its manifest.
 //! * [`progress`] and [`output`]: how far it is, where it goes.
 //! * [`mod@bench`]: what each strategy costs, measured in fresh processes.
-//! * [`spool`]: files that wait for their readers.
+//! * [`spool`]: files that wait for their readers; [`shelf`]: those of exports that were prepared for later.
 //! * [`cli`] and [`connect`]: the command line, and the way from it to a database.
 //! * [`web`]: the service. Nothing below it knows HTTP.
 
@@ -79,6 +79,7 @@ pub mod progress;
 pub mod schema;
 pub mod secret;
 pub mod seed;
+pub mod shelf;
 pub mod spool;
 pub mod units;
 pub mod upkeep;

@@ -135,6 +135,8 @@ fn serve(global: &Global, options: &Serve) -> Outcome {
         rules,
         max_exports: options.max_exports.into(),
         max_downloads: options.max_downloads.into(),
+        max_queued: options.max_queued.into(),
+        keep_exports: options.keep_exports,
         spool: spool(global, options)?,
         reader_timeout: options.reader_timeout,
         shutdown_timeout: options.shutdown_timeout,
@@ -249,12 +251,12 @@ fn export(global: &Global, options: ExportOptions) -> Outcome {
     cancel_on_signal(cancellation.clone(), unfinished)?;
     let connections = export::CONNECTIONS as u32;
     let connected = connect_for_exports(global, connections, &rules, Start::IfTablesFit)?;
-    let servers = Servers::start(
+    let servers = Servers::for_one_export(
         &connected.url,
         connected.database.clone(),
+        connected.role,
         rules,
         |url, wait| Database::new(url, connections, wait),
-        |_fallback| (),
     );
 
     let record = Record::start(
@@ -449,10 +451,13 @@ fn open_output(path: &Path) -> Result<Output, String> {
 
 /// Stops the private cluster, if there is one, and reports it if the cluster does not stop.
 fn stop_cluster(connected: Connected) -> Outcome {
+    let Some(embedded) = connected.embedded else {
+        // The end of this process closes the connections. To say goodbye on each makes the server end its processes first.
+        std::mem::forget(connected.database);
+        return Ok(());
+    };
     drop(connected.database);
-    connected
-        .embedded
-        .map_or(Ok(()), |embedded| Ok(embedded.stop()?))
+    Ok(embedded.stop()?)
 }
 
 fn print_line(line: &str) -> io::Result<()> {

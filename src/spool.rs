@@ -1,24 +1,36 @@
 //! The spool: a directory for files that wait for their readers, and the space that all of them may take together.
 
+use std::fmt;
 use std::fs::{DirBuilder, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
 use crate::export::{Sink, SpoolFull};
 
 /// A directory for files that wait for their readers.
-#[derive(Debug)]
 pub struct Spool {
     directory: PathBuf,
     /// Bytes that all files may have together.
     size: u64,
     /// Bytes that they have, or may be about to have.
     used: AtomicU64,
+    /// Gives up something that is only kept, and says whether it did.
+    keeper: OnceLock<Box<dyn Fn() -> bool + Send + Sync>>,
+}
+
+impl fmt::Debug for Spool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Spool")
+            .field("directory", &self.directory)
+            .field("size", &self.size)
+            .field("used", &self.used)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Spool {
@@ -36,6 +48,7 @@ impl Spool {
             directory: directory.to_owned(),
             size,
             used: AtomicU64::new(0),
+            keeper: OnceLock::new(),
         });
         // Found out now, and not by the first slow reader.
         tempfile::tempfile_in(&spool.directory)?.write_all_at(b"\n", 0)?;
@@ -54,26 +67,55 @@ impl Spool {
 
     /// A new file without a name, which is gone as soon as nobody has it open, however the program ends.
     pub fn unnamed(self: &Arc<Self>) -> io::Result<SpoolFile> {
-        Ok(SpoolFile {
-            // Of mode 0600 if the system cannot make one without a name.
-            file: tempfile::tempfile_in(&self.directory)?,
-            space: Space {
-                spool: Arc::clone(self),
-                bytes: AtomicU64::new(0),
-            },
-        })
+        // Of mode 0600 if the system cannot make one without a name.
+        Ok(self.adopt(tempfile::tempfile_in(&self.directory)?))
     }
 
-    /// Whether there is space for so much more now.
-    pub fn has_room(&self, bytes: u64) -> bool {
-        self.used().saturating_add(bytes) <= self.size
+    /// An empty file, which is to take space of the spool's.
+    pub fn adopt(self: &Arc<Self>, file: File) -> SpoolFile {
+        let space = self.occupied(0);
+        SpoolFile { file, space }
+    }
+
+    /// Space that a file has already, whether there is so much or not.
+    pub fn occupied(self: &Arc<Self>, bytes: u64) -> Space {
+        self.used.fetch_add(bytes, Ordering::Relaxed);
+        Space {
+            spool: Arc::clone(self),
+            bytes: AtomicU64::new(bytes),
+        }
+    }
+
+    /// Sets who gives up something that is only kept each time there is no space, and says whether it did. Only the first call counts.
+    pub fn set_keeper(&self, keeper: impl Fn() -> bool + Send + Sync + 'static) {
+        let _ = self.keeper.set(Box::new(keeper));
+    }
+
+    /// Makes room for so much more, at the cost of what is only kept; whether there is room now.
+    pub fn make_room(&self, bytes: u64) -> bool {
+        let has_room = || self.used().saturating_add(bytes) <= self.size;
+        let give_up = || self.keeper.get().is_some_and(|give_up| give_up());
+        // For what cannot fit, nothing is given up.
+        let can_fit = bytes <= self.size;
+        while can_fit && !has_room() && give_up() {}
+        has_room()
     }
 
     fn take(&self, bytes: u64) -> bool {
         let more = |used: u64| used.checked_add(bytes).filter(|used| *used <= self.size);
-        self.used
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
-            .is_ok()
+        let take = || {
+            self.used
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
+                .is_ok()
+        };
+        loop {
+            if take() {
+                return true;
+            }
+            if !self.make_room(bytes) {
+                return false;
+            }
+        }
     }
 }
 
@@ -87,7 +129,7 @@ pub struct SpoolFile {
 
 /// Space in the spool that is taken until the value is dropped.
 #[derive(Debug)]
-struct Space {
+pub struct Space {
     spool: Arc<Spool>,
     bytes: AtomicU64,
 }
@@ -121,6 +163,12 @@ impl SpoolFile {
         self.file.read_exact_at(&mut bytes, offset)?;
         Ok(bytes)
     }
+
+    /// Waits until all of it is on the disk, and returns the space that it goes on taking.
+    pub fn finish(self) -> io::Result<Space> {
+        self.file.sync_all().map_err(or_full)?;
+        Ok(self.space)
+    }
 }
 
 /// Writes an export to a file of the spool, which takes space as it grows. Out of space, its error is [`SpoolFull`].
@@ -128,12 +176,17 @@ impl SpoolFile {
 pub struct SpoolSink {
     file: SpoolFile,
     written: u64,
+    has_failed: bool,
 }
 
 impl SpoolSink {
     /// Writes to an empty file.
     pub fn new(file: SpoolFile) -> Self {
-        Self { file, written: 0 }
+        Self {
+            file,
+            written: 0,
+            has_failed: false,
+        }
     }
 
     /// Returns the file, and the bytes that were written to it.
@@ -145,17 +198,24 @@ impl SpoolSink {
 impl Sink for SpoolSink {
     fn write(&mut self, chunk: Bytes) -> io::Result<()> {
         let length = chunk.len() as u64;
-        if !self.file.reserve(length) {
-            return Err(io::Error::new(io::ErrorKind::StorageFull, SpoolFull));
+        let written = if self.has_failed || !self.file.reserve(length) {
+            Err(io::Error::new(io::ErrorKind::StorageFull, SpoolFull))
+        } else {
+            self.file.write_at(&chunk, self.written).map_err(or_full)
+        };
+        if let Err(error) = written {
+            // Nobody wants it any more: if there is no space, the others have it at once, and do not all fail.
+            self.has_failed = true;
+            let _ = self.file.clear();
+            return Err(error);
         }
-        self.file.write_at(&chunk, self.written).map_err(or_full)?;
         self.written += length;
         Ok(())
     }
 
     fn start_over(&mut self) -> bool {
         self.written = 0;
-        self.file.clear().is_ok()
+        !self.has_failed && self.file.clear().is_ok()
     }
 }
 
@@ -179,6 +239,7 @@ impl Drop for Space {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
+    use std::sync::{Mutex, PoisonError};
 
     use super::*;
     use crate::export::Error;
@@ -235,18 +296,34 @@ mod tests {
     }
 
     #[test]
-    fn a_sink_fails_with_the_class_of_a_full_spool_and_what_it_wrote_before_stays() -> io::Result<()>
-    {
+    fn what_is_only_kept_is_given_up_for_what_is_made_but_not_in_vain() -> io::Result<()> {
         let (_parent, spool) = open(10);
-        let mut sink = SpoolSink::new(spool?.unnamed()?);
+        let spool = spool?;
+        let kept = Mutex::new(vec![spool.occupied(4), spool.occupied(4)]);
+        spool.set_keeper(move || {
+            let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+            kept.pop().is_some()
+        });
+        let file = spool.unnamed()?;
+        assert!(!file.reserve(11) && spool.used() == 8);
+        assert!(file.reserve(3) && spool.used() == 7);
+        assert!(spool.make_room(7) && spool.used() == 3);
+        assert!(file.reserve(7) && !file.reserve(1));
+        Ok(())
+    }
+
+    #[test]
+    fn a_sink_fails_with_the_class_of_a_full_spool_and_frees_its_space_at_once() -> io::Result<()> {
+        let (_parent, spool) = open(10);
+        let spool = spool?;
+        let mut sink = SpoolSink::new(spool.unnamed()?);
         sink.write(Bytes::from_static(b"123456"))?;
         let full = sink.write(Bytes::from_static(b"78901"));
         let class = full.map_err(|error| Error::Sink(error).class()).err();
         assert_eq!(class, Some(Some(ErrorClass::SpoolFull)));
-        sink.write(Bytes::from_static(b"7890"))?;
-        let (file, written) = sink.into_file();
-        assert_eq!(file.read_at(written as usize, 0)?, b"1234567890");
-        assert!(file.read_at(1, 10).is_err());
+        assert_eq!(spool.used(), 0);
+        // Nothing comes of it later.
+        assert!(sink.write(Bytes::from_static(b"7")).is_err() && !sink.start_over());
         Ok(())
     }
 

@@ -13,6 +13,24 @@ pub fn seconds(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// A time that may be long, as the command line has it: `90` (seconds), `90s`, `15m`, `24h`, `7d`.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|character: char| !character.is_ascii_digit());
+    let unit = match text[digits.len()..].trim() {
+        "" | "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        _ => return Err("the units are s, m, h and d".into()),
+    };
+    let seconds = digits.parse::<u64>().ok();
+    seconds
+        .and_then(|number| number.checked_mul(unit))
+        .filter(|seconds| (1..=3_660 * 86_400).contains(seconds))
+        .map(Duration::from_secs)
+        .ok_or_else(|| "not a time between 1s and 3660d".into())
+}
+
 /// A number of bytes: `1048576`, `1024KiB`, `1MiB`.
 pub fn bytes(text: &str) -> Result<u64, String> {
     let digits = text.trim_end_matches(|character: char| !character.is_ascii_digit());
@@ -33,4 +51,30 @@ pub fn bytes(text: &str) -> Result<u64, String> {
 /// Bytes in hexadecimal, in lower case.
 pub fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_time_has_a_unit_or_is_in_seconds() {
+        let seconds = |text| duration(text).map(|duration| duration.as_secs());
+        assert_eq!(seconds("90"), Ok(90));
+        assert_eq!(seconds("90s"), Ok(90));
+        assert_eq!(seconds("24 h"), Ok(86_400));
+        assert_eq!(seconds("7d"), Ok(604_800));
+        for wrong in [
+            "",
+            "h",
+            "0",
+            "-1h",
+            "1.5h",
+            "1w",
+            "9999999999999999d",
+            "4000d",
+        ] {
+            assert!(seconds(wrong).is_err(), "{wrong}");
+        }
+    }
 }

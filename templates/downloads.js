@@ -29,7 +29,9 @@ const FAILURES = {
   'database': 'The database broke it off. Try again; if it fails again, tell whoever looks after the database.',
   'database-unavailable': 'The database went away. Try again in a moment.',
   'statement-timeout': 'The database took longer than it may. Choose fewer tasks, or tell whoever looks after the server.',
-  'too-many-rows': 'These are too many rows for this strategy. Choose fewer tasks, or another strategy under Advanced.',
+  'too-many-rows': 'These are too many rows for this. Choose fewer, or CSV, or another strategy under Advanced.',
+  'text-too-long': 'A text is longer than Excel takes. Choose CSV, or leave the column with long texts out.',
+  'spool-full': 'The server has no room for the file now. Try again in a moment, or choose CSV.',
   'reader-timeout': 'Nothing was taken for too long. Try again.',
   'output': 'It could not be handed over. Try again.',
   'internal': 'Something went wrong in the server, whose log says what. Try again.',
@@ -42,13 +44,13 @@ function describe() {
     if (radio.value) which.push(radio.nextElementSibling.textContent.toLowerCase());
   });
   byId('which').querySelectorAll('.field > input[type=search]').forEach(({ value }) => { if (value) which.push(`“${value}”`); });
-  const preset = form.elements.preset.value === 'excel' ? 'Excel' : 'Data';
-  return `${which.length > 0 ? `${capitalized(many)}: ${which.join(', ')}` : `All ${many}`} · ${preset} · ${new Date().toLocaleTimeString()}`;
+  const preset = form.elements.preset.value === 'excel' ? 'CSV for Excel' : 'CSV for programs';
+  return `${which.length > 0 ? `${capitalized(many)}: ${which.join(', ')}` : `All ${many}`} · ${isCsv() ? preset : 'Excel'} · ${new Date().toLocaleTimeString()}`;
 }
 
 class Download {
   constructor(what) {
-    Object.assign(this, { dataset: many, query: chosen().toString(), filter: chosenFilter(), title: describe(), ...what });
+    Object.assign(this, { dataset: many, extension: extension(), query: chosenFile(), filter: chosenFilter(), title: describe(), ...what });
     this.total = this.known();
     this.element = byId('item').content.firstElementChild.cloneNode(true);
     this.part('what').textContent = this.title;
@@ -101,7 +103,7 @@ class Download {
   }
 
   path(id) {
-    return `/${this.dataset}.csv?${this.query}&fresh=true&export_id=${id}`;
+    return `/${this.dataset}.${this.extension}?${this.query}&fresh=true&export_id=${id}`;
   }
 
   async start() {
@@ -240,9 +242,9 @@ function listed() {
   }
 }
 
-function remember({ id, dataset, query, filter, title }) {
+function remember({ id, dataset, extension: ending, query, filter, title }) {
   try {
-    sessionStorage.setItem('downloads', JSON.stringify([...listed(), { id, dataset, query, filter, title }].slice(-LISTED)));
+    sessionStorage.setItem('downloads', JSON.stringify([...listed(), { id, dataset, extension: ending, query, filter, title }].slice(-LISTED)));
   } catch { /* Then a reload forgets it. */ }
 }
 

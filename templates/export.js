@@ -22,16 +22,29 @@ const declared = main.dataset.columns.split(' ');
 
 // ---- The choice
 
-const HOW = ['preset', 'delimiter', 'strategy'];
+const HOW = ['format', 'preset', 'delimiter', 'strategy'];
 const DEFAULTS = { delimiter: ',', strategy: main.dataset.strategy };
 
-// The export as the form has it, as parameters of its URL.
+const isCsv = () => form.elements.format.value === 'csv';
+// What the file's name ends in.
+const extension = () => (isCsv() ? 'csv' : 'xlsx');
+const kind = () => (isCsv() ? 'CSV' : 'Excel');
+
+// The export as the form has it, as parameters of the page's address: either the format, or a preset, which is of CSV.
 function chosen() {
   const all = [...new FormData(form)];
   const columns = all.filter(([name]) => name === 'columns').map(([, value]) => value);
   const query = new URLSearchParams(all.filter(([name, value]) => name !== 'columns' && value !== '' && value !== DEFAULTS[name]));
   if (columns.length > 0 && columns.join() !== defaultColumns().join()) query.set('columns', columns.join());
+  (isCsv() ? ['format'] : ['preset', 'delimiter']).forEach((name) => query.delete(name));
   return query;
+}
+
+// The same for the download, whose path says the format.
+function chosenFile() {
+  const query = chosen();
+  query.delete('format');
+  return query.toString();
 }
 
 // Without what does not change the rows that are shown.
@@ -60,12 +73,18 @@ let asked = chosenRows();
 function changed(delay = DEBOUNCE) {
   const query = chosen();
   history.replaceState(null, '', `${page}?${query}`);
-  byId('curl').value = `${main.dataset.curl}/${many}.csv?${query}'`;
+  showFile();
   clearTimeout(timer);
   if (chosenRows() === asked) return;
   request.abort();
   asked = undefined;
   timer = setTimeout(preview, delay);
+}
+
+// What one gets: on the button, and as a command.
+function showFile() {
+  byId('download').textContent = `Download ${known.count == null ? kind() : `${counted(known.count)} as ${kind()}`}`;
+  byId('curl').value = `${main.dataset.curl}/${many}.${extension()}${chosenFile() && `?${chosenFile()}`}'`;
 }
 
 function settled() {
@@ -82,7 +101,7 @@ async function preview() {
   byId('preview').setAttribute('aria-busy', 'true');
   if (!isCounted) {
     known = {};
-    byId('download').textContent = 'Download CSV';
+    showFile();
     byId('count').textContent = `Looking for ${many}…`;
   }
   try {
@@ -100,7 +119,7 @@ async function preview() {
     const refused = error instanceof Refusal ? error : new Refusal('The server cannot be reached.', 5);
     byId('preview').removeAttribute('aria-busy');
     byId('count').textContent = capitalized(many);
-    byId('download').textContent = 'Download CSV';
+    showFile();
     showRows([]);
     byId('trouble').hidden = false;
     byId('trouble').textContent = refused.status === 504
@@ -149,7 +168,7 @@ function showCount(filter, count) {
   const strong = document.createElement('strong');
   strong.textContent = number.format(count);
   byId('count').replaceChildren(strong, count === 1 ? ` ${one} matches` : ` ${many} match`);
-  byId('download').textContent = `Download ${counted(count)}`;
+  showFile();
   byId('none').hidden = count !== 0 || Boolean(byId('no-rows'));
 }
 
@@ -447,7 +466,7 @@ const comboboxes = [...document.querySelectorAll('.search')].map((box) => new Co
 
 // ---- The file format: what a person has chosen before, else what fits the browser's language
 
-const REMEMBERED = ['preset', 'delimiter'];
+const REMEMBERED = ['format', 'preset', 'delimiter'];
 const stored = (name) => { try { return localStorage.getItem(name); } catch { return null; } };
 const store = (name, value) => { try { localStorage.setItem(name, value); } catch { /* Then it is not remembered. */ } };
 
@@ -458,7 +477,8 @@ function remembered(name) {
 }
 
 // An address that says the format is obeyed.
-if (!new URLSearchParams(location.search).get('preset')) {
+const said = new URLSearchParams(location.search);
+if (!said.get('format') && !said.get('preset')) {
   REMEMBERED.forEach((name) => {
     const value = remembered(name);
     if (value !== null) form.elements[name].value = value;
@@ -501,7 +521,7 @@ byId('copy').addEventListener('click', async () => {
 });
 
 columnsChanged();
-byId('curl').value = `${main.dataset.curl}/${many}.csv?${chosen()}'`;
+showFile();
 
 // The server did not wait for the count, to show the page at once.
 if (known.count === null) {

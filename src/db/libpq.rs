@@ -1,5 +1,20 @@
 //! Connections that speak `COPY … TO STDOUT`: the workspace's own crate for it.
 
+use serde::de::DeserializeOwned;
+
 pub use diesel_copy_out::{
     Connection, CopyOutDsl, Error, InvalidUrl, Manager, Options, Row, connection_options as options,
 };
+
+use super::Error as DatabaseError;
+
+/// What the column of this name has as JSON; nothing if it is NULL, as what is made of no rows is.
+pub(super) fn read_json<T: DeserializeOwned + Default>(
+    row: &Row,
+    name: &str,
+) -> Result<T, DatabaseError> {
+    row.get(name).map_or(Ok(T::default()), |json| {
+        serde_json::from_str(json)
+            .map_err(|error| DatabaseError::Inconsistent(format!("{name}: {error}")))
+    })
+}

@@ -3,11 +3,11 @@
 pub mod embedded;
 mod error;
 pub mod libpq;
-mod migrations;
+mod schema_state;
 pub mod servers;
 pub mod tables;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use diesel::connection::{CacheSize, SimpleConnection};
@@ -19,8 +19,8 @@ use diesel::r2d2::{
 use diesel::sql_types::{Bool, Integer, Nullable, Text};
 
 pub use self::error::Error;
-pub(crate) use self::migrations::unknown as unknown_migrations;
-use self::migrations::{is_among, known_migrations, migrations_run, migrations_were_run};
+pub use self::schema_state::SchemaState;
+pub(crate) use self::schema_state::unknown_migrations;
 
 /// What every export's transaction sets. Compiling the export's query costs more than the compiled code saves, and a
 /// generic plan, made for any value, would ignore how few rows a filter leaves.
@@ -41,55 +41,65 @@ pub type DieselConnection = PooledConnection<ConnectionManager<PgConnection>>;
 /// A connection from the pool of libpq's connections.
 pub type CopyConnection = PooledConnection<libpq::Manager>;
 
-/// How far the schema in the database is from the one that this program knows.
-#[derive(Debug, PartialEq, Eq)]
-pub enum SchemaState {
-    /// The tables are there, and so is every migration; or views stand in for them, which are nobody's to migrate.
-    Current,
-    /// The tables are not there, or our role may not read them.
-    Missing,
-    /// The tables are there, but a table or a column is missing or has another type: no export would work. What is different, and
-    /// what would mend it.
-    Different(Vec<String>),
-    /// The tables are there, but these migrations were not run (or the tables are not ours, but Django's).
-    Pending(Vec<String>),
-}
+/// A pool that is made, with the threads that open its connections, when it is first needed.
+type LazyPool<M> = LazyLock<Pool<M>, Box<dyn FnOnce() -> Pool<M> + Send>>;
 
 /// One database, with its pools. Connections are opened when they are first needed.
 #[derive(Clone)]
 pub struct Database {
-    diesel: Pool<ConnectionManager<PgConnection>>,
-    copy: Pool<libpq::Manager>,
-    /// Connections that only make an export faster. None is waited for, and they keep no other export from its own.
-    helpers: Pool<libpq::Manager>,
-    /// Connections that never run an export: there are some left when all of the exports' are in use.
-    control: Pool<ConnectionManager<PgConnection>>,
-    /// Connections for probes alone: pages that wait for a lock may have all of the others.
-    probe: Pool<ConnectionManager<PgConnection>>,
-    /// Connections for cancelling alone: no flood of anything else holds it up.
-    cancel: Pool<ConnectionManager<PgConnection>>,
+    pools: Arc<Pools>,
     on_wait: Option<Arc<dyn Fn(Duration) + Send + Sync>>,
+}
+
+struct Pools {
+    diesel: LazyPool<ConnectionManager<PgConnection>>,
+    copy: LazyPool<libpq::Manager>,
+    /// Connections that only make an export faster. None is waited for, and they keep no other export from its own.
+    helpers: LazyPool<libpq::Manager>,
+    /// Connections that never run an export: there are some left when all of the exports' are in use.
+    control: LazyPool<ConnectionManager<PgConnection>>,
+    /// Connections for probes alone: pages that wait for a lock may have all of the others.
+    probe: LazyPool<libpq::Manager>,
+    /// Connections for cancelling alone: no flood of anything else holds it up.
+    cancel: LazyPool<ConnectionManager<PgConnection>>,
+}
+
+impl Pools {
+    fn new(url: &str, connections: u32, wait: Duration) -> Self {
+        let diesel = |connections, wait| -> LazyPool<_> {
+            let url = url.to_owned();
+            LazyLock::new(Box::new(move || {
+                lazy_pool_builder(connections, wait)
+                    .connection_customizer(Box::new(Unprepared))
+                    .build_unchecked(ConnectionManager::<PgConnection>::new(url))
+            }))
+        };
+        let libpq = |connections, wait, tested| -> LazyPool<_> {
+            let url = url.to_owned();
+            LazyLock::new(Box::new(move || {
+                lazy_pool_builder(connections, wait)
+                    .test_on_check_out(tested)
+                    .build_unchecked(libpq::Manager::new(url))
+            }))
+        };
+        Self {
+            diesel: diesel(connections, wait),
+            copy: libpq(connections, wait, true),
+            // An export does without one that is broken; to ask each before its use costs a way to the server and back.
+            helpers: libpq(connections, wait, false),
+            control: diesel(4, wait),
+            probe: libpq(2, wait.min(PROBE_WAIT), true),
+            cancel: diesel(2, wait),
+        }
+    }
 }
 
 impl Database {
     /// The database that `url` (as libpq takes it) names. Each of the exports' two pools holds up to `connections`
     /// connections and waits up to `wait` for one.
     pub fn new(url: &str, connections: u32, wait: Duration) -> Self {
-        let diesel = |connections, wait| {
-            lazy_pool_builder(connections, wait)
-                .connection_customizer(Box::new(Unprepared))
-                .build_unchecked(ConnectionManager::<PgConnection>::new(url))
-        };
         Self {
-            diesel: diesel(connections, wait),
-            copy: lazy_pool_builder(connections, wait).build_unchecked(libpq::Manager::new(url)),
-            // An export does without one that is broken; to ask each before its use costs a way to the server and back.
-            helpers: lazy_pool_builder(connections, wait)
-                .test_on_check_out(false)
-                .build_unchecked(libpq::Manager::new(url)),
-            control: diesel(4, wait),
-            probe: diesel(2, wait.min(PROBE_WAIT)),
-            cancel: diesel(2, wait),
+            pools: Arc::new(Pools::new(url, connections, wait)),
             on_wait: None,
         }
     }
@@ -104,30 +114,47 @@ impl Database {
 
     /// A connection for an export through Diesel.
     pub fn connection(&self) -> Result<DieselConnection, Error> {
-        self.wait_for(&self.diesel)
+        self.wait_for(&self.pools.diesel)
     }
 
     /// A connection for an export through libpq.
     pub fn copy_connection(&self) -> Result<CopyConnection, Error> {
-        self.wait_for(&self.copy)
+        self.wait_for(&self.pools.copy)
     }
 
     /// One more connection for an export through libpq, if one is free or can be opened at once.
     pub fn helper_connection(&self) -> Option<CopyConnection> {
-        let state = self.helpers.state();
-        self.helpers.try_get().or_else(|| {
+        let state = self.pools.helpers.state();
+        self.pools.helpers.try_get().or_else(|| {
             // All are in use. That one comes back in time would be luck.
-            if state.connections >= self.helpers.max_size() {
+            if state.connections >= self.pools.helpers.max_size() {
                 return None;
             }
-            self.helpers.get_timeout(HELPER_WAIT).ok()
+            self.pools.helpers.get_timeout(HELPER_WAIT).ok()
         })
     }
 
     /// A connection for everything that is not an export, and short.
     pub fn control_connection(&self) -> Result<DieselConnection, Error> {
-        self.control
+        self.pools
+            .control
             .get()
+            .map_err(|error| Error::Connect(error.to_string()))
+    }
+
+    /// A connection for a probe, through libpq.
+    fn probe_connection(&self) -> Result<CopyConnection, Error> {
+        self.pools
+            .probe
+            .get()
+            .map_err(|error| Error::Connect(error.to_string()))
+    }
+
+    /// A connection that an export will have next, waited for no longer than a probe's.
+    fn first_connection(&self) -> Result<CopyConnection, Error> {
+        self.pools
+            .copy
+            .get_timeout(PROBE_WAIT)
             .map_err(|error| Error::Connect(error.to_string()))
     }
 
@@ -142,7 +169,7 @@ impl Database {
 
     /// A connection by which queries are cancelled.
     pub fn canceller(&self) -> Result<Canceller, Error> {
-        let connection = self.cancel.get();
+        let connection = self.pools.cancel.get();
         connection
             .map(Canceller)
             .map_err(|error| Error::Connect(error.to_string()))
@@ -176,48 +203,6 @@ impl Database {
             .bind::<Text, _>(position)
             .sql("::pg_lsn");
         Ok(diesel::select(replayed).get_result(&mut connection)?)
-    }
-
-    /// Compares the schema with the program's. Only reads: Diesel's own check creates its table of migrations, which a role
-    /// that can only SELECT may not. Of the tables themselves it asks the catalog alone, on a connection of its own: no lock on a
-    /// table, and nobody who waits for one, holds it up.
-    pub fn schema_state(&self) -> Result<SchemaState, Error> {
-        let mut connection = self
-            .probe
-            .get()
-            .map_err(|error| Error::Connect(error.to_string()))?;
-        if relation(&mut connection, "tasks")? != Some(Readable::Yes) {
-            return Ok(SchemaState::Missing);
-        }
-        // Unreadable: somebody else's to look after, and not to be told apart from an up-to-date one.
-        let run = migrations_run(&mut connection)?;
-        let mut pending = Vec::new();
-        for migration in known_migrations()? {
-            if run
-                .as_deref()
-                .is_some_and(|run| !is_among(migration.as_ref(), run))
-            {
-                pending.push(migration.name().to_string());
-            }
-        }
-        let mut differences = tables::differences(&mut connection)?;
-        if !differences.is_empty() {
-            // If others make the tables, our migrations mend nothing.
-            if !pending.is_empty() && migrations_were_run(&mut connection)? {
-                differences.push(format!(
-                    "migrations are pending ({}): run `cmms-export migrate` first",
-                    pending.join(", ")
-                ));
-            }
-            return Ok(SchemaState::Different(differences));
-        }
-        Ok(
-            if pending.is_empty() || tables::is_view(&mut connection, "tasks")? {
-                SchemaState::Current
-            } else {
-                SchemaState::Pending(pending)
-            },
-        )
     }
 }
 
@@ -357,45 +342,10 @@ fn lazy_pool_builder<M: ManageConnection>(connections: u32, wait: Duration) -> B
         .error_handler(Box::new(NopErrorHandler))
 }
 
-/// Whether a relation that exists can be read by our role.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Readable {
-    Yes,
-    No,
-}
-
-fn relation(connection: &mut PgConnection, name: &str) -> QueryResult<Option<Readable>> {
-    let readable: Option<bool> =
-        diesel::select(sql::has_table_privilege(sql::to_regclass(name), "select"))
-            .get_result(connection)?;
-    Ok(readable.map(|readable| {
-        if readable {
-            Readable::Yes
-        } else {
-            Readable::No
-        }
-    }))
-}
-
-/// What Diesel is told of PostgreSQL's own functions and of its migrations' table.
-#[expect(
-    unused_qualifications,
-    reason = "the macro has the names in scope, but not where they are written"
-)]
+/// What Diesel is told of PostgreSQL's own functions.
 mod sql {
     #[diesel::declare_sql_function]
     extern "SQL" {
         fn pg_backend_pid() -> Integer;
-        fn has_table_privilege(
-            table: diesel::sql_types::Nullable<diesel::sql_types::Oid>,
-            privilege: diesel::sql_types::Text,
-        ) -> Nullable<Bool>;
-        fn to_regclass(name: diesel::sql_types::Text) -> Nullable<Oid>;
-    }
-
-    diesel::table! {
-        __diesel_schema_migrations (version) {
-            version -> Text,
-        }
     }
 }

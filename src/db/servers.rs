@@ -154,6 +154,8 @@ impl Fallback {
 /// All servers that exports can run on.
 pub struct Servers {
     primary: Arc<Server>,
+    /// What the database's own server is for as long as it has not said so itself.
+    role: Role,
     replicas: Vec<Arc<Server>>,
     rules: Rules,
     on_fallback: Box<dyn Fn(Fallback) + Send + Sync>,
@@ -205,10 +207,33 @@ impl Servers {
         let _ = all_asked.recv_timeout(FIRST_ANSWERS_WAIT);
         Self {
             primary,
+            role: Role::Primary,
             replicas: servers,
             rules,
             on_fallback: Box::new(on_fallback),
             _monitors: monitors,
+        }
+    }
+
+    /// The same for one export. If there are no replicas, nobody needs to be asked: the database's own server is what it was a
+    /// moment ago.
+    pub fn for_one_export(
+        url: &str,
+        database: Database,
+        role: Role,
+        rules: Rules,
+        open: impl Fn(&str, Duration) -> Database,
+    ) -> Self {
+        if rules.have_replicas() {
+            return Self::start(url, database, rules, open, |_fallback| ());
+        }
+        Self {
+            primary: Server::new(DATABASE.into(), address(url), url.to_owned(), database),
+            role,
+            replicas: Vec::new(),
+            rules,
+            on_fallback: Box::new(|_fallback| ()),
+            _monitors: Vec::new(),
         }
     }
 
@@ -320,10 +345,7 @@ impl Servers {
 
     fn choose_primary(&self) -> Chosen {
         let state = self.primary.state();
-        Chosen::new(
-            &self.primary,
-            state.map_or(Role::Primary, |state| state.role),
-        )
+        Chosen::new(&self.primary, state.map_or(self.role, |state| state.role))
     }
 
     /// Waits until the replica has what the primary has now. If nobody can ask the primary, nothing newer can be had.

@@ -3,13 +3,17 @@
 
 use std::fmt::{self, Write as _};
 
-use diesel::prelude::*;
 use diesel::sql_types::is_nullable::NotNull;
 use diesel::sql_types::{Array, BigInt, Bool, Nullable, SqlType, Text};
+use serde::Deserialize;
 
-use super::migrations::migrations_were_run;
-use super::{Database, Error, Readable, relation};
+use super::libpq::{self, CopyOutDsl as _};
+use super::schema_state::{MIGRATIONS_TABLE, migrations_were_run, readable};
+use super::{Database, Error};
 use crate::schema;
+
+/// The tables that exports need.
+pub(super) const OURS: [&str; 4] = ["locations", "assets", "users", "tasks"];
 
 /// Tables that a message names; of more, it says how many.
 const NAMED: usize = 8;
@@ -86,8 +90,8 @@ impl fmt::Display for Instead {
 impl Database {
     /// What there is in place of our tables.
     pub fn instead_of_tables(&self) -> Result<Instead, Error> {
-        let mut connection = self.control_connection()?;
-        if relation(&mut connection, "tasks")? == Some(Readable::No) {
+        let mut connection = self.probe_connection()?;
+        if readable(&mut connection, "tasks")? == Some(false) {
             return Ok(Instead::Unreadable);
         }
         Ok(match others(&mut connection)? {
@@ -98,34 +102,32 @@ impl Database {
 
     /// The tables that ours would be made beside, if none of our migrations has been run and there are any.
     pub fn tables_of_others(&self) -> Result<Option<Others>, Error> {
-        others(&mut *self.control_connection()?)
+        others(&mut *self.probe_connection()?)
     }
 }
 
-#[derive(QueryableByName)]
+#[derive(Deserialize)]
 struct Relation {
     /// As SQL names it.
-    #[diesel(sql_type = Text)]
     name: String,
-    #[diesel(sql_type = Text)]
     bare: String,
 }
 
 /// All tables and views of the search path's schemas, if none of our migrations has been run; those of extensions do not count.
-fn others(connection: &mut PgConnection) -> Result<Option<Others>, Error> {
+fn others(connection: &mut libpq::Connection) -> Result<Option<Others>, Error> {
     if migrations_were_run(connection)? {
         return Ok(None);
     }
-    let relations: Vec<Relation> = diesel::sql_query(
-        "select c.oid::regclass::text as name, c.relname::text as bare
+    let sql = format!(
+        "select json_agg(json_build_object('name', c.oid::regclass::text, 'bare', c.relname) order by c.relname) as relations
          from pg_class c join pg_namespace n on n.oid = c.relnamespace
          where n.nspname = any (current_schemas(false)) and c.relkind in ('r', 'p', 'v', 'm', 'f') and not c.relispartition
-             and c.relname <> '__diesel_schema_migrations' and not exists (
+             and c.relname <> '{MIGRATIONS_TABLE}' and not exists (
                  select from pg_depend d
-                 where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e')
-         order by c.relname",
-    )
-    .load(connection)?;
+                 where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e')"
+    );
+    let row = connection.query_row(&sql)?.unwrap_or_default();
+    let relations: Vec<Relation> = libpq::read_json(&row, "relations")?;
     if relations.is_empty() {
         return Ok(None);
     }
@@ -133,7 +135,7 @@ fn others(connection: &mut PgConnection) -> Result<Option<Others>, Error> {
     let named = |bare: &str| relations.iter().any(|relation| relation.bare == bare);
     let is_django = named("django_migrations") || (sources.is_some() && named("auth_user"));
     let views = match &sources {
-        Some(sources) => views(sources, &columns(connection, &sources.names())?),
+        Some(sources) => views(sources, &columns_of(connection, &sources.names())?),
         None => views(&Sources::stock(), &[]),
     };
     Ok(Some(Others {
@@ -203,7 +205,7 @@ impl Sources {
 fn views(sources: &Sources, found: &[Column]) -> String {
     let expected = expected();
     let mut sql = String::new();
-    for table in ["locations", "assets", "users", "tasks"] {
+    for table in OURS {
         let source = sources.of(table);
         let known = found.iter().any(|column| column.relation == source);
         let columns = expected.iter().filter(|column| column.table == table);
@@ -239,8 +241,7 @@ fn views(sources: &Sources, found: &[Column]) -> String {
 }
 
 /// What is not as `src/schema.rs` has it, and what would mend it.
-pub(super) fn differences(connection: &mut PgConnection) -> QueryResult<Vec<String>> {
-    let found = columns(connection, &["locations", "assets", "users", "tasks"])?;
+pub(super) fn differences(found: &[Column]) -> Vec<String> {
     let mut differences = Vec::new();
     let mut missing = "";
     for Expected { table, name, kind } in expected() {
@@ -274,7 +275,7 @@ pub(super) fn differences(connection: &mut PgConnection) -> QueryResult<Vec<Stri
             column.r#type
         ));
     }
-    Ok(differences)
+    differences
 }
 
 /// Whether `src/schema.rs` has such a column.
@@ -285,10 +286,10 @@ pub(crate) fn is_known(table: &str, column: &str) -> bool {
 }
 
 /// Whether it is a view, and so not made by our migrations.
-pub(super) fn is_view(connection: &mut PgConnection, name: &str) -> QueryResult<bool> {
-    Ok(columns(connection, &[name])?
+pub(super) fn is_view(found: &[Column], table: &str) -> bool {
+    found
         .iter()
-        .any(|column| column.is_view))
+        .any(|column| column.relation == table && column.is_view)
 }
 
 /// What a column has to be.
@@ -401,39 +402,45 @@ fn expected() -> Vec<Expected> {
 }
 
 /// A column that the database has.
-#[derive(QueryableByName)]
-struct Column {
-    #[diesel(sql_type = Text)]
+#[derive(Deserialize)]
+pub(super) struct Column {
     relation: String,
-    #[diesel(sql_type = Text)]
     name: String,
     /// Its type's name; of a domain, that of what it is a domain over.
-    #[diesel(sql_type = Text)]
     r#type: String,
     /// PostgreSQL's own category of the type: `S` for all that are texts.
-    #[diesel(sql_type = Text)]
     category: String,
     /// Whether it is a view's.
-    #[diesel(sql_type = Bool)]
     is_view: bool,
 }
 
-/// The columns of some relations, from the catalog, which every role may read.
-fn columns(connection: &mut PgConnection, relations: &[&str]) -> QueryResult<Vec<Column>> {
-    diesel::sql_query(
-        "with recursive columns as (
-             select relation, attname::text as name, t.oid as type, t.typbasetype as base, t.typcategory::text as category,
-                 relkind in ('v', 'm', 'f') as is_view
-             from unnest($1) as _ (relation)
-                 join pg_class on pg_class.oid = to_regclass(relation)
-                 join pg_attribute on attrelid = pg_class.oid and attnum > 0 and not attisdropped
-                 join pg_type t on t.oid = atttypid
-             union all
-             select relation, name, t.oid, t.typbasetype, t.typcategory::text, is_view
-             from columns join pg_type t on t.oid = columns.base
-         )
-         select relation, name, format_type(type, null) as type, category, is_view from columns where base = 0",
+/// SQL for the columns of the relations `$1`, from the catalog, which every role may read.
+pub(super) const COLUMNS: &str = "(
+    with recursive columns as (
+        select relation, attname::text as name, t.oid as type, t.typbasetype as base, t.typcategory::text as category,
+            relkind in ('v', 'm', 'f') as is_view
+        from unnest($1) as _ (relation)
+            join pg_class on pg_class.oid = to_regclass(relation)
+            join pg_attribute on attrelid = pg_class.oid and attnum > 0 and not attisdropped
+            join pg_type t on t.oid = atttypid
+        union all
+        select relation, name, t.oid, t.typbasetype, t.typcategory::text, is_view
+        from columns join pg_type t on t.oid = columns.base
     )
-    .bind::<Array<Text>, _>(relations)
-    .load(connection)
+    select json_agg(json_build_object('relation', relation, 'name', name, 'type', format_type(type, null),
+        'category', category, 'is_view', is_view)) from columns where base = 0) as columns";
+
+/// Reads what [`COLUMNS`] has selected.
+pub(super) fn read_columns(row: &libpq::Row) -> Result<Vec<Column>, Error> {
+    libpq::read_json(row, "columns")
+}
+
+fn columns_of(
+    connection: &mut libpq::Connection,
+    relations: &[&str],
+) -> Result<Vec<Column>, Error> {
+    let sql = diesel::sql_query(format!("select {COLUMNS}"))
+        .bind::<Array<Text>, _>(relations)
+        .literal_sql()?;
+    read_columns(&connection.query_row(&sql)?.unwrap_or_default())
 }

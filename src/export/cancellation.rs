@@ -35,7 +35,7 @@ impl Cancellation {
     pub fn cancel(&self) {
         self.shared.cancelled.store(true, Ordering::SeqCst);
         loop {
-            if self.backends().working.is_empty() {
+            if self.is_idle() {
                 return;
             }
             self.cancel_queries();
@@ -49,6 +49,11 @@ impl Cancellation {
         for number in numbers {
             self.cancel_query(number);
         }
+    }
+
+    /// Whether no process of a server's works for the export now.
+    pub fn is_idle(&self) -> bool {
+        self.backends().working.is_empty()
     }
 
     fn cancel_query(&self, number: u64) {

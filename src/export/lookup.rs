@@ -20,7 +20,7 @@ mod work;
 use std::ops::RangeInclusive;
 use std::panic;
 use std::sync::{Mutex, mpsc};
-use std::thread;
+use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
 
 use self::estimate::Estimate;
@@ -132,28 +132,52 @@ impl<'a> Lookup<'a> {
         if estimates.iter().map(|table| table.rows).sum::<f64>() > rows.rows + FEW {
             return Err(Unprepared::Unfit("there are more names than rows"));
         }
-        let mut names = Names::new(memory);
-        let line = (export.format.lines(), export.columns.columns().len());
-        for table in &own.tables {
-            names.load(connection, &table.sql, (table.column, &table.kinds), line)?;
-        }
-        let (ranges, because) = match &reading {
-            Reading::Ranges(scan) => {
-                let table = export.dataset().table();
-                let ranges = ranges::of(connection, table, &own.columns, (&rows, scan))?;
-                // Of few rows it makes no difference.
-                let because = !scan.index_only && ranges.len() > 1;
-                (ranges, because.then_some(FROM_TABLE))
+        let expected = match reading {
+            Reading::Ranges(_) => ranges::fewest(&rows).clamp(1, CONNECTIONS),
+            Reading::AtOnce(_) => 1,
+        };
+        let snapshot = (expected > 1).then(|| Snapshot::export(source, &mut leader));
+        let mut snapshot = snapshot.transpose()?;
+        let connection = &mut *leader.connection;
+        let (names, ranges, helpers) = thread::scope(|scope| {
+            // They connect while the first connection is asked for the names.
+            let helpers = snapshot
+                .iter()
+                .flat_map(|snapshot| (1..expected).map(|_| scope.spawn(|| snapshot.session())));
+            let helpers: Vec<_> = helpers.collect();
+            let mut names = Names::new(memory);
+            let line = (export.format.lines(), export.columns.columns().len());
+            for table in &own.tables {
+                names.load(connection, &table.sql, (table.column, &table.kinds), line)?;
             }
-            // Each range would cost the server as much as all together.
-            Reading::AtOnce(because) => (vec![i64::MIN..=i64::MAX], *because),
+            let ranges = match &reading {
+                Reading::Ranges(scan) => {
+                    let table = export.dataset().table();
+                    ranges::of(connection, table, &own.columns, (&rows, scan))?
+                }
+                // Each range would cost the server as much as all together.
+                Reading::AtOnce(_) => vec![i64::MIN..=i64::MAX],
+            };
+            let helpers = helpers.into_iter().map(joined);
+            let helpers: Vec<Option<Session<'_>>> = helpers.collect::<Result<_, _>>()?;
+            Ok::<_, Unprepared>((names, ranges, helpers))
+        })?;
+        let because = match &reading {
+            // Of few rows it makes no difference.
+            Reading::Ranges(scan) => (!scan.index_only && ranges.len() > 1).then_some(FROM_TABLE),
+            Reading::AtOnce(because) => *because,
         };
 
         let wanted = CONNECTIONS.min(ranges.len()).max(1);
+        let all_came = helpers.iter().all(Option::is_some);
         let mut sessions = vec![leader];
-        let mut snapshot = None;
-        if wanted > 1 {
-            let exported = Snapshot::export(source, &mut sessions[0])?;
+        sessions.extend(helpers.into_iter().flatten());
+        // There may be more ranges than the planner expected, or fewer.
+        if wanted > sessions.len() && all_came {
+            let exported = match snapshot {
+                Some(exported) => exported,
+                None => Snapshot::export(source, &mut sessions[0])?,
+            };
             while sessions.len() < wanted {
                 let Some(helper) = exported.session()? else {
                     break;
@@ -161,6 +185,9 @@ impl<'a> Lookup<'a> {
                 sessions.push(helper);
             }
             snapshot = Some(exported);
+        }
+        while sessions.len() > wanted {
+            sessions.pop().into_iter().for_each(Session::end);
         }
         Ok(Self {
             rows: own,
@@ -211,15 +238,17 @@ impl<'a> Lookup<'a> {
                 source.cancellation.cancel_queries();
                 thread::sleep(Duration::from_millis(10));
             }
-            let ended = workers.into_iter().map(|worker| {
-                worker
-                    .join()
-                    .unwrap_or_else(|panicked| panic::resume_unwind(panicked))
-            });
-            let ended: Vec<Result<(), Error>> = ended.collect();
+            let ended: Vec<Result<(), Error>> = workers.into_iter().map(joined).collect();
             outcome.and_then(|()| ended.into_iter().collect())
         })
     }
+}
+
+/// What a thread has returned.
+fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
+    thread
+        .join()
+        .unwrap_or_else(|panicked| panic::resume_unwind(panicked))
 }
 
 const FROM_TABLE: &str = "the rows are read from the table itself: no index has all of their columns, or the table has changed much since its last VACUUM";

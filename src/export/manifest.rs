@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use time::OffsetDateTime;
+use time::serde::rfc3339;
 use utoipa::ToSchema;
 
 use super::Strategy;
@@ -13,6 +15,8 @@ use crate::db::servers::Role;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
+    /// It waits for a place.
+    Queued,
     /// It is under way.
     Running,
     /// It was handed over whole, to the connection or the file. (Of the last 512 KiB, a client may have taken none yet.)
@@ -27,11 +31,17 @@ impl State {
     /// The name by which logs and metrics know it.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Queued => "queued",
             Self::Running => "running",
             Self::Complete => "complete",
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
         }
+    }
+
+    /// Whether it stays as it is.
+    pub fn is_over(self) -> bool {
+        !matches!(self, Self::Queued | Self::Running)
     }
 }
 
@@ -59,6 +69,8 @@ pub enum ErrorClass {
     Output,
     /// The spool had no more space for its file.
     SpoolFull,
+    /// The program ended before it.
+    Interrupted,
     /// The program is at fault.
     Internal,
 }
@@ -77,6 +89,7 @@ impl ErrorClass {
             Self::ReaderTimeout => "reader-timeout",
             Self::Output => "output",
             Self::SpoolFull => "spool-full",
+            Self::Interrupted => "interrupted",
             Self::Internal => "internal",
         }
     }
@@ -136,6 +149,28 @@ pub struct Manifest {
     pub peak_memory_bytes: u64,
     /// Why it failed.
     pub error: Option<ErrorClass>,
+    /// Its place in the queue, from 1, while it is queued.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queued: Option<usize>,
+    /// When it was asked for, if it is prepared for later.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "rfc3339::option"
+    )]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub requested_at: Option<OffsetDateTime>,
+    /// Where its file is, if it is prepared for later, and complete.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// Until when it is kept, if it is prepared for later, and has ended.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "rfc3339::option"
+    )]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub expires_at: Option<OffsetDateTime>,
 }
 
 /// What there was to export before there were datasets.

@@ -226,6 +226,11 @@ pub fn names_of<T: ValueEnum>() -> Vec<String> {
         .collect()
 }
 
+/// Reads the name of a file format.
+pub fn file_type_named(name: &str, text: &str) -> Result<FileType, InvalidParameter> {
+    named(name, text)
+}
+
 fn named<T: ValueEnum + Default>(name: &str, text: &str) -> Result<T, InvalidParameter> {
     if text.is_empty() {
         return Ok(T::default());

@@ -19,12 +19,13 @@ pub struct Record {
     id: String,
     export: Export,
     is_demonstration: bool,
-    started: Instant,
     live: Mutex<Live>,
 }
 
 #[derive(Debug)]
 struct Live {
+    /// Since when it runs, unless it is queued.
+    started: Option<Instant>,
     source: Option<Role>,
     plan: Option<Plan>,
     summary: Summary,
@@ -38,6 +39,11 @@ struct Live {
 }
 
 impl Live {
+    fn seconds(&self) -> f64 {
+        self.started
+            .map_or(0.0, |started| started.elapsed().as_secs_f64())
+    }
+
     fn peak_memory(&self) -> u64 {
         self.memory
             .as_ref()
@@ -48,22 +54,48 @@ impl Live {
 impl Record {
     /// The record of an export that starts now, of the private database or of one's own.
     pub fn start(id: String, export: &Export, is_demonstration: bool) -> Self {
+        let record = Self::queue(id, export, is_demonstration);
+        record.begin();
+        record
+    }
+
+    /// The record of an export that has to wait before it starts.
+    pub fn queue(id: String, export: &Export, is_demonstration: bool) -> Self {
         let live = Live {
+            started: None,
             source: None,
             plan: None,
             summary: Summary::default(),
             sha256: None,
             loaded: None,
-            memory: Some(PeakMemory::start()),
+            memory: None,
             end: None,
         };
         Self {
             id,
             export: export.clone(),
             is_demonstration,
-            started: Instant::now(),
             live: Mutex::new(live),
         }
+    }
+
+    /// Notes that it starts now, unless it has ended already.
+    pub fn begin(&self) {
+        let mut live = self.lock();
+        if live.end.is_none() {
+            live.started = Some(Instant::now());
+            live.memory = Some(PeakMemory::start());
+        }
+    }
+
+    /// Whether it has started.
+    pub fn has_begun(&self) -> bool {
+        self.lock().started.is_some()
+    }
+
+    /// Whether it needs nothing more of the database.
+    pub fn is_loaded(&self) -> bool {
+        self.lock().loaded.is_some()
     }
 
     /// The export's id.
@@ -80,12 +112,12 @@ impl Record {
     pub fn manifest(&self) -> Manifest {
         let live = self.lock();
         let (state, error, seconds, memory) = live.end.unwrap_or_else(|| {
-            (
-                State::Running,
-                None,
-                self.started.elapsed().as_secs_f64(),
-                live.peak_memory(),
-            )
+            let state = if live.started.is_some() {
+                State::Running
+            } else {
+                State::Queued
+            };
+            (state, None, live.seconds(), live.peak_memory())
         });
         let csv = self.export.format.csv();
         Manifest {
@@ -115,6 +147,20 @@ impl Record {
             loaded_seconds: live.loaded,
             peak_memory_bytes: memory,
             error,
+            queued: None,
+            requested_at: None,
+            file: None,
+            expires_at: None,
+        }
+    }
+
+    /// The manifest that it has if it ends now, and is whole.
+    pub fn whole(&self) -> Manifest {
+        let sha256 = self.lock().sha256.clone();
+        Manifest {
+            state: State::Complete,
+            sha256,
+            ..self.manifest()
         }
     }
 
@@ -127,20 +173,17 @@ impl Record {
             }
             let peak_memory = live.peak_memory();
             live.memory = None;
-            live.end = Some((
-                state,
-                error,
-                self.started.elapsed().as_secs_f64(),
-                peak_memory,
-            ));
+            live.end = Some((state, error, live.seconds(), peak_memory));
         }
         log_end(&self.manifest());
         true
     }
 
-    /// When it started.
-    pub fn started(&self) -> Instant {
-        self.started
+    /// Seconds since it started, or that it took.
+    pub fn seconds(&self) -> f64 {
+        let live = self.lock();
+        live.end
+            .map_or_else(|| live.seconds(), |(_, _, seconds, _)| seconds)
     }
 
     fn lock(&self) -> MutexGuard<'_, Live> {
@@ -177,7 +220,10 @@ impl Record {
         let hasher = Sha256::new();
         let mut hashing = HashingSink { sink, hasher };
         let outcome = run(&mut hashing);
-        self.lock().loaded = Some(self.started.elapsed().as_secs_f64());
+        {
+            let mut live = self.lock();
+            live.loaded = Some(live.seconds());
+        }
         let value = outcome?;
         self.lock().sha256 = Some(hexadecimal(&hashing.hasher.finalize()));
         Ok(value)

@@ -293,7 +293,7 @@ fn growth(reports: &[Report]) -> Vec<Chart> {
 
 fn ended(status: &Status) -> Option<Ended> {
     let text = match status.state {
-        State::Running | State::Complete => return None,
+        State::Queued | State::Running | State::Complete => return None,
         State::Cancelled => "The last benchmark was cancelled.".to_owned(),
         State::Failed => format!(
             "The last benchmark failed: {}.",

@@ -105,6 +105,9 @@ async fn get(
         }
     };
     let permits = Permits::take(&app)?;
+    if app.prepared.has(&id) {
+        return Err(Problem::new(Kind::ExportIdTaken));
+    }
     let known = app
         .exports
         .begin(id, &export, app.settings.is_demonstration)
@@ -140,7 +143,7 @@ async fn get(
     // The strategy actually used, known since before the first bytes.
     let manifest = record.manifest();
     body.left = (!is_streamed).then_some(manifest.bytes);
-    let milliseconds = record.started().elapsed().as_secs_f64() * 1e3;
+    let milliseconds = record.seconds() * 1e3;
     let mut response = HttpResponse::Ok();
     if let Some(source) = source {
         response.insert_header(("X-Export-Source", source.name()));
@@ -176,17 +179,22 @@ struct Permits {
 
 impl Permits {
     fn take(app: &App) -> Result<Self, Problem> {
-        let download = Arc::clone(&app.download_permits);
-        let download = download.try_acquire_owned().map_err(|_| {
-            app.metrics.rejected(Rejection::Downloads);
-            Problem::with_detail(Kind::Busy, "as many downloads as are allowed are under way")
-        })?;
+        let download = place_for_download(app)?;
         let export = Arc::clone(&app.permits).try_acquire_owned().map_err(|_| {
             app.metrics.rejected(Rejection::Busy);
             Problem::new(Kind::Busy)
         })?;
         Ok(Self { export, download })
     }
+}
+
+/// Takes a place among the downloads.
+pub(super) fn place_for_download(app: &App) -> Result<OwnedSemaphorePermit, Problem> {
+    let permits = Arc::clone(&app.download_permits);
+    permits.try_acquire_owned().map_err(|_| {
+        app.metrics.rejected(Rejection::Downloads);
+        Problem::with_detail(Kind::Busy, "as many downloads as are allowed are under way")
+    })
 }
 
 /// What a CSV would be, without the export: nothing is asked of the database.
@@ -218,17 +226,17 @@ fn head(
         .insert_header((CONTENT_DISPOSITION, disposition))
         .insert_header((CACHE_CONTROL, UNTOUCHED))
         // Nobody knows the length before it is made.
-        .body(Unsent))
+        .body(Unsent(BodySize::Stream)))
 }
 
-/// The body of a response to HEAD whose length is not known.
-struct Unsent;
+/// The body of a response to HEAD, of the size that it would have.
+pub(super) struct Unsent(pub(super) BodySize);
 
 impl MessageBody for Unsent {
     type Error = io::Error;
 
     fn size(&self) -> BodySize {
-        BodySize::Stream
+        self.0
     }
 
     fn poll_next(
@@ -300,7 +308,7 @@ fn start(
     );
     let flow = Arc::new(Flow::default());
     let cancellation = Cancellation::default();
-    let place = Arc::new(Place(Mutex::new(Some(permits.export))));
+    let place = Arc::new(Place(Mutex::new(vec![permits.export])));
     let body = Body {
         receiver,
         left: None,

@@ -25,7 +25,7 @@ pub(super) struct Event {
 /// Time between two events.
 const INTERVAL: Duration = Duration::from_millis(250);
 
-/// Sends `now()` at once and on each tick; the first state that is not running is the last.
+/// Sends `now()` at once and on each tick; the first state that is over is the last.
 pub(super) fn follow<T: Serialize>(
     now: impl FnMut() -> (State, T) + Unpin + 'static,
 ) -> HttpResponse {
@@ -63,7 +63,7 @@ impl<T: Serialize, F: FnMut() -> (State, T) + Unpin> MessageBody for Events<F> {
         }
         ready!(events.interval.poll_tick(context));
         let (state, data) = (events.now)();
-        events.over = state != State::Running;
+        events.over = state.is_over();
         let json = serde_json::to_string(&data).unwrap_or_default();
         Poll::Ready(Some(Ok(format!("data: {json}\n\n").into())))
     }

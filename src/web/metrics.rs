@@ -47,6 +47,8 @@ pub(super) enum Rejection {
     Busy,
     /// As many downloads as are allowed are under way.
     Downloads,
+    /// As many exports as are allowed wait to be prepared.
+    Queue,
     /// Its credentials are missing or wrong.
     Unauthorized,
     /// Its address has tried wrong credentials too often.
@@ -60,6 +62,17 @@ pub(super) enum SpoolFallback {
     Full,
     /// The disk has failed.
     Failed,
+}
+
+/// Why a prepared export is not kept any more.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Removal {
+    /// It was kept for as long as it is kept.
+    Expired,
+    /// There was no space without it.
+    Evicted,
+    /// Somebody has deleted it.
+    Deleted,
 }
 
 /// All that is counted and measured.
@@ -77,6 +90,9 @@ pub(super) struct Metrics {
     spooled: Counter,
     spool_used: Gauge,
     spool_fallbacks: Family<Reason, Counter>,
+    queued: Gauge,
+    kept: Gauge,
+    removed: Family<Reason, Counter>,
     server_up: Family<ServerLabels, Gauge>,
     server_in_recovery: Family<ServerLabels, Gauge>,
     server_lag: Family<ServerLabels, Gauge<f64, AtomicU64>>,
@@ -101,6 +117,9 @@ impl Metrics {
             spooled: Counter::default(),
             spool_used: Gauge::default(),
             spool_fallbacks: Family::default(),
+            queued: Gauge::default(),
+            kept: Gauge::default(),
+            removed: Family::default(),
             server_up: Family::default(),
             server_in_recovery: Family::default(),
             server_lag: Family::default(),
@@ -170,6 +189,21 @@ impl Metrics {
             metrics.spool_fallbacks.clone(),
         );
         registry.register(
+            "exports_queued",
+            "Exports that wait to be prepared",
+            metrics.queued.clone(),
+        );
+        registry.register(
+            "prepared_files",
+            "Prepared exports that are kept with a file",
+            metrics.kept.clone(),
+        );
+        registry.register(
+            "prepared_removed",
+            "Prepared exports that are not kept any more",
+            metrics.removed.clone(),
+        );
+        registry.register(
             "server_up",
             "Whether a server can be reached",
             metrics.server_up.clone(),
@@ -215,6 +249,7 @@ impl Metrics {
         let reason = match rejection {
             Rejection::Busy => "busy",
             Rejection::Downloads => "downloads",
+            Rejection::Queue => "queue",
             Rejection::Unauthorized => "unauthorized",
             Rejection::TooManyTries => "too_many_tries",
         };
@@ -236,6 +271,15 @@ impl Metrics {
             SpoolFallback::Failed => "failed",
         };
         self.spool_fallbacks.get_or_create(&Reason { reason }).inc();
+    }
+
+    pub(super) fn removed(&self, removal: Removal) {
+        let reason = match removal {
+            Removal::Expired => "expired",
+            Removal::Evicted => "evicted",
+            Removal::Deleted => "deleted",
+        };
+        self.removed.get_or_create(&Reason { reason }).inc();
     }
 
     /// Takes down how the servers are now. What is not known of one is not shown.
@@ -287,6 +331,9 @@ pub(super) async fn metrics(app: web::Data<App>) -> Result<HttpResponse, Problem
     app.metrics.look_at(&app.servers);
     let used = app.settings.spool.as_ref().map_or(0, |spool| spool.used());
     app.metrics.spool_used.set(used.cast_signed());
+    let (queued, kept) = app.prepared.counts();
+    app.metrics.queued.set(queued as i64);
+    app.metrics.kept.set(kept as i64);
     let mut text = String::new();
     encode(&mut text, &app.metrics.registry).map_err(|error| {
         tracing::error!(%error, "the metrics cannot be written");

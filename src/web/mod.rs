@@ -8,6 +8,7 @@ mod benchmark_store;
 mod body;
 mod choices;
 mod compression;
+mod conditions;
 mod download;
 mod events;
 mod exports;
@@ -19,8 +20,12 @@ mod html;
 mod measure;
 mod metrics;
 mod openapi;
+mod order;
 mod pages;
 mod peer;
+mod prepared;
+mod prepared_file;
+mod preparing;
 mod problem;
 mod query_string;
 mod read;
@@ -40,6 +45,7 @@ use std::time::Duration;
 
 use actix_web::dev::Payload;
 use actix_web::middleware::from_fn;
+use actix_web::rt::signal::unix::{SignalKind, signal};
 use actix_web::{
     FromRequest, Handler, HttpRequest, HttpResponse, HttpServer, Resource, Responder, web,
 };
@@ -49,6 +55,7 @@ use self::access::Access;
 use self::benchmark_store::Benchmarks;
 use self::metrics::Metrics;
 use self::peer::Peer;
+use self::prepared::Prepared;
 use self::problem::{Kind, Problem};
 use self::registry::{Known, Registry};
 use crate::cli::Compression;
@@ -69,7 +76,12 @@ pub struct Settings {
     pub max_exports: usize,
     /// Downloads that may be under way at once.
     pub max_downloads: usize,
-    /// Where what slow readers have not taken waits for them; none if exports wait for their readers instead.
+    /// Exports that may wait to be prepared.
+    pub max_queued: usize,
+    /// How long a prepared export is kept.
+    pub keep_exports: Duration,
+    /// Where prepared exports are, and what slow readers have not taken; none if nothing is prepared, and exports wait for their
+    /// readers.
     pub spool: Option<Arc<Spool>>,
     /// How long a reader may take nothing.
     pub reader_timeout: Duration,
@@ -103,6 +115,7 @@ struct App {
     /// Places for downloads.
     download_permits: Arc<Semaphore>,
     exports: Registry,
+    prepared: Arc<Prepared>,
     metrics: Arc<Metrics>,
     access: Access,
     benchmarks: Benchmarks,
@@ -145,6 +158,12 @@ pub fn serve(listener: TcpListener, database: Database, settings: Settings) -> i
         permits: Arc::new(Semaphore::new(settings.max_exports)),
         download_permits: Arc::new(Semaphore::new(settings.max_downloads)),
         exports: Registry::default(),
+        prepared: Prepared::open(
+            settings.spool.as_ref(),
+            settings.max_queued,
+            settings.keep_exports,
+            Arc::clone(&metrics),
+        ),
         metrics,
         access: Access::new(
             address.ip().is_loopback(),
@@ -155,6 +174,7 @@ pub fn serve(listener: TcpListener, database: Database, settings: Settings) -> i
         settings,
     });
     let running = app.clone();
+    preparing::start(Arc::clone(&running))?;
     // In whole seconds, and not less than was asked for.
     let shutdown_timeout = app.settings.shutdown_timeout.as_secs_f64().ceil() as u64;
     let server = HttpServer::new(move || {
@@ -174,10 +194,23 @@ pub fn serve(listener: TcpListener, database: Database, settings: Settings) -> i
     let outcome = actix_web::rt::System::new().block_on(async {
         let server = server.run();
         service_manager::tell(address);
+        interrupt_on_signal(Arc::clone(&running.prepared))?;
         server.await
     });
+    running.prepared.interrupt();
     running.benchmarks.stop(None);
     outcome
+}
+
+/// Interrupts what is prepared as soon as the program is told to stop; readers have their time.
+fn interrupt_on_signal(prepared: Arc<Prepared>) -> io::Result<()> {
+    let mut terminated = signal(SignalKind::terminate())?;
+    actix_web::rt::spawn(async move {
+        terminated.recv().await;
+        // Files are written.
+        web::block(move || prepared.interrupt()).await
+    });
+    Ok(())
 }
 
 fn routes(config: &mut web::ServiceConfig) {
@@ -226,11 +259,13 @@ fn routes(config: &mut web::ServiceConfig) {
         )
         .service(resource("/api/benchmarks/{id}/cancel", "POST").post(benchmark::cancel))
         .service(resource("/api/benchmarks/{id}/events", "GET").get(benchmark::follow))
+        .service(read_only_or("/api/exports", "GET, HEAD, POST", exports::list).post(exports::post))
         .service(
             read_only_or("/api/exports/{id}", "GET, HEAD, DELETE", exports::get)
                 .delete(exports::delete),
         )
         .service(resource("/api/exports/{id}/events", "GET").get(exports::follow))
+        .service(read_only("/exports/{id}/{name}", prepared_file::get))
         .service(read_only("/api/filters", choices::filters))
         .service(read_only("/livez", health::livez))
         .service(read_only("/readyz", health::readyz))

@@ -30,6 +30,8 @@ use crate::export::parameters::{OPTIONS, names_of};
         super::benchmark::post,
         super::benchmark_import::post,
         super::benchmark_page::page,
+        super::exports::post,
+        super::exports::list,
         super::exports::get,
         super::exports::delete,
         super::exports::follow,
@@ -37,6 +39,7 @@ use crate::export::parameters::{OPTIONS, names_of};
         super::health::readyz,
         super::metrics::metrics,
         super::pages::index,
+        super::prepared_file::get,
         document,
     ),
     components(schemas(problem::ProblemBody<'static>, Choices)),
@@ -56,6 +59,16 @@ impl Modify for Datasets {
                 }
                 Err(error) => tracing::error!(path, %error, "an address is not described"),
             }
+        }
+        if let Some(post) = document
+            .paths
+            .paths
+            .get_mut("/api/exports")
+            .and_then(|item| item.post.as_mut())
+        {
+            post.request_body = serde_json::from_value(order_body())
+                .inspect_err(|error| tracing::error!(%error, "an order is not described"))
+                .ok();
         }
         // What it came to, or why it did not: in words that the derived schema has not.
         let result = json!({"allOf": [
@@ -140,7 +153,7 @@ fn paths(dataset: &'static dyn Dataset) -> [(String, Value); 5] {
     );
     let xlsx = file(
         media_type(FileType::Xlsx),
-        json!({}),
+        json!({"type": "string", "format": "binary"}),
         "The workbook, of the length that Content-Length says",
     );
     let understood = |media_type: &str| json!({"200": {"description": "The parameters are understood", "content": {media_type: {}}}});
@@ -230,6 +243,85 @@ fn links(operations: &[(&str, &str)]) -> Value {
         .into()
 }
 
+/// What `POST /api/exports` takes: an export of one of the datasets, in one of the formats.
+fn order_body() -> Value {
+    let any = |filter_of: fn(FilterKind) -> Value, choice: fn(Value) -> Value| {
+        let orders = datasets::all().flat_map(|dataset| {
+            [FileType::Csv, FileType::Xlsx]
+                .map(|file_type| order_schema(dataset, file_type, filter_of, choice))
+        });
+        json!({"schema": {"oneOf": orders.collect::<Vec<_>>()}})
+    };
+    json!({
+        "required": false,
+        "content": {
+            "application/json": any(json_filter, |schema| schema),
+            "application/x-www-form-urlencoded": any(form_filter, or_empty),
+        },
+    })
+}
+
+/// An export of a dataset, with its filters and choices as JSON or a form has them.
+fn order_schema(
+    dataset: &'static dyn Dataset,
+    file_type: FileType,
+    filter_of: fn(FilterKind) -> Value,
+    choice: fn(Value) -> Value,
+) -> Value {
+    let mut columns = columns_schema(dataset);
+    if choice(Value::Null) != Value::Null {
+        // A form cannot say that there are none.
+        columns["minItems"] = 0.into();
+    }
+    let one_of = |names: Vec<String>| choice(json!({"type": "string", "enum": names}));
+    let truth = filter_of(FilterKind::Boolean);
+    let only = |name: &str| json!({"type": "string", "enum": [name]});
+    let mut properties = json!({
+        "dataset": only(dataset.name()),
+        "columns": columns,
+        "format": only(file_type.extension()),
+        "strategy": one_of(names_of::<Strategy>()),
+        "fresh": truth,
+    });
+    let mut required = Vec::new();
+    if *dataset != *datasets::default() {
+        required.push("dataset");
+    }
+    match file_type {
+        FileType::Csv => {
+            properties["preset"] = one_of(names_of::<Preset>());
+            properties["delimiter"] = one_of(names_of::<Delimiter>());
+        }
+        FileType::Xlsx => required.push("format"),
+    }
+    for field in dataset.filters() {
+        properties[field.name()] = filter_of(field.kind());
+    }
+    json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false})
+}
+
+fn json_filter(kind: FilterKind) -> Value {
+    let id = json!({"type": "integer", "format": "int64"});
+    match kind {
+        FilterKind::Boolean => json!({"type": "boolean"}),
+        FilterKind::Id { .. } => id,
+        FilterKind::IdOrNone { .. } => json!({"oneOf": [id, {"type": "string", "enum": ["none"]}]}),
+        FilterKind::Text => text_schema(),
+    }
+}
+
+/// In a form, all is text.
+fn form_filter(kind: FilterKind) -> Value {
+    match kind {
+        FilterKind::Boolean => json!({"type": "string", "enum": ["true", "false", ""]}),
+        FilterKind::Id { .. } => json!({"type": "string", "pattern": "^(-?[0-9]{1,18})?$"}),
+        FilterKind::IdOrNone { .. } => {
+            json!({"type": "string", "pattern": "^(-?[0-9]{1,18}|none)?$"})
+        }
+        FilterKind::Text => text_schema(),
+    }
+}
+
 /// `/api/filters`, which is of all datasets that others refer to.
 fn filters_path() -> (String, Value) {
     let known = || datasets::all().filter(|dataset| dataset.label().is_some());
@@ -279,25 +371,32 @@ fn option_parameter(name: &str, values: &[String]) -> Value {
 }
 
 fn filter_parameter(field: &FilterField) -> Value {
+    parameter(field.name(), field.help(), filter_schema(field))
+}
+
+fn filter_schema(field: &FilterField) -> Value {
     let id = json!({"type": "integer", "format": "int64"});
-    let schema = match field.kind() {
+    match field.kind() {
         FilterKind::Boolean => or_empty(json!({"type": "boolean"})),
         FilterKind::Id { .. } => or_empty(id),
         FilterKind::IdOrNone { .. } => {
             json!({"oneOf": [id, {"type": "string", "enum": ["none", ""]}]})
         }
         FilterKind::Text => text_schema(),
-    };
-    parameter(field.name(), field.help(), schema)
+    }
 }
 
 fn columns_parameter(dataset: &'static dyn Dataset) -> Value {
-    let names: Vec<&str> = dataset.columns().iter().map(Column::name).collect();
     json!({
         "name": "columns", "in": "query", "required": false, "style": "form", "explode": false,
         "description": format!("{}. Without: {}", OPTIONS[0].1, Selection::default_of(dataset)),
-        "schema": {"type": "array", "minItems": 1, "uniqueItems": true, "items": {"type": "string", "enum": names}},
+        "schema": columns_schema(dataset),
     })
+}
+
+fn columns_schema(dataset: &'static dyn Dataset) -> Value {
+    let names: Vec<&str> = dataset.columns().iter().map(Column::name).collect();
+    json!({"type": "array", "minItems": 1, "uniqueItems": true, "items": {"type": "string", "enum": names}})
 }
 
 fn row_schema(dataset: &'static dyn Dataset) -> Value {

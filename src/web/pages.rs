@@ -4,8 +4,10 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
+use actix_web::http::header::LOCATION;
 use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
+use clap::ValueEnum;
 use diesel::{PgConnection, QueryResult};
 
 use super::problem::{Kind, Problem};
@@ -48,7 +50,7 @@ struct ExportPage {
     path: String,
     controls: Vec<Control>,
     parameters: Parameters,
-    /// The same as names and values.
+    /// The same as names and values of the page's address.
     chosen: Vec<(&'static str, String)>,
     /// The columns that are chosen, in their order, and then the others.
     columns: Vec<&'static Column>,
@@ -65,6 +67,14 @@ struct ExportPage {
 impl ExportPage {
     fn is_chosen(&self, column: &Column) -> bool {
         self.parameters.columns.has(column)
+    }
+
+    /// What the button calls the file.
+    fn kind(&self) -> &'static str {
+        match self.parameters.file_type {
+            FileType::Csv => "CSV",
+            FileType::Xlsx => "Excel",
+        }
     }
 
     /// The page with the dataset's own choice of columns.
@@ -141,6 +151,8 @@ struct Content {
 /// What the page is asked for.
 struct Choose {
     parameters: Parameters,
+    /// Whether that is the file.
+    is_download: bool,
     /// What is looked for in the lists of filters, by these filters' names.
     searches: Vec<(&'static str, SearchText)>,
 }
@@ -164,9 +176,22 @@ pub(super) async fn page(
         Ok(choose) => choose,
         Err(problem) => return html::unavailable(&request, problem),
     };
+    if choose.is_download {
+        // Without the page's script, its form cannot know which address has the file of the format that is chosen.
+        let mut pairs = choose.parameters.to_pairs();
+        pairs.push(("fresh", "true".to_owned()));
+        return Ok(HttpResponse::SeeOther()
+            .insert_header((LOCATION, download(&choose.parameters, &pairs)))
+            .finish());
+    }
     match load(&request, &app, choose).await {
         Ok((parameters, content, count)) => {
-            let chosen = parameters.to_pairs();
+            let pairs = parameters.to_pairs();
+            let download = download(&parameters, &pairs);
+            let mut chosen = pairs;
+            if parameters.file_type == FileType::Xlsx {
+                chosen.push(("format", "xlsx".to_owned()));
+            }
             let all = dataset.columns().iter();
             let others = all.filter(|column| !parameters.columns.has(column));
             let page = ExportPage {
@@ -182,7 +207,7 @@ pub(super) async fn page(
                     .copied()
                     .chain(others)
                     .collect(),
-                download: format!("/{}.csv?{}", dataset.name(), query(&chosen)),
+                download,
                 chosen,
                 parameters,
                 rows: content.rows,
@@ -218,10 +243,19 @@ fn read_query(query: &str, dataset: &'static dyn Dataset) -> Result<Choose, Prob
         }
     }
     let moved = query.take("move")?;
+    let is_download = query.take_bool("download")?.unwrap_or(false);
     let says_preset = query.says("preset");
+    // The page is for people, who have Excel; an address with a preset is of CSV.
+    let file_type = match query.take("format")?.as_deref() {
+        None | Some("") if says_preset => FileType::Csv,
+        None | Some("") => FileType::Xlsx,
+        Some(name) => FileType::from_str(name, false)
+            .map_err(|_| invalid("format", "expected `csv` or `xlsx`"))?,
+    };
+    // The form has what is of CSV alone, whatever is chosen.
     let mut parameters = Parameters::from_pairs(dataset, FileType::Csv, query.rest())?;
+    parameters.file_type = file_type;
     if !says_preset {
-        // The page is for people.
         parameters.preset = Preset::Excel;
     }
     if let Some(moved) = moved {
@@ -229,6 +263,7 @@ fn read_query(query: &str, dataset: &'static dyn Dataset) -> Result<Choose, Prob
     }
     Ok(Choose {
         parameters,
+        is_download,
         searches,
     })
 }
@@ -281,7 +316,7 @@ fn capitalized(text: &str) -> String {
 }
 
 /// Where the page of a dataset is.
-fn path(dataset: &dyn Dataset) -> String {
+pub(super) fn path(dataset: &dyn Dataset) -> String {
     if *dataset == *datasets::default() {
         "/".to_owned()
     } else {
@@ -298,6 +333,7 @@ async fn load(
     let Choose {
         mut parameters,
         searches,
+        ..
     } = choose;
     choose_found(request, app, &mut parameters, &searches).await?;
     let Parameters {
@@ -486,6 +522,15 @@ async fn tables_problem(app: &web::Data<App>) -> Option<Problem> {
         Ok(Ok(SchemaState::Different(differences))) => Some(Problem::of_tables(&differences)),
         _ => None,
     }
+}
+
+/// Where the file is.
+fn download(parameters: &Parameters, pairs: &[(&'static str, String)]) -> String {
+    let name = parameters.filter.dataset().name();
+    let extension = parameters.file_type.extension();
+    let query = query(pairs);
+    let separator = if query.is_empty() { "" } else { "?" };
+    format!("/{name}.{extension}{separator}{query}")
 }
 
 fn query<'p>(pairs: impl IntoIterator<Item = &'p (&'static str, String)>) -> String {

@@ -5,7 +5,9 @@
 use std::fmt;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{ALLOW, CACHE_CONTROL, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_RANGE, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -47,6 +49,19 @@ pub(super) enum Kind {
     Busy,
     /// The export's id is another one's.
     ExportIdTaken,
+    /// As many exports as are allowed wait to be prepared.
+    QueueFull,
+    /// Exports cannot be prepared on this service.
+    PreparingOff,
+    /// The export has no file yet.
+    NotFinished,
+    /// The file is not the one that the client has a part of.
+    PreconditionFailed,
+    /// The file has no such part.
+    RangeNotSatisfiable {
+        /// Its length.
+        length: u64,
+    },
     /// A strategy would hold more rows in memory than it may.
     TooManyRows,
     /// A text is longer than the format takes.
@@ -160,6 +175,31 @@ impl Kind {
                 "export-id-taken",
                 StatusCode::CONFLICT,
                 "There is another export of this id",
+            ),
+            Self::QueueFull => (
+                "queue-full",
+                StatusCode::SERVICE_UNAVAILABLE,
+                "As many exports as are allowed wait already",
+            ),
+            Self::PreparingOff => (
+                "preparing-off",
+                StatusCode::FORBIDDEN,
+                "This service has no place to prepare exports in",
+            ),
+            Self::NotFinished => (
+                "not-finished",
+                StatusCode::CONFLICT,
+                "The export is not finished yet",
+            ),
+            Self::PreconditionFailed => (
+                "precondition-failed",
+                StatusCode::PRECONDITION_FAILED,
+                "The file is another one",
+            ),
+            Self::RangeNotSatisfiable { .. } => (
+                "range-not-satisfiable",
+                StatusCode::RANGE_NOT_SATISFIABLE,
+                "The file has no such part",
             ),
             Self::TooManyRows => (
                 "too-many-rows",
@@ -320,7 +360,11 @@ impl ResponseError for Problem {
         }
         match self.kind {
             Kind::MethodNotAllowed { allowed } => response.insert_header((ALLOW, allowed)),
+            Kind::RangeNotSatisfiable { length } => {
+                response.insert_header((CONTENT_RANGE, format!("bytes */{length}")))
+            }
             Kind::Busy
+            | Kind::QueueFull
             | Kind::DatabaseUnavailable
             | Kind::NoReplica
             | Kind::RecoveryConflict

@@ -21,6 +21,11 @@ impl<'a> QueryString<'a> {
         pairs.collect::<Result<_, _>>().map(Self)
     }
 
+    /// Takes names and values as they are.
+    pub(super) fn of(pairs: Vec<Pair<'a>>) -> Self {
+        Self(pairs)
+    }
+
     /// Takes the one value of a parameter, if it is there.
     pub(super) fn take(&mut self, name: &str) -> Result<Option<Cow<'a, str>>, Problem> {
         let mut taken = self.0.extract_if(.., |(given, _)| given == name);

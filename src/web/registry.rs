@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::export::Export;
-use crate::export::manifest::State;
 use crate::export::record::Record;
 
 /// How long an export stays known after its end.
@@ -110,5 +109,5 @@ impl Exports {
 
 /// Whether an export has failed before its first byte: a client may try it again under the same id.
 fn gave_nothing(known: &Known) -> bool {
-    known.record.manifest().state != State::Running && !known.begun.load(Ordering::Relaxed)
+    known.record.manifest().state.is_over() && !known.begun.load(Ordering::Relaxed)
 }

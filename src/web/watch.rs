@@ -22,12 +22,15 @@ use crate::export::manifest::{ErrorClass, State};
 pub(super) const WATCH_INTERVAL: Duration = Duration::from_millis(100);
 
 /// An export's place among those that may run at once.
-pub(super) struct Place(pub(super) Mutex<Option<OwnedSemaphorePermit>>);
+pub(super) struct Place(pub(super) Mutex<Vec<OwnedSemaphorePermit>>);
 
 impl Place {
     /// Lets another export have it.
-    fn free(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    pub(super) fn free(&self) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
     }
 }
 

@@ -1,5 +1,6 @@
 //! A connection to PostgreSQL that stands beside Diesel's.
 
+use std::fmt;
 use std::time::Duration;
 
 use pq_sys::ExecStatusType;
@@ -9,6 +10,26 @@ use crate::raw::{CommandResult, Session};
 use crate::{Cancel, CopyIn, CopyOut, Error, Options, Row};
 
 /// A connection to PostgreSQL that can COPY.
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real_server/cluster.rs"));
+/// use diesel_copy_out::Connection;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let cluster = Cluster::start();
+/// # let url = cluster.url();
+/// let mut connection = Connection::establish(&url)?;
+/// connection.execute("create table people (id int, name text)")?;
+/// connection.execute("insert into people values (1, 'Ann'), (2, null)")?;
+/// let row = connection.query_row("select count(*), min(name) as first from people")?;
+/// let row = row.expect("there always is one");
+/// assert_eq!((row.read("count"), row.get("first")), (Some(2), Some("Ann")));
+///
+/// let error = connection.execute("select age from people").unwrap_err();
+/// assert_eq!(error.sqlstate.as_deref(), Some("42703"));
+/// assert_eq!(error.position, Some(8));
+/// # Ok(())
+/// # }
+/// ```
 pub struct Connection {
     pub(crate) session: Session,
     /// A COPY was started and its final result has not been seen: the connection is of no use to anybody else.
@@ -90,6 +111,26 @@ impl Connection {
     }
 
     /// Begins a transaction that reads one state of the database, and only reads.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real_server/cluster.rs"));
+    /// use diesel_copy_out::Connection;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cluster = Cluster::start();
+    /// # let url = cluster.url();
+    /// let mut first = Connection::establish(&url)?;
+    /// first.execute("create table people as select n from generate_series(1, 10) n")?;
+    /// first.begin_snapshot()?;
+    /// let snapshot = first.export_snapshot()?;
+    ///
+    /// let mut second = Connection::establish(&url)?;
+    /// second.execute("delete from people")?;
+    /// second.begin_exported_snapshot(&snapshot)?;
+    /// let row = second.query_row("select count(*) from people")?.expect("a row");
+    /// assert_eq!(row.read("count"), Some(10));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn begin_snapshot(&mut self) -> Result<(), Error> {
         self.execute("begin isolation level repeatable read read only")
     }
@@ -147,5 +188,14 @@ impl Connection {
     /// Whether the connection can be given to somebody else: no transaction is open, no COPY was left unfinished.
     pub fn is_reusable(&self) -> bool {
         !self.copying && self.session.is_connected() && self.session.is_idle()
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut connection = formatter.debug_struct("Connection");
+        connection
+            .field("copying", &self.copying)
+            .finish_non_exhaustive()
     }
 }

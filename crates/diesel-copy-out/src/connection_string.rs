@@ -10,6 +10,12 @@ use crate::raw;
 pub struct InvalidUrl;
 
 /// The options that are set in a connection string, be it a URL or of keywords and values, without connecting.
+///
+/// ```
+/// let options = diesel_copy_out::connection_options("postgresql://ann@db/people")?;
+/// assert!(options.contains(&("dbname".to_owned(), "people".to_owned())));
+/// # Ok::<_, diesel_copy_out::InvalidUrl>(())
+/// ```
 pub fn connection_options(url: &str) -> Result<Vec<(String, String)>, InvalidUrl> {
     let options = raw::connection_options(url).ok_or(InvalidUrl)?;
     // The one value that libpq looks into later, and quotes: a password's part after a stray `/` or `:` may be taken for it.

@@ -8,6 +8,7 @@ use crate::{Connection, Error};
 
 /// A running `COPY … FROM STDIN`, which takes what a [`CopyOut`](crate::CopyOut) of the same columns and options has read. Dropped
 /// before its end, it takes everything back.
+#[derive(Debug)]
 pub struct CopyIn<'c> {
     connection: &'c mut Connection,
 }

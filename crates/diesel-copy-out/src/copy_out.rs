@@ -1,6 +1,9 @@
 //! A running COPY.
 
+use std::fmt;
 use std::io::{self, BufRead, Read};
+#[cfg(feature = "stream")]
+use std::task::Poll;
 
 use pq_sys::ExecStatusType;
 
@@ -8,6 +11,35 @@ use crate::raw::{CopyBuffer, CopyData};
 use crate::{Cancel, Connection, Error};
 
 /// A running `COPY … TO STDOUT`. Dropped before its end, it cancels the command, and the connection is not used again.
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real_server/cluster.rs"));
+/// use std::io::BufRead;
+///
+/// use diesel_copy_out::{Connection, Options};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let cluster = Cluster::start();
+/// # let url = cluster.url();
+/// let mut connection = Connection::establish(&url)?;
+/// let numbers = "select n, n * n from generate_series(1, 3) n";
+/// let mut copy = connection.copy_out(numbers, &Options::text())?;
+/// let mut sum = 0;
+/// while let Some(row) = copy.next_row()? {
+///     let text = std::str::from_utf8(row)?.trim_end();
+///     let (_, square) = text.split_once('\t').expect("two columns");
+///     sum += square.parse::<i64>()?;
+/// }
+/// assert_eq!(copy.finish()?, 3);
+/// assert_eq!(sum, 14);
+///
+/// // The same by lines.
+/// let copy = connection.copy_out(numbers, &Options::csv())?;
+/// let lines: Result<Vec<String>, _> = copy.lines().collect();
+/// assert_eq!(lines?, ["1,1", "2,4", "3,9"]);
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "dropped, it cancels the COPY"]
 pub struct CopyOut<'c> {
     connection: &'c mut Connection,
     buffer: Option<CopyBuffer>,
@@ -37,30 +69,47 @@ impl<'c> CopyOut<'c> {
     /// The server sends a row per message. That no message is left says nothing: an error, too, ends the messages. Only the
     /// command's final result tells, and how many rows it counted must be how many came.
     pub fn next_row(&mut self) -> Result<Option<&[u8]>, Error> {
-        if !self.advance()? {
-            return Ok(None);
-        }
-        let bytes = self.buffer.as_ref().map(CopyBuffer::bytes);
-        self.offset = bytes.map_or(0, <[u8]>::len);
-        Ok(bytes)
+        self.advance(true)?;
+        Ok(self.take_row())
     }
 
-    /// Takes the next message, of which nothing is read yet. `false` is the confirmed end.
-    fn advance(&mut self) -> Result<bool, Error> {
+    /// The next row, as [`next_row`](Self::next_row) returns it, if it is here already.
+    #[cfg(feature = "stream")]
+    pub(crate) fn poll_row(&mut self) -> Result<Poll<Option<&[u8]>>, Error> {
+        if self.advance(false)? {
+            Ok(Poll::Ready(self.take_row()))
+        } else {
+            Ok(Poll::Pending)
+        }
+    }
+
+    /// Takes the next message, of which nothing is read yet, or none at the confirmed end. `false` if nothing has come that is not
+    /// waited for.
+    fn advance(&mut self, wait: bool) -> Result<bool, Error> {
         self.buffer = None;
         if self.is_whole {
-            return Ok(false);
+            return Ok(true);
         }
-        match self.connection.session.copy_data() {
+        match self.connection.session.copy_data(wait) {
             CopyData::Message(data) => {
                 self.messages += 1;
                 self.offset = 0;
                 self.buffer = Some(data);
-                Ok(true)
             }
-            CopyData::End => self.end().map(|()| false),
-            CopyData::Failed => Err(self.connection.session.last_error()),
+            CopyData::End => self.end()?,
+            CopyData::NotYet if !wait => return Ok(false),
+            CopyData::NotYet | CopyData::Failed => {
+                return Err(self.connection.session.last_error());
+            }
         }
+        Ok(true)
+    }
+
+    /// The message that was taken, which is then read.
+    fn take_row(&mut self) -> Option<&[u8]> {
+        let bytes = self.buffer.as_ref().map(CopyBuffer::bytes);
+        self.offset = bytes.map_or(0, <[u8]>::len);
+        bytes
     }
 
     /// What was taken and not read.
@@ -74,8 +123,10 @@ impl<'c> CopyOut<'c> {
     /// How many rows came. It is an error if not all of them were read, or if the server does not confirm that they are all.
     #[must_use = "only this, or the end of the rows, tells that all rows came"]
     pub fn finish(mut self) -> Result<u64, Error> {
-        let has_more = !self.unread().is_empty() || self.advance()?;
-        if has_more {
+        if self.unread().is_empty() {
+            self.advance(true)?;
+        }
+        if self.buffer.is_some() {
             return Err(Error::new("not all rows of the COPY were read"));
         }
         Ok(self.rows())
@@ -124,7 +175,7 @@ impl<'c> CopyOut<'c> {
 impl BufRead for CopyOut<'_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.unread().is_empty() {
-            self.advance().map_err(io::Error::other)?;
+            self.advance(true).map_err(io::Error::other)?;
         }
         Ok(self.unread())
     }
@@ -154,5 +205,14 @@ impl Drop for CopyOut<'_> {
                 tracing::warn!(%error, "a COPY could not be cancelled");
             }
         }
+    }
+}
+
+impl fmt::Debug for CopyOut<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut copy = formatter.debug_struct("CopyOut");
+        copy.field("rows", &self.rows())
+            .field("is_whole", &self.is_whole)
+            .finish_non_exhaustive()
     }
 }

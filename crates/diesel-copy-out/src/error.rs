@@ -37,7 +37,7 @@ impl Error {
         }
     }
 
-    fn because(error: impl std::error::Error + Send + Sync + 'static) -> Self {
+    pub(crate) fn because(error: impl std::error::Error + Send + Sync + 'static) -> Self {
         let mut outer = Self::new(error.to_string());
         outer.source = Some(Box::new(error));
         outer

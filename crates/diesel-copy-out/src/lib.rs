@@ -1,5 +1,5 @@
 #![doc = include_str!("../README.md")]
-#![deny(missing_docs)]
+#![deny(missing_docs, missing_debug_implementations)]
 
 mod connection;
 mod connection_string;
@@ -13,6 +13,8 @@ mod options;
 mod query;
 mod raw;
 mod row;
+#[cfg(feature = "stream")]
+mod stream;
 
 pub use connection::Connection;
 pub use connection_string::{InvalidUrl, connection_options};
@@ -26,3 +28,5 @@ pub use options::Options;
 pub use query::CopyOutDsl;
 pub use raw::Cancel;
 pub use row::Row;
+#[cfg(feature = "stream")]
+pub use stream::CopyStream;

@@ -44,22 +44,60 @@ const TYPES: [(u32, u32, &str); 20] = [
     (2950, 2951, "uuid"),
 ];
 
-/// The value as SQL, in parentheses: whatever stands around it does not change it.
-pub(crate) fn literal(oid: u32, value: Option<&[u8]>) -> Result<String, Unwritable> {
-    let known = TYPES
+/// Diesel's other types, for an error to name them.
+const OTHERS: [(u32, u32, &str); 21] = [
+    (18, 1002, "\"char\""),
+    (650, 651, "cidr"),
+    (774, 775, "macaddr8"),
+    (790, 791, "money"),
+    (829, 1040, "macaddr"),
+    (869, 1041, "inet"),
+    (2249, 2287, "record"),
+    (3220, 3221, "pg_lsn"),
+    (3802, 3807, "jsonb"),
+    (3904, 3905, "int4range"),
+    (3906, 3907, "numrange"),
+    (3908, 3909, "tsrange"),
+    (3910, 3911, "tstzrange"),
+    (3912, 3913, "daterange"),
+    (3926, 3927, "int8range"),
+    (4451, 6150, "int4multirange"),
+    (4532, 6151, "nummultirange"),
+    (4533, 6152, "tsmultirange"),
+    (4534, 6153, "tstzmultirange"),
+    (4535, 6155, "datemultirange"),
+    (4536, 6157, "int8multirange"),
+];
+
+fn find(types: &[(u32, u32, &'static str)], oid: u32) -> Option<(u32, &'static str)> {
+    let known = types
         .iter()
         .find(|(element, array, _)| oid == *element || oid == *array);
-    let Some(&(element, _, name)) = known else {
-        return Err(Unwritable::Type(format!("with the oid {oid}")));
+    known.map(|(element, _, name)| (*element, *name))
+}
+
+fn brackets(is_array: bool) -> &'static str {
+    if is_array { "[]" } else { "" }
+}
+
+/// The value as SQL, in parentheses: whatever stands around it does not change it.
+pub(crate) fn literal(oid: u32, value: Option<&[u8]>) -> Result<String, Unwritable> {
+    let Some((element, name)) = find(&TYPES, oid) else {
+        return Err(Unwritable::Type(match find(&OTHERS, oid) {
+            Some((element, name)) => format!("{name}{}", brackets(oid != element)),
+            None => format!("with the oid {oid}"),
+        }));
     };
     let is_array = oid != element;
-    let brackets = if is_array { "[]" } else { "" };
     let value = match value {
         None => "null".to_owned(),
         Some(bytes) if is_array => array(bytes, element, name)?,
         Some(bytes) => quoted(&text(bytes, name)?),
     };
-    Ok(format!("({value}::pg_catalog.{name}{brackets})"))
+    Ok(format!(
+        "({value}::pg_catalog.{name}{})",
+        brackets(is_array)
+    ))
 }
 
 /// Reads a value's bytes from the front.

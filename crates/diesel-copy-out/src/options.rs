@@ -3,6 +3,22 @@
 use crate::literal::quoted;
 
 /// The format of a COPY, and its options.
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real_server/cluster.rs"));
+/// use std::io;
+///
+/// use diesel_copy_out::{Connection, Options};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let cluster = Cluster::start();
+/// # let url = cluster.url();
+/// let mut connection = Connection::establish(&url)?;
+/// let options = Options::csv().header().delimiter(';').null("-");
+/// let copy = connection.copy_out("select 1 as one, null as none", &options)?;
+/// assert_eq!(io::read_to_string(copy)?, "one;none\n1;-\n");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub struct Options {

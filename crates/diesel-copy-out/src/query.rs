@@ -1,19 +1,44 @@
 //! A Diesel query as one text of SQL, its values in it as literals: COPY takes no parameters.
 
 use diesel::backend::Backend;
-use diesel::pg::{Pg, PgMetadataCacheKey, PgMetadataLookup, PgTypeMetadata};
+use diesel::pg::{Pg, PgMetadataLookup, PgTypeMetadata};
 use diesel::query_builder::bind_collector::RawBytesBindCollector;
 use diesel::query_builder::{AsQuery, QueryBuilder, QueryFragment};
 
+#[cfg(feature = "stream")]
+use crate::CopyStream;
 use crate::literal::{Unwritable, literal};
 use crate::{Connection, CopyOut, Error, Options};
+#[cfg(feature = "stream")]
+use std::ops::DerefMut;
 
 /// Diesel queries that can be copied out.
 ///
 /// A value of a type that PostgreSQL itself has not, as an enum's, has no literal; neither have ranges, `jsonb` and network addresses.
-/// A query that holds one is an error, which names the type.
+/// A query that holds one is an error, which names the type. The compiler cannot refuse it: a query's type need not tell what it binds
+/// (a boxed one's does not), and a backend of this crate's own, with fewer types, would have none of Diesel's parts for PostgreSQL.
 pub trait CopyOutDsl: AsQuery<Query: QueryFragment<Pg>> + Sized {
     /// The query's SQL with its values as literals.
+    ///
+    /// ```
+    /// use diesel::prelude::*;
+    /// use diesel_copy_out::CopyOutDsl;
+    ///
+    /// diesel::table! {
+    ///     people (id) {
+    ///         id -> Integer,
+    ///         name -> Text,
+    ///     }
+    /// }
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let query = people::table.filter(people::name.eq("O'Neill")).select(people::id);
+    /// assert_eq!(
+    ///     query.literal_sql()?,
+    ///     r#"SELECT "people"."id" FROM "people" WHERE ("people"."name" = ('O''Neill'::pg_catalog.text))"#
+    /// );
+    /// # Ok(())
+    /// # }
+    /// ```
     fn literal_sql(self) -> Result<String, Error> {
         let query = self.as_query();
         let mut builder = <Pg as Backend>::QueryBuilder::default();
@@ -21,21 +46,49 @@ pub trait CopyOutDsl: AsQuery<Query: QueryFragment<Pg>> + Sized {
             .to_sql(&mut builder, &Pg)
             .map_err(Error::from_diesel)?;
         let mut binds = RawBytesBindCollector::new();
+        let mut unknown = UnknownTypes::default();
         query
-            .collect_binds(&mut binds, &mut NoLookup, &Pg)
+            .collect_binds(&mut binds, &mut unknown, &Pg)
             .map_err(Error::from_diesel)?;
         let literals = binds.metadata.iter().zip(&binds.binds);
-        let literals = literals.map(|(metadata, value)| {
-            let oid = metadata
-                .oid()
-                .map_err(|error| Unwritable::Type(error.to_string()))?;
-            literal(oid, value.as_deref())
+        let literals = literals.map(|(metadata, value)| match metadata.oid() {
+            Ok(oid) => match unknown.name(oid) {
+                Some(name) => Err(Unwritable::Type(name)),
+                None => literal(oid, value.as_deref()),
+            },
+            Err(error) => Err(Unwritable::Type(error.to_string())),
         });
         let literals = literals.collect::<Result<Vec<_>, _>>()?;
         Ok(inlined(&builder.finish(), &literals)?)
     }
 
     /// Starts to copy the query's rows.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real_server/cluster.rs"));
+    /// use diesel::prelude::*;
+    /// use diesel_copy_out::{Connection, CopyOutDsl, Options};
+    ///
+    /// diesel::table! {
+    ///     people (id) {
+    ///         id -> Integer,
+    ///         name -> Text,
+    ///     }
+    /// }
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cluster = Cluster::start();
+    /// # let url = cluster.url();
+    /// let mut connection = Connection::establish(&url)?;
+    /// # connection.execute("create table people (id int primary key, name text); insert into people values (1, 'Ann'), (2, 'O''Neill'), (3, null)")?;
+    /// let query = people::table.filter(people::name.like("%'%")).order(people::id);
+    /// let mut file = Vec::new();
+    /// let mut copy = query.copy_out(&mut connection, &Options::csv().header())?;
+    /// std::io::copy(&mut copy, &mut file)?;
+    /// assert_eq!(copy.finish()?, 1);
+    /// assert_eq!(file, b"id,name\n2,O'Neill\n");
+    /// # Ok(())
+    /// # }
+    /// ```
     fn copy_out<'c>(
         self,
         connection: &'c mut Connection,
@@ -43,20 +96,70 @@ pub trait CopyOutDsl: AsQuery<Query: QueryFragment<Pg>> + Sized {
     ) -> Result<CopyOut<'c>, Error> {
         connection.copy_out(&self.literal_sql()?, options)
     }
+
+    /// Copies the query's rows as a stream, on a thread of its own, with a connection in a box or of a pool.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real_server/cluster.rs"));
+    /// use diesel::prelude::*;
+    /// use diesel_copy_out::{Connection, CopyOutDsl, Options};
+    /// use futures_util::StreamExt;
+    ///
+    /// diesel::table! {
+    ///     people (id) {
+    ///         id -> Integer,
+    ///         name -> Text,
+    ///     }
+    /// }
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cluster = Cluster::start();
+    /// # let url = cluster.url();
+    /// let mut connection = Box::new(Connection::establish(&url)?);
+    /// # connection.execute("create table people (id int primary key, name text); insert into people values (1, 'Ann'), (2, 'O''Neill'), (3, null)")?;
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let mut stream = people::table.copy_out_stream(connection, &Options::csv())?;
+    /// let mut file = Vec::new();
+    /// while let Some(chunk) = stream.next().await {
+    ///     file.extend_from_slice(&chunk?);
+    /// }
+    /// assert_eq!(stream.rows(), Some(3));
+    /// # assert_eq!(file, b"1,Ann\n2,O'Neill\n3,\n");
+    /// # Ok::<_, diesel_copy_out::Error>(())
+    /// # })?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "stream")]
+    fn copy_out_stream<C>(self, connection: C, options: &Options) -> Result<CopyStream, Error>
+    where
+        C: DerefMut<Target = Connection> + Send + 'static,
+    {
+        CopyStream::start(connection, self.literal_sql()?, options.clone())
+    }
 }
 
 impl<Q: AsQuery<Query: QueryFragment<Pg>>> CopyOutDsl for Q {}
 
-/// Knows no type but those whose oid Diesel knows.
-struct NoLookup;
+/// The types whose oids Diesel would ask the server for: none of them has a literal. They get numbers down from the largest, which no
+/// server has got to.
+#[derive(Default)]
+struct UnknownTypes(Vec<String>);
 
-impl PgMetadataLookup for NoLookup {
+impl UnknownTypes {
+    fn name(&self, oid: u32) -> Option<String> {
+        let number = u32::MAX - oid;
+        let name = self.0.get(usize::try_from(number / 2).ok()?)?;
+        let brackets = if number % 2 == 1 { "[]" } else { "" };
+        Some(format!("{name}{brackets}"))
+    }
+}
+
+impl PgMetadataLookup for UnknownTypes {
     fn lookup_type(&mut self, name: &str, schema: Option<&str>) -> PgTypeMetadata {
-        let key = PgMetadataCacheKey::new(
-            schema.map(|schema| schema.to_owned().into()),
-            name.to_owned().into(),
-        );
-        PgTypeMetadata::from_result(Err(diesel::pg::FailedToLookupTypeError::new(key)))
+        let schema = schema.map(|schema| format!("{schema}."));
+        let oid = u32::MAX - 2 * self.0.len() as u32;
+        self.0.push(format!("{}{name}", schema.unwrap_or_default()));
+        PgTypeMetadata::new(oid, oid - 1)
     }
 
     fn as_any<'a>(&mut self) -> &mut (dyn std::any::Any + 'a)

@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "libpq is a C library")]
 
 use std::ffi::{CStr, CString, c_char, c_int};
+use std::fmt;
 use std::ptr::{self, NonNull};
 
 use pq_sys::{ConnStatusType, ExecStatusType, PGTransactionStatusType};
@@ -153,6 +154,8 @@ impl Drop for CopyBuffer {
 pub(crate) enum CopyData {
     /// A message.
     Message(CopyBuffer),
+    /// None has come yet.
+    NotYet,
     /// No further message. Whether the COPY succeeded, the command's result says.
     End,
     /// The connection failed.
@@ -192,12 +195,15 @@ impl Session {
         NonNull::new(result).map(CommandResult)
     }
 
-    pub(crate) fn copy_data(&mut self) -> CopyData {
+    /// The next message of a COPY, which is waited for if `wait` says so.
+    pub(crate) fn copy_data(&mut self, wait: bool) -> CopyData {
         let mut data: *mut c_char = ptr::null_mut();
         // SAFETY: the PGconn is live; `data` is set to a buffer that we own if the length is positive.
-        let length = unsafe { pq_sys::PQgetCopyData(self.0.as_ptr(), &mut data, 0) };
+        let length =
+            unsafe { pq_sys::PQgetCopyData(self.0.as_ptr(), &mut data, c_int::from(!wait)) };
         match (usize::try_from(length), NonNull::new(data)) {
             (Ok(length), Some(data)) => CopyData::Message(CopyBuffer { data, length }),
+            _ if length == 0 => CopyData::NotYet,
             _ if length == -1 => CopyData::End,
             _ => CopyData::Failed,
         }
@@ -265,6 +271,25 @@ impl Drop for Session {
 }
 
 /// What cancels a connection's running command from any thread (`PGcancel`). It may outlive the connection.
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real_server/cluster.rs"));
+/// use diesel_copy_out::Connection;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let cluster = Cluster::start();
+/// # let url = cluster.url();
+/// let mut connection = Connection::establish(&url)?;
+/// let cancel = connection.cancel_handle()?;
+/// let waiter = std::thread::spawn(move || connection.execute("select pg_sleep(3600)"));
+/// # while !waiter.is_finished() {
+/// cancel.cancel()?;
+/// # std::thread::sleep(std::time::Duration::from_millis(10));
+/// # }
+/// let error = waiter.join().expect("no panic").unwrap_err();
+/// assert_eq!(error.sqlstate.as_deref(), Some("57014"));
+/// # Ok(())
+/// # }
+/// ```
 pub struct Cancel(NonNull<pq_sys::PGcancel>);
 
 // SAFETY: a PGcancel is a copy of what the request needs; nothing changes it, and libpq lets any thread send the request.
@@ -291,5 +316,12 @@ impl Drop for Cancel {
     fn drop(&mut self) {
         // SAFETY: allocated by PQgetCancel, and freed only here.
         unsafe { pq_sys::PQfreeCancel(self.0.as_ptr()) }
+    }
+}
+
+impl fmt::Debug for Cancel {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Its key is a secret.
+        formatter.debug_struct("Cancel").finish_non_exhaustive()
     }
 }

@@ -63,6 +63,11 @@ pub(super) fn of(
     Ok(divide((first, last), rows, rows_of_range(width), &bounds))
 }
 
+/// How many ranges there will be at least, by what the planner expects.
+pub(super) fn fewest(estimate: &Estimate) -> usize {
+    (estimate.rows / rows_of_range(estimate.width)).ceil() as usize
+}
+
 /// How many rows of so many bytes make a range.
 fn rows_of_range(width: f64) -> f64 {
     (BYTES / width.max(1.0)).clamp(FEWEST_ROWS, ROWS)

@@ -29,6 +29,14 @@ impl<'a> Session<'a> {
             connection,
         })
     }
+
+    /// Ends it after its work. Nothing depends on that: COPY has said that all rows were sent. A connection that is not as it should
+    /// be, its pool closes.
+    pub(super) fn end(mut self) {
+        if let Err(error) = self.connection.commit() {
+            tracing::warn!(%error, "a connection was lost after its part of an export");
+        }
+    }
 }
 
 /// The snapshot that the first connection has exported, which is there as long as that one is in it.

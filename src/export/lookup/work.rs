@@ -108,10 +108,7 @@ impl<'a> Work<'a> {
                 return Ok(());
             }
         }
-        // Nothing depends on it: COPY has said that all rows were sent. A connection that is not as it should be, its pool closes.
-        if let Err(error) = session.connection.commit() {
-            tracing::warn!(%error, "a connection was lost after its part of an export");
-        }
+        session.end();
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 
 mod build;
 mod command_line;
+mod connections;
 mod output;
 mod seed;
 mod start;

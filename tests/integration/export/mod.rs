@@ -5,6 +5,7 @@ mod fault_matrix;
 mod faults;
 mod lookup;
 mod manifest;
+mod prepared_matrix;
 mod properties;
 mod same_bytes;
 pub(crate) mod xlsx;

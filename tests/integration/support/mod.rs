@@ -6,6 +6,7 @@ pub(crate) mod cluster;
 pub(crate) mod data;
 pub(crate) mod gate;
 pub(crate) mod oracle;
+pub(crate) mod prepared;
 pub(crate) mod program;
 pub(crate) mod python;
 pub(crate) mod replicated;

@@ -22,6 +22,12 @@ fn open(server: &Server) -> Browser {
     browser
 }
 
+/// Chooses CSV for programs.
+fn choose_data(browser: &Browser) {
+    browser.click("input[name=format][value=csv]");
+    browser.click("input[name=preset][value=data]");
+}
+
 /// The item's text that says how the download stands.
 fn state(browser: &Browser) -> String {
     browser.text(&format!("{ITEM} .state"))
@@ -29,10 +35,14 @@ fn state(browser: &Browser) -> String {
 
 /// The files that the browser has saved as whole: it gives others names of its own.
 fn saved(browser: &Browser) -> Vec<PathBuf> {
+    const FILES: [&str; 2] = ["csv", "xlsx"];
     let entries = fs::read_dir(browser.downloads()).expect("ours");
     entries
         .map(|entry| entry.expect("ours").path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "csv"))
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| FILES.iter().any(|file| extension == *file))
+        })
         .collect()
 }
 
@@ -55,7 +65,7 @@ fn what_one_chooses_shows_at_once_and_is_what_one_gets() {
     assert!(
         browser
             .address()
-            .ends_with("/?location_id=2&done=true&title=task+1&preset=excel"),
+            .ends_with("/?location_id=2&done=true&title=task+1&format=xlsx"),
         "{}",
         browser.address()
     );
@@ -65,7 +75,7 @@ fn what_one_chooses_shows_at_once_and_is_what_one_gets() {
         offered == String::from_utf8_lossy(&oracle::psql(&database, sql)).trim()
     });
 
-    browser.click("input[name=preset][value=data]");
+    choose_data(&browser);
     browser.eventually("the command is the matching one", || {
         browser
             .property("#curl", "value")
@@ -126,8 +136,8 @@ fn a_download_says_how_it_gets_on_and_that_it_is_whole() {
         .collect();
     assert_eq!(hash, format!("SHA-256 {sum}"));
     assert!(
-        file.starts_with("\u{feff}ID,".as_bytes()),
-        "Excel's form is the page's default"
+        file.starts_with(b"PK"),
+        "a workbook is what the page offers first"
     );
 }
 
@@ -141,7 +151,7 @@ fn the_rows_are_shown_and_can_be_downloaded_while_their_count_is_awaited() {
     gate.reached();
     browser.sees("#count", "Counting the tasks…");
     assert_eq!(browser.property("#rows tbody", "childElementCount"), "20");
-    assert_eq!(browser.text("#download"), "Download CSV");
+    assert_eq!(browser.text("#download"), "Download Excel");
     // Another choice: the count of this one is nobody's concern any more.
     browser.type_into("#title", "nothing like that");
     drop(gate);
@@ -317,7 +327,7 @@ fn a_download_stays_listed_when_the_filters_are_cleared_and_the_page_is_loaded_a
     browser.sees(ITEM, "rows, ");
     browser.click("#reset");
     browser.eventually("the filter is gone", || {
-        browser.address().ends_with("/?preset=excel")
+        browser.address().ends_with("/?format=xlsx")
     });
     browser.sees(ITEM, "rows, ");
     browser.open(&browser.address());
@@ -338,7 +348,14 @@ fn the_file_format_is_remembered_and_fits_the_browsers_language() {
     let server = Server::start(&database.url);
     let browser = open(&server);
     let delimiter = || browser.property("#delimiter", "value");
+    let command = || browser.property("#curl", "value");
     assert_eq!(delimiter(), ",");
+    assert!(command().ends_with("/tasks.xlsx'"), "{}", command());
+    assert_eq!(browser.text("#download"), "Download 2,000 tasks as Excel");
+    assert_eq!(browser.property("#delimiter", "offsetHeight"), "0");
+    browser.click("input[name=format][value=csv]");
+    browser.sees("#download", "Download 2,000 tasks as CSV");
+    assert_ne!(browser.property("#delimiter", "offsetHeight"), "0");
     let agent = browser.run("return navigator.userAgent");
     browser.devtools(
         "Emulation.setUserAgentOverride",
@@ -346,23 +363,22 @@ fn the_file_format_is_remembered_and_fits_the_browsers_language() {
     );
     browser.open(&server.url("/"));
     browser.eventually("Excel's separator in German", || delimiter() == ";");
-    assert!(
-        browser
-            .property("#curl", "value")
-            .ends_with("/tasks.csv?preset=excel&delimiter=%3B'")
-    );
+    assert!(command().ends_with("/tasks.csv?preset=excel&delimiter=%3B'"));
+    browser.open(&server.url("/?format=xlsx"));
+    assert!(command().ends_with("/tasks.xlsx'"), "the address says it");
     browser.open(&server.url("/?preset=excel"));
     assert_eq!(delimiter(), ",", "the address says it");
     browser.click("#delimiter option[value=tab]");
     browser.eventually("it is chosen", || delimiter() == "tab");
-    browser.click("input[name=preset][value=data]");
+    choose_data(&browser);
     browser.open(&server.url("/assets"));
     browser.eventually("what was chosen is remembered", || delimiter() == "tab");
-    assert!(
-        browser
-            .property("#curl", "value")
-            .ends_with("/assets.csv?preset=data&delimiter=tab'")
-    );
+    assert!(command().ends_with("/assets.csv?preset=data&delimiter=tab'"));
+    browser.click("input[name=format][value=xlsx]");
+    browser.open(&server.url("/users"));
+    browser.eventually("a workbook is what was chosen", || {
+        command().ends_with("/users.xlsx'")
+    });
 }
 
 /// The header of the preview.
@@ -423,7 +439,7 @@ fn columns_are_chosen_and_ordered_and_are_in_the_address() {
     shows("Description,ID,Title");
     browser.sees("#count", "2,000 tasks match");
     browser.assert_accessible("the picker");
-    browser.click("input[name=preset][value=data]");
+    choose_data(&browser);
     browser.click("#download");
     browser.sees(ITEM, "whole");
     let csv = oracle::psql(
@@ -467,7 +483,7 @@ fn without_scripts_columns_and_tabs_work_too() {
     browser.sees("#rows thead", "Name Location Description");
     browser.click(".move[value='up:location']");
     browser.sees("#rows thead", "Location Name Description");
-    browser.click("input[name=preset][value=data]");
+    choose_data(&browser);
     browser.click("#download");
     let csv = oracle::psql(
         &database,
@@ -482,6 +498,9 @@ fn without_scripts_columns_and_tabs_work_too() {
     });
     browser.click("#default-columns");
     browser.sees("#rows thead", "ID Name Location");
+    browser.click("input[name=format][value=xlsx]");
+    browser.click("#download");
+    browser.eventually("the workbook is saved", || saved(&browser).len() == 2);
 }
 
 #[test]
@@ -496,7 +515,7 @@ fn without_scripts_the_page_filters_previews_and_downloads() {
     let csv = oracle::copy(&database, "l.id = 1 and not t.done", ',');
     let count = csv.iter().filter(|byte| **byte == b'\n').count() - 1;
     browser.sees("#count", &format!("{count} tasks match"));
-    browser.click("input[name=preset][value=data]");
+    choose_data(&browser);
     browser.click("#download");
     browser.eventually("the file is saved, and is psql's", || {
         let files = saved(&browser);

@@ -347,5 +347,5 @@ fn the_page_offers_the_download() {
         .body_mut()
         .read_to_string()
         .expect("text");
-    assert!(html.contains("action=\"/tasks.csv\""), "{html}");
+    assert!(html.contains("/tasks.xlsx'"), "{html}");
 }

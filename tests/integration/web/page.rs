@@ -277,7 +277,8 @@ fn the_page_shows_the_choice_in_its_address_without_a_script() {
     let (status, html) = page(&server, "/");
     assert_eq!(status, 200);
     assert_eq!(html.matches("<tr><td").count(), 20);
-    assert!(html.contains("value=\"excel\" checked"), "it is for people");
+    assert!(html.contains("value=\"xlsx\" checked"), "it is for people");
+    assert!(html.contains("Download 3,000 tasks as Excel"), "{html}");
 
     let choice = "location_id=1&done=true&updated_by_id=none&title=1&preset=data&delimiter=tab&strategy=paged";
     let (_, preview) = get(
@@ -298,7 +299,7 @@ fn the_page_shows_the_choice_in_its_address_without_a_script() {
         "value=\"data\" checked",
         "<option value=\"tab\" selected>",
         "<option selected>paged</option>",
-        "formaction=\"/tasks.csv\"",
+        "value=\"csv\" checked",
     ] {
         assert!(html.contains(shown), "{shown} is not in {html}");
     }
@@ -321,6 +322,23 @@ fn the_page_shows_the_choice_in_its_address_without_a_script() {
         Download::start(&server.address, &path).finish(),
         Download::start(&server.address, &format!("/tasks.csv?{choice}")).finish()
     );
+    // The button without a script: the page leads to the file of the format that is chosen.
+    for (form, file) in [
+        (format!("{choice}&format=csv"), format!("{path}&fresh=true")),
+        (
+            "location_id=&done=true&format=xlsx&preset=excel&delimiter=%3B&strategy=lookup"
+                .to_owned(),
+            "/tasks.xlsx?done=true&fresh=true".to_owned(),
+        ),
+    ] {
+        let led = Download::start(&server.address, &format!("/?{form}&download=true"));
+        assert_eq!(
+            (led.status, led.header("location")),
+            (303, Some(file.as_str()))
+        );
+        assert_eq!(Download::start(&server.address, &file).status, 200);
+    }
+    assert_eq!(page(&server, "/?format=word").0, 400);
 }
 
 #[test]
@@ -342,7 +360,7 @@ fn long_lists_are_narrowed_without_a_script_and_keep_what_is_chosen() {
     let (_, html) = page(&server, "/?location_q=0042+hall&done=true");
     assert!(html.contains("<option value=\"42\" selected>Hall 0042</option>"));
     assert!(
-        html.contains("/tasks.csv?location_id=42&#38;done=true&#38;"),
+        html.contains("/tasks.xlsx?location_id=42&#38;done=true'"),
         "{html}"
     );
 }

@@ -1,4 +1,4 @@
-//! A PostgreSQL of the test's own, in a directory that goes with it.
+// A PostgreSQL of the test's own, in a directory that goes with it.
 
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::PathBuf;

@@ -1,11 +1,13 @@
 //! A copy is whole, or it is an error.
 
-use std::io::{BufRead, Read, Write};
+use std::io::{self, BufRead, Read, Write};
+use std::time::Duration;
 
 use diesel::dsl::sql;
 use diesel::prelude::*;
+use diesel::r2d2::Pool;
 use diesel::sql_types::{Integer, Text};
-use diesel_copy_out::{Connection, CopyOutDsl, Error, Options};
+use diesel_copy_out::{Connection, CopyOutDsl, Error, Manager, Options};
 
 use crate::cluster::Cluster;
 
@@ -212,4 +214,78 @@ fn what_was_copied_out_can_be_copied_in_whole_or_not_at_all() {
             .copy_in("nobody", &["id"], &Options::csv())
             .is_err()
     );
+}
+
+#[test]
+fn a_statement_that_takes_too_long_is_given_up() {
+    let cluster = Cluster::start();
+    let mut connection = connect(&cluster);
+    let timeout = Some(Duration::from_millis(20));
+    connection.set_statement_timeout(timeout).expect("set");
+    let endless = diesel::select(sql::<Text>("pg_sleep(3600)::text"));
+    let mut copy = endless
+        .copy_out(&mut connection, &Options::csv())
+        .expect("a copy");
+    let error = copy.next_row().expect_err("given up");
+    assert_eq!(error.sqlstate.as_deref(), Some("57014"));
+    assert!(copy.finish().is_err());
+    connection.set_statement_timeout(None).expect("set");
+    let row = connection
+        .query_row("show statement_timeout")
+        .expect("a row");
+    let row = row.expect("a row");
+    assert_eq!(row.get("statement_timeout"), Some("0"));
+}
+
+#[test]
+fn a_pool_gets_back_a_connection_whose_copy_has_ended_and_closes_one_whose_copy_was_left() {
+    let cluster = Cluster::start();
+    let pool = Pool::builder().max_size(1);
+    let pool = pool.build(Manager::new(cluster.url())).expect("a pool");
+    let process = || {
+        let mut connection = pool.get().expect("a connection");
+        let row = connection.query_row("select pg_backend_pid() as pid");
+        row.expect("a row").and_then(|row| row.read::<i32>("pid"))
+    };
+    let rows = diesel::select(sql::<Text>("'x' from generate_series(1, 1000000) n"));
+    let first = process();
+    let mut connection = pool.get().expect("a connection");
+    let mut copy = rows
+        .clone()
+        .copy_out(&mut connection, &Options::csv())
+        .expect("a copy");
+    io::copy(&mut copy, &mut io::sink()).expect("all");
+    assert_eq!(copy.finish().expect("whole"), 1_000_000);
+    drop(connection);
+    assert_eq!(process(), first);
+
+    let mut connection = pool.get().expect("a connection");
+    let mut copy = rows
+        .copy_out(&mut connection, &Options::csv())
+        .expect("a copy");
+    assert!(copy.next_row().expect("a row").is_some());
+    drop(copy);
+    drop(connection);
+    assert_ne!(process(), first);
+    // So is one that is left in a transaction.
+    let second = process();
+    pool.get()
+        .expect("a connection")
+        .begin_snapshot()
+        .expect("begun");
+    assert_ne!(process(), second);
+}
+
+#[test]
+fn sql_that_is_no_query_is_refused_and_a_query_may_end_with_a_comment() {
+    let cluster = Cluster::start();
+    let mut connection = with_people(&cluster);
+    let error = connection.copy_out("drop table people", &Options::csv());
+    let error = error.map(drop).expect_err("no query");
+    assert_eq!(error.sqlstate.as_deref(), Some("42601"));
+    let mut copy = connection
+        .copy_out("select id from people -- all of them", &Options::csv())
+        .expect("a copy");
+    while copy.next_row().expect("a row").is_some() {}
+    assert_eq!(copy.finish().expect("whole"), 5);
 }

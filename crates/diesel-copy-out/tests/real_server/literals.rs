@@ -8,8 +8,8 @@ use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::serialize::{IsNull, Output, ToSql};
 use diesel::sql_types::{
-    Array, BigInt, Binary, Bool, Date, Double, Float, Inet, Integer, Interval, Nullable, Numeric,
-    Oid, SmallInt, Text, Time, Timestamp, Timestamptz, Uuid,
+    Array, BigInt, Binary, Bool, Citext, Date, Double, Float, Inet, Int4range, Integer, Interval,
+    Json, Nullable, Numeric, Oid, SmallInt, Text, Time, Timestamp, Timestamptz, Uuid,
 };
 use diesel_copy_out::{Connection, CopyOutDsl};
 use proptest::prelude::*;
@@ -31,6 +31,17 @@ struct RawUuid([u8; 16]);
 impl ToSql<Uuid, Pg> for RawUuid {
     fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> diesel::serialize::Result {
         std::io::Write::write_all(out, &self.0)?;
+        Ok(IsNull::No)
+    }
+}
+
+#[derive(Debug, Clone, AsExpression)]
+#[diesel(sql_type = Json)]
+struct RawJson(&'static str);
+
+impl ToSql<Json, Pg> for RawJson {
+    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> diesel::serialize::Result {
+        std::io::Write::write_all(out, self.0.as_bytes())?;
         Ok(IsNull::No)
     }
 }
@@ -186,6 +197,12 @@ fn a_literal_is_what_the_server_takes_from_the_parameter_whatever_the_settings()
     }
     check!(
         server,
+        "json_send",
+        Json,
+        RawJson(r#"{"it's": "\\ \n", "a": [1, null]}"#)
+    );
+    check!(
+        server,
         "array_send",
         Array<Nullable<Integer>>,
         vec![Some(1), None]
@@ -255,28 +272,56 @@ fn a_literal_is_what_the_server_takes_from_the_parameter_whatever_the_settings()
         .expect("all alike");
 }
 
+/// A value of types that have no literal.
 #[derive(Debug, Clone, Copy, AsExpression)]
 #[diesel(sql_type = Inet)]
-struct Address;
+#[diesel(sql_type = Mood)]
+struct Other;
 
-impl ToSql<Inet, Pg> for Address {
+trait HasNoLiteral {}
+
+impl HasNoLiteral for Inet {}
+
+impl HasNoLiteral for Mood {}
+
+impl<Type: HasNoLiteral> ToSql<Type, Pg> for Other {
     fn to_sql<'b>(&'b self, _: &mut Output<'b, '_, Pg>) -> diesel::serialize::Result {
         Ok(IsNull::No)
     }
 }
 
+/// An enum of the database's own.
+#[derive(diesel::sql_types::SqlType, diesel::query_builder::QueryId)]
+#[diesel(postgres_type(name = "mood", schema = "app"))]
+struct Mood;
+
 #[test]
 fn what_has_no_literal_is_an_error_that_names_it() {
-    let error = |error: diesel_copy_out::Error| error.to_string();
-    let address = diesel::select(Address.into_sql::<Inet>());
-    let address = address.literal_sql().map_err(error);
-    assert_eq!(
-        address,
-        Err("a value of the type with the oid 869 cannot be written as a literal".into())
+    let error =
+        |sql: Result<String, diesel_copy_out::Error>| sql.expect_err("no literal").to_string();
+    let refused = |name| format!("a value of the type {name} cannot be written as a literal");
+    let other = diesel::select(Other.into_sql::<Inet>());
+    assert_eq!(error(other.literal_sql()), refused("inet"));
+    let array = diesel::select(vec![Other].into_sql::<Array<Inet>>());
+    assert_eq!(error(array.literal_sql()), refused("inet[]"));
+    let range = (std::ops::Bound::Included(1), std::ops::Bound::Unbounded);
+    let range = diesel::select(range.into_sql::<Int4range>());
+    assert_eq!(error(range.literal_sql()), refused("int4range"));
+    // Their oids only the server knows, which is not asked.
+    let both = ("a".into_sql::<Citext>(), Other.into_sql::<Mood>());
+    assert_eq!(error(diesel::select(both).literal_sql()), refused("citext"));
+    let arrays = (
+        1.into_sql::<Integer>(),
+        vec![Other].into_sql::<Array<Mood>>(),
     );
-    let nul = diesel::select("\0".into_sql::<Text>()).literal_sql();
     assert_eq!(
-        nul.map_err(error),
-        Err("a text with a NUL character cannot be sent to PostgreSQL".into())
+        error(diesel::select(arrays).literal_sql()),
+        refused("app.mood[]")
+    );
+
+    let nul = diesel::select("\0".into_sql::<Text>());
+    assert_eq!(
+        error(nul.literal_sql()),
+        "a text with a NUL character cannot be sent to PostgreSQL"
     );
 }

@@ -7,3 +7,16 @@
 mod cluster;
 mod copies;
 mod literals;
+mod streams;
+
+/// Waits, for up to a minute, until something is so.
+fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let start = std::time::Instant::now();
+    while !is_so() {
+        assert!(
+            start.elapsed() < std::time::Duration::from_secs(60),
+            "{what}"
+        );
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+}

@@ -1,19 +1,32 @@
 //! Pictures of the pages, for the README and for whoever changes the pages: `make screenshots`.
 
+#![expect(clippy::expect_used, reason = "a program to run by hand")]
+
+#[path = "../integration/bench/service.rs"]
+mod service;
+#[expect(dead_code, reason = "shared with the tests, which use all of it")]
+#[path = "../integration/support/mod.rs"]
+mod support;
+
 use std::fs;
 use std::path::Path;
 
 use serde_json::json;
 
-use crate::bench::service::{Service, from_elsewhere, gated};
-use crate::support::browser::Browser;
-use crate::support::gate::{Gate, Gated, ROWS};
-use crate::support::{Server, TestDatabase};
+use service::{Service, from_elsewhere, gated};
+use support::browser::Browser;
+use support::gate::{Gate, Gated, ROWS};
+use support::{Server, TestDatabase};
 
 /// Where those of the README are.
 const DOCS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs");
 /// Where all others are.
 const OTHERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/screenshots");
+
+fn main() {
+    of_the_export_page();
+    of_the_benchmark_page();
+}
 
 fn take(browser: &Browser, width: u32, scheme: &str, directory: &str, name: &str) {
     browser.look(width, scheme);
@@ -26,18 +39,21 @@ fn take(browser: &Browser, width: u32, scheme: &str, directory: &str, name: &str
     .expect("allowed");
 }
 
-#[test]
-#[ignore = "no test, but a tool: `make screenshots` runs it"]
 fn of_the_export_page() {
     let database = TestDatabase::seeded(&[]);
     let server = Server::start(&database.url);
     let browser = Browser::start();
     browser.open(&server.url("/"));
     take(&browser, 320, "light", OTHERS, "320-light");
-    take(&browser, 390, "light", OTHERS, "narrow-light");
+    take(&browser, 360, "light", OTHERS, "360-light");
+    take(&browser, 360, "dark", OTHERS, "360-dark");
     take(&browser, 1280, "dark", OTHERS, "wide-dark");
     take(&browser, 1440, "light", OTHERS, "1440-light");
     take(&browser, 2560, "light", OTHERS, "2560-light");
+    browser.click("input[name=format][value=csv]");
+    take(&browser, 360, "dark", OTHERS, "csv-360-dark");
+    take(&browser, 1280, "light", OTHERS, "csv");
+    browser.click("input[name=format][value=xlsx]");
     browser.click("#picker summary");
     browser.click(".move[value='up:title']");
     take(&browser, 1280, "light", OTHERS, "columns");
@@ -74,10 +90,9 @@ fn of_the_export_page() {
     gate.terminate();
     browser.sees("#downloads", "Failed");
     take(&browser, 1280, "light", OTHERS, "failed");
+    take(&browser, 360, "dark", OTHERS, "failed-360-dark");
 }
 
-#[test]
-#[ignore = "no test, but a tool: `make screenshots` runs it"]
 fn of_the_benchmark_page() {
     let database = TestDatabase::seeded(&[]);
     let service = Service::start(&database.url);

@@ -1,0 +1,220 @@
+//! A COPY as a stream of bytes, for asynchronous code.
+//!
+//! libpq blocks, so a thread of the stream's own reads, and hands chunks over through a queue of a few. That needs no runtime, and a
+//! slow reader stops the thread, then libpq, then the server.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::ops::DerefMut;
+use std::pin::Pin;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::thread;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_core::Stream;
+
+use crate::{Cancel, Connection, Error, Options};
+
+/// Bytes of a chunk, about, and chunks that wait for the reader.
+const CHUNK: usize = 64 * 1024;
+const CHUNKS: usize = 4;
+
+/// Time after which the server is asked again to give up a command that nobody wants any more. The first time it may not have begun.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
+
+/// A running COPY, as chunks of whole rows. It ends only after the server has confirmed that it sent every row; whatever else happens
+/// is an error, which is the last item. Dropped before its end, it cancels the command.
+#[must_use = "dropped, it cancels the COPY"]
+pub struct CopyStream(Arc<Shared>);
+
+impl CopyStream {
+    /// Starts the thread, which gives the connection up once the COPY has ended.
+    pub(crate) fn start<C>(connection: C, query: String, options: Options) -> Result<Self, Error>
+    where
+        C: DerefMut<Target = Connection> + Send + 'static,
+    {
+        let shared = Arc::new(Shared {
+            cancel: connection.cancel_handle()?,
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        });
+        let stream = Self(Arc::clone(&shared));
+        spawn(move || {
+            // In the order in which they are dropped: what cancels the connection must not meet whom it is lent to next.
+            let mut connection = connection;
+            let mut end = End {
+                outcome: Err(Error::new("the COPY's thread has panicked")),
+                shared: &shared,
+            };
+            end.outcome = shared.copy(&mut connection, &query, &options);
+        })
+        .map_err(Error::because)?;
+        Ok(stream)
+    }
+
+    /// How many rows came, once all have come and the stream has ended.
+    pub fn rows(&self) -> Option<u64> {
+        let state = self.0.lock();
+        match state.outcome {
+            Some(Ok(rows)) if state.chunks.is_empty() => Some(rows),
+            _ => None,
+        }
+    }
+}
+
+impl Stream for CopyStream {
+    type Item = Result<Bytes, Error>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let mut state = self.0.lock();
+        if let Some(chunk) = state.chunks.pop_front() {
+            self.0.changed.notify_all();
+            return Poll::Ready(Some(Ok(chunk)));
+        }
+        match &mut state.outcome {
+            None => {
+                state.waker = Some(context.waker().clone());
+                Poll::Pending
+            }
+            Some(Ok(_)) => Poll::Ready(None),
+            Some(Err(error)) => Poll::Ready(error.take().map(Err)),
+        }
+    }
+}
+
+impl Drop for CopyStream {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.is_unwanted = true;
+        self.0.changed.notify_all();
+        if state.outcome.is_some() {
+            return;
+        }
+        drop(state);
+        let shared = Arc::clone(&self.0);
+        // It takes a way to the server and back, for which no executor should wait.
+        if let Err(error) = spawn(move || shared.cancel_until_ended()) {
+            tracing::warn!(%error, "a COPY could not be cancelled");
+        }
+    }
+}
+
+impl fmt::Debug for CopyStream {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("CopyStream").finish_non_exhaustive()
+    }
+}
+
+/// What the thread and the reader share.
+struct Shared {
+    cancel: Cancel,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    chunks: VecDeque<Bytes>,
+    /// The reader, if it waits.
+    waker: Option<Waker>,
+    /// The number of rows, or the error, unless the reader has it already.
+    outcome: Option<Result<u64, Option<Error>>>,
+    /// The reader is gone.
+    is_unwanted: bool,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn copy(
+        &self,
+        connection: &mut Connection,
+        query: &str,
+        options: &Options,
+    ) -> Result<u64, Error> {
+        let mut copy = connection.copy_out(query, options)?;
+        let mut chunk = BytesMut::with_capacity(CHUNK);
+        loop {
+            // What is there is sent before the next row is waited for.
+            let next = if chunk.is_empty() {
+                Poll::Ready(copy.next_row()?)
+            } else {
+                copy.poll_row()?
+            };
+            let is_last = matches!(next, Poll::Ready(None));
+            if let Poll::Ready(Some(row)) = next {
+                chunk.extend_from_slice(row);
+                if chunk.len() < CHUNK {
+                    continue;
+                }
+            }
+            if !chunk.is_empty() {
+                self.send(chunk.split().freeze())?;
+                chunk.reserve(CHUNK);
+            }
+            if is_last {
+                return copy.finish();
+            }
+        }
+    }
+
+    /// Waits for room, and hands the chunk over.
+    fn send(&self, chunk: Bytes) -> Result<(), Error> {
+        let is_full = |state: &mut State| state.chunks.len() >= CHUNKS && !state.is_unwanted;
+        let waited = self.changed.wait_while(self.lock(), is_full);
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner);
+        if state.is_unwanted {
+            return Err(Error::new("the stream was dropped"));
+        }
+        state.chunks.push_back(chunk);
+        wake(state);
+        Ok(())
+    }
+
+    /// Cancels the command. It keeps the lock while it does, without which the thread does not give the connection up: so nobody
+    /// else's command is cancelled.
+    fn cancel_until_ended(&self) {
+        let mut state = self.lock();
+        while state.outcome.is_none() {
+            if let Err(error) = self.cancel.cancel() {
+                tracing::warn!(%error, "a COPY could not be cancelled");
+            }
+            let waited = self.changed.wait_timeout(state, ASK_AGAIN);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+/// Tells the reader how the COPY has ended when it is dropped, also by a panic.
+struct End<'s> {
+    outcome: Result<u64, Error>,
+    shared: &'s Shared,
+}
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        let outcome = std::mem::replace(&mut self.outcome, Ok(0));
+        let mut state = self.shared.lock();
+        state.outcome = Some(outcome.map_err(Some));
+        self.shared.changed.notify_all();
+        wake(state);
+    }
+}
+
+/// Wakes the reader, if it waits, without the lock that it needs next.
+fn wake(mut state: MutexGuard<'_, State>) {
+    let waker = state.waker.take();
+    drop(state);
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+fn spawn(work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+    let thread = thread::Builder::new().name("diesel-copy-out".to_owned());
+    thread.spawn(work).map(drop)
+}

@@ -1,0 +1,164 @@
+//! A stream ends with the last row, or it is an error.
+
+use std::pin::pin;
+
+use bytes::Bytes;
+use diesel::dsl::sql;
+use diesel::r2d2::Pool;
+use diesel::sql_types::{Integer, Text};
+use diesel_copy_out::{Connection, CopyOutDsl, CopyStream, Error, Manager, Options};
+use futures_util::{FutureExt, Stream, StreamExt};
+
+use crate::cluster::Cluster;
+use crate::eventually;
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = { runtime }.build().expect("a runtime");
+    runtime.block_on(future)
+}
+
+/// All that comes until the first end, and how it ended.
+fn read(stream: impl Stream<Item = Result<Bytes, Error>>) -> (Vec<u8>, Result<(), Error>) {
+    block_on(async {
+        let mut stream = pin!(stream);
+        let mut bytes = Vec::new();
+        while let Some(item) = stream.next().await {
+            match item {
+                Ok(chunk) => bytes.extend_from_slice(&chunk),
+                Err(error) => {
+                    assert!(stream.next().await.is_none(), "the error is the last item");
+                    return (bytes, Err(error));
+                }
+            }
+        }
+        (bytes, Ok(()))
+    })
+}
+
+fn numbers(to: &str) -> impl CopyOutDsl {
+    diesel::select(sql::<Text>(&format!(
+        "n::text from generate_series(1, {to}) n"
+    )))
+}
+
+fn pool(cluster: &Cluster) -> Pool<Manager> {
+    let pool = Pool::builder().max_size(1);
+    pool.build(Manager::new(cluster.url())).expect("a pool")
+}
+
+/// How many other sessions run something.
+fn busy(connection: &mut Connection) -> Option<i64> {
+    let busy = connection.query_row("select count(*) as n from pg_stat_activity where state <> 'idle' and backend_type = 'client backend' and pid <> pg_backend_pid()");
+    busy.expect("a query").and_then(|row| row.read("n"))
+}
+
+#[test]
+fn a_stream_has_all_rows_and_then_its_connection_is_free_again() {
+    let cluster = Cluster::start();
+    let pool = pool(&cluster);
+    for rows in [0_u64, 1, 300_000] {
+        let connection = pool.get().expect("the one connection");
+        let mut stream = numbers(&rows.to_string())
+            .copy_out_stream(connection, &Options::csv())
+            .expect("a thread");
+        assert_eq!(stream.rows(), None);
+        let (bytes, end) = read(&mut stream);
+        end.expect("whole");
+        assert_eq!(stream.rows(), Some(rows));
+        let lines = (1..=rows).map(|n| format!("{n}\n"));
+        assert!(bytes == lines.collect::<String>().into_bytes(), "{rows}");
+    }
+    assert_eq!(pool.state().connections, 1);
+}
+
+#[test]
+fn a_stream_of_a_query_that_fails_ends_with_the_error() {
+    let cluster = Cluster::start();
+    let connect = || Box::new(Connection::establish(&cluster.url()).expect("a connection"));
+    let query = diesel::select(sql::<Integer>(
+        "1 / (50000 - n) from generate_series(1, 100000) n",
+    ));
+    let stream = query.copy_out_stream(connect(), &Options::csv());
+    let (bytes, end) = read(stream.expect("a thread"));
+    assert!(bytes.len() < 2 * 49_999 + 1);
+    assert_eq!(
+        end.expect_err("it fails").sqlstate.as_deref(),
+        Some("22012")
+    );
+
+    let query = diesel::select(sql::<Integer>("nothing"));
+    let stream = query.copy_out_stream(connect(), &Options::csv());
+    let (bytes, end) = read(stream.expect("a thread"));
+    assert_eq!(bytes, b"");
+    assert_eq!(
+        end.expect_err("no column").sqlstate.as_deref(),
+        Some("42703")
+    );
+
+    // The server ends the session.
+    let sql = "n, case n when 50000 then pg_terminate_backend(pg_backend_pid()) end from generate_series(1, 100000) n";
+    let stream = diesel::select(diesel::dsl::sql::<Integer>(sql));
+    let stream = stream.copy_out_stream(connect(), &Options::csv());
+    let (_, end) = read(stream.expect("a thread"));
+    assert_eq!(end.expect_err("it ends").sqlstate.as_deref(), Some("57P01"));
+}
+
+#[test]
+fn what_has_come_is_not_held_back() {
+    let cluster = Cluster::start();
+    let mut control = Connection::establish(&cluster.url()).expect("a connection");
+    control.execute("select pg_advisory_lock(1)").expect("held");
+    let connection = Box::new(Connection::establish(&cluster.url()).expect("a connection"));
+    // The server sends at least as much as its buffer of 8 KiB holds, and then waits for the lock.
+    let sql = "case n when 2000 then pg_advisory_lock(1)::text else 'a line' end from generate_series(1, 4000) n";
+    let query = diesel::select(diesel::dsl::sql::<Text>(sql));
+    let stream = query.copy_out_stream(connection, &Options::csv());
+    let mut stream = stream.expect("a thread");
+    let first = block_on(stream.next()).expect("an item").expect("a chunk");
+    assert!(first.starts_with(b"a line\n") && first.ends_with(b"\n"));
+    eventually("the stream waits", || {
+        while let Some(Some(item)) = stream.next().now_or_never() {
+            item.expect("no error");
+        }
+        busy(&mut control) == Some(1)
+    });
+    control
+        .execute("select pg_advisory_unlock(1)")
+        .expect("free");
+    read(&mut stream).1.expect("whole");
+    assert_eq!(stream.rows(), Some(4_000));
+}
+
+#[test]
+fn dropping_a_stream_cancels_its_query_and_no_other() {
+    let cluster = Cluster::start();
+    let mut control = Connection::establish(&cluster.url()).expect("a connection");
+    let pool = pool(&cluster);
+    let start = |query: &str| -> CopyStream {
+        let connection = pool.get().expect("a connection");
+        let query = diesel::select(sql::<Text>(query));
+        query
+            .copy_out_stream(connection, &Options::csv())
+            .expect("a thread")
+    };
+    // One that waits for its reader, one that waits for the server, and one that has hardly begun.
+    let mut stream = start("repeat('x', 1000) from generate_series(1, 1000000)");
+    block_on(stream.next()).expect("an item").expect("a chunk");
+    drop(stream);
+    let stream = start("pg_sleep(3600)::text");
+    eventually("it runs", || busy(&mut control) == Some(1));
+    drop(stream);
+    drop(start("pg_sleep(3600)::text"));
+    eventually("nothing runs", || busy(&mut control) == Some(0));
+    // A stream that has ended cancels nothing when it is dropped.
+    for _ in 0..50 {
+        let mut stream = start("'x'");
+        read(&mut stream).1.expect("whole");
+        let mut connection = pool.get().expect("a connection");
+        drop(stream);
+        connection
+            .execute("select pg_sleep(0.001)")
+            .expect("nobody cancels it");
+    }
+}

@@ -1,0 +1,223 @@
+//! How far the schema in the database is from the one that the program knows, and the migrations that bring it there.
+
+use diesel::migration::{Migration, MigrationSource, MigrationVersion};
+use diesel::pg::Pg;
+use diesel::sql_types::{Array, Text};
+use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+
+use super::libpq::{self, CopyOutDsl as _};
+use super::servers::Role;
+use super::tables::{self, Column};
+use super::{Database, Error};
+
+const MIGRATIONS: EmbeddedMigrations = embed_migrations!();
+/// Where Diesel notes which of them were run.
+pub(super) const MIGRATIONS_TABLE: &str = "__diesel_schema_migrations";
+
+/// How far the schema in the database is from the one that this program knows.
+#[derive(Debug, PartialEq, Eq)]
+pub enum SchemaState {
+    /// The tables are there, and so is every migration; or views stand in for them, which are nobody's to migrate.
+    Current,
+    /// The tables are not there, or our role may not read them.
+    Missing,
+    /// The tables are there, but a table or a column is missing or has another type: no export would work. What is different, and
+    /// what would mend it.
+    Different(Vec<String>),
+    /// The tables are there, but these migrations were not run (or the tables are not ours, but Django's).
+    Pending(Vec<String>),
+    /// The tables are there, and these migrations were run that this program does not know: a newer release of it has run them, or
+    /// another program has.
+    Newer(Vec<String>),
+}
+
+impl Database {
+    /// Runs the pending migrations and returns their names.
+    pub fn migrate(&self) -> Result<Vec<String>, Error> {
+        let mut connection = self.control_connection()?;
+        let versions = connection
+            .run_pending_migrations(MIGRATIONS)
+            .map_err(|error| Error::Migrate(error.to_string()))?;
+        Ok(versions.iter().map(ToString::to_string).collect())
+    }
+
+    /// Runs these of the pending migrations.
+    pub(crate) fn migrate_as_far_as(&self, versions: &[String]) -> Result<(), Error> {
+        let mut connection = self.control_connection()?;
+        let failed =
+            |error: Box<dyn std::error::Error + Send + Sync>| Error::Migrate(error.to_string());
+        for migration in connection.pending_migrations(MIGRATIONS).map_err(failed)? {
+            if is_among(migration.as_ref(), versions) {
+                connection
+                    .run_migration(migration.as_ref())
+                    .map_err(failed)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The versions of the migrations that were run.
+    pub(crate) fn migrations_run(&self) -> Result<Vec<String>, Error> {
+        let mut connection = self.copy_connection()?;
+        let readable = readable(&mut connection, MIGRATIONS_TABLE)?;
+        Ok(migrations_run(&mut connection, readable)?.unwrap_or_default())
+    }
+
+    /// Compares the schema with the program's. Only reads: Diesel's own check creates its table of migrations, which a role
+    /// that can only SELECT may not. Of the tables themselves it asks the catalog alone, on a connection of its own: no lock on a
+    /// table, and nobody who waits for one, holds it up.
+    pub fn schema_state(&self) -> Result<SchemaState, Error> {
+        let mut connection = self.probe_connection()?;
+        Catalog::read(&mut connection)?.schema_state(&mut connection)
+    }
+
+    /// The same, and what the server is, for the start of a program: on the connection that its first export will have.
+    pub(crate) fn first_look(&self) -> Result<(SchemaState, Role), Error> {
+        let mut connection = self.first_connection()?;
+        let catalog = Catalog::read(&mut connection)?;
+        Ok((catalog.schema_state(&mut connection)?, catalog.role))
+    }
+}
+
+/// What the catalog has by the names of our tables.
+struct Catalog {
+    role: Role,
+    /// Whether our role may read the table; `None` if there is none.
+    tasks: Option<bool>,
+    migrations: Option<bool>,
+    columns: Vec<Column>,
+}
+
+impl Catalog {
+    /// In one question: a start waits for it.
+    fn read(connection: &mut libpq::Connection) -> Result<Self, Error> {
+        let sql = format!(
+            "select pg_is_in_recovery() as in_recovery, {} as tasks, {} as migrations, {}",
+            is_readable("tasks"),
+            is_readable(MIGRATIONS_TABLE),
+            tables::COLUMNS,
+        );
+        let sql = diesel::sql_query(sql)
+            .bind::<Array<Text>, _>(&tables::OURS[..])
+            .literal_sql()?;
+        let row = connection.query_row(&sql)?.unwrap_or_default();
+        let readable = |name| row.get(name).map(|_| row.is(name));
+        Ok(Self {
+            role: if row.is("in_recovery") {
+                Role::Replica
+            } else {
+                Role::Primary
+            },
+            tasks: readable("tasks"),
+            migrations: readable("migrations"),
+            columns: tables::read_columns(&row)?,
+        })
+    }
+
+    fn schema_state(&self, connection: &mut libpq::Connection) -> Result<SchemaState, Error> {
+        if self.tasks != Some(true) {
+            return Ok(SchemaState::Missing);
+        }
+        // Unreadable: somebody else's to look after, and not to be told apart from an up-to-date one.
+        let run = migrations_run(connection, self.migrations)?;
+        let known = known_migrations()?;
+        let pending: Vec<String> = known
+            .iter()
+            .filter(|migration| {
+                run.as_deref()
+                    .is_some_and(|run| !is_among(migration.as_ref(), run))
+            })
+            .map(|migration| migration.name().to_string())
+            .collect();
+        let mut differences = tables::differences(&self.columns);
+        if !differences.is_empty() {
+            // If others make the tables, our migrations mend nothing.
+            if !pending.is_empty() && pending.len() < known.len() {
+                differences.push(format!(
+                    "migrations are pending ({}): run `cmms-export migrate` first",
+                    pending.join(", ")
+                ));
+            }
+            return Ok(SchemaState::Different(differences));
+        }
+        if tables::is_view(&self.columns, "tasks") {
+            return Ok(SchemaState::Current);
+        }
+        if !pending.is_empty() {
+            return Ok(SchemaState::Pending(pending));
+        }
+        let unknown = unknown_migrations(&run.unwrap_or_default())?;
+        Ok(if unknown.is_empty() {
+            SchemaState::Current
+        } else {
+            SchemaState::Newer(unknown)
+        })
+    }
+}
+
+/// SQL for whether our role may read a table; NULL if there is none.
+fn is_readable(table: &str) -> String {
+    format!("has_table_privilege(to_regclass('{table}'), 'select')")
+}
+
+/// Whether our role may read a table; `None` if there is none.
+pub(super) fn readable(
+    connection: &mut libpq::Connection,
+    table: &str,
+) -> Result<Option<bool>, Error> {
+    let sql = format!("select {} as readable", is_readable(table));
+    let row = connection.query_row(&sql)?.unwrap_or_default();
+    Ok(row.get("readable").map(|_| row.is("readable")))
+}
+
+fn known_migrations() -> Result<Vec<Box<dyn Migration<Pg>>>, Error> {
+    MIGRATIONS
+        .migrations()
+        .map_err(|error| Error::Migrate(error.to_string()))
+}
+
+/// Those that this program does not know.
+pub(crate) fn unknown_migrations(versions: &[String]) -> Result<Vec<String>, Error> {
+    let known = known_migrations()?;
+    let is_known = |version: &&String| {
+        let version = std::slice::from_ref(*version);
+        known
+            .iter()
+            .any(|migration| is_among(migration.as_ref(), version))
+    };
+    let unknown = versions.iter().filter(|version| !is_known(version));
+    Ok(unknown.cloned().collect())
+}
+
+fn is_among(migration: &dyn Migration<Pg>, versions: &[String]) -> bool {
+    versions
+        .iter()
+        .any(|version| migration.name().version() == MigrationVersion::from(version.as_str()))
+}
+
+/// The versions of the migrations that were run, our own or another program's; `None` if our role may not know.
+fn migrations_run(
+    connection: &mut libpq::Connection,
+    readable: Option<bool>,
+) -> Result<Option<Vec<String>>, Error> {
+    match readable {
+        Some(true) => {
+            let sql = format!(
+                "select json_agg(version order by version) as versions from {MIGRATIONS_TABLE}"
+            );
+            let row = connection.query_row(&sql)?.unwrap_or_default();
+            libpq::read_json(&row, "versions").map(Some)
+        }
+        Some(false) => Ok(None),
+        None => Ok(Some(Vec::new())),
+    }
+}
+
+/// Whether any of our own migrations was run.
+pub(super) fn migrations_were_run(connection: &mut libpq::Connection) -> Result<bool, Error> {
+    let readable = readable(connection, MIGRATIONS_TABLE)?;
+    let run = migrations_run(connection, readable)?.unwrap_or_default();
+    Ok(known_migrations()?
+        .iter()
+        .any(|migration| is_among(migration.as_ref(), &run)))
+}

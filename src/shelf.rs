@@ -1,0 +1,257 @@
+//! The shelf: exports that were prepared for later, each with its manifest, in a directory of the spool's that outlives the program.
+//!
+//! An export has up to three files there: `{id}.json`, its label, from when it was asked for; `{id}.part` while it is written; and
+//! `{id}.export` once it is whole. The label of a whole one is written last: an export whose label does not say so is not whole.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use nix::unistd::Uid;
+use serde::{Deserialize, Serialize};
+
+use crate::export::manifest::{ErrorClass, Manifest, State};
+use crate::spool::{Space, Spool, SpoolFile, or_full};
+
+/// Its directory, in that of the spool.
+const DIRECTORY: &str = "cmms-exports";
+/// What the name of a label begins with until it is whole.
+const UNFINISHED: &str = ".label-";
+
+/// The directory.
+#[derive(Debug)]
+pub struct Shelf {
+    directory: PathBuf,
+    spool: Arc<Spool>,
+    /// Locked as long as the program runs.
+    _lock: File,
+}
+
+/// What is kept of an export beside its file.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Label {
+    /// Its manifest.
+    pub manifest: Manifest,
+    /// Under which name its file is saved: the value of `Content-Disposition`.
+    pub disposition: String,
+}
+
+impl Label {
+    fn id(&self) -> &str {
+        &self.manifest.id
+    }
+}
+
+/// An export that was found on the shelf.
+#[derive(Debug)]
+pub struct Found {
+    /// What is known of it. It has ended.
+    pub label: Label,
+    /// The space of its file, if it is whole.
+    pub space: Option<Space>,
+}
+
+impl Shelf {
+    /// Opens the shelf, and takes stock: what was under way when the program ended is interrupted, and leaves no file.
+    pub fn open(spool: &Arc<Spool>) -> io::Result<(Self, Vec<Found>)> {
+        let directory = spool.directory().join(DIRECTORY);
+        match DirBuilder::new().mode(0o700).create(&directory) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        check_owner(&directory)?;
+        let lock = OpenOptions::new()
+            .create(true)
+            .write(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(directory.join("lock"))?;
+        lock.try_lock().map_err(|error| match error {
+            fs::TryLockError::WouldBlock => io::Error::new(
+                io::ErrorKind::ResourceBusy,
+                "another service keeps its exports there",
+            ),
+            fs::TryLockError::Error(error) => error,
+        })?;
+        let shelf = Self {
+            directory,
+            spool: Arc::clone(spool),
+            _lock: lock,
+        };
+        let found = shelf.take_stock()?;
+        Ok((shelf, found))
+    }
+
+    fn take_stock(&self) -> io::Result<Vec<Found>> {
+        let mut found = Vec::new();
+        let mut whole = Vec::new();
+        for path in self.files(|path| path.extension().is_some_and(|kind| kind == "json"))? {
+            match self.find(&path) {
+                Ok(export) => {
+                    if export.space.is_some() {
+                        whole.push(self.path(export.label.id(), "export"));
+                    }
+                    found.push(export);
+                }
+                Err(error) => {
+                    tracing::error!(?path, %error, "an export's label cannot be read: it is given up");
+                    fs::remove_file(path)?;
+                }
+            }
+        }
+        for path in self.files(|path| is_unfinished(path) && !whole.iter().any(|it| it == path))? {
+            tracing::warn!(?path, "an export that is not whole is removed");
+            fs::remove_file(path)?;
+        }
+        Ok(found)
+    }
+
+    fn files(&self, is_meant: impl Fn(&Path) -> bool) -> io::Result<Vec<PathBuf>> {
+        let entries = fs::read_dir(&self.directory)?;
+        let paths = entries.map(|entry| Ok(entry?.path()));
+        paths
+            .filter(|path| path.as_ref().map_or(true, |path| is_meant(path)))
+            .collect()
+    }
+
+    fn find(&self, path: &Path) -> io::Result<Found> {
+        let mut label: Label = serde_json::from_slice(&fs::read(path)?)?;
+        let before = label.manifest.state;
+        if path.file_stem().and_then(|stem| stem.to_str()) != Some(label.id()) {
+            return Err(io::Error::other("it is another one's"));
+        }
+        let manifest = &mut label.manifest;
+        let space = match manifest.state {
+            State::Complete => {
+                let length = fs::metadata(self.path(&manifest.id, "export")).map(|file| file.len());
+                if length.as_ref().ok() == Some(&manifest.bytes) {
+                    Some(self.spool.occupied(manifest.bytes))
+                } else {
+                    tracing::error!(export_id = manifest.id, ?length, "an export's file is lost");
+                    fail(manifest, ErrorClass::Output);
+                    None
+                }
+            }
+            State::Failed | State::Cancelled => None,
+            State::Queued | State::Running => {
+                fail(manifest, ErrorClass::Interrupted);
+                None
+            }
+        };
+        if label.manifest.state != before {
+            self.put(&label)?;
+        }
+        Ok(Found { label, space })
+    }
+
+    fn path(&self, id: &str, kind: &str) -> PathBuf {
+        self.directory.join(id).with_extension(kind)
+    }
+
+    /// Puts an export's label there, in the place of an earlier one.
+    pub fn put(&self, label: &Label) -> io::Result<()> {
+        let mut file = tempfile::Builder::new()
+            .prefix(UNFINISHED)
+            .tempfile_in(&self.directory)
+            .map_err(or_full)?;
+        file.write_all(&serde_json::to_vec(label)?)
+            .map_err(or_full)?;
+        file.as_file().sync_all().map_err(or_full)?;
+        file.persist(self.path(label.id(), "json"))
+            .map_err(|error| or_full(error.error))?;
+        self.sync()
+    }
+
+    /// Begins an export's file.
+    pub fn begin(&self, id: &str) -> io::Result<SpoolFile> {
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(self.path(id, "part"))
+            .map_err(or_full)?;
+        Ok(self.spool.adopt(file))
+    }
+
+    /// Publishes an export that is whole: its file, and then its label.
+    pub fn publish(&self, file: SpoolFile, label: &Label) -> io::Result<Space> {
+        let space = file.finish()?;
+        fs::rename(
+            self.path(label.id(), "part"),
+            self.path(label.id(), "export"),
+        )?;
+        self.sync()?;
+        self.put(label)?;
+        Ok(space)
+    }
+
+    /// Opens a published export.
+    pub fn open_file(&self, id: &str) -> io::Result<File> {
+        File::open(self.path(id, "export"))
+    }
+
+    /// Removes an export's file, whole or not. Who reads it reads on.
+    pub fn remove_file(&self, id: &str) {
+        self.remove(&["part", "export"], id);
+    }
+
+    /// Removes an export, its label first: a file without one is nothing.
+    pub fn remove_all(&self, id: &str) {
+        self.remove(&["json", "part", "export"], id);
+    }
+
+    fn remove(&self, kinds: &[&str], id: &str) {
+        for kind in kinds {
+            match fs::remove_file(self.path(id, kind)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    tracing::error!(export_id = id, kind, %error, "an export's file cannot be removed");
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Waits until the names are on the disk.
+    fn sync(&self) -> io::Result<()> {
+        File::open(&self.directory)?.sync_all().map_err(or_full)
+    }
+}
+
+fn fail(manifest: &mut Manifest, error: ErrorClass) {
+    *manifest = Manifest {
+        state: State::Failed,
+        error: Some(error),
+        sha256: None,
+        file: None,
+        queued: None,
+        ..manifest.clone()
+    };
+}
+
+/// Whether a file of this name is of no use unless it is known to be.
+fn is_unfinished(path: &Path) -> bool {
+    let kind = path.extension().and_then(|kind| kind.to_str());
+    let name = path.file_name().and_then(|name| name.to_str());
+    matches!(kind, Some("part" | "export")) || name.is_some_and(|name| name.starts_with(UNFINISHED))
+}
+
+/// In a directory for everybody, such as `/tmp`, another account may have been there first.
+fn check_owner(directory: &Path) -> io::Result<()> {
+    let metadata = fs::symlink_metadata(directory)?;
+    let is_ours = metadata.is_dir()
+        && metadata.uid() == Uid::effective().as_raw()
+        && metadata.mode() & 0o077 == 0;
+    if is_ours {
+        Ok(())
+    } else {
+        Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            format!("{} is not ours alone", directory.display()),
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests;

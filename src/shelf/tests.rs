@@ -1,0 +1,142 @@
+use std::os::unix::fs::PermissionsExt;
+
+use bytes::Bytes;
+
+use super::*;
+use crate::datasets;
+use crate::export::record::Record;
+use crate::export::{Export, Sink};
+use crate::spool::SpoolSink;
+
+type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+fn label(id: &str) -> Label {
+    let export = Export::of(datasets::default());
+    Label {
+        manifest: Record::queue(id.to_owned(), &export, false).manifest(),
+        disposition: String::new(),
+    }
+}
+
+fn whole(id: &str, bytes: u64) -> Label {
+    let mut label = label(id);
+    label.manifest.state = State::Complete;
+    label.manifest.bytes = bytes;
+    label
+}
+
+fn write(shelf: &Shelf, id: &str) -> io::Result<SpoolFile> {
+    let mut sink = SpoolSink::new(shelf.begin(id)?);
+    sink.write(Bytes::from_static(b"bytes"))?;
+    Ok(sink.into_file().0)
+}
+
+fn stands(found: &[Found]) -> Vec<(&str, State, Option<ErrorClass>, bool)> {
+    let mut stands: Vec<_> = found
+        .iter()
+        .map(|found| {
+            let manifest = &found.label.manifest;
+            let is_there = found.space.is_some();
+            (
+                manifest.id.as_str(),
+                manifest.state,
+                manifest.error,
+                is_there,
+            )
+        })
+        .collect();
+    stands.sort_by_key(|(id, ..)| *id);
+    stands
+}
+
+fn names(shelf: &Shelf) -> io::Result<Vec<String>> {
+    let files = shelf.files(|_| true)?;
+    let name = |path: &PathBuf| Some(path.file_name()?.to_str()?.to_owned());
+    let mut names: Vec<String> = files.iter().filter_map(name).collect();
+    names.sort();
+    Ok(names)
+}
+
+#[test]
+fn what_is_whole_is_found_again_and_the_rest_is_interrupted_and_leaves_no_file() -> Outcome {
+    let parent = tempfile::tempdir()?;
+    let spool = Spool::open(parent.path(), 100)?;
+    let (shelf, found) = Shelf::open(&spool)?;
+    assert!(found.is_empty());
+    shelf.put(&label("queued"))?;
+    shelf.put(&label("written"))?;
+    write(&shelf, "written")?;
+    // Killed between the file's new name and its label's.
+    shelf.put(&label("named"))?;
+    write(&shelf, "named")?.finish()?;
+    fs::rename(shelf.path("named", "part"), shelf.path("named", "export"))?;
+    fs::write(shelf.directory.join(".label-half"), "{")?;
+    shelf.put(&label("whole"))?;
+    shelf.publish(write(&shelf, "whole")?, &whole("whole", 5))?;
+    shelf.put(&label("short"))?;
+    shelf.publish(write(&shelf, "short")?, &whole("short", 6))?;
+    fs::write(shelf.path("unread", "json"), "{")?;
+    drop(shelf);
+    assert_eq!(spool.used(), 0);
+
+    let (shelf, found) = Shelf::open(&spool)?;
+    let interrupted = Some(ErrorClass::Interrupted);
+    let expected = [
+        ("named", State::Failed, interrupted, false),
+        ("queued", State::Failed, interrupted, false),
+        ("short", State::Failed, Some(ErrorClass::Output), false),
+        ("whole", State::Complete, None, true),
+        ("written", State::Failed, interrupted, false),
+    ];
+    assert_eq!(stands(&found), expected);
+    assert_eq!(spool.used(), 5);
+    let left = [
+        "lock",
+        "named.json",
+        "queued.json",
+        "short.json",
+        "whole.export",
+        "whole.json",
+        "written.json",
+    ];
+    assert_eq!(names(&shelf)?, left);
+    drop(shelf);
+    let (_shelf, again) = Shelf::open(&spool)?;
+    assert_eq!(stands(&again), expected, "it stays so");
+    Ok(())
+}
+
+#[test]
+fn what_is_removed_is_gone_with_its_space_and_its_reader_reads_on() -> Outcome {
+    let parent = tempfile::tempdir()?;
+    let spool = Spool::open(parent.path(), 100)?;
+    let (shelf, _) = Shelf::open(&spool)?;
+    let space = shelf.publish(write(&shelf, "a")?, &whole("a", 5))?;
+    let reader = shelf.open_file("a")?;
+    assert_eq!(reader.metadata()?.permissions().mode() & 0o777, 0o600);
+    shelf.remove_all("a");
+    assert_eq!(names(&shelf)?, ["lock"]);
+    assert_eq!(io::read_to_string(reader)?, "bytes");
+    assert_eq!(spool.used(), 5);
+    drop(space);
+    assert_eq!(spool.used(), 0);
+    Ok(())
+}
+
+#[test]
+fn a_directory_of_somebody_elses_is_refused() -> Outcome {
+    let parent = tempfile::tempdir()?;
+    let spool = Spool::open(parent.path(), 100)?;
+    let (kept, _) = Shelf::open(&spool)?;
+    let second = Shelf::open(&spool).map_err(|error| error.kind());
+    assert_eq!(second.err(), Some(io::ErrorKind::ResourceBusy));
+    let directory = kept.directory.clone();
+    drop(kept);
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o755))?;
+    assert!(Shelf::open(&spool).is_err(), "others can look into it");
+    fs::remove_dir_all(&directory)?;
+    let elsewhere = tempfile::tempdir()?;
+    std::os::unix::fs::symlink(elsewhere.path(), &directory)?;
+    assert!(Shelf::open(&spool).is_err(), "a link leads elsewhere");
+    Ok(())
+}

@@ -1,0 +1,234 @@
+//! `GET /exports/{id}/{name}`: the file of an export that was prepared, whole or a part of it.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, SystemTime};
+
+use actix_web::body::{BodySize, MessageBody};
+use actix_web::http::header::{
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_RANGE, CONTENT_TYPE, ETag,
+    EntityTag, LastModified,
+};
+use actix_web::http::{Method, StatusCode};
+use actix_web::rt::task::JoinHandle;
+use actix_web::{HttpRequest, HttpResponse, rt, web};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::App;
+use super::benchmark::blocking;
+use super::conditions::{Part, Validators};
+use super::download::{Unsent, media_type, place_for_download};
+use super::flow::Flow;
+use super::peer::Peer;
+use super::prepared::Fetched;
+use super::problem::{Kind, Problem, ProblemBody};
+use super::watch::WATCH_INTERVAL;
+
+/// Bytes that are read at a time.
+const PIECE: u64 = 64 * 1024;
+/// A browser may keep it for itself, and asks whether it is still there; nothing on the way packs it.
+const PRIVATE: &str = "private, no-cache, no-transform";
+
+/// The file of a prepared export.
+#[utoipa::path(
+    method(get, head),
+    path = "/exports/{id}/{name}",
+    operation_id = "export_file",
+    params(
+        ("id" = String, Path, description = "The export's id"),
+        ("name" = String, Path, description = "The dataset's name, a point, and the format, as `file` in the manifest has it"),
+    ),
+    responses(
+        (status = 200, description = "The file", content((String = "text/csv"), (Vec<u8> = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet")), headers(
+            ("ETag" = String, description = "The SHA-256, in hexadecimal"),
+            ("Repr-Digest" = String, description = "The same, as RFC 9530 has it"),
+        )),
+        (status = 206, description = "The part of it that `Range` asks for", content((String = "text/csv"), (Vec<u8> = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"))),
+        (status = 304, description = "The client has it, by `If-None-Match` or `If-Modified-Since`"),
+        (status = 404, description = "There is no such file, or none any more", content_type = "application/problem+json", body = ProblemBody<'static>),
+        (status = 409, description = "The export is not finished yet", content_type = "application/problem+json", body = ProblemBody<'static>),
+        (status = 412, description = "It is another one than `If-Match` or `If-Unmodified-Since` has", content_type = "application/problem+json", body = ProblemBody<'static>),
+        (status = 416, description = "It has no such part; `Content-Range` says how long it is", content_type = "application/problem+json", body = ProblemBody<'static>),
+        (status = 503, description = "As many downloads as are allowed are under way; see Retry-After", content_type = "application/problem+json", body = ProblemBody<'static>),
+    )
+)]
+pub(super) async fn get(
+    request: HttpRequest,
+    path: web::Path<(String, String)>,
+    app: web::Data<App>,
+) -> Result<HttpResponse, Problem> {
+    let prepared = Arc::clone(&app.prepared);
+    let (id, name) = path.into_inner();
+    let Fetched {
+        file,
+        manifest,
+        disposition,
+        space,
+    } = blocking(move || prepared.fetch(&id, &name)).await??;
+    let unreadable = |error: io::Error| {
+        tracing::error!(%error, "a prepared export cannot be read");
+        Problem::new(Kind::Internal)
+    };
+    let modified = file.metadata().and_then(|metadata| metadata.modified());
+    let modified = modified.map(whole_second);
+    let sha256 = manifest.sha256.unwrap_or_default();
+    let validators = Validators {
+        modified: modified.map_err(unreadable)?.into(),
+        length: manifest.bytes,
+        etag: EntityTag::new_strong(sha256.clone()),
+    };
+    let part = validators.part(&request)?;
+    let status = match part {
+        Part::Whole => StatusCode::OK,
+        Part::Range(..) => StatusCode::PARTIAL_CONTENT,
+        Part::NotModified => StatusCode::NOT_MODIFIED,
+    };
+    let mut response = HttpResponse::build(status);
+    response
+        .insert_header(ETag(validators.etag))
+        .insert_header(LastModified(validators.modified))
+        .insert_header((CACHE_CONTROL, PRIVATE))
+        .insert_header((ACCEPT_RANGES, "bytes"));
+    if part == Part::NotModified {
+        return Ok(response.finish());
+    }
+    response
+        .insert_header((CONTENT_TYPE, media_type(manifest.format)))
+        .insert_header((CONTENT_DISPOSITION, disposition))
+        .insert_header(("X-Accel-Buffering", "no"));
+    if let Some(digest) = from_hexadecimal(&sha256) {
+        let digest = STANDARD.encode(digest);
+        response.insert_header(("Repr-Digest", format!("sha-256=:{digest}:")));
+    }
+    let range = match part {
+        Part::Range(first, last) => {
+            let length = validators.length;
+            response.insert_header((CONTENT_RANGE, format!("bytes {first}-{last}/{length}")));
+            first..last + 1
+        }
+        _ => 0..validators.length,
+    };
+    if request.method() == Method::HEAD {
+        return Ok(response.body(Unsent(BodySize::Sized(validators.length))));
+    }
+    let permit = place_for_download(&app)?;
+    let flow = Arc::new(Flow::default());
+    flow.offered(usize::try_from(range.end - range.start).unwrap_or(usize::MAX));
+    let over = CancellationToken::new();
+    if let Some(peer) = request.conn_data::<Peer>().cloned() {
+        let limit = app.settings.reader_timeout;
+        rt::spawn(cut_off(Arc::clone(&flow), limit, peer, over.clone()));
+    }
+    Ok(response.body(FileBody {
+        file: Arc::new(file),
+        next: range.start,
+        end: range.end,
+        reading: None,
+        flow,
+        _over: over.drop_guard(),
+        _space: space,
+        _permit: permit,
+    }))
+}
+
+/// Breaks the connection off if its client takes nothing for so long.
+async fn cut_off(flow: Arc<Flow>, limit: Duration, peer: Peer, over: CancellationToken) {
+    while flow.stalled_for() <= limit {
+        tokio::select! {
+            () = over.cancelled() => return,
+            () = rt::time::sleep(WATCH_INTERVAL) => {}
+        }
+    }
+    tracing::warn!("the reader of a prepared export took nothing for too long");
+    peer.abort();
+}
+
+/// What a header's date says of a time, so that the two are equal.
+fn whole_second(time: SystemTime) -> SystemTime {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH);
+    SystemTime::UNIX_EPOCH + Duration::from_secs(since.unwrap_or_default().as_secs())
+}
+
+fn from_hexadecimal(text: &str) -> Option<Vec<u8>> {
+    let digits = (0..text.len()).step_by(2);
+    digits
+        .map(|at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok())
+        .collect()
+}
+
+/// A part of a file, read as it is sent.
+struct FileBody {
+    file: Arc<File>,
+    next: u64,
+    end: u64,
+    /// A piece that is being read.
+    reading: Option<JoinHandle<io::Result<Vec<u8>>>>,
+    flow: Arc<Flow>,
+    /// Ends the watch.
+    _over: DropGuard,
+    /// Taken until the last reader has gone, also after the file was deleted.
+    _space: Arc<crate::spool::Space>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl MessageBody for FileBody {
+    type Error = io::Error;
+
+    fn size(&self) -> BodySize {
+        BodySize::Sized(self.end - self.next)
+    }
+
+    fn poll_next(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, io::Error>>> {
+        let body = self.get_mut();
+        if body.next == body.end && body.reading.is_none() {
+            return Poll::Ready(None);
+        }
+        let reading = body.reading.get_or_insert_with(|| {
+            let (file, offset) = (Arc::clone(&body.file), body.next);
+            let length = PIECE.min(body.end - offset) as usize;
+            // If the system no longer has it in memory, this waits for the disk, and must not hold others up.
+            rt::task::spawn_blocking(move || {
+                let mut piece = vec![0; length];
+                file.read_exact_at(&mut piece, offset)?;
+                Ok(piece)
+            })
+        });
+        let outcome = ready!(Pin::new(reading).poll(context));
+        body.reading = None;
+        let piece = outcome.map_err(io::Error::other).flatten();
+        Poll::Ready(Some(match piece {
+            Ok(piece) => {
+                body.flow.took(piece.len());
+                body.next += piece.len() as u64;
+                Ok(piece.into())
+            }
+            Err(error) => {
+                tracing::error!(%error, "a prepared export cannot be read");
+                Err(error)
+            }
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hash_is_read_from_its_digits() {
+        assert_eq!(from_hexadecimal("00ff1a"), Some(vec![0, 255, 26]));
+        assert_eq!(from_hexadecimal("0"), None);
+        assert_eq!(from_hexadecimal("0g"), None);
+    }
+}

@@ -1,0 +1,229 @@
+//! The fault matrix of exports that are prepared for later: every strategy × every moment × every fault. No file, a manifest that says
+//! what happened, nothing leaked, and the next export whole.
+
+use cmms_export::export::Strategy;
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+use crate::support::gate::{self, Gate, Gated, ROWS};
+use crate::support::prepared::{
+    by, delete, get, leaves_only_its_label, order, prepare, serve_from,
+};
+use crate::support::program::program;
+use crate::support::{Server, eventually};
+
+/// When a fault strikes: before the first row, in the middle, on the last but one.
+const MOMENTS: [u64; 3] = [1, ROWS / 2, ROWS - 1];
+
+/// One fault, one time.
+struct Case<'a> {
+    gated: &'a Gated,
+    spool: tempfile::TempDir,
+    server: Server,
+    strategy: &'static str,
+    row: u64,
+}
+
+impl<'a> Case<'a> {
+    fn at(gated: &'a Gated, strategy: Strategy, row: u64, flags: &[&str]) -> Self {
+        let spool = tempfile::tempdir().expect("a directory");
+        // One export at a time: what leaks is missed by the next one.
+        let flags = [&["--max-exports=1"], flags].concat();
+        Self {
+            gated,
+            server: serve_from(&gated.url, spool.path(), &flags),
+            spool,
+            strategy: strategy.name(),
+            row,
+        }
+    }
+
+    fn all(gated: &'a Gated, flags: &'a [&'a str]) -> impl Iterator<Item = Self> {
+        Strategy::all().iter().flat_map(move |&strategy| {
+            MOMENTS
+                .into_iter()
+                .map(move |row| Self::at(gated, strategy, row, flags))
+        })
+    }
+
+    fn name(&self) -> String {
+        format!("{} at row {}", self.strategy, self.row)
+    }
+
+    fn order(&self) -> String {
+        order(&self.server, &by(self.strategy))
+    }
+
+    /// Demands that an export has ended so, and has no file.
+    fn has_ended(&self, id: &str, state: &str, error: Value) {
+        let manifest = self.server.ended(id);
+        let told = (&manifest["state"], &manifest["error"]);
+        assert_eq!(told, (&json!(state), &error), "{}: {manifest}", self.name());
+        for nothing in ["sha256", "file"] {
+            assert_eq!(
+                manifest[nothing],
+                Value::Null,
+                "{}: {manifest}",
+                self.name()
+            );
+        }
+        leaves_only_its_label(self.spool.path(), id);
+        let path = format!("/exports/{id}/tasks.csv");
+        assert_eq!(get(&self.server, &path, &[]).status, 404, "{}", self.name());
+    }
+
+    /// Demands that nothing is left of an export, and that the next one is whole.
+    fn leaves_nothing_behind(&self) {
+        eventually("the query is gone", || {
+            gate::running_queries(&self.gated.database) == 0
+        });
+        let used = "cmms_export_spool_used_bytes ";
+        eventually("its space is free", || self.server.metric(used) == 0.0);
+        let (id, file) = prepare(&self.server, &by(self.strategy));
+        let csv = get(&self.server, &file, &[]).body;
+        let lines = csv.iter().filter(|byte| **byte == b'\n').count() as u64;
+        assert_eq!(lines, ROWS + 1, "{}", self.name());
+        assert_eq!(self.server.manifest(&id)["rows"], ROWS, "{}", self.name());
+        let in_flight = "cmms_export_exports_in_flight ";
+        eventually("no export is in flight", || {
+            self.server.metric(in_flight) == 0.0
+        });
+    }
+}
+
+#[test]
+fn a_terminated_backend_fails_the_prepared_export() {
+    let gated = Gated::new();
+    for case in Case::all(&gated, &[]) {
+        let mut gate = Gate::close(&gated, case.row);
+        let id = case.order();
+        gate.terminate();
+        case.has_ended(&id, "failed", json!("database-unavailable"));
+        drop(gate);
+        case.leaves_nothing_behind();
+    }
+}
+
+#[test]
+fn a_statement_timeout_fails_the_prepared_export() {
+    let gated = Gated::new();
+    for case in Case::all(&gated, &["--statement-timeout=0.5"]) {
+        let gate = Gate::close(&gated, case.row);
+        let id = case.order();
+        case.has_ended(&id, "failed", json!("statement-timeout"));
+        drop(gate);
+        case.leaves_nothing_behind();
+    }
+}
+
+#[test]
+fn a_delete_stops_the_prepared_export_down_to_its_query() {
+    let gated = Gated::new();
+    for case in Case::all(&gated, &[]) {
+        let mut gate = Gate::close(&gated, case.row);
+        let id = case.order();
+        gate.reached();
+        assert_eq!(delete(&case.server, &id), 204, "{}", case.name());
+        case.has_ended(&id, "cancelled", Value::Null);
+        eventually("the query is gone", || {
+            gate::running_queries(&gated.database) == 0
+        });
+        drop(gate);
+        case.leaves_nothing_behind();
+    }
+}
+
+#[test]
+fn a_killed_and_restarted_postgresql_fails_the_prepared_export() {
+    for &strategy in Strategy::all() {
+        // A new cluster for each: after every crash, the private cluster takes longer to dare another start.
+        let gated = Gated::alone();
+        let case = Case::at(&gated, strategy, ROWS / 2, &[]);
+        let mut gate = Gate::close(&gated, case.row);
+        let id = case.order();
+        gate.reached();
+        gated.database.kill_server();
+        case.has_ended(&id, "failed", json!("database-unavailable"));
+        drop(gate);
+        case.leaves_nothing_behind();
+    }
+}
+
+#[test]
+fn kill_9_interrupts_the_prepared_export() {
+    let gated = Gated::new();
+    for mut case in Case::all(&gated, &[]) {
+        let mut gate = Gate::close(&gated, case.row);
+        let id = case.order();
+        gate.reached();
+        case.server.signal(Signal::SIGKILL);
+        case.server.wait();
+        case.server = serve_from(&gated.url, case.spool.path(), &["--max-exports=1"]);
+        case.has_ended(&id, "failed", json!("interrupted"));
+        drop(gate);
+        case.leaves_nothing_behind();
+    }
+}
+
+#[test]
+fn a_panic_fails_the_prepared_export() {
+    if !cfg!(feature = "fault-injection") {
+        panic!(
+            "run `make test`, or `cargo test --features fault-injection`: only then the program can be made to panic"
+        );
+    }
+    let gated = Gated::new();
+    for &strategy in Strategy::all() {
+        // Before the first byte, and in the middle.
+        for row in ["0", &(ROWS / 2).to_string()] {
+            let spool = tempfile::tempdir().expect("a directory");
+            let mut command = program(&gated.url);
+            command
+                .args(["serve", "--max-exports=1", "--spool-dir"])
+                .arg(spool.path());
+            let server = Server::spawn(command.env("CMMS_PANIC_AT_ROW", row));
+            let id = order(&server, &by(strategy.name()));
+            let manifest = server.ended(&id);
+            let told = (&manifest["state"], &manifest["error"]);
+            assert_eq!(told, (&json!("failed"), &json!("internal")), "{manifest}");
+            leaves_only_its_label(spool.path(), &id);
+            let used = "cmms_export_spool_used_bytes ";
+            eventually("its space is free", || server.metric(used) == 0.0);
+            // The next one with as many rows would panic, too.
+            if row != "0" {
+                prepare(
+                    &server,
+                    &json!({"location_id": -1, "strategy": strategy.name()}),
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_server_that_stops_answering_fails_the_prepared_export_and_frees_its_place() {
+    let gated = Gated::alone();
+    let spool = tempfile::tempdir().expect("a directory");
+    let server = serve_from(&gated.url, spool.path(), &["--max-exports=1"]);
+    let mut gate = Gate::close(&gated, ROWS / 2);
+    let stuck = order(&server, &by("copy"));
+    gate.reached();
+    let next = order(&server, &by("copy"));
+    let frozen = gated.database.freeze_server();
+    for id in [&stuck, &next] {
+        let manifest = server.ended(id);
+        let told = (&manifest["state"], &manifest["error"]);
+        assert_eq!(
+            told,
+            (&json!("failed"), &json!("database-unavailable")),
+            "{manifest}"
+        );
+    }
+    drop(frozen);
+    drop(gate);
+    eventually("the query is gone", || {
+        gate::running_queries(&gated.database) == 0
+    });
+    leaves_only_its_label(spool.path(), &stuck);
+    prepare(&server, &by("copy"));
+}

@@ -1,0 +1,150 @@
+//! Exports that are prepared for later, as a client has them.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::program::program;
+use super::{Server, eventually};
+
+/// A response that was read to its end.
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    headers: ureq::http::HeaderMap,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    /// A field of the header.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .get(name)
+            .map(|value| value.to_str().expect("ASCII"))
+    }
+
+    /// The body as JSON.
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).expect("JSON")
+    }
+
+    fn of(response: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Self {
+        let mut response = response.expect("a whole response");
+        Self {
+            status: response.status().as_u16(),
+            headers: response.headers().clone(),
+            body: response
+                .body_mut()
+                .with_config()
+                .limit(u64::MAX)
+                .read_to_vec()
+                .expect("a whole body"),
+        }
+    }
+}
+
+fn agent() -> ureq::Agent {
+    ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .build()
+        .into()
+}
+
+/// Asks for something.
+pub(crate) fn get(server: &Server, path: &str, headers: &[(&str, &str)]) -> Answer {
+    let mut request = agent().get(server.url(path));
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    Answer::of(request.call())
+}
+
+/// The same, without the body.
+pub(crate) fn head(server: &Server, path: &str, headers: &[(&str, &str)]) -> Answer {
+    let mut request = agent().head(server.url(path));
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    Answer::of(request.call())
+}
+
+/// Orders an export.
+pub(crate) fn post(server: &Server, kind: &str, body: &str, headers: &[(&str, &str)]) -> Answer {
+    let mut request = agent()
+        .post(server.url("/api/exports"))
+        .header("Content-Type", kind);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    Answer::of(request.send(body))
+}
+
+/// Orders an export that must be accepted; its id.
+pub(crate) fn order(server: &Server, what: &Value) -> String {
+    let answer = post(server, "application/json", &what.to_string(), &[]);
+    assert_eq!(answer.status, 202, "{what}: {}", answer.json());
+    let id = answer.json()["id"].as_str().expect("a text").to_owned();
+    let location = format!("/api/exports/{id}");
+    assert_eq!(answer.header("location"), Some(location.as_str()));
+    id
+}
+
+/// Deletes an export; the status.
+pub(crate) fn delete(server: &Server, id: &str) -> u16 {
+    let path = server.url(&format!("/api/exports/{id}"));
+    Answer::of(agent().delete(path).call()).status
+}
+
+/// Waits until an export is complete; the path of its file.
+pub(crate) fn complete(server: &Server, id: &str) -> String {
+    let manifest = server.ended(id);
+    assert_eq!(manifest["state"], "complete", "{manifest}");
+    manifest["file"].as_str().expect("a path").to_owned()
+}
+
+/// Prepares an export; its id, and the path of its file.
+pub(crate) fn prepare(server: &Server, what: &Value) -> (String, String) {
+    let id = order(server, what);
+    let file = complete(server, &id);
+    (id, file)
+}
+
+/// What prepares the tasks by a strategy.
+pub(crate) fn by(strategy: &str) -> Value {
+    json!({"strategy": strategy})
+}
+
+/// Serves with this directory for the spool, which outlives the server.
+pub(crate) fn serve_from(url: &str, spool: &Path, flags: &[&str]) -> Server {
+    let mut command = program(url);
+    Server::spawn(
+        command
+            .arg("serve")
+            .arg("--spool-dir")
+            .arg(spool)
+            .args(flags),
+    )
+}
+
+/// The files of exports that are in this directory for the spool, by their names.
+pub(crate) fn files(spool: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(spool.join("cmms-exports")).expect("it is there");
+    let names = entries.map(|entry| entry.expect("readable").file_name());
+    let mut names: Vec<String> = names
+        .map(|name| name.into_string().expect("ours"))
+        .filter(|name| name != "lock")
+        .collect();
+    names.sort();
+    names
+}
+
+/// Waits until nothing of an export is there but its label.
+pub(crate) fn leaves_only_its_label(spool: &Path, id: &str) {
+    eventually("the export's file is gone", || {
+        let of_it: Vec<String> = files(spool)
+            .into_iter()
+            .filter(|name| name.contains(id))
+            .collect();
+        of_it == [format!("{id}.json")]
+    });
+}
