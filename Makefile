@@ -3,7 +3,7 @@
 # On macOS, Homebrew keeps libpq's pg_config, by which the build finds libpq, out of the PATH.
 export PATH := $(if $(wildcard /opt/homebrew/opt/libpq/bin),/opt/homebrew/opt/libpq/bin:)$(PATH)
 
-.PHONY: help run cluster test test-postgres check docs check-diesel deb test-deb bench bench-memory bench-small bench-lookup bench-engines bench-replicas screenshots setup setup-browser setup-python
+.PHONY: help run cluster test test-valgrind test-postgres check docs check-diesel deb test-deb bench bench-memory bench-small bench-lookup bench-engines bench-replicas screenshots setup setup-browser setup-python
 
 help: ## Says what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -26,6 +26,10 @@ VERSIONS ?= 13 15 18
 
 test-postgres: setup ## Runs the tests that depend on PostgreSQL on several versions of it (VERSIONS="13 14 15 16 17 18")
 	scripts/test-postgres $(VERSIONS)
+
+test-valgrind: ## Runs the tests of crates/diesel-copy-out under valgrind (Linux; a minute)
+	@scripts/install-packages valgrind
+	scripts/test-valgrind
 
 check: ## Checks format, lints, documentation and its links (seconds, once built)
 	cargo fmt --all --check

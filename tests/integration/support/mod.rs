@@ -11,6 +11,7 @@ pub(crate) mod program;
 pub(crate) mod proxy;
 pub(crate) mod python;
 pub(crate) mod replicated;
+pub(crate) mod running;
 pub(crate) mod terminal;
 
 use std::time::{Duration, Instant};
