@@ -10,6 +10,7 @@ pub(crate) mod prepared;
 pub(crate) mod program;
 pub(crate) mod python;
 pub(crate) mod replicated;
+pub(crate) mod running;
 pub(crate) mod terminal;
 
 use std::time::{Duration, Instant};
