@@ -14,6 +14,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 use super::App;
+use super::pace::Paces;
 use super::problem::{Kind, Problem};
 use crate::db::servers::{Fallback, Role, Servers};
 use crate::export::manifest::Manifest;
@@ -93,6 +94,8 @@ pub(super) struct Metrics {
     queued: Gauge,
     kept: Gauge,
     removed: Family<Reason, Counter>,
+    /// What exports come to.
+    pub(super) paces: Paces,
     server_up: Family<ServerLabels, Gauge>,
     server_in_recovery: Family<ServerLabels, Gauge>,
     server_lag: Family<ServerLabels, Gauge<f64, AtomicU64>>,
@@ -120,6 +123,7 @@ impl Metrics {
             queued: Gauge::default(),
             kept: Gauge::default(),
             removed: Family::default(),
+            paces: Paces::default(),
             server_up: Family::default(),
             server_in_recovery: Family::default(),
             server_lag: Family::default(),
@@ -229,6 +233,7 @@ impl Metrics {
 
     pub(super) fn ended(&self, manifest: &Manifest) {
         self.in_flight.dec();
+        self.paces.note(manifest);
         let outcome = Outcome {
             strategy: manifest.strategy.name(),
             outcome: manifest.state.name(),

@@ -13,6 +13,7 @@ mod page;
 mod prepared;
 mod prepared_faults;
 mod prepared_file;
+mod prepared_page;
 mod screenshots;
 mod spool;
 mod xlsx;

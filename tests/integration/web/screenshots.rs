@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::bench::service::{Service, from_elsewhere, gated};
 use crate::support::browser::Browser;
 use crate::support::gate::{Gate, Gated, ROWS};
+use crate::support::program::program;
 use crate::support::{Server, TestDatabase};
 
 /// Where those of the README are.
@@ -80,6 +81,61 @@ fn of_the_export_page() {
     browser.sees("#downloads", "Failed");
     take(&browser, 1280, "light", OTHERS, "failed");
     take(&browser, 360, "dark", OTHERS, "failed-360-dark");
+}
+
+#[test]
+#[ignore = "no test, but a tool: `make screenshots` runs it"]
+fn of_prepared_exports() {
+    let database = TestDatabase::seeded(&[]);
+    let server = Server::start(&database.url);
+    let browser = Browser::start();
+    browser.open(&server.url("/?format=xlsx"));
+    take(&browser, 360, "light", OTHERS, "prepared-none-360");
+    for query in ["", "?done=false&location_id=3&preset=data"] {
+        browser.open(&server.url(&format!("/{query}")));
+        browser.click("#prepare");
+        browser.sees("#prepared li:first-child", "whole");
+    }
+    browser.click("#prepared li:first-child summary");
+    both(&browser, "prepared");
+    browser.open(&server.url("/?title=no+such+task"));
+    browser.click("#prepare");
+    browser.sees("#prepared li:first-child", "0 rows");
+    take(&browser, 1280, "light", OTHERS, "prepared-no-rows");
+    take(&browser, 360, "dark", OTHERS, "prepared-no-rows-360-dark");
+
+    let gated = Gated::new();
+    let server = Server::spawn(program(&gated.url).args(["serve", "--max-exports=1"]));
+    let mut gate = Gate::close(&gated, ROWS / 2);
+    browser.open(&server.url("/?strategy=copy&preset=data"));
+    browser.click("#prepare");
+    browser.sees("#prepared li:first-child", "so far");
+    gate.reached();
+    browser.click("#prepare");
+    browser.sees("#prepared li:first-child", "the next one");
+    both(&browser, "prepared-running");
+    gate.terminate();
+    browser.sees("#prepared li:last-child", "Failed");
+    drop(gate);
+    browser.sees("#prepared li:first-child", "whole");
+    both(&browser, "prepared-failed");
+}
+
+fn both(browser: &Browser, name: &str) {
+    for (width, scheme) in [
+        (360, "light"),
+        (360, "dark"),
+        (1280, "light"),
+        (1280, "dark"),
+    ] {
+        take(
+            browser,
+            width,
+            scheme,
+            OTHERS,
+            &format!("{name}-{width}-{scheme}"),
+        );
+    }
 }
 
 #[test]
