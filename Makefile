@@ -3,7 +3,7 @@
 # On macOS, Homebrew keeps libpq's pg_config, by which the build finds libpq, out of the PATH.
 export PATH := $(if $(wildcard /opt/homebrew/opt/libpq/bin),/opt/homebrew/opt/libpq/bin:)$(PATH)
 
-.PHONY: help run cluster test test-postgres check docs check-diesel deb test-deb bench bench-memory bench-small bench-lookup bench-engines bench-replicas screenshots setup setup-browser setup-python
+.PHONY: help run cluster test test-valgrind test-postgres check docs check-diesel deb test-deb bench bench-memory bench-small bench-lookup bench-engines bench-replicas bench-copy-out screenshots setup setup-browser setup-python
 
 help: ## Says what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -27,8 +27,16 @@ VERSIONS ?= 13 15 18
 test-postgres: setup ## Runs the tests that depend on PostgreSQL on several versions of it (VERSIONS="13 14 15 16 17 18")
 	scripts/test-postgres $(VERSIONS)
 
+test-valgrind: ## Runs the tests of crates/diesel-copy-out under valgrind (Linux; a minute)
+	@scripts/install-packages valgrind
+	scripts/test-valgrind
+
+# A package outside of the workspace.
+COPY_OUT_BENCHMARK := crates/diesel-copy-out/benchmark/Cargo.toml
+
 check: ## Checks format, lints, documentation and its links (seconds, once built)
 	cargo fmt --all --check
+	cargo fmt --check --manifest-path $(COPY_OUT_BENCHMARK)
 	cargo clippy --locked --workspace --all-targets --features fault-injection -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
 	scripts/check-links
@@ -76,8 +84,11 @@ bench-engines: setup ## Measures lookup beside DuckDB and chDB, which it install
 bench-replicas: setup ## Measures exports, and writes meanwhile, with none, one and two hot standbys (minutes)
 	cargo bench --locked --bench replicas
 
+bench-copy-out: setup ## Measures crates/diesel-copy-out beside psql, tokio-postgres and Diesel's load_iter
+	cargo run --release --locked --manifest-path $(COPY_OUT_BENCHMARK) --target-dir target/copy-out-benchmark
+
 screenshots: setup-browser ## Takes pictures of the pages, into docs/
-	cargo test --locked --release --features fault-injection --test integration -- --ignored --test-threads=1 web::screenshots::
+	cargo test --locked --release --features fault-injection --test screenshots
 
 setup:
 	@scripts/install-packages

@@ -1,7 +1,7 @@
 //! The server's memory, strategy by strategy: Markdown tables, in MiB above that of a server that has answered none.
 //!
 //! The first table has the peak (`VmHWM`) of a server that was started afresh and has answered one download, read to its
-//! end, as the table of tasks grows. The second has what ten downloads leave, one after another and eight at once, at
+//! end, as the table of tasks grows: of CSV, and of a workbook by the strategies that do not hold all rows. The second has what ten downloads leave, one after another and eight at once, at
 //! 100,000 tasks: the peak, and what is still resident (`VmRSS`) ten seconds later.
 #![expect(
     clippy::expect_used,
@@ -19,7 +19,7 @@ use std::time::Duration;
 use cmms_export::export::Strategy;
 
 use support::client::download;
-use support::{Server, TestDatabase};
+use support::{Download, Server, TestDatabase};
 
 const SIZES: [&str; 3] = ["10000", "100000", "1000000"];
 /// Of the sizes, that of the second table.
@@ -45,6 +45,15 @@ fn main() {
             above_idle(server.peak_memory())
         });
         println!("| `{}` | {} |", strategy.name(), grown.join(" | "));
+    }
+    for strategy in Strategy::unbuffered() {
+        let grown = databases.each_ref().map(|database| {
+            let server = Server::start(&database.url);
+            let path = format!("/tasks.xlsx?{}", query(strategy));
+            Download::start(&server.address, &path).whole();
+            above_idle(server.peak_memory())
+        });
+        println!("| `{}`, Excel | {} |", strategy.name(), grown.join(" | "));
     }
 
     println!(

@@ -166,8 +166,13 @@ pub fn connect_and_migrate(
 
 fn check_tables(connected: &mut Connected) -> Result<(), Error> {
     if connected.embedded.is_some() {
-        connected.database.migrate()?;
-        return Ok(());
+        let migrations = connected.database.migrate()?;
+        if !migrations.is_empty() {
+            tracing::info!(
+                ?migrations,
+                "the private cluster's tables are up to date now"
+            );
+        }
     }
     let (state, role) = connected.database.first_look()?;
     connected.role = role;
@@ -179,7 +184,14 @@ fn check_tables(connected: &mut Connected) -> Result<(), Error> {
         SchemaState::Different(differences) => return Err(Error::Different(differences)),
         SchemaState::Pending(migrations) => tracing::warn!(
             ?migrations,
-            "migrations are pending: run `cmms-export migrate`, unless the tables are managed by something else"
+            "the database's tables are older than this program: exports run, but may be slower; run `cmms-export migrate`, unless \
+             the tables are managed by something else"
+        ),
+        // It may have changed the tables in a way that leaves those columns that this one reads.
+        SchemaState::Newer(migrations) => tracing::warn!(
+            ?migrations,
+            "the database's tables are newer than this program, or another program has changed them: exports run, since all columns \
+             that they read are there; update this program before you seed the database or back it up"
         ),
         SchemaState::Current => {}
     }

@@ -53,6 +53,8 @@
 //!   them as CSV, a [sink](export::Sink) takes the bytes, an [observer](export::Observer) hears how it gets on. A file per strategy.
 //! * [`datasets`]: the four datasets. Nothing else names their tables but [`seed`] and [`db::tables`].
 //! * [`seed`]: the article's data, at any size.
+//! * [`fetch`]: gets the file of a prepared export from a service, and goes on where that broke off.
+//! * [`backup`] and [`upkeep`]: a database in a file and back, and with it the private cluster's backups and upgrades.
 //! * [`verify`]: whether a CSV is whole, by its manifest.
 //! * [`progress`] and [`output`]: how far it is, where it goes.
 //! * [`mod@bench`]: what each strategy costs, measured in fresh processes.
@@ -60,12 +62,14 @@
 //! * [`cli`] and [`connect`]: the command line, and the way from it to a database.
 //! * [`web`]: the service. Nothing below it knows HTTP.
 
+pub mod backup;
 pub mod bench;
 pub mod cli;
 pub mod connect;
 pub mod datasets;
 pub mod db;
 pub mod export;
+pub mod fetch;
 pub mod memory;
 pub mod models;
 pub mod output;
@@ -80,5 +84,6 @@ pub mod seed;
 pub mod shelf;
 pub mod spool;
 pub mod units;
+pub mod upkeep;
 pub mod verify;
 pub mod web;

@@ -12,7 +12,8 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 use cmms_export::bench::{self, Stop, render};
 use cmms_export::cli::{
-    Bench, Cli, Command, ExportOptions, Global, LogFormat, Migrate, Serve, Verify,
+    Bench, Cli, Command, DatabaseCommand, DatabaseOptions, ExportOptions, Fetch as FetchOptions,
+    Global, LogFormat, Migrate, Serve, Verify,
 };
 use cmms_export::connect::{
     self, Connected, Start, connect, connect_and_migrate, connect_for_exports, connect_migrated,
@@ -24,10 +25,12 @@ use cmms_export::export::cancellation::Cancellation;
 use cmms_export::export::manifest::State;
 use cmms_export::export::record::Record;
 use cmms_export::export::{self, Sink, routing};
+use cmms_export::fetch::{self, Fetch};
 use cmms_export::output::Output;
 use cmms_export::progress::{self, ExportProgress, Progress};
 use cmms_export::seed::{self, Seed};
 use cmms_export::spool::Spool;
+use cmms_export::upkeep;
 use cmms_export::verify;
 use cmms_export::web;
 
@@ -51,9 +54,10 @@ fn main() -> ExitCode {
         Command::Seed(options) => seed(&cli.global, &options),
         Command::Export(options) => export(&cli.global, *options),
         Command::Verify(options) => verify(&options),
+        Command::Fetch(options) => fetch(&options),
         Command::Bench(options) => bench(&cli.global, options),
         Command::BenchRun => bench_run(&cli.global),
-        Command::Database => database(&cli.global),
+        Command::Database(options) => database(&cli.global, options),
     });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -80,7 +84,7 @@ fn main() -> ExitCode {
 
 fn start_log(cli: &Cli) -> Outcome {
     let default = match cli.command {
-        Command::Serve(_) | Command::Database => "info",
+        Command::Serve(_) | Command::Database(_) => "info",
         _ => "warn",
     };
     let filter = cli.global.log.as_deref().unwrap_or(default);
@@ -324,13 +328,37 @@ fn verify(options: &Verify) -> Outcome {
     let csv: Box<dyn io::Read> = if options.file == Path::new("-") {
         Box::new(io::stdin())
     } else {
-        Box::new(
-            File::open(&options.file)
-                .map_err(|error| format!("{}: {error}", options.file.display()))?,
-        )
+        Box::new(open_input(&options.file)?)
     };
     let verdict = verify::verify(csv, &manifest)?;
     print_line(&format!("whole: {verdict}"))?;
+    Ok(())
+}
+
+fn fetch(options: &FetchOptions) -> Outcome {
+    let fetch = Fetch {
+        url: &options.url,
+        auth_token: options.auth_token.get(),
+        output: &options.output,
+        retries: options.retries,
+    };
+    let is_watched = io::stderr().is_terminal();
+    let mut progress = None;
+    let whole = fetch.run(&mut |event| match event {
+        fetch::Event::Progress { bytes, total } if is_watched => progress
+            .get_or_insert_with(|| Progress::start("Fetching", "bytes", total))
+            .update(bytes),
+        fetch::Event::Progress { .. } => {}
+        fetch::Event::Notice(text) => {
+            // The line would be amid the bar, which may also be of another file by now.
+            progress = None;
+            eprintln!("cmms-export: {text}");
+        }
+    })?;
+    if let Some(progress) = progress {
+        progress.finish();
+    }
+    print_line(&format!("whole: {whole}"))?;
     Ok(())
 }
 
@@ -391,10 +419,43 @@ fn seed_private(connected: &Connected) -> Outcome {
     Ok(())
 }
 
-fn database(global: &Global) -> Outcome {
+fn database(global: &Global, options: DatabaseOptions) -> Outcome {
     if global.database_url().is_some() {
-        return Err("DATABASE_URL is set: there is no private cluster to keep up".into());
+        return Err("DATABASE_URL is set: this is for the private cluster alone".into());
     }
+    let said = match options.command {
+        None => return keep_up(global),
+        Some(DatabaseCommand::Backup { file }) => {
+            let output = open_output(&file)?;
+            remove_on_signal(output.unfinished_path())?;
+            let said = upkeep::backup(&data_dir(global)?, output)?;
+            eprintln!("{said}");
+            return Ok(());
+        }
+        Some(DatabaseCommand::Restore { file }) => {
+            let backup = open_input(&file)?;
+            upkeep::restore(&data_dir(global)?, backup)?
+        }
+        Some(DatabaseCommand::Upgrade { old_bindir }) => {
+            upkeep::upgrade(&data_dir(global)?, old_bindir.as_deref())?
+        }
+    };
+    print_line(&said)?;
+    Ok(())
+}
+
+/// On SIGINT and SIGTERM, removes the file, and ends the process.
+fn remove_on_signal(unfinished: Option<PathBuf>) -> Outcome {
+    ctrlc::set_handler(move || {
+        if let Some(unfinished) = &unfinished {
+            let _ = std::fs::remove_file(unfinished);
+        }
+        std::process::exit(1);
+    })?;
+    Ok(())
+}
+
+fn keep_up(global: &Global) -> Outcome {
     let (sender, receiver) = mpsc::channel();
     ctrlc::set_handler(move || sender.send(()).unwrap_or_default())?;
     let connected = connect(global, 1)?;
@@ -407,6 +468,10 @@ fn database(global: &Global) -> Outcome {
 /// Ends the program with a usage error, as clap does if the command line is wrong.
 fn usage_error(kind: ErrorKind, error: impl Display) -> ! {
     Cli::command().error(kind, error).exit()
+}
+
+fn open_input(path: &Path) -> Result<File, String> {
+    File::open(path).map_err(|error| format!("{}: {error}", path.display()))
 }
 
 fn open_output(path: &Path) -> Result<Output, String> {

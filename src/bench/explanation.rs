@@ -42,14 +42,14 @@ pub fn of(strategy: Strategy) -> Explanation {
             "Full model structs of all five tables, all in memory.",
             "Loads every column of all five tables into model structs and keeps all of them, descriptions included, which nobody \
              asked for. The first byte waits for the last row, and memory grows with every row.",
-            "query::tasks(filter).select((Task::as_select(), Asset::as_select(), …)).load(connection)",
+            "query::tasks(filter).select((Task::as_select(), Asset::as_select(), …)).load_iter::<Model, PgRowByRowLoadingMode>(connection)?.collect()",
             "src/export/joined.rs",
         ),
         "tuples" => (
             "Only the seven values that the CSV needs, as tuples, all in memory.",
             "Loads only the seven values that the CSV needs, as tuples. Less memory a row, but still all rows at once, and no byte \
              before the last of them.",
-            "query::rows(filter).load::<TaskRow>(connection)",
+            "query::rows(filter).load_iter::<TaskRow, PgRowByRowLoadingMode>(connection)?.collect()",
             "src/export/tuples.rs",
         ),
         "streamed" => (
@@ -61,8 +61,8 @@ pub fn of(strategy: Strategy) -> Explanation {
         ),
         "paged" => (
             "The seven values, 2,000 rows a query, each page from where the last one ended.",
-            "Asks for 2,000 rows at a time, each page from where the last one ended, never by OFFSET. Memory stays at one page, for a \
-             query a page.",
+            "Asks for 2,000 rows at a time, each page from where the last one ended, never by OFFSET. Memory stays flat, for a query a \
+             page.",
             "query::rows(filter).limit(2000).filter(tasks::id.gt(last))",
             "src/export/paged.rs",
         ),

@@ -15,23 +15,30 @@ const END: &str = "<!-- flags end -->\n";
 fn reference() -> String {
     let mut cli = super::Cli::command();
     cli.build();
-    let commands = cli
+    let every = format!("### Every command\n\n{}", table(&cli, true));
+    [every].into_iter().chain(sections(&cli, "")).collect()
+}
+
+/// A section for each of a command's own commands, theirs included.
+fn sections(parent: &Command, path: &str) -> Vec<String> {
+    let commands = parent
         .get_subcommands()
         .filter(|command| !command.is_hide_set() && command.get_name() != "help");
-    let sections = commands.map(|command| {
+    let mut sections = Vec::new();
+    for command in commands {
         let about = text(command.get_about());
+        let name = format!("{path}{}", command.get_name());
         let operands: String = command
             .get_positionals()
             .map(|operand| format!(" {operand}"))
             .collect();
-        format!(
-            "### `{}{operands}`\n\n{about}.\n\n{}",
-            command.get_name(),
+        sections.push(format!(
+            "### `{name}{operands}`\n\n{about}.\n\n{}",
             table(command, false)
-        )
-    });
-    let every = format!("### Every command\n\n{}", table(&cli, true));
-    [every].into_iter().chain(sections).collect()
+        ));
+        sections.extend(self::sections(command, &format!("{name} ")));
+    }
+    sections
 }
 
 /// The command's own flags and operands, or those of every command; nothing if there are none.

@@ -2,7 +2,7 @@
 
 use diesel::prelude::*;
 
-use crate::export::dataset::{Dataset, Declaration};
+use crate::export::dataset::{Dataset, Declaration, load_all};
 use crate::models::{Asset, Location};
 use crate::schema::{assets, locations};
 
@@ -20,7 +20,7 @@ pub(super) fn declare() -> Box<dyn Dataset> {
         assets::id,
         || assets::table.inner_join(locations::table).into_boxed(),
         || assets::table.into_boxed(),
-        |query, connection| query.select((Asset::as_select(), Location::as_select())).load::<Model>(connection),
+        |query, connection| load_all::<Model, _>(query.select((Asset::as_select(), Location::as_select())), connection),
     );
     let location = &assets.refers(assets::location_id, locations::id, || locations::table.into_boxed());
 

@@ -2,7 +2,7 @@
 
 use diesel::prelude::*;
 
-use crate::export::dataset::{Dataset, Declaration};
+use crate::export::dataset::{Dataset, Declaration, load_all};
 use crate::models::Location;
 use crate::schema::locations;
 
@@ -14,7 +14,7 @@ pub(super) fn declare() -> Box<dyn Dataset> {
         locations::id,
         || locations::table.into_boxed(),
         || locations::table.into_boxed(),
-        |query, connection| query.select(Location::as_select()).load(connection),
+        |query, connection| load_all(query.select(Location::as_select()), connection),
     );
     locations.column("id", "ID", locations::id, |row: &Location| row.id.into());
     locations.column("name", "Name", locations::name, |row| (&row.name).into()).as_label();

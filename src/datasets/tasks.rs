@@ -5,7 +5,7 @@ use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_source::Alias;
 
-use crate::export::dataset::{Dataset, Declaration};
+use crate::export::dataset::{Dataset, Declaration, load_all};
 use crate::models::{Asset, Location, Task, User};
 use crate::schema::{assets, locations, tasks, users};
 
@@ -47,7 +47,7 @@ fn models(
         CREATORS.fields(users::all_columns),
         EDITORS.fields(users::all_columns).nullable(),
     );
-    query.select(columns).load(connection)
+    load_all(query.select(columns), connection)
 }
 
 /// Declares the dataset.

@@ -2,7 +2,7 @@
 
 use diesel::prelude::*;
 
-use crate::export::dataset::{Dataset, Declaration};
+use crate::export::dataset::{Dataset, Declaration, load_all};
 use crate::models::User;
 use crate::schema::users;
 
@@ -14,7 +14,7 @@ pub(super) fn declare() -> Box<dyn Dataset> {
         users::id,
         || users::table.into_boxed(),
         || users::table.into_boxed(),
-        |query, connection| query.select(User::as_select()).load(connection),
+        |query, connection| load_all(query.select(User::as_select()), connection),
     );
     users.column("id", "ID", users::id, |row: &User| row.id.into());
     users.column("username", "Username", users::username, |row| (&row.username).into()).as_label();

@@ -7,6 +7,7 @@
 mod account;
 mod binaries;
 mod cluster;
+mod exchange;
 mod server;
 mod settings;
 
@@ -24,6 +25,7 @@ use nix::unistd::geteuid;
 use tracing::{error, warn};
 
 use self::cluster::Cluster;
+pub use self::exchange::Exclusive;
 use self::server::Server;
 use super::libpq;
 
@@ -57,10 +59,31 @@ pub enum EmbeddedError {
     )]
     BadBindir { dir: PathBuf },
     #[error(
-        "the cluster was created by PostgreSQL {needed}, but the programs found are of version {found}: install \
-         PostgreSQL {needed}, or set PG_BINDIR to its programs, or choose another directory with --data-dir"
+        "the cluster was created by PostgreSQL {needed}, but the programs found are of version {found}: bring the \
+         cluster to a newer one with `cmms-export database upgrade`, or install PostgreSQL {needed}, or set PG_BINDIR to its \
+         programs, or choose another directory with --data-dir"
     )]
     OtherVersion { needed: String, found: String },
+    #[error(
+        "the programs found are of PostgreSQL {found}, and those of {needed}, which created the cluster, are needed too: install \
+         PostgreSQL {needed} beside it, or give the directory of its programs by --old-bindir"
+    )]
+    NoOldBinaries { needed: String, found: String },
+    #[error(
+        "the cluster was created by PostgreSQL {needed}, and no newer programs were found (only {found}): install a newer \
+         PostgreSQL, or set PG_BINDIR to its programs"
+    )]
+    NoNewerBinaries { needed: String, found: String },
+    #[error("there is no private cluster in {data_dir:?}: choose its directory with --data-dir")]
+    NoCluster { data_dir: PathBuf },
+    #[error(
+        "another process uses the private cluster in {data_dir:?}: stop it first (the service, `cmms-export database`, or whatever it is)"
+    )]
+    Busy { data_dir: PathBuf },
+    #[error(
+        "{dir:?} is still there, the cluster that an earlier restore or upgrade has replaced: remove it, or move it away, first"
+    )]
+    ReplacedIsThere { dir: PathBuf },
     #[error(
         "user id {uid} has no entry in /etc/passwd, which PostgreSQL needs: set DATABASE_URL to use another server"
     )]
@@ -103,7 +126,7 @@ pub enum EmbeddedError {
         log: PathBuf,
     },
     #[error(
-        "another process has been starting the cluster for {seconds} s: see its log {log:?}, or end that process"
+        "another process has been starting, restoring or upgrading the cluster for {seconds} s: see its log {log:?}, or end that process"
     )]
     Locked { seconds: u64, log: PathBuf },
     #[error(
@@ -166,7 +189,10 @@ impl Embedded {
     /// Starts the private cluster kept in `data_dir`, creating it if it is missing, or adopts
     /// the live server that another process already runs on it.
     pub fn start(data_dir: &Path, durability: Durability) -> Result<Self, EmbeddedError> {
-        let cluster = Cluster::open(data_dir, durability)?;
+        Self::run(Cluster::open(data_dir, durability)?)
+    }
+
+    fn run(cluster: Cluster) -> Result<Self, EmbeddedError> {
         let data_dir = cluster.data_dir().to_owned();
         let status = Arc::new(Status::default());
         let (alive, watched) = mpsc::channel();
@@ -325,4 +351,9 @@ pub fn default_data_dir() -> Result<PathBuf, EmbeddedError> {
         .or_else(|| Some(env::home_dir().filter(absolute)?.join(".local/share")))
         .map(|dir| dir.join("cmms-export"))
         .ok_or(EmbeddedError::NoHome)
+}
+
+/// Whether there is a private cluster in the directory.
+pub fn has_cluster(data_dir: &Path) -> bool {
+    exchange::is_there(data_dir)
 }

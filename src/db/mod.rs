@@ -20,6 +20,7 @@ use diesel::sql_types::{Bool, Integer, Nullable, Text};
 
 pub use self::error::Error;
 pub use self::schema_state::SchemaState;
+pub(crate) use self::schema_state::unknown_migrations;
 
 /// What every export's transaction sets. Compiling the export's query costs more than the compiled code saves, and a
 /// generic plan, made for any value, would ignore how few rows a filter leaves.

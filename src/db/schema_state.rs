@@ -26,6 +26,9 @@ pub enum SchemaState {
     Different(Vec<String>),
     /// The tables are there, but these migrations were not run (or the tables are not ours, but Django's).
     Pending(Vec<String>),
+    /// The tables are there, and these migrations were run that this program does not know: a newer release of it has run them, or
+    /// another program has.
+    Newer(Vec<String>),
 }
 
 impl Database {
@@ -36,6 +39,28 @@ impl Database {
             .run_pending_migrations(MIGRATIONS)
             .map_err(|error| Error::Migrate(error.to_string()))?;
         Ok(versions.iter().map(ToString::to_string).collect())
+    }
+
+    /// Runs these of the pending migrations.
+    pub(crate) fn migrate_as_far_as(&self, versions: &[String]) -> Result<(), Error> {
+        let mut connection = self.control_connection()?;
+        let failed =
+            |error: Box<dyn std::error::Error + Send + Sync>| Error::Migrate(error.to_string());
+        for migration in connection.pending_migrations(MIGRATIONS).map_err(failed)? {
+            if is_among(migration.as_ref(), versions) {
+                connection
+                    .run_migration(migration.as_ref())
+                    .map_err(failed)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The versions of the migrations that were run.
+    pub(crate) fn migrations_run(&self) -> Result<Vec<String>, Error> {
+        let mut connection = self.copy_connection()?;
+        let readable = readable(&mut connection, MIGRATIONS_TABLE)?;
+        Ok(migrations_run(&mut connection, readable)?.unwrap_or_default())
     }
 
     /// Compares the schema with the program's. Only reads: Diesel's own check creates its table of migrations, which a role
@@ -115,13 +140,18 @@ impl Catalog {
             }
             return Ok(SchemaState::Different(differences));
         }
-        Ok(
-            if pending.is_empty() || tables::is_view(&self.columns, "tasks") {
-                SchemaState::Current
-            } else {
-                SchemaState::Pending(pending)
-            },
-        )
+        if tables::is_view(&self.columns, "tasks") {
+            return Ok(SchemaState::Current);
+        }
+        if !pending.is_empty() {
+            return Ok(SchemaState::Pending(pending));
+        }
+        let unknown = unknown_migrations(&run.unwrap_or_default())?;
+        Ok(if unknown.is_empty() {
+            SchemaState::Current
+        } else {
+            SchemaState::Newer(unknown)
+        })
     }
 }
 
@@ -146,6 +176,19 @@ fn known_migrations() -> Result<Vec<Box<dyn Migration<Pg>>>, Error> {
         .map_err(|error| Error::Migrate(error.to_string()))
 }
 
+/// Those that this program does not know.
+pub(crate) fn unknown_migrations(versions: &[String]) -> Result<Vec<String>, Error> {
+    let known = known_migrations()?;
+    let is_known = |version: &&String| {
+        let version = std::slice::from_ref(*version);
+        known
+            .iter()
+            .any(|migration| is_among(migration.as_ref(), version))
+    };
+    let unknown = versions.iter().filter(|version| !is_known(version));
+    Ok(unknown.cloned().collect())
+}
+
 fn is_among(migration: &dyn Migration<Pg>, versions: &[String]) -> bool {
     versions
         .iter()
@@ -159,7 +202,9 @@ fn migrations_run(
 ) -> Result<Option<Vec<String>>, Error> {
     match readable {
         Some(true) => {
-            let sql = format!("select json_agg(version) as versions from {MIGRATIONS_TABLE}");
+            let sql = format!(
+                "select json_agg(version order by version) as versions from {MIGRATIONS_TABLE}"
+            );
             let row = connection.query_row(&sql)?.unwrap_or_default();
             libpq::read_json(&row, "versions").map(Some)
         }

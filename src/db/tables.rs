@@ -278,6 +278,13 @@ pub(super) fn differences(found: &[Column]) -> Vec<String> {
     differences
 }
 
+/// Whether `src/schema.rs` has such a column.
+pub(crate) fn is_known(table: &str, column: &str) -> bool {
+    expected()
+        .iter()
+        .any(|expected| expected.table == table && expected.name == column)
+}
+
 /// Whether it is a view, and so not made by our migrations.
 pub(super) fn is_view(found: &[Column], table: &str) -> bool {
     found

@@ -13,7 +13,7 @@ use std::fmt;
 use diesel::prelude::*;
 
 pub use self::column::{Column, ColumnKind, ColumnType, InvalidColumns, Origin, Selection};
-pub use self::declaration::{Boxed, Declaration, ReferenceTo};
+pub use self::declaration::{Boxed, Declaration, ReferenceTo, load_all};
 pub use self::filter::{
     Filter, FilterField, FilterKind, FilterValue, InvalidFilter, NulCharacter, SearchText,
 };

@@ -1,5 +1,6 @@
 //! `paged`: the chosen values, in keyset pages of one snapshot, as `.values().iterator(chunk_size=2000)` in Django.
 
+use diesel::pg::PgRowByRowLoadingMode;
 use diesel::prelude::*;
 
 use super::dataset::Row;
@@ -16,13 +17,18 @@ pub(super) fn run(source: &Source<'_>, encoder: &mut Encoder<'_>) -> Result<(), 
         loop {
             // Never OFFSET, for which the server would read and throw away all the pages before.
             let question = queries::page(&export.columns, &export.filter, last, PAGE);
-            let rows: Vec<Row> = export.dataset().joined(question).load(connection)?;
-            // Before the values is the key.
-            rows.iter()
-                .try_for_each(|row| encoder.row(row.cells().skip(1)))?;
-            match rows.last() {
-                Some(row) if rows.len() as i64 == PAGE => last = row.first_integer(),
-                _ => return Ok(()),
+            let query = export.dataset().joined(question);
+            let mut rows = 0;
+            // Each row as it arrives: the server goes on with the page meanwhile.
+            for row in query.load_iter::<Row, PgRowByRowLoadingMode>(connection)? {
+                let row = row?;
+                // Before the values is the key.
+                last = row.first_integer();
+                encoder.row(row.cells().skip(1))?;
+                rows += 1;
+            }
+            if rows < PAGE {
+                return Ok(());
             }
         }
     })

@@ -1,8 +1,6 @@
 //! `tuples`: only the chosen values, as tuples, all in memory, as `.values()` in Django.
 
-use diesel::prelude::*;
-
-use super::dataset::Row;
+use super::dataset::{Row, load_all};
 use super::encoder::Encoder;
 use super::{Error, Source, queries};
 
@@ -10,7 +8,7 @@ pub(super) fn run(source: &Source<'_>, encoder: &mut Encoder<'_>) -> Result<(), 
     let export = source.export;
     let rows: Vec<Row> = source.snapshot(|connection, _| {
         let question = queries::rows(&export.columns, &export.filter);
-        Ok(export.dataset().joined(question).load(connection)?)
+        Ok(load_all(export.dataset().joined(question), connection)?)
     })?;
     rows.iter().try_for_each(|row| encoder.row(row.cells()))
 }

@@ -11,7 +11,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::{Metric, Registry, Unit};
 
 use super::App;
 use super::pace::Paces;
@@ -101,130 +101,89 @@ pub(super) struct Metrics {
     server_lag: Family<ServerLabels, Gauge<f64, AtomicU64>>,
 }
 
+/// The names under which the metrics are told.
+struct Names(Registry);
+
+impl Names {
+    fn add<M: Metric + Clone + Default>(&mut self, name: &str, help: &str) -> M {
+        let metric = M::default();
+        self.0.register(name, help, metric.clone());
+        metric
+    }
+
+    fn add_in<M: Metric + Clone + Default>(&mut self, name: &str, unit: Unit, help: &str) -> M {
+        self.add_as(name, unit, help, M::default())
+    }
+
+    fn add_as<M: Metric + Clone>(&mut self, name: &str, unit: Unit, help: &str, metric: M) -> M {
+        self.0.register_with_unit(name, help, unit, metric.clone());
+        metric
+    }
+}
+
+/// A histogram of seconds whose first bucket ends here.
+fn seconds_from(least: f64) -> Histogram {
+    Histogram::new(exponential_buckets(least, 4.0, 10))
+}
+
 impl Metrics {
     pub(super) fn new() -> Self {
-        let seconds = || Histogram::new(exponential_buckets(0.001, 4.0, 10));
-        let mut metrics = Self {
-            registry: Registry::with_prefix("cmms_export"),
-            exports: Family::default(),
-            duration: Family::new_with_constructor(|| {
-                Histogram::new(exponential_buckets(0.01, 4.0, 10))
-            }),
-            bytes: Counter::default(),
-            rows: Counter::default(),
-            in_flight: Gauge::default(),
-            responses: Family::default(),
-            rejected: Family::default(),
-            pool_wait: seconds(),
-            fallbacks: Family::default(),
-            spooled: Counter::default(),
-            spool_used: Gauge::default(),
-            spool_fallbacks: Family::default(),
-            queued: Gauge::default(),
-            kept: Gauge::default(),
-            removed: Family::default(),
+        let mut names = Names(Registry::with_prefix("cmms_export"));
+        Self {
+            exports: names.add("exports", "Exports that have ended"),
+            duration: names.add_as(
+                "export_duration",
+                Unit::Seconds,
+                "Time that exports took",
+                Family::new_with_constructor(|| seconds_from(0.01)),
+            ),
+            bytes: names.add_in("exported", Unit::Bytes, "Bytes of files made"),
+            rows: names.add("exported_rows", "Rows exported"),
+            in_flight: names.add(
+                "exports_in_flight",
+                "Exports that run now, or that their clients still take",
+            ),
+            responses: names.add("http_responses", "Responses, by their status"),
+            rejected: names.add("requests_rejected", "Requests that were turned away"),
+            pool_wait: names.add_as(
+                "pool_wait",
+                Unit::Seconds,
+                "Time that exports waited for a connection",
+                seconds_from(0.001),
+            ),
+            fallbacks: names.add(
+                "replica_fallbacks",
+                "Exports and previews that the primary made, or nobody, for want of a replica",
+            ),
+            spooled: names.add_in(
+                "spooled",
+                Unit::Bytes,
+                "What was written to the spool, for clients that fell behind, and of workbooks",
+            ),
+            spool_used: names.add_in("spool_used", Unit::Bytes, "What the spool holds now"),
+            spool_fallbacks: names.add(
+                "spool_fallbacks",
+                "Exports that waited for their clients, because the spool could not take more",
+            ),
+            queued: names.add("exports_queued", "Exports that wait to be prepared"),
+            kept: names.add(
+                "prepared_files",
+                "Prepared exports that are kept with a file",
+            ),
+            removed: names.add(
+                "prepared_removed",
+                "Prepared exports that are not kept any more",
+            ),
             paces: Paces::default(),
-            server_up: Family::default(),
-            server_in_recovery: Family::default(),
-            server_lag: Family::default(),
-        };
-        let registry = &mut metrics.registry;
-        registry.register(
-            "exports",
-            "Exports that have ended",
-            metrics.exports.clone(),
-        );
-        let duration = metrics.duration.clone();
-        registry.register_with_unit(
-            "export_duration",
-            "Time that exports took",
-            Unit::Seconds,
-            duration,
-        );
-        registry.register_with_unit(
-            "exported",
-            "Bytes of files made",
-            Unit::Bytes,
-            metrics.bytes.clone(),
-        );
-        registry.register("exported_rows", "Rows exported", metrics.rows.clone());
-        registry.register(
-            "exports_in_flight",
-            "Exports that run now, or that their clients still take",
-            metrics.in_flight.clone(),
-        );
-        registry.register(
-            "http_responses",
-            "Responses, by their status",
-            metrics.responses.clone(),
-        );
-        registry.register(
-            "requests_rejected",
-            "Requests that were turned away",
-            metrics.rejected.clone(),
-        );
-        let wait = metrics.pool_wait.clone();
-        registry.register_with_unit(
-            "pool_wait",
-            "Time that exports waited for a connection",
-            Unit::Seconds,
-            wait,
-        );
-        registry.register(
-            "replica_fallbacks",
-            "Exports and previews that the primary made, or nobody, for want of a replica",
-            metrics.fallbacks.clone(),
-        );
-        registry.register_with_unit(
-            "spooled",
-            "What was written to the spool, for clients that fell behind, and of workbooks",
-            Unit::Bytes,
-            metrics.spooled.clone(),
-        );
-        registry.register_with_unit(
-            "spool_used",
-            "What the spool holds now",
-            Unit::Bytes,
-            metrics.spool_used.clone(),
-        );
-        registry.register(
-            "spool_fallbacks",
-            "Exports that waited for their clients, because the spool could not take more",
-            metrics.spool_fallbacks.clone(),
-        );
-        registry.register(
-            "exports_queued",
-            "Exports that wait to be prepared",
-            metrics.queued.clone(),
-        );
-        registry.register(
-            "prepared_files",
-            "Prepared exports that are kept with a file",
-            metrics.kept.clone(),
-        );
-        registry.register(
-            "prepared_removed",
-            "Prepared exports that are not kept any more",
-            metrics.removed.clone(),
-        );
-        registry.register(
-            "server_up",
-            "Whether a server can be reached",
-            metrics.server_up.clone(),
-        );
-        registry.register(
-            "server_in_recovery",
-            "Whether a server is a replica",
-            metrics.server_in_recovery.clone(),
-        );
-        let lag = metrics.server_lag.clone();
-        registry.register_with_unit(
-            "server_replay_lag",
-            "How far a server is behind the primary",
-            Unit::Seconds,
-            lag,
-        );
-        metrics
+            server_up: names.add("server_up", "Whether a server can be reached"),
+            server_in_recovery: names.add("server_in_recovery", "Whether a server is a replica"),
+            server_lag: names.add_in(
+                "server_replay_lag",
+                Unit::Seconds,
+                "How far a server is behind the primary",
+            ),
+            registry: names.0,
+        }
     }
 
     pub(super) fn started(&self) {

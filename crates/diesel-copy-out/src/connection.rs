@@ -7,7 +7,7 @@ use pq_sys::ExecStatusType;
 
 use crate::literal::quoted;
 use crate::raw::{CommandResult, Session};
-use crate::{Cancel, CopyOut, Error, Options, Row};
+use crate::{Cancel, CopyIn, CopyOut, Error, Options, Row};
 
 /// A connection to PostgreSQL that can COPY.
 ///
@@ -84,6 +84,26 @@ impl Connection {
         Ok(CopyOut::new(self, options.messages_beside_rows()))
     }
 
+    /// Starts to copy rows into a table, as SQL names it, with the columns in this order.
+    pub fn copy_in(
+        &mut self,
+        table: &str,
+        columns: &[&str],
+        options: &Options,
+    ) -> Result<CopyIn<'_>, Error> {
+        let sql = format!(
+            "copy {table} ({}) from stdin with ({})",
+            columns.join(", "),
+            options.sql()
+        );
+        let result = self.run(&sql)?;
+        if result.status() != ExecStatusType::PGRES_COPY_IN {
+            return Err(result.error());
+        }
+        self.copying = true;
+        Ok(CopyIn::new(self))
+    }
+
     /// From now on, the server gives up a statement that takes longer. None is given up if there is no time.
     pub fn set_statement_timeout(&mut self, timeout: Option<Duration>) -> Result<(), Error> {
         let milliseconds = timeout.map_or(0, |timeout| timeout.as_millis().max(1));
@@ -142,6 +162,11 @@ impl Connection {
     /// ended the session, that is the loss of the connection, and not why.
     fn run(&mut self, sql: &str) -> Result<CommandResult, Error> {
         self.session.send(sql)?;
+        self.last_result()
+    }
+
+    /// The result of the last of the commands that were sent, or the first error.
+    pub(crate) fn last_result(&mut self) -> Result<CommandResult, Error> {
         let mut last = None;
         while let Some(result) = self.session.next_result() {
             match result.status() {

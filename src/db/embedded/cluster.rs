@@ -9,6 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,7 @@ use tracing::info;
 
 use super::account::Account;
 use super::server::{POLL, Postmaster, Server, is_postmaster, stop};
-use super::{Durability, EmbeddedError, at, binaries, settings};
+use super::{Durability, EmbeddedError, at, binaries, exchange, settings};
 use crate::db::libpq;
 
 /// The superuser and the database of the cluster.
@@ -38,6 +39,8 @@ const START_TIMEOUT: Duration = Duration::from_secs(120);
 /// Somebody who holds the lock may be waiting for an old server to end, and then for its own to
 /// start.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(300);
+/// How long somebody who has the cluster to themselves waits for others to be done with their start.
+const CLAIM_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the processes of a killed server may go on before they notice.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -47,6 +50,10 @@ pub(super) struct Cluster {
     log: PathBuf,
     account: Account,
     durability: Durability,
+    /// The directory of PostgreSQL's programs, if it is not to be looked for.
+    programs: Option<PathBuf>,
+    /// The lock, if it is held for longer than a start takes.
+    claim: Option<Arc<File>>,
 }
 
 impl Cluster {
@@ -59,24 +66,63 @@ impl Cluster {
             data_dir,
             account,
             durability,
+            programs: None,
+            claim: None,
         })
+    }
+
+    /// The same cluster, run by these programs and by nobody else, for as long as the lock is held.
+    pub(super) fn claimed(self, programs: PathBuf, claim: Arc<File>) -> Self {
+        Self {
+            programs: Some(programs),
+            claim: Some(claim),
+            ..self
+        }
+    }
+
+    /// Makes sure that no other process uses the cluster, and that none will for as long as the lock is held.
+    pub(super) fn claim(&self) -> Result<File, EmbeddedError> {
+        let held = self.lock(&self.lock_file(), CLAIM_TIMEOUT)?;
+        let running = self.running()?;
+        held.filter(|_| running.is_none())
+            .ok_or_else(|| EmbeddedError::Busy {
+                data_dir: self.data_dir.clone(),
+            })
+    }
+
+    fn lock_file(&self) -> PathBuf {
+        self.data_dir.join("lock")
     }
 
     pub(super) fn data_dir(&self) -> &Path {
         &self.data_dir
     }
 
+    pub(super) fn account(&self) -> &Account {
+        &self.account
+    }
+
     /// Adopts the live server or else starts one, where `last` was if there was one before.
     pub(super) fn bring_up(&self, last: Option<&Server>) -> Result<Server, EmbeddedError> {
         // Held until the server is ready: whoever waits for the lock finds a server to adopt.
-        let Some(_lock) = self.lock(&self.data_dir.join("lock"), LOCK_TIMEOUT)? else {
-            return Err(EmbeddedError::Locked {
-                seconds: LOCK_TIMEOUT.as_secs(),
-                log: self.log.clone(),
-            });
+        let _lock = match &self.claim {
+            Some(claim) => Arc::clone(claim),
+            None => self
+                .lock(&self.lock_file(), LOCK_TIMEOUT)?
+                .map(Arc::new)
+                .ok_or_else(|| EmbeddedError::Locked {
+                    seconds: LOCK_TIMEOUT.as_secs(),
+                    log: self.log.clone(),
+                })?,
         };
+        if !self.pgdata.exists() {
+            exchange::go_back(&self.data_dir, &self.pgdata)?;
+        }
         let version = self.version()?;
-        let bin_dir = binaries::find(&self.account, version.as_deref())?;
+        let bin_dir = match &self.programs {
+            Some(programs) => programs.clone(),
+            None => binaries::find(&self.account, version.as_deref())?,
+        };
 
         if let Some(postmaster) = self.running()? {
             let server = Server {
@@ -145,7 +191,7 @@ impl Cluster {
     }
 
     /// The major version of the PostgreSQL that created the cluster, if there is one.
-    fn version(&self) -> Result<Option<String>, EmbeddedError> {
+    pub(super) fn version(&self) -> Result<Option<String>, EmbeddedError> {
         let path = self.pgdata.join("PG_VERSION");
         match fs::read_to_string(&path) {
             Ok(version) => Ok(Some(version.trim().to_owned())),

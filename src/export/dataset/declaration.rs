@@ -5,9 +5,10 @@ use std::marker::PhantomData;
 use diesel::associations::HasTable;
 use diesel::dsl::{AsExprOf, Otherwise, case_when};
 use diesel::expression::Expression;
-use diesel::pg::Pg;
+use diesel::pg::{Pg, PgRowByRowLoadingMode};
 use diesel::prelude::*;
 use diesel::query_builder::QueryFragment;
+use diesel::query_dsl::LoadQuery;
 use diesel::query_dsl::methods::{FilterDsl, LimitDsl, OffsetDsl, OrderDsl, SelectDsl};
 use diesel::sql_types::{BigInt, Bool, Text};
 
@@ -59,6 +60,16 @@ fn ask<Q: Boxed>(query: Q, question: Question) -> Query {
         query = query.limit(limit);
     }
     Query::new(query.select(select))
+}
+
+/// Loads all rows of a query, each as it arrives: it is read while the server makes the next one, and libpq keeps none.
+pub fn load_all<'q, Row, Q>(query: Q, connection: &mut PgConnection) -> QueryResult<Vec<Row>>
+where
+    Q: for<'c> LoadQuery<'q, PgConnection, Row, PgRowByRowLoadingMode> + RunQueryDsl<PgConnection>,
+{
+    query
+        .load_iter::<Row, PgRowByRowLoadingMode>(connection)?
+        .collect()
 }
 
 fn restricted<Q: Boxed>(query: Q, conditions: Vec<Condition>) -> Q {

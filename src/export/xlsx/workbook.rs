@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::io::{self, Write};
 use std::rc::Rc;
 
+use memchr::memchr_iter;
 use zip::write::{SimpleFileOptions, StreamWriter};
 use zip::{CompressionMethod, DateTime, ZipWriter};
 
@@ -23,6 +24,9 @@ const MOST_EXACT: u64 = 1 << 53;
 /// Characters that a column is wide, and what its filter's button takes of its header.
 const WIDTHS: std::ops::RangeInclusive<usize> = 6..=60;
 const BUTTON: usize = 3;
+/// How high a row of one line is, and the most that Excel takes for one, in points.
+const ROW_HEIGHT: usize = 15;
+const MOST_HEIGHT: usize = 409;
 
 const DECLARATION: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\" standalone=\"yes\"?>\n";
 const MAIN: &str = "http://schemas.openxmlformats.org/spreadsheetml/2006/main";
@@ -30,10 +34,14 @@ const RELATIONSHIPS: &str = "http://schemas.openxmlformats.org/officeDocument/20
 const PACKAGE: &str = "http://schemas.openxmlformats.org/package/2006";
 const TYPES: &str = "application/vnd.openxmlformats-officedocument.spreadsheetml";
 
+/// Beside a text of several lines, the others are at the height of its first one.
+const TOP: &str = "applyAlignment=\"1\"><alignment vertical=\"top\"";
 /// The styles of cells, by their place in the styles' list.
 const HEADER: u8 = 1;
 const INTEGER: u8 = 2;
 const TEXT: u8 = 3;
+/// A text of several lines: without it, Excel shows them as one, and LibreOffice over those of the next row.
+const LINES: u8 = 4;
 
 /// A workbook that is being written.
 pub(super) struct Workbook {
@@ -123,11 +131,13 @@ impl Workbook {
                  <fill><patternFill patternType=\"gray125\"/></fill></fills>\
                  <borders count=\"1\"><border><left/><right/><top/><bottom/><diagonal/></border></borders>\
                  <cellStyleXfs count=\"1\"><xf numFmtId=\"0\" fontId=\"0\" fillId=\"0\" borderId=\"0\"/></cellStyleXfs>\
-                 <cellXfs count=\"4\"><xf numFmtId=\"0\" fontId=\"0\" fillId=\"0\" borderId=\"0\" xfId=\"0\"/>\
+                 <cellXfs count=\"5\"><xf numFmtId=\"0\" fontId=\"0\" fillId=\"0\" borderId=\"0\" xfId=\"0\"/>\
                  <xf numFmtId=\"49\" fontId=\"1\" fillId=\"0\" borderId=\"0\" xfId=\"0\" applyNumberFormat=\"1\" \
                  applyFont=\"1\"/>\
-                 <xf numFmtId=\"1\" fontId=\"0\" fillId=\"0\" borderId=\"0\" xfId=\"0\" applyNumberFormat=\"1\"/>\
-                 <xf numFmtId=\"49\" fontId=\"0\" fillId=\"0\" borderId=\"0\" xfId=\"0\" applyNumberFormat=\"1\"/>\
+                 <xf numFmtId=\"1\" fontId=\"0\" fillId=\"0\" borderId=\"0\" xfId=\"0\" applyNumberFormat=\"1\" {TOP}/></xf>\
+                 <xf numFmtId=\"49\" fontId=\"0\" fillId=\"0\" borderId=\"0\" xfId=\"0\" applyNumberFormat=\"1\" {TOP}/></xf>\
+                 <xf numFmtId=\"49\" fontId=\"0\" fillId=\"0\" borderId=\"0\" xfId=\"0\" applyNumberFormat=\"1\" {TOP} \
+                 wrapText=\"1\"/></xf>\
                  </cellXfs><cellStyles count=\"1\"><cellStyle name=\"Normal\" xfId=\"0\" builtinId=\"0\"/></cellStyles>\
                  </styleSheet>"
             ),
@@ -145,6 +155,8 @@ impl Workbook {
         self.rows += 1;
         let row = self.rows + 1;
         self.begin_row(row);
+        let attributes = self.xml.len() - 1;
+        let mut lines = 1;
         let is_sample = !self.begun && self.done.is_empty();
         for (column, cell) in cells.into_iter().enumerate() {
             if is_sample {
@@ -168,10 +180,19 @@ impl Workbook {
                 Cell::Integer(integer) => {
                     self.text_cell(column, row, TEXT, itoa::Buffer::new().format(integer));
                 }
-                Cell::Text(text) => self.text_cell(column, row, TEXT, text),
+                Cell::Text(text) => {
+                    let of_text = 1 + memchr_iter(b'\n', text.as_bytes()).count();
+                    lines = lines.max(of_text);
+                    let style = if of_text > 1 { LINES } else { TEXT };
+                    self.text_cell(column, row, style, text);
+                }
             }
         }
         self.xml.extend_from_slice(b"</row>");
+        if lines > 1 {
+            let height = format!(" ht=\"{}\"", (lines * ROW_HEIGHT).min(MOST_HEIGHT));
+            self.xml.splice(attributes..attributes, height.into_bytes());
+        }
         if self.xml.len() >= CHUNK {
             self.flush()?;
         }
@@ -308,7 +329,7 @@ impl Workbook {
         format!(
             "{DECLARATION}<worksheet xmlns=\"{MAIN}\"><sheetViews><sheetView{selected} workbookViewId=\"0\">\
              <pane ySplit=\"1\" topLeftCell=\"A2\" activePane=\"bottomLeft\" state=\"frozen\"/><selection pane=\"bottomLeft\"/>\
-             </sheetView></sheetViews><sheetFormatPr defaultRowHeight=\"15\"/><cols>{}</cols><sheetData>",
+             </sheetView></sheetViews><sheetFormatPr defaultRowHeight=\"{ROW_HEIGHT}\"/><cols>{}</cols><sheetData>",
             columns.collect::<String>()
         )
     }
@@ -417,5 +438,22 @@ mod tests {
         check(3, &["Things"]);
         check(4, &["Things", "Things 2"]);
         check(8, &["Things", "Things 2", "Things 3"]);
+    }
+
+    #[test]
+    fn a_row_is_as_high_as_its_text_of_the_most_lines() {
+        let mut workbook = Workbook::new("Things".to_owned(), vec!["A", "B"], 3).expect("begun");
+        let many = "\n".repeat(100);
+        for texts in [["x", "y"], ["a\nb", "a\r\nb\nc"], ["x", &many]] {
+            workbook.row(texts.map(Cell::Text)).expect("written");
+        }
+        let xml = String::from_utf8_lossy(&workbook.xml);
+        for row in [
+            "<row r=\"2\"><c r=\"A2\" s=\"3\"",
+            "<row r=\"3\" ht=\"45\"><c r=\"A3\" s=\"4\"",
+            "<row r=\"4\" ht=\"409\"><c r=\"A4\" s=\"3\"",
+        ] {
+            assert!(xml.contains(row), "{row}: {xml}");
+        }
     }
 }

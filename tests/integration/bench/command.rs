@@ -7,26 +7,8 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::support::gate::{self, Gate, Gated, ROWS};
-use crate::support::program::{program, stderr};
+use crate::support::program::{bench, program, stderr};
 use crate::support::{TestDatabase, data, eventually};
-
-/// Runs `cmms-export bench` with these arguments, and returns its JSON and its output.
-pub(super) fn bench(database: &TestDatabase, arguments: &[&str]) -> (Value, String) {
-    let directory = tempfile::tempdir().expect("a directory");
-    let file = directory.path().join("result.json");
-    let output = program(&database.url)
-        .args(["bench", "--json"])
-        .arg(&file)
-        .args(arguments)
-        .output()
-        .expect("the program runs");
-    assert!(output.status.success(), "{output:?}");
-    let json = std::fs::read(&file).expect("it was written");
-    (
-        serde_json::from_slice(&json).expect("JSON"),
-        String::from_utf8(output.stdout).expect("UTF-8"),
-    )
-}
 
 /// A strategy's part of the result.
 fn of<'a>(report: &'a Value, strategy: &str) -> &'a Value {
@@ -42,7 +24,7 @@ fn of<'a>(report: &'a Value, strategy: &str) -> &'a Value {
 fn every_strategy_is_measured_and_gives_the_same_bytes() {
     let database = data::hostile();
     let csv = crate::support::program::export(&database.url, &[]);
-    let (report, table) = bench(&database, &["--runs", "2"]);
+    let (report, table) = bench(&database.url, &["--runs", "2"]);
     for name in [
         "date",
         "kernel",
@@ -112,7 +94,7 @@ fn every_strategy_is_measured_and_gives_the_same_bytes() {
 fn only_the_memory_of_those_that_buffer_grows_with_the_rows() {
     let database = data::wide(100_000);
     let increase = |rows: &str| {
-        let (report, _) = bench(&database, &["--runs", "1", "--rows", rows]);
+        let (report, _) = bench(&database.url, &["--runs", "1", "--rows", rows]);
         Strategy::all()
             .iter()
             .map(|strategy| {
@@ -146,7 +128,7 @@ fn only_the_memory_of_those_that_buffer_grows_with_the_rows() {
 fn a_strategy_that_fails_is_shown_and_the_others_go_on() {
     let database = data::hostile();
     let (report, table) = bench(
-        &database,
+        &database.url,
         &[
             "--runs",
             "1",
@@ -178,7 +160,7 @@ fn a_strategy_that_fails_is_shown_and_the_others_go_on() {
 fn where_lookup_was_copy_in_fact_the_result_says_so_and_why() {
     let database = data::wide(9_000);
     let arguments = ["--runs", "1", "--strategies", "copy,lookup"];
-    let (report, table) = bench(&database, &arguments);
+    let (report, table) = bench(&database.url, &arguments);
     let plans = |strategy: &str| of(&report, strategy)["plans"].clone();
     assert_eq!(
         plans("copy"),
@@ -188,7 +170,7 @@ fn where_lookup_was_copy_in_fact_the_result_says_so_and_why() {
     assert!(!table.contains('†'), "{table}");
 
     let tiny = [&arguments[..], &["--lookup-memory=1", "--markdown"]].concat();
-    let (report, table) = bench(&database, &tiny);
+    let (report, table) = bench(&database.url, &tiny);
     let because = "the tables of names are too large";
     assert_eq!(
         of(&report, "lookup")["plans"],

@@ -8,10 +8,9 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use ureq::http::Response;
 
-use super::command::bench;
 use crate::support::client::Download;
 use crate::support::gate::Gated;
-use crate::support::program::program;
+use crate::support::program::{bench, program};
 use crate::support::{Server, TestDatabase, eventually};
 
 pub(crate) const IMPORT: &str = "/api/benchmarks/import";
@@ -161,7 +160,7 @@ pub(crate) fn gated() -> (Gated, Service) {
 /// A result as another machine has it, which has another processor and another day.
 pub(crate) fn from_elsewhere(database: &TestDatabase, date: &str) -> Value {
     let arguments = ["--runs", "2", "--strategies", "copy,paged"];
-    let (mut report, _) = bench(database, &arguments);
+    let (mut report, _) = bench(&database.url, &arguments);
     report["environment"]["processor"] = json!("Abacus <9000>");
     report["environment"]["date"] = json!(date);
     report

@@ -4,6 +4,7 @@ pub(crate) mod datasets;
 mod fault_matrix;
 mod faults;
 mod lookup;
+mod lookup_choices;
 mod manifest;
 mod prepared_matrix;
 mod properties;

@@ -208,11 +208,14 @@ impl Browser {
     /// Waits until `condition` holds, for longer than [`eventually`](super::eventually): a browser has much to do.
     pub(crate) fn eventually(&self, what: &str, condition: impl FnMut() -> bool) {
         let limit = Duration::from_secs(60);
-        assert!(
-            super::wait(limit, Duration::from_millis(20), condition),
-            "never happened: {what}; the page says: {}",
-            self.text("body")
-        );
+        if !super::wait(limit, Duration::from_millis(20), condition) {
+            let text = self.text("body");
+            let picture =
+                std::env::temp_dir().join(format!("cmms-page-{}.png", std::process::id()));
+            std::fs::write(&picture, self.picture(1280)).expect("allowed");
+            let picture = picture.display();
+            panic!("never happened: {what}; the page is in {picture} and says: {text}");
+        }
     }
 
     /// Waits until an element's text has `part` in it.

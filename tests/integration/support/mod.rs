@@ -8,8 +8,10 @@ pub(crate) mod gate;
 pub(crate) mod oracle;
 pub(crate) mod prepared;
 pub(crate) mod program;
+pub(crate) mod proxy;
 pub(crate) mod python;
 pub(crate) mod replicated;
+pub(crate) mod running;
 pub(crate) mod terminal;
 
 use std::time::{Duration, Instant};

@@ -4,6 +4,8 @@ use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::thread::JoinHandle;
 
+use serde_json::Value;
+
 /// The program, on the database `url`, with no other setting from the environment.
 pub(crate) fn program(url: &str) -> Command {
     let mut command = bare_program();
@@ -36,6 +38,24 @@ pub(crate) fn export(url: &str, arguments: &[String]) -> Vec<u8> {
         .expect("the program runs");
     assert!(output.status.success(), "export {arguments:?}: {output:?}");
     output.stdout
+}
+
+/// Runs `cmms-export bench` with these arguments, and returns its JSON and its output.
+pub(crate) fn bench(url: &str, arguments: &[&str]) -> (Value, String) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("result.json");
+    let output = program(url)
+        .args(["bench", "--json"])
+        .arg(&file)
+        .args(arguments)
+        .output()
+        .expect("the program runs");
+    assert!(output.status.success(), "{output:?}");
+    let json = std::fs::read(&file).expect("it was written");
+    (
+        serde_json::from_slice(&json).expect("JSON"),
+        String::from_utf8(output.stdout).expect("UTF-8"),
+    )
 }
 
 /// What the program said on stderr.
@@ -158,13 +178,13 @@ impl Server {
     }
 
     /// An export's manifest.
-    pub(crate) fn manifest(&self, id: &str) -> serde_json::Value {
+    pub(crate) fn manifest(&self, id: &str) -> Value {
         super::Download::start(&self.address, &format!("/api/exports/{id}")).json()
     }
 
     /// Waits until an export has ended, and returns its manifest.
-    pub(crate) fn ended(&self, id: &str) -> serde_json::Value {
-        let mut manifest = serde_json::Value::Null;
+    pub(crate) fn ended(&self, id: &str) -> Value {
+        let mut manifest = Value::Null;
         super::eventually("the export ends", || {
             manifest = self.manifest(id);
             ["complete", "failed", "cancelled"]

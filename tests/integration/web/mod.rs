@@ -14,6 +14,5 @@ mod prepared;
 mod prepared_faults;
 mod prepared_file;
 mod prepared_page;
-mod screenshots;
 mod spool;
 mod xlsx;

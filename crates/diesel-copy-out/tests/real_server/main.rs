@@ -6,6 +6,7 @@
 
 mod cluster;
 mod copies;
+mod diesel_copy_to;
 mod literals;
 mod streams;
 

@@ -1,20 +1,34 @@
 //! Pictures of the pages, for the README and for whoever changes the pages: `make screenshots`.
 
+#![expect(clippy::expect_used, reason = "a program to run by hand")]
+
+#[path = "../integration/bench/service.rs"]
+mod service;
+#[expect(dead_code, reason = "shared with the tests, which use all of it")]
+#[path = "../integration/support/mod.rs"]
+mod support;
+
 use std::fs;
 use std::path::Path;
 
 use serde_json::json;
 
-use crate::bench::service::{Service, from_elsewhere, gated};
-use crate::support::browser::Browser;
-use crate::support::gate::{Gate, Gated, ROWS};
-use crate::support::program::program;
-use crate::support::{Server, TestDatabase};
+use service::{Service, from_elsewhere, gated};
+use support::browser::Browser;
+use support::gate::{Gate, Gated, ROWS};
+use support::program::program;
+use support::{Server, TestDatabase};
 
 /// Where those of the README are.
 const DOCS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs");
 /// Where all others are.
 const OTHERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/screenshots");
+
+fn main() {
+    of_the_export_page();
+    of_prepared_exports();
+    of_the_benchmark_page();
+}
 
 fn take(browser: &Browser, width: u32, scheme: &str, directory: &str, name: &str) {
     browser.look(width, scheme);
@@ -27,8 +41,6 @@ fn take(browser: &Browser, width: u32, scheme: &str, directory: &str, name: &str
     .expect("allowed");
 }
 
-#[test]
-#[ignore = "no test, but a tool: `make screenshots` runs it"]
 fn of_the_export_page() {
     let database = TestDatabase::seeded(&[]);
     let server = Server::start(&database.url);
@@ -83,8 +95,6 @@ fn of_the_export_page() {
     take(&browser, 360, "dark", OTHERS, "failed-360-dark");
 }
 
-#[test]
-#[ignore = "no test, but a tool: `make screenshots` runs it"]
 fn of_prepared_exports() {
     let database = TestDatabase::seeded(&[]);
     let server = Server::start(&database.url);
@@ -138,8 +148,6 @@ fn both(browser: &Browser, name: &str) {
     }
 }
 
-#[test]
-#[ignore = "no test, but a tool: `make screenshots` runs it"]
 fn of_the_benchmark_page() {
     let database = TestDatabase::seeded(&[]);
     let service = Service::start(&database.url);

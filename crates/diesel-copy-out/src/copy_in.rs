@@ -1,0 +1,65 @@
+//! A running COPY in the other direction.
+
+use std::io::{self, Write};
+
+use pq_sys::ExecStatusType;
+
+use crate::{Connection, Error};
+
+/// A running `COPY … FROM STDIN`, which takes what a [`CopyOut`](crate::CopyOut) of the same columns and options has read. Dropped
+/// before its end, it takes everything back.
+#[derive(Debug)]
+pub struct CopyIn<'c> {
+    connection: &'c mut Connection,
+}
+
+impl<'c> CopyIn<'c> {
+    pub(crate) fn new(connection: &'c mut Connection) -> Self {
+        Self { connection }
+    }
+
+    /// How many rows the server has taken, once it has taken all.
+    #[must_use = "only this tells that the server has taken all rows"]
+    pub fn finish(self) -> Result<u64, Error> {
+        self.connection.session.end_copy_in(None)?;
+        let result = self.connection.last_result();
+        self.connection.copying = false;
+        let result = result?;
+        match result.status() {
+            ExecStatusType::PGRES_COMMAND_OK => result
+                .rows()
+                .ok_or_else(|| Error::new("the server did not say how many rows it took")),
+            _ => Err(result.error()),
+        }
+    }
+}
+
+impl Write for CopyIn<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let sent = self.connection.session.put_copy_data(bytes);
+        sent.map_err(io::Error::other)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for CopyIn<'_> {
+    fn drop(&mut self) {
+        if !self.connection.copying {
+            return;
+        }
+        // If it cannot be told, the connection is broken, and the server gives up, too.
+        if self
+            .connection
+            .session
+            .end_copy_in(Some(c"given up"))
+            .is_ok()
+        {
+            // The error that was asked for.
+            let _ = self.connection.last_result();
+            self.connection.copying = false;
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! A new cluster takes the place of the one in the data directory.
+//!
+//! It is made beside it, and moved there when it is whole. The old one is kept. Whenever this is interrupted, the old one is there.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tracing::warn;
+
+use super::cluster::Cluster;
+use super::{Durability, Embedded, EmbeddedError, at, binaries};
+
+/// Where the new cluster is made: a data directory in the data directory.
+const UNFINISHED: &str = "restoring";
+/// The cluster that was replaced.
+const REPLACED: &str = "postgresql.old";
+const PGDATA: &str = "postgresql";
+
+/// A data directory that no other process uses, as long as this lives.
+pub struct Exclusive {
+    cluster: Cluster,
+    durability: Durability,
+    claim: Arc<File>,
+    programs: PathBuf,
+    programs_version: String,
+}
+
+impl Exclusive {
+    /// Claims the directory, for a new cluster of the newest PostgreSQL that is found.
+    pub fn claim(data_dir: &Path, durability: Durability) -> Result<Self, EmbeddedError> {
+        let cluster = Cluster::open(data_dir, durability)?;
+        let claim = Arc::new(cluster.claim()?);
+        let pgdata = cluster.data_dir().join(PGDATA);
+        if !pgdata.exists() {
+            go_back(cluster.data_dir(), &pgdata)?;
+        }
+        let (programs, programs_version) = binaries::newest(cluster.account())?;
+        Ok(Self {
+            cluster,
+            durability,
+            claim,
+            programs,
+            programs_version,
+        })
+    }
+
+    /// The major version of PostgreSQL that the cluster in the directory is of, if there is one.
+    pub fn version(&self) -> Result<Option<String>, EmbeddedError> {
+        self.cluster.version()
+    }
+
+    /// The major version of PostgreSQL that the new cluster is of.
+    pub fn new_version(&self) -> &str {
+        &self.programs_version
+    }
+
+    /// Whether the new cluster is of a newer version than `version`.
+    pub fn is_newer_than(&self, version: &str) -> bool {
+        binaries::number(&self.programs_version) > binaries::number(version)
+    }
+
+    /// Makes sure that there is room for the cluster that will be replaced.
+    pub fn check_room(&self) -> Result<(), EmbeddedError> {
+        let dir = self.cluster.data_dir().join(REPLACED);
+        if dir.exists() {
+            return Err(EmbeddedError::ReplacedIsThere { dir });
+        }
+        Ok(())
+    }
+
+    /// Starts the cluster that is in the directory, by programs of its own version: those in `programs` if they are given.
+    pub fn start_present(
+        &self,
+        version: &str,
+        programs: Option<&Path>,
+    ) -> Result<Embedded, EmbeddedError> {
+        let programs =
+            binaries::of_version(self.cluster.account(), programs, version).ok_or_else(|| {
+                EmbeddedError::NoOldBinaries {
+                    needed: version.to_owned(),
+                    found: self.programs_version.clone(),
+                }
+            })?;
+        let present = Cluster::open(self.cluster.data_dir(), self.durability)?;
+        Embedded::run(present.claimed(programs, Arc::clone(&self.claim)))
+    }
+
+    /// Starts a new cluster beside it.
+    pub fn start_new(&self) -> Result<Embedded, EmbeddedError> {
+        let unfinished = self.unfinished();
+        self.remove_unfinished()?;
+        let new = Cluster::open(&unfinished, self.durability)?;
+        Embedded::run(new.claimed(self.programs.clone(), Arc::clone(&self.claim)))
+    }
+
+    /// Puts the new cluster, which must be whole and stopped, into the place of the present one. Returns where that is now, if there
+    /// was one.
+    pub fn exchange(self) -> Result<Option<PathBuf>, EmbeddedError> {
+        let data_dir = self.cluster.data_dir();
+        let (pgdata, replaced) = (data_dir.join(PGDATA), data_dir.join(REPLACED));
+        let is_replaced = pgdata.exists();
+        if is_replaced {
+            fs::rename(&pgdata, &replaced).map_err(at("move away", &pgdata))?;
+        }
+        // Between the two, only the start of the next program could tell: it goes back.
+        fs::rename(self.unfinished().join(PGDATA), &pgdata).map_err(at("create", &pgdata))?;
+        sync(data_dir)?;
+        self.remove_unfinished()?;
+        Ok(is_replaced.then_some(replaced))
+    }
+
+    /// Removes what is left of a new cluster that was not finished.
+    pub fn remove_unfinished(&self) -> Result<(), EmbeddedError> {
+        let unfinished = self.unfinished();
+        if unfinished.exists() {
+            fs::remove_dir_all(&unfinished).map_err(at("remove the unfinished", &unfinished))?;
+        }
+        Ok(())
+    }
+
+    fn unfinished(&self) -> PathBuf {
+        self.cluster.data_dir().join(UNFINISHED)
+    }
+}
+
+/// Whether there is a cluster, or one that is to be moved back.
+pub(super) fn is_there(data_dir: &Path) -> bool {
+    [PGDATA, REPLACED]
+        .iter()
+        .any(|name| data_dir.join(name).exists())
+}
+
+/// If an exchange was interrupted in its middle, so that there is no cluster, the one that was to be replaced is it again.
+pub(super) fn go_back(data_dir: &Path, pgdata: &Path) -> Result<(), EmbeddedError> {
+    let replaced = data_dir.join(REPLACED);
+    if !replaced.exists() {
+        return Ok(());
+    }
+    warn!("a restore or an upgrade was interrupted: the cluster is as it was before");
+    fs::rename(&replaced, pgdata).map_err(at("move back", &replaced))?;
+    sync(data_dir)
+}
+
+/// New names must survive a crash of the machine, too.
+fn sync(dir: &Path) -> Result<(), EmbeddedError> {
+    File::open(dir)
+        .and_then(|dir| dir.sync_all())
+        .map_err(at("sync", dir))
+}

@@ -1,0 +1,306 @@
+//! Backups of the private cluster, and what a restore leaves whenever it ends.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::support::cluster::temporary_directory;
+use crate::support::eventually;
+use crate::support::program::{bare_program, stderr};
+use crate::support::running::Running;
+
+/// A directory with a data directory in it, which goes with the test.
+struct Place(PathBuf);
+
+impl Place {
+    fn new() -> Self {
+        Self(temporary_directory("backup"))
+    }
+
+    fn data_dir(&self) -> PathBuf {
+        self.0.join("data")
+    }
+
+    fn backup(&self) -> PathBuf {
+        self.0.join("backup.zip")
+    }
+
+    /// With a cluster that has rows of every kind.
+    fn filled() -> Self {
+        let place = Self::new();
+        let seeded = run(&place, &["seed", "--tasks=3000"]);
+        assert!(seeded.status.success(), "{seeded:?}");
+        let cluster = Running::start(&place.data_dir());
+        cluster.psql(
+            r#"insert into locations values (1000, E'a "b", c\nd\te\\.'), (1001, ''), (1002, E'\\.'), (1003, 'Zürich 🔧');
+               update tasks set title = E'\\N', description = '' where id = 7;
+               update tasks set description = E'\r\n,"' where id = 8;
+               delete from tasks where id > 2900;
+               create index tasks_title_length_idx on tasks (length(title))"#,
+        );
+        place
+    }
+
+    fn backed_up() -> Self {
+        let place = Self::filled();
+        let made = run(
+            &place,
+            &["database", "backup", place.backup().to_str().expect("text")],
+        );
+        assert!(made.status.success(), "{made:?}");
+        assert!(
+            stderr(&made).contains("54 locations, 300 assets, 100 users, 2900 tasks"),
+            "{made:?}"
+        );
+        place
+    }
+
+    fn restore(&self) -> Command {
+        let mut command = command(self);
+        command.args(["database", "restore"]).arg(self.backup());
+        command
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn command(place: &Place) -> Command {
+    let mut command = bare_program();
+    command.env("CMMS_DATA_DIR", place.data_dir());
+    command
+}
+
+fn run(place: &Place, arguments: &[&str]) -> Output {
+    command(place)
+        .args(arguments)
+        .output()
+        .expect("the program runs")
+}
+
+/// All rows, the ids that come next, and the indexes.
+fn contents(data_dir: &Path) -> String {
+    let cluster = Running::start(data_dir);
+    let tables = ["locations", "assets", "users", "tasks"];
+    let of = |table| {
+        let rows = cluster.psql(&format!(
+            "copy (select * from {table} order by id) to stdout"
+        ));
+        let next = cluster.psql(&format!("select * from {table}_id_seq"));
+        let next = next.split('|').next().map(str::to_owned);
+        let indexes = cluster.psql(&format!(
+            "select indexdef from pg_indexes where tablename = '{table}' order by 1"
+        ));
+        format!("{rows}\n{next:?}\n{indexes}\n")
+    };
+    tables.map(of).concat()
+}
+
+/// The names in the data directory that only a restore makes.
+fn leftovers(place: &Place) -> Vec<PathBuf> {
+    ["restoring", "postgresql.old"]
+        .iter()
+        .map(|name| place.data_dir().join(name))
+        .filter(|path| path.exists())
+        .collect()
+}
+
+#[test]
+fn what_was_backed_up_while_others_used_it_is_restored_elsewhere() {
+    let place = Place::filled();
+    let before = contents(&place.data_dir());
+    let used = Running::start(&place.data_dir());
+    let made = run(
+        &place,
+        &["database", "backup", place.backup().to_str().expect("text")],
+    );
+    assert!(made.status.success(), "{made:?}");
+    drop(used);
+
+    let elsewhere = Place::new();
+    fs::copy(place.backup(), elsewhere.backup()).expect("ours");
+    let restored = elsewhere.restore().output().expect("the program runs");
+    assert!(restored.status.success(), "{restored:?}");
+    assert!(String::from_utf8_lossy(&restored.stdout).contains("2900 tasks"));
+    assert_eq!(contents(&elsewhere.data_dir()), before);
+    assert!(leftovers(&elsewhere).is_empty());
+    let export = |place| run(place, &["export"]).stdout;
+    assert!(export(&elsewhere) == export(&place) && export(&place).len() > 100_000);
+}
+
+#[test]
+fn a_restore_keeps_the_cluster_that_it_replaces_and_no_second_one_takes_its_place() {
+    let place = Place::backed_up();
+    let before = contents(&place.data_dir());
+    Running::start(&place.data_dir()).psql("delete from tasks");
+    let restored = place.restore().output().expect("the program runs");
+    assert!(restored.status.success(), "{restored:?}");
+    let old = place.data_dir().join("postgresql.old");
+    assert!(String::from_utf8_lossy(&restored.stdout).contains(old.to_str().expect("text")));
+    assert_eq!(contents(&place.data_dir()), before);
+
+    let again = place.restore().output().expect("the program runs");
+    assert_eq!(again.status.code(), Some(1));
+    assert!(
+        stderr(&again).contains("remove it, or move it away"),
+        "{again:?}"
+    );
+    fs::remove_dir_all(&old).expect("ours");
+    assert!(
+        place
+            .restore()
+            .status()
+            .expect("the program runs")
+            .success()
+    );
+}
+
+#[test]
+fn a_backup_that_is_not_whole_is_refused_and_the_cluster_stays() {
+    let place = Place::backed_up();
+    let before = contents(&place.data_dir());
+    let whole = fs::read(place.backup()).expect("ours");
+    let cut = &whole[..whole.len() - 10];
+    let mut changed = whole.clone();
+    changed[whole.len() / 2] ^= 1;
+    for bytes in [cut, &changed, b"", b"no backup at all"] {
+        fs::write(place.backup(), bytes).expect("ours");
+        let refused = place.restore().output().expect("the program runs");
+        assert_eq!(refused.status.code(), Some(1), "{} bytes", bytes.len());
+        assert!(stderr(&refused).contains("not whole"), "{refused:?}");
+        assert!(leftovers(&place).is_empty());
+    }
+    assert_eq!(contents(&place.data_dir()), before);
+}
+
+#[test]
+fn a_restore_that_is_killed_leaves_the_cluster_as_it_was() {
+    let place = Place::backed_up();
+    Running::start(&place.data_dir()).psql("delete from tasks where id > 1000");
+    let before = contents(&place.data_dir());
+    let mut restore = place.restore().spawn().expect("the program runs");
+    eventually("the new cluster's server runs", || {
+        place
+            .data_dir()
+            .join("restoring/postgresql/postmaster.pid")
+            .exists()
+    });
+    restore.kill().expect("ours");
+    restore.wait().expect("ours");
+    assert_eq!(contents(&place.data_dir()), before);
+
+    // As if it were killed between the two renames.
+    let data_dir = place.data_dir();
+    fs::rename(data_dir.join("postgresql"), data_dir.join("postgresql.old")).expect("ours");
+    assert_eq!(contents(&data_dir), before);
+
+    let restored = place.restore().output().expect("the program runs");
+    assert!(restored.status.success(), "{restored:?}");
+    assert_ne!(contents(&data_dir), before);
+    assert!(!data_dir.join("restoring").exists());
+}
+
+#[test]
+fn a_cluster_that_others_use_is_not_replaced() {
+    let place = Place::backed_up();
+    let _used = Running::start(&place.data_dir());
+    let refused = place.restore().output().expect("the program runs");
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(stderr(&refused).contains("stop it first"), "{refused:?}");
+}
+
+#[test]
+fn a_backup_that_is_stopped_leaves_no_file() {
+    let place = Place::filled();
+    let cluster = Running::start(&place.data_dir());
+    let mut lock = cluster.locking("tasks");
+    let mut backup = command(&place)
+        .args(["database", "backup"])
+        .arg(place.backup())
+        .spawn()
+        .expect("the program runs");
+    eventually("the backup waits for the tasks", || {
+        cluster.psql("select count(*) from pg_locks where not granted") == "1"
+    });
+    kill(Pid::from_raw(backup.id().cast_signed()), Signal::SIGTERM).expect("ours");
+    assert_eq!(backup.wait().expect("ours").code(), Some(1));
+    lock.kill().expect("ours");
+    lock.wait().expect("ours");
+    let names: Vec<_> = fs::read_dir(&place.0)
+        .expect("ours")
+        .flatten()
+        .map(|entry| entry.file_name())
+        .collect();
+    assert_eq!(names, ["data"]);
+}
+
+#[test]
+fn what_a_backup_does_not_hold_is_named_and_nothing_is_written() {
+    let place = Place::filled();
+    Running::start(&place.data_dir()).psql(
+        "create table notes (id bigint generated by default as identity); alter table tasks add priority int; create role reader; \
+         create view open_tasks as select id from tasks where not done",
+    );
+    let refused = run(
+        &place,
+        &["database", "backup", place.backup().to_str().expect("text")],
+    );
+    assert_eq!(refused.status.code(), Some(1));
+    let said = stderr(&refused);
+    for name in [
+        "table notes",
+        "role reader",
+        "view open_tasks",
+        "column tasks.priority",
+    ] {
+        assert!(said.contains(name), "{name}: {said}");
+    }
+    assert!(!said.contains("notes_id_seq"), "{said}");
+    assert!(!place.backup().exists());
+}
+
+#[test]
+fn a_backup_of_a_newer_program_is_refused_and_one_of_no_cluster_is_none() {
+    let place = Place::filled();
+    Running::start(&place.data_dir())
+        .psql("insert into __diesel_schema_migrations (version) values ('29991231000001')");
+    let told = run(&place, &["--log=warn", "export", "--output=/dev/null"]);
+    assert!(told.status.success(), "{told:?}");
+    assert!(
+        stderr(&told).contains("newer than this program"),
+        "{told:?}"
+    );
+    let made = run(
+        &place,
+        &["database", "backup", place.backup().to_str().expect("text")],
+    );
+    assert!(made.status.success(), "{made:?}");
+    let refused = place.restore().output().expect("the program runs");
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(
+        stderr(&refused).contains("newer cmms-export"),
+        "{refused:?}"
+    );
+    assert!(leftovers(&place).is_empty());
+
+    let nothing = Place::new();
+    let refused = run(
+        &nothing,
+        &[
+            "database",
+            "backup",
+            nothing.backup().to_str().expect("text"),
+        ],
+    );
+    assert!(
+        stderr(&refused).contains("no private cluster"),
+        "{refused:?}"
+    );
+    assert!(!nothing.backup().exists() && !nothing.data_dir().exists());
+}
