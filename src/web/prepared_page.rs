@@ -106,7 +106,11 @@ impl Item {
             (State::Running, _) if manifest.rows == 0 => "Waits for the first rows…".to_owned(),
             (State::Running, _) => format!("{rows}, {bytes} so far"),
             (State::Complete, _) => format!("{rows}, {bytes}, whole"),
+            (State::Failed, _) if manifest.rows == 0 => "Failed before its first row".to_owned(),
             (State::Failed, _) => format!("Failed after {rows}"),
+            (State::Cancelled, _) if manifest.rows == 0 => {
+                "Cancelled before its first row".to_owned()
+            }
             (State::Cancelled, _) => format!("Cancelled after {rows}"),
         };
         Self {

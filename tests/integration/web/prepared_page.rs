@@ -89,7 +89,7 @@ fn it_says_how_it_goes_over_reloads_and_can_be_cancelled() {
     browser.sees(ITEM, "Waits for a place, as the next one");
     browser.sees("#prepared li:last-child", "so far");
     browser.click(&format!("{ITEM} .actions button"));
-    browser.sees(ITEM, "Cancelled after 0 rows");
+    browser.sees(ITEM, "Cancelled before its first row");
     gate.terminate();
     browser.sees("#prepared li:last-child", "Failed after ");
     browser.sees("#prepared li:last-child", "The database went away.");
