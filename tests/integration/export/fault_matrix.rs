@@ -281,12 +281,18 @@ fn a_killed_and_restarted_postgresql_breaks_the_export_off() {
 fn a_server_that_stops_answering_breaks_the_exports_off_and_frees_their_places() {
     let gated = Gated::alone();
     let strategies = Strategy::all();
-    let places = strategies.len();
+    // A CSV and a workbook by each.
+    let places = 2 * strategies.len();
+    let exports = || {
+        let each = strategies.iter();
+        each.flat_map(|strategy| [(*strategy, "csv"), (*strategy, "xlsx")])
+    };
     let server =
         Server::spawn(program(&gated.url).args(["serve", &format!("--max-exports={places}")]));
     let address = &server.address;
-    let start = |id: &str, strategy: &str| {
-        let path = format!("/tasks.csv?strategy={strategy}&export_id={id}");
+    let start = |(strategy, extension): (Strategy, &str), when: &str| {
+        let name = strategy.name();
+        let path = format!("/tasks.{extension}?strategy={name}&export_id={name}-{extension}{when}");
         send(address, "GET", &path, &[("Host", address)])
     };
     // A connection that lies idle in each pool: it is tried before it is used.
@@ -294,23 +300,20 @@ fn a_server_that_stops_answering_breaks_the_exports_off_and_frees_their_places()
         download(address, &format!("strategy={strategy}"));
     }
     let mut gate = Gate::close(&gated, ROWS / 2);
-    let running: Vec<_> = strategies
-        .iter()
-        .map(|strategy| start(strategy.name(), strategy.name()))
-        .collect();
+    let running: Vec<_> = exports().map(|export| start(export, "")).collect();
     gate.reached_by(places);
     let frozen = gated.database.freeze_server();
     let since = Instant::now();
-    for (strategy, stream) in strategies.iter().zip(running) {
-        let name = strategy.name();
+    for ((strategy, extension), stream) in exports().zip(running) {
+        let name = format!("{}-{extension}", strategy.name());
         let download = Download::read(stream);
-        if strategy.is_buffered() {
+        if strategy.is_buffered() || extension == "xlsx" {
             assert_eq!(download.status, 503, "{name}");
         } else {
             assert_eq!(download.status, 200, "{name}");
             assert_eq!(download.finish().1, End::Broken, "{name}");
         }
-        let manifest = server.ended(name);
+        let manifest = server.ended(&name);
         assert_eq!(manifest["state"], "failed", "{name}: {manifest}");
         assert_eq!(
             manifest["error"], "database-unavailable",
@@ -322,15 +325,11 @@ fn a_server_that_stops_answering_breaks_the_exports_off_and_frees_their_places()
     assert!(elapsed < Duration::from_secs(15), "{elapsed:?}");
     assert_eq!(server.metric("cmms_export_exports_in_flight "), 0.0);
     // All places are free while the server still says nothing; a busy service would keep no record of these.
-    let waiting: Vec<_> = strategies
-        .iter()
-        .map(|strategy| {
-            let name = strategy.name();
-            start(&format!("{name}-meanwhile"), name)
-        })
+    let waiting: Vec<_> = exports()
+        .map(|export| start(export, "-meanwhile"))
         .collect();
-    for (strategy, stream) in strategies.iter().zip(waiting) {
-        let name = strategy.name();
+    for ((strategy, extension), stream) in exports().zip(waiting) {
+        let name = format!("{}-{extension}", strategy.name());
         assert_eq!(Download::read(stream).status, 503, "{name}");
         let manifest = server.ended(&format!("{name}-meanwhile"));
         assert_eq!(

@@ -1,6 +1,8 @@
 //! What a standby alone can do to an export: cancel its query for the sake of the primary's changes, or go away.
 
 use cmms_export::export::Strategy;
+use cmms_export::units::hexadecimal;
+use sha2::{Digest, Sha256};
 
 use super::{
     expected, export, fallbacks, has_failed, nothing_is_left, remove_what_is_read, running, source,
@@ -61,6 +63,38 @@ fn a_conflict_with_recovery_in_the_middle_breaks_the_download_off() {
         assert!(csv == expected(&gated.database), "{name}");
     }
     assert_eq!(server.metric("cmms_export_replica_fallbacks_total"), 0.0);
+}
+
+#[test]
+fn a_workbook_is_made_anew_after_a_conflict_in_the_middle_as_nobody_has_got_any_of_it() {
+    let replicated = Replicated::new();
+    let gated = Gated::install(replicated.database());
+    Gate::place(&gated, ROWS / 2);
+    let server = replicated.serve_gated(&gated, &["--max-exports=1", "--spool-size=1GiB"]);
+    for strategy in Strategy::unbuffered() {
+        let name = strategy.name();
+        let before = replicated.conflicts(Node::Standby1);
+        let mut gate = Gate::lock(replicated.connect(Node::Standby1, &gated.database));
+        let path = format!("/tasks.xlsx?strategy={name}&export_id={name}");
+        let stream = send(&server.address, "GET", &path, &[("Host", &server.address)]);
+        gate.reached();
+        remove_what_is_read(&gated.database);
+        eventually("the standby has cancelled its query", || {
+            replicated.conflicts(Node::Standby1) > before
+        });
+        drop(gate);
+        let workbook = Download::read(stream);
+        assert_eq!(workbook.status, 200, "{name}");
+        let workbook = workbook.whole();
+        let manifest = server.ended(name);
+        assert_eq!(manifest["rows"], ROWS, "{manifest}");
+        assert_eq!(manifest["bytes"], workbook.len(), "{manifest}");
+        let sha256 = hexadecimal(&Sha256::digest(&workbook));
+        assert_eq!(manifest["sha256"], sha256, "{manifest}");
+        let again = Download::start(&server.address, "/tasks.xlsx?fresh=true");
+        assert!(again.whole() == workbook, "{name}");
+    }
+    assert_eq!(server.metric("cmms_export_spool_used_bytes "), 0.0);
 }
 
 #[test]
