@@ -53,6 +53,7 @@
 //!   them as CSV, a [sink](export::Sink) takes the bytes, an [observer](export::Observer) hears how it gets on. A file per strategy.
 //! * [`datasets`]: the four datasets. Nothing else names their tables but [`seed`] and [`db::tables`].
 //! * [`seed`]: the article's data, at any size.
+//! * [`fetch`]: gets the file of a prepared export from a service, and goes on where that broke off.
 //! * [`backup`] and [`upkeep`]: a database in a file and back, and with it the private cluster's backups and upgrades.
 //! * [`verify`]: whether a CSV is whole, by its manifest.
 //! * [`progress`] and [`output`]: how far it is, where it goes.
@@ -68,6 +69,7 @@ pub mod connect;
 pub mod datasets;
 pub mod db;
 pub mod export;
+pub mod fetch;
 pub mod memory;
 pub mod models;
 pub mod output;

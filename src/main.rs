@@ -12,8 +12,8 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 use cmms_export::bench::{self, Stop, render};
 use cmms_export::cli::{
-    Bench, Cli, Command, DatabaseCommand, DatabaseOptions, ExportOptions, Global, LogFormat,
-    Migrate, Serve, Verify,
+    Bench, Cli, Command, DatabaseCommand, DatabaseOptions, ExportOptions, Fetch as FetchOptions,
+    Global, LogFormat, Migrate, Serve, Verify,
 };
 use cmms_export::connect::{
     self, Connected, Start, connect, connect_and_migrate, connect_for_exports, connect_migrated,
@@ -25,6 +25,7 @@ use cmms_export::export::cancellation::Cancellation;
 use cmms_export::export::manifest::State;
 use cmms_export::export::record::Record;
 use cmms_export::export::{self, Sink, routing};
+use cmms_export::fetch::{self, Fetch};
 use cmms_export::output::Output;
 use cmms_export::progress::{self, ExportProgress, Progress};
 use cmms_export::seed::{self, Seed};
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
         Command::Seed(options) => seed(&cli.global, &options),
         Command::Export(options) => export(&cli.global, *options),
         Command::Verify(options) => verify(&options),
+        Command::Fetch(options) => fetch(&options),
         Command::Bench(options) => bench(&cli.global, options),
         Command::BenchRun => bench_run(&cli.global),
         Command::Database(options) => database(&cli.global, options),
@@ -330,6 +332,33 @@ fn verify(options: &Verify) -> Outcome {
     };
     let verdict = verify::verify(csv, &manifest)?;
     print_line(&format!("whole: {verdict}"))?;
+    Ok(())
+}
+
+fn fetch(options: &FetchOptions) -> Outcome {
+    let fetch = Fetch {
+        url: &options.url,
+        auth_token: options.auth_token.get(),
+        output: &options.output,
+        retries: options.retries,
+    };
+    let is_watched = io::stderr().is_terminal();
+    let mut progress = None;
+    let whole = fetch.run(&mut |event| match event {
+        fetch::Event::Progress { bytes, total } if is_watched => progress
+            .get_or_insert_with(|| Progress::start("Fetching", "bytes", total))
+            .update(bytes),
+        fetch::Event::Progress { .. } => {}
+        fetch::Event::Notice(text) => {
+            // The line would be amid the bar, which may also be of another file by now.
+            progress = None;
+            eprintln!("cmms-export: {text}");
+        }
+    })?;
+    if let Some(progress) = progress {
+        progress.finish();
+    }
+    print_line(&format!("whole: {whole}"))?;
     Ok(())
 }
 

@@ -75,16 +75,9 @@ impl Output {
             Self::Stdout(mut stdout) => stdout.flush(),
             Self::Special(mut file) => file.flush(),
             Self::File { unfinished, path } => {
-                // The new file is no more open to others than the one that it replaces.
-                if let Ok(replaced) = fs::metadata(&path) {
-                    unfinished
-                        .as_file()
-                        .set_permissions(replaced.permissions())?;
-                }
-                unfinished.as_file().sync_all()?;
-                unfinished.persist(&path).map_err(|error| error.error)?;
-                // The name must survive a crash, too.
-                File::open(parent(&path))?.sync_all()
+                let (file, temporary) = unfinished.into_parts();
+                let rename = || temporary.persist(&path).map_err(|error| error.error);
+                publish(&file, &path, rename)
             }
         }
     }
@@ -111,8 +104,24 @@ impl Sink for Output {
     }
 }
 
+/// Makes an unfinished file durable and lets `rename` give it the name `path`.
+pub(crate) fn publish(
+    unfinished: &File,
+    path: &Path,
+    rename: impl FnOnce() -> io::Result<()>,
+) -> io::Result<()> {
+    // The new file is no more open to others than the one that it replaces.
+    if let Ok(replaced) = fs::metadata(path) {
+        unfinished.set_permissions(replaced.permissions())?;
+    }
+    unfinished.sync_all()?;
+    rename()?;
+    // The name must survive a crash, too.
+    File::open(parent(path))?.sync_all()
+}
+
 /// Follows the links from `path`; the file at the end need not exist yet.
-fn resolve(path: &Path) -> io::Result<PathBuf> {
+pub(crate) fn resolve(path: &Path) -> io::Result<PathBuf> {
     let mut path = path.to_owned();
     for _ in 0..MOST_LINKS {
         if let Ok(path) = fs::canonicalize(&path) {
@@ -127,7 +136,8 @@ fn resolve(path: &Path) -> io::Result<PathBuf> {
     Err(io::Error::other("too many links"))
 }
 
-fn parent(path: &Path) -> &Path {
+/// The directory that a file is in.
+pub(crate) fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),

@@ -3,6 +3,7 @@
 mod build;
 mod command_line;
 mod connections;
+mod fetch;
 mod output;
 mod seed;
 mod start;
