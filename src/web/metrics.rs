@@ -14,6 +14,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Metric, Registry, Unit};
 
 use super::App;
+use super::pace::Paces;
 use super::problem::{Kind, Problem};
 use crate::db::servers::{Fallback, Role, Servers};
 use crate::export::Strategy;
@@ -137,6 +138,8 @@ pub(super) struct Metrics {
     queued: Gauge,
     kept: Gauge,
     removed: Family<Reason, Counter>,
+    /// What exports come to.
+    pub(super) paces: Paces,
     server_up: Family<ServerLabels, Gauge>,
     server_in_recovery: Family<ServerLabels, Gauge>,
     server_lag: Family<ServerLabels, Gauge<f64, AtomicU64>>,
@@ -215,6 +218,7 @@ impl Metrics {
                 "prepared_removed",
                 "Prepared exports that are not kept any more",
             ),
+            paces: Paces::default(),
             server_up: names.add("server_up", "Whether a server can be reached"),
             server_in_recovery: names.add("server_in_recovery", "Whether a server is a replica"),
             server_lag: names.add_in(
@@ -261,6 +265,7 @@ impl Metrics {
 
     pub(super) fn ended(&self, manifest: &Manifest) {
         self.in_flight.dec();
+        self.paces.note(manifest);
         let outcome = Outcome {
             strategy: manifest.strategy.name(),
             outcome: manifest.state.name(),

@@ -12,6 +12,7 @@ mod conditions;
 mod download;
 mod events;
 mod exports;
+mod failures;
 mod filename;
 mod flow;
 mod handover;
@@ -21,10 +22,12 @@ mod measure;
 mod metrics;
 mod openapi;
 mod order;
+mod pace;
 mod pages;
 mod peer;
 mod prepared;
 mod prepared_file;
+mod prepared_page;
 mod preparing;
 mod problem;
 mod query_string;
@@ -271,6 +274,8 @@ fn routes(config: &mut web::ServiceConfig) {
                 .delete(exports::delete),
         )
         .service(resource("/api/exports/{id}/events", "GET").get(exports::follow))
+        .service(resource("/api/exports/{id}/delete", "POST").post(prepared_page::delete))
+        .service(read_only("/exports", prepared_page::page))
         .service(read_only("/exports/{id}/{name}", prepared_file::get))
         .service(read_only("/api/filters", choices::filters))
         .service(read_only("/livez", health::livez))
