@@ -3,7 +3,7 @@
 # On macOS, Homebrew keeps libpq's pg_config, by which the build finds libpq, out of the PATH.
 export PATH := $(if $(wildcard /opt/homebrew/opt/libpq/bin),/opt/homebrew/opt/libpq/bin:)$(PATH)
 
-.PHONY: help run cluster test test-valgrind test-postgres check docs check-diesel deb test-deb bench bench-memory bench-small bench-lookup bench-engines bench-replicas screenshots setup setup-browser setup-python
+.PHONY: help run cluster test test-valgrind test-postgres check docs check-diesel deb test-deb bench bench-memory bench-small bench-lookup bench-engines bench-replicas bench-copy-out screenshots setup setup-browser setup-python
 
 help: ## Says what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -31,11 +31,16 @@ test-valgrind: ## Runs the tests of crates/diesel-copy-out under valgrind (Linux
 	@scripts/install-packages valgrind
 	scripts/test-valgrind
 
+# A package outside of the workspace.
+COPY_OUT_BENCHMARK := crates/diesel-copy-out/benchmark/Cargo.toml
+
 check: ## Checks format, lints, documentation and its links (seconds, once built)
 	cargo fmt --all --check
+	cargo fmt --check --manifest-path $(COPY_OUT_BENCHMARK)
 	cargo clippy --locked --workspace --all-targets --features fault-injection -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
 	scripts/check-links
+	scripts/check-alerts
 
 docs: ## Writes the flags' tables in docs/command-line.md, as the program has them
 	CMMS_WRITE_DOCS=1 cargo test --locked --lib cli::reference::
@@ -79,6 +84,9 @@ bench-engines: setup ## Measures lookup beside DuckDB and chDB, which it install
 
 bench-replicas: setup ## Measures exports, and writes meanwhile, with none, one and two hot standbys (minutes)
 	cargo bench --locked --bench replicas
+
+bench-copy-out: setup ## Measures crates/diesel-copy-out beside psql, tokio-postgres and Diesel's load_iter
+	cargo run --release --locked --manifest-path $(COPY_OUT_BENCHMARK) --target-dir target/copy-out-benchmark
 
 screenshots: setup-browser ## Takes pictures of the pages, into docs/
 	cargo test --locked --release --features fault-injection --test screenshots

@@ -48,6 +48,30 @@ pub fn bytes(text: &str) -> Result<u64, String> {
         .ok_or_else(|| "not a number of bytes".into())
 }
 
+/// A number of bytes for people: `12.3 MB`.
+pub fn readable_bytes(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
+    let power = (bytes.max(1).ilog10() / 3).min(4);
+    let size = bytes as f64 / 1000_f64.powi(power.cast_signed());
+    let unit = UNITS[power as usize];
+    if power == 0 {
+        format!("{bytes}\u{a0}{unit}")
+    } else {
+        format!("{size:.1}\u{a0}{unit}")
+    }
+}
+
+/// A time for people: `3 s`, `12 min`, `1.5 h`.
+pub fn readable_seconds(seconds: f64) -> String {
+    if seconds < 90.0 {
+        format!("{:.0}\u{a0}s", seconds.max(1.0))
+    } else if seconds < 5_400.0 {
+        format!("{:.0}\u{a0}min", seconds / 60.0)
+    } else {
+        format!("{:.1}\u{a0}h", seconds / 3_600.0)
+    }
+}
+
 /// Bytes in hexadecimal, in lower case.
 pub fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -56,6 +80,16 @@ pub fn hexadecimal(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn people_get_the_unit_that_fits() {
+        let bytes = [0, 999, 1_000, 12_345_678, u64::MAX].map(readable_bytes);
+        let expected = ["0 B", "999 B", "1.0 kB", "12.3 MB", "18446744.1 TB"];
+        assert_eq!(bytes, expected.map(|text| text.replace(' ', "\u{a0}")));
+        let seconds = [0.2, 89.4, 90.0, 5_400.0].map(readable_seconds);
+        let expected = ["1 s", "89 s", "2 min", "1.5 h"];
+        assert_eq!(seconds, expected.map(|text| text.replace(' ', "\u{a0}")));
+    }
 
     #[test]
     fn a_long_time_has_a_unit_or_is_in_seconds() {

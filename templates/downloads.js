@@ -25,17 +25,7 @@ function formatSeconds(seconds) {
 
 const rowsOf = (count) => `${number.format(count)} ${count === 1 ? 'row' : 'rows'}`;
 
-const FAILURES = {
-  'database': 'The database broke it off. Try again; if it fails again, tell whoever looks after the database.',
-  'database-unavailable': 'The database went away. Try again in a moment.',
-  'statement-timeout': 'The database took longer than it may. Choose fewer tasks, or tell whoever looks after the server.',
-  'too-many-rows': 'These are too many rows for this. Choose fewer, or CSV, or another strategy under Advanced.',
-  'text-too-long': 'A text is longer than Excel takes. Choose CSV, or leave the column with long texts out.',
-  'spool-full': 'The server has no room for the file now. Try again in a moment, or choose CSV.',
-  'reader-timeout': 'Nothing was taken for too long. Try again.',
-  'output': 'It could not be handed over. Try again.',
-  'internal': 'Something went wrong in the server, whose log says what. Try again.',
-};
+const FAILURES = JSON.parse(main.dataset.failures);
 const NOT_WHOLE = 'The file is not whole: do not use what the browser may have kept of it.';
 
 function describe() {
@@ -179,8 +169,8 @@ class Download {
     if (state === 'complete') {
       // Not the total from before: the export has its own moment of the database.
       progress.max = progress.value = Math.max(rows, 1);
-      this.part('hash').hidden = false;
-      this.part('hash').textContent = `SHA-256 ${sha256}`;
+      this.element.querySelector('details').hidden = false;
+      this.part('hash').textContent = sha256;
       return this.end(state, `${number.format(rows)} of ${rowsOf(rows)}, ${formatBytes(bytes)}, whole`);
     }
     if (state === 'cancelled') return this.end(state, `Cancelled after ${rowsOf(rows)}`, { advice: NOT_WHOLE });

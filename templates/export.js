@@ -85,6 +85,7 @@ function changed(delay = DEBOUNCE) {
 function showFile() {
   byId('download').textContent = `Download ${known.count == null ? kind() : `${counted(known.count)} as ${kind()}`}`;
   byId('curl').value = `${main.dataset.curl}/${many}.${extension()}${chosenFile() && `?${chosenFile()}`}'`;
+  main.dispatchEvent(new Event('file'));
 }
 
 function settled() {
@@ -496,6 +497,7 @@ form.addEventListener('change', (event) => {
 form.addEventListener('submit', (event) => {
   event.preventDefault();
   if (event.submitter?.id === 'download') startDownload();
+  else if (event.submitter?.id === 'prepare') prepare();
   else changed(0);
 });
 

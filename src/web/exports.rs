@@ -53,7 +53,7 @@ async fn prepare(
         fresh,
         parameters,
     } = Order::read(request, body)?;
-    let page = format!("{}#prepared", pages::path(parameters.filter.dataset()));
+    let page = pages::address(&parameters);
     let disposition = content_disposition(
         &parameters.filter,
         parameters.file_type,
@@ -66,7 +66,9 @@ async fn prepare(
     let manifest = blocking(order).await??;
     if is_form && html::accepts_html(request.headers()) {
         let mut response = HttpResponse::SeeOther();
-        return Ok(response.insert_header((LOCATION, page)).finish());
+        return Ok(response
+            .insert_header((LOCATION, format!("{page}#prepared")))
+            .finish());
     }
     Ok(HttpResponse::Accepted()
         .insert_header((LOCATION, format!("/api/exports/{}", manifest.id)))

@@ -12,6 +12,7 @@ mod conditions;
 mod download;
 mod events;
 mod exports;
+mod failures;
 mod filename;
 mod flow;
 mod handover;
@@ -21,10 +22,12 @@ mod measure;
 mod metrics;
 mod openapi;
 mod order;
+mod pace;
 mod pages;
 mod peer;
 mod prepared;
 mod prepared_file;
+mod prepared_page;
 mod preparing;
 mod problem;
 mod query_string;
@@ -135,8 +138,13 @@ impl App {
     }
 }
 
-/// Serves until the process is told to stop (SIGINT, SIGTERM).
-pub fn serve(listener: TcpListener, database: Database, settings: Settings) -> io::Result<()> {
+/// Serves until the process is told to stop (SIGINT, SIGTERM). `ready` is called as soon as it does.
+pub fn serve(
+    listener: TcpListener,
+    database: Database,
+    settings: Settings,
+    ready: impl FnOnce() -> io::Result<()>,
+) -> io::Result<()> {
     let address = listener.local_addr()?;
     let metrics = Arc::new(Metrics::new());
     let observed = |database: Database| {
@@ -193,6 +201,7 @@ pub fn serve(listener: TcpListener, database: Database, settings: Settings) -> i
         .listen(listener)?;
     let outcome = actix_web::rt::System::new().block_on(async {
         let server = server.run();
+        ready()?;
         service_manager::tell(address);
         interrupt_on_signal(Arc::clone(&running.prepared))?;
         server.await
@@ -265,6 +274,8 @@ fn routes(config: &mut web::ServiceConfig) {
                 .delete(exports::delete),
         )
         .service(resource("/api/exports/{id}/events", "GET").get(exports::follow))
+        .service(resource("/api/exports/{id}/delete", "POST").post(prepared_page::delete))
+        .service(read_only("/exports", prepared_page::page))
         .service(read_only("/exports/{id}/{name}", prepared_file::get))
         .service(read_only("/api/filters", choices::filters))
         .service(read_only("/livez", health::livez))

@@ -40,6 +40,8 @@ use crate::export::parameters::{OPTIONS, names_of};
         super::metrics::metrics,
         super::pages::index,
         super::prepared_file::get,
+        super::prepared_page::page,
+        super::prepared_page::delete,
         document,
     ),
     components(schemas(problem::ProblemBody<'static>, Choices)),

@@ -4,10 +4,12 @@ use actix_web::HttpRequest;
 use actix_web::http::header::CONTENT_TYPE;
 use serde_json::{Map, Value};
 
+use super::html::accepts_html;
 use super::problem::{Kind, Problem};
 use super::query_string::{QueryString, invalid};
 use crate::datasets;
 use crate::export::dataset::{Dataset, FilterKind};
+use crate::export::format::FileType;
 use crate::export::parameters::{Pair, Parameters, file_type_named};
 
 /// Bytes of a request.
@@ -53,6 +55,11 @@ impl Order {
         };
         let format = query.take("format")?.unwrap_or_default();
         let file_type = file_type_named("format", &format)?;
+        if is_form && accepts_html(request.headers()) && file_type == FileType::Xlsx {
+            // The page's form has what is of CSV alone, whatever is chosen.
+            query.take("preset")?;
+            query.take("delimiter")?;
+        }
         let fresh = query.take_bool("fresh")?.unwrap_or(false);
         let parameters = Parameters::from_pairs(dataset, file_type, query.rest())?;
         Ok(Self {
@@ -117,7 +124,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::export::format::FileType;
 
     fn read(kind: &str, body: &str) -> Result<String, String> {
         let request = TestRequest::post().insert_header((CONTENT_TYPE, kind));

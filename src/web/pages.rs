@@ -10,6 +10,8 @@ use askama::Template;
 use clap::ValueEnum;
 use diesel::{PgConnection, QueryResult};
 
+use super::pace::Pace;
+use super::prepared_page::List;
 use super::problem::{Kind, Problem};
 use super::query_string::{QueryString, invalid};
 use super::read::{QUERY_TIMEOUT, ReadFrom, read};
@@ -26,6 +28,7 @@ use crate::export::format::FileType;
 use crate::export::manifest::ErrorClass;
 use crate::export::parameters::{Parameters, columns_from};
 use crate::export::{self, Strategy, queries};
+use crate::units::{readable_bytes, readable_seconds};
 
 /// Time to count the matching rows in. The page does not wait any longer: its script asks for the count once it is shown.
 const COUNT_TIMEOUT: Duration = Duration::from_millis(50);
@@ -62,6 +65,12 @@ struct ExportPage {
     default: Strategy,
     curl: String,
     download: String,
+    /// Those that were prepared for later; `None` if that is not possible here.
+    prepared: Option<List>,
+    /// What is said of preparing this one.
+    estimate: String,
+    /// What a row comes to in each format, for the page's script.
+    paces: String,
 }
 
 impl ExportPage {
@@ -188,10 +197,11 @@ pub(super) async fn page(
         Ok((parameters, content, count)) => {
             let pairs = parameters.to_pairs();
             let download = download(&parameters, &pairs);
-            let mut chosen = pairs;
-            if parameters.file_type == FileType::Xlsx {
-                chosen.push(("format", "xlsx".to_owned()));
-            }
+            let prepared = List::load(&app).await?;
+            let pace = |format| app.metrics.paces.of(dataset.name(), format);
+            let estimate = estimate(count, pace(parameters.file_type));
+            let paces = serde_json::json!({"csv": pace(FileType::Csv).map(Pace::parts), "xlsx": pace(FileType::Xlsx).map(Pace::parts)}).to_string();
+            let chosen = chosen(&parameters);
             let all = dataset.columns().iter();
             let others = all.filter(|column| !parameters.columns.has(column));
             let page = ExportPage {
@@ -216,6 +226,9 @@ pub(super) async fn page(
                 strategies: Strategy::all(),
                 default: Strategy::default(),
                 curl: curl(&request, app.settings.auth_token.is_some()),
+                prepared,
+                estimate,
+                paces,
             };
             html::respond(StatusCode::OK, &page)
         }
@@ -307,7 +320,7 @@ fn label(field: &FilterField) -> String {
     }
 }
 
-fn capitalized(text: &str) -> String {
+pub(super) fn capitalized(text: &str) -> String {
     let mut letters = text.chars();
     match letters.next() {
         Some(first) => first.to_uppercase().chain(letters).collect(),
@@ -316,12 +329,27 @@ fn capitalized(text: &str) -> String {
 }
 
 /// Where the page of a dataset is.
-pub(super) fn path(dataset: &dyn Dataset) -> String {
+fn path(dataset: &dyn Dataset) -> String {
     if *dataset == *datasets::default() {
         "/".to_owned()
     } else {
         format!("/{}", dataset.name())
     }
+}
+
+/// The page with these parameters.
+pub(super) fn address(parameters: &Parameters) -> String {
+    let chosen = chosen(parameters);
+    format!("{}?{}", path(parameters.filter.dataset()), query(&chosen))
+}
+
+/// The parameters as names and values of the page's address.
+fn chosen(parameters: &Parameters) -> Vec<(&'static str, String)> {
+    let mut chosen = parameters.to_pairs();
+    if parameters.file_type == FileType::Xlsx {
+        chosen.push(("format", "xlsx".to_owned()));
+    }
+    chosen
 }
 
 /// Reads the page's content, and counts the rows if that does not take too long.
@@ -537,6 +565,27 @@ fn query<'p>(pairs: impl IntoIterator<Item = &'p (&'static str, String)>) -> Str
     form_urlencoded::Serializer::new(String::new())
         .extend_pairs(pairs)
         .finish()
+}
+
+/// What is said of preparing an export of so many rows. The page's script says the same of other choices.
+fn estimate(count: Count, pace: Option<Pace>) -> String {
+    let (rows, is_many) = match count {
+        Count::Exactly(count) => (count, count >= MANY),
+        Count::MoreThan(count) => (0, count >= MANY),
+        Count::Unknown => (0, true),
+    };
+    let mut text = String::new();
+    if let Some(pace) = pace.filter(|_| rows > 0) {
+        let bytes = readable_bytes((rows as f64 * pace.bytes_per_row) as u64);
+        let seconds = readable_seconds(rows as f64 * pace.seconds_per_row);
+        text = format!("about {bytes}, ready in about {seconds}; ");
+    }
+    text += if is_many {
+        "with so many rows the better way, made"
+    } else {
+        "made"
+    };
+    text + " on the server first, and fetched when you like, also in several goes."
 }
 
 /// A value in the preview.

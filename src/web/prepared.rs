@@ -105,6 +105,7 @@ impl Prepared {
                 disposition,
                 stands: Stands::Kept(Box::new(manifest.clone()), found.space.map(Arc::new)),
             };
+            metrics.paces.note(&manifest);
             all.by_id.insert(manifest.id, entry);
         }
         let prepared = Arc::new(Self {

@@ -45,6 +45,15 @@ pub(super) static DOWNLOADS_SCRIPT: LazyLock<StaticFile> = LazyLock::new(|| {
     )
 });
 
+/// The script of what is prepared for later.
+pub(super) static PREPARED_SCRIPT: LazyLock<StaticFile> = LazyLock::new(|| {
+    StaticFile::new(
+        "prepared",
+        JAVASCRIPT,
+        include_str!("../../templates/prepared.js"),
+    )
+});
+
 /// What the benchmark page adds to the stylesheet.
 pub(super) static BENCHMARK_STYLE: LazyLock<StaticFile> = LazyLock::new(|| {
     StaticFile::new(
@@ -106,6 +115,7 @@ pub(super) async fn get(name: web::Path<String>) -> Result<HttpResponse, Problem
         &*EXPORT_STYLE,
         &*EXPORT_SCRIPT,
         &*DOWNLOADS_SCRIPT,
+        &*PREPARED_SCRIPT,
         &*BENCHMARK_STYLE,
         &*BENCHMARK_SCRIPT,
     ];

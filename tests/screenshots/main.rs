@@ -16,6 +16,7 @@ use serde_json::json;
 use service::{Service, from_elsewhere, gated};
 use support::browser::Browser;
 use support::gate::{Gate, Gated, ROWS};
+use support::program::program;
 use support::{Server, TestDatabase};
 
 /// Where those of the README are.
@@ -25,6 +26,7 @@ const OTHERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/screenshots");
 
 fn main() {
     of_the_export_page();
+    of_prepared_exports();
     of_the_benchmark_page();
 }
 
@@ -91,6 +93,59 @@ fn of_the_export_page() {
     browser.sees("#downloads", "Failed");
     take(&browser, 1280, "light", OTHERS, "failed");
     take(&browser, 360, "dark", OTHERS, "failed-360-dark");
+}
+
+fn of_prepared_exports() {
+    let database = TestDatabase::seeded(&[]);
+    let server = Server::start(&database.url);
+    let browser = Browser::start();
+    browser.open(&server.url("/?format=xlsx"));
+    take(&browser, 360, "light", OTHERS, "prepared-none-360");
+    for query in ["", "?done=false&location_id=3&preset=data"] {
+        browser.open(&server.url(&format!("/{query}")));
+        browser.click("#prepare");
+        browser.sees("#prepared li:first-child", "whole");
+    }
+    browser.click("#prepared li:first-child summary");
+    both(&browser, "prepared");
+    browser.open(&server.url("/?title=no+such+task"));
+    browser.click("#prepare");
+    browser.sees("#prepared li:first-child", "0 rows");
+    take(&browser, 1280, "light", OTHERS, "prepared-no-rows");
+    take(&browser, 360, "dark", OTHERS, "prepared-no-rows-360-dark");
+
+    let gated = Gated::new();
+    let server = Server::spawn(program(&gated.url).args(["serve", "--max-exports=1"]));
+    let mut gate = Gate::close(&gated, ROWS / 2);
+    browser.open(&server.url("/?strategy=copy&preset=data"));
+    browser.click("#prepare");
+    browser.sees("#prepared li:first-child", "so far");
+    gate.reached();
+    browser.click("#prepare");
+    browser.sees("#prepared li:first-child", "the next one");
+    both(&browser, "prepared-running");
+    gate.terminate();
+    browser.sees("#prepared li:last-child", "Failed");
+    drop(gate);
+    browser.sees("#prepared li:first-child", "whole");
+    both(&browser, "prepared-failed");
+}
+
+fn both(browser: &Browser, name: &str) {
+    for (width, scheme) in [
+        (360, "light"),
+        (360, "dark"),
+        (1280, "light"),
+        (1280, "dark"),
+    ] {
+        take(
+            browser,
+            width,
+            scheme,
+            OTHERS,
+            &format!("{name}-{width}-{scheme}"),
+        );
+    }
 }
 
 fn of_the_benchmark_page() {

@@ -9,6 +9,9 @@ use crate::literal::quoted;
 use crate::raw::{CommandResult, Session};
 use crate::{Cancel, CopyIn, CopyOut, Error, Options, Row};
 
+/// What stands before the query of a COPY.
+const COPY: &str = "copy (";
+
 /// A connection to PostgreSQL that can COPY.
 ///
 /// ```
@@ -72,11 +75,15 @@ impl Connection {
         }
     }
 
-    /// Starts to copy the rows of a query that is SQL already, without parameters.
+    /// Starts to copy the rows of a query that is SQL already, without parameters. An error's position is one in this query.
     pub fn copy_out(&mut self, query: &str, options: &Options) -> Result<CopyOut<'_>, Error> {
         // A comment may end the query.
-        let sql = format!("copy ({query}\n) to stdout with ({})", options.sql());
-        let result = self.run(&sql)?;
+        let sql = format!("{COPY}{query}\n) to stdout with ({})", options.sql());
+        let result = self.run(&sql).map_err(|mut error| {
+            let before = COPY.len() as u32;
+            error.position = error.position.and_then(|at| at.checked_sub(before));
+            error
+        })?;
         if result.status() != ExecStatusType::PGRES_COPY_OUT {
             return Err(result.error());
         }

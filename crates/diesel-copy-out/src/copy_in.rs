@@ -8,6 +8,26 @@ use crate::{Connection, Error};
 
 /// A running `COPY … FROM STDIN`, which takes what a [`CopyOut`](crate::CopyOut) of the same columns and options has read. Dropped
 /// before its end, it takes everything back.
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real_server/cluster.rs"));
+/// use diesel_copy_out::{Connection, Options};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let cluster = Cluster::start();
+/// # let url = cluster.url();
+/// let mut from = Connection::establish(&url)?;
+/// let mut to = Connection::establish(&url)?;
+/// to.execute("create table people (id int, name text)")?;
+///
+/// let options = Options::binary();
+/// let mut rows = from.copy_out("select 1, 'Ann' union all select 2, null", &options)?;
+/// let mut copy = to.copy_in("people", &["id", "name"], &options)?;
+/// std::io::copy(&mut rows, &mut copy)?;
+/// assert_eq!(rows.finish()?, 2);
+/// assert_eq!(copy.finish()?, 2);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct CopyIn<'c> {
     connection: &'c mut Connection,

@@ -13,7 +13,7 @@ pub struct Error {
     pub sqlstate: Option<String>,
     /// What the server added to its message, in one line.
     pub detail: Option<String>,
-    /// Where in the statement the server found the error: the number of the character, from 1.
+    /// Where in the SQL the server found the error: the number of the character, from 1.
     pub position: Option<u32>,
     #[source]
     pub(crate) source: Option<Box<dyn std::error::Error + Send + Sync>>,

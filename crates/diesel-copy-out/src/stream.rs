@@ -145,20 +145,18 @@ impl Shared {
             } else {
                 copy.poll_row()?
             };
-            let is_last = matches!(next, Poll::Ready(None));
-            if let Poll::Ready(Some(row)) = next {
-                chunk.extend_from_slice(row);
-                if chunk.len() < CHUNK {
-                    continue;
+            match next {
+                Poll::Ready(Some(row)) => {
+                    chunk.extend_from_slice(row);
+                    if chunk.len() < CHUNK {
+                        continue;
+                    }
                 }
+                Poll::Ready(None) if chunk.is_empty() => return copy.finish(),
+                Poll::Ready(None) | Poll::Pending => {}
             }
-            if !chunk.is_empty() {
-                self.send(chunk.split().freeze())?;
-                chunk.reserve(CHUNK);
-            }
-            if is_last {
-                return copy.finish();
-            }
+            self.send(chunk.split().freeze())?;
+            chunk.reserve(CHUNK);
         }
     }
 

@@ -13,5 +13,6 @@ mod page;
 mod prepared;
 mod prepared_faults;
 mod prepared_file;
+mod prepared_page;
 mod spool;
 mod xlsx;

@@ -59,7 +59,7 @@ fn it_is_ordered_in_json_or_by_a_form_and_its_manifest_says_where_the_file_is() 
     let page = post(&server, FORM, "", &[("Accept", "text/html")]);
     assert_eq!(
         (page.status, page.header("location")),
-        (303, Some("/#prepared"))
+        (303, Some("/?preset=data#prepared"))
     );
 }
 
@@ -333,34 +333,6 @@ fn who_reads_a_file_that_is_deleted_reads_on() {
 }
 
 #[test]
-fn its_download_counts_among_the_downloads_and_not_among_the_exports() {
-    let database = data::wide(100_000);
-    let server = Server::spawn(program(&database.url).args([
-        "serve",
-        "--max-exports=1",
-        "--max-downloads=2",
-    ]));
-    let (_, file) = prepare(&server, &by("copy"));
-    let headers = [("Host", server.address.as_str())];
-    let reading = Download::request(&server.address, "GET", &file, &headers);
-    download(&server.address, "location_id=-1");
-    let second = Download::request(&server.address, "GET", &file, &headers);
-    assert_eq!((reading.status, second.status), (200, 200));
-    let third = get(&server, &file, &[]);
-    assert_eq!(
-        (third.status, third.header("retry-after").is_some()),
-        (503, true)
-    );
-    // What takes nothing of the file is free.
-    assert_eq!(
-        crate::support::prepared::head(&server, &file, &[]).status,
-        200
-    );
-    drop((reading, second));
-    eventually("a place is free", || get(&server, &file, &[]).status == 200);
-}
-
-#[test]
 fn a_second_service_on_the_same_spool_prepares_nothing_and_does_all_else() {
     let database = TestDatabase::seeded(&["--tasks=10"]);
     let spool = tempfile::tempdir().expect("a directory");
@@ -377,28 +349,4 @@ fn a_second_service_on_the_same_spool_prepares_nothing_and_does_all_else() {
     assert_eq!(get(&second, &file, &[]).status, 404);
     let without = Server::spawn(program(&database.url).args(["serve", "--spool-size=0"]));
     assert_eq!(post(&without, "application/json", "{}", &[]).status, 403);
-}
-
-#[test]
-fn a_reader_that_takes_nothing_of_a_prepared_file_is_cut_off() {
-    let database = data::wide(100_000);
-    let server = Server::spawn(program(&database.url).args([
-        "serve",
-        "--reader-timeout=1",
-        "--max-downloads=1",
-    ]));
-    let (_, file) = prepare(&server, &by("copy"));
-    let headers = [("Host", server.address.as_str())];
-    let stalled = Download::request(&server.address, "GET", &file, &headers);
-    assert_eq!(get(&server, &file, &[]).status, 503);
-    eventually("its place is free", || {
-        get(&server, &file, &[("Range", "bytes=0-9")]).status == 206
-    });
-    let length: usize = stalled
-        .header("content-length")
-        .and_then(|it| it.parse().ok())
-        .expect("a number");
-    let mut body = Vec::new();
-    let read = std::io::Read::read_to_end(&mut stalled.into_stream(), &mut body);
-    assert!(read.is_err() || body.len() < length);
 }

@@ -6,9 +6,11 @@ use cmms_export::export::Strategy;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use crate::support::client::Download;
-use crate::support::prepared::{by, delete, get, head, prepare};
-use crate::support::{Server, TestDatabase, data, oracle};
+use crate::support::client::{Download, download};
+use crate::support::gate::{Gate, Gated};
+use crate::support::prepared::{by, complete, delete, get, head, order, prepare};
+use crate::support::program::program;
+use crate::support::{Server, TestDatabase, data, eventually, oracle};
 
 #[test]
 fn every_strategy_prepares_psqls_bytes() {
@@ -173,10 +175,10 @@ fn curl_goes_on_where_it_was_cut_off() {
 
 #[test]
 fn a_file_is_there_once_it_is_finished_and_until_it_is_deleted() {
-    let gated = crate::support::gate::Gated::new();
-    let mut gate = crate::support::gate::Gate::close(&gated, 5);
+    let gated = Gated::new();
+    let mut gate = Gate::close(&gated, 5);
     let server = Server::start(&gated.url);
-    let id = crate::support::prepared::order(&server, &by("copy"));
+    let id = order(&server, &by("copy"));
     let file = format!("/exports/{id}/tasks.csv");
     gate.reached();
     let early = get(&server, &file, &[]);
@@ -187,10 +189,59 @@ fn a_file_is_there_once_it_is_finished_and_until_it_is_deleted() {
         404
     );
     drop(gate);
-    assert_eq!(crate::support::prepared::complete(&server, &id), file);
+    assert_eq!(complete(&server, &id), file);
     assert_eq!(get(&server, &file, &[]).status, 200);
     assert_eq!(delete(&server, &id), 204);
     assert_eq!(get(&server, &file, &[]).status, 404);
     assert_eq!(get(&server, &format!("/api/exports/{id}"), &[]).status, 404);
     assert_eq!(delete(&server, &id), 404);
+}
+
+#[test]
+fn a_reader_that_takes_nothing_of_a_prepared_file_is_cut_off() {
+    let database = data::wide(100_000);
+    let server = Server::spawn(program(&database.url).args([
+        "serve",
+        "--reader-timeout=1",
+        "--max-downloads=1",
+    ]));
+    let (_, file) = prepare(&server, &by("copy"));
+    let headers = [("Host", server.address.as_str())];
+    let stalled = Download::request(&server.address, "GET", &file, &headers);
+    assert_eq!(get(&server, &file, &[]).status, 503);
+    eventually("its place is free", || {
+        get(&server, &file, &[("Range", "bytes=0-9")]).status == 206
+    });
+    let length: usize = stalled
+        .header("content-length")
+        .and_then(|it| it.parse().ok())
+        .expect("a number");
+    let mut body = Vec::new();
+    let read = std::io::Read::read_to_end(&mut stalled.into_stream(), &mut body);
+    assert!(read.is_err() || body.len() < length);
+}
+
+#[test]
+fn its_download_counts_among_the_downloads_and_not_among_the_exports() {
+    let database = data::wide(100_000);
+    let server = Server::spawn(program(&database.url).args([
+        "serve",
+        "--max-exports=1",
+        "--max-downloads=2",
+    ]));
+    let (_, file) = prepare(&server, &by("copy"));
+    let headers = [("Host", server.address.as_str())];
+    let reading = Download::request(&server.address, "GET", &file, &headers);
+    download(&server.address, "location_id=-1");
+    let second = Download::request(&server.address, "GET", &file, &headers);
+    assert_eq!((reading.status, second.status), (200, 200));
+    let third = get(&server, &file, &[]);
+    assert_eq!(
+        (third.status, third.header("retry-after").is_some()),
+        (503, true)
+    );
+    // What takes nothing of the file is free.
+    assert_eq!(head(&server, &file, &[]).status, 200);
+    drop((reading, second));
+    eventually("a place is free", || get(&server, &file, &[]).status == 200);
 }

@@ -283,6 +283,9 @@ fn sql_that_is_no_query_is_refused_and_a_query_may_end_with_a_comment() {
     let error = connection.copy_out("drop table people", &Options::csv());
     let error = error.map(drop).expect_err("no query");
     assert_eq!(error.sqlstate.as_deref(), Some("42601"));
+    let error = connection.copy_out("select nothing", &Options::csv());
+    let error = error.map(drop).expect_err("no such column");
+    assert_eq!(error.position, Some(8));
     let mut copy = connection
         .copy_out("select id from people -- all of them", &Options::csv())
         .expect("a copy");

@@ -6,10 +6,11 @@ use diesel::dsl::sql;
 use diesel::expression::AsExpression;
 use diesel::pg::Pg;
 use diesel::prelude::*;
+use diesel::query_builder::QueryId;
 use diesel::serialize::{IsNull, Output, ToSql};
 use diesel::sql_types::{
     Array, BigInt, Binary, Bool, Citext, Date, Double, Float, Inet, Int4range, Integer, Interval,
-    Json, Nullable, Numeric, Oid, SmallInt, Text, Time, Timestamp, Timestamptz, Uuid,
+    Json, Nullable, Numeric, Oid, SmallInt, SqlType, Text, Time, Timestamp, Timestamptz, Uuid,
 };
 use diesel_copy_out::{Connection, CopyOutDsl};
 use proptest::prelude::*;
@@ -20,7 +21,7 @@ use crate::cluster::Cluster;
 /// Settings that change how literals are read.
 const SETTINGS: [&str; 3] = [
     "set standard_conforming_strings = on; set datestyle = 'ISO, MDY'; set intervalstyle = postgres; set extra_float_digits = 1; set timezone = 'UTC'",
-    "set standard_conforming_strings = off; set datestyle = 'German, DMY'; set intervalstyle = sql_standard; set extra_float_digits = 0; set timezone = 'America/St_Johns'; set escape_string_warning = off",
+    "set standard_conforming_strings = off; set datestyle = 'German, DMY'; set intervalstyle = sql_standard; set extra_float_digits = 0; set timezone = 'America/St_Johns'; set escape_string_warning = off; set backslash_quote = off; set array_nulls = off",
     "set standard_conforming_strings = on; set datestyle = 'SQL, YMD'; set intervalstyle = iso_8601; set extra_float_digits = -15; set timezone = 'Asia/Kolkata'; set search_path = public, pg_catalog",
 ];
 
@@ -34,6 +35,29 @@ impl ToSql<Uuid, Pg> for RawUuid {
         Ok(IsNull::No)
     }
 }
+
+/// Texts of types that Diesel has no name for, but somebody's schema may.
+macro_rules! text_type {
+    ($SqlType:ident, $Value:ident, $oid:literal, $array_oid:literal) => {
+        #[derive(SqlType, QueryId)]
+        #[diesel(postgres_type(oid = $oid, array_oid = $array_oid))]
+        struct $SqlType;
+
+        #[derive(Debug, Clone, AsExpression)]
+        #[diesel(sql_type = $SqlType)]
+        struct $Value(&'static str);
+
+        impl ToSql<$SqlType, Pg> for $Value {
+            fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> diesel::serialize::Result {
+                <str as ToSql<Text, Pg>>::to_sql(self.0, out)
+            }
+        }
+    };
+}
+
+text_type!(Name, NameText, 19, 1003);
+text_type!(Bpchar, BpcharText, 1042, 1014);
+text_type!(Varchar, VarcharText, 1043, 1015);
 
 #[derive(Debug, Clone, AsExpression)]
 #[diesel(sql_type = Json)]
@@ -190,10 +214,20 @@ fn a_literal_is_what_the_server_takes_from_the_parameter_whatever_the_settings()
         "\n\r\t",
         "NULL",
         "{}",
+        " blanks  ",
         "🦀'\\",
     ] {
         check!(server, "textsend", Text, text);
         check!(server, "array_send", Array<Text>, vec![text, "b"]);
+        check!(server, "namesend", Name, NameText(text));
+        check!(server, "bpcharsend", Bpchar, BpcharText(text));
+        check!(server, "varcharsend", Varchar, VarcharText(text));
+        check!(
+            server,
+            "array_send",
+            Array<Varchar>,
+            vec![VarcharText(text)]
+        );
     }
     check!(
         server,
@@ -291,7 +325,7 @@ impl<Type: HasNoLiteral> ToSql<Type, Pg> for Other {
 }
 
 /// An enum of the database's own.
-#[derive(diesel::sql_types::SqlType, diesel::query_builder::QueryId)]
+#[derive(SqlType, QueryId)]
 #[diesel(postgres_type(name = "mood", schema = "app"))]
 struct Mood;
 

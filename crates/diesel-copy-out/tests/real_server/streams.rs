@@ -1,5 +1,6 @@
 //! A stream ends with the last row, or it is an error.
 
+use std::ops::{Deref, DerefMut};
 use std::pin::pin;
 
 use bytes::Bytes;
@@ -161,4 +162,32 @@ fn dropping_a_stream_cancels_its_query_and_no_other() {
             .execute("select pg_sleep(0.001)")
             .expect("nobody cancels it");
     }
+}
+
+/// A connection that cannot be used.
+struct Panics(Connection);
+
+impl Deref for Panics {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        &self.0
+    }
+}
+
+impl DerefMut for Panics {
+    fn deref_mut(&mut self) -> &mut Connection {
+        panic!("as it should");
+    }
+}
+
+#[test]
+fn a_thread_that_panics_is_an_error_and_no_end() {
+    let cluster = Cluster::start();
+    let connection = Panics(Connection::establish(&cluster.url()).expect("a connection"));
+    let stream = numbers("10").copy_out_stream(connection, &Options::csv());
+    let (bytes, end) = read(stream.expect("a thread"));
+    assert_eq!(bytes, b"");
+    let error = end.expect_err("no end");
+    assert_eq!(error.message, "the COPY's thread has panicked");
 }

@@ -1,0 +1,198 @@
+//! The exports that were prepared for later, for people: a list on every export page, and a page of its own, from which the others'
+//! scripts take it anew.
+
+use std::sync::Arc;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::LOCATION;
+use actix_web::{HttpRequest, HttpResponse, web};
+use askama::Template;
+use serde_json::Value;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::benchmark::blocking;
+use super::problem::{Kind, Problem, ProblemBody};
+use super::{App, failures, html};
+use crate::bench::render::grouped;
+use crate::export::csv::Preset;
+use crate::export::format::FileType;
+use crate::export::manifest::{Manifest, State};
+use crate::units::readable_bytes;
+
+#[derive(Template)]
+#[template(path = "exports.html")]
+struct Page {
+    demonstration: bool,
+    prepared: List,
+}
+
+/// The list.
+#[derive(Template)]
+#[template(path = "prepared.html")]
+pub(super) struct List {
+    items: Vec<Item>,
+    /// Whether there are older ones, which are not shown.
+    has_more: bool,
+}
+
+/// An export in the list.
+struct Item {
+    id: String,
+    state: State,
+    /// Of what, and which file format.
+    dataset: String,
+    format: &'static str,
+    filters: Vec<FilterText>,
+    requested_at: Option<Moment>,
+    /// How it stands, in words.
+    says: String,
+    advice: Option<&'static str>,
+    rows: u64,
+    file: Option<String>,
+    sha256: Option<String>,
+    expires_at: Option<Moment>,
+}
+
+/// A filter, as a person has set it. A script may know the name of what an id stands for.
+struct FilterText {
+    name: String,
+    value: String,
+    text: String,
+}
+
+/// A point of time: for programs, and for people.
+struct Moment {
+    exact: String,
+    text: String,
+}
+
+impl Moment {
+    fn of(time: OffsetDateTime) -> Self {
+        let exact = time.format(&Rfc3339).unwrap_or_default();
+        let (date, hour, minute) = (time.date(), time.hour(), time.minute());
+        Self {
+            exact,
+            text: format!("{date} {hour:02}:{minute:02} UTC"),
+        }
+    }
+}
+
+impl List {
+    /// Those that there are now. Removes what has expired.
+    pub(super) async fn load(app: &App) -> Result<Option<Self>, Problem> {
+        if !app.prepared.is_possible() {
+            return Ok(None);
+        }
+        let prepared = Arc::clone(&app.prepared);
+        let page = blocking(move || prepared.list(None)).await?;
+        let (manifests, next) = page.unwrap_or_default();
+        Ok(Some(Self {
+            items: manifests.into_iter().map(Item::of).collect(),
+            has_more: next.is_some(),
+        }))
+    }
+}
+
+impl Item {
+    fn of(manifest: Manifest) -> Self {
+        let (rows, bytes) = (rows_of(manifest.rows), readable_bytes(manifest.bytes));
+        let says = match (manifest.state, manifest.queued) {
+            (State::Queued, Some(1)) => "Waits for a place, as the next one".to_owned(),
+            (State::Queued, place) => format!(
+                "Waits for a place, as number {} in the queue",
+                place.unwrap_or_default()
+            ),
+            (State::Running, _) if manifest.rows == 0 => "Waits for the first rows…".to_owned(),
+            (State::Running, _) => format!("{rows}, {bytes} so far"),
+            (State::Complete, _) => format!("{rows}, {bytes}, whole"),
+            (State::Failed, _) => format!("Failed after {rows}"),
+            (State::Cancelled, _) => format!("Cancelled after {rows}"),
+        };
+        Self {
+            state: manifest.state,
+            format: match (manifest.format, manifest.preset) {
+                (FileType::Xlsx, _) => "Excel",
+                (FileType::Csv, Some(Preset::Excel)) => "CSV for Excel",
+                (FileType::Csv, _) => "CSV for programs",
+            },
+            filters: manifest
+                .filter
+                .into_iter()
+                .map(|(name, value)| filter_text(name, &value))
+                .collect(),
+            dataset: manifest.dataset,
+            requested_at: manifest.requested_at.map(Moment::of),
+            says,
+            advice: manifest.error.map(failures::advice),
+            rows: manifest.rows,
+            file: manifest.file,
+            sha256: manifest.sha256,
+            expires_at: manifest.expires_at.map(Moment::of),
+            id: manifest.id,
+        }
+    }
+}
+
+fn rows_of(count: u64) -> String {
+    let rows = if count == 1 { "row" } else { "rows" };
+    format!("{} {rows}", grouped(count))
+}
+
+fn filter_text(name: String, value: &Value) -> FilterText {
+    let what = name.trim_end_matches("_id").replace('_', " ");
+    let (value, text) = match value {
+        Value::Bool(true) => ("true".to_owned(), what),
+        Value::Bool(false) => ("false".to_owned(), format!("not {what}")),
+        Value::String(none) if name.ends_with("_id") => (none.clone(), format!("{what}: nobody")),
+        Value::String(text) => (text.clone(), format!("{what} “{text}”")),
+        id => (id.to_string(), format!("{what} number {id}")),
+    };
+    FilterText { name, value, text }
+}
+
+/// The exports that were prepared for later, for people.
+#[utoipa::path(
+    method(get, head),
+    path = "/exports",
+    operation_id = "exports_page",
+    responses(
+        (status = 200, content_type = "text/html", body = String),
+        (status = 403, description = "There is no place to prepare exports in", content_type = "application/problem+json", body = ProblemBody<'static>),
+    )
+)]
+pub(super) async fn page(
+    request: HttpRequest,
+    app: web::Data<App>,
+) -> Result<HttpResponse, Problem> {
+    let Some(prepared) = List::load(&app).await? else {
+        return html::unavailable(&request, Problem::new(Kind::PreparingOff));
+    };
+    let demonstration = app.settings.is_demonstration;
+    let page = Page {
+        demonstration,
+        prepared,
+    };
+    html::respond(StatusCode::OK, &page)
+}
+
+/// Stops an export that is prepared, or removes one that was, for a form, which can only post; answered by a redirection to the list.
+#[utoipa::path(
+    post,
+    path = "/api/exports/{id}/delete",
+    operation_id = "exports_delete",
+    params(("id" = String, Path, description = "The export's id")),
+    responses(
+        (status = 303, description = "It is stopped, or removed, or was not there: the list shows it"),
+        (status = 403, description = "Another site's page may not do this", content_type = "application/problem+json", body = ProblemBody<'static>),
+    )
+)]
+pub(super) async fn delete(
+    id: web::Path<String>,
+    app: web::Data<App>,
+) -> Result<HttpResponse, Problem> {
+    let prepared = Arc::clone(&app.prepared);
+    blocking(move || prepared.delete(&id)).await?;
+    let mut response = HttpResponse::SeeOther();
+    Ok(response.insert_header((LOCATION, "/exports")).finish())
+}
