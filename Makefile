@@ -40,6 +40,7 @@ check: ## Checks format, lints, documentation and its links (seconds, once built
 	cargo clippy --locked --workspace --all-targets --features fault-injection -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
 	scripts/check-links
+	scripts/check-alerts
 
 docs: ## Writes the flags' tables in docs/command-line.md, as the program has them
 	CMMS_WRITE_DOCS=1 cargo test --locked --lib cli::reference::

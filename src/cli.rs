@@ -313,7 +313,7 @@ pub struct Migrate {
 pub struct Verify {
     /// The file; `-` is the standard input
     pub file: PathBuf,
-    /// Its manifest: a file, `-` for the standard input, or an http:// URL (of /api/exports/{id})
+    /// Its manifest: a file, `-` for the standard input, or a URL (of /api/exports/{id})
     #[arg(long, env = "CMMS_MANIFEST", value_name = "FILE|URL|-")]
     pub manifest: String,
     /// What the service at the URL wants to know
@@ -324,7 +324,7 @@ pub struct Verify {
 /// The file of a prepared export.
 #[derive(Debug, clap::Args)]
 pub struct Fetch {
-    /// The file's http:// URL: what the manifest has as `file`, on the service
+    /// The file's URL: what the manifest has as `file`, on the service
     pub url: String,
     /// Where to; the file appears when it is whole. What there is of it until then stays beside it, for the next call
     #[arg(long, short, env = "CMMS_OUTPUT", value_name = "FILE", value_parser = ordinary_file)]

@@ -14,9 +14,8 @@ use ureq::http::Response;
 
 use self::answer::{Answer, NotPrepared};
 use self::part::Part;
+use crate::client;
 
-/// Time to wait for a connection, for an answer, and for each further piece of the file.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// Time to wait before the first further attempt. Each wait is twice as long as the one before.
 const FIRST_WAIT: Duration = Duration::from_millis(250);
 /// No wait is longer, whatever the service asks for.
@@ -72,7 +71,7 @@ impl fmt::Display for Whole {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The URL cannot be asked at all.
-    #[error("{0}")]
+    #[error("the URL cannot be asked: {0}")]
     Url(String),
     /// The output cannot be written.
     #[error("{path}: {source}", path = .path.display())]
@@ -157,7 +156,7 @@ impl Fetch<'_> {
                 part.length()
             )));
         }
-        let agent = agent();
+        let agent = client::agent();
         let mut failures = 0;
         let mut is_waiting = false;
         loop {
@@ -211,17 +210,14 @@ impl Fetch<'_> {
     }
 
     fn check_url(&self) -> Result<(), Error> {
-        if self.url.starts_with("http://") {
-            return Ok(());
-        }
-        Err(Error::Url(if self.url.starts_with("https://") {
-            format!(
-                "no TLS here: run `curl -fC - -o FILE {url}`, or fetch through a proxy on this machine",
-                url = self.url
-            )
+        let is_known = ["http://", "https://"]
+            .iter()
+            .any(|scheme| self.url.starts_with(scheme));
+        if is_known {
+            Ok(())
         } else {
-            format!("{}: expected an http:// URL", self.url)
-        }))
+            Err(Error::Url("expected an http:// or https:// URL".to_owned()))
+        }
     }
 
     fn output_error(&self, source: io::Error) -> Error {
@@ -324,24 +320,11 @@ impl Fetch<'_> {
     }
 }
 
-fn agent() -> Agent {
-    Agent::config_builder()
-        .http_status_as_error(false)
-        .timeout_connect(Some(PATIENCE))
-        .timeout_recv_response(Some(PATIENCE))
-        .timeout_per_read(Some(PATIENCE))
-        // A connection on which something went wrong is of no use for the next attempt.
-        .max_idle_connections(0)
-        .build()
-        .into()
-}
-
 /// Why there was no answer.
 fn broken(error: ureq::Error) -> Ended {
-    match error {
-        ureq::Error::BadUri(_) | ureq::Error::Http(_) | ureq::Error::TooManyRedirects => {
-            Ended::Final(Error::Url(error.to_string()))
-        }
-        error => Ended::Broken(error.to_string(), None),
+    if client::is_final(&error) {
+        Ended::Final(Error::Url(error.to_string()))
+    } else {
+        Ended::Broken(error.to_string(), None)
     }
 }

@@ -65,6 +65,7 @@
 pub mod backup;
 pub mod bench;
 pub mod cli;
+mod client;
 pub mod connect;
 pub mod datasets;
 pub mod db;

@@ -131,7 +131,6 @@ fn serve(global: &Global, options: &Serve) -> Outcome {
             "a private database with made-up tasks is served: set DATABASE_URL to serve your own"
         );
     }
-    print_line(&format!("cmms-export is at http://{address}/"))?;
     let settings = web::Settings {
         limits: options.limits.and(options.workbook_limits),
         rules,
@@ -150,7 +149,9 @@ fn serve(global: &Global, options: &Serve) -> Outcome {
         data_dir: data_dir(global).ok(),
         is_demonstration: connected.embedded.is_some(),
     };
-    web::serve(listener, connected.database.clone(), settings)?;
+    // The last word of the start, behind all that may go wrong.
+    let ready = || print_line(&format!("cmms-export is at http://{address}/"));
+    web::serve(listener, connected.database.clone(), settings, ready)?;
     stop_cluster(connected)
 }
 
@@ -162,8 +163,10 @@ fn spool(global: &Global, options: &Serve) -> Result<Option<Arc<Spool>>, String>
         return Ok(None);
     }
     let open = |directory: &Path| {
-        Spool::open(directory, size)
-            .map_err(|error| format!("the spool cannot be in {}: {error}", directory.display()))
+        let spool = Spool::open(directory, size)
+            .map_err(|error| format!("the spool cannot be in {}: {error}", directory.display()))?;
+        tracing::info!(directory = %directory.display(), bytes = size, "the spool is ready");
+        Ok(spool)
     };
     if let Some(directory) = &options.spool_dir {
         return open(directory).map(Some);

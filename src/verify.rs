@@ -6,6 +6,7 @@ use std::io::{self, Read};
 
 use sha2::{Digest, Sha256};
 
+use crate::client;
 use crate::export::csv::Delimiter;
 use crate::export::format::FileType;
 use crate::export::manifest::{Manifest, State};
@@ -65,7 +66,7 @@ impl fmt::Display for Contents {
     }
 }
 
-/// Reads a manifest: from a file, from the standard input (`-`), or from an `http://` URL.
+/// Reads a manifest: from a file, from the standard input (`-`), or from a URL.
 pub fn manifest(place: &str, auth_token: Option<&str>) -> Result<Manifest, Error> {
     let failed = |reason: String| Error::Manifest {
         place: place.to_owned(),
@@ -73,8 +74,9 @@ pub fn manifest(place: &str, auth_token: Option<&str>) -> Result<Manifest, Error
     };
     let json = if place == "-" {
         io::read_to_string(io::stdin()).map_err(|error| failed(error.to_string()))?
-    } else if place.starts_with("http://") {
-        let mut request = ureq::get(place);
+    } else if place.starts_with("http://") || place.starts_with("https://") {
+        let request = client::agent().get(place);
+        let mut request = request.config().http_status_as_error(true).build();
         if let Some(token) = auth_token {
             request = request.header("Authorization", format!("Bearer {token}"));
         }
@@ -82,10 +84,6 @@ pub fn manifest(place: &str, auth_token: Option<&str>) -> Result<Manifest, Error
             .call()
             .and_then(|mut response| response.body_mut().read_to_string());
         response.map_err(|error| failed(error.to_string()))?
-    } else if place.starts_with("https://") {
-        return Err(failed(format!(
-            "no TLS here: run `curl {place} | cmms-export verify … --manifest -`"
-        )));
     } else {
         File::open(place)
             .and_then(io::read_to_string)

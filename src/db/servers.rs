@@ -140,6 +140,9 @@ pub enum Fallback {
 }
 
 impl Fallback {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Unreachable, Self::Lag, Self::Conflict, Self::Stale];
+
     /// The name by which metrics and logs know it.
     pub fn name(self) -> &'static str {
         match self {

@@ -96,14 +96,7 @@ async fn get(
     }
     let export = parameters.into_export(app.settings.limits);
     let disposition = content_disposition(&export.filter, file_type, OffsetDateTime::now_utc());
-    let spool = match (is_streamed, &app.settings.spool) {
-        (true, _) => None,
-        (false, Some(spool)) => Some(Arc::clone(spool)),
-        (false, None) => {
-            let detail = "this service has no spool, and a workbook is made there: export CSV";
-            return Err(Problem::with_detail(Kind::SpoolFull, detail));
-        }
-    };
+    let delivery = Delivery::choose(&request, &app, file_type)?;
     let permits = Permits::take(&app)?;
     if app.prepared.has(&id) {
         return Err(Problem::new(Kind::ExportIdTaken));
@@ -115,11 +108,10 @@ async fn get(
     let record = Arc::clone(&known.record);
 
     let peer = request.conn_data::<Peer>().cloned();
-    let compression = app.settings.compression;
-    // A workbook is compressed already.
-    let coding = Coding::choose(&request, compression).filter(|_| is_streamed);
+    let varies = is_streamed && app.settings.compression != Compression::Off;
+    let coding = delivery.coding();
     let app = app.into_inner();
-    let mut body = start(export, fresh, known, permits, peer, coding, spool, app);
+    let mut body = start(export, fresh, known, permits, peer, delivery, app);
     let first = if is_streamed {
         rt::time::timeout(FIRST_BYTES_WAIT, body.receiver.next()).await
     } else {
@@ -151,7 +143,7 @@ async fn get(
     if let Some(coding) = coding {
         response.insert_header((CONTENT_ENCODING, coding.name()));
     }
-    if is_streamed && compression != Compression::Off {
+    if varies {
         response.insert_header((VARY, "Accept-Encoding"));
     }
     Ok(response
@@ -167,6 +159,38 @@ async fn get(
             format!("first-bytes;dur={milliseconds:.1}"),
         ))
         .body(body))
+}
+
+/// How an export comes to its client.
+enum Delivery {
+    /// As it is made, compressed or not.
+    Streamed(Option<Coding>),
+    /// When it is whole; until then it is in the spool.
+    Whole(Arc<Spool>),
+}
+
+impl Delivery {
+    fn choose(request: &HttpRequest, app: &App, file_type: FileType) -> Result<Self, Problem> {
+        match (file_type, &app.settings.spool) {
+            (FileType::Csv, _) => {
+                let coding = Coding::choose(request, app.settings.compression);
+                Ok(Self::Streamed(coding))
+            }
+            (FileType::Xlsx, Some(spool)) => Ok(Self::Whole(Arc::clone(spool))),
+            (FileType::Xlsx, None) => {
+                let detail = "this service has no spool, and a workbook is made there: export CSV";
+                Err(Problem::with_detail(Kind::SpoolFull, detail))
+            }
+        }
+    }
+
+    /// How it is compressed on the way. A workbook is not: it is compressed itself.
+    fn coding(&self) -> Option<Coding> {
+        match self {
+            Self::Streamed(coding) => *coding,
+            Self::Whole(_) => None,
+        }
+    }
 }
 
 /// The places that a download takes.
@@ -286,19 +310,14 @@ pub(super) fn is_id(id: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
-/// Starts an export in a thread of its own, and the watch over it. With a spool, it is handed over when it is whole.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "each is of another kind, and all are for one thread"
-)]
+/// Starts an export in a thread of its own, and the watch over it.
 fn start(
     export: Export,
     fresh: bool,
     known: Known,
     permits: Permits,
     peer: Option<Peer>,
-    coding: Option<Coding>,
-    spool: Option<Arc<Spool>>,
+    delivery: Delivery,
     app: Arc<App>,
 ) -> Body {
     let (sender, receiver) = handover(
@@ -343,9 +362,9 @@ fn start(
             record: &known.record,
             flow: &flow,
         };
-        let outcome = match &spool {
-            None => maker.stream(&mut sender, coding).map(|()| None),
-            Some(spool) => maker.spool(spool).map(Some),
+        let outcome = match &delivery {
+            Delivery::Streamed(coding) => maker.stream(&mut sender, *coding).map(|()| None),
+            Delivery::Whole(spool) => maker.spool(spool).map(Some),
         };
         if let Err(error) = &outcome {
             tracing::warn!(export_id = known.record.id(), %error, "the export broke off");

@@ -17,7 +17,8 @@ use super::App;
 use super::pace::Paces;
 use super::problem::{Kind, Problem};
 use crate::db::servers::{Fallback, Role, Servers};
-use crate::export::manifest::Manifest;
+use crate::export::Strategy;
+use crate::export::manifest::{Manifest, State};
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Outcome {
@@ -56,6 +57,26 @@ pub(super) enum Rejection {
     TooManyTries,
 }
 
+impl Rejection {
+    const ALL: [Self; 5] = [
+        Self::Busy,
+        Self::Downloads,
+        Self::Queue,
+        Self::Unauthorized,
+        Self::TooManyTries,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Busy => "busy",
+            Self::Downloads => "downloads",
+            Self::Queue => "queue",
+            Self::Unauthorized => "unauthorized",
+            Self::TooManyTries => "too_many_tries",
+        }
+    }
+}
+
 /// Why an export had to wait for its client although there is a spool.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum SpoolFallback {
@@ -63,6 +84,17 @@ pub(super) enum SpoolFallback {
     Full,
     /// The disk has failed.
     Failed,
+}
+
+impl SpoolFallback {
+    const ALL: [Self; 2] = [Self::Full, Self::Failed];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Failed => "failed",
+        }
+    }
 }
 
 /// Why a prepared export is not kept any more.
@@ -74,6 +106,18 @@ pub(super) enum Removal {
     Evicted,
     /// Somebody has deleted it.
     Deleted,
+}
+
+impl Removal {
+    const ALL: [Self; 3] = [Self::Expired, Self::Evicted, Self::Deleted];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::Evicted => "evicted",
+            Self::Deleted => "deleted",
+        }
+    }
 }
 
 /// All that is counted and measured.
@@ -129,7 +173,7 @@ fn seconds_from(least: f64) -> Histogram {
 impl Metrics {
     pub(super) fn new() -> Self {
         let mut names = Names(Registry::with_prefix("cmms_export"));
-        Self {
+        let metrics = Self {
             exports: names.add("exports", "Exports that have ended"),
             duration: names.add_as(
                 "export_duration",
@@ -183,6 +227,35 @@ impl Metrics {
                 "How far a server is behind the primary",
             ),
             registry: names.0,
+        };
+        metrics.begin_at_zero();
+        metrics
+    }
+
+    /// Shows what has not happened yet as 0, so that an alert sees also its first time.
+    fn begin_at_zero(&self) {
+        for strategy in Strategy::all() {
+            for state in [State::Complete, State::Failed, State::Cancelled] {
+                drop(self.exports.get_or_create(&Outcome {
+                    strategy: strategy.name(),
+                    outcome: state.name(),
+                }));
+            }
+        }
+        drop(self.responses.get_or_create(&Status { status: 500 }));
+        let families = [
+            (&self.rejected, Rejection::ALL.map(Rejection::name).to_vec()),
+            (&self.fallbacks, Fallback::ALL.map(Fallback::name).to_vec()),
+            (
+                &self.spool_fallbacks,
+                SpoolFallback::ALL.map(SpoolFallback::name).to_vec(),
+            ),
+            (&self.removed, Removal::ALL.map(Removal::name).to_vec()),
+        ];
+        for (family, reasons) in families {
+            for reason in reasons {
+                drop(family.get_or_create(&Reason { reason }));
+            }
         }
     }
 
@@ -210,13 +283,7 @@ impl Metrics {
     }
 
     pub(super) fn rejected(&self, rejection: Rejection) {
-        let reason = match rejection {
-            Rejection::Busy => "busy",
-            Rejection::Downloads => "downloads",
-            Rejection::Queue => "queue",
-            Rejection::Unauthorized => "unauthorized",
-            Rejection::TooManyTries => "too_many_tries",
-        };
+        let reason = rejection.name();
         self.rejected.get_or_create(&Reason { reason }).inc();
     }
 
@@ -230,19 +297,12 @@ impl Metrics {
     }
 
     pub(super) fn spool_fell_back(&self, fallback: SpoolFallback) {
-        let reason = match fallback {
-            SpoolFallback::Full => "full",
-            SpoolFallback::Failed => "failed",
-        };
+        let reason = fallback.name();
         self.spool_fallbacks.get_or_create(&Reason { reason }).inc();
     }
 
     pub(super) fn removed(&self, removal: Removal) {
-        let reason = match removal {
-            Removal::Expired => "expired",
-            Removal::Evicted => "evicted",
-            Removal::Deleted => "deleted",
-        };
+        let reason = removal.name();
         self.removed.get_or_create(&Reason { reason }).inc();
     }
 
@@ -306,4 +366,83 @@ pub(super) async fn metrics(app: web::Data<App>) -> Result<HttpResponse, Problem
     Ok(HttpResponse::Ok()
         .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")
         .body(text))
+}
+
+#[cfg(test)]
+#[expect(clippy::expect_used, reason = "a test fails by panicking")]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// The names of all series that `/metrics` can show.
+    fn series() -> BTreeSet<String> {
+        let metrics = Metrics::new();
+        let labels = ServerLabels {
+            server: String::new(),
+            address: String::new(),
+        };
+        drop(metrics.server_up.get_or_create(&labels));
+        drop(metrics.server_in_recovery.get_or_create(&labels));
+        drop(metrics.server_lag.get_or_create(&labels));
+        let outcome = Outcome {
+            strategy: "lookup",
+            outcome: "complete",
+        };
+        drop(metrics.duration.get_or_create(&outcome));
+        let mut text = String::new();
+        encode(&mut text, &metrics.registry).expect("text");
+        text.lines()
+            .filter(|line| !line.starts_with('#'))
+            .filter_map(|line| line.split(['{', ' ']).next())
+            .map(str::to_owned)
+            .collect()
+    }
+
+    /// The names of ours that a text has.
+    fn named(text: &str) -> BTreeSet<String> {
+        text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+            .filter(|word| word.starts_with("cmms_export_"))
+            .map(str::to_owned)
+            .collect()
+    }
+
+    #[test]
+    fn the_alerting_rules_and_the_dashboard_name_series_that_there_are() {
+        let series = series();
+        let rules = named(include_str!("../../packaging/monitoring/alerts.yml"));
+        let dashboard = include_str!("../../packaging/monitoring/dashboard.json");
+        let _: serde_json::Value = serde_json::from_str(dashboard).expect("JSON");
+        let dashboard = named(dashboard);
+        for name in rules.iter().chain(&dashboard) {
+            assert!(series.contains(name), "{name} is none of {series:#?}");
+        }
+        // And every metric has its place in the dashboard.
+        let base = |name: &String| {
+            let suffix = ["_bucket", "_sum", "_count"]
+                .iter()
+                .find_map(|suffix| name.strip_suffix(suffix));
+            suffix.unwrap_or(name).to_owned()
+        };
+        let shown: BTreeSet<String> = dashboard.iter().map(base).collect();
+        let all: BTreeSet<String> = series.iter().map(base).collect();
+        let missing: Vec<_> = all.difference(&shown).collect();
+        assert_eq!(missing, ["cmms_export_server_in_recovery"]);
+    }
+
+    #[test]
+    fn what_has_not_happened_yet_is_shown_as_zero() {
+        let metrics = Metrics::new();
+        let mut text = String::new();
+        encode(&mut text, &metrics.registry).expect("text");
+        for line in [
+            r#"cmms_export_exports_total{strategy="lookup",outcome="failed"} 0"#,
+            r#"cmms_export_requests_rejected_total{reason="busy"} 0"#,
+            r#"cmms_export_spool_fallbacks_total{reason="full"} 0"#,
+            r#"cmms_export_replica_fallbacks_total{reason="lag"} 0"#,
+            r#"cmms_export_prepared_removed_total{reason="evicted"} 0"#,
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}: {text}");
+        }
+    }
 }

@@ -138,8 +138,13 @@ impl App {
     }
 }
 
-/// Serves until the process is told to stop (SIGINT, SIGTERM).
-pub fn serve(listener: TcpListener, database: Database, settings: Settings) -> io::Result<()> {
+/// Serves until the process is told to stop (SIGINT, SIGTERM). `ready` is called as soon as it does.
+pub fn serve(
+    listener: TcpListener,
+    database: Database,
+    settings: Settings,
+    ready: impl FnOnce() -> io::Result<()>,
+) -> io::Result<()> {
     let address = listener.local_addr()?;
     let metrics = Arc::new(Metrics::new());
     let observed = |database: Database| {
@@ -196,6 +201,7 @@ pub fn serve(listener: TcpListener, database: Database, settings: Settings) -> i
         .listen(listener)?;
     let outcome = actix_web::rt::System::new().block_on(async {
         let server = server.run();
+        ready()?;
         service_manager::tell(address);
         interrupt_on_signal(Arc::clone(&running.prepared))?;
         server.await

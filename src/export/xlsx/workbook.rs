@@ -19,6 +19,8 @@ pub(super) const MOST_CHARACTERS: usize = 32_767;
 const SHEET_BYTES: u64 = (4 << 30) - (64 << 20);
 /// Bytes of XML that are compressed at a time. Those of the first rows also are the sample for the columns' widths.
 const CHUNK: usize = 64 * 1024;
+/// The usual level, 6, takes 2.6 times as long for a file that is 2 % smaller.
+const COMPRESSION: i64 = 4;
 /// Integers up to here are the same as numbers of a spreadsheet.
 const MOST_EXACT: u64 = 1 << 53;
 /// Characters that a column is wide, and what its filter's button takes of its header.
@@ -378,6 +380,7 @@ impl Workbook {
         // The same data are the same bytes: no time of day is in them.
         let options = SimpleFileOptions::default()
             .compression_method(CompressionMethod::Deflated)
+            .compression_level(Some(COMPRESSION))
             .last_modified_time(DateTime::default())
             .unix_permissions(0o644);
         Ok(self.zip.start_file(name, options)?)

@@ -1,11 +1,9 @@
 //! `fetch`: a prepared export's file gets there whole, whatever breaks off on the way.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpListener;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::thread;
 
 use serde_json::{Value, json};
 
@@ -15,14 +13,14 @@ use crate::support::proxy::Proxy;
 use crate::support::{Server, TestDatabase, data, eventually, oracle};
 
 /// A service with an export that is prepared, whose file has so many megabytes that no buffer on the way holds it.
-struct Prepared {
+pub(super) struct Prepared {
     database: TestDatabase,
-    server: Server,
+    pub(super) server: Server,
     spool: tempfile::TempDir,
 }
 
 impl Prepared {
-    fn start() -> Self {
+    pub(super) fn start() -> Self {
         let database = data::wide(100_000);
         let spool = tempfile::tempdir().expect("a directory");
         let server = Server::spawn(
@@ -38,7 +36,7 @@ impl Prepared {
     }
 
     /// Prepares an export, and returns its id and its file's path once that is there.
-    fn prepare(&self, parameters: &Value) -> (String, String) {
+    pub(super) fn prepare(&self, parameters: &Value) -> (String, String) {
         let mut response = ureq::post(self.server.url("/api/exports"))
             .send_json(parameters)
             .expect("202");
@@ -49,23 +47,23 @@ impl Prepared {
         (id, file.to_owned())
     }
 
-    fn expected(&self) -> Vec<u8> {
+    pub(super) fn expected(&self) -> Vec<u8> {
         oracle::copy(&self.database, "true", ',')
     }
 }
 
-fn command(url: &str, output: &Path) -> Command {
+pub(super) fn command(url: &str, output: &Path) -> Command {
     let mut command = bare_program();
     command.args(["fetch", url, "--output"]).arg(output);
     command
 }
 
-fn fetch(url: &str, output: &Path) -> Output {
+pub(super) fn fetch(url: &str, output: &Path) -> Output {
     command(url, output).output().expect("the program runs")
 }
 
 /// Where a file is to be fetched to: nothing else is in the directory.
-fn place() -> (tempfile::TempDir, PathBuf) {
+pub(super) fn place() -> (tempfile::TempDir, PathBuf) {
     let directory = tempfile::tempdir().expect("a directory");
     let output = directory.path().join("tasks.csv");
     (directory, output)
@@ -81,7 +79,7 @@ fn begin(url: &str, output: &Path) -> Child {
 }
 
 /// What is in the directory besides the output.
-fn parts(output: &Path) -> Vec<PathBuf> {
+pub(super) fn parts(output: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(output.parent().expect("a directory")).expect("readable");
     let paths = entries.map(|entry| entry.expect("readable").path());
     paths.filter(|path| path != output).collect()
@@ -312,87 +310,4 @@ fn two_calls_do_not_write_into_one_file() {
     proxy.break_off();
     assert!(first.wait().expect("ours").success());
     assert!(fs::read(&output).expect("there") == prepared.expected());
-}
-
-#[test]
-fn a_service_that_wants_a_token_gets_it_from_a_file() {
-    let database = TestDatabase::seeded(&["--tasks", "10"]);
-    let server = Server::spawn(program(&database.url).args(["serve", "--auth-token", "s3cret"]));
-    let (directory, output) = place();
-    let url = server.url("/exports/none/tasks.csv");
-    let refused = fetch(&url, &output);
-    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
-    assert!(
-        stderr(&refused).contains("--auth-token-file"),
-        "{refused:?}"
-    );
-    let token = directory.path().join("token");
-    fs::write(&token, "s3cret\n").expect("ours");
-    let let_in = command(&url, &output)
-        .arg("--auth-token-file")
-        .arg(&token)
-        .output()
-        .expect("the program runs");
-    assert!(
-        stderr(&let_in).contains("there is no such file"),
-        "{let_in:?}"
-    );
-}
-
-/// A service of one answer, the same each time.
-fn answers(answer: &'static [u8]) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = listener.local_addr().expect("bound");
-    thread::spawn(move || {
-        for client in listener.incoming() {
-            let mut client = client.expect("one");
-            let mut request = [0; 4096];
-            let _ = client.read(&mut request);
-            let _ = client.write_all(answer);
-        }
-    });
-    format!("http://{address}/exports/1/tasks.csv")
-}
-
-#[test]
-fn bytes_of_another_digest_get_no_name() {
-    // The digest is that of "hello".
-    let url = answers(
-        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\
-          ETag: \"2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824\"\r\n\
-          Repr-Digest: sha-256=:LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ=:\r\n\r\nhallo",
-    );
-    let (_directory, output) = place();
-    let fetched = fetch(&url, &output);
-    assert_eq!(fetched.status.code(), Some(1), "{fetched:?}");
-    assert!(stderr(&fetched).contains("not whole: its SHA-256 is d3751d33f9cd5049c4af2b462735457e4d3baf130bcbb87f389e349fbaeb20b9"), "{fetched:?}");
-    assert!(!output.exists());
-    assert!(parts(&output).is_empty());
-}
-
-#[test]
-fn what_is_no_prepared_export_is_refused() {
-    let database = TestDatabase::seeded(&["--tasks", "10"]);
-    let server = Server::start(&database.url);
-    let (_directory, output) = place();
-    for (url, said) in [
-        (
-            server.url("/tasks.csv"),
-            "not the file of a prepared export",
-        ),
-        (server.url("/livez"), "not the file of a prepared export"),
-        (
-            server.url("/exports/none/tasks.csv"),
-            "there is no such file",
-        ),
-        ("https://127.0.0.1/tasks.csv".to_owned(), "no TLS here"),
-        ("tasks.csv".to_owned(), "expected an http:// URL"),
-    ] {
-        let fetched = fetch(&url, &output);
-        assert_eq!(fetched.status.code(), Some(1), "{fetched:?}");
-        assert!(stderr(&fetched).contains(said), "{fetched:?}");
-    }
-    let fetched = fetch(&server.url("/tasks.csv"), Path::new("-"));
-    assert_eq!(fetched.status.code(), Some(2), "{fetched:?}");
-    assert!(parts(&output).is_empty());
 }

@@ -4,6 +4,7 @@ mod build;
 mod command_line;
 mod connections;
 mod fetch;
+mod fetch_refused;
 mod output;
 mod seed;
 mod start;

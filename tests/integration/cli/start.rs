@@ -5,8 +5,9 @@ use std::os::unix::net::UnixDatagram;
 use std::process::Stdio;
 use std::time::Duration;
 
+use crate::support::cluster::temporary_directory;
 use crate::support::program::{bare_program, program, stderr};
-use crate::support::{Download, Server, TestDatabase};
+use crate::support::{Download, Server, TestDatabase, eventually};
 
 /// Reads what a process says until a line has `text` in it.
 fn lines_until(stderr: &mut impl BufRead, text: &str) -> String {
@@ -168,4 +169,36 @@ fn a_service_manager_hears_that_the_service_is_ready_and_that_it_answers() {
     assert_eq!(hear().trim(), "READY=1");
     assert_eq!(hear().trim(), "WATCHDOG=1");
     assert_eq!(hear().trim(), "WATCHDOG=1");
+}
+
+#[test]
+fn a_start_tells_what_it_does_in_order_and_the_address_last() {
+    let directory = temporary_directory("start");
+    let mut server = std::process::Command::new("sh")
+        .args(["-c", "exec \"$0\" serve --bind 127.0.0.1:0 2>&1"])
+        .arg(bare_program().get_program())
+        .env_remove("DATABASE_URL")
+        .env("CMMS_DATA_DIR", directory.join("data"))
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the program runs");
+    let mut said = BufReader::new(server.stdout.take().expect("piped"));
+    let said = lines_until(&mut said, "cmms-export is at http://");
+    let places = [
+        "creating a PostgreSQL cluster",
+        "started the PostgreSQL server",
+        "the private cluster's tables are up to date now",
+        "Seeding",
+        "made-up tasks is served",
+        "the spool is ready",
+        "cmms-export is at",
+    ]
+    .map(|text| said.find(text).unwrap_or_else(|| panic!("{text}: {said}")));
+    assert!(places.is_sorted(), "{said}");
+    server.kill().expect("ours");
+    server.wait().expect("ours");
+    eventually("its server is gone", || {
+        !directory.join("data/postgresql/postmaster.pid").exists()
+    });
+    std::fs::remove_dir_all(directory).expect("ours");
 }

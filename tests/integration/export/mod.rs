@@ -4,7 +4,6 @@ pub(crate) mod datasets;
 mod fault_matrix;
 mod faults;
 mod lookup;
-mod lookup_choices;
 mod manifest;
 mod prepared_matrix;
 mod properties;

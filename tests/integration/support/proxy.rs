@@ -1,11 +1,15 @@
-//! A network that breaks off.
+//! What stands between a client and a server: a network that breaks off, and a proxy that speaks TLS.
 
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
+
+use rcgen::CertifiedKey;
+use rustls::pki_types::PrivatePkcs8KeyDer;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use super::Server;
 
@@ -89,4 +93,72 @@ fn pass(client: &TcpStream, target: &str, limit: u64, holds: &AtomicBool) {
     }
     let _ = client.shutdown(Shutdown::Both);
     let _ = server.shutdown(Shutdown::Both);
+}
+
+/// A proxy that speaks TLS, under a name and with a certificate of its own.
+pub(crate) struct Tls {
+    port: u16,
+    /// The certificate, in PEM.
+    pub(crate) certificate: String,
+}
+
+impl Tls {
+    /// One before this server.
+    pub(crate) fn before(server: &Server) -> Self {
+        let CertifiedKey { cert, signing_key } =
+            rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("made");
+        let key = PrivatePkcs8KeyDer::from(signing_key.serialize_der());
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("they are known")
+            .with_no_client_auth()
+            .with_single_cert(vec![cert.der().clone()], key.into())
+            .expect("they fit");
+        let config = Arc::new(config);
+        let listener = TcpListener::bind("localhost:0").expect("a port");
+        let tls = Self {
+            port: listener.local_addr().expect("bound").port(),
+            certificate: cert.pem(),
+        };
+        let target = server.address.clone();
+        thread::spawn(move || {
+            for client in listener.incoming() {
+                let session = ServerConnection::new(Arc::clone(&config)).expect("configured");
+                let client = StreamOwned::new(session, client.expect("one"));
+                let target = target.clone();
+                thread::spawn(move || answer(client, &target));
+            }
+        });
+        tls
+    }
+
+    /// The URL of a path on the server, by this way.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("https://localhost:{}{path}", self.port)
+    }
+}
+
+/// Passes one request on, and its answer back.
+fn answer(client: StreamOwned<ServerConnection, TcpStream>, target: &str) {
+    let mut server = TcpStream::connect(target).expect("the server listens");
+    let mut client = BufReader::new(client);
+    loop {
+        let mut line = String::new();
+        // A client that trusts nobody says nothing.
+        if client.read_line(&mut line).unwrap_or(0) == 0 {
+            return;
+        }
+        if line == "\r\n" {
+            break;
+        }
+        server.write_all(line.as_bytes()).expect("sent");
+    }
+    server
+        .write_all(b"Connection: close\r\n\r\n")
+        .expect("sent");
+    let mut client = client.into_inner();
+    let _ = std::io::copy(&mut server, &mut client);
+    client.conn.send_close_notify();
+    let _ = client.flush();
 }
