@@ -258,7 +258,7 @@ fn order_body() -> Value {
         "required": false,
         "content": {
             "application/json": any(json_filter, |schema| schema),
-            "application/x-www-form-urlencoded": any(form_filter, or_empty),
+            "application/x-www-form-urlencoded": any(text_filter, or_empty),
         },
     })
 }
@@ -312,8 +312,8 @@ fn json_filter(kind: FilterKind) -> Value {
     }
 }
 
-/// In a form, all is text.
-fn form_filter(kind: FilterKind) -> Value {
+/// In a form or an address, all is text: an id is not 5.0 there, as an integer may be in JSON.
+fn text_filter(kind: FilterKind) -> Value {
     match kind {
         FilterKind::Boolean => json!({"type": "string", "enum": ["true", "false", ""]}),
         FilterKind::Id { .. } => json!({"type": "string", "pattern": "^(-?[0-9]{1,18})?$"}),
@@ -373,19 +373,7 @@ fn option_parameter(name: &str, values: &[String]) -> Value {
 }
 
 fn filter_parameter(field: &FilterField) -> Value {
-    parameter(field.name(), field.help(), filter_schema(field))
-}
-
-fn filter_schema(field: &FilterField) -> Value {
-    let id = json!({"type": "integer", "format": "int64"});
-    match field.kind() {
-        FilterKind::Boolean => or_empty(json!({"type": "boolean"})),
-        FilterKind::Id { .. } => or_empty(id),
-        FilterKind::IdOrNone { .. } => {
-            json!({"oneOf": [id, {"type": "string", "enum": ["none", ""]}]})
-        }
-        FilterKind::Text => text_schema(),
-    }
+    parameter(field.name(), field.help(), text_filter(field.kind()))
 }
 
 fn columns_parameter(dataset: &'static dyn Dataset) -> Value {
