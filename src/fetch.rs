@@ -158,6 +158,8 @@ impl Fetch<'_> {
         }
         let agent = client::agent();
         let mut failures = 0;
+        // No progress makes up for these: each begins anew.
+        let mut discarded = 0;
         let mut is_waiting = false;
         loop {
             let before = part.length();
@@ -186,6 +188,7 @@ impl Fetch<'_> {
                 }
                 Ended::Useless(reason) => {
                     part.discard();
+                    discarded += 1;
                     (reason, None)
                 }
                 Ended::Broken(reason, wait) => (reason, wait),
@@ -195,7 +198,7 @@ impl Fetch<'_> {
             } else {
                 failures + 1
             };
-            if failures > self.retries {
+            if failures.max(discarded) > self.retries {
                 return Err(Error::Broken(reason, part.kept()));
             }
             let wait = wait.unwrap_or(FIRST_WAIT * 2_u32.saturating_pow(failures - 1));
@@ -305,6 +308,11 @@ impl Fetch<'_> {
                 .map_err(|error| Ended::Broken(error.to_string(), None))?;
             if read == 0 {
                 break;
+            }
+            if part.length() + read as u64 > total {
+                return Err(Ended::Useless(
+                    "more came than the file should have".to_owned(),
+                ));
             }
             part.write(&piece[..read])
                 .map_err(|error| self.output_error(error))?;

@@ -429,7 +429,7 @@ fn database(global: &Global, options: DatabaseOptions) -> Outcome {
     let said = match options.command {
         None => return keep_up(global),
         Some(DatabaseCommand::Backup { file }) => {
-            let output = open_output(&file)?;
+            let output = opened(&file, Output::open_private(&file))?;
             remove_on_signal(output.unfinished_path())?;
             let said = upkeep::backup(&data_dir(global)?, output)?;
             eprintln!("{said}");
@@ -478,7 +478,11 @@ fn open_input(path: &Path) -> Result<File, String> {
 }
 
 fn open_output(path: &Path) -> Result<Output, String> {
-    Output::open(path).map_err(|error| format!("{}: {error}", path.display()))
+    opened(path, Output::open(path))
+}
+
+fn opened(path: &Path, output: io::Result<Output>) -> Result<Output, String> {
+    output.map_err(|error| format!("{}: {error}", path.display()))
 }
 
 /// Stops the private cluster, if there is one, and reports it if the cluster does not stop.

@@ -31,6 +31,16 @@ pub enum Output {
 impl Output {
     /// Opens `path`; `-` is the standard output.
     pub fn open(path: &Path) -> io::Result<Self> {
+        // The umask takes from these permissions what it takes from those of any new file.
+        Self::open_with(path, 0o666)
+    }
+
+    /// The same, for nobody else to read.
+    pub fn open_private(path: &Path) -> io::Result<Self> {
+        Self::open_with(path, 0o600)
+    }
+
+    fn open_with(path: &Path, mode: u32) -> io::Result<Self> {
         if path == Path::new("-") {
             return Ok(Self::Stdout(io::stdout()));
         }
@@ -52,11 +62,10 @@ impl Output {
         let mut prefix = std::ffi::OsString::from(".");
         prefix.push(name);
         prefix.push(".");
-        // The umask takes from these permissions what it takes from those of any new file.
         let unfinished = tempfile::Builder::new()
             .prefix(&prefix)
             .suffix(".unfinished")
-            .permissions(Permissions::from_mode(0o666))
+            .permissions(Permissions::from_mode(mode))
             .tempfile_in(parent(&path))?;
         Ok(Self::File { unfinished, path })
     }

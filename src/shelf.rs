@@ -96,8 +96,9 @@ impl Shelf {
                     found.push(export);
                 }
                 Err(error) => {
-                    tracing::error!(?path, %error, "an export's label cannot be read: it is given up");
-                    fs::remove_file(path)?;
+                    // It may be whole: a newer version wrote what this one does not know, or the disk fails for a moment.
+                    tracing::error!(?path, %error, "an export's label or file cannot be read: both are left alone");
+                    whole.push(path.with_extension("export"));
                 }
             }
         }
@@ -125,8 +126,12 @@ impl Shelf {
         let manifest = &mut label.manifest;
         let space = match manifest.state {
             State::Complete => {
-                let length = fs::metadata(self.path(&manifest.id, "export")).map(|file| file.len());
-                if length.as_ref().ok() == Some(&manifest.bytes) {
+                let length = match fs::metadata(self.path(&manifest.id, "export")) {
+                    Ok(file) => Some(file.len()),
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+                    Err(error) => return Err(error),
+                };
+                if length == Some(manifest.bytes) {
                     Some(self.spool.occupied(manifest.bytes))
                 } else {
                     tracing::error!(export_id = manifest.id, ?length, "an export's file is lost");
@@ -140,8 +145,11 @@ impl Shelf {
                 None
             }
         };
-        if label.manifest.state != before {
-            self.put(&label)?;
+        if label.manifest.state != before
+            && let Err(error) = self.put(&label)
+        {
+            // It is so for as long as this service runs, and found out anew by the next one.
+            tracing::error!(export_id = label.id(), %error, "an export's label cannot be written");
         }
         Ok(Found { label, space })
     }

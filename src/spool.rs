@@ -51,8 +51,16 @@ impl Spool {
             keeper: OnceLock::new(),
         });
         // Found out now, and not by the first slow reader.
-        tempfile::tempfile_in(&spool.directory)?.write_all_at(b"\n", 0)?;
-        Ok(spool)
+        let written =
+            tempfile::tempfile_in(&spool.directory).and_then(|file| file.write_all_at(b"\n", 0));
+        match written {
+            // What is kept there goes when it is due.
+            Err(error) if is_full(&error) => {
+                tracing::warn!(%error, "the spool's disk is full");
+                Ok(spool)
+            }
+            written => written.map(|()| spool),
+        }
     }
 
     /// Where it is.
@@ -221,12 +229,19 @@ impl Sink for SpoolSink {
 
 /// To whoever exports, a full disk is a full spool.
 pub(crate) fn or_full(error: io::Error) -> io::Error {
-    match error.kind() {
-        kind @ (io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
-            io::Error::new(kind, SpoolFull)
-        }
-        _ => error,
+    if is_full(&error) {
+        io::Error::new(error.kind(), SpoolFull)
+    } else {
+        error
     }
+}
+
+/// Whether a disk has no room, or none for us.
+fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
 }
 
 impl Drop for Space {

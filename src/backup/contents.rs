@@ -75,7 +75,7 @@ pub(super) fn of(database: &Database) -> Result<Manifest, Error> {
             name: name.to_owned(),
             columns,
             rows: 0,
-            next_id: next_id(connection, name)?,
+            next_id: 0,
         });
     }
     if !others.is_empty() {
@@ -115,7 +115,8 @@ struct Id {
     id: i64,
 }
 
-fn next_id(connection: &mut PgConnection, table: &str) -> Result<i64, Error> {
+/// The id that the next row of a table will have.
+pub(super) fn next_id(connection: &mut PgConnection, table: &str) -> Result<i64, Error> {
     let sequence = names(
         connection,
         &format!("select pg_get_serial_sequence('{table}', 'id') as name"),

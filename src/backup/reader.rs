@@ -2,11 +2,12 @@
 
 use std::io::{BufReader, Read, Seek, Write};
 
+use diesel::RunQueryDsl;
 use diesel::connection::SimpleConnection;
 use zip::ZipArchive;
 
 use super::{Error, FORMAT, MANIFEST, Manifest, TABLES, Table, contents, format};
-use crate::db::{Database, libpq, unknown_migrations};
+use crate::db::{Database, libpq, tables, unknown_migrations};
 use crate::seed::drop_constraints;
 
 /// Fills a database that is empty, as a new private cluster's, from a backup. If it fails, the database is of no use.
@@ -29,7 +30,8 @@ pub fn read(file: impl Read + Seek, database: &Database) -> Result<Manifest, Err
     let present = contents::indexes(&mut connection)?;
     for index in &manifest.indexes {
         if !present.iter().any(|present| present.name == index.name) {
-            connection.batch_execute(&index.sql)?;
+            // One statement, as it is not a batch.
+            diesel::sql_query(&index.sql).execute(&mut connection)?;
         }
     }
     database.migrate()?;
@@ -38,10 +40,15 @@ pub fn read(file: impl Read + Seek, database: &Database) -> Result<Manifest, Err
     Ok(manifest)
 }
 
-/// Reads the manifest, and makes sure that this program can restore what it says.
+/// Bytes of a manifest: one has a few kilobytes.
+const MAX_MANIFEST: u64 = 16 << 20;
+
+/// Reads the manifest, and makes sure that this program can restore what it says. Somebody else may have written it, and what it names
+/// becomes SQL.
 fn manifest(zip: &mut ZipArchive<impl Read + Seek>) -> Result<Manifest, Error> {
     let entry = zip.by_name(MANIFEST).map_err(not_whole)?;
-    let json: serde_json::Value = serde_json::from_reader(entry).map_err(not_whole)?;
+    let json: serde_json::Value =
+        serde_json::from_reader(entry.take(MAX_MANIFEST)).map_err(not_whole)?;
     let newer = || {
         let program = json.get("program").and_then(serde_json::Value::as_str);
         Error::Newer(program.unwrap_or("of an unknown version").to_owned())
@@ -60,6 +67,27 @@ fn manifest(zip: &mut ZipArchive<impl Read + Seek>) -> Result<Manifest, Error> {
         .collect();
     if names != TABLES {
         return Err(newer());
+    }
+    for table in &manifest.tables {
+        let unknown = |column: &&String| !tables::is_known(&table.name, column);
+        if let Some(column) = table.columns.iter().find(unknown) {
+            return Err(not_whole(format!(
+                "there is no column {}.{column}",
+                table.name
+            )));
+        }
+    }
+    let is_creation = |sql: &str| {
+        ["CREATE INDEX ", "CREATE UNIQUE INDEX "]
+            .iter()
+            .any(|begin| sql.starts_with(begin))
+    };
+    if let Some(index) = manifest
+        .indexes
+        .iter()
+        .find(|index| !is_creation(&index.sql))
+    {
+        return Err(not_whole(format!("{} is no index", index.name)));
     }
     Ok(manifest)
 }

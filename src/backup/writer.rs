@@ -32,6 +32,12 @@ pub fn write(database: &Database, file: impl Write) -> Result<Manifest, Error> {
         table.rows = rows.finish()?;
     }
     connection.commit()?;
+    // After the rows: what was inserted meanwhile is past them, and a sequence knows no snapshot.
+    let mut control = database.control_connection()?;
+    for table in &mut manifest.tables {
+        table.next_id = contents::next_id(&mut control, &table.name)?;
+    }
+    drop(control);
     start(&mut zip, MANIFEST.to_owned(), options)?;
     let json = serde_json::to_vec_pretty(&manifest).map_err(io::Error::from);
     let written = json.and_then(|json| zip.write_all(&json));

@@ -98,6 +98,9 @@ pub(super) fn unavailable(
             "The service can be reached from other machines, and was not told to allow them."
                 .to_owned(),
         ),
+        Kind::QueueFull | Kind::PreparingOff | Kind::SpoolFull => {
+            ("It cannot be prepared", format!("{problem}."))
+        }
         _ => (
             "Something went wrong",
             "The server’s log says what. Try again in a moment.".to_owned(),

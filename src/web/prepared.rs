@@ -451,7 +451,8 @@ impl Prepared {
                 .by_id
                 .iter()
                 .filter(|(_, entry)| entry.is_idle() && is_meant(entry));
-            let (id, _) = idle.min_by_key(|(_, entry)| entry.expires_at())?;
+            // What came to nothing goes before any file.
+            let (id, _) = idle.min_by_key(|(_, entry)| (entry.has_file(), entry.expires_at()))?;
             let id = id.clone();
             all.by_id.remove_entry(&id)
         });

@@ -157,7 +157,9 @@ impl<'c> CopyOut<'c> {
                     Err(error)
                 }
                 // It would be handed out for ever: leave the connection marked as copying, for it to be closed.
-                ExecStatusType::PGRES_COPY_OUT => {
+                ExecStatusType::PGRES_COPY_OUT
+                | ExecStatusType::PGRES_COPY_IN
+                | ExecStatusType::PGRES_COPY_BOTH => {
                     return Err(Error::new("the COPY has not ended"));
                 }
                 _ => Err(result.error()),

@@ -40,7 +40,7 @@ impl CopyStream {
             state: Mutex::default(),
             changed: Condvar::new(),
         });
-        let stream = Self(Arc::clone(&shared));
+        let stream = Arc::clone(&shared);
         spawn(move || {
             // In the order in which they are dropped: what cancels the connection must not meet whom it is lent to next.
             let mut connection = connection;
@@ -51,7 +51,8 @@ impl CopyStream {
             end.outcome = shared.copy(&mut connection, &query, &options);
         })
         .map_err(Error::because)?;
-        Ok(stream)
+        // Not before there is a thread: dropped, it cancels what the connection does until that says that it has ended.
+        Ok(Self(stream))
     }
 
     /// How many rows came, once all have come and the stream has ended.

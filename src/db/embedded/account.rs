@@ -14,6 +14,7 @@ use nix::unistd::{Gid, Uid, User, geteuid};
 
 use super::{EmbeddedError, at};
 
+#[derive(Clone)]
 pub(super) struct Account {
     name: String,
     uid: Uid,

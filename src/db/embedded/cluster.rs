@@ -59,6 +59,19 @@ pub(super) struct Cluster {
 impl Cluster {
     pub(super) fn open(data_dir: &Path, durability: Durability) -> Result<Self, EmbeddedError> {
         let account = Account::choose(data_dir, &data_dir.join("postgresql"))?;
+        Self::open_as(account, data_dir, durability)
+    }
+
+    /// One that belongs to the same account as this one.
+    pub(super) fn open_beside(&self, data_dir: &Path) -> Result<Self, EmbeddedError> {
+        Self::open_as(self.account.clone(), data_dir, self.durability)
+    }
+
+    fn open_as(
+        account: Account,
+        data_dir: &Path,
+        durability: Durability,
+    ) -> Result<Self, EmbeddedError> {
         let data_dir = account.data_dir(data_dir)?;
         Ok(Self {
             pgdata: data_dir.join("postgresql"),
@@ -84,10 +97,14 @@ impl Cluster {
     pub(super) fn claim(&self) -> Result<File, EmbeddedError> {
         let held = self.lock(&self.lock_file(), CLAIM_TIMEOUT)?;
         let running = self.running()?;
-        held.filter(|_| running.is_none())
+        let held = held
+            .filter(|_| running.is_none())
             .ok_or_else(|| EmbeddedError::Busy {
                 data_dir: self.data_dir.clone(),
-            })
+            })?;
+        // One in another container, too, whose process id means nothing here.
+        drop(self.lock_log()?);
+        Ok(held)
     }
 
     fn lock_file(&self) -> PathBuf {
@@ -372,11 +389,7 @@ impl Cluster {
     /// the lock on it. So those that a killed server left behind are waited for, and a server in
     /// another container, whose process id means nothing here, is noticed.
     fn open_log(&self) -> Result<(File, u64), EmbeddedError> {
-        let Some(file) = self.lock(&self.log, LINGER_TIMEOUT)? else {
-            return Err(EmbeddedError::InUse {
-                data_dir: self.data_dir.clone(),
-            });
-        };
+        let file = self.lock_log()?;
         let length = file.metadata().map_err(at("read", &self.log))?.len();
         if length <= MAX_LOG_BYTES {
             return Ok((file, length));
@@ -384,6 +397,13 @@ impl Cluster {
         // It grows by what goes wrong only, so this is rare.
         file.set_len(0).map_err(at("truncate", &self.log))?;
         Ok((file, 0))
+    }
+
+    fn lock_log(&self) -> Result<File, EmbeddedError> {
+        self.lock(&self.log, LINGER_TIMEOUT)?
+            .ok_or_else(|| EmbeddedError::InUse {
+                data_dir: self.data_dir.clone(),
+            })
     }
 
     fn start_error(&self, what: String, log_start: u64) -> EmbeddedError {

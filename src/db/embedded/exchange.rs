@@ -90,7 +90,7 @@ impl Exclusive {
     pub fn start_new(&self) -> Result<Embedded, EmbeddedError> {
         let unfinished = self.unfinished();
         self.remove_unfinished()?;
-        let new = Cluster::open(&unfinished, self.durability)?;
+        let new = self.cluster.open_beside(&unfinished)?;
         Embedded::run(new.claimed(self.programs.clone(), Arc::clone(&self.claim)))
     }
 

@@ -1,11 +1,15 @@
 //! Backups of the private cluster, and what a restore leaves whenever it ends.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use zip::write::SimpleFileOptions;
+use zip::{ZipArchive, ZipWriter};
 
 use crate::support::cluster::temporary_directory;
 use crate::support::eventually;
@@ -179,6 +183,57 @@ fn a_backup_that_is_not_whole_is_refused_and_the_cluster_stays() {
     assert_eq!(contents(&place.data_dir()), before);
 }
 
+/// Changes the text of a backup's manifest.
+fn rewrite(backup: &Path, from: &str, to: &str) {
+    let mut old = ZipArchive::new(File::open(backup).expect("ours")).expect("a ZIP file");
+    let mut manifest = String::new();
+    let mut entry = old.by_name("manifest.json").expect("it is there");
+    entry.read_to_string(&mut manifest).expect("text");
+    drop(entry);
+    assert!(manifest.contains(from), "{manifest}");
+    let rewritten = backup.with_extension("rewritten");
+    let mut new = ZipWriter::new(File::create(&rewritten).expect("ours"));
+    for at in 0..old.len() {
+        let entry = old.by_index_raw(at).expect("it is there");
+        if entry.name().expect("text") != "manifest.json" {
+            new.raw_copy_file(entry).expect("copied");
+        }
+    }
+    new.start_file("manifest.json", SimpleFileOptions::default())
+        .expect("begun");
+    new.write_all(manifest.replace(from, to).as_bytes())
+        .expect("written");
+    new.finish().expect("whole");
+    fs::rename(rewritten, backup).expect("ours");
+}
+
+#[test]
+fn a_backup_is_its_makers_alone_and_runs_no_commands_of_others() {
+    let place = Place::backed_up();
+    let mode = fs::metadata(place.backup()).expect("there").mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let before = contents(&place.data_dir());
+    let whole = fs::read(place.backup()).expect("ours");
+    let witness = place.0.join("witness");
+    let program = format!("\"name) from program 'touch {}' --\"", witness.display());
+    for (from, to, says) in [
+        ("\"name\"\n", format!("{program}\n"), "there is no column"),
+        (
+            "CREATE INDEX",
+            "drop table tasks; --".to_owned(),
+            "is no index",
+        ),
+    ] {
+        fs::write(place.backup(), &whole).expect("ours");
+        rewrite(&place.backup(), from, &to);
+        let refused = place.restore().output().expect("the program runs");
+        assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+        assert!(stderr(&refused).contains(says), "{refused:?}");
+        assert!(!witness.exists() && leftovers(&place).is_empty());
+    }
+    assert_eq!(contents(&place.data_dir()), before);
+}
+
 #[test]
 fn a_restore_that_is_killed_leaves_the_cluster_as_it_was() {
     let place = Place::backed_up();
@@ -209,10 +264,18 @@ fn a_restore_that_is_killed_leaves_the_cluster_as_it_was() {
 #[test]
 fn a_cluster_that_others_use_is_not_replaced() {
     let place = Place::backed_up();
-    let _used = Running::start(&place.data_dir());
+    let used = Running::start(&place.data_dir());
     let refused = place.restore().output().expect("the program runs");
     assert_eq!(refused.status.code(), Some(1));
     assert!(stderr(&refused).contains("stop it first"), "{refused:?}");
+    drop(used);
+
+    // A server in another container is seen by its lock alone.
+    let log = File::open(place.data_dir().join("postgresql.log")).expect("there");
+    log.lock().expect("nobody has it");
+    let refused = place.restore().output().expect("the program runs");
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    assert!(leftovers(&place).is_empty());
 }
 
 #[test]
