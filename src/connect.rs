@@ -10,7 +10,7 @@ use crate::db::tables::{Instead, Others};
 use crate::db::{self, Database, SchemaState};
 
 /// Time to wait for a connection. Long enough for the private cluster to come back after a crash.
-const CONNECTION_WAIT: Duration = Duration::from_secs(5);
+pub(crate) const CONNECTION_WAIT: Duration = Duration::from_secs(5);
 
 /// Why there is no database to work with.
 #[derive(Debug, thiserror::Error)]

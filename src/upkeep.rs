@@ -3,18 +3,15 @@
 use std::fs::File;
 use std::io::{self, Seek, Write};
 use std::path::Path;
-use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::backup::{self, Manifest};
+use crate::connect::CONNECTION_WAIT;
 use crate::db::Database;
 use crate::db::embedded::{Durability, Embedded, EmbeddedError, Exclusive, has_cluster};
 use crate::export::Sink;
 use crate::output::Output;
-
-/// Time to wait for a connection.
-const CONNECTION_WAIT: Duration = Duration::from_secs(5);
 
 /// Why something was not done.
 #[derive(Debug, thiserror::Error)]

@@ -33,8 +33,6 @@ pub(super) struct Body {
     /// Cancelled at the end, however it comes.
     pub(super) over: CancellationToken,
     pub(super) flow: Arc<Flow>,
-    /// Bytes that were handed on, and may not be taken yet: that they are shows when more is asked for.
-    pub(super) handed: usize,
     pub(super) cancellation: Cancellation,
     pub(super) app: Arc<App>,
     /// Held until all is handed on: what waits for the client is memory, or disk.
@@ -93,9 +91,7 @@ impl MessageBody for Body {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, io::Error>>> {
         let body = self.get_mut();
-        if body.handed > 0 {
-            body.flow.took(std::mem::take(&mut body.handed));
-        }
+        body.flow.asked();
         let message = match body.next.take() {
             Some(message) => Some(message),
             None => ready!(body.receiver.poll(context)),
@@ -103,7 +99,7 @@ impl MessageBody for Body {
         Poll::Ready(match message {
             Some(Message::Chunk(mut chunk)) => {
                 let piece = chunk.split_to(chunk.len().min(PIECE));
-                body.handed = piece.len();
+                body.flow.handed(piece.len());
                 body.next = (!chunk.is_empty()).then_some(Message::Chunk(chunk));
                 if let Some(left) = &mut body.left {
                     *left = left.saturating_sub(piece.len() as u64);

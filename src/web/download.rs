@@ -335,7 +335,6 @@ fn start(
         known: known.clone(),
         over: CancellationToken::new(),
         flow: Arc::clone(&flow),
-        handed: 0,
         cancellation: cancellation.clone(),
         app: Arc::clone(&app),
         permit: Some(permits.download),

@@ -14,6 +14,8 @@ struct State {
     server: Option<Arc<Server>>,
     /// Bytes that wait for the client.
     bytes: usize,
+    /// Of these, bytes that were handed on, and may not be taken yet: that they are shows when more is asked for.
+    handed: usize,
     /// Since when they have been waiting, or when it last took something; if there are none, since when they are waited for.
     since: Instant,
 }
@@ -23,6 +25,7 @@ impl Default for Flow {
         Self(Mutex::new(State {
             server: None,
             bytes: 0,
+            handed: 0,
             since: Instant::now(),
         }))
     }
@@ -43,11 +46,20 @@ impl Flow {
         });
     }
 
-    /// The client has taken so many of those that have waited longest.
-    pub(super) fn took(&self, bytes: usize) {
+    /// So many of those that have waited longest are handed on.
+    pub(super) fn handed(&self, bytes: usize) {
+        self.with(|state| state.handed = bytes);
+    }
+
+    /// More is asked for: the client has taken what was handed on last.
+    pub(super) fn asked(&self) {
         self.with(|state| {
-            state.since = Instant::now();
-            state.bytes = state.bytes.saturating_sub(bytes);
+            if state.handed > 0 {
+                state.since = Instant::now();
+                state.bytes = state
+                    .bytes
+                    .saturating_sub(std::mem::take(&mut state.handed));
+            }
         });
     }
 

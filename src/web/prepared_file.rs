@@ -133,7 +133,6 @@ pub(super) async fn get(
         end: range.end,
         reading: None,
         flow,
-        handed: 0,
         _over: over.drop_guard(),
         _space: space,
         _permit: permit,
@@ -173,8 +172,6 @@ struct FileBody {
     /// A piece that is being read.
     reading: Option<JoinHandle<io::Result<Vec<u8>>>>,
     flow: Arc<Flow>,
-    /// Bytes that were handed on, and may not be taken yet: that they are shows when more is asked for.
-    handed: usize,
     /// Ends the watch.
     _over: DropGuard,
     /// Taken until the last reader has gone, also after the file was deleted.
@@ -194,9 +191,7 @@ impl MessageBody for FileBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, io::Error>>> {
         let body = self.get_mut();
-        if body.handed > 0 {
-            body.flow.took(std::mem::take(&mut body.handed));
-        }
+        body.flow.asked();
         if body.next == body.end && body.reading.is_none() {
             return Poll::Ready(None);
         }
@@ -215,7 +210,7 @@ impl MessageBody for FileBody {
         let piece = outcome.map_err(io::Error::other).flatten();
         Poll::Ready(Some(match piece {
             Ok(piece) => {
-                body.handed = piece.len();
+                body.flow.handed(piece.len());
                 body.next += piece.len() as u64;
                 Ok(piece.into())
             }

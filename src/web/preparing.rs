@@ -1,13 +1,12 @@
 //! How the exports in the queue are made, one after the other or a few at once, in threads of their own.
 //!
 //! They take places among the exports on the database as downloads do, but never more than half of them, and at least one: so
-//! downloads always find the other half. A place that comes free is the next one's in the queue first: so downloads, which are asked
-//! for again and again, never keep it waiting for ever.
+//! downloads always find the other half, if there is more than one place. A place that comes free is the next one's in the queue
+//! first: so downloads, which are asked for again and again, never keep it waiting for ever.
 
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{Duration, interval, sleep};
@@ -18,7 +17,7 @@ use super::flow::Flow;
 use super::prepared::Job;
 use super::watch::{Place, WATCH_INTERVAL, cancel};
 use crate::db;
-use crate::export::{self, Sink, routing};
+use crate::export::{self, routing};
 use crate::spool::SpoolSink;
 
 /// Time between two looks for what is not to be kept any more.
@@ -141,11 +140,7 @@ impl Work {
     fn make(&self) -> Result<SpoolSink, export::Error> {
         let (job, record, flow) = (&self.job, &self.job.record, &self.flow);
         let mut file = SpoolSink::new(self.app.prepared.begin(job)?);
-        let mut sink = FlowingSink {
-            sink: &mut file,
-            flow,
-        };
-        record.of(&mut sink, |sink| {
+        record.of(&mut file, |sink| {
             let observer = (record.as_ref(), flow.as_ref());
             let (servers, cancellation) = (&self.app.servers, &job.cancellation);
             routing::run(
@@ -158,25 +153,5 @@ impl Work {
             )
         })?;
         Ok(file)
-    }
-}
-
-/// Notes that something comes from the server.
-struct FlowingSink<'a> {
-    sink: &'a mut SpoolSink,
-    flow: &'a Flow,
-}
-
-impl Sink for FlowingSink<'_> {
-    fn write(&mut self, chunk: Bytes) -> io::Result<()> {
-        let length = chunk.len();
-        self.flow.offered(length);
-        let outcome = self.sink.write(chunk);
-        self.flow.took(length);
-        outcome
-    }
-
-    fn start_over(&mut self) -> bool {
-        self.sink.start_over()
     }
 }
