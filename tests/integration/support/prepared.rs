@@ -102,6 +102,12 @@ pub(crate) fn complete(server: &Server, id: &str) -> String {
     manifest["file"].as_str().expect("a path").to_owned()
 }
 
+/// Demands that an export has failed, for this reason.
+pub(crate) fn has_failed(manifest: &Value, error: &str) {
+    let told = (&manifest["state"], &manifest["error"]);
+    assert_eq!(told, (&json!("failed"), &json!(error)), "{manifest}");
+}
+
 /// Prepares an export; its id, and the path of its file.
 pub(crate) fn prepare(server: &Server, what: &Value) -> (String, String) {
     let id = order(server, what);

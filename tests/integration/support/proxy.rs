@@ -2,10 +2,9 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
-use std::time::Duration;
 
 use rcgen::CertifiedKey;
 use rustls::pki_types::PrivatePkcs8KeyDer;
@@ -24,7 +23,9 @@ struct Shared {
     /// Bytes that the next connection lets pass.
     lets_pass: AtomicU64,
     /// Whether connections stand still for now, instead of breaking off.
-    holds: AtomicBool,
+    holds: Mutex<bool>,
+    /// Told that they do not any more.
+    let_go: Condvar,
     connections: AtomicUsize,
 }
 
@@ -45,7 +46,7 @@ impl Proxy {
                 let limit = shared.lets_pass.load(Ordering::SeqCst);
                 shared.connections.fetch_add(1, Ordering::SeqCst);
                 let shared = Arc::clone(&shared);
-                thread::spawn(move || pass(&client, &target, limit, &shared.holds));
+                thread::spawn(move || pass(&client, &target, limit, &shared));
             }
         });
         proxy
@@ -54,13 +55,14 @@ impl Proxy {
     /// The same, but connections stand still at that point until [`break_off`](Self::break_off).
     pub(crate) fn that_holds(server: &Server, lets_pass: u64) -> Self {
         let proxy = Self::to(server, lets_pass);
-        proxy.shared.holds.store(true, Ordering::SeqCst);
+        *proxy.shared.holds.lock().expect("nobody panics") = true;
         proxy
     }
 
     /// Lets connections break off that stand still.
     pub(crate) fn break_off(&self) {
-        self.shared.holds.store(false, Ordering::SeqCst);
+        *self.shared.holds.lock().expect("nobody panics") = false;
+        self.shared.let_go.notify_all();
     }
 
     /// From now on, connections let so many bytes pass.
@@ -80,7 +82,7 @@ impl Proxy {
 }
 
 /// Passes on what both say, the server no more than `limit` bytes.
-fn pass(client: &TcpStream, target: &str, limit: u64, holds: &AtomicBool) {
+fn pass(client: &TcpStream, target: &str, limit: u64, shared: &Shared) {
     let server = TcpStream::connect(target).expect("the server listens");
     let (mut requests, mut to_server) = (
         client.try_clone().expect("ours"),
@@ -88,9 +90,9 @@ fn pass(client: &TcpStream, target: &str, limit: u64, holds: &AtomicBool) {
     );
     thread::spawn(move || std::io::copy(&mut requests, &mut to_server));
     let _ = std::io::copy(&mut (&server).take(limit), &mut &*client);
-    while holds.load(Ordering::SeqCst) {
-        thread::sleep(Duration::from_millis(5));
-    }
+    let holds = shared.holds.lock().expect("nobody panics");
+    let let_go = shared.let_go.wait_while(holds, |holds| *holds);
+    drop(let_go.expect("nobody panics"));
     let _ = client.shutdown(Shutdown::Both);
     let _ = server.shutdown(Shutdown::Both);
 }

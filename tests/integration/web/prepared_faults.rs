@@ -1,18 +1,16 @@
 //! Faults while an export is prepared, and while its file is read.
 
 use std::io::Read;
-use std::path::Path;
-use std::process::Command;
 
 use nix::sys::signal::Signal;
 use serde_json::json;
 
+use super::spool::serve_on_a_small_disk;
 use crate::support::client::{Download, End, download, download_when_free};
 use crate::support::gate::{self, Gate, Gated, ROWS};
 use crate::support::prepared::{
-    by, complete, delete, files, get, leaves_only_its_label, order, prepare, serve_from,
+    by, complete, delete, files, get, has_failed, leaves_only_its_label, order, prepare, serve_from,
 };
-use crate::support::program::program;
 use crate::support::{Server, data, eventually, oracle};
 
 #[test]
@@ -63,12 +61,7 @@ fn kill_9_in_the_middle_of_preparing_leaves_a_failed_export_without_a_file() {
     let server = serve_from(&gated.url, spool.path(), &[]);
     for id in [&running, &queued] {
         let manifest = server.manifest(id);
-        let told = (&manifest["state"], &manifest["error"]);
-        assert_eq!(
-            told,
-            (&json!("failed"), &json!("interrupted")),
-            "{manifest}"
-        );
+        has_failed(&manifest, "interrupted");
         assert!(
             manifest["file"].is_null() && manifest["sha256"].is_null(),
             "{manifest}"
@@ -146,12 +139,7 @@ fn sigterm_interrupts_what_is_prepared_and_lets_a_reader_finish() {
     let server = serve_from(&gated.url, spool.path(), &[]);
     for id in [&running, &queued] {
         let manifest = server.manifest(id);
-        let told = (&manifest["state"], &manifest["error"]);
-        assert_eq!(
-            told,
-            (&json!("failed"), &json!("interrupted")),
-            "{manifest}"
-        );
+        has_failed(&manifest, "interrupted");
     }
     complete(&server, &whole);
 }
@@ -185,12 +173,7 @@ fn a_killed_postgresql_fails_one_export_and_the_files_that_are_there_are_still_s
     gate.reached();
     gated.database.kill_server();
     let manifest = server.ended(&id);
-    let told = (&manifest["state"], &manifest["error"]);
-    assert_eq!(
-        told,
-        (&json!("failed"), &json!("database-unavailable")),
-        "{manifest}"
-    );
+    has_failed(&manifest, "database-unavailable");
     leaves_only_its_label(spool.path(), &id);
     drop(gate);
     assert_eq!(get(&server, &file, &[]).status, 200);
@@ -218,38 +201,16 @@ fn a_delete_stops_it_down_to_its_query() {
     prepare(&server, &by("copy"));
 }
 
-/// A server whose spool is in a file system of its own, of so many MiB, in a namespace of its own.
-fn serve_on_a_small_disk(url: &str, directory: &Path, size: u32) -> Server {
-    let program = program(url);
-    let mut command = Command::new("unshare");
-    if !nix::unistd::Uid::effective().is_root() {
-        command.arg("--map-root-user");
-    }
-    command.args(["--mount", "sh", "-c"]);
-    command.arg(format!(
-        "mount -t tmpfs -o size={size}m tmpfs \"$CMMS_SPOOL_DIR\" && exec \"$0\" \"$@\""
-    ));
-    command.arg(program.get_program()).arg("serve");
-    for (name, value) in program.get_envs() {
-        match value {
-            Some(value) => command.env(name, value),
-            None => command.env_remove(name),
-        };
-    }
-    Server::spawn(command.env("CMMS_SPOOL_DIR", directory))
-}
-
 #[test]
 fn a_full_disk_fails_one_export_as_spool_full_and_nothing_else() {
     let database = data::wide(100_000);
     let directory = tempfile::tempdir().expect("a directory");
-    let server = serve_on_a_small_disk(&database.url, directory.path(), 4);
+    let server = serve_on_a_small_disk(&database, directory.path());
     let users = json!({"dataset": "users"});
     let (_, before) = prepare(&server, &users);
     let id = order(&server, &by("copy"));
     let manifest = server.ended(&id);
-    let told = (&manifest["state"], &manifest["error"]);
-    assert_eq!(told, (&json!("failed"), &json!("spool-full")), "{manifest}");
+    has_failed(&manifest, "spool-full");
     assert!(
         manifest["file"].is_null() && manifest["sha256"].is_null(),
         "{manifest}"
@@ -270,8 +231,7 @@ fn an_export_larger_than_the_spool_fails_as_spool_full() {
     let server = serve_from(&database.url, spool.path(), &["--spool-size=4MiB"]);
     let id = order(&server, &by("lookup"));
     let manifest = server.ended(&id);
-    let told = (&manifest["state"], &manifest["error"]);
-    assert_eq!(told, (&json!("failed"), &json!("spool-full")), "{manifest}");
+    has_failed(&manifest, "spool-full");
     leaves_only_its_label(spool.path(), &id);
     eventually("the query is gone", || {
         gate::running_queries(&database) == 0
