@@ -13,7 +13,9 @@ use crate::datasets;
 use crate::export::Strategy;
 use crate::export::choices::Choices;
 use crate::export::csv::{Delimiter, Preset};
-use crate::export::dataset::{Column, ColumnKind, Dataset, FilterField, FilterKind, Selection};
+use crate::export::dataset::{
+    Column, ColumnKind, Dataset, FilterField, FilterKind, MAX_SEARCH_LENGTH, Selection,
+};
 use crate::export::format::FileType;
 use crate::export::parameters::{OPTIONS, names_of};
 
@@ -354,7 +356,7 @@ fn filters_path() -> (String, Value) {
 
 /// PostgreSQL knows no NUL.
 fn text_schema() -> Value {
-    json!({"type": "string", "pattern": "^[^\\u0000]*$"})
+    json!({"type": "string", "pattern": "^[^\\u0000]*$", "maxLength": MAX_SEARCH_LENGTH})
 }
 
 fn parameter(name: &str, description: &str, schema: Value) -> Value {

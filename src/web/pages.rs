@@ -249,7 +249,7 @@ fn read_query(query: &str, dataset: &'static dyn Dataset) -> Result<Choose, Prob
         let name = search_name(field);
         if let Some(text) = query.take(&name)? {
             let text = text.parse();
-            let text = text.map_err(|error: export::dataset::NulCharacter| {
+            let text = text.map_err(|error: export::dataset::InvalidText| {
                 invalid(&name, &error.to_string())
             })?;
             searches.push((field.name(), text));
