@@ -119,15 +119,15 @@ fn rows_come_without_their_count_and_a_count_that_nobody_waits_for_is_given_up()
 
 #[test]
 fn a_page_says_at_least_that_there_are_more_than_100_000_tasks() {
-    // Counting them calls a function that takes longer than the page waits; to find that there are more reads no more than it has to.
+    // To count the last one takes longer than the page waits; to find that there is one more than 100,000 does not.
     let database = TestDatabase::with(
         "insert into locations values (1, 'Here'); insert into users values (1, 'somebody');
          insert into assets values (1, 'Thing', '', 1);
          insert into tasks select n, 'Task', '', true, 1, 1, null from generate_series(1, 100001) n;
          alter table tasks rename to all_tasks;
-         create function slow(id bigint) returns boolean language plpgsql cost 1 as
-             'begin if id = 100001 and current_query() like ''%COUNT(%'' then perform pg_sleep(60); end if; return true; end';
-         create view tasks as select * from all_tasks where slow(id)",
+         create function slow() returns boolean language plpgsql as
+             'begin if current_query() like ''%COUNT(%'' then perform pg_sleep(60); end if; return true; end';
+         create view tasks as select * from all_tasks where id <= 100000 or slow()",
     );
     let server = Server::start(&database.url);
     eventually("the page says so", || {
