@@ -39,11 +39,13 @@ mod static_files;
 mod upload;
 mod watch;
 
-use std::future::{Ready, ready};
+use std::future::{Future, Ready, poll_fn, ready};
 use std::io;
 use std::net::TcpListener;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use actix_web::dev::Payload;
@@ -200,7 +202,12 @@ pub fn serve(
         .shutdown_timeout(shutdown_timeout)
         .listen(listener)?;
     let outcome = actix_web::rt::System::new().block_on(async {
-        let server = server.run();
+        let mut server = pin!(server.run());
+        // The first step starts the threads, which may fail, and says so in the log. The address comes behind that.
+        let started = poll_fn(|context| Poll::Ready(server.as_mut().poll(context))).await;
+        if let Poll::Ready(ended) = started {
+            return ended;
+        }
         ready()?;
         service_manager::tell(address);
         interrupt_on_signal(Arc::clone(&running.prepared))?;
