@@ -151,7 +151,7 @@ fn the_pages_are_small_and_their_parts_are_kept_for_ever() {
             .split('"')
             .filter(|text| text.starts_with("/static/"))
             .collect();
-        assert_eq!(assets.len(), if path == "/" { 6 } else { 4 }, "{assets:?}");
+        assert_eq!(assets.len(), if path == "/" { 9 } else { 4 }, "{assets:?}");
         for path in assets {
             let mut answer = ureq::get(server.url(path)).call().expect("200");
             let kind = match path.rsplit('.').next() {
