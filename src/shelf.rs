@@ -186,12 +186,18 @@ impl Shelf {
     /// Publishes an export that is whole: its file, and then its label.
     pub fn publish(&self, file: SpoolFile, label: &Label) -> io::Result<Space> {
         let space = file.finish()?;
+        #[cfg(feature = "fault-injection")]
+        crate::fault::halt_at("written");
         fs::rename(
             self.path(label.id(), "part"),
             self.path(label.id(), "export"),
         )?;
+        #[cfg(feature = "fault-injection")]
+        crate::fault::halt_at("renamed");
         self.sync()?;
         self.put(label)?;
+        #[cfg(feature = "fault-injection")]
+        crate::fault::halt_at("labelled");
         Ok(space)
     }
 
