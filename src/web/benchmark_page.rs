@@ -15,6 +15,7 @@ use crate::bench::{Progress, charts, render};
 use crate::datasets;
 use crate::export::manifest::State;
 use crate::export::{Export, Strategy};
+use crate::units::grouped;
 
 /// What the page is to show.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -75,7 +76,7 @@ impl Kept {
         Self {
             id: id.clone(),
             date: render::moment(&report.environment.date),
-            tasks: render::grouped(report.first().map_or(0, |first| first.rows)),
+            tasks: grouped(report.first().map_or(0, |first| first.rows)),
             runs: render::runs(report.runs),
             from: from(report),
         }
@@ -339,7 +340,7 @@ impl ResultView {
                 .iter()
                 .flat_map(StrategyResult::concessions)
                 .collect(),
-            tasks: render::grouped(report.first().map_or(0, |first| first.rows)),
+            tasks: grouped(report.first().map_or(0, |first| first.rows)),
             size: render::size(report.first().map_or(0, |first| first.bytes)),
             memory: report
                 .environment
@@ -391,7 +392,7 @@ impl ResultView {
 
 impl RowFigures {
     fn of(figures: &Figures) -> Self {
-        use render::{grouped, mebibytes, seconds};
+        use render::{mebibytes, seconds};
         let list = |values: Vec<String>| values.join(" · ");
         Self {
             rows: grouped(figures.rows),

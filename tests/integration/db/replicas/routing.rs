@@ -6,7 +6,8 @@ use serde_json::json;
 use super::{change, contains, expected, export, fallbacks, running, stall};
 use crate::support::client::{Download, End};
 use crate::support::prepared::{get, post};
-use crate::support::replicated::{Node, Replicated, roles, states};
+use crate::support::replica_servers::Node;
+use crate::support::replicated::{Replicated, roles, states};
 use crate::support::{Server, data, eventually};
 
 #[test]
