@@ -3,9 +3,9 @@
 //! A monitor asks each server from time to time what it is and how far behind; an export takes one of those that will
 //! do, and stays on it.
 
-mod rules;
 mod hosts;
 mod monitor;
+mod rules;
 
 use std::ops::Deref;
 use std::sync::atomic::Ordering;
@@ -21,9 +21,19 @@ pub use self::hosts::{Hosts, patient};
 use self::monitor::Monitor;
 pub use self::monitor::{Server, State};
 use super::Database;
-use super::libpq::InvalidUrl;
 
-pub use rules::{Fallback, InvalidReplicas, Replicas, Rules};
+pub use self::rules::{Fallback, InvalidReplicas, Replicas, Rules};
+
+/// Time after which a server that has not answered counts as unreachable.
+pub const PATIENCE: Duration = Duration::from_secs(5);
+/// Time that a start may wait for the servers' first answers.
+const FIRST_ANSWERS_WAIT: Duration = Duration::from_secs(3);
+/// Time to wait for a connection to a replica: not for it to come back, as there are others.
+const REPLICA_WAIT: Duration = Duration::from_secs(1);
+/// Time that an export waits for a replica to get as far as the primary was.
+const FRESH_WAIT: Duration = Duration::from_secs(2);
+/// Time between two looks at how far it is.
+const FRESH_INTERVAL: Duration = Duration::from_millis(5);
 
 /// What a server is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]

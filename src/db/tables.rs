@@ -5,16 +5,14 @@ mod columns;
 
 use std::fmt::{self, Write as _};
 
-use diesel::sql_types::is_nullable::NotNull;
-use diesel::sql_types::{Array, BigInt, Bool, Nullable, SqlType, Text};
 use serde::Deserialize;
 
-use super::libpq::{self, CopyOutDsl as _};
+use super::libpq;
 use super::schema_state::{MIGRATIONS_TABLE, migrations_were_run, readable};
 use super::{Database, Error};
-use crate::schema;
 
-use columns::{Column, Expected, Kind, columns_of, expected, read_columns};
+pub(super) use columns::{COLUMNS, Column, read_columns};
+use columns::{Expected, columns_of, expected};
 
 /// The tables that exports need.
 pub(super) const OURS: [&str; 4] = ["locations", "assets", "users", "tasks"];

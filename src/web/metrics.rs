@@ -7,7 +7,6 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use actix_web::{HttpResponse, web};
-use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -22,8 +21,8 @@ use crate::db::servers::{Fallback, Role, Servers};
 use crate::export::Strategy;
 use crate::export::manifest::{Manifest, State};
 
-pub(super) use labels::{Rejection, Removal, SpoolFallback};
 use labels::{Outcome, Reason, ServerLabels, Status};
+pub(super) use labels::{Rejection, Removal, SpoolFallback};
 
 /// All that is counted and measured.
 pub(super) struct Metrics {

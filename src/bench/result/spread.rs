@@ -3,9 +3,6 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::super::environment::Environment;
-use crate::export::{Plan, Strategy};
-
 /// A figure of all runs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Spread<T> {
@@ -21,7 +18,7 @@ pub struct Spread<T> {
 
 impl<T: Copy + PartialOrd> Spread<T> {
     /// The spread of `runs`, of which there is one at least; `midpoint` lies between the two in the middle.
-    pub(super) fn of(runs: Vec<T>, midpoint: fn(T, T) -> T) -> Option<Self> {
+    pub(in crate::bench) fn of(runs: Vec<T>, midpoint: fn(T, T) -> T) -> Option<Self> {
         let mut sorted = runs.clone();
         sorted.sort_by(|a, b| a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal));
         let middle = |index: usize| sorted.get(index).copied();
@@ -37,7 +34,7 @@ impl<T: Copy + PartialOrd> Spread<T> {
     }
 
     /// The run whose figure is nearest above the middle, or in it.
-    fn median_run(&self) -> usize {
+    pub(in crate::bench) fn median_run(&self) -> usize {
         let least_above = |best: usize, index: usize| {
             let (figure, known) = (self.runs[index], self.runs[best]);
             if figure >= self.median && (known < self.median || figure < known) {

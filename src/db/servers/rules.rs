@@ -1,19 +1,8 @@
 //! On which servers exports may run: what the command line says of it.
 
-use std::ops::Deref;
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, mpsc};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
-
-use self::hosts::Attributes;
-pub use self::hosts::{Hosts, patient};
-use self::monitor::Monitor;
-pub use self::monitor::{Server, State};
-use crate::db::Database;
+use super::Hosts;
 use crate::db::libpq::InvalidUrl;
 
 /// Where exports run, and when they run elsewhere, as the command line has it.
@@ -74,9 +63,9 @@ impl Replicas {
 /// Where exports run, and when they run elsewhere.
 #[derive(Debug, Clone)]
 pub struct Rules {
-    hosts: Option<Hosts>,
-    max_lag: Duration,
-    replica_only: bool,
+    pub(super) hosts: Option<Hosts>,
+    pub(super) max_lag: Duration,
+    pub(super) replica_only: bool,
 }
 
 impl Rules {
@@ -113,14 +102,3 @@ impl Fallback {
         }
     }
 }
-
-/// Time after which a server that has not answered counts as unreachable.
-pub const PATIENCE: Duration = Duration::from_secs(5);
-/// Time that a start may wait for the servers' first answers.
-pub(super) const FIRST_ANSWERS_WAIT: Duration = Duration::from_secs(3);
-/// Time to wait for a connection to a replica: not for it to come back, as there are others.
-pub(super) const REPLICA_WAIT: Duration = Duration::from_secs(1);
-/// Time that an export waits for a replica to get as far as the primary was.
-pub(super) const FRESH_WAIT: Duration = Duration::from_secs(2);
-/// Time between two looks at how far it is.
-pub(super) const FRESH_INTERVAL: Duration = Duration::from_millis(5);

@@ -1,14 +1,11 @@
 //! The columns of tables: those that there are, and those that the program expects.
 
-use std::fmt::{self, Write as _};
-
 use diesel::sql_types::is_nullable::NotNull;
 use diesel::sql_types::{Array, BigInt, Bool, Nullable, SqlType, Text};
 use serde::Deserialize;
 
+use crate::db::Error;
 use crate::db::libpq::{self, CopyOutDsl as _};
-use crate::db::schema_state::{MIGRATIONS_TABLE, migrations_were_run, readable};
-use crate::db::{Database, Error};
 use crate::schema;
 
 /// What a column has to be.
@@ -57,9 +54,9 @@ impl Kind {
 
 /// A column that `src/schema.rs` has.
 pub(super) struct Expected {
-    pub(super) table: &'static str,
-    pub(super) name: &'static str,
-    pub(super) kind: Kind,
+    pub(in crate::db) table: &'static str,
+    pub(in crate::db) name: &'static str,
+    pub(in crate::db) kind: Kind,
 }
 
 impl Expected {
@@ -122,19 +119,19 @@ pub(super) fn expected() -> Vec<Expected> {
 
 /// A column that the database has.
 #[derive(Deserialize)]
-pub(super) struct Column {
-    pub(super) relation: String,
-    pub(super) name: String,
+pub(in crate::db) struct Column {
+    pub(in crate::db) relation: String,
+    pub(in crate::db) name: String,
     /// Its type's name; of a domain, that of what it is a domain over.
-    r#type: String,
+    pub(in crate::db) r#type: String,
     /// PostgreSQL's own category of the type: `S` for all that are texts.
-    pub(super) category: String,
+    pub(in crate::db) category: String,
     /// Whether it is a view's.
-    pub(super) is_view: bool,
+    pub(in crate::db) is_view: bool,
 }
 
 /// SQL for the columns of the relations `$1`, from the catalog, which every role may read.
-pub(super) const COLUMNS: &str = "(
+pub(in crate::db) const COLUMNS: &str = "(
     with recursive columns as (
         select relation, attname::text as name, t.oid as type, t.typbasetype as base, t.typcategory::text as category,
             relkind in ('v', 'm', 'f') as is_view
@@ -150,7 +147,7 @@ pub(super) const COLUMNS: &str = "(
         'category', category, 'is_view', is_view)) from columns where base = 0) as columns";
 
 /// Reads what [`COLUMNS`] has selected.
-pub(super) fn read_columns(row: &libpq::Row) -> Result<Vec<Column>, Error> {
+pub(in crate::db) fn read_columns(row: &libpq::Row) -> Result<Vec<Column>, Error> {
     libpq::read_json(row, "columns")
 }
 

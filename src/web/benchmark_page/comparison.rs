@@ -1,21 +1,9 @@
 //! Two results of the benchmark, side by side.
 
-use actix_web::http::StatusCode;
-use actix_web::{HttpRequest, HttpResponse, web};
-use askama::Template;
-use serde::Deserialize;
-
-use crate::web::benchmark::blocking;
-use crate::web::benchmark_store::Status;
-use crate::web::problem::{Kind, Problem, ProblemBody};
-use crate::web::{App, html};
-use crate::bench::explanation::{self, Explanation};
-use crate::bench::result::{Figures, Report, StrategyResult};
-use crate::bench::{Progress, charts, render};
-use crate::datasets;
-use crate::export::manifest::State;
-use crate::export::{Export, Strategy};
-use crate::units::grouped;
+use super::Kept;
+use crate::bench::render;
+use crate::bench::result::Report;
+use crate::export::Strategy;
 
 pub(super) struct Comparison {
     pub(super) first: Kept,

@@ -1,23 +1,10 @@
 //! What can go wrong, in the client's terms.
 
-use std::fmt;
-
 use actix_web::http::StatusCode;
-use actix_web::http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_RANGE, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE,
-};
-use actix_web::{HttpResponse, ResponseError};
-use serde::Serialize;
-use utoipa::ToSchema;
-
-use crate::export::manifest::ErrorClass;
-use crate::{db, export};
-
-use super::RETRY_SECONDS;
 
 /// What went wrong, in the client's terms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(in crate::web) enum Kind {
     /// A parameter is unknown, repeated, or has a bad value.
     InvalidParameter,
     /// What was sent is larger than it may be.
@@ -90,7 +77,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    pub(super) fn parts(self) -> (&'static str, StatusCode, &'static str) {
+    pub(in crate::web) fn parts(self) -> (&'static str, StatusCode, &'static str) {
         match self {
             Self::InvalidParameter => (
                 "invalid-parameter",
