@@ -5,10 +5,11 @@ use std::fs::{DirBuilder, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
+use nix::sys::statvfs::statvfs;
 
 use crate::export::{Sink, SpoolFull};
 
@@ -68,6 +69,23 @@ impl Spool {
         &self.directory
     }
 
+    /// Warns if the disk has not the room that the spool may take: then the disk is full before what is only kept is given up.
+    pub fn compare_with_disk(&self) {
+        match statvfs(&self.directory) {
+            Ok(disk) => {
+                let free = disk.blocks_available() * disk.fragment_size();
+                if self.used().saturating_add(free) < self.size {
+                    tracing::warn!(
+                        free_bytes = free,
+                        spool_size = self.size,
+                        "the spool's disk has less room than --spool-size: exports that are kept fill it until they expire; set it to less"
+                    );
+                }
+            }
+            Err(error) => tracing::warn!(%error, "how much room the spool's disk has is not known"),
+        }
+    }
+
     /// Bytes that are taken.
     pub fn used(&self) -> u64 {
         self.used.load(Ordering::Relaxed)
@@ -81,8 +99,11 @@ impl Spool {
 
     /// An empty file, which is to take space of the spool's.
     pub fn adopt(self: &Arc<Self>, file: File) -> SpoolFile {
-        let space = self.occupied(0);
-        SpoolFile { file, space }
+        SpoolFile {
+            file,
+            space: Arc::new(self.occupied(0)),
+            is_given_up: AtomicBool::new(false),
+        }
     }
 
     /// Space that a file has already, whether there is so much or not.
@@ -132,7 +153,9 @@ impl Spool {
 pub struct SpoolFile {
     // Closed before its space is another one's.
     file: File,
-    space: Space,
+    space: Arc<Space>,
+    /// Whether nobody wants it any more.
+    is_given_up: AtomicBool,
 }
 
 /// Space in the spool that is taken until the value is dropped.
@@ -143,8 +166,11 @@ pub struct Space {
 }
 
 impl SpoolFile {
-    /// Takes so much more space for it; whether there was so much.
+    /// Takes so much more space for it; whether there was so much, and it is wanted.
     pub fn reserve(&self, bytes: u64) -> bool {
+        if self.is_given_up.load(Ordering::Relaxed) {
+            return false;
+        }
         let taken = self.space.spool.take(bytes);
         if taken {
             self.space.bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -160,6 +186,12 @@ impl SpoolFile {
         Ok(())
     }
 
+    /// Frees its space at once, although somebody has it open: nothing comes of it any more.
+    pub fn give_up(&self) -> io::Result<()> {
+        self.is_given_up.store(true, Ordering::Relaxed);
+        self.clear()
+    }
+
     /// Writes all bytes, from `offset` on.
     pub fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.file.write_all_at(bytes, offset)
@@ -173,32 +205,35 @@ impl SpoolFile {
     }
 
     /// Waits until all of it is on the disk, and returns the space that it goes on taking.
-    pub fn finish(self) -> io::Result<Space> {
+    pub fn finish(&self) -> io::Result<Arc<Space>> {
         self.file.sync_all().map_err(or_full)?;
-        Ok(self.space)
+        Ok(Arc::clone(&self.space))
     }
 }
 
 /// Writes an export to a file of the spool, which takes space as it grows. Out of space, its error is [`SpoolFull`].
 #[derive(Debug)]
 pub struct SpoolSink {
-    file: SpoolFile,
+    file: Arc<SpoolFile>,
     written: u64,
-    has_failed: bool,
 }
 
 impl SpoolSink {
     /// Writes to an empty file.
     pub fn new(file: SpoolFile) -> Self {
         Self {
-            file,
+            file: Arc::new(file),
             written: 0,
-            has_failed: false,
         }
     }
 
+    /// The file.
+    pub fn file(&self) -> &Arc<SpoolFile> {
+        &self.file
+    }
+
     /// Returns the file, and the bytes that were written to it.
-    pub fn into_file(self) -> (SpoolFile, u64) {
+    pub fn into_file(self) -> (Arc<SpoolFile>, u64) {
         (self.file, self.written)
     }
 }
@@ -206,15 +241,14 @@ impl SpoolSink {
 impl Sink for SpoolSink {
     fn write(&mut self, chunk: Bytes) -> io::Result<()> {
         let length = chunk.len() as u64;
-        let written = if self.has_failed || !self.file.reserve(length) {
+        let written = if !self.file.reserve(length) {
             Err(io::Error::new(io::ErrorKind::StorageFull, SpoolFull))
         } else {
             self.file.write_at(&chunk, self.written).map_err(or_full)
         };
         if let Err(error) = written {
-            // Nobody wants it any more: if there is no space, the others have it at once, and do not all fail.
-            self.has_failed = true;
-            let _ = self.file.clear();
+            // If there is no space, the others have it at once, and do not all fail.
+            let _ = self.file.give_up();
             return Err(error);
         }
         self.written += length;
@@ -223,7 +257,16 @@ impl Sink for SpoolSink {
 
     fn start_over(&mut self) -> bool {
         self.written = 0;
-        !self.has_failed && self.file.clear().is_ok()
+        !self.file.is_given_up.load(Ordering::Relaxed) && self.file.clear().is_ok()
+    }
+}
+
+/// Does what may free a large file's space, in a thread of its own: it takes the system its time.
+pub fn free_elsewhere(work: impl FnOnce() + Send + 'static) {
+    let thread = std::thread::Builder::new().name("free".into());
+    if let Err(error) = thread.spawn(work) {
+        // What it has is dropped here and now instead.
+        tracing::debug!(%error, "no thread to free space");
     }
 }
 

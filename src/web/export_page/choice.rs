@@ -28,7 +28,7 @@ pub(super) fn read_query(query: &str, dataset: &'static dyn Dataset) -> Result<C
         let name = search_name(field);
         if let Some(text) = query.take(&name)? {
             let text = text.parse();
-            let text = text.map_err(|error: export::dataset::NulCharacter| {
+            let text = text.map_err(|error: export::dataset::InvalidText| {
                 invalid(&name, &error.to_string())
             })?;
             searches.push((field.name(), text));

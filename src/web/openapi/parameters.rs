@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::export::dataset::{Column, Dataset, FilterField, FilterKind, Selection};
+use crate::export::dataset::{
+    Column, Dataset, FilterField, FilterKind, MAX_SEARCH_LENGTH, Selection,
+};
 use crate::export::parameters::OPTIONS;
 
 /// In a form or an address, all is text: an id is not 5.0 there, as an integer may be in JSON.
@@ -17,9 +19,9 @@ pub(super) fn text_filter(kind: FilterKind) -> Value {
     }
 }
 
-/// PostgreSQL knows no NUL.
+/// A text to look for. PostgreSQL knows no NUL.
 pub(super) fn text_schema() -> Value {
-    json!({"type": "string", "pattern": "^[^\\u0000]*$"})
+    json!({"type": "string", "pattern": "^[^\\u0000]*$", "maxLength": MAX_SEARCH_LENGTH})
 }
 
 pub(super) fn parameter(name: &str, description: &str, schema: Value) -> Value {

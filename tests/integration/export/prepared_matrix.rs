@@ -243,11 +243,16 @@ fn a_server_that_stops_answering_fails_the_prepared_export_and_frees_its_place()
     let stuck = order(&server, &by("copy"));
     gate.reached();
     let next = order(&server, &by("copy"));
+    eventually("its file takes space", || {
+        server.metric("cmms_export_spool_used_bytes ") > 0.0
+    });
     let frozen = gated.database.freeze_server();
     for id in [&stuck, &next] {
         let manifest = server.ended(id);
         has_failed(&manifest, "database-unavailable");
     }
+    let used = "cmms_export_spool_used_bytes ";
+    eventually("its space is free", || server.metric(used) == 0.0);
     drop(frozen);
     drop(gate);
     eventually("the query is gone", || {

@@ -267,6 +267,11 @@ fn a_full_disk_fails_one_export_as_spool_full_and_nothing_else() {
     assert_eq!(get(&server, &before, &[]).status, 200);
     prepare(&server, &users);
     assert!(download(&server.address, "") == oracle::copy(&database, "true", ','));
+    assert!(
+        server
+            .into_log()
+            .contains("the spool's disk has less room than --spool-size")
+    );
 }
 
 #[test]
