@@ -11,6 +11,7 @@ mod compression;
 mod conditions;
 mod download;
 mod events;
+mod export_page;
 mod exports;
 mod failures;
 mod filename;
@@ -23,7 +24,6 @@ mod metrics;
 mod openapi;
 mod order;
 mod pace;
-mod pages;
 mod peer;
 mod prepared;
 mod prepared_file;
@@ -235,7 +235,10 @@ fn routes(config: &mut web::ServiceConfig) {
         let name = dataset.name();
         let of_dataset = |resource: Resource| resource.app_data(OfDataset(dataset));
         config
-            .service(of_dataset(read_only(&format!("/{name}"), pages::page)))
+            .service(of_dataset(read_only(
+                &format!("/{name}"),
+                export_page::page,
+            )))
             .service(of_dataset(
                 resource(&format!("/{name}.csv"), "GET, HEAD")
                     .get(download::csv)
@@ -256,7 +259,7 @@ fn routes(config: &mut web::ServiceConfig) {
             )));
     }
     config
-        .service(read_only("/", pages::index))
+        .service(read_only("/", export_page::index))
         .service(read_only("/static/{name}", static_files::get))
         .service(read_only("/favicon.ico", static_files::favicon))
         .service(read_only("/benchmark", benchmark_page::page))

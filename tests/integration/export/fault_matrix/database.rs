@@ -157,6 +157,9 @@ fn a_server_that_stops_answering_breaks_the_exports_off_and_frees_their_places()
     println!("all were broken off after {elapsed:?}");
     assert!(elapsed < Duration::from_secs(15), "{elapsed:?}");
     assert_eq!(server.metric("cmms_export_exports_in_flight "), 0.0);
+    eventually("the workbooks' space is free", || {
+        server.metric("cmms_export_spool_used_bytes ") == 0.0
+    });
     // All places are free while the server still says nothing; a busy service would keep no record of these.
     let waiting: Vec<_> = exports()
         .map(|export| start(export, "-meanwhile"))
