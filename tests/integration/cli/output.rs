@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use diesel::prelude::*;
@@ -46,6 +47,12 @@ fn entries(directory: &std::path::Path) -> Vec<String> {
                 .expect("UTF-8")
         })
         .collect()
+}
+
+/// Exports to a file, which must succeed.
+fn export_to(file: &Path, database: &TestDatabase) {
+    let mut command = program(&database.url);
+    assert_eq!(code(command.args(["export", "--output"]).arg(file)), 0);
 }
 
 #[test]
@@ -95,15 +102,7 @@ fn what_replaces_a_file_is_no_more_open_than_that_was() {
     let file = directory.path().join("tasks.csv");
     fs::write(&file, "an older export").expect("written");
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("ours");
-    assert_eq!(
-        code(
-            program(&database.url)
-                .arg("export")
-                .arg("--output")
-                .arg(&file)
-        ),
-        0
-    );
+    export_to(&file, &database);
     assert_eq!(
         fs::metadata(&file).expect("there").permissions().mode() & 0o777,
         0o600
@@ -116,15 +115,7 @@ fn a_file_is_whole_and_alone_and_has_ordinary_permissions() {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("tasks.csv");
     fs::write(&file, "an older export").expect("written");
-    assert_eq!(
-        code(
-            program(&database.url)
-                .arg("export")
-                .arg("--output")
-                .arg(&file)
-        ),
-        0
-    );
+    export_to(&file, &database);
     assert_eq!(
         fs::read(&file).expect("there"),
         oracle::copy(&database, "true", ',')

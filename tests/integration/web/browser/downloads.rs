@@ -53,6 +53,15 @@ fn a_download_says_how_it_gets_on_and_that_it_is_whole() {
     );
 }
 
+/// Starts a download, which stops at a gate in its middle.
+fn start_gated(gated: &Gated, browser: &Browser) -> Gate {
+    let mut gate = Gate::close(gated, ROWS / 2);
+    browser.click("#download");
+    gate.reached();
+    browser.sees(ITEM, "rows, ");
+    gate
+}
+
 fn grouped(number: u64) -> String {
     format!("{},{:03}", number / 1000, number % 1000)
 }
@@ -62,10 +71,7 @@ fn cancel_stops_the_download_down_to_its_query() {
     let gated = Gated::new();
     let server = Server::start(&gated.url);
     let browser = open(&server);
-    let mut gate = Gate::close(&gated, ROWS / 2);
-    browser.click("#download");
-    gate.reached();
-    browser.sees(ITEM, "rows, ");
+    let _gate = start_gated(&gated, &browser);
     browser.click(&format!("{ITEM} .cancel"));
     browser.sees(ITEM, "Cancelled after");
     browser.eventually("the query is gone", || {
@@ -79,10 +85,7 @@ fn a_killed_backend_is_a_failed_download_and_no_file() {
     let gated = Gated::new();
     let server = Server::start(&gated.url);
     let browser = open(&server);
-    let mut gate = Gate::close(&gated, ROWS / 2);
-    browser.click("#download");
-    gate.reached();
-    browser.sees(ITEM, "rows, ");
+    let mut gate = start_gated(&gated, &browser);
     gate.terminate();
     browser.sees(ITEM, "Failed after");
     browser.sees(ITEM, "The file is incomplete");
@@ -149,10 +152,7 @@ fn a_download_stays_listed_when_the_filters_are_cleared_and_the_page_is_loaded_a
     let browser = open(&server);
     browser.type_into("#title", "t");
     browser.sees("#count", "tasks match");
-    let mut gate = Gate::close(&gated, ROWS / 2);
-    browser.click("#download");
-    gate.reached();
-    browser.sees(ITEM, "rows, ");
+    let gate = start_gated(&gated, &browser);
     browser.click("#reset");
     browser.eventually("the filter is gone", || {
         browser.address().ends_with("/?format=xlsx")
