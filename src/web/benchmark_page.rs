@@ -13,7 +13,7 @@ use super::benchmark_store::Status;
 use super::problem::{Kind, Problem, ProblemBody};
 use super::{App, html};
 use crate::bench::explanation::{self, Explanation};
-use crate::bench::result::{Figures, Report, StrategyResult};
+use crate::bench::result::{Report, StrategyResult};
 use crate::bench::{Progress, charts, render};
 use crate::datasets;
 use crate::export::manifest::State;

@@ -1,20 +1,7 @@
 //! A line of the result's table.
 
-use actix_web::http::StatusCode;
-use actix_web::{HttpRequest, HttpResponse, web};
-use askama::Template;
-use serde::Deserialize;
-
-use crate::web::benchmark::blocking;
-use crate::web::benchmark_store::Status;
-use crate::web::problem::{Kind, Problem, ProblemBody};
-use crate::web::{App, html};
-use crate::bench::explanation::{self, Explanation};
-use crate::bench::result::{Figures, Report, StrategyResult};
-use crate::bench::{Progress, charts, render};
-use crate::datasets;
-use crate::export::manifest::State;
-use crate::export::{Export, Strategy};
+use crate::bench::render;
+use crate::bench::result::Figures;
 use crate::units::grouped;
 
 /// A line of the table, as text.

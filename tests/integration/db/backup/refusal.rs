@@ -1,22 +1,11 @@
 //! What is not backed up, and which backups are not restored.
 
-use std::fs::{self, File};
-use std::io::{Read, Write};
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::fs::{self};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use zip::write::SimpleFileOptions;
-use zip::{ZipArchive, ZipWriter};
-
-use crate::support::cluster::temporary_directory;
-use crate::support::eventually;
-use crate::support::program::{bare_program, stderr};
+use crate::support::program::stderr;
 use crate::support::running::Running;
 
-use super::{rewrite, Place, command, run, contents, leftovers};
+use super::{Place, contents, leftovers, run};
 
 #[test]
 fn a_backup_that_is_not_whole_is_refused_and_the_cluster_stays() {
