@@ -23,7 +23,7 @@ use std::sync::{Mutex, mpsc};
 use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
 
-use self::estimate::Estimate;
+pub(super) use self::estimate::Estimate;
 use self::names::Names;
 use self::own_rows::{FEW, OwnRows, Reading};
 use self::rows::RowEncoder;

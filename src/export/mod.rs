@@ -124,6 +124,12 @@ pub fn run(
     }
 }
 
+/// Frees what the export does not need any more, without the export's end waiting for that.
+fn drop_later(rows: impl Send + 'static) {
+    // Without a thread, it is dropped here and now.
+    let _ = std::thread::Builder::new().spawn(move || drop(rows));
+}
+
 /// Where a strategy's rows come from.
 struct Source<'a> {
     database: &'a Database,
@@ -145,7 +151,7 @@ impl Source<'_> {
                 .cancellation
                 .register(self.database, Process::of(connection)?)?;
             if self.export.strategy.is_buffered() {
-                self.check_rows(connection)?;
+                self.check_expected_rows(connection)?;
             }
             work(connection, &backend)
         });
@@ -167,18 +173,36 @@ impl Source<'_> {
         Ok(value)
     }
 
+    /// The most rows to load for a strategy that holds them all: one more than it may hold, by which too many are known.
+    fn most_rows(&self) -> i64 {
+        i64::from(self.export.limits.max_buffered_rows) + 1
+    }
+
     /// Refuses to hold more rows than are allowed.
-    fn check_rows(&self, connection: &mut PgConnection) -> Result<(), Error> {
-        let limit = self.export.limits.max_buffered_rows;
-        // The whole table first: counting it off an index is cheap beside the join that the filter may need.
-        if queries::count_all(connection, self.export.dataset())? <= i64::from(limit) {
-            return Ok(());
+    fn check_rows(&self, rows: usize) -> Result<(), Error> {
+        if rows <= self.export.limits.max_buffered_rows as usize {
+            Ok(())
+        } else {
+            Err(self.too_many_rows())
         }
-        if queries::has_more_than(connection, &self.export.filter, limit.into())? {
-            return Err(Error::TooManyRows {
-                strategy: self.export.strategy,
-                limit,
-            });
+    }
+
+    fn too_many_rows(&self) -> Error {
+        Error::TooManyRows {
+            strategy: self.export.strategy,
+            limit: self.export.limits.max_buffered_rows,
+        }
+    }
+
+    /// The same before they are loaded, if the planner expects too many. It costs a small export next to nothing, and if the planner
+    /// is wrong, the rows are counted as they come.
+    fn check_expected_rows(&self, connection: &mut PgConnection) -> Result<(), Error> {
+        let limit = self.export.limits.max_buffered_rows;
+        let filter = &self.export.filter;
+        if queries::expected_rows(connection, filter)? > f64::from(limit)
+            && queries::has_more_than(connection, filter, limit.into())?
+        {
+            return Err(self.too_many_rows());
         }
         Ok(())
     }

@@ -7,8 +7,8 @@ use crate::db::libpq;
 
 /// What the server's planner expects of a query.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Estimate {
-    pub(super) rows: f64,
+pub(in crate::export) struct Estimate {
+    pub(in crate::export) rows: f64,
     /// Bytes of a row.
     pub(super) width: f64,
     /// The planner's cost of all rows.
@@ -59,7 +59,7 @@ impl Estimate {
     }
 
     /// Reads a plan. One that cannot be read has too many rows to go on.
-    fn read(plan: &str) -> Self {
+    pub(in crate::export) fn read(plan: &str) -> Self {
         let plans: Option<Vec<Plan>> = serde_json::from_str(plan).ok();
         match plans.and_then(|mut plans| plans.pop()) {
             Some(Plan { node }) => Self {
