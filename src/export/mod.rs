@@ -88,6 +88,13 @@ impl Export {
     }
 }
 
+/// Opens what the export will most likely need, if anything, while the database is still looked at.
+pub fn open_ahead(export: &Export, database: &Database) {
+    if export.strategy == Strategy::Lookup {
+        lookup::open_ahead(export, database);
+    }
+}
+
 /// Exports to `sink`. The CSV is whole if, and only if, this returns `Ok`.
 pub fn run(
     export: &Export,
