@@ -3,7 +3,7 @@
 # On macOS, Homebrew keeps libpq's pg_config, by which the build finds libpq, out of the PATH.
 export PATH := $(if $(wildcard /opt/homebrew/opt/libpq/bin),/opt/homebrew/opt/libpq/bin:)$(PATH)
 
-.PHONY: help run cluster test test-valgrind test-postgres check docs check-diesel deb test-deb bench bench-memory bench-small bench-lookup bench-engines bench-replicas bench-copy-out screenshots setup setup-browser setup-python
+.PHONY: help run cluster test test-valgrind test-postgres check docs check-diesel deb test-deb bench bench-memory bench-small bench-lookup bench-filters bench-engines bench-replicas bench-copy-out screenshots setup setup-browser setup-python
 
 help: ## Says what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -75,6 +75,9 @@ bench-small: setup ## Measures small exports over a kept connection, strategy by
 
 bench-lookup: setup ## Measures lookup beside copy, psql and the least that PostgreSQL needs (minutes)
 	cargo bench --locked --bench lookup
+
+bench-filters: setup ## Measures lookup beside copy on each filter
+	cargo bench --locked --bench filters
 
 bench-engines: setup ## Measures lookup beside DuckDB and chDB, which it installs into target/engines (1 GB)
 	cargo build --release --locked

@@ -14,6 +14,8 @@
 #[path = "../tests/integration/support/mod.rs"]
 mod support;
 
+#[path = "shared/arguments.rs"]
+mod arguments;
 mod shared;
 
 use std::cell::Cell;
@@ -36,6 +38,7 @@ use cmms_export::export::{self, Export, Observer, Plan, Sink, Strategy};
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, PgConnection};
 
+use arguments::{sizes_and_runs, thousands};
 use shared::{median, spread};
 use support::cluster::temporary_directory;
 use support::{Server, program};
@@ -75,7 +78,7 @@ const STATES: [(&str, &[&str], &str); 2] = [
 ];
 
 fn main() {
-    let (sizes, runs) = arguments();
+    let (sizes, runs) = sizes_and_runs(&[10_000, 100_000, 1_000_000]);
     let directory = temporary_directory("bench");
     let embedded = Embedded::start(&directory, Durability::Durable).expect("the cluster starts");
     run(program(embedded.database_url()).arg("migrate"));
@@ -84,30 +87,6 @@ fn main() {
     }
     embedded.stop().expect("the cluster stops");
     let _ = fs::remove_dir_all(directory);
-}
-
-fn arguments() -> (Vec<u64>, usize) {
-    let (mut sizes, mut runs) = (Vec::new(), 9);
-    let mut arguments = std::env::args().skip(1);
-    while let Some(argument) = arguments.next() {
-        match argument.as_str() {
-            "--bench" => {}
-            "--runs" => {
-                let number = arguments.next().and_then(|number| number.parse().ok());
-                runs = number.expect("--runs takes a number");
-            }
-            tasks => sizes.push(
-                tasks
-                    .replace(['_', ','], "")
-                    .parse()
-                    .expect("a number of tasks"),
-            ),
-        }
-    }
-    if sizes.is_empty() {
-        sizes = vec![10_000, 100_000, 1_000_000];
-    }
-    (sizes, runs)
 }
 
 fn run(command: &mut Command) {
@@ -417,11 +396,4 @@ fn stat(process: u32) -> Option<(u32, f64)> {
         .sum();
     // Linux gives them in hundredths of a second, whatever the kernel's own clock.
     Some((fields.get(1)?.parse().ok()?, ticks / 100.0))
-}
-
-fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let groups = digits.as_bytes().rchunks(3).rev();
-    let groups: Vec<_> = groups.map(String::from_utf8_lossy).collect();
-    groups.join(",")
 }

@@ -24,7 +24,8 @@ use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
 
-use support::replicated::{Node, Replicated, roles};
+use support::replica_servers::Node;
+use support::replicated::{Replicated, roles};
 use support::{Server, TestDatabase, eventually, oracle, program};
 
 /// Those who export, one export after the other.

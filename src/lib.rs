@@ -70,6 +70,8 @@ pub mod connect;
 pub mod datasets;
 pub mod db;
 pub mod export;
+#[cfg(feature = "fault-injection")]
+mod fault;
 pub mod fetch;
 pub mod memory;
 pub mod models;

@@ -5,15 +5,16 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use nix::unistd::Uid;
 use serde::{Deserialize, Serialize};
 
 use crate::export::manifest::{ErrorClass, Manifest, State};
-use crate::spool::{Space, Spool, SpoolFile, or_full};
+use crate::spool::{Space, Spool, SpoolFile, free_elsewhere, or_full};
 
 /// Its directory, in that of the spool.
 const DIRECTORY: &str = "cmms-exports";
@@ -106,6 +107,10 @@ impl Shelf {
             tracing::warn!(?path, "an export that is not whole is removed");
             fs::remove_file(path)?;
         }
+        // For all labels at once.
+        if let Err(error) = self.sync() {
+            tracing::error!(%error, "what the shelf has cannot be noted");
+        }
         Ok(found)
     }
 
@@ -146,7 +151,7 @@ impl Shelf {
             }
         };
         if label.manifest.state != before
-            && let Err(error) = self.put(&label)
+            && let Err(error) = self.write(&label)
         {
             // It is so for as long as this service runs, and found out anew by the next one.
             tracing::error!(export_id = label.id(), %error, "an export's label cannot be written");
@@ -160,6 +165,11 @@ impl Shelf {
 
     /// Puts an export's label there, in the place of an earlier one.
     pub fn put(&self, label: &Label) -> io::Result<()> {
+        self.write(label)?;
+        self.sync()
+    }
+
+    fn write(&self, label: &Label) -> io::Result<()> {
         let mut file = tempfile::Builder::new()
             .prefix(UNFINISHED)
             .tempfile_in(&self.directory)
@@ -169,7 +179,7 @@ impl Shelf {
         file.as_file().sync_all().map_err(or_full)?;
         file.persist(self.path(label.id(), "json"))
             .map_err(|error| or_full(error.error))?;
-        self.sync()
+        Ok(())
     }
 
     /// Begins an export's file.
@@ -184,20 +194,27 @@ impl Shelf {
     }
 
     /// Publishes an export that is whole: its file, and then its label.
-    pub fn publish(&self, file: SpoolFile, label: &Label) -> io::Result<Space> {
+    pub fn publish(&self, file: Arc<SpoolFile>, label: &Label) -> io::Result<Arc<Space>> {
         let space = file.finish()?;
+        #[cfg(feature = "fault-injection")]
+        crate::fault::halt_at("written");
         fs::rename(
             self.path(label.id(), "part"),
             self.path(label.id(), "export"),
         )?;
+        #[cfg(feature = "fault-injection")]
+        crate::fault::halt_at("renamed");
         self.sync()?;
         self.put(label)?;
+        #[cfg(feature = "fault-injection")]
+        crate::fault::halt_at("labelled");
         Ok(space)
     }
 
-    /// Opens a published export.
-    pub fn open_file(&self, id: &str) -> io::Result<File> {
-        File::open(self.path(id, "export"))
+    /// Opens a published export, whose file takes this space.
+    pub fn open_file(&self, id: &str, space: Arc<Space>) -> io::Result<KeptFile> {
+        let file = File::open(self.path(id, "export"))?;
+        Ok(KeptFile(Some((file, space))))
     }
 
     /// Removes an export's file, whole or not. Who reads it reads on.
@@ -205,9 +222,12 @@ impl Shelf {
         self.remove(&["part", "export"], id);
     }
 
-    /// Removes an export, its label first: a file without one is nothing.
+    /// Removes an export, its label first: a file without one is nothing. It does not come back, whatever happens then.
     pub fn remove_all(&self, id: &str) {
         self.remove(&["json", "part", "export"], id);
+        if let Err(error) = self.sync() {
+            tracing::error!(export_id = id, %error, "after a power cut, an export that was removed may come back");
+        }
     }
 
     fn remove(&self, kinds: &[&str], id: &str) {
@@ -224,6 +244,36 @@ impl Shelf {
     /// Waits until the names are on the disk.
     fn sync(&self) -> io::Result<()> {
         File::open(&self.directory)?.sync_all().map_err(or_full)
+    }
+}
+
+/// A published export that is read. Its space is taken until the last reader has gone, also if it is removed meanwhile.
+#[derive(Debug)]
+pub struct KeptFile(Option<(File, Arc<Space>)>);
+
+impl KeptFile {
+    fn file(&self) -> io::Result<&File> {
+        let (file, _space) = self.0.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        Ok(file)
+    }
+
+    /// When it was written.
+    pub fn modified(&self) -> io::Result<SystemTime> {
+        self.file()?.metadata()?.modified()
+    }
+
+    /// Reads exactly so many bytes, from `offset` on.
+    pub fn read_at(&self, length: usize, offset: u64) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; length];
+        self.file()?.read_exact_at(&mut bytes, offset)?;
+        Ok(bytes)
+    }
+}
+
+impl Drop for KeptFile {
+    fn drop(&mut self) {
+        let taken = self.0.take();
+        free_elsewhere(move || drop(taken));
     }
 }
 

@@ -5,10 +5,11 @@ use std::fs::{DirBuilder, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
+use nix::sys::statvfs::statvfs;
 
 use crate::export::{Sink, SpoolFull};
 
@@ -68,6 +69,23 @@ impl Spool {
         &self.directory
     }
 
+    /// Warns if the disk has not the room that the spool may take: then the disk is full before what is only kept is given up.
+    pub fn compare_with_disk(&self) {
+        match statvfs(&self.directory) {
+            Ok(disk) => {
+                let free = disk.blocks_available() * disk.fragment_size();
+                if self.used().saturating_add(free) < self.size {
+                    tracing::warn!(
+                        free_bytes = free,
+                        spool_size = self.size,
+                        "the spool's disk has less room than --spool-size: exports that are kept fill it until they expire; set it to less"
+                    );
+                }
+            }
+            Err(error) => tracing::warn!(%error, "how much room the spool's disk has is not known"),
+        }
+    }
+
     /// Bytes that are taken.
     pub fn used(&self) -> u64 {
         self.used.load(Ordering::Relaxed)
@@ -81,8 +99,11 @@ impl Spool {
 
     /// An empty file, which is to take space of the spool's.
     pub fn adopt(self: &Arc<Self>, file: File) -> SpoolFile {
-        let space = self.occupied(0);
-        SpoolFile { file, space }
+        SpoolFile {
+            file,
+            space: Arc::new(self.occupied(0)),
+            is_given_up: AtomicBool::new(false),
+        }
     }
 
     /// Space that a file has already, whether there is so much or not.
@@ -132,7 +153,9 @@ impl Spool {
 pub struct SpoolFile {
     // Closed before its space is another one's.
     file: File,
-    space: Space,
+    space: Arc<Space>,
+    /// Whether nobody wants it any more.
+    is_given_up: AtomicBool,
 }
 
 /// Space in the spool that is taken until the value is dropped.
@@ -143,8 +166,11 @@ pub struct Space {
 }
 
 impl SpoolFile {
-    /// Takes so much more space for it; whether there was so much.
+    /// Takes so much more space for it; whether there was so much, and it is wanted.
     pub fn reserve(&self, bytes: u64) -> bool {
+        if self.is_given_up.load(Ordering::Relaxed) {
+            return false;
+        }
         let taken = self.space.spool.take(bytes);
         if taken {
             self.space.bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -160,6 +186,12 @@ impl SpoolFile {
         Ok(())
     }
 
+    /// Frees its space at once, although somebody has it open: nothing comes of it any more.
+    pub fn give_up(&self) -> io::Result<()> {
+        self.is_given_up.store(true, Ordering::Relaxed);
+        self.clear()
+    }
+
     /// Writes all bytes, from `offset` on.
     pub fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.file.write_all_at(bytes, offset)
@@ -173,32 +205,35 @@ impl SpoolFile {
     }
 
     /// Waits until all of it is on the disk, and returns the space that it goes on taking.
-    pub fn finish(self) -> io::Result<Space> {
+    pub fn finish(&self) -> io::Result<Arc<Space>> {
         self.file.sync_all().map_err(or_full)?;
-        Ok(self.space)
+        Ok(Arc::clone(&self.space))
     }
 }
 
 /// Writes an export to a file of the spool, which takes space as it grows. Out of space, its error is [`SpoolFull`].
 #[derive(Debug)]
 pub struct SpoolSink {
-    file: SpoolFile,
+    file: Arc<SpoolFile>,
     written: u64,
-    has_failed: bool,
 }
 
 impl SpoolSink {
     /// Writes to an empty file.
     pub fn new(file: SpoolFile) -> Self {
         Self {
-            file,
+            file: Arc::new(file),
             written: 0,
-            has_failed: false,
         }
     }
 
+    /// The file.
+    pub fn file(&self) -> &Arc<SpoolFile> {
+        &self.file
+    }
+
     /// Returns the file, and the bytes that were written to it.
-    pub fn into_file(self) -> (SpoolFile, u64) {
+    pub fn into_file(self) -> (Arc<SpoolFile>, u64) {
         (self.file, self.written)
     }
 }
@@ -206,15 +241,14 @@ impl SpoolSink {
 impl Sink for SpoolSink {
     fn write(&mut self, chunk: Bytes) -> io::Result<()> {
         let length = chunk.len() as u64;
-        let written = if self.has_failed || !self.file.reserve(length) {
+        let written = if !self.file.reserve(length) {
             Err(io::Error::new(io::ErrorKind::StorageFull, SpoolFull))
         } else {
             self.file.write_at(&chunk, self.written).map_err(or_full)
         };
         if let Err(error) = written {
-            // Nobody wants it any more: if there is no space, the others have it at once, and do not all fail.
-            self.has_failed = true;
-            let _ = self.file.clear();
+            // If there is no space, the others have it at once, and do not all fail.
+            let _ = self.file.give_up();
             return Err(error);
         }
         self.written += length;
@@ -223,7 +257,16 @@ impl Sink for SpoolSink {
 
     fn start_over(&mut self) -> bool {
         self.written = 0;
-        !self.has_failed && self.file.clear().is_ok()
+        !self.file.is_given_up.load(Ordering::Relaxed) && self.file.clear().is_ok()
+    }
+}
+
+/// Does what may free a large file's space, in a thread of its own: it takes the system its time.
+pub fn free_elsewhere(work: impl FnOnce() + Send + 'static) {
+    let thread = std::thread::Builder::new().name("free".into());
+    if let Err(error) = thread.spawn(work) {
+        // What it has is dropped here and now instead.
+        tracing::debug!(%error, "no thread to free space");
     }
 }
 
@@ -252,116 +295,4 @@ impl Drop for Space {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::os::unix::fs::PermissionsExt;
-    use std::sync::{Mutex, PoisonError};
-
-    use super::*;
-    use crate::export::Error;
-    use crate::export::manifest::ErrorClass;
-
-    fn open(size: u64) -> (tempfile::TempDir, io::Result<Arc<Spool>>) {
-        let parent = tempfile::tempdir().unwrap_or_else(|error| panic!("{error}"));
-        let spool = Spool::open(&parent.path().join("made/spool"), size);
-        (parent, spool)
-    }
-
-    #[test]
-    fn its_directory_is_for_its_owner_alone_and_its_files_have_no_names() -> io::Result<()> {
-        let (_parent, spool) = open(10);
-        let spool = spool?;
-        let mode = spool.directory().metadata()?.permissions().mode();
-        assert_eq!(mode & 0o777, 0o700);
-        let file = spool.unnamed()?;
-        file.write_at(b"bytes", 2)?;
-        assert_eq!(file.read_at(3, 4)?, b"tes");
-        assert_eq!(std::fs::read_dir(spool.directory())?.count(), 0);
-        Ok(())
-    }
-
-    #[test]
-    fn all_files_together_never_take_more_than_its_size() -> io::Result<()> {
-        let (_parent, spool) = open(1_000);
-        let spool = spool?;
-        let files: Vec<SpoolFile> = (0..8).map(|_| spool.unnamed()).collect::<Result<_, _>>()?;
-        std::thread::scope(|scope| {
-            for file in &files {
-                scope.spawn(|| {
-                    while file.reserve(3) {
-                        assert!(spool.used() <= 1_000);
-                    }
-                });
-            }
-        });
-        let taken = |file: &SpoolFile| file.space.bytes.load(Ordering::Relaxed);
-        assert_eq!(files.iter().map(taken).sum::<u64>(), 999);
-        assert_eq!(spool.used(), 999);
-        Ok(())
-    }
-
-    #[test]
-    fn a_file_that_is_dropped_frees_its_space() -> io::Result<()> {
-        let (_parent, spool) = open(10);
-        let spool = spool?;
-        let file = spool.unnamed()?;
-        assert!(file.reserve(6) && !file.reserve(5) && file.reserve(4));
-        drop(file);
-        assert_eq!(spool.used(), 0);
-        Ok(())
-    }
-
-    #[test]
-    fn what_is_only_kept_is_given_up_for_what_is_made_but_not_in_vain() -> io::Result<()> {
-        let (_parent, spool) = open(10);
-        let spool = spool?;
-        let kept = Mutex::new(vec![spool.occupied(4), spool.occupied(4)]);
-        spool.set_keeper(move || {
-            let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-            kept.pop().is_some()
-        });
-        let file = spool.unnamed()?;
-        assert!(!file.reserve(11) && spool.used() == 8);
-        assert!(file.reserve(3) && spool.used() == 7);
-        assert!(spool.make_room(7) && spool.used() == 3);
-        assert!(file.reserve(7) && !file.reserve(1));
-        Ok(())
-    }
-
-    #[test]
-    fn a_sink_fails_with_the_class_of_a_full_spool_and_frees_its_space_at_once() -> io::Result<()> {
-        let (_parent, spool) = open(10);
-        let spool = spool?;
-        let mut sink = SpoolSink::new(spool.unnamed()?);
-        sink.write(Bytes::from_static(b"123456"))?;
-        let full = sink.write(Bytes::from_static(b"78901"));
-        let class = full.map_err(|error| Error::Sink(error).class()).err();
-        assert_eq!(class, Some(Some(ErrorClass::SpoolFull)));
-        assert_eq!(spool.used(), 0);
-        // Nothing comes of it later.
-        assert!(sink.write(Bytes::from_static(b"7")).is_err() && !sink.start_over());
-        Ok(())
-    }
-
-    #[test]
-    fn a_sink_can_start_over() -> io::Result<()> {
-        let (_parent, spool) = open(10);
-        let spool = spool?;
-        let mut sink = SpoolSink::new(spool.unnamed()?);
-        sink.write(Bytes::from_static(b"12345678"))?;
-        assert!(sink.start_over());
-        assert_eq!(spool.used(), 0);
-        sink.write(Bytes::from_static(b"abc"))?;
-        sink.write(Bytes::from_static(b"def"))?;
-        let (file, length) = sink.into_file();
-        assert_eq!((length, spool.used()), (6, 6));
-        assert_eq!(file.read_at(6, 0)?, b"abcdef");
-        Ok(())
-    }
-
-    #[test]
-    fn a_directory_that_cannot_be_written_is_an_error_at_once() {
-        for nowhere in ["/proc/spool", "/dev/null/spool", "/dev/null"] {
-            assert!(Spool::open(Path::new(nowhere), 10).is_err(), "{nowhere}");
-        }
-    }
-}
+mod tests;

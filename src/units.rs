@@ -72,6 +72,11 @@ pub fn readable_seconds(seconds: f64) -> String {
     }
 }
 
+/// A number with its thousands apart: `100,000`.
+pub fn grouped(number: u64) -> String {
+    indicatif::HumanCount(number).to_string()
+}
+
 /// Bytes in hexadecimal, in lower case.
 pub fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()

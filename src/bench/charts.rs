@@ -345,7 +345,7 @@ fn text(svg: &mut String, class: &str, anchor: &str, at: (f64, f64), text: &str)
 /// Three digits: more are not worth reading.
 fn short(value: f64) -> String {
     match value {
-        100.0.. => super::render::grouped(value.round() as u64),
+        100.0.. => crate::units::grouped(value.round() as u64),
         10.0.. => format!("{value:.1}"),
         1.0.. => format!("{value:.2}"),
         _ => format!("{value:.3}"),

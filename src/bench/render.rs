@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::result::{Figures, Report, StrategyResult};
 use crate::export::Strategy;
+use crate::units::grouped;
 
 const HEADER: [&str; 9] = [
     "strategy",
@@ -248,11 +249,6 @@ pub fn size(bytes: u64) -> String {
     }
     let places = usize::from(unit > 0 && size < 100.0);
     format!("{size:.places$} {}", UNITS[unit])
-}
-
-/// A number with its thousands apart: `100,000`.
-pub fn grouped(number: u64) -> String {
-    indicatif::HumanCount(number).to_string()
 }
 
 #[cfg(test)]

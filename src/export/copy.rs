@@ -2,17 +2,24 @@
 
 use super::encoder::Encoder;
 use super::{Error, Source};
-use crate::db::libpq::{CopyOutDsl, Options};
+use crate::db::libpq::{self, CopyOutDsl, Options};
 
 pub(super) fn run(source: &Source<'_>, encoder: &mut Encoder<'_>) -> Result<(), Error> {
+    source.copy_snapshot(|connection| rows(source, connection, encoder))
+}
+
+/// Writes the rows, on a connection in the export's snapshot.
+pub(super) fn rows(
+    source: &Source<'_>,
+    connection: &mut libpq::Connection,
+    encoder: &mut Encoder<'_>,
+) -> Result<(), Error> {
     // The header is the encoder's, as with every strategy; and COPY would print the columns' own names.
     let delimiter = source.export.format.lines().delimiter.byte();
     let options = Options::csv().delimiter(delimiter.into());
-    source.copy_snapshot(|connection| {
-        let mut rows = source.export.query().copy_out(connection, &options)?;
-        while let Some(line) = rows.next_row()? {
-            encoder.copied_line(line)?;
-        }
-        Ok(())
-    })
+    let mut rows = source.export.query().copy_out(connection, &options)?;
+    while let Some(line) = rows.next_row()? {
+        encoder.copied_line(line)?;
+    }
+    Ok(())
 }

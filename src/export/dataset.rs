@@ -16,7 +16,8 @@ use diesel::prelude::*;
 pub use self::column::{Column, ColumnKind, ColumnType, InvalidColumns, Origin, Selection};
 pub use self::declaration::{Boxed, Declaration, ReferenceTo, load_all};
 pub use self::filter::{
-    Filter, FilterField, FilterKind, FilterValue, InvalidFilter, NulCharacter, SearchText,
+    Filter, FilterField, FilterKind, FilterValue, InvalidFilter, InvalidText, MAX_SEARCH_LENGTH,
+    SearchText,
 };
 pub use self::fragment::{
     Cell, Condition, FORMULA_STARTS, Fragment, Order, Query, Question, Row, SelectList, Selected,

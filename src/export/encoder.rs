@@ -139,7 +139,7 @@ impl<'s> CsvEncoder<'s> {
             self.hand_over()?;
         }
         #[cfg(feature = "fault-injection")]
-        (1..=rows).for_each(|row| super::fault::panic_at(self.summary.rows + row));
+        (1..=rows).for_each(|row| crate::fault::panic_at(self.summary.rows + row));
         self.summary.rows += rows;
         self.send(lines)
     }
@@ -153,7 +153,7 @@ impl<'s> CsvEncoder<'s> {
     fn end_line(&mut self) -> Result<(), Error> {
         self.summary.rows += 1;
         #[cfg(feature = "fault-injection")]
-        super::fault::panic_at(self.summary.rows);
+        crate::fault::panic_at(self.summary.rows);
         if self.buffer.len() >= CHUNK {
             self.hand_over()
         } else {

@@ -43,10 +43,12 @@ const RANGES_OF_CONNECTION: usize = 5;
 const AHEAD: usize = 1;
 
 pub(super) fn run(source: &Source<'_>, encoder: &mut Encoder<'_>) -> Result<(), Error> {
-    match Lookup::prepare(source) {
+    let place = (source.database, source.cancellation, source.export.limits);
+    let mut leader = Session::begin(place, source.database.copy_connection()?, None)?;
+    match Lookup::prepare(source, &mut leader) {
         Ok(lookup) => {
             source.observer.plan(&lookup.plan());
-            lookup.run(source, encoder)
+            lookup.run(leader, source, encoder)
         }
         Err(Unprepared::Failed(error)) => Err(error),
         Err(Unprepared::Unfit(because)) => {
@@ -56,7 +58,15 @@ pub(super) fn run(source: &Source<'_>, encoder: &mut Encoder<'_>) -> Result<(), 
                 connections: 1,
                 because: Some(because.into()),
             });
-            copy::run(source, encoder)
+            if !leader.connection.is_in_transaction() {
+                drop(leader);
+                return copy::run(source, encoder);
+            }
+            // To begin anew would cost as much as a small export.
+            leader.set_alone(false).map_err(db::Error::from)?;
+            copy::rows(source, &mut leader.connection, encoder)?;
+            leader.end();
+            Ok(())
         }
     }
 }
@@ -120,7 +130,8 @@ struct Lookup<'a> {
     rows: OwnRows<'a>,
     names: Names,
     ranges: Vec<RangeInclusive<i64>>,
-    sessions: Vec<Session<'a>>,
+    /// Connections beside the first one.
+    helpers: Vec<Session<'a>>,
     /// What a further connection in the same snapshot needs, if there is more than one.
     snapshot: Option<Snapshot<'a>>,
     wanted: usize,
@@ -129,14 +140,14 @@ struct Lookup<'a> {
 }
 
 impl<'a> Lookup<'a> {
-    fn prepare(source: &Source<'a>) -> Result<Self, Unprepared> {
+    fn prepare(source: &Source<'a>, leader: &mut Session<'a>) -> Result<Self, Unprepared> {
         let export = source.export;
         let mut own = OwnRows::of(export)?;
-        let mut leader = Session::begin(
-            (source.database, source.cancellation, export.limits),
-            source.database.copy_connection().map_err(Error::from)?,
-            None,
-        )?;
+        let connection = &mut *leader.connection;
+        if own.are_few(connection)? {
+            return Err(Unprepared::Unfit("the filter leaves few rows"));
+        }
+        leader.set_alone(true)?;
         let connection = &mut *leader.connection;
 
         let estimates = own
@@ -161,7 +172,7 @@ impl<'a> Lookup<'a> {
             Reading::Ranges(_) => connections(ranges::fewest(&rows), source.database),
             Reading::AtOnce(_) => 1,
         };
-        let snapshot = (expected > 1).then(|| Snapshot::export(source, &mut leader));
+        let snapshot = (expected > 1).then(|| Snapshot::export(source, leader));
         let mut snapshot = snapshot.transpose()?;
         let connection = &mut *leader.connection;
         let (names, ranges, helpers) = thread::scope(|scope| {
@@ -195,30 +206,29 @@ impl<'a> Lookup<'a> {
 
         let wanted = connections(ranges.len(), source.database);
         let all_came = helpers.iter().all(Option::is_some);
-        let mut sessions = vec![leader];
-        sessions.extend(helpers.into_iter().flatten());
+        let mut helpers: Vec<Session<'_>> = helpers.into_iter().flatten().collect();
         // There may be more ranges than the planner expected, or fewer.
-        if wanted > sessions.len() && all_came {
+        if wanted > 1 + helpers.len() && all_came {
             let exported = match snapshot {
                 Some(exported) => exported,
-                None => Snapshot::export(source, &mut sessions[0])?,
+                None => Snapshot::export(source, leader)?,
             };
-            while sessions.len() < wanted {
+            while 1 + helpers.len() < wanted {
                 let Some(helper) = exported.session()? else {
                     break;
                 };
-                sessions.push(helper);
+                helpers.push(helper);
             }
             snapshot = Some(exported);
         }
-        while sessions.len() > wanted {
-            sessions.pop().into_iter().for_each(Session::end);
-        }
+        helpers
+            .drain(wanted.saturating_sub(1).min(helpers.len())..)
+            .for_each(Session::end);
         Ok(Self {
             rows: own,
             names,
             ranges,
-            sessions,
+            helpers,
             snapshot,
             wanted,
             because,
@@ -226,7 +236,7 @@ impl<'a> Lookup<'a> {
     }
 
     fn plan(&self) -> Plan {
-        let connections = self.sessions.len();
+        let connections = 1 + self.helpers.len();
         let fewer = (connections < self.wanted).then_some("no more connections were free");
         let because = match (fewer, self.because) {
             (Some(fewer), Some(because)) => Some(format!("{fewer}; {because}").into()),
@@ -239,8 +249,13 @@ impl<'a> Lookup<'a> {
         }
     }
 
-    fn run(self, source: &Source<'_>, encoder: &mut Encoder<'_>) -> Result<(), Error> {
-        let begun = self.sessions.len() + AHEAD;
+    fn run(
+        self,
+        leader: Session<'a>,
+        source: &Source<'_>,
+        encoder: &mut Encoder<'_>,
+    ) -> Result<(), Error> {
+        let begun = 1 + self.helpers.len() + AHEAD;
         let (job_sender, jobs) = mpsc::channel();
         let export = self.rows.export;
         let fields = export.columns.columns().len();
@@ -252,9 +267,8 @@ impl<'a> Lookup<'a> {
             snapshot: self.snapshot,
         };
         thread::scope(|scope| {
-            let workers: Vec<_> = self
-                .sessions
-                .into_iter()
+            let workers: Vec<_> = std::iter::once(leader)
+                .chain(self.helpers)
                 .map(|session| scope.spawn(|| work.run(session)))
                 .collect();
             let outcome = hand_on(&self.ranges, begun, job_sender, encoder);

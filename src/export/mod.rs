@@ -18,8 +18,6 @@ mod buffers;
 mod copy;
 mod encoder;
 mod error;
-#[cfg(feature = "fault-injection")]
-mod fault;
 mod joined;
 mod limits;
 mod lookup;
@@ -104,7 +102,7 @@ pub fn run(
     sink: &mut dyn Sink,
 ) -> Result<Summary, Error> {
     #[cfg(feature = "fault-injection")]
-    fault::panic_at(0);
+    crate::fault::panic_at(0);
     let mut sink = CancellableSink { sink, cancellation };
     let mut encoder = Encoder::new(export, &mut sink, observer, cancellation)?;
     let source = Source {

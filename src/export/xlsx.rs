@@ -92,7 +92,7 @@ impl<'s> XlsxEncoder<'s> {
     fn end_row(&mut self) -> Result<(), Error> {
         self.summary.rows += 1;
         #[cfg(feature = "fault-injection")]
-        super::fault::panic_at(self.summary.rows);
+        crate::fault::panic_at(self.summary.rows);
         if let Some(limit) = self.most_rows
             && self.summary.rows > limit
         {

@@ -1,4 +1,5 @@
 use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -25,7 +26,7 @@ fn whole(id: &str, bytes: u64) -> Label {
     label
 }
 
-fn write(shelf: &Shelf, id: &str) -> io::Result<SpoolFile> {
+fn write(shelf: &Shelf, id: &str) -> io::Result<Arc<SpoolFile>> {
     let mut sink = SpoolSink::new(shelf.begin(id)?);
     sink.write(Bytes::from_static(b"bytes"))?;
     Ok(sink.into_file().0)
@@ -116,13 +117,21 @@ fn what_is_removed_is_gone_with_its_space_and_its_reader_reads_on() -> Outcome {
     let spool = Spool::open(parent.path(), 100)?;
     let (shelf, _) = Shelf::open(&spool)?;
     let space = shelf.publish(write(&shelf, "a")?, &whole("a", 5))?;
-    let reader = shelf.open_file("a")?;
-    assert_eq!(reader.metadata()?.permissions().mode() & 0o777, 0o600);
+    let mode = fs::metadata(shelf.path("a", "export"))?
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let reader = shelf.open_file("a", space)?;
     shelf.remove_all("a");
     assert_eq!(names(&shelf)?, ["lock"]);
-    assert_eq!(io::read_to_string(reader)?, "bytes");
+    assert_eq!(reader.read_at(5, 0)?, b"bytes");
     assert_eq!(spool.used(), 5);
-    drop(space);
+    drop(reader);
+    // In a thread of its own.
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while spool.used() > 0 && Instant::now() < deadline {
+        std::thread::yield_now();
+    }
     assert_eq!(spool.used(), 0);
     Ok(())
 }

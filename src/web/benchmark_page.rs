@@ -1,5 +1,7 @@
 //! `GET /benchmark`: the benchmark's results for people.
 
+mod comparison;
+
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
@@ -15,6 +17,9 @@ use crate::bench::{Progress, charts, render};
 use crate::datasets;
 use crate::export::manifest::State;
 use crate::export::{Export, Strategy};
+use crate::units::grouped;
+
+use comparison::Comparison;
 
 /// What the page is to show.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -75,7 +80,7 @@ impl Kept {
         Self {
             id: id.clone(),
             date: render::moment(&report.environment.date),
-            tasks: render::grouped(report.first().map_or(0, |first| first.rows)),
+            tasks: grouped(report.first().map_or(0, |first| first.rows)),
             runs: render::runs(report.runs),
             from: from(report),
         }
@@ -147,21 +152,6 @@ struct RowFigures {
     rate: String,
     runs: String,
     memory_runs: String,
-}
-
-struct Comparison {
-    first: Kept,
-    second: Kept,
-    /// How their environments differ.
-    differences: String,
-    rows: Vec<ComparedRow>,
-}
-
-struct ComparedRow {
-    strategy: &'static str,
-    seconds: [String; 2],
-    seconds_change: String,
-    memory: [String; 2],
 }
 
 /// The benchmark page.
@@ -339,7 +329,7 @@ impl ResultView {
                 .iter()
                 .flat_map(StrategyResult::concessions)
                 .collect(),
-            tasks: render::grouped(report.first().map_or(0, |first| first.rows)),
+            tasks: grouped(report.first().map_or(0, |first| first.rows)),
             size: render::size(report.first().map_or(0, |first| first.bytes)),
             memory: report
                 .environment
@@ -391,7 +381,7 @@ impl ResultView {
 
 impl RowFigures {
     fn of(figures: &Figures) -> Self {
-        use render::{grouped, mebibytes, seconds};
+        use render::{mebibytes, seconds};
         let list = |values: Vec<String>| values.join(" · ");
         Self {
             rows: grouped(figures.rows),
@@ -430,67 +420,4 @@ impl RowFigures {
             ),
         }
     }
-}
-
-impl Comparison {
-    fn of(first: &(String, Report), second: &(String, Report)) -> Self {
-        let rows = Strategy::all().iter().filter_map(|strategy| {
-            let of = |report: &Report| {
-                report
-                    .figures()
-                    .find(|(known, _)| known == strategy)
-                    .map(|(_, figures)| figures.clone())
-            };
-            let both = [of(&first.1)?, of(&second.1)?];
-            let medians = both.each_ref().map(|figures| figures.seconds.median);
-            Some(ComparedRow {
-                strategy: strategy.name(),
-                seconds: medians.map(render::seconds),
-                seconds_change: format!("{:+.0} %", 100.0 * (medians[1] / medians[0] - 1.0)),
-                memory: both
-                    .each_ref()
-                    .map(|figures| render::mebibytes(figures.memory_increase_bytes.median)),
-            })
-        });
-        Self {
-            rows: rows.collect(),
-            differences: differences(&first.1, &second.1),
-            first: Kept::of(first),
-            second: Kept::of(second),
-        }
-    }
-}
-
-/// How the environments differ; empty if they don't.
-fn differences(a: &Report, b: &Report) -> String {
-    let of = |report: &Report| {
-        let data = report.first().map(|first| first.sha256.clone());
-        let environment = report.environment.clone();
-        let machine = (
-            environment.processor,
-            environment.cores,
-            environment.memory_bytes,
-            environment.kernel,
-        );
-        let postgresql = (environment.postgresql, environment.settings);
-        let program = (
-            environment.version,
-            environment.commit,
-            environment.compiler,
-            environment.profile,
-        );
-        (data, machine, postgresql, program)
-    };
-    let (a, b) = (of(a), of(b));
-    let differences = [
-        ("their tasks", a.0 != b.0),
-        ("the machine", a.1 != b.1),
-        ("PostgreSQL or its settings", a.2 != b.2),
-        ("the program", a.3 != b.3),
-    ];
-    let names = differences
-        .iter()
-        .filter(|(_, differs)| *differs)
-        .map(|(name, _)| *name);
-    names.collect::<Vec<_>>().join(", ")
 }

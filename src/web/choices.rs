@@ -8,7 +8,7 @@ use super::query_string::{QueryString, invalid};
 use super::read::{QUERY_TIMEOUT, ReadFrom, read};
 use crate::datasets;
 use crate::export::choices::{self, Choices};
-use crate::export::dataset::{Dataset, FilterField, NulCharacter, SearchText};
+use crate::export::dataset::{Dataset, FilterField, InvalidText, SearchText};
 use crate::export::parameters::filter_from_pairs;
 
 /// The filters that narrow what can be chosen of some dataset.
@@ -38,7 +38,7 @@ pub(super) async fn filters(
     let text = query.take("q")?.unwrap_or_default();
     let text: SearchText = text
         .parse()
-        .map_err(|error: NulCharacter| invalid("q", &error.to_string()))?;
+        .map_err(|error: InvalidText| invalid("q", &error.to_string()))?;
     let mut pairs = query.rest();
     for field in narrowing() {
         if dataset

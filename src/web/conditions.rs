@@ -39,6 +39,8 @@ impl Validators {
         let matches = match given::<IfMatch>(request) {
             Some(IfMatch::Any) => true,
             Some(IfMatch::Items(tags)) => tags.iter().any(|tag| tag.strong_eq(&self.etag)),
+            // What is not understood is not ours either; of the other conditions, the RFC has it ignored, or the whole sent.
+            None if request.headers().contains_key(header::IF_MATCH) => false,
             None => {
                 given::<IfUnmodifiedSince>(request).is_none_or(|since| self.modified <= since.0)
             }
@@ -170,7 +172,10 @@ mod tests {
                 "{known}"
             );
         }
-        assert_eq!(get(&[("If-None-Match", "\"x\"")]), Ok(Part::Whole));
+        for unknown in ["\"x\"", "\"é\"", "abc"] {
+            assert_eq!(get(&[("If-None-Match", unknown)]), Ok(Part::Whole));
+        }
+        assert_eq!(get(&[("If-Modified-Since", "yesterday")]), Ok(Part::Whole));
         assert_eq!(get(&[("If-Modified-Since", DATE)]), Ok(Part::NotModified));
         assert_eq!(get(&[("If-Modified-Since", EARLIER)]), Ok(Part::Whole));
         // The tag counts, and not the date.
@@ -186,6 +191,15 @@ mod tests {
         for other in ["\"x\"", "W/\"abc\""] {
             assert_eq!(get(&[("If-Match", other)]), Err(412), "{other}");
         }
+        for not_understood in ["\"é\"", "abc", ""] {
+            assert_eq!(get(&[("If-Match", not_understood)]), Err(412));
+            let too = [("If-Match", not_understood), ("If-Unmodified-Since", DATE)];
+            assert_eq!(get(&too), Err(412));
+        }
+        assert_eq!(
+            get(&[("If-Unmodified-Since", "yesterday")]),
+            Ok(Part::Whole)
+        );
         assert_eq!(get(&[("If-Unmodified-Since", DATE)]), Ok(Part::Whole));
         assert_eq!(get(&[("If-Unmodified-Since", EARLIER)]), Err(412));
         let refused = get(&[("If-Match", "\"x\""), ("If-None-Match", "\"abc\"")]);

@@ -6,10 +6,12 @@
 //! client goes away or takes nothing, when the server does not answer, or when somebody says so. The body ends cleanly only if the
 //! export says that it is whole; in every other case it ends with an error, at which the server breaks the connection off.
 
+mod maker;
+
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -24,11 +26,12 @@ use time::OffsetDateTime;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
+use self::maker::Maker;
 use super::body::Body;
-use super::compression::{Coding, CompressingSink};
+use super::compression::Coding;
 use super::filename::content_disposition;
 use super::flow::Flow;
-use super::handover::{Message, Sender, handover};
+use super::handover::{Message, handover};
 use super::metrics::Rejection;
 use super::peer::Peer;
 use super::problem::{EXPORT_ID, Kind, Problem};
@@ -37,13 +40,11 @@ use super::registry::Known;
 use super::watch::{Place, Watch};
 use super::{App, OfDataset};
 use crate::cli::Compression;
-use crate::db::servers::Servers;
+use crate::export::Export;
 use crate::export::cancellation::Cancellation;
 use crate::export::format::FileType;
 use crate::export::parameters::Parameters;
-use crate::export::record::Record;
-use crate::export::{self, Export, Sink, routing};
-use crate::spool::{Spool, SpoolFile, SpoolSink, or_full};
+use crate::spool::Spool;
 
 /// Time that the response waits for the first bytes of a CSV, so that a failure before them gets a status of its own. Not for
 /// ever: some proxy on the way may want to see a response's head.
@@ -327,7 +328,7 @@ fn start(
     );
     let flow = Arc::new(Flow::default());
     let cancellation = Cancellation::default();
-    let place = Arc::new(Place(Mutex::new(vec![permits.export])));
+    let place = Arc::new(Place::of(vec![permits.export]));
     let body = Body {
         receiver,
         left: None,
@@ -364,7 +365,7 @@ fn start(
         };
         let outcome = match &delivery {
             Delivery::Streamed(coding) => maker.stream(&mut sender, *coding).map(|()| None),
-            Delivery::Whole(spool) => maker.spool(spool).map(Some),
+            Delivery::Whole(spool) => maker.spool(spool, &place).map(Some),
         };
         if let Err(error) = &outcome {
             tracing::warn!(export_id = known.record.id(), %error, "the export broke off");
@@ -386,66 +387,4 @@ fn start(
         tracing::error!(%error, "no thread for an export");
     }
     body
-}
-
-/// Makes an export, in a thread of its own.
-struct Maker<'a> {
-    export: &'a Export,
-    fresh: bool,
-    servers: &'a Servers,
-    cancellation: &'a Cancellation,
-    record: &'a Record,
-    flow: &'a Flow,
-}
-
-impl Maker<'_> {
-    /// Hands it over as it is made; compressed after it was recorded: the manifest tells of the file itself.
-    fn stream(&self, sender: &mut Sender, coding: Option<Coding>) -> Result<(), export::Error> {
-        let flow = self.flow;
-        let mut channel = HandoverSink { sender, flow };
-        let mut compressing =
-            CompressingSink::new(&mut channel, coding).map_err(export::Error::Sink)?;
-        self.run(&mut compressing)?;
-        compressing.finish().map_err(export::Error::Sink)
-    }
-
-    /// Makes all of it in the spool; returns the file and its length.
-    fn spool(&self, spool: &Arc<Spool>) -> Result<(SpoolFile, u64), export::Error> {
-        let file = spool.unnamed().map_err(or_full);
-        let mut sink = SpoolSink::new(file.map_err(export::Error::Sink)?);
-        self.run(&mut sink)?;
-        Ok(sink.into_file())
-    }
-
-    fn run(&self, sink: &mut dyn Sink) -> Result<(), export::Error> {
-        let observer = (self.record, self.flow);
-        self.record.of(sink, |sink| {
-            routing::run(
-                self.export,
-                self.servers,
-                self.fresh,
-                self.cancellation,
-                &observer,
-                sink,
-            )
-        })?;
-        Ok(())
-    }
-}
-
-/// Hands the chunks over to the response.
-struct HandoverSink<'a> {
-    sender: &'a mut Sender,
-    flow: &'a Flow,
-}
-
-impl Sink for HandoverSink<'_> {
-    fn write(&mut self, chunk: Bytes) -> io::Result<()> {
-        // In chunked coding, an empty chunk is the end: what came after it would be lost, and nobody would notice.
-        if chunk.is_empty() {
-            return Ok(());
-        }
-        self.flow.offered(chunk.len());
-        self.sender.chunk(chunk)
-    }
 }

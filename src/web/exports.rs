@@ -15,7 +15,7 @@ use super::order::Order;
 use super::problem::{EXPORT_ID, Kind, Problem, ProblemBody};
 use super::query_string::{QueryString, invalid};
 use super::registry::Known;
-use super::{App, events, html, pages};
+use super::{App, events, export_page, html};
 use crate::export::manifest::{Manifest, State};
 
 /// Prepares an export for later: it waits for a place, runs, and its file is there when it is whole. A browser's form is answered by a
@@ -53,7 +53,7 @@ async fn prepare(
         fresh,
         parameters,
     } = Order::read(request, body)?;
-    let page = pages::address(&parameters);
+    let page = export_page::address(&parameters);
     let disposition = content_disposition(
         &parameters.filter,
         parameters.file_type,

@@ -11,6 +11,7 @@ mod compression;
 mod conditions;
 mod download;
 mod events;
+mod export_page;
 mod exports;
 mod failures;
 mod filename;
@@ -23,7 +24,6 @@ mod metrics;
 mod openapi;
 mod order;
 mod pace;
-mod pages;
 mod peer;
 mod prepared;
 mod prepared_file;
@@ -39,11 +39,13 @@ mod static_files;
 mod upload;
 mod watch;
 
-use std::future::{Ready, ready};
+use std::future::{Future, Ready, poll_fn, ready};
 use std::io;
 use std::net::TcpListener;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use actix_web::dev::Payload;
@@ -200,7 +202,12 @@ pub fn serve(
         .shutdown_timeout(shutdown_timeout)
         .listen(listener)?;
     let outcome = actix_web::rt::System::new().block_on(async {
-        let server = server.run();
+        let mut server = pin!(server.run());
+        // The first step starts the threads, which may fail, and says so in the log. The address comes behind that.
+        let started = poll_fn(|context| Poll::Ready(server.as_mut().poll(context))).await;
+        if let Poll::Ready(ended) = started {
+            return ended;
+        }
         ready()?;
         service_manager::tell(address);
         interrupt_on_signal(Arc::clone(&running.prepared))?;
@@ -227,7 +234,10 @@ fn routes(config: &mut web::ServiceConfig) {
         let name = dataset.name();
         let of_dataset = |resource: Resource| resource.app_data(OfDataset(dataset));
         config
-            .service(of_dataset(read_only(&format!("/{name}"), pages::page)))
+            .service(of_dataset(read_only(
+                &format!("/{name}"),
+                export_page::page,
+            )))
             .service(of_dataset(
                 resource(&format!("/{name}.csv"), "GET, HEAD")
                     .get(download::csv)
@@ -248,7 +258,7 @@ fn routes(config: &mut web::ServiceConfig) {
             )));
     }
     config
-        .service(read_only("/", pages::index))
+        .service(read_only("/", export_page::index))
         .service(read_only("/static/{name}", static_files::get))
         .service(read_only("/favicon.ico", static_files::favicon))
         .service(read_only("/benchmark", benchmark_page::page))

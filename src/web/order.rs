@@ -55,12 +55,14 @@ impl Order {
         };
         let format = query.take("format")?.unwrap_or_default();
         let file_type = file_type_named("format", &format)?;
-        if is_form && accepts_html(request.headers()) && file_type == FileType::Xlsx {
+        let is_page = is_form && accepts_html(request.headers());
+        if is_page && file_type == FileType::Xlsx {
             // The page's form has what is of CSV alone, whatever is chosen.
             query.take("preset")?;
             query.take("delimiter")?;
         }
-        let fresh = query.take_bool("fresh")?.unwrap_or(false);
+        // As the page's own download is, and as its script orders it.
+        let fresh = query.take_bool("fresh")?.unwrap_or(is_page);
         let parameters = Parameters::from_pairs(dataset, file_type, query.rest())?;
         Ok(Self {
             is_form,
@@ -120,6 +122,7 @@ fn integer(value: &Value) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
+    use actix_web::http::header::ACCEPT;
     use actix_web::test::TestRequest;
     use serde_json::json;
 
@@ -172,6 +175,18 @@ mod tests {
             json(&workbook).as_deref(),
             Ok("assets name=pump true false")
         );
+    }
+
+    #[test]
+    fn the_pages_form_asks_for_all_that_the_primary_has_as_its_script_does() -> Result<(), Problem>
+    {
+        let request = TestRequest::post()
+            .insert_header((CONTENT_TYPE, "application/x-www-form-urlencoded"))
+            .insert_header((ACCEPT, "text/html,*/*;q=0.8"))
+            .to_http_request();
+        assert!(Order::read(&request, b"dataset=tasks")?.fresh);
+        assert!(!Order::read(&request, b"fresh=false")?.fresh);
+        Ok(())
     }
 
     #[test]

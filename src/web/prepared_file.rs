@@ -1,8 +1,6 @@
 //! `GET /exports/{id}/{name}`: the file of an export that was prepared, whole or a part of it.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -31,6 +29,7 @@ use super::peer::Peer;
 use super::prepared::Fetched;
 use super::problem::{Kind, Problem, ProblemBody};
 use super::watch::WATCH_INTERVAL;
+use crate::shelf::KeptFile;
 
 /// Bytes that are read at a time.
 const PIECE: u64 = 64 * 1024;
@@ -71,14 +70,12 @@ pub(super) async fn get(
         file,
         manifest,
         disposition,
-        space,
     } = blocking(move || prepared.fetch(&id, &name)).await??;
     let unreadable = |error: io::Error| {
         tracing::error!(%error, "a prepared export cannot be read");
         Problem::new(Kind::Internal)
     };
-    let modified = file.metadata().and_then(|metadata| metadata.modified());
-    let modified = modified.map(whole_second);
+    let modified = file.modified().map(whole_second);
     let sha256 = manifest.sha256.unwrap_or_default();
     let validators = Validators {
         modified: modified.map_err(unreadable)?.into(),
@@ -134,7 +131,6 @@ pub(super) async fn get(
         reading: None,
         flow,
         _over: over.drop_guard(),
-        _space: space,
         _permit: permit,
     }))
 }
@@ -166,7 +162,7 @@ fn from_hexadecimal(text: &str) -> Option<Vec<u8>> {
 
 /// A part of a file, read as it is sent.
 struct FileBody {
-    file: Arc<File>,
+    file: Arc<KeptFile>,
     next: u64,
     end: u64,
     /// A piece that is being read.
@@ -174,8 +170,6 @@ struct FileBody {
     flow: Arc<Flow>,
     /// Ends the watch.
     _over: DropGuard,
-    /// Taken until the last reader has gone, also after the file was deleted.
-    _space: Arc<crate::spool::Space>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -199,11 +193,7 @@ impl MessageBody for FileBody {
             let (file, offset) = (Arc::clone(&body.file), body.next);
             let length = PIECE.min(body.end - offset) as usize;
             // If the system no longer has it in memory, this waits for the disk, and must not hold others up.
-            rt::task::spawn_blocking(move || {
-                let mut piece = vec![0; length];
-                file.read_exact_at(&mut piece, offset)?;
-                Ok(piece)
-            })
+            rt::task::spawn_blocking(move || file.read_at(length, offset))
         });
         let outcome = ready!(Pin::new(reading).poll(context));
         body.reading = None;

@@ -14,11 +14,10 @@ use time::format_description::well_known::Rfc3339;
 use super::benchmark::blocking;
 use super::problem::{Kind, Problem, ProblemBody};
 use super::{App, failures, html};
-use crate::bench::render::grouped;
 use crate::export::csv::Preset;
 use crate::export::format::FileType;
 use crate::export::manifest::{Manifest, State};
-use crate::units::readable_bytes;
+use crate::units::{grouped, readable_bytes};
 
 #[derive(Template)]
 #[template(path = "exports.html")]

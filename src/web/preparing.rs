@@ -5,7 +5,7 @@
 //! first: so downloads, which are asked for again and again, never keep it waiting for ever.
 
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{LocalSet, spawn_local};
@@ -25,7 +25,7 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Starts the thread that sees to the queue.
 pub(super) fn start(app: Arc<App>) -> io::Result<()> {
-    if !app.prepared.is_possible() {
+    if !app.prepared.is_possible() && !app.prepared.is_awaited() {
         return Ok(());
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -37,16 +37,22 @@ pub(super) fn start(app: Arc<App>) -> io::Result<()> {
 }
 
 async fn see_to(app: Arc<App>) {
-    let sweeping = Arc::clone(&app);
-    spawn_local(async move {
-        let mut ticks = interval(SWEEP_INTERVAL);
-        loop {
-            ticks.tick().await;
-            sweeping.prepared.sweep();
-        }
-    });
     let stopping = app.prepared.stopping.clone();
-    stopping.run_until_cancelled(work_off(app)).await;
+    let seeing = async {
+        if app.prepared.wait_for_shelf().await {
+            spawn_local(sweep(Arc::clone(&app)));
+            work_off(app).await;
+        }
+    };
+    stopping.run_until_cancelled(seeing).await;
+}
+
+async fn sweep(app: Arc<App>) {
+    let mut ticks = interval(SWEEP_INTERVAL);
+    loop {
+        ticks.tick().await;
+        app.prepared.sweep();
+    }
 }
 
 async fn work_off(app: Arc<App>) {
@@ -71,7 +77,7 @@ async fn work_off(app: Arc<App>) {
 /// Makes one export, and sees that it ends.
 async fn prepare(app: Arc<App>, job: Arc<Job>, places: Vec<OwnedSemaphorePermit>) {
     app.metrics.started();
-    let place = Arc::new(Place(Mutex::new(places)));
+    let place = Arc::new(Place::of(places));
     let flow = Arc::new(Flow::default());
     let over = CancellationToken::new();
     let work = Work {
@@ -100,9 +106,8 @@ async fn prepare(app: Arc<App>, job: Arc<Job>, places: Vec<OwnedSemaphorePermit>
         if !is_abandoned && !job.record.is_loaded() && flow.is_dried_up(&app.servers) {
             let silent = db::Error::Connect("the server does not answer".into());
             fail(&app, &job, &silent.into());
-            // The thread waits for its server, maybe for ever, and cannot be woken; but it does not keep its place.
             cancel(job.cancellation.clone());
-            place.free();
+            place.abandon();
             is_abandoned = true;
         }
     }
@@ -140,6 +145,7 @@ impl Work {
     fn make(&self) -> Result<SpoolSink, export::Error> {
         let (job, record, flow) = (&self.job, &self.job.record, &self.flow);
         let mut file = SpoolSink::new(self.app.prepared.begin(job)?);
+        self.place.fills(file.file());
         record.of(&mut file, |sink| {
             let observer = (record.as_ref(), flow.as_ref());
             let (servers, cancellation) = (&self.app.servers, &job.cancellation);

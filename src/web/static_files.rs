@@ -9,68 +9,43 @@ use sha2::{Digest, Sha256};
 use super::problem::{Kind, Problem};
 use crate::units::hexadecimal;
 
-/// An extension, and the type of what has it.
-const CSS: (&str, &str) = ("css", "text/css; charset=utf-8");
-const JAVASCRIPT: (&str, &str) = ("js", "text/javascript; charset=utf-8");
+/// Declares the files of the folder `templates` that pages name.
+macro_rules! static_files {
+    ($($(#[$comment:meta])* $name:ident = $file:literal;)*) => {
+        $($(#[$comment])* pub(super) static $name: LazyLock<StaticFile> = LazyLock::new(|| {
+            StaticFile::new($file, include_str!(concat!("../../templates/", $file)))
+        });)*
 
-const SVG: (&str, &str) = ("svg", "image/svg+xml");
+        fn all() -> Vec<&'static StaticFile> {
+            vec![$(&$name),*]
+        }
+    };
+}
 
-/// The picture that browsers show with a page's title.
-pub(super) static FAVICON: LazyLock<StaticFile> =
-    LazyLock::new(|| StaticFile::new("favicon", SVG, include_str!("../../templates/favicon.svg")));
-
-/// The stylesheet of all pages.
-pub(super) static BASE_STYLE: LazyLock<StaticFile> =
-    LazyLock::new(|| StaticFile::new("base", CSS, include_str!("../../templates/base.css")));
-
-/// What the export page adds to it.
-pub(super) static EXPORT_STYLE: LazyLock<StaticFile> =
-    LazyLock::new(|| StaticFile::new("export", CSS, include_str!("../../templates/export.css")));
-
-/// The export page's script.
-pub(super) static EXPORT_SCRIPT: LazyLock<StaticFile> = LazyLock::new(|| {
-    StaticFile::new(
-        "export",
-        JAVASCRIPT,
-        include_str!("../../templates/export.js"),
-    )
-});
-
-/// The script of its downloads.
-pub(super) static DOWNLOADS_SCRIPT: LazyLock<StaticFile> = LazyLock::new(|| {
-    StaticFile::new(
-        "downloads",
-        JAVASCRIPT,
-        include_str!("../../templates/downloads.js"),
-    )
-});
-
-/// The script of what is prepared for later.
-pub(super) static PREPARED_SCRIPT: LazyLock<StaticFile> = LazyLock::new(|| {
-    StaticFile::new(
-        "prepared",
-        JAVASCRIPT,
-        include_str!("../../templates/prepared.js"),
-    )
-});
-
-/// What the benchmark page adds to the stylesheet.
-pub(super) static BENCHMARK_STYLE: LazyLock<StaticFile> = LazyLock::new(|| {
-    StaticFile::new(
-        "benchmark",
-        CSS,
-        include_str!("../../templates/benchmark.css"),
-    )
-});
-
-/// The benchmark page's script.
-pub(super) static BENCHMARK_SCRIPT: LazyLock<StaticFile> = LazyLock::new(|| {
-    StaticFile::new(
-        "benchmark",
-        JAVASCRIPT,
-        include_str!("../../templates/benchmark.js"),
-    )
-});
+static_files! {
+    /// The picture that browsers show with a page's title.
+    FAVICON = "favicon.svg";
+    /// The stylesheet of all pages.
+    BASE_STYLE = "base.css";
+    /// What the export page adds to it.
+    EXPORT_STYLE = "export.css";
+    /// What the scripts of the export page share.
+    PAGE_SCRIPT = "page.js";
+    /// The export page's columns.
+    COLUMNS_SCRIPT = "columns.js";
+    /// The export page's choice and preview.
+    EXPORT_SCRIPT = "export.js";
+    /// The export page's lists to choose from.
+    COMBOBOX_SCRIPT = "combobox.js";
+    /// The export page's downloads.
+    DOWNLOADS_SCRIPT = "downloads.js";
+    /// The export page's list of what is prepared for later.
+    PREPARED_SCRIPT = "prepared.js";
+    /// What the benchmark page adds to the stylesheet.
+    BENCHMARK_STYLE = "benchmark.css";
+    /// The benchmark page's script.
+    BENCHMARK_SCRIPT = "benchmark.js";
+}
 
 /// A file that is part of the program.
 pub(super) struct StaticFile {
@@ -80,15 +55,16 @@ pub(super) struct StaticFile {
 }
 
 impl StaticFile {
-    fn new(
-        stem: &str,
-        (extension, content_type): (&str, &'static str),
-        content: &'static str,
-    ) -> Self {
+    fn new(file: &str, content: &'static str) -> Self {
+        let (stem, extension) = file.split_once('.').unwrap_or_default();
         let hash = hexadecimal(&Sha256::digest(content)[..8]);
         Self {
             name: format!("{stem}-{hash}.{extension}"),
-            content_type,
+            content_type: match extension {
+                "css" => "text/css; charset=utf-8",
+                "svg" => "image/svg+xml",
+                _ => "text/javascript; charset=utf-8",
+            },
             content,
         }
     }
@@ -109,17 +85,7 @@ pub(super) async fn favicon() -> HttpResponse {
 
 /// A file. It never changes under its name.
 pub(super) async fn get(name: web::Path<String>) -> Result<HttpResponse, Problem> {
-    let files = [
-        &*FAVICON,
-        &*BASE_STYLE,
-        &*EXPORT_STYLE,
-        &*EXPORT_SCRIPT,
-        &*DOWNLOADS_SCRIPT,
-        &*PREPARED_SCRIPT,
-        &*BENCHMARK_STYLE,
-        &*BENCHMARK_SCRIPT,
-    ];
-    let file = files
+    let file = all()
         .into_iter()
         .find(|file| file.name == *name)
         .ok_or_else(|| Problem::new(Kind::NotFound))?;

@@ -2,7 +2,7 @@
 //! answer, or when somebody says so.
 
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use actix_web::rt;
@@ -17,20 +17,48 @@ use super::registry::Known;
 use crate::db;
 use crate::export::cancellation::Cancellation;
 use crate::export::manifest::{ErrorClass, State};
+use crate::spool::{SpoolFile, free_elsewhere};
 
 /// Time between two looks at the client.
 pub(super) const WATCH_INTERVAL: Duration = Duration::from_millis(100);
 
-/// An export's place among those that may run at once.
-pub(super) struct Place(pub(super) Mutex<Vec<OwnedSemaphorePermit>>);
+/// What an export takes from others: its place among those that may run at once, and space in the spool.
+pub(super) struct Place {
+    permits: Mutex<Vec<OwnedSemaphorePermit>>,
+    file: OnceLock<Weak<SpoolFile>>,
+}
 
 impl Place {
-    /// Lets another export have it.
+    pub(super) fn of(permits: Vec<OwnedSemaphorePermit>) -> Self {
+        Self {
+            permits: Mutex::new(permits),
+            file: OnceLock::new(),
+        }
+    }
+
+    /// Notes the file that the export fills. Only the first call counts.
+    pub(super) fn fills(&self, file: &Arc<SpoolFile>) {
+        let _ = self.file.set(Arc::downgrade(file));
+    }
+
+    /// Lets another export run.
     pub(super) fn free(&self) {
-        self.0
+        self.permits
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clear();
+    }
+
+    /// Leaves all to others: the export's thread waits for its server, maybe for ever, and cannot be woken.
+    pub(super) fn abandon(&self) {
+        self.free();
+        if let Some(file) = self.file.get().and_then(Weak::upgrade) {
+            free_elsewhere(move || {
+                if let Err(error) = file.give_up() {
+                    tracing::error!(%error, "a file that nobody wants cannot be emptied");
+                }
+            });
+        }
     }
 }
 
@@ -76,15 +104,15 @@ impl Watch {
         }
     }
 
-    /// Speaks for the export's thread, which waits for its server, maybe for ever, and cannot be woken: it keeps its connection, and
-    /// with it one of so many, until the server answers or the system gives the connection up; but not its place.
+    /// Speaks for the export's thread, which waits for its server: it keeps its connection, and with it one of so many, until the
+    /// server answers or the system gives the connection up; but nothing else.
     fn abandon(&self) {
         tracing::warn!(
             export_id = self.known.record.id(),
             "the export's server does not answer: its thread is left behind"
         );
         if let Some(place) = self.place.upgrade() {
-            place.free();
+            place.abandon();
         }
         let error = db::Error::Connect("the server does not answer".into());
         self.sender.end(Message::Failed(error.into()));

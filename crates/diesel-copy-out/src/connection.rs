@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use pq_sys::ExecStatusType;
+use pq_sys::{ExecStatusType, PGTransactionStatusType};
 
 use crate::literal::quoted;
 use crate::raw::{CommandResult, Session};
@@ -194,7 +194,12 @@ impl Connection {
 
     /// Whether the connection can be given to somebody else: no transaction is open, no COPY was left unfinished.
     pub fn is_reusable(&self) -> bool {
-        !self.copying && self.session.is_connected() && self.session.is_idle()
+        !self.copying && self.session.transaction() == PGTransactionStatusType::PQTRANS_IDLE
+    }
+
+    /// Whether a transaction is open in which the next command can run: it has not failed, and no COPY was left unfinished.
+    pub fn is_in_transaction(&self) -> bool {
+        !self.copying && self.session.transaction() == PGTransactionStatusType::PQTRANS_INTRANS
     }
 }
 

@@ -237,11 +237,10 @@ impl Session {
         unsafe { pq_sys::PQstatus(self.0.as_ptr()) == ConnStatusType::CONNECTION_OK }
     }
 
-    /// Whether no transaction is open, and no command runs.
-    pub(crate) fn is_idle(&self) -> bool {
+    /// Whether a transaction is open, and whether it has failed or a command runs.
+    pub(crate) fn transaction(&self) -> PGTransactionStatusType {
         // SAFETY: the PGconn is live.
-        let transaction = unsafe { pq_sys::PQtransactionStatus(self.0.as_ptr()) };
-        transaction == PGTransactionStatusType::PQTRANS_IDLE
+        unsafe { pq_sys::PQtransactionStatus(self.0.as_ptr()) }
     }
 
     pub(crate) fn last_error(&self) -> Error {

@@ -139,26 +139,37 @@ pub enum InvalidFilter {
     /// Neither a 64-bit integer nor `none`.
     #[error("expected an id, which is an integer, or `none`")]
     NeitherIdNorNone,
-    /// No text of PostgreSQL's.
+    /// No text to look for.
     #[error(transparent)]
-    Nul(#[from] NulCharacter),
+    Text(#[from] InvalidText),
 }
 
-/// PostgreSQL neither stores nor reads a NUL character in a text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the text has a NUL character, which PostgreSQL cannot hold")]
-pub struct NulCharacter;
+/// Characters of a text to find, at most: PostgreSQL compares it with every row's.
+pub const MAX_SEARCH_LENGTH: usize = 1_000;
 
-/// A text to find in others; it has no NUL character.
+/// Why a text cannot be looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidText {
+    /// PostgreSQL neither stores nor reads a NUL character in a text.
+    #[error("the text has a NUL character, which PostgreSQL cannot hold")]
+    Nul,
+    /// It is longer than [`MAX_SEARCH_LENGTH`].
+    #[error("the text has more than {MAX_SEARCH_LENGTH} characters")]
+    TooLong,
+}
+
+/// A text to find in others; it has no NUL character, and is not too long.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SearchText(String);
 
 impl FromStr for SearchText {
-    type Err = NulCharacter;
+    type Err = InvalidText;
 
-    fn from_str(text: &str) -> Result<Self, NulCharacter> {
+    fn from_str(text: &str) -> Result<Self, InvalidText> {
         if text.contains('\0') {
-            Err(NulCharacter)
+            Err(InvalidText::Nul)
+        } else if text.chars().nth(MAX_SEARCH_LENGTH).is_some() {
+            Err(InvalidText::TooLong)
         } else {
             Ok(Self(text.to_owned()))
         }
@@ -333,10 +344,10 @@ mod tests {
         check(id_or_none, "none", Ok(FilterValue::NoId));
         check(id_or_none, "7", Ok(FilterValue::Id(7)));
         check(id_or_none, "nobody", Err(InvalidFilter::NeitherIdNorNone));
-        check(
-            FilterKind::Text,
-            "\0",
-            Err(InvalidFilter::Nul(NulCharacter)),
-        );
+        let text = FilterKind::Text;
+        check(text, "\0", Err(InvalidText::Nul.into()));
+        let longest = "ü".repeat(MAX_SEARCH_LENGTH);
+        assert!(text.parse(&longest).is_ok());
+        check(text, &(longest + "ü"), Err(InvalidText::TooLong.into()));
     }
 }

@@ -44,6 +44,11 @@ impl Condition {
     pub(crate) fn is_any(key: &'static Fragment, ids: Vec<i64>) -> Self {
         Self::new(Comparison(key, "= any", ids.into_sql::<Array<BigInt>>()))
     }
+
+    /// The condition that `key` is one of those that a query has.
+    pub(crate) fn is_in(key: &'static Fragment, query: Query) -> Self {
+        Self::new(Comparison(key, "in", query))
+    }
 }
 
 /// A comparison. Diesel has no type for expressions that belong to no table.

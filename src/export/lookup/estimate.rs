@@ -26,6 +26,11 @@ pub(super) struct Scan {
     pub(super) index_only: bool,
 }
 
+/// The planner's cost up to which the rows are found so fast that it is not worth to divide the work: of a scan in the order of an
+/// index, which can be divided, and of anything else, most of whose cost is that of reading from the disk what is in memory.
+const CHEAP_SCAN: f64 = 1_000.0;
+const CHEAP: f64 = 4_000.0;
+
 /// A node of a plan, as `EXPLAIN (FORMAT JSON)` describes it.
 #[derive(Deserialize)]
 struct Node {
@@ -56,6 +61,16 @@ impl Estimate {
         let plan = connection.query_row(&format!("explain (verbose, format json) {sql}"))?;
         let plan = plan.unwrap_or_default();
         Ok(Self::read(plan.get("QUERY PLAN").unwrap_or_default()))
+    }
+
+    /// Whether the rows are found so fast that it is not worth to divide the work.
+    pub(super) fn is_cheap(&self) -> bool {
+        let most = if self.scan.is_some() {
+            CHEAP_SCAN
+        } else {
+            CHEAP
+        };
+        self.cost <= most
     }
 
     /// Reads a plan. One that cannot be read has too many rows to go on.

@@ -13,6 +13,8 @@ use crate::export::dataset::Table;
 /// Rows of a range, at most. Large enough that to begin its query (0.1 ms) costs little, small enough that the ranges that wait for
 /// the one before them fit into memory, and that no connection is left alone with the last one for long.
 const ROWS: f64 = 10_000.0;
+/// What the planner takes a range of so many rows to cost, at most.
+const COST: f64 = 1_000.0;
 /// Rows of a range, at least, however wide they are.
 const FEWEST_ROWS: f64 = 16.0;
 /// Bytes of a range: what may wait of it for those before. Of a larger one, its connection could not read the rest ahead.
@@ -92,9 +94,10 @@ fn of_dense(
     Ok(is_dense.then(|| divide((first, last), keys, rows_of_range(estimate.width), &[])))
 }
 
-/// How many ranges there will be at least, by what the planner expects.
+/// How many ranges there will be at least, by what the planner expects: of rows, or of those that a filter leaves out.
 pub(super) fn fewest(estimate: &Estimate) -> usize {
-    (estimate.rows / rows_of_range(estimate.width)).ceil() as usize
+    let ranges = estimate.rows / rows_of_range(estimate.width);
+    ranges.max(estimate.cost / COST).ceil() as usize
 }
 
 /// How many rows of so many bytes make a range.

@@ -69,7 +69,7 @@ impl<'n> RowEncoder<'n> {
     pub(super) fn encode(&self, row: &[u8], lines: &mut Vec<u8>) -> Result<(), Error> {
         let mut fields = Fields::of(row);
         #[cfg(feature = "fault-injection")]
-        crate::export::fault::panic_at_id(Fields::of(row).next().unwrap_or_default());
+        crate::fault::panic_at_id(Fields::of(row).next().unwrap_or_default());
         for (index, step) in self.steps.iter().enumerate() {
             let is_first = index == 0;
             match step {

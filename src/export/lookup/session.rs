@@ -9,25 +9,45 @@ pub(super) struct Session<'a> {
     // Before the connection, in the order in which they are dropped: what cancels it must not meet whom it is lent to next.
     backend: Backend<'a>,
     pub(super) connection: CopyConnection,
+    /// Whether a query has one process.
+    is_alone: bool,
 }
 
+/// What a transaction of a helper's sets: the processes of a parallel query would be in the way of the other connections'.
+const ALONE: &str = "; set local max_parallel_workers_per_gather = 0";
+
 impl<'a> Session<'a> {
+    /// Begins the export's snapshot, or takes part in the one of this name.
     pub(super) fn begin(
         (database, cancellation, limits): (&'a Database, &'a Cancellation, Limits),
         mut connection: CopyConnection,
         snapshot: Option<&str>,
     ) -> Result<Self, Error> {
+        let is_helper = snapshot.is_some();
+        let settings = if is_helper { ALONE } else { "" };
         let process = db::begin_copy_snapshot(
             &mut connection,
             snapshot,
             limits.statement_timeout,
-            // The processes of a parallel query would be in the way of the other connections'.
-            "; set local max_parallel_workers_per_gather = 0",
+            settings,
         )?;
         Ok(Self {
             backend: cancellation.register(database, process)?,
             connection,
+            is_alone: is_helper,
         })
+    }
+
+    /// Has the server use one process, or as many as it likes, for a query.
+    pub(super) fn set_alone(&mut self, is_alone: bool) -> Result<(), libpq::Error> {
+        if self.is_alone != is_alone {
+            let processes = if is_alone { "= 0" } else { "to default" };
+            self.connection.execute(&format!(
+                "set local max_parallel_workers_per_gather {processes}"
+            ))?;
+            self.is_alone = is_alone;
+        }
+        Ok(())
     }
 
     /// Ends it after its work. Nothing depends on that: COPY has said that all rows were sent. A connection that is not as it should

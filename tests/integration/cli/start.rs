@@ -1,6 +1,6 @@
 //! The service's start: what it waits for, and without what it does not start.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::net::UnixDatagram;
 use std::process::Stdio;
 use std::time::Duration;
@@ -182,8 +182,8 @@ fn a_start_tells_what_it_does_in_order_and_the_address_last() {
         .stdout(Stdio::piped())
         .spawn()
         .expect("the program runs");
-    let mut said = BufReader::new(server.stdout.take().expect("piped"));
-    let said = lines_until(&mut said, "cmms-export is at http://");
+    let mut pipe = BufReader::new(server.stdout.take().expect("piped"));
+    let said = lines_until(&mut pipe, "cmms-export is at http://");
     let places = [
         "creating a PostgreSQL cluster",
         "started the PostgreSQL server",
@@ -191,12 +191,19 @@ fn a_start_tells_what_it_does_in_order_and_the_address_last() {
         "Seeding",
         "made-up tasks is served",
         "the spool is ready",
+        "workers",
         "cmms-export is at",
     ]
     .map(|text| said.find(text).unwrap_or_else(|| panic!("{text}: {said}")));
     assert!(places.is_sorted(), "{said}");
+    let (_, address) = said.trim().rsplit_once(' ').expect("an address");
+    let alive = ureq::get(format!("{address}livez")).call();
+    assert_eq!(alive.expect("it answers").status(), 200);
     server.kill().expect("ours");
     server.wait().expect("ours");
+    let mut more = String::new();
+    pipe.read_to_string(&mut more).expect("UTF-8");
+    assert_eq!(more, "", "behind the address");
     eventually("its server is gone", || {
         !directory.join("data/postgresql/postmaster.pid").exists()
     });

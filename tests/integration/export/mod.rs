@@ -1,6 +1,7 @@
 //! Exports: the same bytes by every strategy, every dataset, every fault.
 
-pub(crate) mod datasets;
+mod datasets;
+mod declared_dataset;
 mod fault_matrix;
 mod faults;
 mod lookup;

@@ -1,6 +1,9 @@
-//! The fault matrix of exports that are prepared for later: every strategy × every moment × every fault. No file, a manifest that says
+//! The fault matrix of exports that are prepared for later: every strategy × every moment × every fault, CSV and workbooks. No file, a manifest that says
 //! what happened, nothing leaked, and the next export whole.
 
+use std::io::Cursor;
+
+use calamine::{Reader, Xlsx};
 use cmms_export::export::Strategy;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -21,6 +24,8 @@ struct Case<'a> {
     spool: tempfile::TempDir,
     server: Server,
     strategy: &'static str,
+    /// Its file's format.
+    extension: &'static str,
     row: u64,
 }
 
@@ -34,24 +39,43 @@ impl<'a> Case<'a> {
             server: serve_from(&gated.url, spool.path(), &flags),
             spool,
             strategy: strategy.name(),
+            extension: "csv",
             row,
         }
     }
 
+    fn of(
+        gated: &'a Gated,
+        strategy: Strategy,
+        flags: &'a [&'a str],
+    ) -> impl Iterator<Item = Self> {
+        let csv = MOMENTS
+            .into_iter()
+            .map(move |row| Self::at(gated, strategy, row, flags));
+        // The last moment has the most behind it.
+        let workbook = std::iter::once_with(move || Self {
+            extension: "xlsx",
+            ..Self::at(gated, strategy, ROWS - 1, flags)
+        });
+        csv.chain(workbook)
+    }
+
     fn all(gated: &'a Gated, flags: &'a [&'a str]) -> impl Iterator<Item = Self> {
-        Strategy::all().iter().flat_map(move |&strategy| {
-            MOMENTS
-                .into_iter()
-                .map(move |row| Self::at(gated, strategy, row, flags))
-        })
+        let strategies = Strategy::all().iter();
+        strategies.flat_map(move |&strategy| Self::of(gated, strategy, flags))
     }
 
     fn name(&self) -> String {
-        format!("{} at row {}", self.strategy, self.row)
+        let (strategy, extension) = (self.strategy, self.extension);
+        format!("{extension} by {strategy} at row {}", self.row)
+    }
+
+    fn export(&self) -> Value {
+        json!({"strategy": self.strategy, "format": self.extension})
     }
 
     fn order(&self) -> String {
-        order(&self.server, &by(self.strategy))
+        order(&self.server, &self.export())
     }
 
     /// Demands that an export has ended so, and has no file.
@@ -68,7 +92,7 @@ impl<'a> Case<'a> {
             );
         }
         leaves_only_its_label(self.spool.path(), id);
-        let path = format!("/exports/{id}/tasks.csv");
+        let path = format!("/exports/{id}/tasks.{}", self.extension);
         assert_eq!(get(&self.server, &path, &[]).status, 404, "{}", self.name());
     }
 
@@ -79,16 +103,25 @@ impl<'a> Case<'a> {
         });
         let used = "cmms_export_spool_used_bytes ";
         eventually("its space is free", || self.server.metric(used) == 0.0);
-        let (id, file) = prepare(&self.server, &by(self.strategy));
-        let csv = get(&self.server, &file, &[]).body;
-        let lines = csv.iter().filter(|byte| **byte == b'\n').count() as u64;
-        assert_eq!(lines, ROWS + 1, "{}", self.name());
+        let (id, file) = prepare(&self.server, &self.export());
+        let file = get(&self.server, &file, &[]).body;
+        assert_eq!(lines(self.extension, file), ROWS + 1, "{}", self.name());
         assert_eq!(self.server.manifest(&id)["rows"], ROWS, "{}", self.name());
         let in_flight = "cmms_export_exports_in_flight ";
         eventually("no export is in flight", || {
             self.server.metric(in_flight) == 0.0
         });
     }
+}
+
+/// The header and the rows of a file that must be whole.
+fn lines(extension: &str, file: Vec<u8>) -> u64 {
+    if extension == "csv" {
+        return file.iter().filter(|byte| **byte == b'\n').count() as u64;
+    }
+    let mut workbook: Xlsx<_> = Xlsx::new(Cursor::new(file)).expect("whole");
+    let sheet = workbook.worksheet_range_at(0).expect("a sheet");
+    sheet.expect("whole").height() as u64
 }
 
 #[test]
@@ -173,16 +206,18 @@ fn a_panic_fails_the_prepared_export() {
         );
     }
     let gated = Gated::new();
+    let middle = (ROWS / 2).to_string();
     for &strategy in Strategy::all() {
         // Before the first byte, and in the middle.
-        for row in ["0", &(ROWS / 2).to_string()] {
+        for (row, extension) in [("0", "csv"), (&middle, "csv"), (&middle, "xlsx")] {
             let spool = tempfile::tempdir().expect("a directory");
             let mut command = program(&gated.url);
             command
                 .args(["serve", "--max-exports=1", "--spool-dir"])
                 .arg(spool.path());
             let server = Server::spawn(command.env("CMMS_PANIC_AT_ROW", row));
-            let id = order(&server, &by(strategy.name()));
+            let export = json!({"strategy": strategy.name(), "format": extension});
+            let id = order(&server, &export);
             let manifest = server.ended(&id);
             has_failed(&manifest, "internal");
             leaves_only_its_label(spool.path(), &id);
@@ -208,11 +243,16 @@ fn a_server_that_stops_answering_fails_the_prepared_export_and_frees_its_place()
     let stuck = order(&server, &by("copy"));
     gate.reached();
     let next = order(&server, &by("copy"));
+    eventually("its file takes space", || {
+        server.metric("cmms_export_spool_used_bytes ") > 0.0
+    });
     let frozen = gated.database.freeze_server();
     for id in [&stuck, &next] {
         let manifest = server.ended(id);
         has_failed(&manifest, "database-unavailable");
     }
+    let used = "cmms_export_spool_used_bytes ";
+    eventually("its space is free", || server.metric(used) == 0.0);
     drop(frozen);
     drop(gate);
     eventually("the query is gone", || {

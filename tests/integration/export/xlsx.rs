@@ -10,7 +10,7 @@ use proptest::strategy::{Strategy as _, ValueTree};
 use proptest::test_runner::TestRunner;
 use serde_json::Value;
 
-use super::datasets::{DATASETS, Expected};
+use crate::support::datasets::{DATASETS, Expected};
 use crate::support::program::{export, program, stderr};
 use crate::support::{TestDatabase, data};
 

@@ -13,7 +13,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::program;
-use super::replicated::{Servers, children};
+use super::replica_servers::{Servers, children};
 
 pub(super) const TEMPLATE: &str = "migrated";
 

@@ -1,12 +1,7 @@
-//! A primary and two hot standbys of it, by the same script as `make cluster`.
+//! A primary and two hot standbys of it, with what tests do to them.
 
-use std::fmt;
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
@@ -16,6 +11,7 @@ use nix::unistd::Pid;
 
 use super::cluster::TEMPLATE;
 use super::gate::Gated;
+use super::replica_servers::{Node, Servers, children, connect};
 use super::{Server, TestDatabase, data, eventually, program};
 
 /// Tasks of the large database: more bytes than all buffers between PostgreSQL and a client that reads nothing.
@@ -25,150 +21,6 @@ const WIDE: u32 = 100_000;
 const SETTINGS: &str = "shared_buffers=32MB autovacuum=off max_wal_size=4GB checkpoint_timeout=1h wal_writer_delay=10ms \
     hot_standby_feedback=off max_standby_streaming_delay=0 log_recovery_conflict_waits=on deadlock_timeout=10ms \
     wal_receiver_status_interval=1s wal_retrieve_retry_interval=100ms";
-
-/// One of the three servers, by the name that the script has for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Node {
-    /// The one that takes writes, at first.
-    Primary,
-    /// A hot standby, the first that exports are offered to.
-    Standby1,
-    /// Another one.
-    Standby2,
-}
-
-impl Node {
-    /// Both standbys, in the order in which exports are offered to them.
-    pub(crate) const STANDBYS: [Self; 2] = [Self::Standby1, Self::Standby2];
-}
-
-impl fmt::Display for Node {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Primary => "primary",
-            Self::Standby1 => "standby1",
-            Self::Standby2 => "standby2",
-        })
-    }
-}
-
-/// The three servers, as long as somebody holds their standard input open.
-pub(crate) struct Servers {
-    directory: PathBuf,
-    variables: Vec<(String, String)>,
-    script: Mutex<Script>,
-}
-
-struct Script {
-    child: Child,
-    /// None once the servers are told to stop.
-    input: Option<ChildStdin>,
-    output: BufReader<ChildStdout>,
-    errors: Option<JoinHandle<String>>,
-}
-
-impl Script {
-    /// The next line of what it prints; if there is none, what went wrong.
-    fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.output.read_line(&mut line).expect("text");
-        if line.is_empty() {
-            let errors = self.errors.take().map(JoinHandle::join);
-            panic!("scripts/cluster has ended: {errors:?}");
-        }
-        line.trim_end().to_owned()
-    }
-}
-
-impl Servers {
-    fn start(settings: &str) -> Self {
-        let directory = super::cluster::temporary_directory("replicated");
-        let mut child = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/cluster"))
-            .arg("--throw-away")
-            .arg(&directory)
-            .env("CLUSTER_SETTINGS", settings)
-            // Heard only where `lc_messages` is not C.
-            .env("LANGUAGE", "de")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("bash is there");
-        let mut stderr = child.stderr.take().expect("piped");
-        let mut script = Script {
-            input: child.stdin.take(),
-            output: BufReader::new(child.stdout.take().expect("piped")),
-            errors: Some(std::thread::spawn(move || {
-                let mut errors = String::new();
-                let _ = stderr.read_to_string(&mut errors);
-                errors
-            })),
-            child,
-        };
-        let mut variables = Vec::new();
-        while let Some((name, value)) = script.line().split_once('=') {
-            variables.push((name.to_owned(), value.to_owned()));
-        }
-        let servers = Self {
-            directory,
-            variables,
-            script: Mutex::new(script),
-        };
-        let mut primary = connect(&servers.url("PRIMARY_URL", "postgres"));
-        primary
-            .batch_execute(&format!("create database {TEMPLATE}"))
-            .expect("ours");
-        let migrated = program(&servers.url("PRIMARY_URL", TEMPLATE))
-            .arg("migrate")
-            .output()
-            .expect("the program runs");
-        assert!(migrated.status.success(), "{migrated:?}");
-        servers
-    }
-
-    fn variable(&self, name: &str) -> &str {
-        let found = self.variables.iter().find(|(known, _)| known == name);
-        &found.expect("the script tells").1
-    }
-
-    /// One of the script's URLs, for another database.
-    fn url(&self, variable: &str, database: &str) -> String {
-        self.variable(variable)
-            .replacen("/cmms?", &format!("/{database}?"), 1)
-    }
-
-    /// The URL of a database, wherever it can be written to.
-    pub(super) fn database_url(&self, database: &str) -> String {
-        self.url("DATABASE_URL", database)
-    }
-
-    /// Where PostgreSQL's programs are.
-    pub(super) fn bin_dir(&self) -> &Path {
-        Path::new(self.variable("PG_BINDIR"))
-    }
-
-    /// Tells the script what to do, and waits until it is done.
-    fn tell(&self, verb: &str, node: Node, done: &str) {
-        let mut script = self.script.lock().expect("nobody panicked");
-        let input = script.input.as_mut().expect("not told to stop");
-        writeln!(input, "{verb} {node}").expect("it listens");
-        assert_eq!(script.line(), format!("{done} {node}"));
-    }
-
-    /// The servers' processes stop as soon as the script's input ends, and the directory goes.
-    fn stop(&self) {
-        if let Ok(mut script) = self.script.lock() {
-            script.input = None;
-            let _ = script.child.wait();
-        }
-    }
-}
-
-impl Drop for Servers {
-    fn drop(&mut self) {
-        self.stop();
-    }
-}
 
 /// Three servers for one test alone, which may do to them what it likes.
 pub(crate) struct Replicated {
@@ -398,18 +250,6 @@ impl Drop for Replicated {
     }
 }
 
-/// The processes that a process has started.
-pub(super) fn children(parent: Pid) -> Vec<Pid> {
-    let output = Command::new("ps").args(["-A", "-o", "pid=,ppid="]).output();
-    let output = String::from_utf8(output.expect("ps is there").stdout).expect("numbers");
-    let pids = output.lines().filter_map(|line| {
-        let mut numbers = line.split_whitespace().map(str::parse);
-        let (pid, of) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
-        (Pid::from_raw(of) == parent).then(|| Pid::from_raw(pid))
-    });
-    pids.collect()
-}
-
 /// What the program says of the servers that it knows: the database's own first, then those for exports.
 pub(crate) fn states(server: &Server) -> Vec<serde_json::Value> {
     let answer = ureq::get(server.url("/readyz"))
@@ -440,8 +280,4 @@ fn value(connection: &mut PgConnection, sql: &str) -> Option<String> {
         .optional()
         .expect("readable");
     row?.value
-}
-
-fn connect(url: &str) -> PgConnection {
-    PgConnection::establish(url).expect("the server is up")
 }

@@ -102,6 +102,7 @@ fn a_download_over_http_1_0_is_refused_as_its_client_could_not_see_that_it_is_wh
 fn what_is_not_understood_is_a_400_that_names_it() {
     let database = TestDatabase::new();
     let server = Server::start(&database.url);
+    let too_long: &str = &format!("title={}", "x".repeat(1_001));
     for (query, named) in [
         ("strategy=fastest", "`strategy`: expected one of `joined`"),
         ("done=perhaps", "`done`"),
@@ -113,6 +114,7 @@ fn what_is_not_understood_is_a_400_that_names_it() {
             "`updated_by_id`: expected an id, which is an integer, or `none`",
         ),
         ("title=%00", "`title`: the text has a NUL character"),
+        (too_long, "`title`: the text has more than 1000 characters"),
         ("title=%ff", "not UTF-8"),
         ("preset=word", "`preset`: expected one of `data`, `excel`"),
         (

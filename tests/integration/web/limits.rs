@@ -1,6 +1,5 @@
 //! What an export may cost, and what the service is left to others.
 
-use std::io::Read;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -9,8 +8,9 @@ use diesel::prelude::*;
 
 use crate::support::client::{Download, End, download, send, start_when_free};
 use crate::support::gate::{self, Gate, Gated, ROWS};
+use crate::support::prepared::{by, prepare};
 use crate::support::program::{program, stderr};
-use crate::support::{Server, TestDatabase, data, eventually};
+use crate::support::{Server, TestDatabase, data, eventually, oracle};
 
 #[test]
 fn one_export_too_many_is_told_at_once_when_to_come_back() {
@@ -110,15 +110,6 @@ fn strategies_that_hold_all_rows_refuse_too_many_and_name_those_that_do_not() {
     );
 }
 
-/// Reads the rest of a download at 1 KB a second, until it is told to stop.
-fn read_slowly(download: Download, stop: &AtomicBool) {
-    let mut stream = download.into_stream();
-    let mut piece = [0; 1024];
-    while !stop.load(Ordering::Relaxed) && stream.read(&mut piece).is_ok_and(|bytes| bytes > 0) {
-        std::thread::park_timeout(Duration::from_secs(1));
-    }
-}
-
 #[test]
 fn rows_that_are_held_are_counted_whatever_the_planner_expects() {
     let database = TestDatabase::seeded(&["--tasks=100"]);
@@ -139,15 +130,27 @@ fn rows_that_are_held_are_counted_whatever_the_planner_expects() {
     }
 }
 
+/// Reads a download that must be `expected`: a chunk in two seconds, until it is told to hurry; to its end.
+fn read_slowly(mut download: Download, hurry: &AtomicBool, expected: &[u8]) {
+    let mut rest = expected;
+    while let Some(chunk) = download.chunk().expect("it is not broken off") {
+        rest = rest.strip_prefix(&chunk[..]).expect("psql's bytes");
+        if !hurry.load(Ordering::Relaxed) {
+            std::thread::park_timeout(Duration::from_secs(2));
+        }
+    }
+    assert!(rest.is_empty(), "{} bytes are missing", rest.len());
+}
+
 #[test]
-fn two_hundred_slow_readers_neither_stop_the_pages_nor_fill_the_memory_nor_hold_the_database() {
+fn two_hundred_slow_readers_hold_neither_pages_nor_database_nor_memory_and_get_the_whole() {
     const READERS: usize = 200;
-    const TIME: Duration = Duration::from_secs(10);
+    const TIME: Duration = Duration::from_secs(5);
     // 2.5 MB: more than a connection's buffers and the handover's memory hold.
     let database = data::wide(20_000);
+    let expected = &oracle::copy(&database, "true", ',');
     let server = Server::spawn(program(&database.url).args([
         "serve",
-        "--max-exports=4",
         &format!("--max-downloads={READERS}"),
         // So slow a reader seems to take nothing for some seconds.
         "--reader-timeout=600",
@@ -157,17 +160,17 @@ fn two_hundred_slow_readers_neither_stop_the_pages_nor_fill_the_memory_nor_hold_
     }
     let idle = server.resident_memory();
 
-    let stop = AtomicBool::new(false);
+    let hurry = AtomicBool::new(false);
     let under_way = || server.metric("cmms_export_exports_in_flight ");
     std::thread::scope(|scope| {
         // However the test ends.
-        let _stop = Stop(&stop);
+        let _hurry = Hurry(&hurry);
         for _ in 0..READERS {
             let download = start_when_free(&server.address, "");
-            let stop = &stop;
-            scope.spawn(move || read_slowly(download, stop));
+            let hurry = &hurry;
+            scope.spawn(move || read_slowly(download, hurry, expected));
         }
-        let deadline = Instant::now() + 4 * TIME;
+        let deadline = Instant::now() + Duration::from_secs(40);
         let mut times = Vec::new();
         let mut peak = idle;
         let mut free_since = None;
@@ -211,15 +214,23 @@ fn two_hundred_slow_readers_neither_stop_the_pages_nor_fill_the_memory_nor_hold_
         let refused = Download::start(&server.address, "/tasks.csv");
         assert_eq!(refused.status, 503);
         assert!(refused.header("retry-after").is_some());
-        assert_eq!(refused.json()["type"], "urn:cmms-export:problem:busy");
+        let problem = refused.json();
+        assert_eq!(problem["type"], "urn:cmms-export:problem:busy");
+        assert_eq!(
+            problem["detail"],
+            "as many downloads as are allowed are under way"
+        );
         assert_eq!(
             server.metric("cmms_export_requests_rejected_total{reason=\"downloads\"}"),
             1.0
         );
+        prepare(&server, &by("copy"));
     });
-    eventually("all readers are known to have gone", || under_way() == 0.0);
-    eventually("the spool is empty", || {
-        server.metric("cmms_export_spool_used_bytes ") == 0.0
+    eventually("all exports have ended", || under_way() == 0.0);
+    let complete = "cmms_export_exports_total{strategy=\"lookup\",outcome=\"complete\"}";
+    assert_eq!(server.metric(complete), READERS as f64);
+    eventually("nothing is in the spool but the prepared file", || {
+        server.metric("cmms_export_spool_used_bytes ") == expected.len() as f64
     });
     assert!(
         download(&server.address, "location_id=-1").starts_with(b"ID,"),
@@ -227,10 +238,10 @@ fn two_hundred_slow_readers_neither_stop_the_pages_nor_fill_the_memory_nor_hold_
     );
 }
 
-/// Stops the readers when it is dropped.
-struct Stop<'a>(&'a AtomicBool);
+/// Tells the readers to hurry when it is dropped.
+struct Hurry<'a>(&'a AtomicBool);
 
-impl Drop for Stop<'_> {
+impl Drop for Hurry<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }

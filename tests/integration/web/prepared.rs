@@ -1,5 +1,6 @@
 //! Exports that are prepared for later: ordered, queued, listed, stopped, kept.
 
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::support::client::{Download, End, download};
@@ -333,10 +334,10 @@ fn who_reads_a_file_that_is_deleted_reads_on() {
 }
 
 #[test]
-fn a_second_service_on_the_same_spool_prepares_nothing_and_does_all_else() {
+fn a_second_service_on_the_same_spool_prepares_nothing_until_the_first_has_ended() {
     let database = TestDatabase::seeded(&["--tasks=10"]);
     let spool = tempfile::tempdir().expect("a directory");
-    let first = serve_from(&database.url, spool.path(), &[]);
+    let mut first = serve_from(&database.url, spool.path(), &[]);
     let second = serve_from(&database.url, spool.path(), &[]);
     let refused = post(&second, "application/json", "{}", &[]);
     assert_eq!(refused.status, 403);
@@ -346,7 +347,15 @@ fn a_second_service_on_the_same_spool_prepares_nothing_and_does_all_else() {
     );
     download(&second.address, "");
     let (_, file) = prepare(&first, &json!({}));
+    let expected = get(&first, &file, &[]).body;
     assert_eq!(get(&second, &file, &[]).status, 404);
+    first.signal(Signal::SIGTERM);
+    first.wait();
+    eventually("it has what the first has prepared", || {
+        get(&second, &file, &[]).status == 200
+    });
+    assert!(get(&second, &file, &[]).body == expected);
+    prepare(&second, &json!({}));
     let without = Server::spawn(program(&database.url).args(["serve", "--spool-size=0"]));
     assert_eq!(post(&without, "application/json", "{}", &[]).status, 403);
 }

@@ -11,6 +11,7 @@ use crate::support::gate::{self, Gate, Gated, ROWS};
 use crate::support::prepared::{
     by, complete, delete, files, get, has_failed, leaves_only_its_label, order, prepare, serve_from,
 };
+use crate::support::program::program;
 use crate::support::{Server, data, eventually, oracle};
 
 #[test]
@@ -75,6 +76,50 @@ fn kill_9_in_the_middle_of_preparing_leaves_a_failed_export_without_a_file() {
     assert_eq!(server.metric("cmms_export_spool_used_bytes "), 0.0);
     drop(gate);
     prepare(&server, &by("copy"));
+}
+
+#[test]
+fn kill_9_in_the_middle_of_publishing_leaves_a_whole_file_or_none() {
+    if !cfg!(feature = "fault-injection") {
+        panic!(
+            "run `make test`, or `cargo test --features fault-injection`: only then the program can be stopped there"
+        );
+    }
+    let database = data::wide(20_000);
+    let expected = oracle::copy(&database, "true", ',');
+    // Before the file has its name, before its label says that it is whole, and after.
+    for (point, file, is_whole) in [
+        ("written", "part", false),
+        ("renamed", "export", false),
+        ("labelled", "export", true),
+    ] {
+        let spool = tempfile::tempdir().expect("a directory");
+        let mut command = program(&database.url);
+        command.args(["serve", "--spool-dir"]).arg(spool.path());
+        let mut server = Server::spawn(command.env("CMMS_HALT_AT", point));
+        let id = order(&server, &by("copy"));
+        let label = spool.path().join(format!("cmms-exports/{id}.json"));
+        eventually("it is where it is to be killed", || {
+            let label = std::fs::read_to_string(&label).expect("it is there");
+            files(spool.path()).contains(&format!("{id}.{file}"))
+                && server.manifest(&id)["loaded_seconds"].is_f64()
+                && label.contains("\"complete\"") == is_whole
+        });
+        assert_eq!(server.manifest(&id)["state"], "running", "{point}");
+        server.signal(Signal::SIGKILL);
+        server.wait();
+        let server = serve_from(&database.url, spool.path(), &[]);
+        if is_whole {
+            let file = complete(&server, &id);
+            assert!(get(&server, &file, &[]).body == expected, "{point}");
+        } else {
+            has_failed(&server.manifest(&id), "interrupted");
+            leaves_only_its_label(spool.path(), &id);
+            assert_eq!(server.metric("cmms_export_spool_used_bytes "), 0.0);
+            let file = format!("/exports/{id}/tasks.csv");
+            assert_eq!(get(&server, &file, &[]).status, 404, "{point}");
+        }
+    }
 }
 
 #[test]
@@ -222,6 +267,11 @@ fn a_full_disk_fails_one_export_as_spool_full_and_nothing_else() {
     assert_eq!(get(&server, &before, &[]).status, 200);
     prepare(&server, &users);
     assert!(download(&server.address, "") == oracle::copy(&database, "true", ','));
+    assert!(
+        server
+            .into_log()
+            .contains("the spool's disk has less room than --spool-size")
+    );
 }
 
 #[test]

@@ -8,9 +8,9 @@ use cmms_export::export::Strategy;
 use diesel::connection::SimpleConnection;
 use serde_json::{Value, json};
 
-use crate::export::datasets::{DATASETS, Expected};
 use crate::export::xlsx::{is_what_psql_says, same_by_all};
 use crate::support::client::{Download, End, download, send};
+use crate::support::datasets::{DATASETS, Expected};
 use crate::support::gate::{self, Gate, Gated, ROWS};
 use crate::support::program::{program, stderr};
 use crate::support::{Server, TestDatabase, data, eventually, oracle, python};

@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use super::{change, expected};
 use crate::support::program::{bare_program, program, stderr};
-use crate::support::replicated::{Node, Replicated};
+use crate::support::replica_servers::Node;
+use crate::support::replicated::Replicated;
 use crate::support::{TestDatabase, data, oracle};
 
 /// An export by the command line, which must be whole: where it came from, and its CSV.

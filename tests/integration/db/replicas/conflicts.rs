@@ -11,7 +11,8 @@ use super::{
 use crate::support::client::{Download, End, send};
 use crate::support::eventually;
 use crate::support::gate::{Gate, Gated, ROWS, Waiter};
-use crate::support::replicated::{Node, Replicated, roles};
+use crate::support::replica_servers::Node;
+use crate::support::replicated::{Replicated, roles};
 
 #[test]
 fn a_standby_killed_in_the_middle_breaks_the_download_off_and_leaves_nothing_behind() {

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 use crate::support::client::{Download, End};
 use crate::support::gate;
-use crate::support::replicated::{Node, Replicated};
+use crate::support::replica_servers::Node;
+use crate::support::replicated::Replicated;
 use crate::support::{Server, TestDatabase, eventually, oracle};
 
 /// An export that must be whole: where it came from, and its CSV.

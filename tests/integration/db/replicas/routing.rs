@@ -5,7 +5,9 @@ use serde_json::json;
 
 use super::{change, contains, expected, export, fallbacks, running, stall};
 use crate::support::client::{Download, End};
-use crate::support::replicated::{Node, Replicated, roles, states};
+use crate::support::prepared::{get, post};
+use crate::support::replica_servers::Node;
+use crate::support::replicated::{Replicated, roles, states};
 use crate::support::{Server, data, eventually};
 
 #[test]
@@ -177,7 +179,7 @@ fn who_has_just_changed_a_task_sees_it_in_a_fresh_export() {
     let replicated = Replicated::new();
     let database = replicated.database();
     data::fill_hostile(&database);
-    let server = replicated.serve(&database, &[]);
+    let server = replicated.serve(&database, &["--spool-size=1MiB"]);
     for number in 0..10 {
         let title = format!("title {number}");
         change(
@@ -200,12 +202,18 @@ fn who_has_just_changed_a_task_sees_it_in_a_fresh_export() {
     assert_eq!(source, "primary");
     assert!(contains(&csv, "\n0,new,"));
     assert_eq!(fallbacks(&server, "stale"), 1.0);
-    replicated.resume(&Node::STANDBYS);
 
-    // So does the page's button.
+    // So do the page's buttons.
     let answer = Download::start(&server.address, "/?download=true");
     let location = answer.header("location").expect("it leads to the file");
     assert!(location.contains("fresh=true"), "{location}");
+    let form = "application/x-www-form-urlencoded";
+    let accept = [("Accept", "text/html")];
+    assert_eq!(post(&server, form, "dataset=tasks", &accept).status, 303);
+    let id = get(&server, "/api/exports", &[]).json()[0]["id"].take();
+    let manifest = server.ended(id.as_str().expect("a text"));
+    assert_eq!(manifest["source"], "primary", "{manifest}");
+    replicated.resume(&Node::STANDBYS);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The `lookup` strategy: what only it can get wrong, and when it leaves the work to `copy`.
 
+mod few;
 mod losses;
 mod rows;
 mod ways;

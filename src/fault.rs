@@ -4,17 +4,25 @@ use std::str::FromStr;
 use std::sync::LazyLock;
 
 /// Panics at the row that `CMMS_PANIC_AT_ROW` names; at 0, before the first byte.
-pub(super) fn panic_at(rows: u64) {
+pub(crate) fn panic_at(rows: u64) {
     static ROW: LazyLock<Option<u64>> = LazyLock::new(|| variable("CMMS_PANIC_AT_ROW"));
     assert!(*ROW != Some(rows), "a panic was asked for at row {rows}");
 }
 
 /// Panics when the row is read whose first field is `CMMS_PANIC_AT_ID`. `lookup` reads rows in other threads than the one that
 /// hands them on.
-pub(super) fn panic_at_id(first: &[u8]) {
+pub(crate) fn panic_at_id(first: &[u8]) {
     static ID: LazyLock<Option<String>> = LazyLock::new(|| variable("CMMS_PANIC_AT_ID"));
     let here = ID.as_ref().is_some_and(|id| id.as_bytes() == first);
     assert!(!here, "a panic was asked for at an id");
+}
+
+/// Stops this thread for ever at the point that `CMMS_HALT_AT` names: there a test can kill the program.
+pub(crate) fn halt_at(point: &str) {
+    static POINT: LazyLock<Option<String>> = LazyLock::new(|| variable("CMMS_HALT_AT"));
+    while POINT.as_deref() == Some(point) {
+        std::thread::park();
+    }
 }
 
 fn variable<T: FromStr>(name: &str) -> Option<T> {

@@ -1,0 +1,117 @@
+//! `cmms-export export`: one export, to a file or to stdout.
+
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::error::ErrorKind;
+use cmms_export::cli::{ExportOptions, Global};
+use cmms_export::connect::{Start, connect_for_exports};
+use cmms_export::db::Database;
+use cmms_export::db::servers::Servers;
+use cmms_export::export::cancellation::Cancellation;
+use cmms_export::export::manifest::State;
+use cmms_export::export::record::Record;
+use cmms_export::export::{self, Sink, routing};
+use cmms_export::progress::{self, ExportProgress};
+
+use super::{Outcome, open_output, replica_rules, stop_cluster, usage_error};
+
+pub(crate) fn export(global: &Global, options: ExportOptions) -> Outcome {
+    if options.manifest.as_ref() == Some(&options.output) {
+        usage_error(
+            ErrorKind::ArgumentConflict,
+            "the export and its manifest cannot go to one place",
+        );
+    }
+    let rules = replica_rules(&options.replicas);
+    let mut output = open_output(&options.output)?;
+    let manifest = options.manifest.as_deref().map(open_output).transpose()?;
+    let limits = options.limits.and(options.workbook_limits);
+    let export = options.parameters.0.into_export(limits);
+    let cancellation = Cancellation::default();
+    let unfinished = output.unfinished_path();
+    let output_is_file = unfinished.is_some();
+    cancel_on_signal(cancellation.clone(), unfinished)?;
+    let connections = export::CONNECTIONS as u32;
+    let ahead = |database: &Database| {
+        if !rules.have_replicas() {
+            export::open_ahead(&export, database);
+        }
+    };
+    let connected = connect_for_exports(global, connections, &rules, Start::IfTablesFit, ahead)?;
+    let servers = Servers::for_one_export(
+        &connected.url,
+        connected.database.clone().for_one_export(),
+        connected.role,
+        rules,
+        |url, wait| Database::new(url, connections, wait).for_one_export(),
+    );
+
+    let record = Record::start(
+        format!("{:032x}", rand::random::<u128>()),
+        &export,
+        connected.embedded.is_some(),
+    );
+    // If the output is a pipe, the program behind it has the terminal. A script gets only what it asked for.
+    let is_watched = output_is_file && io::stderr().is_terminal();
+    let progress = ExportProgress::start(is_watched);
+    let observer = (&record, &progress);
+    let run = |sink: &mut dyn Sink| {
+        routing::run(
+            &export,
+            &servers,
+            options.fresh,
+            &cancellation,
+            &observer,
+            sink,
+        )
+    };
+    // The hash is for the manifest alone.
+    let outcome = if manifest.is_some() {
+        record.of(&mut output, run)
+    } else {
+        run(&mut output)
+    };
+    drop(progress);
+    let outcome = outcome.and_then(|_summary| output.finish().map_err(export::Error::Sink));
+    let (state, class) = match &outcome {
+        Ok(()) => (State::Complete, None),
+        Err(error) => error.end(),
+    };
+    record.end(state, class);
+    if let Some(mut manifest) = manifest {
+        let mut json = serde_json::to_vec_pretty(&record.manifest())?;
+        json.push(b'\n');
+        let written = manifest.write(json.into()).and_then(|()| manifest.finish());
+        // If both failed, the export's error matters more than the manifest's.
+        outcome?;
+        written?;
+    } else {
+        outcome?;
+    }
+    if is_watched {
+        let whole = record.manifest();
+        eprintln!(
+            "{}",
+            progress::summary(&options.output, whole.rows, whole.bytes, whole.seconds)
+        );
+    }
+    stop_cluster(connected)
+}
+
+/// On SIGINT and SIGTERM, cancels the export, and ends the process if the export has not ended within a second. That happens if the
+/// reader of our output takes nothing: the server does not heed a cancel request while it waits for us.
+fn cancel_on_signal(cancellation: Cancellation, unfinished: Option<PathBuf>) -> Outcome {
+    ctrlc::set_handler(move || {
+        let cancel = cancellation.clone();
+        std::thread::spawn(move || cancel.cancel());
+        std::thread::sleep(Duration::from_secs(1));
+        if let Some(unfinished) = &unfinished {
+            let _ = std::fs::remove_file(unfinished);
+        }
+        eprintln!("cmms-export: {}", export::Error::Cancelled);
+        std::process::exit(1);
+    })?;
+    Ok(())
+}

@@ -1,0 +1,93 @@
+//! What each command does, and what they share. The command line itself is in `cli`.
+
+mod bench;
+mod database;
+mod export;
+mod fetch;
+mod serve;
+
+pub(crate) use bench::{bench, bench_run};
+pub(crate) use database::{database, migrate, seed};
+pub(crate) use export::export;
+pub(crate) use fetch::{fetch, verify};
+pub(crate) use serve::serve;
+
+use std::fmt::Display;
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::Path;
+
+use clap::CommandFactory;
+use clap::error::ErrorKind;
+use cmms_export::cli::Cli;
+use cmms_export::connect::Connected;
+use cmms_export::db::servers::{Replicas, Rules};
+use cmms_export::output::Output;
+use cmms_export::progress::Progress;
+use cmms_export::seed::{self, Seed};
+
+pub(super) type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+/// Fills the private cluster with the article's data if it is empty.
+pub(super) fn seed_private(connected: &Connected) -> Outcome {
+    if connected.embedded.is_some()
+        && seed::is_empty(&mut *connected.database.control_connection()?)?
+    {
+        run_seed(&Seed::default(), connected)?;
+    }
+    Ok(())
+}
+
+pub(super) fn run_seed(options: &Seed, connected: &Connected) -> Outcome {
+    let mut progress = None;
+    seed::run(options, &connected.database, |done| {
+        progress
+            .get_or_insert_with(|| Progress::start("Seeding", "tasks", options.tasks))
+            .update(done);
+    })?;
+    if let Some(progress) = progress {
+        progress.finish();
+    }
+    Ok(())
+}
+
+/// Ends the program with a usage error, as clap does if the command line is wrong.
+pub(super) fn usage_error(kind: ErrorKind, error: impl Display) -> ! {
+    Cli::command().error(kind, error).exit()
+}
+
+pub(super) fn open_input(path: &Path) -> Result<File, String> {
+    File::open(path).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+pub(super) fn open_output(path: &Path) -> Result<Output, String> {
+    opened(path, Output::open(path))
+}
+
+pub(super) fn opened(path: &Path, output: io::Result<Output>) -> Result<Output, String> {
+    output.map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// Stops the private cluster, if there is one, and reports it if the cluster does not stop.
+pub(super) fn stop_cluster(connected: Connected) -> Outcome {
+    let Some(embedded) = connected.embedded else {
+        // The end of this process closes the connections. To say goodbye on each makes the server end its processes first.
+        std::mem::forget(connected.database);
+        return Ok(());
+    };
+    drop(connected.database);
+    Ok(embedded.stop()?)
+}
+
+pub(super) fn print_line(line: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "{line}")?;
+    stdout.flush()
+}
+
+/// Returns the rules, or ends the program with a usage error.
+pub(super) fn replica_rules(replicas: &Replicas) -> Rules {
+    replicas
+        .rules()
+        .unwrap_or_else(|error| usage_error(ErrorKind::ValueValidation, error))
+}

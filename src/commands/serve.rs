@@ -1,0 +1,114 @@
+//! `cmms-export serve`: the service, with its spool.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use clap::error::ErrorKind;
+use cmms_export::cli::{Global, Serve};
+use cmms_export::connect::{Start, connect_for_exports, data_dir, wait_for_database};
+use cmms_export::spool::Spool;
+use cmms_export::web;
+
+use super::{Outcome, print_line, replica_rules, seed_private, stop_cluster, usage_error};
+
+pub(crate) fn serve(global: &Global, options: &Serve) -> Outcome {
+    if let Err(error) = options.check() {
+        usage_error(ErrorKind::MissingRequiredArgument, error);
+    }
+    if options.require_database && global.database_url().is_none_or(str::is_empty) {
+        usage_error(
+            ErrorKind::MissingRequiredArgument,
+            "--require-database (CMMS_REQUIRE_DATABASE) without --database-url (DATABASE_URL): no database of made-up data is \
+             started in its place",
+        );
+    }
+    let rules = replica_rules(&options.replicas);
+    // Before anything else, so that an address that is taken is reported at once.
+    let listener = std::net::TcpListener::bind(options.bind)
+        .map_err(|error| format!("cannot listen on {}: {error}", options.bind))?;
+    let address = listener.local_addr()?;
+    // With replicas, the service starts without it.
+    if let (Some(url), Some(patience)) = (global.database_url(), options.wait_for_database)
+        && !rules.have_replicas()
+    {
+        wait_for_database(url, patience)?;
+    }
+    let connected = connect_for_exports(
+        global,
+        options.max_exports.into(),
+        &rules,
+        Start::Anyway,
+        |_| (),
+    )?;
+    seed_private(&connected)?;
+    if connected.embedded.is_some() {
+        tracing::warn!(
+            "a private database with made-up tasks is served: set DATABASE_URL to serve your own"
+        );
+    }
+    let settings = web::Settings {
+        limits: options.limits.and(options.workbook_limits),
+        rules,
+        max_exports: options.max_exports.into(),
+        max_downloads: options.max_downloads.into(),
+        max_queued: options.max_queued.into(),
+        keep_exports: options.keep_exports,
+        spool: spool(global, options)?,
+        reader_timeout: options.reader_timeout,
+        shutdown_timeout: options.shutdown_timeout,
+        compression: options.compression,
+        allowed_hosts: options.allowed_host.clone(),
+        auth_token: options.auth_token.get().map(str::to_owned),
+        allow_benchmarks: options.allow_benchmarks,
+        database_url: connected.url.clone(),
+        data_dir: data_dir(global).ok(),
+        is_demonstration: connected.embedded.is_some(),
+    };
+    // The last word of the start, behind all that may go wrong.
+    let ready = || print_line(&format!("cmms-export is at http://{address}/"));
+    web::serve(listener, connected.database.clone(), settings, ready)?;
+    stop_cluster(connected)
+}
+
+/// The spool: where it was said, or in the data directory. If that cannot be written, as on a read-only system with a database
+/// elsewhere, it is in the system's directory for temporary files, or there is none.
+fn spool(global: &Global, options: &Serve) -> Result<Option<Arc<Spool>>, String> {
+    let size = options.spool_size;
+    if size == 0 {
+        return Ok(None);
+    }
+    let open = |directory: &Path| {
+        let spool = Spool::open(directory, size)
+            .map_err(|error| format!("the spool cannot be in {}: {error}", directory.display()))?;
+        tracing::info!(directory = %directory.display(), bytes = size, "the spool is ready");
+        Ok(spool)
+    };
+    if let Some(directory) = &options.spool_dir {
+        return open(directory).map(Some);
+    }
+    let usual = match data_dir(global) {
+        Ok(directory) => open(&directory.join("spool")),
+        Err(error) => Err(format!("there is no place for the spool: {error}")),
+    };
+    let Err(error) = usual else {
+        return usual.map(Some);
+    };
+    if global.database_url().is_none() {
+        return Err(error);
+    }
+    let temporary = std::env::temp_dir();
+    match open(&temporary) {
+        Ok(spool) => {
+            tracing::warn!(error, "the spool is in {} instead", temporary.display());
+            Ok(Some(spool))
+        }
+        Err(second) => {
+            tracing::warn!(
+                error,
+                second,
+                "there is no spool: exports wait for their readers"
+            );
+            Ok(None)
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! The export page, as its query string says: it works without a script, which only makes it quicker.
+
+mod address;
+mod choice;
+mod count;
+mod filters;
+
+use std::borrow::Cow;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::LOCATION;
+use actix_web::{HttpRequest, HttpResponse, web};
+use askama::Template;
+
+use super::pace::Pace;
+use super::prepared_page::List;
+use super::problem::{Kind, Problem};
+use super::read::{QUERY_TIMEOUT, ReadFrom, read};
+use super::{App, OfDataset, html};
+use crate::datasets;
+use crate::db::SchemaState;
+use crate::export::csv::{Delimiter, Preset};
+use crate::export::dataset::{Cell, Column, ColumnKind, Dataset, Row};
+use crate::export::format::FileType;
+use crate::export::manifest::ErrorClass;
+use crate::export::parameters::Parameters;
+use crate::export::{self, Strategy, queries};
+
+pub(super) use address::address;
+use address::{chosen, curl, download, path, query};
+use choice::{Choose, read_query};
+use count::{Count, estimate};
+use filters::{Control, Is, choose_found, controls};
+
+#[derive(Template)]
+#[template(path = "export.html")]
+struct ExportPage {
+    demonstration: bool,
+    tabs: Vec<Tab>,
+    dataset: &'static dyn Dataset,
+    /// Where the page is.
+    path: String,
+    controls: Vec<Control>,
+    parameters: Parameters,
+    /// The same as names and values of the page's address.
+    chosen: Vec<(&'static str, String)>,
+    /// The columns that are chosen, in their order, and then the others.
+    columns: Vec<&'static Column>,
+    rows: Vec<Row>,
+    count: Count,
+    /// There is no row at all.
+    is_empty: bool,
+    strategies: &'static [Strategy],
+    default: Strategy,
+    curl: String,
+    download: String,
+    /// Those that were prepared for later; `None` if that is not possible here.
+    prepared: Option<List>,
+    /// What is said of preparing this one.
+    estimate: String,
+    /// What a row comes to in each format, for the page's script.
+    paces: String,
+}
+
+impl ExportPage {
+    fn is_chosen(&self, column: &Column) -> bool {
+        self.parameters.columns.has(column)
+    }
+
+    /// What the button calls the file.
+    fn kind(&self) -> &'static str {
+        match self.parameters.file_type {
+            FileType::Csv => "CSV",
+            FileType::Xlsx => "Excel",
+        }
+    }
+
+    /// The page with the dataset's own choice of columns.
+    fn with_default_columns(&self) -> String {
+        let others = self.chosen.iter().filter(|(name, _)| *name != "columns");
+        format!("{}?{}", self.path, query(others))
+    }
+}
+
+/// The way to the page of a dataset.
+struct Tab {
+    title: String,
+    path: String,
+    is_current: bool,
+}
+
+impl Tab {
+    fn all(current: &'static dyn Dataset) -> Vec<Self> {
+        let tabs = datasets::all().map(|dataset| Self {
+            title: capitalized(dataset.name()),
+            path: path(dataset),
+            is_current: *dataset == *current,
+        });
+        tabs.collect()
+    }
+}
+
+/// What is read of the database for the page.
+struct Content {
+    controls: Vec<Control>,
+    rows: Vec<Row>,
+    is_empty: bool,
+}
+
+/// The export page of the tasks.
+#[utoipa::path(method(get, head), path = "/", responses((status = 200, content_type = "text/html", body = String)))]
+pub(super) async fn index(
+    request: HttpRequest,
+    app: web::Data<App>,
+) -> Result<HttpResponse, Problem> {
+    page(request, app, OfDataset(datasets::default())).await
+}
+
+/// The export page of a dataset.
+pub(super) async fn page(
+    request: HttpRequest,
+    app: web::Data<App>,
+    OfDataset(dataset): OfDataset,
+) -> Result<HttpResponse, Problem> {
+    let choose = match read_query(request.query_string(), dataset) {
+        Ok(choose) => choose,
+        Err(problem) => return html::unavailable(&request, problem),
+    };
+    if choose.is_download {
+        // Without the page's script, its form cannot know which address has the file of the format that is chosen.
+        let mut pairs = choose.parameters.to_pairs();
+        pairs.push(("fresh", "true".to_owned()));
+        return Ok(HttpResponse::SeeOther()
+            .insert_header((LOCATION, download(&choose.parameters, &pairs)))
+            .finish());
+    }
+    match load(&request, &app, choose).await {
+        Ok((parameters, content, count)) => {
+            let pairs = parameters.to_pairs();
+            let download = download(&parameters, &pairs);
+            let prepared = List::load(&app).await?;
+            let pace = |format| app.metrics.paces.of(dataset.name(), format);
+            let estimate = estimate(count, pace(parameters.file_type));
+            let paces = serde_json::json!({"csv": pace(FileType::Csv).map(Pace::parts), "xlsx": pace(FileType::Xlsx).map(Pace::parts)}).to_string();
+            let chosen = chosen(&parameters);
+            let all = dataset.columns().iter();
+            let others = all.filter(|column| !parameters.columns.has(column));
+            let page = ExportPage {
+                demonstration: app.settings.is_demonstration,
+                tabs: Tab::all(dataset),
+                dataset,
+                path: path(dataset),
+                controls: content.controls,
+                columns: parameters
+                    .columns
+                    .columns()
+                    .iter()
+                    .copied()
+                    .chain(others)
+                    .collect(),
+                download,
+                chosen,
+                parameters,
+                rows: content.rows,
+                count,
+                is_empty: content.is_empty,
+                strategies: Strategy::all(),
+                default: Strategy::default(),
+                curl: curl(&request, app.settings.auth_token.is_some()),
+                prepared,
+                estimate,
+                paces,
+            };
+            html::respond(StatusCode::OK, &page)
+        }
+        Err(error) => {
+            let problem = match error.class() {
+                Some(ErrorClass::Database) => tables_problem(&app).await,
+                _ => None,
+            };
+            html::unavailable(&request, problem.unwrap_or_else(|| error.into()))
+        }
+    }
+}
+
+pub(super) fn capitalized(text: &str) -> String {
+    let mut letters = text.chars();
+    match letters.next() {
+        Some(first) => first.to_uppercase().chain(letters).collect(),
+        None => String::new(),
+    }
+}
+
+/// Reads the page's content, and counts the rows if that does not take too long.
+async fn load(
+    request: &HttpRequest,
+    app: &App,
+    choose: Choose,
+) -> Result<(Parameters, Content, Count), export::Error> {
+    let Choose {
+        mut parameters,
+        searches,
+        ..
+    } = choose;
+    choose_found(request, app, &mut parameters, &searches).await?;
+    let Parameters {
+        columns, filter, ..
+    } = parameters.clone();
+    let (set, counted) = (filter.clone(), filter.clone());
+    let controls = read(
+        request,
+        app,
+        ReadFrom::Database,
+        QUERY_TIMEOUT,
+        move |connection| controls(connection, &set, &searches),
+    );
+    let rows = read(
+        request,
+        app,
+        ReadFrom::Exports,
+        QUERY_TIMEOUT,
+        move |connection| {
+            let rows = queries::first_rows(connection, &columns, &filter)?;
+            let is_empty = rows.is_empty() && !queries::any(connection, filter.dataset())?;
+            Ok((rows, is_empty))
+        },
+    );
+    let (controls, (rows, is_empty)) = tokio::try_join!(controls, rows)?;
+    let content = Content {
+        controls,
+        rows,
+        is_empty,
+    };
+    let shown = content.rows.len() as i64;
+    let count = if shown < queries::PREVIEW_ROWS {
+        Count::Exactly(shown)
+    } else {
+        count::of(request, app, counted).await?
+    };
+    Ok((parameters, content, count))
+}
+
+/// What is wrong with the tables, if that is why a query has failed.
+async fn tables_problem(app: &web::Data<App>) -> Option<Problem> {
+    let app = app.clone();
+    match web::block(move || app.database.schema_state()).await {
+        Ok(Ok(SchemaState::Missing)) => Some(Problem::new(Kind::TablesMissing)),
+        Ok(Ok(SchemaState::Different(differences))) => Some(Problem::of_tables(&differences)),
+        _ => None,
+    }
+}
+
+/// A value in the preview.
+fn shown(cell: Cell<'_>) -> Cow<'_, str> {
+    match cell {
+        Cell::Null => "".into(),
+        Cell::Integer(integer) => integer.to_string().into(),
+        Cell::Text(text) => text.into(),
+    }
+}

@@ -1,0 +1,85 @@
+//! How many rows match, and what that means for a download.
+
+use std::time::Duration;
+
+use actix_web::HttpRequest;
+
+use crate::export::dataset::Filter;
+use crate::export::manifest::ErrorClass;
+use crate::export::{self, queries};
+use crate::units::{readable_bytes, readable_seconds};
+use crate::web::App;
+use crate::web::pace::Pace;
+use crate::web::read::{ReadFrom, read};
+
+/// Time to count the matching rows in. The page does not wait any longer: its script asks for the count once it is shown.
+const COUNT_TIMEOUT: Duration = Duration::from_millis(50);
+/// What a page says at least without an exact count, if it can.
+const MANY: i64 = 100_000;
+
+/// How many rows match.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Count {
+    Exactly(i64),
+    MoreThan(i64),
+    Unknown,
+}
+
+/// Counts the rows that match, if that does not take too long.
+pub(super) async fn of(
+    request: &HttpRequest,
+    app: &App,
+    filter: Filter,
+) -> Result<Count, export::Error> {
+    let at_least = filter.clone();
+    let exact = read(
+        request,
+        app,
+        ReadFrom::Exports,
+        COUNT_TIMEOUT,
+        move |connection| queries::count(connection, &filter),
+    );
+    if let Some(count) = in_time(exact.await)? {
+        return Ok(Count::Exactly(count));
+    }
+    let many = read(
+        request,
+        app,
+        ReadFrom::Exports,
+        COUNT_TIMEOUT,
+        move |connection| queries::has_more_than(connection, &at_least, MANY),
+    );
+    Ok(match in_time(many.await)? {
+        Some(true) => Count::MoreThan(MANY),
+        _ => Count::Unknown,
+    })
+}
+
+/// What was read, or `None` if that took too long.
+fn in_time<T>(outcome: Result<T, export::Error>) -> Result<Option<T>, export::Error> {
+    match outcome {
+        Err(error) if error.class() == Some(ErrorClass::StatementTimeout) => Ok(None),
+        outcome => outcome.map(Some),
+    }
+}
+
+/// What is said of preparing an export of so many rows. The page's script says the same of other choices.
+pub(super) fn estimate(count: Count, pace: Option<Pace>) -> String {
+    let (rows, is_many) = match count {
+        Count::Exactly(count) => (count, count >= MANY),
+        Count::MoreThan(count) => (0, count >= MANY),
+        Count::Unknown => (0, true),
+    };
+    let mut text = String::new();
+    if let Some(pace) = pace.filter(|_| rows > 0) {
+        let bytes = readable_bytes((rows as f64 * pace.bytes_per_row) as u64);
+        let seconds = readable_seconds(rows as f64 * pace.seconds_per_row);
+        text = format!("about {bytes}, ready in about {seconds}; ");
+    }
+    text += if is_many {
+        "with so many rows the better way, made"
+    } else {
+        "made"
+    };
+    text + " on the server first, and fetched when you like, also in several goes."
+}

@@ -1,0 +1,181 @@
+//! The filters on the page: what each is set to, and what there is to choose from.
+
+use actix_web::HttpRequest;
+use diesel::{PgConnection, QueryResult};
+
+use crate::datasets;
+use crate::export::choices::{self, Choice};
+use crate::export::dataset::{Dataset, Filter, FilterField, FilterKind, FilterValue, SearchText};
+use crate::export::parameters::Parameters;
+use crate::export::{self};
+use crate::web::App;
+use crate::web::read::{QUERY_TIMEOUT, ReadFrom, read};
+
+use super::capitalized;
+
+/// A filter on the page.
+pub(super) struct Control {
+    pub(super) name: &'static str,
+    pub(super) label: String,
+    pub(super) is: Is,
+}
+
+/// How a filter is set.
+pub(super) enum Is {
+    Select(Select),
+    Text(String),
+    Boolean(Option<bool>),
+}
+
+/// A filter that is set by choosing from a list.
+pub(super) struct Select {
+    /// The dataset that it chooses from.
+    pub(super) of: &'static str,
+    /// The other filters that narrow the choice.
+    pub(super) narrowed_by: Vec<&'static str>,
+    pub(super) can_be_none: bool,
+    /// The name of the parameter by which the page, without its script, looks for other choices.
+    pub(super) search: String,
+    pub(super) text: SearchText,
+    pub(super) choices: Vec<Choice>,
+    pub(super) more: bool,
+    pub(super) chosen: Option<String>,
+}
+
+impl Select {
+    pub(super) fn is_chosen(&self, choice: &Choice) -> bool {
+        self.chosen.as_ref() == Some(&choice.id.to_string())
+    }
+
+    pub(super) fn is_searched(&self) -> bool {
+        self.more || !self.text.as_str().is_empty()
+    }
+}
+
+/// The filters, with what each is set to and what there is to choose from.
+pub(super) fn controls(
+    connection: &mut PgConnection,
+    filter: &Filter,
+    searches: &[(&'static str, SearchText)],
+) -> QueryResult<Vec<Control>> {
+    let fields = filter.dataset().filters().iter();
+    let controls = fields.map(|field| {
+        let value = filter.get(field.name());
+        let is = match (field.kind(), field.kind().of().and_then(datasets::find)) {
+            (_, Some(of)) => {
+                let search = searches.iter().find(|(name, _)| *name == field.name());
+                let text = search.map(|(_, text)| text.clone()).unwrap_or_default();
+                Is::Select(select(connection, field, of, text, filter)?)
+            }
+            (FilterKind::Boolean, _) => Is::Boolean(match value {
+                Some(FilterValue::Boolean(value)) => Some(*value),
+                _ => None,
+            }),
+            _ => Is::Text(value.map(ToString::to_string).unwrap_or_default()),
+        };
+        Ok(Control {
+            name: field.name(),
+            label: label(field),
+            is,
+        })
+    });
+    controls.collect()
+}
+
+fn select(
+    connection: &mut PgConnection,
+    field: &FilterField,
+    of: &'static dyn Dataset,
+    text: SearchText,
+    filter: &Filter,
+) -> QueryResult<Select> {
+    // What narrows the rows narrows the choice, too: of the assets, only those at the location.
+    let mut choice = Filter::all(of);
+    let mut narrowed_by = Vec::new();
+    for shared in of
+        .filters()
+        .iter()
+        .filter(|shared| shared.kind().of().is_some())
+    {
+        if filter
+            .dataset()
+            .filters()
+            .iter()
+            .any(|own| own.name() == shared.name())
+        {
+            narrowed_by.push(shared.name());
+            if let Some(value) = filter.get(shared.name()) {
+                choice.set(shared, value.clone());
+            }
+        }
+    }
+    let mut choices = choices::load(connection, &choice, &text)?;
+    let value = filter.get(field.name());
+    if let Some(FilterValue::Id(id)) = value
+        && choices.choices.iter().all(|choice| choice.id != *id)
+    {
+        let unknown = || Choice {
+            id: *id,
+            name: format!("unknown ({id})"),
+        };
+        let chosen = choices::find(connection, of, *id)?.unwrap_or_else(unknown);
+        choices.choices.insert(0, chosen);
+    }
+    Ok(Select {
+        of: of.name(),
+        narrowed_by,
+        can_be_none: matches!(field.kind(), FilterKind::IdOrNone { .. }),
+        search: search_name(field),
+        text,
+        choices: choices.choices,
+        more: choices.more,
+        chosen: value.map(ToString::to_string),
+    })
+}
+
+/// Sets each filter that one has looked for, without a script, if exactly one is found: it is what was meant.
+pub(super) async fn choose_found(
+    request: &HttpRequest,
+    app: &App,
+    parameters: &mut Parameters,
+    searches: &[(&'static str, SearchText)],
+) -> Result<(), export::Error> {
+    if searches.iter().all(|(_, text)| text.as_str().is_empty()) {
+        return Ok(());
+    }
+    let (filter, looked_for) = (parameters.filter.clone(), searches.to_vec());
+    let controls = read(
+        request,
+        app,
+        ReadFrom::Database,
+        QUERY_TIMEOUT,
+        move |connection| controls(connection, &filter, &looked_for),
+    );
+    for control in controls.await? {
+        let field = parameters.filter.dataset().filters().iter();
+        let field = field.into_iter().find(|field| field.name() == control.name);
+        if let (Some(field), Is::Select(select)) = (field, control.is)
+            && select.chosen.is_none()
+            && !select.text.as_str().is_empty()
+            && let [only] = select.choices.as_slice()
+        {
+            parameters.filter.set(field, FilterValue::Id(only.id));
+        }
+    }
+    Ok(())
+}
+
+/// The parameter by which the page, without its script, looks for choices of a filter.
+pub(super) fn search_name(field: &FilterField) -> String {
+    format!("{}_q", field.name().trim_end_matches("_id"))
+}
+
+/// What the page calls a filter.
+fn label(field: &FilterField) -> String {
+    let words = field.name().trim_end_matches("_id").replace('_', " ");
+    let words = capitalized(&words);
+    match field.kind() {
+        FilterKind::Text => format!("{words} contains"),
+        _ => words,
+    }
+}

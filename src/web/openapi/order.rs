@@ -1,0 +1,79 @@
+//! What orders an export that is prepared for later.
+
+use serde_json::{Value, json};
+
+use crate::datasets;
+use crate::export::Strategy;
+use crate::export::csv::{Delimiter, Preset};
+use crate::export::dataset::{Dataset, FilterKind};
+use crate::export::format::FileType;
+use crate::export::parameters::names_of;
+
+use super::parameters::{columns_schema, or_empty, text_filter, text_schema};
+
+/// What `POST /api/exports` takes: an export of one of the datasets, in one of the formats.
+pub(super) fn order_body() -> Value {
+    let any = |filter_of: fn(FilterKind) -> Value, choice: fn(Value) -> Value| {
+        let orders = datasets::all().flat_map(|dataset| {
+            [FileType::Csv, FileType::Xlsx]
+                .map(|file_type| order_schema(dataset, file_type, filter_of, choice))
+        });
+        json!({"schema": {"oneOf": orders.collect::<Vec<_>>()}})
+    };
+    json!({
+        "required": false,
+        "content": {
+            "application/json": any(json_filter, |schema| schema),
+            "application/x-www-form-urlencoded": any(text_filter, or_empty),
+        },
+    })
+}
+
+/// An export of a dataset, with its filters and choices as JSON or a form has them.
+fn order_schema(
+    dataset: &'static dyn Dataset,
+    file_type: FileType,
+    filter_of: fn(FilterKind) -> Value,
+    choice: fn(Value) -> Value,
+) -> Value {
+    let mut columns = columns_schema(dataset);
+    if choice(Value::Null) != Value::Null {
+        // A form cannot say that there are none.
+        columns["minItems"] = 0.into();
+    }
+    let one_of = |names: Vec<String>| choice(json!({"type": "string", "enum": names}));
+    let truth = filter_of(FilterKind::Boolean);
+    let only = |name: &str| json!({"type": "string", "enum": [name]});
+    let mut properties = json!({
+        "dataset": only(dataset.name()),
+        "columns": columns,
+        "format": only(file_type.extension()),
+        "strategy": one_of(names_of::<Strategy>()),
+        "fresh": truth,
+    });
+    let mut required = Vec::new();
+    if *dataset != *datasets::default() {
+        required.push("dataset");
+    }
+    match file_type {
+        FileType::Csv => {
+            properties["preset"] = one_of(names_of::<Preset>());
+            properties["delimiter"] = one_of(names_of::<Delimiter>());
+        }
+        FileType::Xlsx => required.push("format"),
+    }
+    for field in dataset.filters() {
+        properties[field.name()] = filter_of(field.kind());
+    }
+    json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false})
+}
+
+fn json_filter(kind: FilterKind) -> Value {
+    let id = json!({"type": "integer", "format": "int64"});
+    match kind {
+        FilterKind::Boolean => json!({"type": "boolean"}),
+        FilterKind::Id { .. } => id,
+        FilterKind::IdOrNone { .. } => json!({"oneOf": [id, {"type": "string", "enum": ["none"]}]}),
+        FilterKind::Text => text_schema(),
+    }
+}

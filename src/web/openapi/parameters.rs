@@ -1,0 +1,57 @@
+//! Parameters of an address, and what they can be.
+
+use serde_json::{Value, json};
+
+use crate::export::dataset::{
+    Column, Dataset, FilterField, FilterKind, MAX_SEARCH_LENGTH, Selection,
+};
+use crate::export::parameters::OPTIONS;
+
+/// In a form or an address, all is text: an id is not 5.0 there, as an integer may be in JSON.
+pub(super) fn text_filter(kind: FilterKind) -> Value {
+    match kind {
+        FilterKind::Boolean => json!({"type": "string", "enum": ["true", "false", ""]}),
+        FilterKind::Id { .. } => json!({"type": "string", "pattern": "^(-?[0-9]{1,18})?$"}),
+        FilterKind::IdOrNone { .. } => {
+            json!({"type": "string", "pattern": "^(-?[0-9]{1,18}|none)?$"})
+        }
+        FilterKind::Text => text_schema(),
+    }
+}
+
+/// A text to look for. PostgreSQL knows no NUL.
+pub(super) fn text_schema() -> Value {
+    json!({"type": "string", "pattern": "^[^\\u0000]*$", "maxLength": MAX_SEARCH_LENGTH})
+}
+
+pub(super) fn parameter(name: &str, description: &str, schema: Value) -> Value {
+    json!({"name": name, "in": "query", "required": false, "description": description, "schema": schema})
+}
+
+/// An empty value is as good as none.
+pub(super) fn or_empty(schema: Value) -> Value {
+    json!({"oneOf": [schema, {"type": "string", "maxLength": 0}]})
+}
+
+pub(super) fn option_parameter(name: &str, values: &[String]) -> Value {
+    let description = OPTIONS.iter().find(|(option, _)| *option == name);
+    let schema = or_empty(json!({"type": "string", "enum": values}));
+    parameter(name, description.map_or("", |(_, what)| what), schema)
+}
+
+pub(super) fn filter_parameter(field: &FilterField) -> Value {
+    parameter(field.name(), field.help(), text_filter(field.kind()))
+}
+
+pub(super) fn columns_parameter(dataset: &'static dyn Dataset) -> Value {
+    json!({
+        "name": "columns", "in": "query", "required": false, "style": "form", "explode": false,
+        "description": format!("{}. Without: {}", OPTIONS[0].1, Selection::default_of(dataset)),
+        "schema": columns_schema(dataset),
+    })
+}
+
+pub(super) fn columns_schema(dataset: &'static dyn Dataset) -> Value {
+    let names: Vec<&str> = dataset.columns().iter().map(Column::name).collect();
+    json!({"type": "array", "minItems": 1, "uniqueItems": true, "items": {"type": "string", "enum": names}})
+}

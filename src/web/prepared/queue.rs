@@ -1,0 +1,195 @@
+//! An export on its way: through the queue, while it is made, until it has ended.
+
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use time::OffsetDateTime;
+
+use super::Prepared;
+use super::entry::{Entry, Stands};
+use crate::export::cancellation::Cancellation;
+use crate::export::manifest::{ErrorClass, Manifest, State};
+use crate::export::record::Record;
+use crate::export::{self, Export};
+use crate::shelf::Label;
+use crate::spool::{Space, SpoolFile};
+use crate::web::metrics::Rejection;
+use crate::web::problem::{Kind, Problem};
+
+/// Time that the queries of those that are interrupted have to go.
+const INTERRUPTION: Duration = Duration::from_secs(2);
+
+/// An export that is to be made.
+pub(in crate::web) struct Job {
+    pub(in crate::web) export: Export,
+    pub(in crate::web) fresh: bool,
+    pub(in crate::web) record: Arc<Record>,
+    pub(in crate::web) cancellation: Cancellation,
+}
+
+impl Prepared {
+    /// Puts an export at the end of the queue. Writes a file.
+    pub(in crate::web) fn order(
+        &self,
+        export: Export,
+        fresh: bool,
+        disposition: String,
+        is_demonstration: bool,
+    ) -> Result<Manifest, Problem> {
+        let shelf = self.shelf()?;
+        let id = format!("{:032x}", rand::random::<u128>());
+        let record = Record::queue(id.clone(), &export, is_demonstration);
+        let job = Arc::new(Job {
+            export,
+            fresh,
+            record: Arc::new(record),
+            cancellation: Cancellation::default(),
+        });
+        let entry = Entry {
+            requested_at: OffsetDateTime::now_utc(),
+            disposition,
+            stands: Stands::Live(Arc::clone(&job)),
+        };
+        let _one_at_a_time = self.ordering.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_full = self.with(|all| all.queue.len() >= self.max_queued);
+        if is_full || self.stopping.is_cancelled() {
+            self.metrics.rejected(Rejection::Queue);
+            return Err(Problem::new(Kind::QueueFull));
+        }
+        let label = Label {
+            manifest: entry.manifest(),
+            disposition: entry.disposition.clone(),
+        };
+        // Noted before it can run, so that no later note is overwritten.
+        shelf.put(&label).map_err(export::Error::Sink)?;
+        let manifest = self.with(|all| {
+            all.by_id.insert(id.clone(), entry);
+            all.queue.push_back(job);
+            all.manifest(&id)
+        });
+        self.queued.notify_one();
+        manifest.ok_or_else(|| Problem::new(Kind::Internal))
+    }
+    /// The program is to end: what is not whole yet is interrupted.
+    pub(in crate::web) fn interrupt(&self) {
+        self.stopping.cancel();
+        let live: Vec<Arc<Job>> = self.with(|all| {
+            let jobs = all.by_id.values().filter_map(Entry::job);
+            jobs.cloned().collect()
+        });
+        for job in &live {
+            self.stop(job, State::Failed, Some(ErrorClass::Interrupted));
+        }
+        let deadline = Instant::now() + INTERRUPTION;
+        while Instant::now() < deadline && !live.iter().all(|job| job.cancellation.is_idle()) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    pub(super) fn stop(&self, job: &Job, state: State, error: Option<ErrorClass>) {
+        if self.end(job, state, error, None) {
+            crate::web::watch::cancel(job.cancellation.clone());
+        }
+    }
+
+    /// Waits until one is queued.
+    pub(in crate::web) async fn wait_for_one(&self) {
+        while self.with(|all| all.queue.is_empty()) {
+            self.queued.notified().await;
+        }
+    }
+
+    /// Takes the next one from the queue.
+    pub(in crate::web) fn next(&self) -> Option<Arc<Job>> {
+        self.with(|all| {
+            let job = all.queue.pop_front()?;
+            job.record.begin();
+            Some(job)
+        })
+    }
+
+    /// Begins the file of one that runs.
+    pub(in crate::web) fn begin(&self, job: &Job) -> Result<SpoolFile, export::Error> {
+        let shelf = self.shelf.get().ok_or(export::Error::Cancelled)?;
+        shelf.begin(job.record.id()).map_err(export::Error::Sink)
+    }
+
+    /// Publishes the file of one that is whole, and notes that it is complete.
+    pub(in crate::web) fn publish(
+        &self,
+        job: &Job,
+        file: Arc<SpoolFile>,
+    ) -> Result<(), export::Error> {
+        let id = job.record.id();
+        let shelf = self.shelf.get().ok_or(export::Error::Cancelled)?;
+        let label = self.with(|all| {
+            let entry = all.by_id.get(id)?;
+            Some(Label {
+                manifest: self.kept(entry.complete(job.record.whole())),
+                disposition: entry.disposition.clone(),
+            })
+        });
+        let label = label.ok_or(export::Error::Cancelled)?;
+        let published = shelf.publish(file, &label);
+        let space = published.map_err(export::Error::Sink)?;
+        if !self.end(job, State::Complete, None, Some((label.manifest, space))) {
+            // It was stopped at the last moment.
+            shelf.remove_file(id);
+            self.note(id);
+        }
+        Ok(())
+    }
+
+    /// The thread of one has ended: if it did so without a word, it has panicked; and it may have begun a file after it was stopped.
+    pub(in crate::web) fn finish(&self, job: &Job) {
+        self.end(job, State::Failed, Some(ErrorClass::Internal), None);
+        if let (Some(shelf), false) = (
+            self.shelf.get(),
+            job.record.manifest().state == State::Complete,
+        ) {
+            shelf.remove_file(job.record.id());
+        }
+    }
+
+    /// Notes how one has ended, unless that is known already; whether this was it. One that is complete has a file.
+    pub(in crate::web) fn end(
+        &self,
+        job: &Job,
+        state: State,
+        error: Option<ErrorClass>,
+        file: Option<(Manifest, Arc<Space>)>,
+    ) -> bool {
+        let id = job.record.id();
+        let is_complete = file.is_some();
+        // At once for all who look: one that is complete has a file.
+        let is_first = self.with(|all| {
+            if !job.record.end(state, error) {
+                return false;
+            }
+            all.queue.retain(|queued| queued.record.id() != id);
+            if let Some(entry) = all.by_id.get_mut(id) {
+                let (manifest, space) = file.unzip();
+                let manifest = manifest.unwrap_or_else(|| self.kept(entry.manifest()));
+                entry.stands = Stands::Kept(Box::new(manifest), space);
+            }
+            true
+        });
+        if !is_first {
+            return false;
+        }
+        if job.record.has_begun() {
+            self.metrics.ended(&job.record.manifest());
+        }
+        if !is_complete {
+            if let Some(shelf) = self.shelf.get() {
+                shelf.remove_file(id);
+            }
+            // Of one that is interrupted the label says already that it has not ended; and a program that is to end has no time for
+            // as many labels as are queued.
+            if error != Some(ErrorClass::Interrupted) {
+                self.note(id);
+            }
+        }
+        true
+    }
+}

@@ -1,0 +1,31 @@
+// What the scripts of the export page share: the page's parts, and how they ask the server.
+'use strict';
+
+const byId = (id) => document.getElementById(id);
+const main = document.querySelector('main');
+const form = byId('export');
+const number = new Intl.NumberFormat('en');
+const { dataset: many, row: one, page } = main.dataset;
+
+document.documentElement.classList.add('js');
+
+async function ask(path, signal) {
+  const response = await fetch(path, { signal });
+  if (!response.ok) throw await refusal(response);
+  return response.json();
+}
+
+class Refusal extends Error {
+  constructor(message, seconds, status) {
+    super(message);
+    Object.assign(this, { seconds, status });
+  }
+}
+
+async function refusal(response) {
+  const problem = await response.json().catch(() => ({}));
+  const message = [problem.title ?? `The server answers ${response.status}`, problem.detail].filter(Boolean).join(': ');
+  return new Refusal(`${message}.`, Number(response.headers.get('Retry-After')), response.status);
+}
+
+const capitalized = (word) => word[0].toUpperCase() + word.slice(1);

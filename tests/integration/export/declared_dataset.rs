@@ -1,0 +1,169 @@
+//! A dataset that only these tests declare, of a table of its own, has the bytes of psql by every strategy.
+
+use std::cell::RefCell;
+use std::io;
+use std::time::Duration;
+
+use bytes::Bytes;
+use cmms_export::db::Database;
+use cmms_export::export::cancellation::Cancellation;
+use cmms_export::export::dataset::{Dataset, Declaration, Filter, load_all};
+use cmms_export::export::{self, Export, Observer, Plan, Sink, Strategy};
+use diesel::connection::SimpleConnection;
+use diesel::prelude::*;
+
+use crate::support::{TestDatabase, oracle};
+
+/// A dataset of a table of its own: documents, each of which refers to another one, or to none.
+mod documents {
+    use diesel::query_source::Alias;
+
+    use super::*;
+
+    diesel::table! {
+        documents (number) {
+            number -> Int8,
+            name -> Text,
+            note -> Nullable<Text>,
+            is_old -> Bool,
+            parent -> Nullable<Int8>,
+        }
+    }
+
+    diesel::alias! {
+        const PARENTS: Alias<Parents> = documents as parents;
+    }
+
+    #[derive(Queryable, Selectable)]
+    struct Document {
+        number: i64,
+        name: String,
+        note: Option<String>,
+        is_old: bool,
+        parent: Option<i64>,
+    }
+
+    #[diesel::dsl::auto_type]
+    fn joined() -> _ {
+        let parents: Alias<Parents> = PARENTS;
+        documents::table.left_join(
+            parents.on(documents::parent.eq(parents.field(documents::number).nullable())),
+        )
+    }
+
+    /// Declares it.
+    pub(crate) fn declare() -> &'static dyn Dataset {
+        let mut dataset = Declaration::new(
+            ["documents", "document"],
+            documents::number,
+            || joined().into_boxed(),
+            || documents::table.into_boxed(),
+            |query, connection| {
+                let parent = PARENTS.field(documents::name).nullable();
+                let columns = (Document::as_select(), parent);
+                load_all::<(Document, Option<String>), _>(query.select(columns), connection)
+            },
+        );
+        let parent = dataset.refers(documents::parent, documents::number, || {
+            documents::table.into_boxed()
+        });
+        let parents_name = PARENTS.field(documents::name).nullable();
+        dataset.column("note", "A \"note\"", documents::note, |row| {
+            row.0.note.as_ref().into()
+        });
+        dataset.column("number", "No.", documents::number, |row| {
+            row.0.number.into()
+        });
+        dataset.label_column("age", "Age", documents::is_old, ["old", "new"], |row| {
+            if row.0.is_old { "old" } else { "new" }.into()
+        });
+        dataset.referenced_column(
+            &parent,
+            "parent",
+            "Parent",
+            parents_name,
+            documents::name,
+            |row| row.1.as_ref().into(),
+        );
+        dataset.column("name", "Name", documents::name, |row| (&row.0.name).into());
+        dataset.column("parent_number", "Parent's No.", documents::parent, |row| {
+            row.0.parent.into()
+        });
+        dataset.boolean_filter("old", "Only old ones, or only new ones", |old| {
+            documents::is_old.eq(old)
+        });
+        Box::leak(Box::new(dataset))
+    }
+}
+
+/// How it was made in fact.
+struct Ran(RefCell<Option<Plan>>);
+
+impl Observer for Ran {
+    fn plan(&self, plan: &Plan) {
+        self.0.replace(Some(plan.clone()));
+    }
+}
+
+/// Keeps all.
+struct Kept(Vec<u8>);
+
+impl Sink for Kept {
+    fn write(&mut self, chunk: Bytes) -> io::Result<()> {
+        self.0.extend_from_slice(&chunk);
+        Ok(())
+    }
+}
+
+#[test]
+fn a_dataset_of_another_table_is_exported_by_every_strategy() {
+    let database = TestDatabase::new();
+    database
+        .connect()
+        .batch_execute(
+            "create table documents (number bigint primary key, name text not null, note text, is_old boolean not null, parent bigint);
+             insert into documents select n, 'Document, ' || n, case n % 3 when 0 then null when 1 then '' else E'a\\n\\\\b\\t\"' end, n % 2 = 0,
+                 case when n > 5 then n / 2 end from generate_series(-3000, 30000) n;
+             create index on documents (number) include (note, is_old, parent, name)",
+        )
+        .expect("the SQL runs");
+    database
+        .connect()
+        .batch_execute("vacuum analyze documents")
+        .expect("the SQL runs");
+    let dataset = documents::declare();
+    let client = Database::new(&database.url, 8, Duration::from_secs(5));
+    for (old, condition) in [(None, "true"), (Some("true"), "d.is_old")] {
+        let sql = format!(
+            "copy (select d.note as \"A \"\"note\"\"\", d.number as \"No.\", case when d.is_old then 'old' else 'new' end as \"Age\",
+                 p.name as \"Parent\", d.name as \"Name\", d.parent as \"Parent's No.\"
+             from documents d left join documents p on p.number = d.parent where {condition} order by d.number)
+             to stdout with (format csv, header)"
+        );
+        let csv = oracle::psql(&database, &sql);
+        let mut filter = Filter::all(dataset);
+        if let Some(old) = old {
+            let field = &dataset.filters()[0];
+            filter.set(field, field.parse(old).expect("a boolean"));
+        }
+        for &strategy in Strategy::all() {
+            let export = Export {
+                strategy,
+                filter: filter.clone(),
+                ..Export::of(dataset)
+            };
+            let mut kept = Kept(Vec::new());
+            let ran = Ran(RefCell::default());
+            let summary = export::run(&export, &client, &Cancellation::default(), &ran, &mut kept);
+            assert_eq!(
+                summary.expect("whole").bytes,
+                csv.len() as u64,
+                "{strategy:?}"
+            );
+            assert!(kept.0 == csv, "{strategy:?}");
+            let plan = ran.0.into_inner().expect("planned");
+            // Of half of the rows there are more names than rows, which leaves `lookup` to `copy`.
+            assert!(plan.strategy == strategy || old.is_some(), "{plan:?}");
+        }
+    }
+}

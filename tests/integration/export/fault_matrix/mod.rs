@@ -1,0 +1,182 @@
+//! Every strategy × every moment × every fault: no clean end, a manifest that says what happened, nothing leaked, and the next
+//! export whole.
+
+mod client;
+mod database;
+mod program;
+mod spooled;
+
+use std::net::TcpStream;
+use std::time::Instant;
+
+use cmms_export::export::Strategy;
+use serde_json::{Value, json};
+
+use crate::support::client::{Download, End, download, send};
+use crate::support::gate::{self, Gated, ROWS};
+use crate::support::program::program;
+use crate::support::{Server, eventually};
+
+/// When a fault strikes: before the first row, in the middle, on the last but one. (`lookup` reads the very first and last ids
+/// beforehand.)
+const MOMENTS: [u64; 3] = [1, ROWS / 2, ROWS - 1];
+
+/// One fault, one time.
+struct Case<'a> {
+    gated: &'a Gated,
+    server: Server,
+    strategy: Strategy,
+    /// What the file's name ends in.
+    extension: &'static str,
+    row: u64,
+}
+
+impl<'a> Case<'a> {
+    fn all(gated: &'a Gated, flags: &'a [&'a str]) -> impl Iterator<Item = Self> {
+        Strategy::all()
+            .iter()
+            .flat_map(move |&strategy| Self::of(gated, strategy, flags))
+    }
+
+    fn of(
+        gated: &'a Gated,
+        strategy: Strategy,
+        flags: &'a [&'a str],
+    ) -> impl Iterator<Item = Self> {
+        let csv = MOMENTS
+            .into_iter()
+            .map(move |row| Self::at(gated, strategy, row, flags));
+        // Nothing of a workbook is sent before it is whole: one moment is as good as another, and the last has the most behind it.
+        let workbook = std::iter::once_with(move || Self {
+            extension: "xlsx",
+            ..Self::at(gated, strategy, ROWS - 1, flags)
+        });
+        csv.chain(workbook)
+    }
+
+    fn at(gated: &'a Gated, strategy: Strategy, row: u64, flags: &[&str]) -> Self {
+        // One export at a time: what leaks is missed by the next one.
+        let mut command = program(&gated.url);
+        command.args(["serve", "--max-exports=1"]).args(flags);
+        if flags == PANIC {
+            // Before the first byte is before any row is made.
+            command.env(
+                "CMMS_PANIC_AT_ROW",
+                if row == 1 {
+                    "0".to_owned()
+                } else {
+                    row.to_string()
+                },
+            );
+        }
+        Self {
+            gated,
+            server: Server::spawn(&mut command),
+            strategy,
+            extension: "csv",
+            row,
+        }
+    }
+
+    fn path(&self) -> String {
+        format!(
+            "/tasks.{}?strategy={}&export_id=faulty",
+            self.extension,
+            self.strategy.name()
+        )
+    }
+
+    fn name(&self) -> String {
+        let (strategy, extension) = (self.strategy.name(), self.extension);
+        format!("{extension} by {strategy} at row {}", self.row)
+    }
+
+    /// Whether nothing can have been sent when the fault strikes.
+    fn is_early(&self) -> bool {
+        self.row == 1 || self.strategy.is_buffered() || self.extension == "xlsx"
+    }
+
+    fn send(&self) -> TcpStream {
+        let address = &self.server.address;
+        send(address, "GET", &self.path(), &[("Host", address)])
+    }
+
+    /// Waits until the query of an export that was given up is gone, and demands that the export counts as cancelled.
+    fn is_cancelled(&self, since: Instant) {
+        eventually("the query is gone", || {
+            gate::running_queries(&self.gated.database) == 0
+        });
+        println!(
+            "{}: the query was gone after {:?}",
+            self.name(),
+            since.elapsed()
+        );
+        self.is_recorded("cancelled", Value::Null);
+    }
+
+    /// Starts the download, lets `strike` do its worst when the export is where it is to strike, and demands the right end.
+    fn strikes(&self, strike: impl FnOnce(), status: u16, error: &str) {
+        let stream = self.send();
+        strike();
+        let download = Download::read(stream);
+        if self.is_early() {
+            assert_eq!(download.status, status, "{}", self.name());
+            assert_eq!(
+                download.header("content-type"),
+                Some("application/problem+json"),
+                "{}",
+                self.name()
+            );
+        } else {
+            assert_eq!(download.status, 200, "{}", self.name());
+            let (body, end) = download.finish();
+            assert_eq!(end, End::Broken, "{}", self.name());
+            assert!(lines(&body) <= ROWS, "{}", self.name());
+        }
+        self.is_recorded("failed", json!(error));
+    }
+
+    fn is_recorded(&self, state: &str, error: Value) {
+        let manifest = self.server.ended("faulty");
+        assert_eq!(manifest["state"], state, "{}: {manifest}", self.name());
+        assert_eq!(manifest["error"], error, "{}: {manifest}", self.name());
+        assert_eq!(
+            manifest["sha256"],
+            Value::Null,
+            "{}: {manifest}",
+            self.name()
+        );
+    }
+
+    /// Demands that nothing is left of the export, and that the next one is whole.
+    fn leaves_nothing_behind(&self) {
+        eventually("the query is gone", || {
+            gate::running_queries(&self.gated.database) == 0
+        });
+        eventually("the permit is free", || {
+            let probe = Download::start(&self.server.address, "/tasks.csv?location_id=-1");
+            probe.status == 200
+        });
+        eventually("no export is in flight", || {
+            self.server.metric("cmms_export_exports_in_flight ") == 0.0
+        });
+        let csv = download(
+            &self.server.address,
+            &format!("strategy={}&export_id=next", self.strategy.name()),
+        );
+        assert_eq!(lines(&csv), ROWS + 1, "{}", self.name());
+        let manifest = self.server.ended("next");
+        assert_eq!(
+            (&manifest["state"], &manifest["rows"]),
+            (&json!("complete"), &json!(ROWS)),
+            "{}",
+            self.name()
+        );
+    }
+}
+
+const PANIC: &[&str] = &["--log=info"];
+
+fn lines(csv: &[u8]) -> u64 {
+    csv.iter().filter(|byte| **byte == b'\n').count() as u64
+}

@@ -1,0 +1,198 @@
+//! Choosing rows and a file format: what one chooses shows at once.
+
+use crate::support::browser::Browser;
+use crate::support::gate::{Gate, Gated, ROWS};
+use crate::support::{Server, TestDatabase, oracle};
+
+use super::{ITEM, choose_data, open, saves, small, state};
+
+#[test]
+fn what_one_chooses_shows_at_once_and_is_what_one_gets() {
+    let database = small();
+    let server = Server::start(&database.url);
+    let browser = open(&server);
+    browser.sees("#count", "2,000 tasks match");
+    browser.sees("#download", "Download 2,000 tasks");
+    assert_eq!(browser.property("#rows tbody", "childElementCount"), "20");
+
+    browser.choose("location_id", "Location 2");
+    browser.click("input[name=done][value=true]");
+    browser.type_into("#title", "task 1");
+    let condition = "l.id = 2 and t.done and t.title ilike '%task 1%'";
+    let csv = oracle::copy(&database, condition, ',');
+    let count = csv.iter().filter(|byte| **byte == b'\n').count() - 1;
+    browser.sees("#count", &format!("{count} tasks match"));
+    assert!(
+        browser
+            .address()
+            .ends_with("/?location_id=2&done=true&title=task+1&format=xlsx"),
+        "{}",
+        browser.address()
+    );
+    browser.eventually("only the assets of the location are offered", || {
+        let offered = browser.property("#asset_id", "length");
+        let sql = "select 1 + count(*) from assets where location_id = 2";
+        offered == String::from_utf8_lossy(&oracle::psql(&database, sql)).trim()
+    });
+
+    choose_data(&browser);
+    browser.eventually("the command is the matching one", || {
+        browser
+            .property("#curl", "value")
+            .ends_with("/tasks.csv?location_id=2&done=true&title=task+1&preset=data'")
+    });
+    browser.click("#download");
+    browser.sees(ITEM, "whole");
+    assert!(
+        state(&browser).starts_with(&format!("{count} of {count} rows, ")),
+        "{}",
+        state(&browser)
+    );
+    saves(&browser, &csv);
+
+    // The address is the choice: another browser sees the same.
+    let other = Browser::start();
+    other.open(&browser.address());
+    other.sees("#count", &format!("{count} tasks match"));
+    assert_eq!(other.property("#title", "value"), "task 1");
+
+    browser.type_into("#title", " and nothing like that");
+    browser.sees("#preview", "No task is like that");
+    browser.sees("#count", "0 tasks match");
+}
+
+#[test]
+fn the_rows_are_shown_and_can_be_downloaded_while_their_count_is_awaited() {
+    let gated = Gated::new();
+    let server = Server::start(&gated.url);
+    let browser = open(&server);
+    let mut gate = Gate::close(&gated, ROWS / 2);
+    browser.click("input[name=done][value=true]");
+    gate.reached();
+    browser.sees("#count", "Counting the tasks…");
+    assert_eq!(browser.property("#rows tbody", "childElementCount"), "20");
+    assert_eq!(browser.text("#download"), "Download Excel");
+    // Another choice: the count of this one is nobody's concern any more.
+    browser.type_into("#title", "nothing like that");
+    drop(gate);
+    browser.sees("#count", "0 tasks match");
+}
+
+#[test]
+fn thousands_of_choices_are_found_by_typing() {
+    let database = TestDatabase::with(
+        "insert into locations select n, 'Hall ' || lpad(n::text, 4, '0') from generate_series(1, 3000) n;
+         insert into users values (1, 'somebody'); insert into assets select n, 'Pump ' || n, '', n from generate_series(1, 3000) n;
+         insert into tasks select n, 'Task', '', true, n, 1, null from generate_series(1, 3000) n; analyze",
+    );
+    let server = Server::start(&database.url);
+    let browser = open(&server);
+    // Words in any order, of a name that is not among the 200 that are listed.
+    browser.choose("location_id", "2742");
+    browser.sees("#count", "1 task matches");
+    browser.eventually("only its asset is offered", || {
+        browser.property("#asset_id", "length") == "2"
+    });
+    assert!(browser.address().contains("location_id=2742"));
+    assert_eq!(browser.property("#location_id-box", "value"), "Hall 2742");
+}
+
+const ENTER: &str = "\u{e007}";
+const ESCAPE: &str = "\u{e00c}";
+const DOWN: &str = "\u{e015}";
+
+#[test]
+fn what_is_typed_is_no_choice_until_it_is_chosen() {
+    let database = TestDatabase::with(
+        "insert into locations values (1, 'Harbour hall 3'), (2, 'Harbour hall 4'), (3, 'Office 3');
+         insert into users values (1, 'somebody'); insert into assets select n, 'Pump ' || n, '', n from generate_series(1, 3) n;
+         insert into tasks select n, 'Task', '', true, 1 + n % 3, 1, null from generate_series(1, 30) n; analyze",
+    );
+    let server = Server::start(&database.url);
+    let browser = open(&server);
+    let field = "#location_id-box";
+    browser.type_into(field, "3 harbour");
+    browser.sees("#location_id-list", "Harbour hall 3");
+    browser.sees(".combobox .hint", "1 found");
+    browser.type_into(field, ESCAPE);
+    assert_eq!(browser.property(field, "value"), "", "Escape takes it back");
+    assert_eq!(browser.property("#location_id", "value"), "");
+    // Who leaves the field has chosen nothing, and sees so.
+    browser.type_into(field, "harbour");
+    browser.sees(".combobox .hint", "2 found");
+    browser.click("#title");
+    browser.eventually("the field is as it was", || {
+        browser.property(field, "value").is_empty()
+    });
+    assert!(!browser.address().contains("location_id"));
+    browser.type_into(field, "harbour");
+    browser.sees(".combobox .hint", "2 found");
+    browser.type_into(field, &format!("{DOWN}{ENTER}"));
+    browser.sees("#count", "10 tasks match");
+    assert_eq!(browser.property(field, "value"), "Harbour hall 4");
+    assert!(browser.address().contains("location_id=2"));
+    browser.assert_accessible("a chosen location");
+    // Enter comes before the answer: the first that is found is meant.
+    browser.type_into("#asset_id-box", &format!("pump{ENTER}"));
+    browser.eventually("it is chosen", || {
+        browser.property("#asset_id", "value") == "2"
+    });
+    browser.click("#reset");
+    browser.sees("#count", "30 tasks match");
+    assert_eq!(browser.property(field, "value"), "");
+    browser.eventually("all assets are offered again", || {
+        browser.property("#asset_id", "length") == "4"
+    });
+}
+
+#[test]
+fn the_file_format_is_remembered_and_fits_the_browsers_language() {
+    let database = small();
+    let server = Server::start(&database.url);
+    let browser = open(&server);
+    let delimiter = || browser.property("#delimiter", "value");
+    let command = || browser.property("#curl", "value");
+    assert_eq!(delimiter(), ",");
+    assert!(command().ends_with("/tasks.xlsx'"), "{}", command());
+    assert_eq!(browser.text("#download"), "Download 2,000 tasks as Excel");
+    assert_eq!(browser.property("#delimiter", "offsetHeight"), "0");
+    browser.click("input[name=format][value=csv]");
+    browser.sees("#download", "Download 2,000 tasks as CSV");
+    assert_ne!(browser.property("#delimiter", "offsetHeight"), "0");
+    let agent = browser.run("return navigator.userAgent");
+    browser.devtools(
+        "Emulation.setUserAgentOverride",
+        &serde_json::json!({"userAgent": agent, "acceptLanguage": "de-DE"}),
+    );
+    browser.open(&server.url("/"));
+    browser.eventually("Excel's separator in German", || delimiter() == ";");
+    assert!(command().ends_with("/tasks.csv?preset=excel&delimiter=%3B'"));
+    browser.open(&server.url("/?format=xlsx"));
+    assert!(command().ends_with("/tasks.xlsx'"), "the address says it");
+    browser.open(&server.url("/?preset=excel"));
+    assert_eq!(delimiter(), ",", "the address says it");
+    browser.click("#delimiter option[value=tab]");
+    browser.eventually("it is chosen", || delimiter() == "tab");
+    choose_data(&browser);
+    browser.open(&server.url("/assets"));
+    browser.eventually("what was chosen is remembered", || delimiter() == "tab");
+    assert!(command().ends_with("/assets.csv?preset=data&delimiter=tab'"));
+    browser.click("input[name=format][value=xlsx]");
+    browser.open(&server.url("/users"));
+    browser.eventually("a workbook is what was chosen", || {
+        command().ends_with("/users.xlsx'")
+    });
+}
+
+#[test]
+fn a_database_that_is_away_shows() {
+    let database = small();
+    let server = Server::start(&database.url);
+    let browser = open(&server);
+    drop(database);
+    browser.click("input[name=done][value=true]");
+    browser.sees("#trouble", "The database cannot be reached now");
+    browser.click("#download");
+    browser.sees(ITEM, "Failed");
+    browser.assert_accessible("no database");
+}

@@ -1,0 +1,138 @@
+//! The first rows and their count.
+
+use serde_json::Value;
+
+use crate::support::client::{download, send};
+use crate::support::gate::{self, Gate, Gated, ROWS};
+use crate::support::{Server, TestDatabase, data, eventually};
+
+use super::{get, page};
+
+#[test]
+fn the_preview_is_the_first_rows_of_the_download_and_their_exact_number() {
+    let database = data::hostile();
+    let server = Server::start(&database.url);
+    for query in [
+        "",
+        "done=true",
+        "done=false&updated_by_id=none",
+        "location_id=3",
+        "asset_id=5",
+        "created_by_id=7&done=",
+        "updated_by_id=8",
+        "title=%25",
+        "title=%27",
+        "location_id=-1",
+    ] {
+        let (status, preview) = get(&server, &format!("/api/tasks?{query}"));
+        assert_eq!(status, 200, "{query}");
+        let csv = download(&server.address, query);
+        let mut reader = csv::Reader::from_reader(csv.as_slice());
+        let header = reader.headers().expect("a header").clone();
+        let records: Vec<csv::StringRecord> =
+            reader.records().map(|row| row.expect("CSV")).collect();
+        assert_eq!(preview["count"], records.len(), "{query}");
+        let rows = preview["rows"].as_array().expect("an array");
+        assert_eq!(rows.len(), records.len().min(20), "{query}");
+        for (row, record) in rows.iter().zip(&records) {
+            assert_eq!(row.as_object().expect("an object").len(), header.len());
+            for (name, text) in header.iter().zip(record) {
+                let value = match &row[name] {
+                    Value::Null => String::new(),
+                    Value::String(text) => text.clone(),
+                    number => number.to_string(),
+                };
+                assert_eq!(value, text, "{query}: {name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_preview_that_nobody_waits_for_is_given_up_down_to_its_query() {
+    let gated = Gated::new();
+    let server = Server::start(&gated.url);
+    let mut gate = Gate::close(&gated, ROWS / 2);
+    let host = [("Host", server.address.as_str())];
+    let waiting = send(&server.address, "GET", "/api/tasks", &host);
+    gate.reached();
+    drop(waiting);
+    eventually("the query is gone", || {
+        gate::running_queries(&gated.database) == 0
+    });
+}
+
+#[test]
+fn a_page_of_1_000_000_tasks_never_waits_for_its_count_which_is_gone_once_nobody_does() {
+    const TASKS: u64 = 1_000_000;
+    let gated = Gated::before_tasks(TASKS);
+    let server = Server::start(&gated.url);
+    // Behind the rows that the page shows, and before all that a count has to read.
+    let mut gate = Gate::close(&gated, 100);
+    let page_comes = || {
+        let (status, html) = page(&server, "/");
+        assert_eq!(status, 200);
+        assert!(html.contains("too many to count quickly"), "{html}");
+        assert_eq!(html.matches("<tr><td").count(), 20);
+    };
+    page_comes();
+    eventually("the page has left no count behind", || {
+        gate::running_queries(&gated.database) == 0
+    });
+
+    // What the page's script asks for afterwards.
+    let host = [("Host", server.address.as_str())];
+    let waiting = send(&server.address, "GET", "/api/tasks/count", &host);
+    gate.reached();
+    page_comes();
+    assert_eq!(gate::running_queries(&gated.database), 1);
+    drop(waiting);
+    eventually("the count is gone", || {
+        gate::running_queries(&gated.database) == 0
+    });
+    drop(gate);
+    assert_eq!(get(&server, "/api/tasks/count").1["count"], TASKS);
+}
+
+#[test]
+fn rows_come_without_their_count_and_a_count_that_nobody_waits_for_is_given_up() {
+    let gated = Gated::new();
+    let server = Server::start(&gated.url);
+    let mut gate = Gate::close(&gated, ROWS / 2);
+    let (status, preview) = get(&server, "/api/tasks?count=false");
+    assert_eq!(status, 200);
+    assert_eq!(preview["rows"].as_array().map(Vec::len), Some(20));
+    assert_eq!(preview["count"], Value::Null);
+
+    let host = [("Host", server.address.as_str())];
+    let waiting = send(&server.address, "GET", "/api/tasks/count", &host);
+    gate.reached();
+    drop(waiting);
+    eventually("the count is gone", || {
+        gate::running_queries(&gated.database) == 0
+    });
+    drop(gate);
+    assert_eq!(get(&server, "/api/tasks/count").1["count"], ROWS);
+    assert_eq!(get(&server, "/api/tasks/count?count=1").0, 400);
+    assert_eq!(get(&server, "/api/tasks?count=maybe").0, 400);
+}
+
+#[test]
+fn a_page_says_at_least_that_there_are_more_than_100_000_tasks() {
+    // To count the last one takes longer than the page waits; to find that there is one more than 100,000 does not.
+    let database = TestDatabase::with(
+        "insert into locations values (1, 'Here'); insert into users values (1, 'somebody');
+         insert into assets values (1, 'Thing', '', 1);
+         insert into tasks select n, 'Task', '', true, 1, 1, null from generate_series(1, 100001) n;
+         alter table tasks rename to all_tasks;
+         create function slow() returns boolean language plpgsql as
+             'begin if current_query() like ''%COUNT(%'' then perform pg_sleep(60); end if; return true; end';
+         create view tasks as select * from all_tasks where id <= 100000 or slow()",
+    );
+    let server = Server::start(&database.url);
+    eventually("the page says so", || {
+        page(&server, "/")
+            .1
+            .contains("More than <strong>100,000</strong> tasks match")
+    });
+}
