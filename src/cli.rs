@@ -137,7 +137,7 @@ pub enum Command {
 /// The web service.
 #[derive(Debug, clap::Args)]
 pub struct Serve {
-    /// The address to listen on; with port 0 it takes a free port and prints it
+    /// The address to listen on, unless systemd hands over a socket; with port 0 it takes a free port and prints it
     #[arg(
         long,
         env = "CMMS_BIND",
@@ -251,15 +251,15 @@ pub enum Compression {
 }
 
 impl Serve {
-    /// Checks that nobody is let in by mistake.
-    pub fn check(&self) -> Result<(), OpenToAll> {
-        let safe = self.bind.ip().is_loopback()
+    /// Checks that nobody is let in by mistake at the address.
+    pub fn check(&self, address: SocketAddr) -> Result<(), OpenToAll> {
+        let safe = address.ip().is_loopback()
             || self.auth_token.get().is_some()
             || self.allow_unauthenticated;
         if safe {
             Ok(())
         } else {
-            Err(OpenToAll(self.bind))
+            Err(OpenToAll(address))
         }
     }
 }

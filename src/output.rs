@@ -62,11 +62,13 @@ impl Output {
         let mut prefix = std::ffi::OsString::from(".");
         prefix.push(name);
         prefix.push(".");
+        let replaced = mode_of_replaced(&path, mode);
         let unfinished = tempfile::Builder::new()
             .prefix(&prefix)
             .suffix(".unfinished")
-            .permissions(Permissions::from_mode(mode))
+            .permissions(Permissions::from_mode(replaced.unwrap_or(mode)))
             .tempfile_in(parent(&path))?;
+        set_mode(unfinished.as_file(), replaced)?;
         Ok(Self::File { unfinished, path })
     }
 
@@ -113,16 +115,25 @@ impl Sink for Output {
     }
 }
 
+/// The mode of a new file from its beginning, if it will replace the one at `path`: no more open than that one is, and than `most`.
+pub(crate) fn mode_of_replaced(path: &Path, most: u32) -> Option<u32> {
+    let replaced = fs::metadata(path).ok()?;
+    Some(replaced.permissions().mode() & most)
+}
+
+/// Gives a file this mode, if there is one: the umask may have taken from it.
+pub(crate) fn set_mode(file: &File, mode: Option<u32>) -> io::Result<()> {
+    mode.map_or(Ok(()), |mode| {
+        file.set_permissions(Permissions::from_mode(mode))
+    })
+}
+
 /// Makes an unfinished file durable and lets `rename` give it the name `path`.
 pub(crate) fn publish(
     unfinished: &File,
     path: &Path,
     rename: impl FnOnce() -> io::Result<()>,
 ) -> io::Result<()> {
-    // The new file is no more open to others than the one that it replaces.
-    if let Ok(replaced) = fs::metadata(path) {
-        unfinished.set_permissions(replaced.permissions())?;
-    }
     unfinished.sync_all()?;
     rename()?;
     // The name must survive a crash, too.

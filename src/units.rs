@@ -61,14 +61,16 @@ pub fn readable_bytes(bytes: u64) -> String {
     }
 }
 
-/// A time for people: `3 s`, `12 min`, `1.5 h`.
+/// A time for people: `3 seconds`, `12 minutes`, `1.5 hours`.
 pub fn readable_seconds(seconds: f64) -> String {
-    if seconds < 90.0 {
-        format!("{:.0}\u{a0}s", seconds.max(1.0))
+    if seconds < 1.5 {
+        "1\u{a0}second".to_owned()
+    } else if seconds < 89.5 {
+        format!("{seconds:.0}\u{a0}seconds")
     } else if seconds < 5_400.0 {
-        format!("{:.0}\u{a0}min", seconds / 60.0)
+        format!("{:.0}\u{a0}minutes", seconds / 60.0)
     } else {
-        format!("{:.1}\u{a0}h", seconds / 3_600.0)
+        format!("{:.1}\u{a0}hours", seconds / 3_600.0)
     }
 }
 
@@ -92,7 +94,7 @@ mod tests {
         let expected = ["0 B", "999 B", "1.0 kB", "12.3 MB", "18446744.1 TB"];
         assert_eq!(bytes, expected.map(|text| text.replace(' ', "\u{a0}")));
         let seconds = [0.2, 89.4, 90.0, 5_400.0].map(readable_seconds);
-        let expected = ["1 s", "89 s", "2 min", "1.5 h"];
+        let expected = ["1 second", "89 seconds", "2 minutes", "1.5 hours"];
         assert_eq!(seconds, expected.map(|text| text.replace(' ', "\u{a0}")));
     }
 

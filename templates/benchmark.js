@@ -22,7 +22,7 @@ function show({ progress }) {
   const { done, total, strategy, round } = progress ?? { done: 0, total: 1 };
   Object.assign(part("progress"), { max: total, value: done });
   const now = strategy ? `, now ${strategy}${round === 0 ? " (warm-up)" : ""}` : "";
-  write("progress-text", progress ? `${done} of ${total} runs${now}` : "It starts.");
+  write("progress-text", progress ? `${done} of ${total} runs${now}` : "Starting…");
 }
 
 function idle(message, neutral) {
@@ -43,7 +43,7 @@ function follow(id) {
     const answer = await fetch(`/api/benchmarks/${id}`, { method: "DELETE" }).catch(() => null);
     if (!answer?.ok) {
       button.disabled = false;
-      tell("The benchmark could not be cancelled.");
+      tell("The benchmark could not be cancelled. Try again.");
     }
   };
   const events = new EventSource(`/api/benchmarks/${id}/events`);
@@ -58,7 +58,7 @@ function follow(id) {
   };
   // The browser tries again by itself, unless the server says that there is nothing any more.
   events.onerror = () => {
-    if (events.readyState === EventSource.CLOSED) idle("The benchmark is not known any more: the service was started anew.");
+    if (events.readyState === EventSource.CLOSED) idle("The service was restarted, and the benchmark is gone. Run it again.");
   };
 }
 
@@ -68,7 +68,7 @@ form?.addEventListener("submit", async (event) => {
   const fields = new FormData(form);
   const strategies = fields.getAll("strategies");
   if (strategies.length === 0) {
-    tell("Choose one strategy at least.");
+    tell("Choose at least one strategy.");
     return;
   }
   const rows = fields.get("rows");
@@ -85,13 +85,13 @@ form?.addEventListener("submit", async (event) => {
       follow(body.id);
       cancel.querySelector("button").focus();
     } else if (answer.status === 409 && body.location) {
-      tell("Another benchmark runs already; this is how far it is.", true);
+      tell("Another benchmark is running; this is how far it is.", true);
       follow(body.location.split("/").pop());
     } else {
       tell(body.detail ?? body.title);
     }
   } catch {
-    tell("The service cannot be reached.");
+    tell("The service cannot be reached. Check your connection and try again.");
   }
 });
 

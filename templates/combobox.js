@@ -154,7 +154,7 @@ class Combobox {
       this.hint.textContent = more ? 'The first 200 are listed; type more to find others.' : `${choices.length} found.`;
       if (this.choosesFound && this.found.length > 0) this.choose(this.found[0]);
     } catch (error) {
-      if (error.name !== 'AbortError') this.hint.textContent = error instanceof Refusal ? error.message : 'The server cannot be reached.';
+      if (error.name !== 'AbortError') this.hint.textContent = error instanceof Refusal ? error.message : UNREACHABLE;
     }
   }
 
@@ -184,7 +184,7 @@ class Combobox {
       this.more = more;
       this.show();
     } catch (error) {
-      if (error.name !== 'AbortError') this.hint.textContent = error instanceof Refusal ? error.message : 'The server cannot be reached.';
+      if (error.name !== 'AbortError') this.hint.textContent = error instanceof Refusal ? error.message : UNREACHABLE;
     }
   }
 }

@@ -19,14 +19,15 @@ function formatBytes(bytes) {
 }
 
 function formatSeconds(seconds) {
-  if (seconds < 90) return `${Math.max(1, Math.round(seconds))}\u00a0s`;
-  return seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
+  const whole = Math.max(1, Math.round(seconds));
+  if (whole < 90) return `${whole}\u00a0${whole === 1 ? 'second' : 'seconds'}`;
+  return seconds < 5400 ? `${Math.round(seconds / 60)}\u00a0minutes` : `${(seconds / 3600).toFixed(1)}\u00a0hours`;
 }
 
 const rowsOf = (count) => `${number.format(count)} ${count === 1 ? 'row' : 'rows'}`;
 
 const FAILURES = JSON.parse(main.dataset.failures);
-const NOT_WHOLE = 'The file is not whole: do not use what the browser may have kept of it.';
+const INCOMPLETE = 'The file is incomplete: delete what the browser may have kept of it.';
 
 function describe() {
   const which = comboboxes.filter(({ select }) => select.value).map(({ select, input }) => `${select.value === 'none' ? `${input.labels[0].textContent}: ` : ''}${select.selectedOptions[0].text}`);
@@ -74,7 +75,7 @@ class Download {
     this.part('retry').hidden = true;
     this.part('cancel').hidden = this.part('progress').hidden = false;
     this.part('progress').removeAttribute('value');
-    this.say('running', 'Waits for another download to end.');
+    this.say('running', 'Waiting for another download to end.');
     queue.push(this);
     startNext();
   }
@@ -99,7 +100,7 @@ class Download {
   async start() {
     this.started = true;
     remember(this);
-    this.say('running', 'Starts…', { announced: true });
+    this.say('running', 'Starting…', { announced: true });
     // The browser itself saves the file: none of it goes through this script.
     const link = document.createElement('a');
     link.href = this.path(this.id);
@@ -108,7 +109,7 @@ class Download {
     if (await this.appears(START_TRIES)) return;
     const refused = await this.whyNot();
     if (!refused && await this.appears(LATE_START_TRIES)) return;
-    const { message, seconds } = refused ?? new Refusal('The browser has not started it.', 0);
+    const { message, seconds } = refused ?? new Refusal('The browser did not start the download. Allow downloads from this page, and try again.', 0);
     this.end('failed', 'Not started', { advice: message, seconds });
   }
 
@@ -132,7 +133,7 @@ class Download {
       const response = await fetch(this.path(`${this.id}-why`), { signal: request.signal });
       return response.ok ? null : await refusal(response);
     } catch {
-      return new Refusal('The server cannot be reached.', 5);
+      return new Refusal(UNREACHABLE, 5);
     } finally {
       request.abort();
     }
@@ -152,7 +153,7 @@ class Download {
       missed += 1;
       if (missed < 4 && events.readyState !== EventSource.CLOSED) return;
       events.close();
-      this.end('failed', 'Lost sight of', { advice: 'The server cannot be asked any more how it goes. The browser’s own list of downloads says whether the file is whole.' });
+      this.end('failed', 'Connection lost', { advice: 'The server no longer answers. The browser’s own list of downloads shows whether the file is complete.' });
     };
   }
 
@@ -161,20 +162,20 @@ class Download {
     this.total ??= this.known();
     if (state === 'running') {
       if (this.total) Object.assign(progress, { max: Math.max(this.total, rows), value: rows });
-      if (rows === 0) return this.say('running', 'Waits for the first rows…');
+      if (rows === 0) return this.say('running', 'Waiting for the first rows…');
       const left = this.total && rows < this.total ? `, ${formatSeconds(((this.total - rows) * seconds) / rows)} left` : '';
       const of = this.total ? `${number.format(rows)} of ${rowsOf(Math.max(this.total, rows))}` : rowsOf(rows);
-      return this.say('running', `${of}, ${formatBytes(bytes)}, ${formatBytes(bytes / seconds)}/s${left}`);
+      return this.say('running', `${of}, ${formatBytes(bytes)}, ${formatBytes(bytes / seconds)} a second${left}`);
     }
     if (state === 'complete') {
       // Not the total from before: the export has its own moment of the database.
       progress.max = progress.value = Math.max(rows, 1);
       this.element.querySelector('details').hidden = false;
       this.part('hash').textContent = sha256;
-      return this.end(state, `${number.format(rows)} of ${rowsOf(rows)}, ${formatBytes(bytes)}, whole`);
+      return this.end(state, `${number.format(rows)} of ${rowsOf(rows)}, ${formatBytes(bytes)}, complete`);
     }
-    if (state === 'cancelled') return this.end(state, `Cancelled after ${rowsOf(rows)}`, { advice: NOT_WHOLE });
-    return this.end('failed', `Failed after ${rowsOf(rows)}`, { advice: `${FAILURES[error] ?? ''} ${NOT_WHOLE}` });
+    if (state === 'cancelled') return this.end(state, `Cancelled after ${rowsOf(rows)}`, { advice: INCOMPLETE });
+    return this.end('failed', `Failed after ${rowsOf(rows)}`, { advice: `${FAILURES[error] ?? ''} ${INCOMPLETE}` });
   }
 
   end(state, text, { advice, seconds = 0 } = {}) {
@@ -194,7 +195,7 @@ class Download {
     const button = this.part('retry');
     const show = () => {
       button.disabled = seconds > 0;
-      button.textContent = seconds > 0 ? `Try again in ${seconds} s` : 'Try again';
+      button.textContent = seconds > 0 ? `Try again in ${formatSeconds(seconds)}` : 'Try again';
       seconds -= 1;
       if (seconds < 0) clearInterval(this.countdown);
     };
@@ -209,7 +210,7 @@ class Download {
       this.end('cancelled', 'Cancelled before it started');
       return;
     }
-    this.part('state').textContent = 'Cancels…';
+    this.part('state').textContent = 'Cancelling…';
     const response = await fetch(`/api/exports/${this.id}`, { method: 'DELETE' }).catch(() => null);
     if (!response?.ok && !this.over) this.say('running', 'It could not be cancelled. Cancel it in the browser’s list of downloads.', { announced: true });
   }

@@ -104,15 +104,15 @@ async function preview() {
     if (signal.aborted) return;
     asked = undefined;
     known = {};
-    const refused = error instanceof Refusal ? error : new Refusal('The server cannot be reached.', 5);
+    const refused = error instanceof Refusal ? error : new Refusal(UNREACHABLE, 5);
     byId('preview').removeAttribute('aria-busy');
     byId('count').textContent = capitalized(many);
     showFile();
     showRows([]);
     byId('trouble').hidden = false;
     byId('trouble').textContent = refused.status === 504
-      ? 'To find these takes too long. The download works all the same.'
-      : `${refused.message}${refused.seconds ? ` Asked again in ${refused.seconds} seconds.` : ''}`;
+      ? 'Finding these rows takes too long to show them here. The download still works.'
+      : `${refused.message}${refused.seconds ? ` Trying again in ${refused.seconds} seconds.` : ''}`;
     if (refused.seconds) timer = setTimeout(preview, refused.seconds * 1000);
   }
 }
@@ -211,7 +211,7 @@ byId('copy').addEventListener('click', async () => {
     await navigator.clipboard.writeText(field.value);
     byId('copied').textContent = 'Copied.';
   } catch {
-    byId('copied').textContent = 'Selected: copy it with the keyboard.';
+    byId('copied').textContent = 'It is selected: copy it with the keyboard.';
   }
 });
 

@@ -9,6 +9,8 @@ const { dataset: many, row: one, page } = main.dataset;
 
 document.documentElement.classList.add('js');
 
+const UNREACHABLE = 'The server cannot be reached. Check your connection.';
+
 async function ask(path, signal) {
   const response = await fetch(path, { signal });
   if (!response.ok) throw await refusal(response);
@@ -25,7 +27,9 @@ class Refusal extends Error {
 async function refusal(response) {
   const problem = await response.json().catch(() => ({}));
   const message = [problem.title ?? `The server answers ${response.status}`, problem.detail].filter(Boolean).join(': ');
-  return new Refusal(`${message}.`, Number(response.headers.get('Retry-After')), response.status);
+  const seconds = Number(response.headers.get('Retry-After'));
+  const advice = response.status >= 500 && response.status !== 504 && !seconds ? ' Try again in a moment.' : '';
+  return new Refusal(`${message}.${advice}`, seconds, response.status);
 }
 
 const capitalized = (word) => word[0].toUpperCase() + word.slice(1);

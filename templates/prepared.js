@@ -14,9 +14,9 @@ let refreshTimer;
 function estimate() {
   const { count } = known;
   const pace = paces[extension()];
-  const size = pace && count ? `about ${formatBytes(count * pace[0])}, ready in about ${formatSeconds(count * pace[1])}; ` : '';
-  const better = count >= MANY_ROWS ? 'with so many rows the better way, ' : '';
-  byId('estimate').textContent = `${size}${better}made on the server first, and fetched when you like, also in several goes.`;
+  const size = pace && count ? `About ${formatBytes(count * pace[0])}, ready in about ${formatSeconds(count * pace[1])}. ` : '';
+  const better = count >= MANY_ROWS ? ' With so many rows, this is the better way.' : '';
+  byId('estimate').textContent = `${size}The server makes the file and keeps it until you download it.${better}`;
 }
 
 // ---- What each is to come to, which only the page that ordered it knows
@@ -95,7 +95,7 @@ async function prepare() {
     byId(`export-${id}`)?.scrollIntoView({ block: 'nearest' });
   } catch (error) {
     byId('prepare-trouble').hidden = false;
-    byId('prepare-trouble').textContent = error instanceof Refusal ? error.message : 'The server cannot be reached.';
+    byId('prepare-trouble').textContent = error instanceof Refusal ? error.message : UNREACHABLE;
   } finally {
     prepareButton.disabled = false;
   }

@@ -4,7 +4,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};
 
 use super::{Error, FORMAT, Index, Manifest, TABLES, Table};
-use crate::db::{Database, tables};
+use crate::db::Database;
 
 /// Everything in the server that a backup does not hold, but for columns. What belongs to an extension comes with it.
 const OTHERS: &str = "
@@ -31,8 +31,23 @@ const OTHERS: &str = "
         union all
         select 'pg_policy'::regclass, oid, 'policy ' || polname from pg_policy
         union all
-        select 'pg_constraint'::regclass, oid, 'constraint ' || conname from pg_constraint
-            where contype in ('c', 'u', 'x') and conrelid in (select oid from ours)
+        select 'pg_rewrite'::regclass, r.oid, 'rule ' || rulename
+            from pg_rewrite r join pg_class c on c.oid = ev_class join schemas on schemas.oid = c.relnamespace
+            where rulename <> '_RETURN'
+        union all
+        select 'pg_statistic_ext'::regclass, oid, 'statistics ' || stxname from pg_statistic_ext
+        union all
+        select 'pg_event_trigger'::regclass, oid, 'event trigger ' || evtname from pg_event_trigger
+        union all
+        select 'pg_publication'::regclass, oid, 'publication ' || pubname from pg_publication
+        union all
+        select 'pg_foreign_server'::regclass, oid, 'foreign server ' || srvname from pg_foreign_server
+        union all
+        select 'pg_largeobject'::regclass, 0, 'large objects' where exists (select from pg_largeobject_metadata)
+        union all
+        select 'pg_db_role_setting'::regclass, 0, 'setting ' || split_part(setting, '=', 1)
+            from pg_db_role_setting, unnest(setconfig) setting
+            where setdatabase in (0, (select oid from pg_database where datname = current_database()))
         union all
         select 'pg_namespace'::regclass, oid, 'schema ' || nspname from schemas where nspname <> 'public'
         union all
@@ -43,6 +58,22 @@ const OTHERS: &str = "
     )
     select name from objects
     where not exists (select from pg_depend d where d.classid = class and d.objid = objects.oid and d.deptype = 'e')
+    order by name";
+
+/// What our tables are, but for rows and indexes: what each column and each constraint is.
+const SHAPE: &str = "
+    with ours as (
+        select c.oid, relname from unnest('{locations, assets, users, tasks}'::text[]) _ (name) join pg_class c on c.oid = to_regclass(name)
+    )
+    select 'column ' || relname || '.' || quote_ident(attname) as name, concat_ws(' ', format_type(atttypid, atttypmod),
+            case when attcollation <> typcollation then 'collate ' || attcollation::regcollation end,
+            case when attnotnull then 'not null' end, 'identity ' || nullif(attidentity::text, ''), 'generated ' || nullif(attgenerated::text, ''),
+            'default ' || pg_get_expr(adbin, adrelid)) as sql
+        from ours join pg_attribute on attrelid = ours.oid and attnum > 0 and not attisdropped join pg_type t on t.oid = atttypid
+            left join pg_attrdef on adrelid = attrelid and adnum = attnum
+    union all
+    select 'constraint ' || conname, pg_get_constraintdef(c.oid)
+        from ours join pg_constraint c on conrelid = ours.oid where contype in ('p', 'f', 'u', 'c', 'x')
     order by name";
 
 #[derive(QueryableByName)]
@@ -61,16 +92,13 @@ pub(super) fn of(database: &Database) -> Result<Manifest, Error> {
     let mut connection = database.control_connection()?;
     let connection = &mut *connection;
     let mut others = names(connection, OTHERS)?;
+    let migrations = database.migrations_run()?;
     let mut found = Vec::new();
     for name in TABLES {
         let columns = columns(connection, name)?;
         if columns.is_empty() {
             return Err(Error::Empty);
         }
-        let unknown = columns
-            .iter()
-            .filter(|column| !tables::is_known(name, column));
-        others.extend(unknown.map(|column| format!("column {name}.{column}")));
         found.push(Table {
             name: name.to_owned(),
             columns,
@@ -78,6 +106,8 @@ pub(super) fn of(database: &Database) -> Result<Manifest, Error> {
             next_id: 0,
         });
     }
+    let made = database.as_migrated(&migrations, shape)?;
+    others.extend(differences(&made, &shape(connection)?));
     if !others.is_empty() {
         return Err(Error::Others(others));
     }
@@ -89,7 +119,7 @@ pub(super) fn of(database: &Database) -> Result<Manifest, Error> {
         format: FORMAT,
         program: env!("CARGO_PKG_VERSION").to_owned(),
         postgresql: version.concat(),
-        migrations: database.migrations_run()?,
+        migrations,
         tables: found,
         extensions: names(
             connection,
@@ -97,6 +127,30 @@ pub(super) fn of(database: &Database) -> Result<Manifest, Error> {
         )?,
         indexes: indexes(connection)?,
     })
+}
+
+fn shape(connection: &mut PgConnection) -> QueryResult<Vec<Definition>> {
+    diesel::sql_query(SHAPE).load(connection)
+}
+
+/// What tables have that those of the migrations, which a restore makes, have not, or have otherwise.
+fn differences(made: &[Definition], found: &[Definition]) -> Vec<String> {
+    let named = |all: &[Definition], name: &str| -> Option<String> {
+        let one = all.iter().find(|one| one.name == name)?;
+        Some(one.sql.clone())
+    };
+    let changed = found
+        .iter()
+        .filter_map(|Definition { name, sql }| match named(made, name) {
+            None => Some(name.clone()),
+            Some(made) if made != *sql => Some(format!("{name}: {sql}, instead of {made}")),
+            Some(_) => None,
+        });
+    let missing = made
+        .iter()
+        .filter(|one| named(found, &one.name).is_none())
+        .map(|one| format!("no {}", one.name));
+    changed.chain(missing).collect()
 }
 
 fn columns(connection: &mut PgConnection, table: &str) -> QueryResult<Vec<String>> {

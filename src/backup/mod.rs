@@ -30,7 +30,7 @@ pub enum Error {
     Empty,
     /// There is more than a backup holds.
     #[error(
-        "nothing was backed up: the database has what a backup does not hold ({}); drop it, or use pg_dump and pg_restore", .0.join(", ")
+        "nothing was backed up: the database has what a backup does not hold ({}); take it back, or use pg_dump and pg_restore", .0.join("; ")
     )]
     Others(Vec<String>),
     /// The file is no backup, or not a whole one.

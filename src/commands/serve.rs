@@ -1,5 +1,6 @@
 //! `cmms-export serve`: the service, with its spool.
 
+use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,7 +13,13 @@ use cmms_export::web;
 use super::{Outcome, print_line, replica_rules, seed_private, stop_cluster, usage_error};
 
 pub(crate) fn serve(global: &Global, options: &Serve) -> Outcome {
-    if let Err(error) = options.check() {
+    let handed_over = web::handed_over_listener()
+        .map_err(|error| format!("what systemd handed over (LISTEN_FDS): {error}"))?;
+    let address = match &handed_over {
+        Some(listener) => listener.local_addr()?,
+        None => options.bind,
+    };
+    if let Err(error) = options.check(address) {
         usage_error(ErrorKind::MissingRequiredArgument, error);
     }
     if options.require_database && global.database_url().is_none_or(str::is_empty) {
@@ -24,8 +31,11 @@ pub(crate) fn serve(global: &Global, options: &Serve) -> Outcome {
     }
     let rules = replica_rules(&options.replicas);
     // Before anything else, so that an address that is taken is reported at once.
-    let listener = std::net::TcpListener::bind(options.bind)
-        .map_err(|error| format!("cannot listen on {}: {error}", options.bind))?;
+    let listener = match handed_over {
+        Some(listener) => listener,
+        None => TcpListener::bind(address)
+            .map_err(|error| format!("cannot listen on {address}: {error}"))?,
+    };
     let address = listener.local_addr()?;
     // With replicas, the service starts without it.
     if let (Some(url), Some(patience)) = (global.database_url(), options.wait_for_database)

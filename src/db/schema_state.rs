@@ -1,7 +1,11 @@
 //! How far the schema in the database is from the one that the program knows, and the migrations that bring it there.
 
+use std::convert::Infallible;
+
+use diesel::connection::SimpleConnection;
 use diesel::migration::{Migration, MigrationSource, MigrationVersion};
 use diesel::pg::Pg;
+use diesel::prelude::*;
 use diesel::sql_types::{Array, Text};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
@@ -54,6 +58,29 @@ impl Database {
             }
         }
         Ok(())
+    }
+
+    /// Looks at new tables, as these of the migrations make them. Others never see the tables, and nothing is left of them.
+    pub(crate) fn as_migrated<T>(
+        &self,
+        versions: &[String],
+        look: impl FnOnce(&mut PgConnection) -> QueryResult<T>,
+    ) -> Result<T, Error> {
+        let mut connection = self.control_connection()?;
+        let mut seen = None;
+        let Err(rolled_back) = connection.transaction::<Infallible, Error, _>(|connection| {
+            connection
+                .batch_execute("create schema as_migrated; set local search_path = as_migrated")?;
+            for migration in known_migrations()? {
+                if is_among(migration.as_ref(), versions) {
+                    let run = migration.run(connection);
+                    run.map_err(|error| Error::Migrate(error.to_string()))?;
+                }
+            }
+            seen = Some(look(connection)?);
+            Err(diesel::result::Error::RollbackTransaction.into())
+        });
+        seen.ok_or(rolled_back)
     }
 
     /// The versions of the migrations that were run.

@@ -2,8 +2,12 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::unistd::geteuid;
 use sha2::{Digest, Sha256};
 
 use super::{Kept, Whole};
@@ -50,12 +54,17 @@ impl Part {
             output,
         };
         if let Some(sha256) = part.find_earlier()? {
-            let mut begun = Begun::open(part.path_of(&sha256)?, &sha256)?;
+            let mut begun = part.open_part(&sha256)?;
             begun.read()?;
             part.has_earlier = begun.length > 0;
             part.begun = Some(begun);
         }
         Ok(part)
+    }
+
+    fn open_part(&self, sha256: &str) -> io::Result<Begun> {
+        let mode = output::mode_of_replaced(&self.output, 0o666);
+        Begun::open(self.path_of(sha256)?, sha256, mode)
     }
 
     fn path_of(&self, sha256: &str) -> io::Result<PathBuf> {
@@ -107,7 +116,7 @@ impl Part {
     pub(super) fn begin(&mut self, sha256: &str) -> io::Result<()> {
         if self.sha256() != Some(sha256) {
             self.discard();
-            self.begun = Some(Begun::open(self.path_of(sha256)?, sha256)?);
+            self.begun = Some(self.open_part(sha256)?);
         }
         self.has_earlier = false;
         self.is_known = true;
@@ -171,12 +180,31 @@ impl Part {
 }
 
 impl Begun {
-    fn open(path: PathBuf, sha256: &str) -> io::Result<Self> {
+    fn open(path: PathBuf, sha256: &str, mode: Option<u32>) -> io::Result<Self> {
+        let not_ours = || {
+            let part = path.display();
+            io::Error::other(format!(
+                "{part} is a link, or somebody else's: remove it, or choose another directory"
+            ))
+        };
+        // In a directory that others can write to, they may have put something else in its place.
         let file = File::options()
             .read(true)
             .append(true)
             .create(true)
-            .open(&path)?;
+            .mode(mode.unwrap_or(0o666))
+            .custom_flags(OFlag::O_NOFOLLOW.bits())
+            .open(&path)
+            .map_err(|error| match error.raw_os_error() {
+                Some(code) if code == Errno::ELOOP as i32 => not_ours(),
+                _ => error,
+            })?;
+        let metadata = file.metadata()?;
+        let is_ours = metadata.is_file() && metadata.nlink() == 1;
+        if !is_ours || metadata.uid() != geteuid().as_raw() {
+            return Err(not_ours());
+        }
+        output::set_mode(&file, mode)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {

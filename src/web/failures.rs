@@ -7,11 +7,11 @@ use crate::export::manifest::ErrorClass;
 const ADVICE: [(ErrorClass, &str); 12] = [
     (
         ErrorClass::Database,
-        "The database broke it off. Try again; if it fails again, tell whoever looks after the database.",
+        "The database stopped the export. Try again; if it fails again, tell whoever looks after the database.",
     ),
     (
         ErrorClass::DatabaseUnavailable,
-        "The database went away. Try again in a moment.",
+        "The connection to the database was lost. Try again in a moment.",
     ),
     (
         ErrorClass::NoReplica,
@@ -19,27 +19,27 @@ const ADVICE: [(ErrorClass, &str); 12] = [
     ),
     (
         ErrorClass::RecoveryConflict,
-        "It stood in the way of changes to the data. Try again in a moment.",
+        "The export got in the way of changes to the data. Try again in a moment.",
     ),
     (
         ErrorClass::StatementTimeout,
-        "The database took longer than it may. Choose fewer rows, or tell whoever looks after the server.",
+        "The export took longer than is allowed. Choose fewer rows, or tell whoever looks after the server.",
     ),
     (
         ErrorClass::TooManyRows,
-        "These are too many rows for this. Choose fewer, or CSV, or another strategy under Advanced.",
+        "There are too many rows for this. Choose fewer, or CSV, or another way to load them under Advanced.",
     ),
     (
         ErrorClass::TextTooLong,
-        "A text is longer than Excel takes. Choose CSV, or leave the column with long texts out.",
+        "A text is longer than Excel takes. Choose CSV, or leave out the column with long texts.",
     ),
     (
         ErrorClass::ReaderTimeout,
-        "Nothing was taken for too long. Try again.",
+        "The download stood still for too long. Try again.",
     ),
     (
         ErrorClass::Output,
-        "It could not be handed over. Try again.",
+        "The file could not be delivered. Try again.",
     ),
     (
         ErrorClass::SpoolFull,
@@ -47,11 +47,11 @@ const ADVICE: [(ErrorClass, &str); 12] = [
     ),
     (
         ErrorClass::Interrupted,
-        "The server was stopped before it was done. Prepare it again.",
+        "The server stopped before the file was ready. Prepare it again.",
     ),
     (
         ErrorClass::Internal,
-        "Something went wrong in the server, whose log says what. Try again.",
+        "Something went wrong on the server. Try again; if it fails again, tell whoever looks after it: its log says why.",
     ),
 ];
 

@@ -101,6 +101,35 @@ impl Waiting {
             free_elsewhere(move || drop(spooled.file));
         }
     }
+
+    fn end(&mut self, message: Message) -> bool {
+        if self.ended {
+            return false;
+        }
+        if matches!(message, Message::Failed(_)) {
+            self.give_up_spooled();
+        }
+        self.end = Some(message);
+        self.ended = true;
+        self.wake();
+        true
+    }
+
+    /// Whether a chunk can go to memory.
+    fn has_room(&self) -> bool {
+        self.spooled.is_none() && self.memory.len() < QUEUE
+    }
+
+    fn clear(&mut self) {
+        self.memory.clear();
+        self.give_up_spooled();
+    }
+
+    fn give_up_spooled(&mut self) {
+        if let Some(spooled) = self.spooled.take_if(|spooled| !spooled.growing) {
+            free_elsewhere(move || drop(spooled.file));
+        }
+    }
 }
 
 /// The two ends of a handover; without a spool, the export always waits for the client.
@@ -121,37 +150,8 @@ pub(super) fn handover(
 pub(super) struct Deputy(Arc<Shared>);
 
 impl Deputy {
-    /// Says how the export has ended, unless that is said already.
-    pub(super) fn end(&self, message: Message) {
-        self.0.lock().end(message);
-    }
-}
-impl Waiting {
-    fn end(&mut self, message: Message) {
-        if self.ended {
-            return;
-        }
-        if matches!(message, Message::Failed(_)) {
-            self.give_up_spooled();
-        }
-        self.end = Some(message);
-        self.ended = true;
-        self.wake();
-    }
-
-    /// Whether a chunk can go to memory.
-    fn has_room(&self) -> bool {
-        self.spooled.is_none() && self.memory.len() < QUEUE
-    }
-
-    fn clear(&mut self) {
-        self.memory.clear();
-        self.give_up_spooled();
-    }
-
-    fn give_up_spooled(&mut self) {
-        if let Some(spooled) = self.spooled.take_if(|spooled| !spooled.growing) {
-            free_elsewhere(move || drop(spooled.file));
-        }
+    /// Says how the export has ended, unless that is said already; whether it was not.
+    pub(super) fn end(&self, message: Message) -> bool {
+        self.0.lock().end(message)
     }
 }

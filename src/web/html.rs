@@ -64,12 +64,12 @@ pub(super) fn unavailable(
         ),
         Kind::TablesMissing => (
             "The database has no tables that can be read",
-            "To whoever looks after it, cmms-export export says what there is instead, and what to do."
+            "Tell whoever looks after it: cmms-export export says what is there instead, and what to do."
                 .to_owned(),
         ),
         Kind::TablesDiffer => (
             "The database’s tables are not as expected",
-            "To whoever looks after it, the server’s log says what is different, and what mends it."
+            "Tell whoever looks after it: the server’s log says what is different, and how to mend it."
                 .to_owned(),
         ),
         Kind::InvalidParameter => (
@@ -86,16 +86,16 @@ pub(super) fn unavailable(
         ),
         Kind::NotFound => (
             "There is no such benchmark",
-            "Its result may have been deleted, or it came to none.".to_owned(),
+            "It may have been deleted, or it ended without a result. Choose another one, or run it again.".to_owned(),
         ),
         Kind::TooLarge => ("The file is too large", format!("{problem}.")),
         Kind::BenchmarkRuns => (
-            "Another benchmark runs already",
-            "Two at once would disturb each other. Wait for its end, or cancel it.".to_owned(),
+            "Another benchmark is running",
+            "Two at once would disturb each other. Wait until it ends, or cancel it.".to_owned(),
         ),
         Kind::BenchmarksOff => (
             "Benchmarks are off here",
-            "The service can be reached from other machines, and was not told to allow them."
+            "Other machines can reach this service. Whoever runs it can allow them: serve --allow-benchmarks."
                 .to_owned(),
         ),
         Kind::QueueFull | Kind::PreparingOff | Kind::SpoolFull => {
@@ -103,13 +103,13 @@ pub(super) fn unavailable(
         }
         _ => (
             "Something went wrong",
-            "The server’s log says what. Try again in a moment.".to_owned(),
+            "Try again in a moment; if it happens again, tell whoever looks after the server: its log says why.".to_owned(),
         ),
     };
     let is_benchmark = request.path().contains("/benchmark");
     let page = if is_benchmark { "/benchmark" } else { "/" };
     let (next, link) = match problem.kind() {
-        Kind::InvalidParameter | Kind::TooLarge => (page.to_owned(), "Choose anew"),
+        Kind::InvalidParameter | Kind::TooLarge => (page.to_owned(), "Start again"),
         Kind::NotFound | Kind::BenchmarkRuns | Kind::BenchmarksOff => {
             (page.to_owned(), "To the benchmark")
         }

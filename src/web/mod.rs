@@ -63,6 +63,7 @@ use self::peer::Peer;
 use self::prepared::Prepared;
 use self::problem::{Kind, Problem};
 use self::registry::{Known, Registry};
+pub use self::service_manager::handed_over_listener;
 use crate::cli::Compression;
 use crate::datasets;
 use crate::db::Database;

@@ -44,6 +44,7 @@ pub(super) struct Prepared {
     /// Cancelled when the program is to end.
     pub(super) stopping: CancellationToken,
 }
+
 /// A file that is being read, and meanwhile not given up for others.
 pub(super) struct Fetched {
     pub(super) file: KeptFile,
@@ -149,6 +150,7 @@ impl Prepared {
     fn with<T>(&self, work: impl FnOnce(&mut All) -> T) -> T {
         work(&mut self.all.lock().unwrap_or_else(PoisonError::into_inner))
     }
+
     /// Whether there is one of this id.
     pub(super) fn has(&self, id: &str) -> bool {
         self.with(|all| all.by_id.contains_key(id))

@@ -97,14 +97,13 @@ impl Item {
     fn of(manifest: Manifest) -> Self {
         let (rows, bytes) = (rows_of(manifest.rows), readable_bytes(manifest.bytes));
         let says = match (manifest.state, manifest.queued) {
-            (State::Queued, Some(1)) => "Waits for a place, as the next one".to_owned(),
-            (State::Queued, place) => format!(
-                "Waits for a place, as number {} in the queue",
-                place.unwrap_or_default()
-            ),
-            (State::Running, _) if manifest.rows == 0 => "Waits for the first rows…".to_owned(),
+            (State::Queued, Some(1)) => "Waiting, next in line".to_owned(),
+            (State::Queued, place) => {
+                format!("Waiting, number {} in line", place.unwrap_or_default())
+            }
+            (State::Running, _) if manifest.rows == 0 => "Waiting for the first rows…".to_owned(),
             (State::Running, _) => format!("{rows}, {bytes} so far"),
-            (State::Complete, _) => format!("{rows}, {bytes}, whole"),
+            (State::Complete, _) => format!("{rows}, {bytes}, complete"),
             (State::Failed, _) if manifest.rows == 0 => "Failed before its first row".to_owned(),
             (State::Failed, _) => format!("Failed after {rows}"),
             (State::Cancelled, _) if manifest.rows == 0 => {

@@ -105,19 +105,22 @@ async fn prepare(app: Arc<App>, job: Arc<Job>, places: Vec<OwnedSemaphorePermit>
         }
         if !is_abandoned && !job.record.is_loaded() && flow.is_dried_up(&app.servers) {
             let silent = db::Error::Connect("the server does not answer".into());
-            fail(&app, &job, &silent.into());
-            cancel(job.cancellation.clone());
-            place.abandon();
+            // Else it has just ended, and may be read.
+            if fail(&app, &job, &silent.into()) {
+                cancel(job.cancellation.clone());
+                place.abandon();
+            }
             is_abandoned = true;
         }
     }
     app.prepared.finish(&job);
 }
 
-fn fail(app: &App, job: &Job, error: &export::Error) {
+/// Notes that one has failed, unless it has ended already; whether it had not.
+fn fail(app: &App, job: &Job, error: &export::Error) -> bool {
     tracing::warn!(export_id = job.record.id(), %error, "the export broke off");
     let (state, class) = error.end();
-    app.prepared.end(job, state, class, None);
+    app.prepared.end(job, state, class, None)
 }
 
 /// What an export's thread does.

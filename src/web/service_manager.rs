@@ -1,10 +1,26 @@
-//! What a service manager such as systemd is told: that the service is ready, and, if it watches, that it still answers.
+//! What a service manager such as systemd hands over: the socket to listen on. And what it is told: that the service is ready, and, if
+//! it watches, that it still answers.
 
-use std::net::SocketAddr;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
 use std::thread;
 use std::time::Duration;
 
+use listenfd::ListenFd;
 use sd_notify::NotifyState;
+
+/// The socket that the service manager has opened for this process, if it has: it keeps the address while the service starts anew.
+///
+/// To be called while no other thread runs, as it changes the environment.
+pub fn handed_over_listener() -> io::Result<Option<TcpListener>> {
+    let mut sockets = ListenFd::from_env();
+    match sockets.len() {
+        0 | 1 => sockets.take_tcp_listener(0),
+        more => Err(io::Error::other(format!(
+            "expected one socket, found {more}"
+        ))),
+    }
+}
 
 /// Says that the service at `address` is ready, and from now on, if the manager wants to know, that it answers.
 pub(super) fn tell(address: SocketAddr) {

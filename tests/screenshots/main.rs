@@ -66,7 +66,7 @@ fn of_the_export_page() {
     take(&browser, 1280, "light", OTHERS, "assets");
     browser.open(&server.url("/?done=false&updated_by_id=none"));
     browser.click("#download");
-    browser.sees("#downloads", "whole");
+    browser.sees("#downloads", "complete");
     take(&browser, 1280, "light", DOCS, "export-page");
     take(&browser, 390, "dark", DOCS, "export-page-narrow-dark");
     browser.open(&server.url("/?title=no+such+task"));
@@ -104,7 +104,7 @@ fn of_prepared_exports() {
     for query in ["", "?done=false&location_id=3&preset=data"] {
         browser.open(&server.url(&format!("/{query}")));
         browser.click("#prepare");
-        browser.sees("#prepared li:first-child", "whole");
+        browser.sees("#prepared li:first-child", "complete");
     }
     browser.click("#prepared li:first-child summary");
     both(&browser, "prepared");
@@ -122,12 +122,12 @@ fn of_prepared_exports() {
     browser.sees("#prepared li:first-child", "so far");
     gate.reached();
     browser.click("#prepare");
-    browser.sees("#prepared li:first-child", "the next one");
+    browser.sees("#prepared li:first-child", "next in line");
     both(&browser, "prepared-running");
     gate.terminate();
     browser.sees("#prepared li:last-child", "Failed");
     drop(gate);
-    browser.sees("#prepared li:first-child", "whole");
+    browser.sees("#prepared li:first-child", "complete");
     both(&browser, "prepared-failed");
 }
 

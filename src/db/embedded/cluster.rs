@@ -132,9 +132,7 @@ impl Cluster {
                     log: self.log.clone(),
                 })?,
         };
-        if !self.pgdata.exists() {
-            exchange::go_back(&self.data_dir, &self.pgdata)?;
-        }
+        exchange::settle(&self.data_dir)?;
         let version = self.version()?;
         let bin_dir = match &self.programs {
             Some(programs) => programs.clone(),

@@ -1,6 +1,6 @@
 //! A new cluster takes the place of the one in the data directory.
 //!
-//! It is made beside it, and moved there when it is whole. The old one is kept. Whenever this is interrupted, the old one is there.
+//! It is made beside it, and moved there when it is whole. The old one is kept. Whenever this is interrupted, one of the two is there.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -13,6 +13,9 @@ use super::{Durability, Embedded, EmbeddedError, at, binaries};
 
 /// Where the new cluster is made: a data directory in the data directory.
 const UNFINISHED: &str = "restoring";
+/// The cluster that is being replaced, amid an exchange. By this name, and no other, one comes back: what somebody keeps or removes
+/// later is theirs to decide.
+const LEAVING: &str = "postgresql.leaving";
 /// The cluster that was replaced.
 const REPLACED: &str = "postgresql.old";
 const PGDATA: &str = "postgresql";
@@ -31,10 +34,7 @@ impl Exclusive {
     pub fn claim(data_dir: &Path, durability: Durability) -> Result<Self, EmbeddedError> {
         let cluster = Cluster::open(data_dir, durability)?;
         let claim = Arc::new(cluster.claim()?);
-        let pgdata = cluster.data_dir().join(PGDATA);
-        if !pgdata.exists() {
-            go_back(cluster.data_dir(), &pgdata)?;
-        }
+        settle(cluster.data_dir())?;
         let (programs, programs_version) = binaries::newest(cluster.account())?;
         Ok(Self {
             cluster,
@@ -98,16 +98,17 @@ impl Exclusive {
     /// was one.
     pub fn exchange(self) -> Result<Option<PathBuf>, EmbeddedError> {
         let data_dir = self.cluster.data_dir();
-        let (pgdata, replaced) = (data_dir.join(PGDATA), data_dir.join(REPLACED));
+        let pgdata = data_dir.join(PGDATA);
         let is_replaced = pgdata.exists();
         if is_replaced {
-            fs::rename(&pgdata, &replaced).map_err(at("move away", &pgdata))?;
+            fs::rename(&pgdata, data_dir.join(LEAVING)).map_err(at("move away", &pgdata))?;
         }
-        // Between the two, only the start of the next program could tell: it goes back.
+        // If it ends between these, the start of the next program settles it.
         fs::rename(self.unfinished().join(PGDATA), &pgdata).map_err(at("create", &pgdata))?;
         sync(data_dir)?;
+        settle(data_dir)?;
         self.remove_unfinished()?;
-        Ok(is_replaced.then_some(replaced))
+        Ok(is_replaced.then(|| data_dir.join(REPLACED)))
     }
 
     /// Removes what is left of a new cluster that was not finished.
@@ -126,19 +127,24 @@ impl Exclusive {
 
 /// Whether there is a cluster, or one that is to be moved back.
 pub(super) fn is_there(data_dir: &Path) -> bool {
-    [PGDATA, REPLACED]
+    [PGDATA, LEAVING]
         .iter()
         .any(|name| data_dir.join(name).exists())
 }
 
-/// If an exchange was interrupted in its middle, so that there is no cluster, the one that was to be replaced is it again.
-pub(super) fn go_back(data_dir: &Path, pgdata: &Path) -> Result<(), EmbeddedError> {
-    let replaced = data_dir.join(REPLACED);
-    if !replaced.exists() {
+/// Finishes an exchange that has a new cluster in its place. If there is none, the one that was to be replaced is it again.
+pub(super) fn settle(data_dir: &Path) -> Result<(), EmbeddedError> {
+    let (pgdata, leaving) = (data_dir.join(PGDATA), data_dir.join(LEAVING));
+    if !leaving.exists() {
         return Ok(());
     }
-    warn!("a restore or an upgrade was interrupted: the cluster is as it was before");
-    fs::rename(&replaced, pgdata).map_err(at("move back", &replaced))?;
+    let place = if pgdata.exists() {
+        data_dir.join(REPLACED)
+    } else {
+        warn!("a restore or an upgrade was interrupted: the cluster is as it was before");
+        pgdata
+    };
+    fs::rename(&leaving, place).map_err(at("move", &leaving))?;
     sync(data_dir)
 }
 

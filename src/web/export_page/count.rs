@@ -74,12 +74,11 @@ pub(super) fn estimate(count: Count, pace: Option<Pace>) -> String {
     if let Some(pace) = pace.filter(|_| rows > 0) {
         let bytes = readable_bytes((rows as f64 * pace.bytes_per_row) as u64);
         let seconds = readable_seconds(rows as f64 * pace.seconds_per_row);
-        text = format!("about {bytes}, ready in about {seconds}; ");
+        text = format!("About {bytes}, ready in about {seconds}. ");
     }
-    text += if is_many {
-        "with so many rows the better way, made"
-    } else {
-        "made"
-    };
-    text + " on the server first, and fetched when you like, also in several goes."
+    text += "The server makes the file and keeps it until you download it.";
+    if is_many {
+        text += " With so many rows, this is the better way.";
+    }
+    text
 }

@@ -202,6 +202,7 @@ impl Drop for Sender {
         waiting.wake();
     }
 }
+
 /// Why something was not written to the spool.
 enum NotSpooled {
     Full,

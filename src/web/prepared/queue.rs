@@ -70,6 +70,7 @@ impl Prepared {
         self.queued.notify_one();
         manifest.ok_or_else(|| Problem::new(Kind::Internal))
     }
+
     /// The program is to end: what is not whole yet is interrupted.
     pub(in crate::web) fn interrupt(&self) {
         self.stopping.cancel();

@@ -172,7 +172,7 @@ fn a_form_is_answered_by_a_page_where_it_is_refused_and_can_cancel() {
         ("Content-Type", "application/x-www-form-urlencoded"),
     ];
     for (body, status, says) in [
-        ("runs=1", 409, "Another benchmark runs already"),
+        ("runs=1", 409, "Another benchmark is running"),
         ("runs=many", 400, "`runs`: `many` is not understood"),
     ] {
         let mut answer = service.post("/api/benchmarks", &browsers, body);

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -309,5 +310,29 @@ fn two_calls_do_not_write_into_one_file() {
     proxy.let_pass(u64::MAX);
     proxy.break_off();
     assert!(first.wait().expect("ours").success());
+    assert!(fs::read(&output).expect("there") == prepared.expected());
+}
+
+#[test]
+fn what_replaces_a_file_is_no_more_open_than_that_was_from_its_beginning() {
+    let prepared = Prepared::start();
+    let (_, file) = prepared.prepare(&json!({}));
+    let (_directory, output) = place();
+    fs::write(&output, "an older one").expect("written");
+    fs::set_permissions(&output, fs::Permissions::from_mode(0o640)).expect("ours");
+    let mode = |path: &Path| fs::metadata(path).expect("there").mode() & 0o777;
+    let proxy = Proxy::that_holds(&prepared.server, 5 << 20);
+    let mut child = begin(&proxy.url(&file), &output);
+    assert_eq!(
+        parts(&output)
+            .iter()
+            .map(|part| mode(part))
+            .collect::<Vec<_>>(),
+        [0o640]
+    );
+    proxy.let_pass(u64::MAX);
+    proxy.break_off();
+    assert!(child.wait().expect("ours").success());
+    assert_eq!(mode(&output), 0o640);
     assert!(fs::read(&output).expect("there") == prepared.expected());
 }

@@ -3,10 +3,13 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::thread;
 
+use cmms_export::units::hexadecimal;
 use serde_json::json;
+use sha2::{Digest, Sha256};
 
 use super::fetch::{Prepared, command, fetch, parts, place};
 use crate::support::program::{program, stderr};
@@ -120,4 +123,32 @@ fn what_is_no_prepared_export_is_refused() {
     let fetched = fetch(&server.url("/tasks.csv"), Path::new("-"));
     assert_eq!(fetched.status.code(), Some(2), "{fetched:?}");
     assert!(parts(&output).is_empty());
+}
+
+#[test]
+fn what_others_put_in_a_parts_place_is_not_written_to() {
+    let prepared = Prepared::start();
+    let (_, file) = prepared.prepare(&json!({}));
+    let (directory, output) = place();
+    let url = prepared.server.url(&file);
+    let sha256 = hexadecimal(&Sha256::digest(prepared.expected()));
+    let part = directory.path().join(format!(".tasks.csv.{sha256}.part"));
+    let victim = directory.path().join("victim");
+    fs::write(&victim, "precious").expect("written");
+    type Put = fn(&Path, &Path) -> std::io::Result<()>;
+    let puts: [Put; 2] = [
+        |from, to| symlink(from, to),
+        |from, to| fs::hard_link(from, to),
+    ];
+    for put in puts {
+        put(&victim, &part).expect("ours");
+        let refused = fetch(&url, &output);
+        assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+        assert!(stderr(&refused).contains("is a link"), "{refused:?}");
+        assert_eq!(fs::read(&victim).expect("there"), b"precious");
+        assert!(!output.exists());
+        fs::remove_file(&part).expect("ours");
+    }
+    assert!(fetch(&url, &output).status.success());
+    assert!(fs::read(&output).expect("there") == prepared.expected());
 }

@@ -9,6 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::command_line::code;
+use crate::support::gate::{Gate, Gated, ROWS};
 use crate::support::oracle;
 use crate::support::program::{program, stderr};
 use crate::support::{TestDatabase, data, eventually};
@@ -89,25 +90,32 @@ fn the_csv_and_its_manifest_cannot_go_to_one_place() {
 }
 
 #[test]
-fn what_replaces_a_file_is_no_more_open_than_that_was() {
-    let database = TestDatabase::new();
+fn what_replaces_a_file_is_no_more_open_than_that_was_from_its_beginning() {
+    let gated = Gated::new();
+    let gate = Gate::close(&gated, ROWS / 2);
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("tasks.csv");
     fs::write(&file, "an older export").expect("written");
-    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("ours");
-    assert_eq!(
-        code(
-            program(&database.url)
-                .arg("export")
-                .arg("--output")
-                .arg(&file)
-        ),
-        0
-    );
-    assert_eq!(
-        fs::metadata(&file).expect("there").permissions().mode() & 0o777,
-        0o600
-    );
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).expect("ours");
+    let mut export = program(&gated.url);
+    export
+        .args(["export", "--strategy=copy", "--output"])
+        .arg(&file);
+    let mut export = export.spawn().expect("the program runs");
+    let mode = |name: &str| {
+        let file = fs::metadata(directory.path().join(name)).expect("there");
+        file.permissions().mode() & 0o777
+    };
+    eventually("the new file is there", || {
+        entries(directory.path()).len() == 2
+    });
+    for name in entries(directory.path()) {
+        assert_eq!(mode(&name), 0o640, "{name}");
+    }
+    drop(gate);
+    assert!(export.wait().expect("ours").success());
+    assert_eq!(entries(directory.path()), ["tasks.csv"]);
+    assert_eq!(mode("tasks.csv"), 0o640);
 }
 
 #[test]

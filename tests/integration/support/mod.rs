@@ -15,6 +15,7 @@ pub(crate) mod replica_servers;
 pub(crate) mod replicated;
 pub(crate) mod running;
 pub(crate) mod terminal;
+pub(crate) mod words;
 
 use std::time::{Duration, Instant};
 

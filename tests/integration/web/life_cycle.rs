@@ -1,7 +1,9 @@
 //! Starting and stopping: what runs is finished, or visibly broken off.
 
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use nix::sys::signal::Signal;
 
@@ -9,7 +11,7 @@ use crate::support::client::{Download, End, download, send};
 use crate::support::cluster::temporary_directory;
 use crate::support::gate::{self, Gate, Gated, ROWS};
 use crate::support::program::{bare_program, program};
-use crate::support::{Server, eventually};
+use crate::support::{Server, TestDatabase, eventually};
 
 fn get(server: &Server, path: &str) -> TcpStream {
     send(&server.address, "GET", path, &[("Host", &server.address)])
@@ -116,7 +118,7 @@ fn the_private_default_seeds_itself_once_and_stops_with_the_program() {
 
 #[test]
 fn an_address_that_is_taken_is_found_out_before_anything_else() {
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = taken.local_addr().expect("bound").to_string();
     let output = program("postgresql://127.0.0.1:1/nowhere")
         .args(["serve", "--bind", &address])
@@ -128,4 +130,64 @@ fn an_address_that_is_taken_is_found_out_before_anything_else() {
         said.contains(&format!("cannot listen on {address}")),
         "{said}"
     );
+}
+
+/// The program with these sockets, as systemd hands them over.
+fn activated(listener: &TcpListener, sockets: u32, url: &str) -> Command {
+    let program = program(url);
+    let mut command = Command::new("sh");
+    let script =
+        format!("exec 3<&0 4<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS={sockets} exec \"$0\" serve");
+    command.args(["-c", &script]).arg(program.get_program());
+    for (name, value) in program.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    let socket = OwnedFd::from(listener.try_clone().expect("a descriptor"));
+    command.stdin(Stdio::from(socket));
+    command
+}
+
+#[test]
+fn a_restart_refuses_no_connection_if_systemd_keeps_the_socket() {
+    let database = TestDatabase::with("insert into locations values (1, 'Zürich')");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let start = || Server::spawn_as_bound(&mut activated(&listener, 1, &database.url));
+    let mut first = start();
+    let address = listener.local_addr().expect("bound").to_string();
+    assert_eq!(first.address, address);
+    let csv = |stream| {
+        let (csv, end) = Download::read(stream).finish();
+        assert_eq!(end, End::Clean);
+        csv
+    };
+    assert_eq!(
+        csv(get(&first, "/locations.csv")),
+        "ID,Name\n1,Zürich\n".as_bytes()
+    );
+    first.signal(Signal::SIGTERM);
+    assert_eq!(first.wait().code(), Some(0));
+    let asked_between = get(&first, "/locations.csv");
+    let second = start();
+    assert_eq!(second.address, address);
+    assert_eq!(csv(asked_between), "ID,Name\n1,Zürich\n".as_bytes());
+}
+
+#[test]
+fn a_socket_that_others_can_reach_needs_a_token_and_two_sockets_are_too_many() {
+    for (address, sockets, code, says) in [
+        ("0.0.0.0:0", 1, 2, "CMMS_AUTH_TOKEN"),
+        ("127.0.0.1:0", 2, 1, "expected one socket"),
+    ] {
+        let listener = TcpListener::bind(address).expect("a free port");
+        let output = activated(&listener, sockets, "postgresql://127.0.0.1:1/nowhere").output();
+        let output = output.expect("the program runs");
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+        assert!(
+            String::from_utf8_lossy(&output.stderr).contains(says),
+            "{output:?}"
+        );
+    }
 }

@@ -35,7 +35,7 @@ fn what_is_prepared_is_listed_fetched_and_deleted() {
     browser.sees("#prepared", "There are none");
     browser.assert_accessible("nothing is prepared");
     browser.click("#prepare");
-    browser.sees(ITEM, "whole");
+    browser.sees(ITEM, "complete");
     let csv = oracle::copy(&database, "not t.done and l.id = 2", ',');
     let text = browser.text(ITEM);
     for part in [
@@ -62,7 +62,7 @@ fn what_is_prepared_is_listed_fetched_and_deleted() {
     });
     // Another browser, and the page of another dataset, see the same.
     let other = open(&server, "/users");
-    other.sees(ITEM, "whole");
+    other.sees(ITEM, "complete");
     other.click(&format!("{ITEM} .actions button"));
     other.sees("#prepared", "There are none");
     browser.open(&browser.address());
@@ -83,22 +83,25 @@ fn it_says_how_it_goes_over_reloads_and_can_be_cancelled() {
         browser.property(&format!("{ITEM} progress"), "max") == ROWS.to_string()
     });
     browser.click("#prepare");
-    browser.sees(ITEM, "Waits for a place, as the next one");
+    browser.sees(ITEM, "Waiting, next in line");
     browser.assert_accessible("one runs, and one waits");
     browser.open(&browser.address());
-    browser.sees(ITEM, "Waits for a place, as the next one");
+    browser.sees(ITEM, "Waiting, next in line");
     browser.sees("#prepared li:last-child", "so far");
     browser.click(&format!("{ITEM} .actions button"));
     browser.sees(ITEM, "Cancelled before its first row");
     gate.terminate();
     browser.sees("#prepared li:last-child", "Failed after ");
-    browser.sees("#prepared li:last-child", "The database went away.");
+    browser.sees(
+        "#prepared li:last-child",
+        "The connection to the database was lost.",
+    );
     browser.assert_accessible("one has failed");
     assert_eq!(gate::running_queries(&gated.database), 0);
     drop(gate);
     browser.click(&format!("{ITEM} .actions button"));
     browser.click("#prepare");
-    browser.sees(ITEM, "whole");
+    browser.sees(ITEM, "complete");
 }
 
 #[test]
@@ -110,17 +113,17 @@ fn it_says_beforehand_what_it_will_come_to_and_that_it_is_the_better_way_for_man
     let browser = open(&server, "/?preset=data");
     browser.sees("#count", "100,000");
     browser.sees("#estimate", "ready in about ");
-    browser.sees("#estimate", "with so many rows the better way");
+    browser.sees("#estimate", "this is the better way");
     let bytes = server.manifest(&id)["bytes"].as_u64().expect("a number") as f64 / 1e6;
-    browser.sees("#estimate", &format!("about {bytes:.1} MB"));
+    browser.sees("#estimate", &format!("About {bytes:.1} MB"));
     // Of a workbook nothing is known yet.
     browser.click("input[name=format][value=xlsx]");
     browser.eventually("no estimate", || {
-        !browser.text("#estimate").contains("about")
+        !browser.text("#estimate").contains("About")
     });
     browser.type_into("#title", "no such task");
     browser.eventually("no many rows", || {
-        browser.text("#estimate").starts_with("made on the server")
+        browser.text("#estimate").starts_with("The server makes")
     });
 }
 
@@ -134,7 +137,7 @@ fn a_full_queue_is_told_from_a_broken_server() {
     browser.click("#prepare");
     gate.reached();
     browser.click("#prepare");
-    browser.sees(ITEM, "Waits for a place");
+    browser.sees(ITEM, "Waiting, ");
     browser.click("#prepare");
     browser.sees(
         "#prepare-trouble",
@@ -155,7 +158,7 @@ fn without_scripts_it_is_prepared_and_deleted_too() {
     browser.eventually("the choice is kept", || browser.address().ends_with(chosen));
     browser.eventually("it is whole", || {
         browser.click(".without-script a");
-        browser.text(ITEM).contains("whole")
+        browser.text(ITEM).contains("complete")
     });
     assert!(
         browser
@@ -180,5 +183,5 @@ fn where_nothing_can_be_prepared_the_page_does_not_offer_it() {
         serde_json::Value::Null
     );
     browser.click("#download");
-    browser.sees("#downloads", "whole");
+    browser.sees("#downloads", "complete");
 }

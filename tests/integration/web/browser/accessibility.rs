@@ -14,7 +14,7 @@ fn axe_finds_nothing_wrong_in_any_state() {
     browser.click("#location_id-box");
     browser.assert_accessible("an open list");
     browser.click("#download");
-    browser.sees(ITEM, "whole");
+    browser.sees(ITEM, "complete");
     for width in [320, 1280, 2560] {
         for scheme in ["light", "dark"] {
             browser.look(width, scheme);

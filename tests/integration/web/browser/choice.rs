@@ -42,7 +42,7 @@ fn what_one_chooses_shows_at_once_and_is_what_one_gets() {
             .ends_with("/tasks.csv?location_id=2&done=true&title=task+1&preset=data'")
     });
     browser.click("#download");
-    browser.sees(ITEM, "whole");
+    browser.sees(ITEM, "complete");
     assert!(
         state(&browser).starts_with(&format!("{count} of {count} rows, ")),
         "{}",

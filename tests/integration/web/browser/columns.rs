@@ -65,7 +65,7 @@ fn columns_are_chosen_and_ordered_and_are_in_the_address() {
     browser.assert_accessible("the picker");
     choose_data(&browser);
     browser.click("#download");
-    browser.sees(ITEM, "whole");
+    browser.sees(ITEM, "complete");
     let csv = oracle::psql(
         &database,
         "copy (select description as \"Description\", id as \"ID\", title as \"Title\" from tasks t order by t.id) to stdout with (format csv, header)",

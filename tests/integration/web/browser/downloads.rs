@@ -21,10 +21,13 @@ fn a_download_says_how_it_gets_on_and_that_it_is_whole() {
     let part = format!("of {} rows, ", grouped(ROWS));
     browser.sees(ITEM, &part);
     let text = state(&browser);
-    assert!(text.contains("/s, ") && text.ends_with(" left"), "{text}");
+    assert!(
+        text.contains(" a second, ") && text.ends_with(" left"),
+        "{text}"
+    );
     assert!(saved(&browser).is_empty());
     drop(gate);
-    browser.sees(ITEM, "whole");
+    browser.sees(ITEM, "complete");
     assert!(
         state(&browser).starts_with(&format!("{0} of {0} rows, ", grouped(ROWS))),
         "{}",
@@ -82,12 +85,12 @@ fn a_killed_backend_is_a_failed_download_and_no_file() {
     browser.sees(ITEM, "rows, ");
     gate.terminate();
     browser.sees(ITEM, "Failed after");
-    browser.sees(ITEM, "The file is not whole");
+    browser.sees(ITEM, "The file is incomplete");
     assert!(saved(&browser).is_empty(), "{:?}", saved(&browser));
     browser.assert_accessible("a failed download");
     drop(gate);
     browser.click(&format!("{ITEM} .retry"));
-    browser.sees(ITEM, "whole");
+    browser.sees(ITEM, "complete");
     browser.eventually("the file is saved", || saved(&browser).len() == 1);
 }
 
@@ -114,7 +117,7 @@ fn a_busy_server_is_told_from_a_broken_one_and_can_be_tried_again() {
         browser.text(&format!("{ITEM} .retry")) == "Try again"
     });
     browser.click(&format!("{ITEM} .retry"));
-    browser.sees(ITEM, "whole");
+    browser.sees(ITEM, "complete");
     browser.eventually("the file is saved", || saved(&browser).len() == 1);
 }
 
@@ -130,13 +133,13 @@ fn several_downloads_at_once_are_listed_and_leave_the_page_its_connections() {
     gate.reached();
     browser.sees("#downloads li:nth-child(3)", "rows, ");
     browser.sees("#downloads li:nth-child(2)", "rows, ");
-    browser.sees(ITEM, "Waits for another download");
+    browser.sees(ITEM, "Waiting for another download");
     browser.click("#downloads li:nth-child(3) .cancel");
     browser.sees("#downloads li:nth-child(3)", "Cancelled");
     browser.sees(ITEM, "rows, ");
     drop(gate);
-    browser.sees(ITEM, "whole");
-    browser.sees("#downloads li:nth-child(2)", "whole");
+    browser.sees(ITEM, "complete");
+    browser.sees("#downloads li:nth-child(2)", "complete");
 }
 
 #[test]
@@ -162,7 +165,7 @@ fn a_download_stays_listed_when_the_filters_are_cleared_and_the_page_is_loaded_a
     browser.sees(ITEM, "Cancelled after");
     drop(gate);
     browser.click(&format!("{ITEM} .retry"));
-    browser.sees(ITEM, "whole");
+    browser.sees(ITEM, "complete");
     browser.open(&server.url("/users"));
-    browser.sees(ITEM, "whole");
+    browser.sees(ITEM, "complete");
 }
