@@ -110,7 +110,7 @@ impl Database {
         }
     }
 
-    /// The same database, of which one export is made and no more: no other one will use the connections that it opens.
+    /// Returns the same database for one export and no more: no other export will use the connections that it opens.
     pub fn for_one_export(self) -> Self {
         Self {
             is_for_one_export: true,
@@ -118,7 +118,7 @@ impl Database {
         }
     }
 
-    /// Whether only one export is made of it.
+    /// Returns whether only one export is made of it.
     pub(crate) fn is_for_one_export(&self) -> bool {
         self.is_for_one_export
     }

@@ -29,7 +29,7 @@ pub use self::loaded::Rows;
 /// The methods that take a question return the query for it: of all tables, as the columns and the filters have them; of the
 /// dataset's own table alone; of what its rows refer to.
 pub trait Dataset: Send + Sync {
-    /// The name by which the command line and the web know it: a word for many of its rows.
+    /// Its name on the command line and on the web: a word for many of its rows.
     fn name(&self) -> &'static str;
 
     /// A word for one of its rows.
@@ -41,7 +41,7 @@ pub trait Dataset: Send + Sync {
     /// All of its filters.
     fn filters(&self) -> &[FilterField];
 
-    /// The column that people know its rows by, if others refer to them.
+    /// The column that names its rows for people, if other datasets refer to them.
     fn label(&self) -> Option<&Column>;
 
     /// The filter by that column.
@@ -95,10 +95,10 @@ pub struct Reference {
 
 /// Rows with all columns of all tables, in memory.
 pub trait Models: Send {
-    /// How many there are.
+    /// Returns how many there are.
     fn count(&self) -> usize;
 
-    /// A value: of the row, counted from 0, in a column of the dataset.
+    /// Returns a row's value in a column of the dataset; rows count from 0.
     fn cell(&self, row: usize, column: &Column) -> Cell<'_>;
 }
 

@@ -83,7 +83,7 @@ pub(super) fn open_ahead(export: &Export, database: &Database) {
     }
 }
 
-/// How many connections are worth it for so many ranges.
+/// Returns how many connections so many ranges are worth.
 fn connections(ranges: usize, database: &Database) -> usize {
     let worth = if database.is_for_one_export() {
         ranges.div_ceil(RANGES_OF_CONNECTION)

@@ -1,6 +1,6 @@
 //! The export: rows of a dataset, as CSV or as a workbook, to a sink.
 //!
-//! An [`Export`] says what to export and how; [`run`] does it. A strategy knows a database and an encoder, and nothing of where
+//! An [`Export`] says what to export and how; [`run`] does it. A strategy knows a database and an encoder, and not where
 //! the bytes go.
 
 pub mod cancellation;
@@ -75,7 +75,7 @@ impl Export {
         self.filter.dataset()
     }
 
-    /// The query for its rows, as COPY is to write them: what `copy` asks the server.
+    /// Returns the query for its rows, in the form that COPY writes: what `copy` asks the server.
     pub fn query(&self) -> Query {
         queries::written_rows(&self.columns, &self.filter, self.format.lines())
     }
@@ -122,7 +122,7 @@ pub fn run(
         Strategy::Copy => copy::run(&source, &mut encoder),
         Strategy::Lookup => lookup::run(&source, &mut encoder),
     };
-    // If an export is cancelled, its query or its sink fails; either way, that it was cancelled is the reason to report.
+    // A cancelled export fails in its query or its sink; either way, the cancellation is the reason to report.
     match outcome.and_then(|()| encoder.finish()) {
         Err(_) if cancellation.is_cancelled() => Err(Error::Cancelled),
         outcome => outcome,
@@ -144,7 +144,7 @@ struct Source<'a> {
 }
 
 impl Source<'_> {
-    /// Does `work` in a snapshot, on a connection of Diesel's.
+    /// Does `work` in a snapshot, on a connection for Diesel.
     fn snapshot<T>(
         &self,
         work: impl FnOnce(&mut PgConnection, &Backend<'_>) -> Result<T, Error>,
@@ -178,7 +178,7 @@ impl Source<'_> {
         Ok(value)
     }
 
-    /// The most rows to load for a strategy that holds them all: one more than it may hold, by which too many are known.
+    /// Returns how many rows to load at most for a strategy that holds them all: one more than it may hold, which shows that there are too many.
     fn most_rows(&self) -> i64 {
         i64::from(self.export.limits.max_buffered_rows) + 1
     }

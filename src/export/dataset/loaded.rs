@@ -25,17 +25,17 @@ impl<Row> Rows<Row> {
         Ok(Self(pieces))
     }
 
-    /// How many there are.
+    /// Returns how many there are.
     pub fn count(&self) -> usize {
         self.0.iter().map(Vec::len).sum()
     }
 
-    /// The row of this number, counted from 0.
+    /// Returns the row of this number; rows count from 0.
     pub(super) fn get(&self, row: usize) -> Option<&Row> {
         self.0.get(row / PIECE)?.get(row % PIECE)
     }
 
-    /// All of them, in their order.
+    /// Returns all of them, in their order.
     pub fn iter(&self) -> impl Iterator<Item = &Row> {
         self.0.iter().flatten()
     }
