@@ -28,7 +28,7 @@ pub(super) struct Scan {
 
 /// The planner's cost up to which the rows are found so fast that it is not worth to divide the work: of a scan in the order of an
 /// index, which can be divided, and of anything else, most of whose cost is that of reading from the disk what is in memory.
-const CHEAP_SCAN: f64 = 1_000.0;
+const CHEAP_SCAN: f64 = 2_500.0;
 const CHEAP: f64 = 4_000.0;
 
 /// A node of a plan, as `EXPLAIN (FORMAT JSON)` describes it.
