@@ -99,15 +99,17 @@ pub enum Start {
     Anyway,
 }
 
-/// Opens the database as [`connect_migrated`] does, but if exports run on replicas, it may be away.
+/// Opens the database as [`connect_migrated`] does, but if exports run on replicas, it may be away. Once it has a connection,
+/// `meanwhile` may open what is needed next.
 pub fn connect_for_exports(
     global: &Global,
     connections: u32,
     rules: &Rules,
     start: Start,
+    meanwhile: impl FnOnce(&Database),
 ) -> Result<Connected, Error> {
     let mut connected = connect(global, connections)?;
-    match check_tables(&mut connected) {
+    match check_tables(&mut connected, meanwhile) {
         Err(error @ Error::Different(_)) if start == Start::Anyway => {
             tracing::error!(%error, "no export will work until this is mended");
         }
@@ -142,7 +144,7 @@ pub fn wait_for_database(url: &str, patience: Duration) -> Result<(), db::Error>
 /// Opens the database and makes sure that it has the tables: makes them in the private cluster, and elsewhere requires them.
 pub fn connect_migrated(global: &Global, connections: u32) -> Result<Connected, Error> {
     let mut connected = connect(global, connections)?;
-    check_tables(&mut connected)?;
+    check_tables(&mut connected, |_| ())?;
     Ok(connected)
 }
 
@@ -164,7 +166,7 @@ pub fn connect_and_migrate(
     Ok((connected, versions))
 }
 
-fn check_tables(connected: &mut Connected) -> Result<(), Error> {
+fn check_tables(connected: &mut Connected, meanwhile: impl FnOnce(&Database)) -> Result<(), Error> {
     if connected.embedded.is_some() {
         let migrations = connected.database.migrate()?;
         if !migrations.is_empty() {
@@ -174,7 +176,7 @@ fn check_tables(connected: &mut Connected) -> Result<(), Error> {
             );
         }
     }
-    let (state, role) = connected.database.first_look()?;
+    let (state, role) = connected.database.first_look(meanwhile)?;
     connected.role = role;
     match state {
         SchemaState::Missing => {

@@ -7,7 +7,8 @@ mod schema_state;
 pub mod servers;
 pub mod tables;
 
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use diesel::connection::{CacheSize, SimpleConnection};
@@ -49,6 +50,7 @@ type LazyPool<M> = LazyLock<Pool<M>, Box<dyn FnOnce() -> Pool<M> + Send>>;
 pub struct Database {
     pools: Arc<Pools>,
     on_wait: Option<Arc<dyn Fn(Duration) + Send + Sync>>,
+    is_for_one_export: bool,
 }
 
 struct Pools {
@@ -56,6 +58,8 @@ struct Pools {
     copy: LazyPool<libpq::Manager>,
     /// Connections that only make an export faster. Nobody waits for one, and they take none from other exports.
     helpers: LazyPool<libpq::Manager>,
+    /// One of these that is opened before anybody asks for it.
+    helper_ahead: Mutex<Option<JoinHandle<Option<CopyConnection>>>>,
     /// Connections that never run an export, so that some are free when all of the exports' are in use.
     control: LazyPool<ConnectionManager<PgConnection>>,
     /// Connections for probes alone, as pages that wait for a lock may have all of the others.
@@ -87,6 +91,7 @@ impl Pools {
             copy: libpq(connections, wait, true),
             // An export does without a broken one; to test each before its use costs a round trip.
             helpers: libpq(connections, wait, false),
+            helper_ahead: Mutex::default(),
             control: diesel(4, wait),
             probe: libpq(2, wait.min(PROBE_WAIT), true),
             cancel: diesel(2, wait),
@@ -101,7 +106,21 @@ impl Database {
         Self {
             pools: Arc::new(Pools::new(url, connections, wait)),
             on_wait: None,
+            is_for_one_export: false,
         }
+    }
+
+    /// Returns the same database for one export and no more: no other export will use the connections that it opens.
+    pub fn for_one_export(self) -> Self {
+        Self {
+            is_for_one_export: true,
+            ..self
+        }
+    }
+
+    /// Returns whether only one export is made of it.
+    pub(crate) fn is_for_one_export(&self) -> bool {
+        self.is_for_one_export
     }
 
     /// The same database; `observer` hears how long each export has waited for a connection.
@@ -124,6 +143,10 @@ impl Database {
 
     /// Takes one more connection for an export through libpq, if one is free or can be opened at once.
     pub fn helper_connection(&self) -> Option<CopyConnection> {
+        let ahead = self.helper_ahead().take();
+        if let Some(Ok(Some(helper))) = ahead.map(JoinHandle::join) {
+            return Some(helper);
+        }
         let state = self.pools.helpers.state();
         self.pools.helpers.try_get().or_else(|| {
             // All are in use, and it would be luck if one came back in time.
@@ -132,6 +155,27 @@ impl Database {
             }
             self.pools.helpers.get_timeout(HELPER_WAIT).ok()
         })
+    }
+
+    /// Opens one such connection before it is needed, in a thread of its own, and lets `sql` run there: what that needs of the
+    /// catalog, the connection's process has at hand then.
+    pub(crate) fn open_helper_ahead(&self, sql: &str) {
+        let helpers = self.pools.helpers.clone();
+        // Without a long wait for a lock: somebody may wait for it who waits for the export.
+        let sql = format!("begin; set local lock_timeout = 100; {sql}");
+        let opened = thread::Builder::new().spawn(move || {
+            let mut helper = helpers.get_timeout(HELPER_WAIT).ok()?;
+            // If it fails, it fails again when it matters.
+            let _ = helper.execute(&sql);
+            helper.execute("rollback").ok()?;
+            Some(helper)
+        });
+        *self.helper_ahead() = opened.ok();
+    }
+
+    fn helper_ahead(&self) -> MutexGuard<'_, Option<JoinHandle<Option<CopyConnection>>>> {
+        let ahead = self.pools.helper_ahead.lock();
+        ahead.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes a connection for short work that is no export.

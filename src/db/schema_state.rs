@@ -98,9 +98,14 @@ impl Database {
         Catalog::read(&mut connection)?.schema_state(&mut connection)
     }
 
-    /// The same, and what the server is, for the start of a program: on the connection that its first export will have.
-    pub(crate) fn first_look(&self) -> Result<(SchemaState, Role), Error> {
+    /// The same, and what the server is, for the start of a program: on the connection that its first export will have. Once that is
+    /// open, `meanwhile` may open others.
+    pub(crate) fn first_look(
+        &self,
+        meanwhile: impl FnOnce(&Self),
+    ) -> Result<(SchemaState, Role), Error> {
         let mut connection = self.first_connection()?;
+        meanwhile(self);
         let catalog = Catalog::read(&mut connection)?;
         Ok((catalog.schema_state(&mut connection)?, catalog.role))
     }
