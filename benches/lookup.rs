@@ -48,7 +48,9 @@ const JOINED: &str = "select t.id, t.title, a.name, l.name, case when t.done the
     from tasks t join assets a on a.id = t.asset_id join locations l on l.id = a.location_id
     join users c on c.id = t.created_by_id left join users e on e.id = t.updated_by_id";
 /// Tasks of a range of the floor, as many as `lookup` has in one.
-const RANGE: u64 = 10_000;
+fn range_of(tasks: u64) -> u64 {
+    (tasks / 40).clamp(10_000, 20_000)
+}
 
 const WHAT: [&str; 7] = [
     "`copy` over HTTP",
@@ -210,20 +212,21 @@ impl Bench<'_> {
     /// PostgreSQL alone: the same ranges on as many connections, written to nowhere by the server itself.
     fn floor(&self) {
         let next = &AtomicU64::new(1);
+        let range = range_of(self.tasks);
         let backends = self
             .tasks
-            .div_ceil(RANGE)
+            .div_ceil(range)
             .min(self.connections.len() as u64);
         thread::scope(|scope| {
             for connection in &self.connections[..backends as usize] {
                 scope.spawn(move || {
                     let mut connection = connection.lock().expect("nobody panicked");
                     loop {
-                        let first = next.fetch_add(RANGE, Ordering::Relaxed);
+                        let first = next.fetch_add(range, Ordering::Relaxed);
                         if first > self.tasks {
                             return;
                         }
-                        let last = first + RANGE - 1;
+                        let last = first + range - 1;
                         let sql = format!(
                             "copy (select id, title, done, asset_id, created_by_id, updated_by_id from tasks
                              where id between {first} and {last} order by id) to '/dev/null' with (format csv)"

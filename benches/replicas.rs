@@ -33,7 +33,7 @@ const CLIENTS: usize = 8;
 /// Changes of one task, each second: what the primary can do easily when it does nothing else.
 const WRITES: &str = "100";
 
-/// Those of servers at work, where the tests' own are thrown away.
+/// Settings of servers at work; the tests' servers are thrown away.
 const SETTINGS: &str = "fsync=on full_page_writes=on shared_buffers=256MB";
 
 const WHAT: [&str; 4] = ["no exports", "the primary", "one standby", "two standbys"];

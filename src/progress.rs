@@ -113,7 +113,7 @@ impl ExportProgress {
         let spinner = ProgressBar::new_spinner()
             .with_style(style)
             .with_message("Exporting")
-            // An error's line begins where the spinner was.
+            // An error's line takes the spinner's place.
             .with_finish(ProgressFinish::AndClear);
         spinner.enable_steady_tick(SPINNER_INTERVAL);
         Self { spinner }

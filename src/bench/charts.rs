@@ -6,7 +6,7 @@ use std::fmt::Write;
 use super::result::{Figures, Report, Spread};
 use crate::export::Strategy;
 
-/// Units of the picture; few, so that its text can be read on a phone.
+/// Units of the picture: few, so that its text is readable on a phone.
 const WIDTH: f64 = 330.0;
 /// Where the axis of the dots starts and ends. The names stand before it, the medians behind it.
 const LEFT: f64 = 78.0;
@@ -106,7 +106,7 @@ fn growth(
     (!lines.is_empty()).then(|| curves(&title, ("tasks", unit), &lines, true))
 }
 
-/// The class by which the style sheet knows a strategy's colour.
+/// Returns the style sheet's class for a strategy's colour.
 pub fn class(strategy: Strategy) -> String {
     let place = Strategy::all().iter().position(|known| *known == strategy);
     format!("s{}", place.unwrap_or_default())
@@ -266,7 +266,7 @@ fn curves(title: &str, (x_unit, y_unit): (&str, &str), lines: &[Line], marked: b
     svg + "</svg>"
 }
 
-/// The heights for names of what ends at `ends`: in their order, and so far apart that they can be read.
+/// Places names beside the curves' `ends`: in their order, and far enough apart to be read.
 fn apart(ends: Vec<f64>, bottom: f64) -> Vec<f64> {
     let mut order: Vec<usize> = (0..ends.len()).collect();
     order.sort_by(|a, b| ends[*b].total_cmp(&ends[*a]));
@@ -342,7 +342,7 @@ fn text(svg: &mut String, class: &str, anchor: &str, at: (f64, f64), text: &str)
     );
 }
 
-/// Three digits: more are not worth reading.
+/// Writes a value in about three digits.
 fn short(value: f64) -> String {
     match value {
         100.0.. => crate::units::grouped(value.round() as u64),

@@ -1,4 +1,4 @@
-//! One run, in a process of its own: so its peak memory is its own, and nothing is left of the run before.
+//! One run, in a fresh process: so its peak memory is its own, and no earlier run has an effect.
 //!
 //! The job comes on the standard input, the outcome goes to the standard output, each as a line of JSON. The end of the standard
 //! input cancels the run, even if the parent was killed.
@@ -26,7 +26,7 @@ use crate::export::record::Record;
 use crate::export::{self, Export, Limits, Sink, Strategy};
 use crate::memory;
 
-/// The name by which PostgreSQL knows the run's connections.
+/// The run's name in PostgreSQL.
 const APPLICATION_NAME: &str = "PGAPPNAME";
 /// Connections that a strategy may open at once.
 const CONNECTIONS: u32 = 8;
@@ -88,7 +88,7 @@ fn cancel_at_end_of_input(cancellation: Cancellation) -> io::Result<()> {
     Ok(())
 }
 
-/// What may be shown of an error to everybody; the log says more.
+/// Returns what everybody may read of an error; the log says more.
 fn reason(error: &export::Error) -> String {
     match error {
         export::Error::TooManyRows { .. }
@@ -111,7 +111,7 @@ fn reason(error: &export::Error) -> String {
 
 fn measure(job: &Job, url: &str, cancellation: &Cancellation) -> Result<Run, export::Error> {
     let database = Database::new(url, CONNECTIONS, CONNECTION_WAIT);
-    // Like a server, which has its connections open before a request comes.
+    // A server, too, has its connections open before a request comes.
     drop(database.connection()?);
     drop(database.copy_connection()?);
     let backends_before = backends_cpu(&database)?;

@@ -1,4 +1,4 @@
-//! Where a benchmark runs: without it, no figure can be judged.
+//! Where a benchmark runs, without which no figure can be judged.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -129,7 +129,7 @@ impl Environment {
     }
 }
 
-/// The first two numbers of a kernel's release: what follows is who has built it, which says more of a machine than of a figure.
+/// Returns the first two numbers of a kernel's release: the rest says who has built it.
 fn series(release: &str) -> &str {
     let mut dots = 0;
     let end = release.find(|character: char| {
@@ -139,7 +139,7 @@ fn series(release: &str) -> &str {
     &release[..end.unwrap_or(release.len())]
 }
 
-/// What stands behind `name` and a colon in one of the kernel's files.
+/// Returns what follows `name` and a colon in one of the kernel's files.
 pub(super) fn line(path: &str, name: &str) -> Option<String> {
     let text = fs::read_to_string(path).ok()?;
     let line = text.lines().find(|line| line.starts_with(name))?;

@@ -1,5 +1,5 @@
-//! Memory for an export's chunks, used again and again. If it went back to the system each time, the kernel would clear it
-//! each time: that took a twelfth of `lookup`'s time.
+//! Memory for an export's chunks, used again and again. If it went back to the system, the kernel would clear it each time, which
+//! took a twelfth of `lookup`'s time.
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -18,7 +18,7 @@ impl Buffers {
         idle.pop().unwrap_or_else(|| Vec::with_capacity(capacity))
     }
 
-    /// Returns a buffer's content as shared bytes; the buffer comes back once nobody holds any of them.
+    /// Turns a buffer into shared bytes; the buffer comes back once nobody holds them.
     pub(super) fn lend(&self, buffer: Vec<u8>) -> Bytes {
         Bytes::from_owner(Lent {
             buffer,

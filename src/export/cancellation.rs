@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::Error;
 use crate::db::{Database, Process};
 
-/// By which an export can be stopped. Clones stop the same export.
+/// Stops an export. Clones stop the same one.
 #[derive(Clone, Default)]
 pub struct Cancellation {
     shared: Arc<Shared>,
@@ -16,14 +16,14 @@ pub struct Cancellation {
 
 #[derive(Default)]
 struct Shared {
-    /// Apart from the rest: whoever asks does not wait for the server.
+    /// Outside of the lock, so that asking does not wait for the server.
     cancelled: AtomicBool,
     backends: Mutex<Backends>,
 }
 
 #[derive(Default)]
 struct Backends {
-    /// The server's processes that work for the export now.
+    /// The server processes that work for the export now.
     working: HashMap<u64, (Process, Database)>,
     registered: u64,
 }
@@ -51,7 +51,7 @@ impl Cancellation {
         }
     }
 
-    /// Whether no process of a server's works for the export now.
+    /// Returns whether no server process works for the export now.
     pub fn is_idle(&self) -> bool {
         self.backends().working.is_empty()
     }
@@ -63,7 +63,7 @@ impl Cancellation {
             .get(&number)
             .map(|(_, it)| it.clone());
         let Some(database) = database else { return };
-        // Without the lock: a server that does not answer keeps us waiting, and would keep the export's own thread.
+        // Without the lock: a server that does not answer would block the export's own thread, too.
         let cancelled = database.canceller().and_then(|mut canceller| {
             // With the lock: the process cannot go back to its pool, and on to another export, before it gets the request.
             let backends = self.backends();
@@ -89,7 +89,7 @@ impl Cancellation {
         process: Process,
     ) -> Result<Backend<'_>, Error> {
         let mut backends = self.backends();
-        // With the lock: what is noted before the export is cancelled is seen by whoever cancels it.
+        // With the lock: whoever cancels the export sees what was noted before.
         if self.is_cancelled() {
             return Err(Error::Cancelled);
         }
@@ -111,7 +111,7 @@ impl Cancellation {
     }
 }
 
-/// A process of the server's that works for an export.
+/// A server process that works for an export.
 pub(crate) struct Backend<'c> {
     cancellation: &'c Cancellation,
     process: Process,

@@ -1,4 +1,4 @@
-//! What a filter can be set to: the rows of another dataset, by what people know them by.
+//! What a filter can be set to: the rows of another dataset, by their names.
 
 use diesel::prelude::*;
 use serde::Serialize;
@@ -16,7 +16,7 @@ const MAX: i64 = 200;
 pub struct Choice {
     /// The value of the filter.
     pub id: i64,
-    /// What people call it.
+    /// Its name.
     pub name: String,
 }
 
@@ -29,7 +29,7 @@ pub struct Choices {
     pub more: bool,
 }
 
-/// The first choices that a filter of their dataset leaves, and that have all words of `text` in their names, in any order.
+/// Loads the first choices that match a filter of their dataset, and whose names have all words of `text`, in any order.
 pub fn load(
     connection: &mut PgConnection,
     filter: &Filter,
@@ -54,7 +54,7 @@ pub fn load(
     Ok(Choices { choices, more })
 }
 
-/// The choice with this id, if there is one.
+/// Finds the choice with this id.
 pub fn find(
     connection: &mut PgConnection,
     dataset: &'static dyn Dataset,

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use super::dataset::{Cell, ColumnKind, FORMULA_STARTS};
 
-/// For whom the CSV is.
+/// Who the CSV is for.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize, Deserialize, ToSchema,
 )]
@@ -83,11 +83,11 @@ impl Format {
     }
 }
 
-/// Writes fields of lines that have so many.
+/// Writes the fields of lines with a fixed number of them.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct FieldWriter {
     format: Format,
-    /// Whether a line has no other field.
+    /// Whether it is the line's only field.
     is_only: bool,
 }
 
@@ -111,14 +111,14 @@ impl FieldWriter {
         }
     }
 
-    /// Appends the field for a text that is there, if only as an empty one.
+    /// Appends the field for a text that is not NULL; it may be empty.
     pub(super) fn write_text(self, text: &[u8], line: &mut Vec<u8>) {
         let delimiter = self.format.delimiter.byte();
         let special = |byte: u8| byte == delimiter || matches!(byte, b'"' | b'\n' | b'\r');
-        // To look at every byte, and at sixteen at once, is faster than to stop at the first that is special: few texts have one.
+        // Few texts have a special byte, so looking at all of them, sixteen at a time, beats stopping at the first.
         let quoted = text.is_empty()
             || text.iter().fold(false, |any, byte| any | special(*byte))
-            // Alone on a line, it would be the end of the data for COPY.
+            // Alone on a line, COPY would read it as the end of the data.
             || (self.is_only && text == b"\\.");
         let formula = self.format.escapes_formulas()
             && (text.first()).is_some_and(|first| FORMULA_STARTS.contains(&char::from(*first)));

@@ -27,7 +27,7 @@ pub use self::fragment::{
 /// The methods that take a question return the query for it: of all tables, as the columns and the filters have them; of the
 /// dataset's own table alone; of what its rows refer to.
 pub trait Dataset: Send + Sync {
-    /// The name by which the command line and the web know it: a word for many of its rows.
+    /// Its name on the command line and on the web: a word for many of its rows.
     fn name(&self) -> &'static str;
 
     /// A word for one of its rows.
@@ -39,7 +39,7 @@ pub trait Dataset: Send + Sync {
     /// All of its filters.
     fn filters(&self) -> &[FilterField];
 
-    /// The column that people know its rows by, if others refer to them.
+    /// The column that names its rows for people, if other datasets refer to them.
     fn label(&self) -> Option<&Column>;
 
     /// The filter by that column.
@@ -92,10 +92,10 @@ pub struct Reference {
 
 /// Rows with all columns of all tables, in memory.
 pub trait Models {
-    /// How many there are.
+    /// Returns how many there are.
     fn count(&self) -> usize;
 
-    /// A value: of the row, counted from 0, in a column of the dataset.
+    /// Returns a row's value in a column of the dataset; rows count from 0.
     fn cell(&self, row: usize, column: &Column) -> Cell<'_>;
 }
 

@@ -20,7 +20,7 @@ pub(super) enum Encoder<'s> {
 }
 
 impl<'s> Encoder<'s> {
-    /// An encoder for an export.
+    /// Returns an encoder for an export.
     pub(super) fn new(
         export: &Export,
         sink: &'s mut dyn Sink,
@@ -55,7 +55,7 @@ impl<'s> Encoder<'s> {
         }
     }
 
-    /// Writes lines that are encoded already.
+    /// Writes lines that are already encoded.
     pub(super) fn encoded_lines(&mut self, lines: Bytes, rows: u64) -> Result<(), Error> {
         match self {
             Self::Csv(encoder) => encoder.encoded_lines(lines, rows),
@@ -63,7 +63,7 @@ impl<'s> Encoder<'s> {
         }
     }
 
-    /// Hands over what is left.
+    /// Hands over the rest.
     pub(super) fn finish(self) -> Result<Summary, Error> {
         match self {
             Self::Csv(encoder) => encoder.finish(),
@@ -133,7 +133,7 @@ impl<'s> CsvEncoder<'s> {
         self.end_line()
     }
 
-    /// Hands over lines that are encoded already.
+    /// Hands over lines that are already encoded.
     fn encoded_lines(&mut self, lines: Bytes, rows: u64) -> Result<(), Error> {
         if !self.buffer.is_empty() {
             self.hand_over()?;
@@ -144,7 +144,7 @@ impl<'s> CsvEncoder<'s> {
         self.send(lines)
     }
 
-    /// Hands over what is left.
+    /// Hands over the rest.
     fn finish(mut self) -> Result<Summary, Error> {
         self.hand_over()?;
         Ok(self.summary)

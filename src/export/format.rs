@@ -1,4 +1,4 @@
-//! In what format an export is written.
+//! The format of an export's file.
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -20,7 +20,7 @@ pub enum FileType {
 }
 
 impl FileType {
-    /// The end of its files' names.
+    /// Returns the extension of its files.
     pub fn extension(self) -> &'static str {
         match self {
             Self::Csv => "csv",
@@ -29,12 +29,12 @@ impl FileType {
     }
 }
 
-/// A format of files, and how it is written.
+/// A file format with its settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileFormat {
-    /// CSV, in one of its formats.
+    /// CSV, with its preset and separator.
     Csv(csv::Format),
-    /// An Excel workbook: there is only one way.
+    /// An Excel workbook, which has no settings.
     Xlsx,
 }
 
@@ -45,7 +45,7 @@ impl Default for FileFormat {
 }
 
 impl FileFormat {
-    /// The format without how it is written.
+    /// Returns the format without its settings.
     pub fn file_type(self) -> FileType {
         match self {
             Self::Csv(_) => FileType::Csv,

@@ -1,5 +1,5 @@
-//! `joined`: full model structs of all joined tables, all in memory. The costly reference, as `.all()` with `select_related` is in
-//! Django: it loads the columns too, such as descriptions, which nobody asked for.
+//! `joined`: full model structs of all joined tables, all in memory. The costly reference, as `.all()` with `select_related` in
+//! Django: it also loads columns that nobody asked for, such as descriptions.
 
 use super::encoder::Encoder;
 use super::{Error, Source};

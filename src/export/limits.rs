@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::units;
 
-/// What an export may cost.
+/// The limits of an export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::Args, Serialize, Deserialize)]
 pub struct Limits {
     /// Rows that `joined` and `tuples`, which hold all of them in memory, may load

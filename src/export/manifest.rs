@@ -1,4 +1,4 @@
-//! What is known of an export while it runs, and the proof of its result.
+//! What is known of an export: its progress, and then the proof of its result.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -28,7 +28,7 @@ pub enum State {
 }
 
 impl State {
-    /// The name by which logs and metrics know it.
+    /// Returns its name in logs and metrics.
     pub fn name(self) -> &'static str {
         match self {
             Self::Queued => "queued",
@@ -39,7 +39,7 @@ impl State {
         }
     }
 
-    /// Whether it stays as it is.
+    /// Returns whether it is final.
     pub fn is_over(self) -> bool {
         !matches!(self, Self::Queued | Self::Running)
     }
@@ -69,14 +69,14 @@ pub enum ErrorClass {
     Output,
     /// The spool had no more space for its file.
     SpoolFull,
-    /// The program ended before it.
+    /// The program ended before the export did.
     Interrupted,
-    /// The program is at fault.
+    /// The program has a defect.
     Internal,
 }
 
 impl ErrorClass {
-    /// The name by which manifests and logs know it.
+    /// Returns its name in manifests and logs.
     pub fn name(self) -> &'static str {
         match self {
             Self::Database => "database",
@@ -95,7 +95,7 @@ impl ErrorClass {
     }
 }
 
-/// An export's manifest: what was asked for, and what came of it.
+/// An export's manifest: what was asked for, and the result.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Manifest {
     /// The export's id.
@@ -173,8 +173,7 @@ pub struct Manifest {
     pub expires_at: Option<OffsetDateTime>,
 }
 
-/// What there was to export before there were datasets.
-// Older manifests are verified, too.
+/// The only dataset of manifests that name none: `verify` takes older ones, too.
 fn tasks() -> String {
     "tasks".to_owned()
 }

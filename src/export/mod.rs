@@ -1,6 +1,6 @@
 //! The export: rows of a dataset, as CSV or as a workbook, to a sink.
 //!
-//! An [`Export`] says what to export and how; [`run`] does it. A strategy knows a database and an encoder, and nothing of where
+//! An [`Export`] says what to export and how; [`run`] does it. A strategy knows a database and an encoder, and not where
 //! the bytes go.
 
 pub mod cancellation;
@@ -75,7 +75,7 @@ impl Export {
         self.filter.dataset()
     }
 
-    /// The query for its rows, as COPY is to write them: what `copy` asks the server.
+    /// Returns the query for its rows, in the form that COPY writes: what `copy` asks the server.
     pub fn query(&self) -> Query {
         queries::written_rows(&self.columns, &self.filter, self.format.lines())
     }
@@ -115,7 +115,7 @@ pub fn run(
         Strategy::Copy => copy::run(&source, &mut encoder),
         Strategy::Lookup => lookup::run(&source, &mut encoder),
     };
-    // If an export is cancelled, its query or its sink fails; either way, that it was cancelled is the reason to report.
+    // A cancelled export fails in its query or its sink; either way, the cancellation is the reason to report.
     match outcome.and_then(|()| encoder.finish()) {
         Err(_) if cancellation.is_cancelled() => Err(Error::Cancelled),
         outcome => outcome,
@@ -131,7 +131,7 @@ struct Source<'a> {
 }
 
 impl Source<'_> {
-    /// Does `work` in a snapshot, on a connection of Diesel's.
+    /// Does `work` in a snapshot, on a connection for Diesel.
     fn snapshot<T>(
         &self,
         work: impl FnOnce(&mut PgConnection, &Backend<'_>) -> Result<T, Error>,
@@ -165,10 +165,10 @@ impl Source<'_> {
         Ok(value)
     }
 
-    /// Refuses to hold more rows than are allowed.
+    /// Refuses an export of more rows than may be held in memory.
     fn check_rows(&self, connection: &mut PgConnection) -> Result<(), Error> {
         let limit = self.export.limits.max_buffered_rows;
-        // The whole table first: counting it off an index is cheap beside the join that the filter may need.
+        // Count the whole table first: an index makes that cheap, while the filter may need a join.
         if queries::count_all(connection, self.export.dataset())? <= i64::from(limit) {
             return Ok(());
         }

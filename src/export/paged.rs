@@ -15,14 +15,14 @@ pub(super) fn run(source: &Source<'_>, encoder: &mut Encoder<'_>) -> Result<(), 
     source.snapshot(|connection, _| {
         let mut last: Option<i64> = None;
         loop {
-            // Never OFFSET, for which the server would read and throw away all the pages before.
+            // Not OFFSET: the server would read all earlier pages again, and throw them away.
             let question = queries::page(&export.columns, &export.filter, last, PAGE);
             let query = export.dataset().joined(question);
             let mut rows = 0;
-            // Each row as it arrives: the server goes on with the page meanwhile.
+            // Take each row as it arrives, while the server goes on with the page.
             for row in query.load_iter::<Row, PgRowByRowLoadingMode>(connection)? {
                 let row = row?;
-                // Before the values is the key.
+                // The key comes before the values.
                 last = row.first_integer();
                 encoder.row(row.cells().skip(1))?;
                 rows += 1;

@@ -14,7 +14,7 @@ fn key(dataset: &'static dyn Dataset) -> &'static Fragment {
     &dataset.table().key_value
 }
 
-/// The chosen values of all rows that the filter leaves, in the export's order.
+/// Returns the query for the chosen values of the filtered rows, in the export's order.
 pub(super) fn rows(columns: &Selection, filter: &Filter) -> Question {
     let values = columns.columns().iter();
     Question::of(values.map(|column| Selected::Plain(column.joined())))
@@ -22,7 +22,7 @@ pub(super) fn rows(columns: &Selection, filter: &Filter) -> Question {
         .ordered([key(filter.dataset())])
 }
 
-/// The first rows after the one with the key `after`, with the key before the values.
+/// Returns the query for the rows after the key `after`, each with its key before its values.
 pub(super) fn page(
     columns: &Selection,
     filter: &Filter,
@@ -52,7 +52,7 @@ pub(super) fn written_rows(columns: &Selection, filter: &Filter, format: Format)
     filter.dataset().joined(question)
 }
 
-/// The export's first rows.
+/// Loads the export's first rows.
 pub fn first_rows(
     connection: &mut PgConnection,
     columns: &Selection,
@@ -62,13 +62,13 @@ pub fn first_rows(
     filter.dataset().joined(question).load(connection)
 }
 
-/// How many rows the export has.
+/// Counts the export's rows.
 pub fn count(connection: &mut PgConnection, filter: &Filter) -> QueryResult<i64> {
     let question = Question::of([Selected::Count]).with(filter.conditions());
     integer(filter.dataset().joined(question).get_result(connection)?)
 }
 
-/// Whether the export has more than this many rows. It asks for one row, and reads no more than it must.
+/// Returns whether the export has more rows than this. The query asks for one row, and reads no more than it must.
 pub fn has_more_than(
     connection: &mut PgConnection,
     filter: &Filter,
@@ -86,7 +86,7 @@ pub fn has_more_than(
     Ok(next.is_some())
 }
 
-/// How many rows the dataset has, whatever the filter. Counting them off an index of one table is cheap.
+/// Counts all rows of the dataset, whatever the filter: cheap, as an index of one table has them.
 pub(super) fn count_all(
     connection: &mut PgConnection,
     dataset: &'static dyn Dataset,
@@ -95,7 +95,7 @@ pub(super) fn count_all(
     integer(dataset.own(question).get_result(connection)?)
 }
 
-/// Whether the dataset has any row at all.
+/// Returns whether the dataset has any row.
 pub fn any(connection: &mut PgConnection, dataset: &'static dyn Dataset) -> QueryResult<bool> {
     let question = Question::of([Selected::Plain(key(dataset))]).limit(1);
     let first: Option<Row> = dataset.own(question).get_result(connection).optional()?;

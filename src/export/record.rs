@@ -1,4 +1,4 @@
-//! The record of an export: it hears how the export gets on, hashes what it makes, and becomes its manifest.
+//! The record of an export: it follows the export, hashes its bytes, and becomes its manifest.
 
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,7 +13,7 @@ use crate::db::servers::{Chosen, Role};
 use crate::memory::PeakMemory;
 use crate::units::hexadecimal;
 
-/// An export's manifest while it comes to be.
+/// An export's manifest while the export runs.
 #[derive(Debug)]
 pub struct Record {
     id: String,
@@ -24,17 +24,17 @@ pub struct Record {
 
 #[derive(Debug)]
 struct Live {
-    /// Since when it runs, unless it is queued.
+    /// When it started, unless it is queued.
     started: Option<Instant>,
     source: Option<Role>,
     plan: Option<Plan>,
     summary: Summary,
     sha256: Option<String>,
-    /// After how long the database was free.
+    /// The time until the database was free.
     loaded: Option<f64>,
     /// `None` once it has ended: the memory is no longer sampled.
     memory: Option<PeakMemory>,
-    /// How, why and after how long it ended, with how much memory.
+    /// How, why and when it ended, and the memory it took.
     end: Option<(State, Option<ErrorClass>, f64, u64)>,
 }
 
@@ -202,7 +202,7 @@ impl Observer for Record {
 
     fn progress(&self, so_far: &Summary) {
         let mut live = self.lock();
-        // Nobody gets what is made after the end.
+        // What is made after the end reaches nobody.
         if live.end.is_none() {
             live.summary = *so_far;
         }
@@ -247,7 +247,7 @@ impl Sink for HashingSink<'_> {
     }
 }
 
-/// What is logged at an export's end.
+/// Logs an export's end.
 fn log_end(manifest: &Manifest) {
     tracing::info!(
         export_id = manifest.id,

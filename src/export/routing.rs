@@ -1,4 +1,4 @@
-//! Chooses the server of an export, and another one if that fails: as long as nobody has got a byte, nobody notices.
+//! Chooses an export's server, and another one if that fails: nobody notices before the first byte is handed over.
 
 use std::io;
 
@@ -35,11 +35,11 @@ pub fn run(
 /// Why the attempt on one server failed.
 pub(crate) struct Failure {
     pub(crate) error: Error,
-    /// Whether trying another server is of no use.
+    /// Whether another server would fail, too.
     pub(crate) is_final: bool,
 }
 
-/// Lets `attempt` try one server after the other, for as long as it makes sense.
+/// Lets `attempt` try one server after the other, as long as another may succeed.
 pub(crate) fn route<T>(
     servers: &Servers,
     fresh: bool,

@@ -1,4 +1,4 @@
-//! Who takes an export's bytes, and who hears how it gets on.
+//! Who takes an export's bytes, and who is told of its progress.
 
 use std::borrow::Cow;
 use std::io;
@@ -13,7 +13,7 @@ use crate::db::servers::Chosen;
 
 /// Takes an export's bytes.
 pub trait Sink {
-    /// Takes the next bytes, and takes its time: an export never runs ahead of its sink.
+    /// Takes the next bytes. It may block: an export never runs ahead of its sink.
     fn write(&mut self, chunk: Bytes) -> io::Result<()>;
 
     /// Drops all that it has taken, for an export that begins anew on another server. False if it cannot: somebody may have got
@@ -23,7 +23,7 @@ pub trait Sink {
     }
 }
 
-/// Hears what happens in an export.
+/// Is told what happens in an export.
 pub trait Observer {
     /// Called with the server on which it runs: before anything else, and again if it starts anew on another server.
     fn server(&self, _server: &Chosen) {}
@@ -31,7 +31,7 @@ pub trait Observer {
     /// Called with how it is made: before the first byte, and again if it starts anew; never if it fails before that.
     fn plan(&self, _plan: &Plan) {}
 
-    /// Called with the sums of all that the sink has taken so far.
+    /// Called with the totals that the sink has taken so far.
     fn progress(&self, _so_far: &Summary) {}
 }
 
@@ -78,7 +78,7 @@ impl Plan {
     }
 }
 
-/// What a whole export came to.
+/// The totals of a whole export.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Summary {
     /// Lines after the header.
@@ -87,7 +87,7 @@ pub struct Summary {
     pub bytes: u64,
 }
 
-/// Refuses bytes once the export is cancelled: a strategy may have all of its rows already, and no query to cancel.
+/// Refuses bytes once the export is cancelled: a strategy that has all of its rows has no query to cancel.
 pub(super) struct CancellableSink<'a> {
     pub(super) sink: &'a mut dyn Sink,
     pub(super) cancellation: &'a Cancellation,

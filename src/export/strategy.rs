@@ -31,7 +31,7 @@ impl Strategy {
         Self::value_variants()
     }
 
-    /// The strategies that hold no more than a part of the rows in memory.
+    /// Returns the strategies that hold only a part of the rows in memory.
     pub fn unbuffered() -> impl Iterator<Item = Self> {
         Self::all()
             .iter()
@@ -39,12 +39,12 @@ impl Strategy {
             .filter(|strategy| !strategy.is_buffered())
     }
 
-    /// Whether it holds all rows in memory.
+    /// Returns whether it holds all rows in memory.
     pub fn is_buffered(self) -> bool {
         matches!(self, Self::Joined | Self::Tuples)
     }
 
-    /// The name by which the command line and the web know it.
+    /// Returns its name on the command line and on the web.
     pub fn name(self) -> &'static str {
         match self {
             Self::Joined => "joined",

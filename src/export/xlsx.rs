@@ -19,7 +19,7 @@ use crate::db;
 
 /// Bytes that go to the sink at a time.
 const CHUNK: usize = 64 * 1024;
-/// Rows after which it is told how far the export is, and asked whether it is cancelled: a strategy may have all of its rows
+/// Rows after which the observer is told of the progress, and a cancellation is noticed: a strategy may have all of its rows
 /// already, and many of them are few bytes for the sink.
 const TELL: u64 = 1_000;
 
@@ -67,7 +67,7 @@ impl<'s> XlsxEncoder<'s> {
         self.end_row()
     }
 
-    /// Writes the rows of these lines, each of which ends with LF; there have to be so many.
+    /// Writes the rows of these lines, each of which ends with LF. Their number has to be right.
     pub(super) fn lines(&mut self, mut lines: &[u8], rows: u64) -> Result<(), Error> {
         let mut left = rows;
         while !lines.is_empty() {
@@ -162,7 +162,7 @@ fn is_too_long(text: &str) -> bool {
     text.len() > MOST_CHARACTERS && text.encode_utf16().count() > MOST_CHARACTERS
 }
 
-/// The value of a field that COPY has printed.
+/// Returns the value of a field that COPY has printed.
 fn cell(field: Option<&[u8]>, kind: ColumnKind) -> Result<Cell<'_>, Error> {
     let Some(field) = field else {
         return Ok(Cell::Null);

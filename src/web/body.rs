@@ -25,12 +25,12 @@ const PIECE: usize = 64 * 1024;
 /// The response's body. Dropped before its end, because the client has gone, it cancels the export.
 pub(super) struct Body {
     pub(super) receiver: Receiver,
-    /// How many bytes are left of one that is whole already.
+    /// The bytes left, if it was whole from the start.
     pub(super) left: Option<u64>,
     /// What was received, but not yet handed on.
     pub(super) next: Option<Message>,
     pub(super) known: Known,
-    /// Cancelled at the end, however it comes.
+    /// Cancelled at the end, whatever the reason.
     pub(super) over: CancellationToken,
     pub(super) flow: Arc<Flow>,
     pub(super) cancellation: Cancellation,
@@ -103,7 +103,7 @@ impl MessageBody for Body {
                 body.next = (!chunk.is_empty()).then_some(Message::Chunk(chunk));
                 if let Some(left) = &mut body.left {
                     *left = left.saturating_sub(piece.len() as u64);
-                    // Its client, too, knows now that it has all, and may go away.
+                    // The client knows now that it has everything, and may go away.
                     if *left == 0 {
                         body.end(None);
                     }

@@ -17,7 +17,7 @@ pub(super) enum Coding {
 }
 
 impl Coding {
-    /// The name by which HTTP knows it.
+    /// Returns its name in HTTP.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Zstd => "zstd",
@@ -25,7 +25,7 @@ impl Coding {
         }
     }
 
-    /// What the client takes, if it should get it.
+    /// Chooses what the client accepts, if compression is on.
     pub(super) fn choose(request: &HttpRequest, compression: Compression) -> Option<Self> {
         let is_local = request
             .peer_addr()
@@ -45,7 +45,7 @@ impl Coding {
     }
 }
 
-/// Compresses what it hands on to another sink, or hands it on as it is.
+/// Hands bytes on to another sink, compressed or as they are.
 pub(super) struct CompressingSink<'a> {
     sink: &'a mut dyn Sink,
     encoder: Option<Encoder>,
@@ -86,7 +86,7 @@ impl<'a> CompressingSink<'a> {
 }
 
 impl Encoder {
-    /// What a chunk becomes, all of it: the client is not left waiting for what the encoder would hold back.
+    /// Compresses a chunk completely: the client need not wait for bytes that the encoder would hold back.
     fn encode(&mut self, chunk: &[u8]) -> io::Result<Vec<u8>> {
         match self {
             Self::Zstd(encoder) => {

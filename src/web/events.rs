@@ -1,4 +1,4 @@
-//! The state of something that takes its time, as server-sent events.
+//! Progress as server-sent events.
 
 use std::convert::Infallible;
 use std::pin::Pin;

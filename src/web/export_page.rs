@@ -1,4 +1,4 @@
-//! The export page, as its query string says: it works without a script, which only makes it quicker.
+//! The export page. It shows what its query string says, and works without a script, which only makes it quicker.
 
 mod address;
 mod choice;
@@ -48,7 +48,7 @@ struct ExportPage {
     columns: Vec<&'static Column>,
     rows: Vec<Row>,
     count: Count,
-    /// There is no row at all.
+    /// Whether the dataset has no row at all.
     is_empty: bool,
     strategies: &'static [Strategy],
     default: Strategy,
@@ -56,7 +56,7 @@ struct ExportPage {
     download: String,
     /// Those that were prepared for later; `None` if that is not possible here.
     prepared: Option<List>,
-    /// What is said of preparing this one.
+    /// What the page says about preparing this export.
     estimate: String,
     /// What a row comes to in each format, for the page's script.
     paces: String,
@@ -67,7 +67,7 @@ impl ExportPage {
         self.parameters.columns.has(column)
     }
 
-    /// What the button calls the file.
+    /// Returns the button's word for the file.
     fn kind(&self) -> &'static str {
         match self.parameters.file_type {
             FileType::Csv => "CSV",
@@ -75,14 +75,14 @@ impl ExportPage {
         }
     }
 
-    /// The page with the dataset's own choice of columns.
+    /// Returns the page's address with the default columns.
     fn with_default_columns(&self) -> String {
         let others = self.chosen.iter().filter(|(name, _)| *name != "columns");
         format!("{}?{}", self.path, query(others))
     }
 }
 
-/// The way to the page of a dataset.
+/// A link to the page of a dataset.
 struct Tab {
     title: String,
     path: String,
@@ -100,7 +100,7 @@ impl Tab {
     }
 }
 
-/// What is read of the database for the page.
+/// What the page shows from the database.
 struct Content {
     controls: Vec<Control>,
     rows: Vec<Row>,
@@ -250,7 +250,7 @@ async fn tables_problem(app: &web::Data<App>) -> Option<Problem> {
     }
 }
 
-/// A value in the preview.
+/// Returns a value as the preview shows it.
 fn shown(cell: Cell<'_>) -> Cow<'_, str> {
     match cell {
         Cell::Null => "".into(),

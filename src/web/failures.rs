@@ -1,4 +1,4 @@
-//! What the pages say of an export that has failed, to the person who wanted it.
+//! What the pages say about a failed export, and what to do.
 
 use serde_json::{Map, Value};
 
@@ -55,13 +55,13 @@ const ADVICE: [(ErrorClass, &str); 12] = [
     ),
 ];
 
-/// What one can do about a failure.
+/// Returns what one can do about a failure.
 pub(super) fn advice(error: ErrorClass) -> &'static str {
     let advice = ADVICE.iter().find(|(class, _)| *class == error);
     advice.map_or("", |(_, text)| text)
 }
 
-/// The same for the pages' scripts: by the names that manifests have, as JSON.
+/// Returns all of them as JSON for the pages' scripts, by their names in manifests.
 pub(super) fn all() -> String {
     let named = ADVICE.map(|(class, text)| (class.name().to_owned(), Value::from(text)));
     Value::from(Map::from_iter(named)).to_string()

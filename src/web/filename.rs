@@ -1,4 +1,4 @@
-//! The name under which a download is saved: of what it is, which rows, and when, as in
+//! The name of a download's file, made of its dataset, filter and time, as in
 //! `tasks-location-15-not-done-2026-11-24-1432.csv`.
 
 use std::fmt::Write;
@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use crate::export::dataset::{Filter, FilterValue};
 use crate::export::format::FileType;
 
-/// Characters of a text that a name has.
+/// The most characters of a text that go into a name.
 const TEXT_CHARACTERS: usize = 30;
 /// What [RFC 8187](https://www.rfc-editor.org/rfc/rfc8187#section-3.2.1) leaves as it is, of what a name can have.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.');

@@ -1,4 +1,4 @@
-//! How a download flows: from where, what waits for its client, and since when.
+//! How a download flows: where it comes from, what waits for its client, and since when.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ struct State {
     server: Option<Arc<Server>>,
     /// Bytes that wait for the client.
     bytes: usize,
-    /// Of these, bytes that were handed on, and may not be taken yet: that they are shows when more is asked for.
+    /// Of these, bytes that were handed on. They count as taken when more is asked for.
     handed: usize,
     /// Since when they have been waiting, or when it last took something; if there are none, since when they are waited for.
     since: Instant,
@@ -36,7 +36,7 @@ impl Flow {
         work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// So many bytes begin to wait.
+    /// Notes that so many more bytes wait.
     pub(super) fn offered(&self, bytes: usize) {
         self.with(|state| {
             if state.bytes == 0 {
@@ -46,12 +46,12 @@ impl Flow {
         });
     }
 
-    /// So many of those that have waited longest are handed on.
+    /// Notes that so many of the oldest bytes are handed on.
     pub(super) fn handed(&self, bytes: usize) {
         self.with(|state| state.handed = bytes);
     }
 
-    /// More is asked for: the client has taken what was handed on last.
+    /// Notes that more is asked for: the client has taken what was handed on last.
     pub(super) fn asked(&self) {
         self.with(|state| {
             if state.handed > 0 {
@@ -63,7 +63,7 @@ impl Flow {
         });
     }
 
-    /// How long the client has taken nothing of what waits for it.
+    /// Returns how long the client has taken nothing of what waits for it.
     pub(super) fn stalled_for(&self) -> Duration {
         self.with(|state| {
             if state.bytes > 0 {

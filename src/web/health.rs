@@ -1,4 +1,4 @@
-//! Whether the service lives, and whether it can work.
+//! `GET /livez` and `GET /readyz`: whether the service lives, and whether it can export.
 
 use actix_web::web;
 use serde::Serialize;
@@ -49,7 +49,7 @@ pub(super) async fn readyz(app: web::Data<App>) -> Result<web::Json<Readiness>, 
     if app.servers.is_replica_only() && !usable_replica {
         return Err(Problem::new(Kind::NoReplica));
     }
-    // A server that is known to be away is not asked again: a probe does not wait long.
+    // Do not ask a server that is known to be away: a probe does not wait long.
     if app.servers.has_primary() || !usable_replica {
         check_tables(app.clone()).await?;
     }

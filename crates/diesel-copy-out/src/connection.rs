@@ -37,6 +37,7 @@ pub struct Connection {
     pub(crate) session: Session,
     /// A COPY was started and its final result has not been seen: the connection is of no use to anybody else.
     pub(crate) copying: bool,
+    takes_large_pieces: bool,
 }
 
 impl Connection {
@@ -49,6 +50,7 @@ impl Connection {
         let mut connection = Self {
             session,
             copying: false,
+            takes_large_pieces: false,
         };
         // Without the third, libpq would print notices to stderr.
         connection.execute(
@@ -109,6 +111,17 @@ impl Connection {
         }
         self.copying = true;
         Ok(CopyIn::new(self))
+    }
+
+    /// From now on, the connection takes up to 128 KiB at a time from the server, if so much is there, and not 16 as libpq does at
+    /// first. Of use for a long COPY with [pauses](CopyOut::with_pauses); the memory is its own until it is closed.
+    pub fn take_large_pieces(&mut self) -> Result<(), Error> {
+        if !self.takes_large_pieces {
+            // libpq has no setting for it, but keeps a buffer that it has once needed.
+            self.execute("select repeat(' ', 100000)")?;
+            self.takes_large_pieces = true;
+        }
+        Ok(())
     }
 
     /// From now on, the server gives up a statement that takes longer. None is given up if there is no time.

@@ -70,7 +70,7 @@ impl Drop for CopyIn<'_> {
         if !self.connection.copying {
             return;
         }
-        // If it cannot be told, the connection is broken, and the server gives up, too.
+        // If this fails, the connection is broken, and the server gives up, too.
         if self
             .connection
             .session

@@ -4,6 +4,8 @@ use std::fmt;
 use std::io::{self, BufRead, Read};
 #[cfg(feature = "stream")]
 use std::task::Poll;
+use std::thread;
+use std::time::Duration;
 
 use pq_sys::ExecStatusType;
 
@@ -47,6 +49,7 @@ pub struct CopyOut<'c> {
     offset: usize,
     messages: u64,
     messages_beside_rows: u64,
+    pause: Duration,
     is_whole: bool,
 }
 
@@ -58,8 +61,17 @@ impl<'c> CopyOut<'c> {
             offset: 0,
             messages: 0,
             messages_beside_rows,
+            pause: Duration::ZERO,
             is_whole: false,
         }
+    }
+
+    /// Waits so long, each time that all rows are read that have come, before it looks for more. The server sends 8 KiB at a time:
+    /// who takes each as it comes makes the system change between the two programs each time, which may cost more than the rows.
+    /// The server goes on meanwhile, as long as the system holds what it sends.
+    pub fn with_pauses(mut self, pause: Duration) -> Self {
+        self.pause = pause;
+        self
     }
 
     /// The next row, as the server sent it, or `None` once the server has confirmed that it sent them all.
@@ -90,7 +102,7 @@ impl<'c> CopyOut<'c> {
         if self.is_whole {
             return Ok(true);
         }
-        match self.connection.session.copy_data(wait) {
+        match self.next_data(wait) {
             CopyData::Message(data) => {
                 self.messages += 1;
                 self.offset = 0;
@@ -103,6 +115,17 @@ impl<'c> CopyOut<'c> {
             }
         }
         Ok(true)
+    }
+
+    fn next_data(&mut self, wait: bool) -> CopyData {
+        let session = &mut self.connection.session;
+        if wait && !self.pause.is_zero() {
+            match session.copy_data(false) {
+                CopyData::NotYet => thread::sleep(self.pause),
+                data => return data,
+            }
+        }
+        session.copy_data(wait)
     }
 
     /// The message that was taken, which is then read.

@@ -174,7 +174,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Cancels the command. It keeps the lock while it does, without which the thread does not give the connection up: so nobody
+    /// Cancels the command. It holds the lock meanwhile, without which the thread does not give the connection up: so nobody
     /// else's command is cancelled.
     fn cancel_until_ended(&self) {
         let mut state = self.lock();

@@ -119,7 +119,7 @@ impl Cluster {
         &self.account
     }
 
-    /// Adopts the live server or else starts one, where `last` was if there was one before.
+    /// Adopts the live server, or starts one; `last` is the one before, if there was one.
     pub(super) fn bring_up(&self, last: Option<&Server>) -> Result<Server, EmbeddedError> {
         // Held until the server is ready: whoever waits for the lock finds a server to adopt.
         let _lock = match &self.claim {

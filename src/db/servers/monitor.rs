@@ -93,7 +93,7 @@ enum Written {
 
 /// One server.
 pub struct Server {
-    /// Its place in the configuration, which gives nothing away.
+    /// Its place in the configuration, which reveals no host.
     pub name: String,
     /// Where it is.
     pub address: String,

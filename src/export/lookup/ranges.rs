@@ -10,9 +10,12 @@ use super::work::{PIECE, PIECES};
 use crate::db::libpq::{self, CopyOutDsl};
 use crate::export::dataset::Table;
 
-/// Rows of a range, at most. Large enough that to begin its query (0.1 ms) costs little, small enough that the ranges that wait for
-/// the one before them fit into memory, and that no connection is left alone with the last one for long.
+/// Rows of a range: large enough that to begin its query (0.1 to 0.2 ms) costs little, small enough that the ranges that wait for the
+/// one before them fit into memory, and that no connection is left alone with the last one for long. So a table that has more than
+/// so many ranges has larger ones, up to the second number.
 const ROWS: f64 = 10_000.0;
+const MOST_ROWS: f64 = 20_000.0;
+const RANGES: f64 = 40.0;
 /// What the planner takes a range of so many rows to cost, at most.
 const COST: f64 = 1_000.0;
 /// Rows of a range, at least, however wide they are.
@@ -62,18 +65,20 @@ pub(super) fn of(
     let rows = rows.max(estimate.rows);
     let width = estimate.width + facts.read("toast").unwrap_or(0.0);
     let bounds = bounds(facts.get("bounds").unwrap_or_default());
-    Ok(divide((first, last), rows, rows_of_range(width), &bounds))
+    let rows_of_range = rows_of_range(width, rows);
+    Ok(divide((first, last), rows, rows_of_range, &bounds))
 }
 
 /// How many ranges there will be at least, by what the planner expects: of rows, or of those that a filter leaves out.
 pub(super) fn fewest(estimate: &Estimate) -> usize {
-    let ranges = estimate.rows / rows_of_range(estimate.width);
+    let ranges = estimate.rows / rows_of_range(estimate.width, estimate.rows);
     ranges.max(estimate.cost / COST).ceil() as usize
 }
 
-/// How many rows of so many bytes make a range.
-fn rows_of_range(width: f64) -> f64 {
-    (BYTES / width.max(1.0)).clamp(FEWEST_ROWS, ROWS)
+/// How many rows of so many bytes make a range, if there are so many rows in all.
+fn rows_of_range(width: f64, rows: f64) -> f64 {
+    let most = (rows / RANGES).clamp(ROWS, MOST_ROWS);
+    (BYTES / width.max(1.0)).clamp(FEWEST_ROWS, most)
 }
 
 /// The bounds of the histograms, in their order, each with the rows per id from it to the next one.
@@ -246,10 +251,12 @@ mod tests {
 
     #[test]
     fn wide_rows_make_ranges_of_few() {
-        assert_eq!(rows_of_range(0.0), ROWS);
-        assert_eq!(rows_of_range(44.0), ROWS);
-        assert!((10.0..20.0).contains(&rows_of_range(100_000.0)));
-        assert_eq!(rows_of_range(f64::INFINITY), FEWEST_ROWS);
+        assert_eq!(rows_of_range(0.0, 1e5), ROWS);
+        assert_eq!(rows_of_range(44.0, 1e5), ROWS);
+        assert_eq!(rows_of_range(44.0, 6e5), 15_000.0);
+        assert_eq!(rows_of_range(44.0, 1e9), MOST_ROWS);
+        assert!((10.0..20.0).contains(&rows_of_range(100_000.0, 1e6)));
+        assert_eq!(rows_of_range(f64::INFINITY, f64::INFINITY), FEWEST_ROWS);
     }
 
     #[test]

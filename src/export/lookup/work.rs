@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -19,6 +20,10 @@ use crate::export::encoder::Encoder;
 /// Bytes of a piece of a range, and pieces of it that may wait for those before.
 pub(super) const PIECE: usize = 128 * 1024;
 pub(super) const PIECES: usize = 12;
+
+/// Time that a connection lets the rows of a range come together. The server fills 8 KiB in 50 microseconds; to be woken for each
+/// of them took a twentieth of the processors' time. The server is not held up: the system keeps 160 KiB of what it has sent.
+const PAUSE: Duration = Duration::from_micros(200);
 
 /// A range to read, and where its pieces go.
 pub(super) struct Job {
@@ -134,7 +139,14 @@ impl<'a> Work<'a> {
             job.pieces.send(Ok(piece)).map_err(|_| Error::Cancelled)
         };
         let query = self.rows.query(Some(job.keys.clone()));
+        // One connection alone has few rows, for which it is not worth it.
+        if self.snapshot.is_some() {
+            connection.take_large_pieces()?;
+        }
         let mut rows = query.copy_out(connection, &rows::COPY_OPTIONS)?;
+        if self.snapshot.is_some() {
+            rows = rows.with_pauses(PAUSE);
+        }
         let new_buffer = || self.buffers.take(PIECE + PIECE / 8);
         let mut lines = new_buffer();
         let mut count = 0;

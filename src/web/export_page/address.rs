@@ -7,7 +7,7 @@ use crate::export::dataset::Dataset;
 use crate::export::format::FileType;
 use crate::export::parameters::Parameters;
 
-/// Where the page of a dataset is.
+/// Returns the address of a dataset's page.
 pub(super) fn path(dataset: &dyn Dataset) -> String {
     if *dataset == *datasets::default() {
         "/".to_owned()
@@ -16,13 +16,13 @@ pub(super) fn path(dataset: &dyn Dataset) -> String {
     }
 }
 
-/// The page with these parameters.
+/// Returns the address of the page with these parameters.
 pub(in crate::web) fn address(parameters: &Parameters) -> String {
     let chosen = chosen(parameters);
     format!("{}?{}", path(parameters.filter.dataset()), query(&chosen))
 }
 
-/// The parameters as names and values of the page's address.
+/// Returns the parameters as names and values of the page's address.
 pub(super) fn chosen(parameters: &Parameters) -> Vec<(&'static str, String)> {
     let mut chosen = parameters.to_pairs();
     if parameters.file_type == FileType::Xlsx {
@@ -31,7 +31,7 @@ pub(super) fn chosen(parameters: &Parameters) -> Vec<(&'static str, String)> {
     chosen
 }
 
-/// Where the file is.
+/// Returns the file's address.
 pub(super) fn download(parameters: &Parameters, pairs: &[(&'static str, String)]) -> String {
     let name = parameters.filter.dataset().name();
     let extension = parameters.file_type.extension();
@@ -46,7 +46,7 @@ pub(super) fn query<'p>(pairs: impl IntoIterator<Item = &'p (&'static str, Strin
         .finish()
 }
 
-/// The command that downloads, but for the path.
+/// Returns the command that downloads, up to the path.
 pub(super) fn curl(request: &HttpRequest, needs_token: bool) -> String {
     let connection = request.connection_info();
     let token = if needs_token {

@@ -15,7 +15,7 @@ use super::filters::search_name;
 /// What the page is asked for.
 pub(super) struct Choose {
     pub(super) parameters: Parameters,
-    /// Whether that is the file.
+    /// Whether the file is asked for, and not the page.
     pub(super) is_download: bool,
     /// What is looked for in the lists of filters, by these filters' names.
     pub(super) searches: Vec<(&'static str, SearchText)>,

@@ -14,7 +14,7 @@ use crate::web::read::{ReadFrom, read};
 
 /// Time to count the matching rows in. The page does not wait any longer: its script asks for the count once it is shown.
 const COUNT_TIMEOUT: Duration = Duration::from_millis(50);
-/// What a page says at least without an exact count, if it can.
+/// Without an exact count, the page says at least whether there are more rows than this.
 const MANY: i64 = 100_000;
 
 /// How many rows match.
@@ -55,7 +55,7 @@ pub(super) async fn of(
     })
 }
 
-/// What was read, or `None` if that took too long.
+/// Returns `None` if the query took too long.
 fn in_time<T>(outcome: Result<T, export::Error>) -> Result<Option<T>, export::Error> {
     match outcome {
         Err(error) if error.class() == Some(ErrorClass::StatementTimeout) => Ok(None),
@@ -63,7 +63,7 @@ fn in_time<T>(outcome: Result<T, export::Error>) -> Result<Option<T>, export::Er
     }
 }
 
-/// What is said of preparing an export of so many rows. The page's script says the same of other choices.
+/// Returns what the page says about preparing so many rows. Its script says the same of other choices.
 pub(super) fn estimate(count: Count, pace: Option<Pace>) -> String {
     let (rows, is_many) = match count {
         Count::Exactly(count) => (count, count >= MANY),

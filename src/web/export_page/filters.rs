@@ -133,7 +133,7 @@ fn select(
     })
 }
 
-/// Sets each filter that one has looked for, without a script, if exactly one is found: it is what was meant.
+/// Sets each filter whose search, without a script, has found exactly one choice: it is what was meant.
 pub(super) async fn choose_found(
     request: &HttpRequest,
     app: &App,
@@ -170,7 +170,7 @@ pub(super) fn search_name(field: &FilterField) -> String {
     format!("{}_q", field.name().trim_end_matches("_id"))
 }
 
-/// What the page calls a filter.
+/// Returns a filter's label.
 fn label(field: &FilterField) -> String {
     let words = field.name().trim_end_matches("_id").replace('_', " ");
     let words = capitalized(&words);

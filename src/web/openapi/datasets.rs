@@ -199,7 +199,7 @@ fn paths(dataset: &'static dyn Dataset) -> [(String, Value); 5] {
     ]
 }
 
-/// Which operations take the id of an export that has begun.
+/// Links to the operations that take the id of an export that has begun.
 fn links(operations: &[(&str, &str)]) -> Value {
     let link = |(name, operation): &(&str, &str)| {
         let link =

@@ -6,7 +6,7 @@ use std::process::Command;
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/build.rs");
 
-/// What `command` says in `directory`, where no setting of whoever runs the tests counts.
+/// Runs `command` in `directory`, without the settings of whoever runs the tests.
 fn said(command: &mut Command, directory: &Path) -> String {
     let output = command
         .current_dir(directory)

@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::{Command, Stdio};
 
-use crate::support::program::{bare_program, program, stderr};
+use crate::support::program::{assert_no_connection, bare_program, program, stderr};
 use crate::support::terminal::with_terminal;
 use crate::support::{TestDatabase, data};
 
@@ -89,13 +89,7 @@ fn an_unreachable_database_is_one_line_without_the_password() {
         ])
         .output()
         .expect("the program runs");
-    assert_eq!(output.status.code(), Some(1));
-    let said = stderr(&output);
-    assert!(
-        said.contains("cmms-export: no connection to the database"),
-        "{said}"
-    );
-    assert!(!said.contains("s3cret"), "{said}");
+    assert_no_connection(&output);
 }
 
 #[test]

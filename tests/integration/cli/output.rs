@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use diesel::prelude::*;
@@ -36,7 +37,7 @@ struct Pid32 {
     value: i32,
 }
 
-fn entries(directory: &std::path::Path) -> Vec<String> {
+fn entries(directory: &Path) -> Vec<String> {
     let entries = fs::read_dir(directory).expect("a directory");
     entries
         .map(|entry| {
@@ -47,6 +48,12 @@ fn entries(directory: &std::path::Path) -> Vec<String> {
                 .expect("UTF-8")
         })
         .collect()
+}
+
+/// Exports to a file, which must succeed.
+fn export_to(file: &Path, database: &TestDatabase) {
+    let mut command = program(&database.url);
+    assert_eq!(code(command.args(["export", "--output"]).arg(file)), 0);
 }
 
 #[test]
@@ -124,15 +131,7 @@ fn a_file_is_whole_and_alone_and_has_ordinary_permissions() {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("tasks.csv");
     fs::write(&file, "an older export").expect("written");
-    assert_eq!(
-        code(
-            program(&database.url)
-                .arg("export")
-                .arg("--output")
-                .arg(&file)
-        ),
-        0
-    );
+    export_to(&file, &database);
     assert_eq!(
         fs::read(&file).expect("there"),
         oracle::copy(&database, "true", ',')
@@ -141,7 +140,7 @@ fn a_file_is_whole_and_alone_and_has_ordinary_permissions() {
 
     let other = directory.path().join("other.csv");
     fs::write(&other, "").expect("written");
-    let mode = |path: &std::path::Path| fs::metadata(path).expect("there").permissions().mode();
+    let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode();
     assert_eq!(mode(&file), mode(&other));
 }
 

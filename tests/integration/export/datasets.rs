@@ -1,4 +1,4 @@
-//! Every dataset, by every strategy, with any choice of columns, has the bytes of psql.
+//! Every strategy writes psql's bytes for every dataset, with any choice of columns.
 
 use cmms_export::datasets;
 use cmms_export::export::Strategy;

@@ -1,4 +1,4 @@
-//! A dataset that only these tests declare, of a table of its own, has the bytes of psql by every strategy.
+//! A dataset of another table, which only these tests declare: every strategy writes psql's bytes for it.
 
 use std::cell::RefCell;
 use std::io;

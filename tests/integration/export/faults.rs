@@ -69,7 +69,7 @@ fn a_backend_that_is_killed_in_the_middle_breaks_the_transfer_and_the_next_expor
 
 #[test]
 fn an_error_in_the_middle_of_the_query_breaks_the_transfer() {
-    // The ILIKE of the filter meets a row that makes the query fail when half of the rows are sent.
+    // After half of the rows, the filter's ILIKE meets a row that makes the query fail.
     let database = data::wide(ROWS);
     diesel::connection::SimpleConnection::batch_execute(
         &mut database.connect(),

@@ -1,4 +1,4 @@
-//! The proof of completeness, and what else is seen of an export from outside.
+//! Manifests: the proof that an export is whole, and its progress as seen from outside.
 
 use std::fs;
 use std::process::Command;

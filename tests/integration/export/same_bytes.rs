@@ -1,4 +1,4 @@
-//! Every strategy, on the command line and over HTTP, has the bytes of psql.
+//! Every strategy writes psql's bytes, on the command line and over HTTP.
 
 use clap::ValueEnum;
 use cmms_export::export::Strategy;

@@ -1,4 +1,4 @@
-//! A headless Chromium, told what to do through its driver ([WebDriver](https://www.w3.org/TR/webdriver2/)).
+//! A headless Chromium, controlled through its driver ([WebDriver](https://www.w3.org/TR/webdriver2/)).
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use base64::Engine;
 use serde_json::{Value, json};
 
-/// The name that WebDriver has for the id of an element.
+/// WebDriver's name for the id of an element.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
 const AXE: &str = include_str!("../../vendor/axe.min.js");
@@ -28,7 +28,7 @@ impl Browser {
         Self::with_preferences(&json!({}))
     }
 
-    /// A new browser that runs no scripts.
+    /// Starts a browser that runs no scripts.
     pub(crate) fn without_scripts() -> Self {
         Self::with_preferences(
             &json!({"profile.managed_default_content_settings.javascript": 2, "webkit.webprefs.javascript_enabled": false}),
@@ -67,7 +67,7 @@ impl Browser {
             "--disable-background-networking".to_owned(),
             "--disable-component-update".to_owned(),
             "--disable-sync".to_owned(),
-            // For the pictures: letters without coloured edges, and all of the width.
+            // For the pictures: letters without coloured edges, and no scroll bar.
             "--disable-lcd-text".to_owned(),
             "--hide-scrollbars".to_owned(),
             "--window-size=1280,1000".to_owned(),
@@ -111,7 +111,7 @@ impl Browser {
             .to_owned()
     }
 
-    /// The text that is seen of an element; empty if there is none.
+    /// Returns the visible text of an element; empty if there is none.
     pub(crate) fn text(&self, selector: &str) -> String {
         match self.find(selector) {
             Some(element) => self.element(&element, "text"),
@@ -136,7 +136,7 @@ impl Browser {
             if answer["error"] == "stale element reference" {
                 return false;
             }
-            // It is in the window, but under what stays in sight there: who wants to click on it scrolls.
+            // It is in the window, but below a bar that stays there: scroll, as a person would.
             if answer["error"] == "element click intercepted" {
                 self.run(&format!(
                     "document.querySelector({}).scrollIntoView({{block: 'center'}})",
@@ -168,7 +168,7 @@ impl Browser {
         self.post("execute/sync", &json!({"script": script, "args": []}))
     }
 
-    /// Does what Chromium's own protocol calls `command`.
+    /// Sends a command of Chromium's own protocol.
     pub(crate) fn devtools(&self, command: &str, parameters: &Value) -> Value {
         self.post(
             "goog/cdp/execute",
@@ -275,7 +275,7 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // The driver takes its browser along.
+        // The driver ends its browser.
         let _ = ureq::delete(&self.session).call();
         let _ = self.driver.kill();
         let _ = self.driver.wait();

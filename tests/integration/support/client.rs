@@ -1,4 +1,4 @@
-//! A client that sees what a response's end looks like on the wire: an ordinary one hides it.
+//! A client that sees how a response ends on the wire, which ordinary clients hide.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -16,7 +16,7 @@ pub(crate) struct Download {
 /// How a body ended.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// With the final chunk, or as long as was said: the server says that the body is whole.
+    /// With the final chunk, or after the announced length: the server says that the body is whole.
     Clean,
     /// Without it.
     Broken,
@@ -97,7 +97,7 @@ impl Download {
         body
     }
 
-    /// Reads what comes of a body whose length the header says.
+    /// Reads as much as comes of a body with a Content-Length.
     pub(crate) fn rest(mut self) -> (Vec<u8>, End) {
         let length = self.header("content-length").expect("not streamed");
         let length: u64 = length.parse().expect("a number");
@@ -107,7 +107,7 @@ impl Download {
         (body, if is_whole { End::Clean } else { End::Broken })
     }
 
-    /// What comes after the head, as it is.
+    /// Returns the connection, to read the body as it is.
     pub(crate) fn into_stream(self) -> BufReader<TcpStream> {
         self.reader
     }
@@ -155,14 +155,14 @@ pub(crate) fn download(address: &str, query: &str) -> Vec<u8> {
     download_of(address, "tasks", query)
 }
 
-/// The same, as soon as there is a place for it.
+/// Does the same as soon as there is a free place.
 pub(crate) fn download_when_free(address: &str, query: &str) -> Vec<u8> {
     let (body, end) = start_when_free(address, query).finish();
     assert_eq!(end, End::Clean, "{query}");
     body
 }
 
-/// Starts a download as soon as there is a place for it.
+/// Starts a download as soon as there is a free place.
 pub(crate) fn start_when_free(address: &str, query: &str) -> Download {
     let mut started = None;
     super::eventually("there is a place", || {

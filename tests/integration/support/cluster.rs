@@ -162,7 +162,7 @@ impl TestDatabase {
         self
     }
 
-    /// Runs a command that no connection to the database itself can.
+    /// Runs a command that needs a connection to another database.
     fn run_beside(&self, sql: &str) -> Result<(), Box<dyn std::error::Error>> {
         let url = match &self.home {
             Home::Cluster(cluster) => cluster.url("postgres"),
@@ -171,7 +171,7 @@ impl TestDatabase {
         Ok(PgConnection::establish(&url)?.batch_execute(sql)?)
     }
 
-    /// Kills PostgreSQL as the system does where memory is short, and waits until it is back.
+    /// Kills PostgreSQL, as the system does when memory is short, and waits until it is back.
     pub(crate) fn kill_server(&self) {
         let Home::Cluster(cluster) = &self.home else {
             panic!("which of the servers?");
@@ -186,14 +186,14 @@ impl TestDatabase {
         });
     }
 
-    /// Stops PostgreSQL with all of its processes as they are, their connections open, until the value is dropped.
+    /// Freezes all processes of PostgreSQL, with their connections open, until the value is dropped.
     pub(crate) fn freeze_server(&self) -> Frozen {
         let Home::Cluster(cluster) = &self.home else {
             panic!("which of the servers?");
         };
         let pid = cluster.embedded.as_ref().expect("runs").postmaster_pid();
         let postmaster = Pid::from_raw(pid.expect("runs").cast_signed());
-        // First the one that starts the others.
+        // First the postmaster, which starts the others.
         kill(postmaster, Signal::SIGSTOP).expect("ours");
         let mut frozen = Frozen(vec![postmaster]);
         for child in children(postmaster) {
@@ -250,7 +250,7 @@ impl Drop for TestDatabase {
             return;
         }
         let dropped = self.run_beside(&format!("drop database {} with (force)", self.name));
-        // Of the three servers, a test may have left none that takes writes.
+        // The test may have left none of the three servers that takes writes.
         assert!(
             dropped.is_ok() || matches!(self.home, Home::Replicated(_)),
             "{dropped:?}"

@@ -4,7 +4,7 @@ use diesel::connection::SimpleConnection;
 
 use super::TestDatabase;
 
-/// A database with every text that a CSV can get wrong, in every column.
+/// Makes a database with every text that a CSV can get wrong, in every column.
 pub(crate) fn hostile() -> TestDatabase {
     let database = TestDatabase::new();
     fill_hostile(&database);

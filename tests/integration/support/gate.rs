@@ -1,4 +1,4 @@
-//! A gate in the middle of the export's query: there it waits until the test has done its worst.
+//! A gate in the middle of an export's query, where the query waits while the test does its worst.
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
@@ -9,8 +9,8 @@ use super::{TestDatabase, eventually};
 /// Rows of the gated table. Enough for several chunks before and after the middle one.
 pub(crate) const ROWS: u64 = 6_000;
 
-/// A database with a gate: a policy calls it for each row of a table, the tasks if no other is said, and the planner is left no other plan than one that
-/// takes them in order, one by one. (For a view, `lookup` would be `copy`.)
+/// A database with a gate. A policy calls it for each row of a table (the tasks, unless another is named), and the planner can only
+/// take the rows in order, one by one. (A view would not do: `lookup` would be `copy`.)
 pub(crate) struct Gated {
     /// The database.
     pub(crate) database: TestDatabase,
@@ -81,7 +81,7 @@ impl Gated {
         gated
     }
 
-    /// A URL for the role that the policy applies to.
+    /// Returns the URL for the role that the policy applies to.
     pub(crate) fn as_role(&self, url: &str) -> String {
         url.replacen("cmms@", &format!("gated_{}@", self.database.name()), 1)
     }
@@ -117,7 +117,7 @@ impl Gate {
         Self::close_where(gated, &format!("id = {row}"))
     }
 
-    /// The same, for a benchmark's runs alone: how many rows they are to have is asked for before them.
+    /// Does the same for a benchmark's runs alone, and not for the count before them.
     pub(crate) fn close_to_runs(gated: &Gated, row: u64) -> Self {
         let name = "current_setting('application_name')";
         Self::close_where(
@@ -197,7 +197,7 @@ impl Gate {
     }
 }
 
-/// How many of the database's processes run an export's query.
+/// Counts the database's processes that run an export's query.
 pub(crate) fn running_queries(database: &TestDatabase) -> i64 {
     running_queries_at(&mut database.connect())
 }

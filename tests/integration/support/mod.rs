@@ -29,7 +29,7 @@ pub(crate) fn eventually(what: &str, condition: impl FnMut() -> bool) {
     assert!(in_time, "never happened: {what}");
 }
 
-/// Asks again and again, `interval` after each answer, until `condition` holds; whether it did in time.
+/// Asks again, `interval` after each answer, until `condition` holds; returns whether it did in time.
 fn wait(limit: Duration, interval: Duration, mut condition: impl FnMut() -> bool) -> bool {
     let deadline = Instant::now() + limit;
     while !condition() {

@@ -1,4 +1,4 @@
-//! PostgreSQL's own CSV, by psql, of a query that was written for it alone.
+//! The oracle: PostgreSQL's own CSV, by psql, of a query that was written for the oracle alone.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -229,3 +229,12 @@ impl Drop for Server {
         let _ = self.child.wait();
     }
 }
+
+/// Demands that the program has failed for want of a connection, and has not printed the password `s3cret`.
+pub(crate) fn assert_no_connection(output: &Output) {
+    assert_eq!(output.status.code(), Some(1));
+    let said = stderr(output);
+    let reason = "cmms-export: no connection to the database";
+    assert!(said.contains(reason), "{said}");
+    assert!(!said.contains("s3cret"), "{said}");
+}

@@ -1,4 +1,4 @@
-//! What stands between a client and a server: a network that breaks off, and a proxy that speaks TLS.
+//! Proxies between a client and a server: one that breaks connections off, and one that speaks TLS.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -24,7 +24,7 @@ struct Shared {
     lets_pass: AtomicU64,
     /// Whether connections stand still for now, instead of breaking off.
     holds: Mutex<bool>,
-    /// Told that they do not any more.
+    /// Wakes them when they may go on.
     let_go: Condvar,
     connections: AtomicUsize,
 }
@@ -147,7 +147,7 @@ fn answer(client: StreamOwned<ServerConnection, TcpStream>, target: &str) {
     let mut client = BufReader::new(client);
     loop {
         let mut line = String::new();
-        // A client that trusts nobody says nothing.
+        // A client that does not trust the certificate says nothing.
         if client.read_line(&mut line).unwrap_or(0) == 0 {
             return;
         }

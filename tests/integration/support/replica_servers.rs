@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 use super::cluster::TEMPLATE;
 use super::program;
 
-/// One of the three servers, by the name that the script has for it.
+/// One of the three servers, by its name in the script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Node {
     /// The one that takes writes, at first.
@@ -40,7 +40,7 @@ impl fmt::Display for Node {
     }
 }
 
-/// The three servers, as long as somebody holds their standard input open.
+/// The three servers, which live as long as their script's standard input is open.
 pub(crate) struct Servers {
     pub(super) directory: PathBuf,
     variables: Vec<(String, String)>,
@@ -56,7 +56,7 @@ struct Script {
 }
 
 impl Script {
-    /// The next line of what it prints; if there is none, what went wrong.
+    /// Reads the next line that it prints; panics with its errors if there is none.
     fn line(&mut self) -> String {
         let mut line = String::new();
         self.output.read_line(&mut line).expect("text");
@@ -69,14 +69,14 @@ impl Script {
 }
 
 impl Servers {
-    /// Starts them, and makes the database that the tests' own are copies of.
+    /// Starts them, and creates the template of the tests' databases.
     pub(super) fn start(settings: &str) -> Self {
         let directory = super::cluster::temporary_directory("replicated");
         let mut child = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/cluster"))
             .arg("--throw-away")
             .arg(&directory)
             .env("CLUSTER_SETTINGS", settings)
-            // Heard only where `lc_messages` is not C.
+            // Counts only if `lc_messages` is not C.
             .env("LANGUAGE", "de")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

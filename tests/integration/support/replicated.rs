@@ -17,7 +17,7 @@ use super::{Server, TestDatabase, data, eventually, program};
 /// Tasks of the large database: more bytes than all buffers between PostgreSQL and a client that reads nothing.
 const WIDE: u32 = 100_000;
 
-/// Whatever the primary does reaches the standbys at once, and a conflict with that is resolved at once, and said in the log.
+/// The standbys replay each change at once; a conflict with it is resolved at once, and logged.
 const SETTINGS: &str = "shared_buffers=32MB autovacuum=off max_wal_size=4GB checkpoint_timeout=1h wal_writer_delay=10ms \
     hot_standby_feedback=off max_standby_streaming_delay=0 log_recovery_conflict_waits=on deadlock_timeout=10ms \
     wal_receiver_status_interval=1s wal_retrieve_retry_interval=100ms";
@@ -29,7 +29,7 @@ pub(crate) struct Replicated {
     sound: bool,
 }
 
-/// Those that no test uses at the moment. The last of them end with this process.
+/// Servers that no test uses now. They end with this process.
 static IDLE: Mutex<Vec<Arc<Servers>>> = Mutex::new(Vec::new());
 
 impl Replicated {
@@ -56,7 +56,7 @@ impl Replicated {
         }
     }
 
-    /// Another test cannot have them any more.
+    /// Keeps the servers from other tests.
     pub(crate) fn spoil(&mut self) {
         self.sound = false;
     }
@@ -124,7 +124,7 @@ impl Replicated {
         server
     }
 
-    /// Kills a server as the system does where memory is short, and waits until all of its processes have noticed: until then,
+    /// Kills a server, as the system does when memory is short, and waits until all of its processes have noticed: until then,
     /// one may still answer.
     pub(crate) fn kill(&self, node: Node) {
         let pid_file = self
@@ -160,7 +160,7 @@ impl Replicated {
         assert_eq!(promoted.as_deref(), Some("true"));
     }
 
-    /// Lets standbys replay nothing more.
+    /// Pauses the replay on standbys.
     pub(crate) fn pause(&self, standbys: &[Node]) {
         for standby in standbys {
             self.run(*standby, "select pg_wal_replay_pause()");
@@ -171,7 +171,7 @@ impl Replicated {
         }
     }
 
-    /// Lets them go on.
+    /// Resumes the replay.
     pub(crate) fn resume(&self, standbys: &[Node]) {
         for standby in standbys {
             self.run(*standby, "select pg_wal_replay_resume()");
@@ -200,7 +200,7 @@ impl Replicated {
         self.ask(standby, &sql).as_deref() == Some("true")
     }
 
-    /// Whether the standbys tell the primary what they still need, so that it keeps it.
+    /// Sets whether the standbys tell the primary which rows they still need.
     pub(crate) fn set_feedback(&self, on: bool) {
         for standby in Node::STANDBYS {
             self.run(
@@ -216,7 +216,7 @@ impl Replicated {
         });
     }
 
-    /// How often a standby has said that somebody still needed what it was to replay: that it waits for one, or has ended one.
+    /// Counts how often a standby has logged a conflict: it waited for a query, or cancelled one.
     pub(crate) fn conflicts(&self, standby: Node) -> usize {
         let log = self.log(standby);
         let said = ["recovery still waiting", "due to conflict with recovery"];

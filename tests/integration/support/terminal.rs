@@ -1,4 +1,4 @@
-//! A terminal, for what the program says to people alone.
+//! A terminal, for what the program says only to people.
 
 use std::fs::File;
 use std::io::Read;

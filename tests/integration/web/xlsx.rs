@@ -170,7 +170,7 @@ fn the_response_is_a_file_of_known_length_that_its_manifest_tells_of() {
         assert!(stderr(&verdict).contains("not whole"), "{verdict:?}");
     }
 
-    // Its length tells whether it is whole, also where there are no chunks.
+    // Its length shows whether it is whole, even without chunks.
     let mut old = TcpStream::connect(&server.address).expect("it listens");
     write!(
         old,

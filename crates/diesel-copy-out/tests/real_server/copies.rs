@@ -66,6 +66,36 @@ fn a_query_with_values_is_copied_in_each_format() {
 }
 
 #[test]
+fn with_pauses_and_in_large_pieces_it_is_the_same_copy() {
+    let cluster = Cluster::start();
+    let mut connection = connect(&cluster);
+    let query = "select n, repeat('x', n % 1000) from generate_series(1, 20000) n";
+    let mut bytes = [Vec::new(), Vec::new()];
+    for (bytes, pause) in bytes.iter_mut().zip([0, 300]) {
+        if pause > 0 {
+            connection.take_large_pieces().expect("it can");
+        }
+        let copy = connection.copy_out(query, &Options::csv());
+        let mut copy = copy
+            .expect("a copy")
+            .with_pauses(Duration::from_micros(pause));
+        copy.read_to_end(bytes).expect("bytes");
+        assert_eq!(copy.finish().expect("whole"), 20_000);
+    }
+    assert!(bytes[0] == bytes[1]);
+    // A failure comes through them, too.
+    let failing = "select 1 / (10000 - n) from generate_series(1, 20000) n";
+    let copy = connection.copy_out(failing, &Options::text());
+    let mut copy = copy
+        .expect("a copy")
+        .with_pauses(Duration::from_micros(300));
+    let error = std::iter::from_fn(|| copy.next_row().map(|row| row.map(drop)).transpose())
+        .find_map(Result::err);
+    let error = error.expect("a division by zero");
+    assert_eq!(error.sqlstate.as_deref(), Some("22012"));
+}
+
+#[test]
 fn a_copy_that_fails_in_the_middle_is_an_error_and_no_end() {
     let cluster = Cluster::start();
     let mut connection = connect(&cluster);

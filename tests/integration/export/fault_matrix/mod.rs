@@ -46,7 +46,7 @@ impl<'a> Case<'a> {
         let csv = MOMENTS
             .into_iter()
             .map(move |row| Self::at(gated, strategy, row, flags));
-        // Nothing of a workbook is sent before it is whole: one moment is as good as another, and the last has the most behind it.
+        // A workbook is sent only when it is whole, so one moment is enough: the last, when most is written.
         let workbook = std::iter::once_with(move || Self {
             extension: "xlsx",
             ..Self::at(gated, strategy, ROWS - 1, flags)
@@ -55,7 +55,7 @@ impl<'a> Case<'a> {
     }
 
     fn at(gated: &'a Gated, strategy: Strategy, row: u64, flags: &[&str]) -> Self {
-        // One export at a time: what leaks is missed by the next one.
+        // One export at a time: if it leaks its place, the next one fails.
         let mut command = program(&gated.url);
         command.args(["serve", "--max-exports=1"]).args(flags);
         if flags == PANIC {
@@ -114,7 +114,7 @@ impl<'a> Case<'a> {
         self.is_recorded("cancelled", Value::Null);
     }
 
-    /// Starts the download, lets `strike` do its worst when the export is where it is to strike, and demands the right end.
+    /// Starts the download, calls `strike`, and demands the right end.
     fn strikes(&self, strike: impl FnOnce(), status: u16, error: &str) {
         let stream = self.send();
         strike();

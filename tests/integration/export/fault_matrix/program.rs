@@ -17,7 +17,7 @@ fn a_panic_breaks_the_export_off() {
     }
     let gated = Gated::new();
     for case in Case::all(&gated, PANIC) {
-        // The rows of the buffered strategies, too, are encoded, and sent, one after the other.
+        // Buffered strategies, too, encode and send their rows one after the other.
         let early = case.row == 1;
         let nothing_sent = early || case.extension == "xlsx";
         let download = Download::start(&case.server.address, &case.path());

@@ -1,4 +1,4 @@
-//! What breaks it, and which lost connections it survives.
+//! What breaks `lookup`, and which lost connections it survives.
 
 use std::io;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! The `lookup` strategy: what only it can get wrong, and when it leaves the work to `copy`.
+//! The `lookup` strategy: what only it can get wrong, and when it becomes `copy`.
 
 mod few;
 mod losses;

@@ -1,4 +1,4 @@
-//! Which rows it has, whatever their ids are and whatever changes meanwhile.
+//! Which rows `lookup` exports, whatever their ids are and whatever changes meanwhile.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

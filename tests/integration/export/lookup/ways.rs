@@ -1,4 +1,4 @@
-//! Which way it takes: by the index, from the table, as `copy`, on how many connections.
+//! How `lookup` reads the rows: by the index, from the table, or as `copy`, and on how many connections.
 
 use std::time::{Duration, Instant};
 

@@ -3,6 +3,7 @@
 use std::fs;
 
 use crate::support::Server;
+use crate::support::browser::Browser;
 use crate::support::client::{Download, End, send};
 use crate::support::gate::{self, Gate, Gated, ROWS};
 use crate::support::program::program;
@@ -53,6 +54,15 @@ fn a_download_says_how_it_gets_on_and_that_it_is_whole() {
     );
 }
 
+/// Starts a download, which stops at a gate in its middle.
+fn start_gated(gated: &Gated, browser: &Browser) -> Gate {
+    let mut gate = Gate::close(gated, ROWS / 2);
+    browser.click("#download");
+    gate.reached();
+    browser.sees(ITEM, "rows, ");
+    gate
+}
+
 fn grouped(number: u64) -> String {
     format!("{},{:03}", number / 1000, number % 1000)
 }
@@ -62,10 +72,7 @@ fn cancel_stops_the_download_down_to_its_query() {
     let gated = Gated::new();
     let server = Server::start(&gated.url);
     let browser = open(&server);
-    let mut gate = Gate::close(&gated, ROWS / 2);
-    browser.click("#download");
-    gate.reached();
-    browser.sees(ITEM, "rows, ");
+    let _gate = start_gated(&gated, &browser);
     browser.click(&format!("{ITEM} .cancel"));
     browser.sees(ITEM, "Cancelled after");
     browser.eventually("the query is gone", || {
@@ -79,10 +86,7 @@ fn a_killed_backend_is_a_failed_download_and_no_file() {
     let gated = Gated::new();
     let server = Server::start(&gated.url);
     let browser = open(&server);
-    let mut gate = Gate::close(&gated, ROWS / 2);
-    browser.click("#download");
-    gate.reached();
-    browser.sees(ITEM, "rows, ");
+    let mut gate = start_gated(&gated, &browser);
     gate.terminate();
     browser.sees(ITEM, "Failed after");
     browser.sees(ITEM, "The file is incomplete");
@@ -149,10 +153,7 @@ fn a_download_stays_listed_when_the_filters_are_cleared_and_the_page_is_loaded_a
     let browser = open(&server);
     browser.type_into("#title", "t");
     browser.sees("#count", "tasks match");
-    let mut gate = Gate::close(&gated, ROWS / 2);
-    browser.click("#download");
-    gate.reached();
-    browser.sees(ITEM, "rows, ");
+    let gate = start_gated(&gated, &browser);
     browser.click("#reset");
     browser.eventually("the filter is gone", || {
         browser.address().ends_with("/?format=xlsx")

@@ -36,7 +36,7 @@ fn state(browser: &Browser) -> String {
     browser.text(&format!("{ITEM} .state"))
 }
 
-/// The files that the browser has saved as whole: it gives others names of its own.
+/// The files that the browser has saved as whole. (Unfinished ones have other names.)
 fn saved(browser: &Browser) -> Vec<PathBuf> {
     const FILES: [&str; 2] = ["csv", "xlsx"];
     let entries = fs::read_dir(browser.downloads()).expect("ours");
