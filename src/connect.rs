@@ -58,7 +58,7 @@ pub struct Connected {
     pub database: Database,
     /// Where it is. It may hold a password.
     pub url: String,
-    /// What its server was when the tables were looked at.
+    /// What its server was when the tables were checked.
     pub role: Role,
     /// The private cluster, if the database is in it. It stops when it is dropped.
     pub embedded: Option<Embedded>,
@@ -75,7 +75,7 @@ pub fn data_dir(global: &Global) -> Result<PathBuf, Error> {
 /// Opens the database as it is, for up to so many exports at once.
 pub fn connect(global: &Global, connections: u32) -> Result<Connected, Error> {
     let (url, embedded) = match global.database_url() {
-        // One that is not valid libpq refuses with better words.
+        // libpq has better words for an invalid one.
         Some(url) => (patient(url).unwrap_or_else(|_| url.to_owned()), None),
         None => {
             let embedded = Embedded::start(&data_dir(global)?, Durability::Durable)?;
@@ -90,7 +90,7 @@ pub fn connect(global: &Global, connections: u32) -> Result<Connected, Error> {
     })
 }
 
-/// Whether to go on although the tables differ from the program's.
+/// Whether to go on if the tables differ from the program's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
     /// No: the export would fail.

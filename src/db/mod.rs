@@ -28,7 +28,7 @@ pub(crate) use self::schema_state::unknown_migrations;
 const SNAPSHOT_SETTINGS: &str =
     "set local jit = off; set local plan_cache_mode = force_custom_plan";
 
-/// Time that whoever does not export waits for a lock on a table.
+/// Time that anything but an export waits for a lock on a table.
 pub const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Time that a probe waits for its connection.
@@ -56,15 +56,15 @@ pub struct Database {
 struct Pools {
     diesel: LazyPool<ConnectionManager<PgConnection>>,
     copy: LazyPool<libpq::Manager>,
-    /// Connections that only make an export faster. None is waited for, and they keep no other export from its own.
+    /// Connections that only make an export faster. Nobody waits for one, and they take none from other exports.
     helpers: LazyPool<libpq::Manager>,
     /// One of these that is opened before anybody asks for it.
     helper_ahead: Mutex<Option<JoinHandle<Option<CopyConnection>>>>,
-    /// Connections that never run an export: there are some left when all of the exports' are in use.
+    /// Connections that never run an export, so that some are free when all of the exports' are in use.
     control: LazyPool<ConnectionManager<PgConnection>>,
-    /// Connections for probes alone: pages that wait for a lock may have all of the others.
+    /// Connections for probes alone, as pages that wait for a lock may have all of the others.
     probe: LazyPool<libpq::Manager>,
-    /// Connections for cancelling alone: no flood of anything else holds it up.
+    /// Connections for cancelling alone, so that nothing else holds it up.
     cancel: LazyPool<ConnectionManager<PgConnection>>,
 }
 
@@ -89,7 +89,7 @@ impl Pools {
         Self {
             diesel: diesel(connections, wait),
             copy: libpq(connections, wait, true),
-            // An export does without one that is broken; to ask each before its use costs a way to the server and back.
+            // An export does without a broken one; to test each before its use costs a round trip.
             helpers: libpq(connections, wait, false),
             helper_ahead: Mutex::default(),
             control: diesel(4, wait),
@@ -141,7 +141,7 @@ impl Database {
         self.wait_for(&self.pools.copy)
     }
 
-    /// One more connection for an export through libpq, if one is free or can be opened at once.
+    /// Takes one more connection for an export through libpq, if one is free or can be opened at once.
     pub fn helper_connection(&self) -> Option<CopyConnection> {
         let ahead = self.helper_ahead().take();
         if let Some(Ok(Some(helper))) = ahead.map(JoinHandle::join) {
@@ -149,7 +149,7 @@ impl Database {
         }
         let state = self.pools.helpers.state();
         self.pools.helpers.try_get().or_else(|| {
-            // All are in use. That one comes back in time would be luck.
+            // All are in use, and it would be luck if one came back in time.
             if state.connections >= self.pools.helpers.max_size() {
                 return None;
             }
@@ -178,7 +178,7 @@ impl Database {
         ahead.unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A connection for everything that is not an export, and short.
+    /// Takes a connection for short work that is no export.
     pub fn control_connection(&self) -> Result<DieselConnection, Error> {
         self.pools
             .control
@@ -194,7 +194,7 @@ impl Database {
             .map_err(|error| Error::Connect(error.to_string()))
     }
 
-    /// A connection that an export will have next, waited for no longer than a probe's.
+    /// Takes a connection that an export will have next; waits no longer than for a probe's.
     fn first_connection(&self) -> Result<CopyConnection, Error> {
         self.pools
             .copy
@@ -232,7 +232,7 @@ impl Database {
         });
         let sql = match written {
             Ok(_) => "pg_current_wal_flush_lsn()::text",
-            // A role that may only read, or a standby: as far as anything is written, out or not.
+            // A role that may only read, or a standby: take the position up to which anything is written, flushed or not.
             Err(_) => {
                 "case when not pg_is_in_recovery() then pg_current_wal_insert_lsn()::text end"
             }
@@ -265,7 +265,7 @@ impl Canceller {
     }
 }
 
-/// What tells a server from all others: the time at which it started, in microseconds.
+/// Identifies a server: the time at which it started, in microseconds.
 const SERVER: &str = "extract(epoch from pg_postmaster_start_time())::text";
 
 /// A server's process that works for a connection.
