@@ -58,7 +58,7 @@ pub struct Connected {
     pub database: Database,
     /// Where it is. It may hold a password.
     pub url: String,
-    /// What its server was when the tables were looked at.
+    /// What its server was when the tables were checked.
     pub role: Role,
     /// The private cluster, if the database is in it. It stops when it is dropped.
     pub embedded: Option<Embedded>,
@@ -75,7 +75,7 @@ pub fn data_dir(global: &Global) -> Result<PathBuf, Error> {
 /// Opens the database as it is, for up to so many exports at once.
 pub fn connect(global: &Global, connections: u32) -> Result<Connected, Error> {
     let (url, embedded) = match global.database_url() {
-        // One that is not valid libpq refuses with better words.
+        // libpq has better words for an invalid one.
         Some(url) => (patient(url).unwrap_or_else(|_| url.to_owned()), None),
         None => {
             let embedded = Embedded::start(&data_dir(global)?, Durability::Durable)?;
@@ -90,7 +90,7 @@ pub fn connect(global: &Global, connections: u32) -> Result<Connected, Error> {
     })
 }
 
-/// Whether to go on although the tables differ from the program's.
+/// Whether to go on if the tables differ from the program's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
     /// No: the export would fail.
@@ -99,15 +99,17 @@ pub enum Start {
     Anyway,
 }
 
-/// Opens the database as [`connect_migrated`] does, but if exports run on replicas, it may be away.
+/// Opens the database as [`connect_migrated`] does, but if exports run on replicas, it may be away. Once it has a connection,
+/// `meanwhile` may open what is needed next.
 pub fn connect_for_exports(
     global: &Global,
     connections: u32,
     rules: &Rules,
     start: Start,
+    meanwhile: impl FnOnce(&Database),
 ) -> Result<Connected, Error> {
     let mut connected = connect(global, connections)?;
-    match check_tables(&mut connected) {
+    match check_tables(&mut connected, meanwhile) {
         Err(error @ Error::Different(_)) if start == Start::Anyway => {
             tracing::error!(%error, "no export will work until this is mended");
         }
@@ -142,7 +144,7 @@ pub fn wait_for_database(url: &str, patience: Duration) -> Result<(), db::Error>
 /// Opens the database and makes sure that it has the tables: makes them in the private cluster, and elsewhere requires them.
 pub fn connect_migrated(global: &Global, connections: u32) -> Result<Connected, Error> {
     let mut connected = connect(global, connections)?;
-    check_tables(&mut connected)?;
+    check_tables(&mut connected, |_| ())?;
     Ok(connected)
 }
 
@@ -164,7 +166,7 @@ pub fn connect_and_migrate(
     Ok((connected, versions))
 }
 
-fn check_tables(connected: &mut Connected) -> Result<(), Error> {
+fn check_tables(connected: &mut Connected, meanwhile: impl FnOnce(&Database)) -> Result<(), Error> {
     if connected.embedded.is_some() {
         let migrations = connected.database.migrate()?;
         if !migrations.is_empty() {
@@ -174,7 +176,7 @@ fn check_tables(connected: &mut Connected) -> Result<(), Error> {
             );
         }
     }
-    let (state, role) = connected.database.first_look()?;
+    let (state, role) = connected.database.first_look(meanwhile)?;
     connected.role = role;
     match state {
         SchemaState::Missing => {

@@ -7,7 +7,7 @@ use std::time::Duration;
 /// Time between two samples. A shorter peak is missed.
 pub const INTERVAL: Duration = Duration::from_millis(10);
 
-/// The process's resident memory now, in bytes; 0 if the system does not tell.
+/// Returns the process's resident memory now, in bytes; 0 if the system does not tell.
 pub fn resident_bytes() -> usize {
     memory_stats::memory_stats().map_or(0, |stats| stats.physical_mem)
 }

@@ -1,4 +1,4 @@
-//! Secrets in files, so that they stand in no list of processes and in no environment.
+//! Secrets in files, so that no process list and no environment shows them.
 
 use std::fs;
 

@@ -27,7 +27,7 @@ const LOREM: &str = "lorem ipsum dolor sit amet consectetur adipiscing elit sed 
     duis aute irure in reprehenderit voluptate velit esse cillum eu fugiat nulla pariatur excepteur sint occaecat cupidatat \
     non proident sunt culpa qui officia deserunt mollit anim id est laborum";
 
-/// How many rows of each table, and which random numbers. The defaults are the article's.
+/// How many rows to make, and from which random numbers. The defaults are the article's.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub struct Seed {
     /// Locations to make
@@ -72,7 +72,7 @@ pub struct NoParents {
 }
 
 impl Seed {
-    /// Whether there is something for every row to refer to.
+    /// Checks that there is something for every row to refer to.
     pub fn check(&self) -> Result<(), NoParents> {
         if self.assets > 0 && self.locations == 0 {
             return Err(NoParents {
@@ -209,7 +209,7 @@ fn fill(
         progress,
     )?;
     connection.batch_execute(&dropped)?;
-    // The rows came with their ids, so the database must go on after them.
+    // The rows came with their ids, so the database must count on from them.
     for table in ["locations", "users", "assets", "tasks"] {
         connection.batch_execute(&format!(
             "select setval(pg_get_serial_sequence('{table}', 'id'), coalesce(max(id), 0) + 1, false) from {table}"

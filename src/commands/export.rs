@@ -34,13 +34,18 @@ pub(crate) fn export(global: &Global, options: ExportOptions) -> Outcome {
     let output_is_file = unfinished.is_some();
     cancel_on_signal(cancellation.clone(), unfinished)?;
     let connections = export::CONNECTIONS as u32;
-    let connected = connect_for_exports(global, connections, &rules, Start::IfTablesFit)?;
+    let ahead = |database: &Database| {
+        if !rules.have_replicas() {
+            export::open_ahead(&export, database);
+        }
+    };
+    let connected = connect_for_exports(global, connections, &rules, Start::IfTablesFit, ahead)?;
     let servers = Servers::for_one_export(
         &connected.url,
-        connected.database.clone(),
+        connected.database.clone().for_one_export(),
         connected.role,
         rules,
-        |url, wait| Database::new(url, connections, wait),
+        |url, wait| Database::new(url, connections, wait).for_one_export(),
     );
 
     let record = Record::start(
@@ -52,7 +57,7 @@ pub(crate) fn export(global: &Global, options: ExportOptions) -> Outcome {
     let is_watched = output_is_file && io::stderr().is_terminal();
     let progress = ExportProgress::start(is_watched);
     let observer = (&record, &progress);
-    let outcome = record.of(&mut output, |sink| {
+    let run = |sink: &mut dyn Sink| {
         routing::run(
             &export,
             &servers,
@@ -61,7 +66,13 @@ pub(crate) fn export(global: &Global, options: ExportOptions) -> Outcome {
             &observer,
             sink,
         )
-    });
+    };
+    // The hash is for the manifest alone.
+    let outcome = if manifest.is_some() {
+        record.of(&mut output, run)
+    } else {
+        run(&mut output)
+    };
     drop(progress);
     let outcome = outcome.and_then(|_summary| output.finish().map_err(export::Error::Sink));
     let (state, class) = match &outcome {

@@ -43,7 +43,13 @@ pub(crate) fn serve(global: &Global, options: &Serve) -> Outcome {
     {
         wait_for_database(url, patience)?;
     }
-    let connected = connect_for_exports(global, options.max_exports.into(), &rules, Start::Anyway)?;
+    let connected = connect_for_exports(
+        global,
+        options.max_exports.into(),
+        &rules,
+        Start::Anyway,
+        |_| (),
+    )?;
     seed_private(&connected)?;
     if connected.embedded.is_some() {
         tracing::warn!(

@@ -5,7 +5,7 @@ use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_source::Alias;
 
-use crate::export::dataset::{Dataset, Declaration, load_all};
+use crate::export::dataset::{Dataset, Declaration, Rows, load_all};
 use crate::models::{Asset, Location, Task, User};
 use crate::schema::{assets, locations, tasks, users};
 
@@ -39,7 +39,7 @@ struct Model {
 fn models(
     query: IntoBoxed<'static, joined, Pg>,
     connection: &mut PgConnection,
-) -> QueryResult<Vec<Model>> {
+) -> QueryResult<Rows<Model>> {
     let columns = (
         Task::as_select(),
         Asset::as_select(),

@@ -29,7 +29,7 @@ pub use self::exchange::Exclusive;
 use self::server::Server;
 use super::libpq;
 
-/// How often the supervisor looks whether the server is still there.
+/// How often the supervisor checks that the server is still there.
 const WATCH_INTERVAL: Duration = Duration::from_millis(100);
 /// The supervisor gives up when this many attempts to bring the server back have not made it last
 /// for `STABLE`.
@@ -164,7 +164,7 @@ pub struct Embedded {
     bin_dir: PathBuf,
     database_url: String,
     status: Arc<Status>,
-    /// Nothing is ever sent: that it is dropped tells the supervisor to stop.
+    /// Nothing is ever sent: the supervisor stops when this is dropped.
     alive: Option<Sender<Infallible>>,
     supervisor: Option<JoinHandle<Result<(), EmbeddedError>>>,
 }

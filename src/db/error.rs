@@ -27,7 +27,7 @@ pub enum Error {
     /// A COPY failed.
     #[error(transparent)]
     Copy(#[from] libpq::Error),
-    /// What the database sent cannot be: a task that refers to nothing, say.
+    /// The database sent something impossible, such as a task that refers to nothing.
     #[error("the data are inconsistent: {0}")]
     Inconsistent(String),
     /// A migration could not be read or applied.
@@ -83,7 +83,7 @@ impl Error {
         matches!(self, Self::Copy(error) if matches!(error.sqlstate.as_deref(), Some("22023" | "42704")))
     }
 
-    /// Whether the database is away, rather than unwilling: a later try may work.
+    /// Returns whether the database is away, so that a later try may work, and does not just refuse.
     pub fn is_unavailable(&self) -> bool {
         match self {
             Self::Connect(_) => true,

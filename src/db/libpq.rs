@@ -8,7 +8,7 @@ pub use diesel_copy_out::{
 
 use super::Error as DatabaseError;
 
-/// What the column of this name has as JSON; nothing if it is NULL, as what is made of no rows is.
+/// Reads JSON from the column of this name; `None` if it is NULL, as an aggregate of no rows is.
 pub(super) fn read_json<T: DeserializeOwned + Default>(
     row: &Row,
     name: &str,

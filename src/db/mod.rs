@@ -7,7 +7,8 @@ mod schema_state;
 pub mod servers;
 pub mod tables;
 
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use diesel::connection::{CacheSize, SimpleConnection};
@@ -27,7 +28,7 @@ pub(crate) use self::schema_state::unknown_migrations;
 const SNAPSHOT_SETTINGS: &str =
     "set local jit = off; set local plan_cache_mode = force_custom_plan";
 
-/// Time that whoever does not export waits for a lock on a table.
+/// Time that anything but an export waits for a lock on a table.
 pub const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Time that a probe waits for its connection.
@@ -49,18 +50,21 @@ type LazyPool<M> = LazyLock<Pool<M>, Box<dyn FnOnce() -> Pool<M> + Send>>;
 pub struct Database {
     pools: Arc<Pools>,
     on_wait: Option<Arc<dyn Fn(Duration) + Send + Sync>>,
+    is_for_one_export: bool,
 }
 
 struct Pools {
     diesel: LazyPool<ConnectionManager<PgConnection>>,
     copy: LazyPool<libpq::Manager>,
-    /// Connections that only make an export faster. None is waited for, and they keep no other export from its own.
+    /// Connections that only make an export faster. Nobody waits for one, and they take none from other exports.
     helpers: LazyPool<libpq::Manager>,
-    /// Connections that never run an export: there are some left when all of the exports' are in use.
+    /// One of these that is opened before anybody asks for it.
+    helper_ahead: Mutex<Option<JoinHandle<Option<CopyConnection>>>>,
+    /// Connections that never run an export, so that some are free when all of the exports' are in use.
     control: LazyPool<ConnectionManager<PgConnection>>,
-    /// Connections for probes alone: pages that wait for a lock may have all of the others.
+    /// Connections for probes alone, as pages that wait for a lock may have all of the others.
     probe: LazyPool<libpq::Manager>,
-    /// Connections for cancelling alone: no flood of anything else holds it up.
+    /// Connections for cancelling alone, so that nothing else holds it up.
     cancel: LazyPool<ConnectionManager<PgConnection>>,
 }
 
@@ -85,8 +89,9 @@ impl Pools {
         Self {
             diesel: diesel(connections, wait),
             copy: libpq(connections, wait, true),
-            // An export does without one that is broken; to ask each before its use costs a way to the server and back.
+            // An export does without a broken one; to test each before its use costs a round trip.
             helpers: libpq(connections, wait, false),
+            helper_ahead: Mutex::default(),
             control: diesel(4, wait),
             probe: libpq(2, wait.min(PROBE_WAIT), true),
             cancel: diesel(2, wait),
@@ -101,7 +106,21 @@ impl Database {
         Self {
             pools: Arc::new(Pools::new(url, connections, wait)),
             on_wait: None,
+            is_for_one_export: false,
         }
+    }
+
+    /// Returns the same database for one export and no more: no other export will use the connections that it opens.
+    pub fn for_one_export(self) -> Self {
+        Self {
+            is_for_one_export: true,
+            ..self
+        }
+    }
+
+    /// Returns whether only one export is made of it.
+    pub(crate) fn is_for_one_export(&self) -> bool {
+        self.is_for_one_export
     }
 
     /// The same database; `observer` hears how long each export has waited for a connection.
@@ -122,11 +141,15 @@ impl Database {
         self.wait_for(&self.pools.copy)
     }
 
-    /// One more connection for an export through libpq, if one is free or can be opened at once.
+    /// Takes one more connection for an export through libpq, if one is free or can be opened at once.
     pub fn helper_connection(&self) -> Option<CopyConnection> {
+        let ahead = self.helper_ahead().take();
+        if let Some(Ok(Some(helper))) = ahead.map(JoinHandle::join) {
+            return Some(helper);
+        }
         let state = self.pools.helpers.state();
         self.pools.helpers.try_get().or_else(|| {
-            // All are in use. That one comes back in time would be luck.
+            // All are in use, and it would be luck if one came back in time.
             if state.connections >= self.pools.helpers.max_size() {
                 return None;
             }
@@ -134,7 +157,28 @@ impl Database {
         })
     }
 
-    /// A connection for everything that is not an export, and short.
+    /// Opens one such connection before it is needed, in a thread of its own, and lets `sql` run there: what that needs of the
+    /// catalog, the connection's process has at hand then.
+    pub(crate) fn open_helper_ahead(&self, sql: &str) {
+        let helpers = self.pools.helpers.clone();
+        // Without a long wait for a lock: somebody may wait for it who waits for the export.
+        let sql = format!("begin; set local lock_timeout = 100; {sql}");
+        let opened = thread::Builder::new().spawn(move || {
+            let mut helper = helpers.get_timeout(HELPER_WAIT).ok()?;
+            // If it fails, it fails again when it matters.
+            let _ = helper.execute(&sql);
+            helper.execute("rollback").ok()?;
+            Some(helper)
+        });
+        *self.helper_ahead() = opened.ok();
+    }
+
+    fn helper_ahead(&self) -> MutexGuard<'_, Option<JoinHandle<Option<CopyConnection>>>> {
+        let ahead = self.pools.helper_ahead.lock();
+        ahead.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a connection for short work that is no export.
     pub fn control_connection(&self) -> Result<DieselConnection, Error> {
         self.pools
             .control
@@ -150,7 +194,7 @@ impl Database {
             .map_err(|error| Error::Connect(error.to_string()))
     }
 
-    /// A connection that an export will have next, waited for no longer than a probe's.
+    /// Takes a connection that an export will have next; waits no longer than for a probe's.
     fn first_connection(&self) -> Result<CopyConnection, Error> {
         self.pools
             .copy
@@ -188,7 +232,7 @@ impl Database {
         });
         let sql = match written {
             Ok(_) => "pg_current_wal_flush_lsn()::text",
-            // A role that may only read, or a standby: as far as anything is written, out or not.
+            // A role that may only read, or a standby: take the position up to which anything is written, flushed or not.
             Err(_) => {
                 "case when not pg_is_in_recovery() then pg_current_wal_insert_lsn()::text end"
             }
@@ -221,7 +265,7 @@ impl Canceller {
     }
 }
 
-/// What tells a server from all others: the time at which it started, in microseconds.
+/// Identifies a server: the time at which it started, in microseconds.
 const SERVER: &str = "extract(epoch from pg_postmaster_start_time())::text";
 
 /// A server's process that works for a connection.

@@ -1,4 +1,4 @@
-//! How far the schema in the database is from the one that the program knows, and the migrations that bring it there.
+//! How the database's schema differs from the one that the program knows, and the migrations that bring it there.
 
 use std::convert::Infallible;
 
@@ -18,7 +18,7 @@ const MIGRATIONS: EmbeddedMigrations = embed_migrations!();
 /// Where Diesel notes which of them were run.
 pub(super) const MIGRATIONS_TABLE: &str = "__diesel_schema_migrations";
 
-/// How far the schema in the database is from the one that this program knows.
+/// How the database's schema differs from the one that this program knows.
 #[derive(Debug, PartialEq, Eq)]
 pub enum SchemaState {
     /// The tables are there, and so is every migration; or views stand in for them, which are nobody's to migrate.
@@ -98,9 +98,14 @@ impl Database {
         Catalog::read(&mut connection)?.schema_state(&mut connection)
     }
 
-    /// The same, and what the server is, for the start of a program: on the connection that its first export will have.
-    pub(crate) fn first_look(&self) -> Result<(SchemaState, Role), Error> {
+    /// The same, and what the server is, for the start of a program: on the connection that its first export will have. Once that is
+    /// open, `meanwhile` may open others.
+    pub(crate) fn first_look(
+        &self,
+        meanwhile: impl FnOnce(&Self),
+    ) -> Result<(SchemaState, Role), Error> {
         let mut connection = self.first_connection()?;
+        meanwhile(self);
         let catalog = Catalog::read(&mut connection)?;
         Ok((catalog.schema_state(&mut connection)?, catalog.role))
     }
@@ -145,7 +150,7 @@ impl Catalog {
         if self.tasks != Some(true) {
             return Ok(SchemaState::Missing);
         }
-        // Unreadable: somebody else's to look after, and not to be told apart from an up-to-date one.
+        // Unreadable: somebody else looks after it, and it may well be up to date.
         let run = migrations_run(connection, self.migrations)?;
         let known = known_migrations()?;
         let pending: Vec<String> = known
@@ -158,7 +163,7 @@ impl Catalog {
             .collect();
         let mut differences = tables::differences(&self.columns);
         if !differences.is_empty() {
-            // If others make the tables, our migrations mend nothing.
+            // Tables of others are not for our migrations to mend.
             if !pending.is_empty() && pending.len() < known.len() {
                 differences.push(format!(
                     "migrations are pending ({}): run `cmms-export migrate` first",

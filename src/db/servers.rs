@@ -28,9 +28,9 @@ pub use self::rules::{Fallback, InvalidReplicas, Replicas, Rules};
 pub const PATIENCE: Duration = Duration::from_secs(5);
 /// Time that a start may wait for the servers' first answers.
 const FIRST_ANSWERS_WAIT: Duration = Duration::from_secs(3);
-/// Time to wait for a connection to a replica: not for it to come back, as there are others.
+/// Time to wait for a connection to a replica. Short, as there are others.
 const REPLICA_WAIT: Duration = Duration::from_secs(1);
-/// Time that an export waits for a replica to get as far as the primary was.
+/// Time that an export waits for a replica to catch up with the primary.
 const FRESH_WAIT: Duration = Duration::from_secs(2);
 /// Time between two looks at how far it is.
 const FRESH_INTERVAL: Duration = Duration::from_millis(5);
@@ -61,7 +61,7 @@ const DATABASE: &str = "database";
 /// All servers that exports can run on.
 pub struct Servers {
     primary: Arc<Server>,
-    /// What the database's own server is for as long as it has not said so itself.
+    /// What the database's own server counts as until it has answered.
     role: Role,
     replicas: Vec<Arc<Server>>,
     rules: Rules,
@@ -204,7 +204,7 @@ impl Servers {
         let mut candidates = Vec::new();
         let untried = |server: &&Arc<Server>| !tried.iter().any(|tried| Arc::ptr_eq(tried, server));
         for server in self.replicas.iter().filter(untried) {
-            // Two primaries: one has gone its own way, and it is not the database's own that has.
+            // Two primaries: the one that is not the database's own has gone its own way.
             let astray = |state: &State| {
                 let primary = self.primary.state();
                 state.role == Role::Primary
@@ -331,7 +331,7 @@ impl Drop for Chosen {
     }
 }
 
-/// The first host and port of a connection string, for people to read.
+/// Returns the first host and port of a connection string, for people.
 fn address(url: &str) -> String {
     Hosts::parse(url)
         .ok()

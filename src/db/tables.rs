@@ -17,7 +17,7 @@ use columns::{Expected, columns_of, expected};
 /// The tables that exports need.
 pub(super) const OURS: [&str; 4] = ["locations", "assets", "users", "tasks"];
 
-/// Tables that a message names; of more, it says how many.
+/// The most tables that a message names; it counts the rest.
 const NAMED: usize = 8;
 
 /// What the database has if it has none of our tables.
@@ -169,7 +169,7 @@ impl Sources {
         }
     }
 
-    /// Those of the app that has tasks, assets and locations, if one has.
+    /// Finds the tables of the app that has tasks, assets and locations.
     fn among(relations: &[Relation]) -> Option<Self> {
         let named = |bare: &str| {
             let relation = relations.iter().find(|relation| relation.bare == bare)?;
@@ -242,7 +242,7 @@ fn views(sources: &Sources, found: &[Column]) -> String {
     sql
 }
 
-/// What is not as `src/schema.rs` has it, and what would mend it.
+/// Returns what differs from `src/schema.rs`, and what would mend it.
 pub(super) fn differences(found: &[Column]) -> Vec<String> {
     let mut differences = Vec::new();
     let mut missing = "";

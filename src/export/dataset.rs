@@ -7,6 +7,7 @@ mod column;
 mod declaration;
 mod filter;
 mod fragment;
+mod loaded;
 
 use std::fmt;
 
@@ -21,6 +22,7 @@ pub use self::filter::{
 pub use self::fragment::{
     Cell, Condition, FORMULA_STARTS, Fragment, Order, Query, Question, Row, SelectList, Selected,
 };
+pub use self::loaded::Rows;
 
 /// Something to export. Its rows come in the order of the key of its own table, an integer.
 ///
@@ -60,10 +62,11 @@ pub trait Dataset: Send + Sync {
     /// The query of its own table alone.
     fn own(&'static self, question: Question) -> Query;
 
-    /// The rows with all columns of all tables.
+    /// The first rows, up to so many, with all columns of all tables.
     fn models(
         &'static self,
         conditions: Vec<Condition>,
+        limit: i64,
         connection: &mut PgConnection,
     ) -> QueryResult<Box<dyn Models>>;
 }
@@ -91,7 +94,7 @@ pub struct Reference {
 }
 
 /// Rows with all columns of all tables, in memory.
-pub trait Models {
+pub trait Models: Send {
     /// Returns how many there are.
     fn count(&self) -> usize;
 

@@ -2,15 +2,20 @@
 //! Django: it also loads columns that nobody asked for, such as descriptions.
 
 use super::encoder::Encoder;
-use super::{Error, Source};
+use super::{Error, Source, drop_later};
 
 pub(super) fn run(source: &Source<'_>, encoder: &mut Encoder<'_>) -> Result<(), Error> {
     let export = source.export;
     let models = source.snapshot(|connection, _| {
         let conditions = export.filter.conditions();
-        Ok(export.dataset().models(conditions, connection)?)
+        Ok(export
+            .dataset()
+            .models(conditions, source.most_rows(), connection)?)
     })?;
+    source.check_rows(models.count())?;
     let columns = export.columns.columns();
     (0..models.count())
-        .try_for_each(|row| encoder.row(columns.iter().map(|column| models.cell(row, column))))
+        .try_for_each(|row| encoder.row(columns.iter().map(|column| models.cell(row, column))))?;
+    drop_later(models);
+    Ok(())
 }

@@ -23,7 +23,7 @@ use std::sync::{Mutex, mpsc};
 use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
 
-use self::estimate::Estimate;
+pub(super) use self::estimate::Estimate;
 use self::names::Names;
 use self::own_rows::{FEW, OwnRows, Reading};
 use self::rows::RowEncoder;
@@ -31,11 +31,14 @@ use self::session::{Session, Snapshot};
 use self::work::{Work, hand_on};
 use super::buffers::Buffers;
 use super::encoder::Encoder;
-use super::{Error, Plan, Source, Strategy, copy};
-use crate::db::{self, libpq};
+use super::{Error, Export, Plan, Source, Strategy, copy};
+use crate::db::libpq::{self, CopyOutDsl as _};
+use crate::db::{self, Database};
 
 /// The most connections that an export takes.
 pub const CONNECTIONS: usize = 4;
+/// Ranges for each connection that is opened for one export: to open it costs PostgreSQL as much as two of them.
+const RANGES_OF_CONNECTION: usize = 5;
 /// Ranges that are begun ahead of the one that is handed on, beyond one for each connection.
 const AHEAD: usize = 1;
 
@@ -66,6 +69,28 @@ pub(super) fn run(source: &Source<'_>, encoder: &mut Encoder<'_>) -> Result<(), 
             Ok(())
         }
     }
+}
+
+/// Opens the second connection of an export of all rows, which the first one would have to wait for otherwise. How many rows there
+/// are is not known yet.
+pub(super) fn open_ahead(export: &Export, database: &Database) {
+    if !export.filter.conditions().is_empty() {
+        return;
+    }
+    let sql = OwnRows::of(export).and_then(|rows| Ok(rows.query(None).literal_sql()?));
+    if let Ok(sql) = sql {
+        database.open_helper_ahead(&format!("explain {sql}"));
+    }
+}
+
+/// Returns how many connections so many ranges are worth.
+fn connections(ranges: usize, database: &Database) -> usize {
+    let worth = if database.is_for_one_export() {
+        ranges.div_ceil(RANGES_OF_CONNECTION)
+    } else {
+        ranges
+    };
+    worth.clamp(1, CONNECTIONS)
 }
 
 /// Why there is no lookup.
@@ -144,7 +169,7 @@ impl<'a> Lookup<'a> {
             return Err(Unprepared::Unfit("there are more names than rows"));
         }
         let expected = match reading {
-            Reading::Ranges(_) => ranges::fewest(&rows).clamp(1, CONNECTIONS),
+            Reading::Ranges(_) => connections(ranges::fewest(&rows), source.database),
             Reading::AtOnce(_) => 1,
         };
         let snapshot = (expected > 1).then(|| Snapshot::export(source, leader));
@@ -179,7 +204,7 @@ impl<'a> Lookup<'a> {
             Reading::AtOnce(because) => *because,
         };
 
-        let wanted = CONNECTIONS.min(ranges.len()).max(1);
+        let wanted = connections(ranges.len(), source.database);
         let all_came = helpers.iter().all(Option::is_some);
         let mut helpers: Vec<Session<'_>> = helpers.into_iter().flatten().collect();
         // There may be more ranges than the planner expected, or fewer.

@@ -86,6 +86,13 @@ impl Export {
     }
 }
 
+/// Opens what the export will most likely need, if anything, while the database is still looked at.
+pub fn open_ahead(export: &Export, database: &Database) {
+    if export.strategy == Strategy::Lookup {
+        lookup::open_ahead(export, database);
+    }
+}
+
 /// Exports to `sink`. The CSV is whole if, and only if, this returns `Ok`.
 pub fn run(
     export: &Export,
@@ -122,6 +129,12 @@ pub fn run(
     }
 }
 
+/// Frees what the export does not need any more, without the export's end waiting for that.
+fn drop_later(rows: impl Send + 'static) {
+    // Without a thread, it is dropped here and now.
+    let _ = std::thread::Builder::new().spawn(move || drop(rows));
+}
+
 /// Where a strategy's rows come from.
 struct Source<'a> {
     database: &'a Database,
@@ -143,7 +156,7 @@ impl Source<'_> {
                 .cancellation
                 .register(self.database, Process::of(connection)?)?;
             if self.export.strategy.is_buffered() {
-                self.check_rows(connection)?;
+                self.check_expected_rows(connection)?;
             }
             work(connection, &backend)
         });
@@ -165,18 +178,36 @@ impl Source<'_> {
         Ok(value)
     }
 
-    /// Refuses an export of more rows than may be held in memory.
-    fn check_rows(&self, connection: &mut PgConnection) -> Result<(), Error> {
-        let limit = self.export.limits.max_buffered_rows;
-        // Count the whole table first: an index makes that cheap, while the filter may need a join.
-        if queries::count_all(connection, self.export.dataset())? <= i64::from(limit) {
-            return Ok(());
+    /// Returns how many rows to load at most for a strategy that holds them all: one more than it may hold, which shows that there are too many.
+    fn most_rows(&self) -> i64 {
+        i64::from(self.export.limits.max_buffered_rows) + 1
+    }
+
+    /// Refuses to hold more rows than are allowed.
+    fn check_rows(&self, rows: usize) -> Result<(), Error> {
+        if rows <= self.export.limits.max_buffered_rows as usize {
+            Ok(())
+        } else {
+            Err(self.too_many_rows())
         }
-        if queries::has_more_than(connection, &self.export.filter, limit.into())? {
-            return Err(Error::TooManyRows {
-                strategy: self.export.strategy,
-                limit,
-            });
+    }
+
+    fn too_many_rows(&self) -> Error {
+        Error::TooManyRows {
+            strategy: self.export.strategy,
+            limit: self.export.limits.max_buffered_rows,
+        }
+    }
+
+    /// The same before they are loaded, if the planner expects too many. It costs a small export next to nothing, and if the planner
+    /// is wrong, the rows are counted as they come.
+    fn check_expected_rows(&self, connection: &mut PgConnection) -> Result<(), Error> {
+        let limit = self.export.limits.max_buffered_rows;
+        let filter = &self.export.filter;
+        if queries::expected_rows(connection, filter)? > f64::from(limit)
+            && queries::has_more_than(connection, filter, limit.into())?
+        {
+            return Err(self.too_many_rows());
         }
         Ok(())
     }

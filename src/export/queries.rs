@@ -1,11 +1,15 @@
 //! The queries of an export: for the rows, for their number, for the first of them.
 
 use diesel::prelude::*;
+use diesel::sql_types::Text;
 
+use super::Error;
 use super::csv::Format;
 use super::dataset::{
     Condition, Dataset, Filter, Fragment, Query, Question, Row, Selected, Selection,
 };
+use super::lookup::Estimate;
+use crate::db::libpq::CopyOutDsl as _;
 
 /// Rows that a preview shows.
 pub const PREVIEW_ROWS: i64 = 20;
@@ -86,13 +90,20 @@ pub fn has_more_than(
     Ok(next.is_some())
 }
 
-/// Counts all rows of the dataset, whatever the filter: cheap, as an index of one table has them.
-pub(super) fn count_all(
-    connection: &mut PgConnection,
-    dataset: &'static dyn Dataset,
-) -> QueryResult<i64> {
-    let question = Question::of([Selected::Count]);
-    integer(dataset.own(question).get_result(connection)?)
+/// Returns how many rows the planner expects the export to have.
+pub(super) fn expected_rows(connection: &mut PgConnection, filter: &Filter) -> Result<f64, Error> {
+    let question = Question::of([Selected::Plain(key(filter.dataset()))]).with(filter.conditions());
+    let sql = filter.dataset().joined(question).literal_sql()?;
+    let explained: Explained =
+        diesel::sql_query(format!("explain (format json) {sql}")).get_result(connection)?;
+    Ok(Estimate::read(&explained.plan).rows)
+}
+
+/// What EXPLAIN returns.
+#[derive(QueryableByName)]
+struct Explained {
+    #[diesel(sql_type = Text, column_name = "QUERY PLAN")]
+    plan: String,
 }
 
 /// Returns whether the dataset has any row.

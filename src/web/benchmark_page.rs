@@ -1,6 +1,7 @@
 //! `GET /benchmark`: the benchmark's results for people.
 
 mod comparison;
+mod row;
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -12,7 +13,7 @@ use super::benchmark_store::Status;
 use super::problem::{Kind, Problem, ProblemBody};
 use super::{App, html};
 use crate::bench::explanation::{self, Explanation};
-use crate::bench::result::{Figures, Report, StrategyResult};
+use crate::bench::result::{Report, StrategyResult};
 use crate::bench::{Progress, charts, render};
 use crate::datasets;
 use crate::export::manifest::State;
@@ -20,6 +21,7 @@ use crate::export::{Export, Strategy};
 use crate::units::grouped;
 
 use comparison::Comparison;
+use row::{Row, RowFigures};
 
 /// What the page is to show.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -123,35 +125,6 @@ struct Chart {
     title: &'static str,
     caption: &'static str,
     svg: String,
-}
-
-/// A line of the table, as text.
-struct Row {
-    strategy: &'static str,
-    class: String,
-    /// What it does, in a line.
-    line: &'static str,
-    /// Refers to the note on which strategy was actually used.
-    mark: &'static str,
-    article: Option<&'static str>,
-    error: Option<String>,
-    figures: Option<RowFigures>,
-}
-
-struct RowFigures {
-    rows: String,
-    seconds: String,
-    range: String,
-    scatters: bool,
-    ratio: String,
-    first_byte: String,
-    memory: String,
-    peak: String,
-    cpu: String,
-    database_cpu: String,
-    rate: String,
-    runs: String,
-    memory_runs: String,
 }
 
 /// The benchmark page.
@@ -375,49 +348,6 @@ impl ResultView {
             ratio_notes: render::ratio_notes(report),
             command,
             report: report.clone(),
-        }
-    }
-}
-
-impl RowFigures {
-    fn of(figures: &Figures) -> Self {
-        use render::{mebibytes, seconds};
-        let list = |values: Vec<String>| values.join(" · ");
-        Self {
-            rows: grouped(figures.rows),
-            seconds: seconds(figures.seconds.median),
-            range: format!(
-                "{} … {}",
-                seconds(figures.seconds.min),
-                seconds(figures.seconds.max)
-            ),
-            scatters: figures.scatters(),
-            ratio: render::ratio(figures),
-            first_byte: seconds(figures.first_byte_seconds.median),
-            memory: mebibytes(figures.memory_increase_bytes.median),
-            peak: mebibytes(figures.peak_memory_bytes.median),
-            cpu: seconds(figures.cpu_seconds.median),
-            database_cpu: figures
-                .database_cpu_seconds
-                .as_ref()
-                .map_or_else(|| "–".to_owned(), |cpu| seconds(cpu.median)),
-            rate: grouped(figures.rows_per_second.round() as u64),
-            runs: list(
-                figures
-                    .seconds
-                    .runs
-                    .iter()
-                    .map(|run| seconds(*run))
-                    .collect(),
-            ),
-            memory_runs: list(
-                figures
-                    .memory_increase_bytes
-                    .runs
-                    .iter()
-                    .map(|run| mebibytes(*run))
-                    .collect(),
-            ),
         }
     }
 }

@@ -8,12 +8,13 @@ use actix_web::{HttpRequest, rt, web};
 use diesel::{PgConnection, QueryResult};
 
 use super::App;
+use super::flow::Flow;
 use super::peer::Peer;
 use super::watch::{WATCH_INTERVAL, cancel};
 use crate::db::{self, Database, Process};
-use crate::export;
 use crate::export::cancellation::Cancellation;
 use crate::export::routing::{self, Failure};
+use crate::export::{self, Observer as _};
 
 /// Time for each query: there are few connections for them.
 pub(super) const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -37,6 +38,8 @@ pub(super) async fn read<T: Send + 'static>(
     work: impl Fn(&mut PgConnection) -> QueryResult<T> + Send + 'static,
 ) -> Result<T, export::Error> {
     let cancellation = Cancellation::default();
+    let flow = Arc::new(Flow::default());
+    let from_server = Arc::clone(&flow);
     let (database, servers) = (app.database.clone(), Arc::clone(&app.servers));
     let cancelled = cancellation.clone();
     let mut reading = pin!(web::block(move || {
@@ -53,6 +56,7 @@ pub(super) async fn read<T: Send + 'static>(
         match from {
             ReadFrom::Database => attempt(&database),
             ReadFrom::Exports => routing::route(&servers, false, |server| {
+                from_server.server(server);
                 attempt(&server.database).map_err(|error| Failure {
                     is_final: cancelled.is_cancelled(),
                     error,
@@ -69,6 +73,11 @@ pub(super) async fn read<T: Send + 'static>(
         if peer.is_some_and(Peer::is_gone) {
             peer = None;
             cancel(cancellation.clone());
+        }
+        if flow.is_dried_up(&app.servers) {
+            // The thread is left behind: it waits for its server, maybe for ever, and cannot be woken.
+            cancel(cancellation);
+            return Err(db::Error::Connect("the server does not answer".into()).into());
         }
     }
 }

@@ -20,7 +20,7 @@ const LEAVING: &str = "postgresql.leaving";
 const REPLACED: &str = "postgresql.old";
 const PGDATA: &str = "postgresql";
 
-/// A data directory that no other process uses, as long as this lives.
+/// A data directory that no other process can use while this lives.
 pub struct Exclusive {
     cluster: Cluster,
     durability: Durability,
@@ -103,7 +103,7 @@ impl Exclusive {
         if is_replaced {
             fs::rename(&pgdata, data_dir.join(LEAVING)).map_err(at("move away", &pgdata))?;
         }
-        // If it ends between these, the start of the next program settles it.
+        // If the program ends between these two, the next start finishes the exchange.
         fs::rename(self.unfinished().join(PGDATA), &pgdata).map_err(at("create", &pgdata))?;
         sync(data_dir)?;
         settle(data_dir)?;
@@ -132,7 +132,7 @@ pub(super) fn is_there(data_dir: &Path) -> bool {
         .any(|name| data_dir.join(name).exists())
 }
 
-/// Finishes an exchange that has a new cluster in its place. If there is none, the one that was to be replaced is it again.
+/// Finishes an interrupted exchange: with the new cluster if it is in its place, else with the old one moved back.
 pub(super) fn settle(data_dir: &Path) -> Result<(), EmbeddedError> {
     let (pgdata, leaving) = (data_dir.join(PGDATA), data_dir.join(LEAVING));
     if !leaving.exists() {

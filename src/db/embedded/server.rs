@@ -126,7 +126,7 @@ pub(super) fn stop(postmaster: &mut Child) -> Result<(), EmbeddedError> {
             if !matches!(postmaster.try_wait(), Ok(None)) {
                 return Ok(());
             }
-            // Only now is it sure that the process id is still the server's.
+            // Only now is it certain that the process id is still the server's.
             if !signalled {
                 signalled = kill(Pid::from_raw(postmaster.id().cast_signed()), signal).is_ok();
             }

@@ -1,4 +1,4 @@
-//! The hosts of a connection string, each for itself. libpq would choose one of them anew for every connection; an export's
+//! The hosts of a connection string, one by one. libpq would choose one of them anew for every connection; an export's
 //! connections have to lead to one server.
 
 use super::super::libpq::{self, InvalidUrl};
@@ -42,7 +42,7 @@ fn connection_string<'o>(options: impl Iterator<Item = (&'o str, &'o str)>) -> S
     string
 }
 
-/// Which of a connection string's hosts will do: libpq's `target_session_attrs`.
+/// Which hosts of a connection string are suitable: libpq's `target_session_attrs`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Attributes {
     Any,
@@ -54,7 +54,7 @@ pub(super) enum Attributes {
 }
 
 impl Attributes {
-    /// Whether a server that has said this of itself will do.
+    /// Returns whether a server in this state is suitable.
     pub(super) fn accept(self, state: &State) -> bool {
         match self {
             Self::Any | Self::PreferStandby => true,

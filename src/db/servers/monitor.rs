@@ -1,4 +1,4 @@
-//! What a server is, and how far behind: asked from time to time.
+//! Asks a server from time to time what it is, and how far behind.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -81,7 +81,7 @@ impl State {
     }
 }
 
-/// How long ago the primary has written what follows a position of its log.
+/// Returns how long ago the primary wrote what follows a position of its log.
 enum Written {
     /// This long; zero if nothing follows.
     Before(Duration),
@@ -189,7 +189,7 @@ impl Server {
     /// Asks it, on the connection that is there or else a new one; `primary` is what it is compared with.
     fn ask(&self, connection: &mut Option<libpq::Connection>, primary: Option<&Self>) {
         let at = Instant::now();
-        // What was silent before this question still is.
+        // A server that was silent before this question still is.
         self.unanswered().get_or_insert(at);
         let there = connection.take();
         let answer = there.and_then(|connection| question(connection).ok());
@@ -240,7 +240,7 @@ fn question(
 
 /// Keeps a server's state up to date until it is dropped.
 pub(super) struct Monitor {
-    /// Nothing is ever sent: that it is dropped tells the thread to end.
+    /// Nothing is ever sent: the thread ends when this is dropped.
     _alive: Sender<Infallible>,
 }
 

@@ -1,4 +1,4 @@
-//! On which servers exports may run: what the command line says of it.
+//! The servers that exports may run on, as the command line has them.
 
 use std::time::Duration;
 

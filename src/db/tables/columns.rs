@@ -1,4 +1,4 @@
-//! The columns of tables: those that there are, and those that the program expects.
+//! The columns of tables: those in the database, and those that the program expects.
 
 use diesel::sql_types::is_nullable::NotNull;
 use diesel::sql_types::{Array, BigInt, Bool, Nullable, SqlType, Text};
@@ -25,7 +25,7 @@ impl Kind {
         }
     }
 
-    /// Whether the column will do as it is. To Diesel and COPY, a text is a text, whatever its length and its type's name.
+    /// Returns whether the column can be read as it is. To Diesel and COPY, a text is a text, whatever its length and its type's name.
     pub(super) fn takes(self, found: &Column) -> bool {
         match self {
             Self::BigInt | Self::Boolean => found.r#type == self.name(),

@@ -15,6 +15,7 @@ use diesel::sql_types::{BigInt, Bool, Text};
 use super::column::{Column, ColumnKind, ColumnType, Origin};
 use super::filter::{FilterField, FilterKind, FilterValue};
 use super::fragment::{Cell, Condition, Order, Query, Question, SelectList};
+use super::loaded::Rows;
 use super::{Dataset, Models, Reference, Table};
 
 /// A boxed query, as `into_boxed()` makes it of a table or of joined ones.
@@ -63,13 +64,11 @@ fn ask<Q: Boxed>(query: Q, question: Question) -> Query {
 }
 
 /// Loads all rows of a query, each as it arrives: it is read while the server makes the next one, and libpq keeps none.
-pub fn load_all<'q, Row, Q>(query: Q, connection: &mut PgConnection) -> QueryResult<Vec<Row>>
+pub fn load_all<'q, Row, Q>(query: Q, connection: &mut PgConnection) -> QueryResult<Rows<Row>>
 where
     Q: for<'c> LoadQuery<'q, PgConnection, Row, PgRowByRowLoadingMode> + RunQueryDsl<PgConnection>,
 {
-    query
-        .load_iter::<Row, PgRowByRowLoadingMode>(connection)?
-        .collect()
+    Rows::collect(query.load_iter::<Row, PgRowByRowLoadingMode>(connection)?)
 }
 
 fn restricted<Q: Boxed>(query: Q, conditions: Vec<Condition>) -> Q {
@@ -83,7 +82,7 @@ pub struct Declaration<Joined, Own, Model> {
     row_name: &'static str,
     joined: fn() -> Joined,
     own: fn() -> Own,
-    models: fn(Joined, &mut PgConnection) -> QueryResult<Vec<Model>>,
+    models: fn(Joined, &mut PgConnection) -> QueryResult<Rows<Model>>,
     table: Table,
     columns: Vec<Column>,
     cells: Vec<fn(&Model) -> Cell<'_>>,
@@ -106,7 +105,7 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
         key: Key,
         joined: fn() -> Joined,
         own: fn() -> Own,
-        models: fn(Joined, &mut PgConnection) -> QueryResult<Vec<Model>>,
+        models: fn(Joined, &mut PgConnection) -> QueryResult<Rows<Model>>,
     ) -> Self
     where
         Joined: Boxed + SelectDsl<Key>,
@@ -413,7 +412,7 @@ impl<Joined, Own, Model> Dataset for Declaration<Joined, Own, Model>
 where
     Joined: Boxed + 'static,
     Own: Boxed + 'static,
-    Model: 'static,
+    Model: Send + 'static,
 {
     fn name(&self) -> &'static str {
         self.name
@@ -454,10 +453,12 @@ where
     fn models(
         &'static self,
         conditions: Vec<Condition>,
+        limit: i64,
         connection: &mut PgConnection,
     ) -> QueryResult<Box<dyn Models>> {
-        let query =
-            restricted((self.joined)(), conditions).order(Order(vec![&self.table.key_value]));
+        let query = restricted((self.joined)(), conditions)
+            .order(Order(vec![&self.table.key_value]))
+            .limit(limit);
         Ok(Box::new(Loaded {
             cells: &self.cells,
             models: (self.models)(query, connection)?,
@@ -467,15 +468,17 @@ where
 
 struct Loaded<Model: 'static> {
     cells: &'static [fn(&Model) -> Cell<'_>],
-    models: Vec<Model>,
+    models: Rows<Model>,
 }
 
-impl<Model> Models for Loaded<Model> {
+impl<Model: Send> Models for Loaded<Model> {
     fn count(&self) -> usize {
-        self.models.len()
+        self.models.count()
     }
 
     fn cell(&self, row: usize, column: &Column) -> Cell<'_> {
-        self.cells[column.index](&self.models[row])
+        self.models
+            .get(row)
+            .map_or(Cell::Null, self.cells[column.index])
     }
 }

@@ -7,8 +7,8 @@ use crate::db::libpq;
 
 /// What the server's planner expects of a query.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Estimate {
-    pub(super) rows: f64,
+pub(in crate::export) struct Estimate {
+    pub(in crate::export) rows: f64,
     /// Bytes of a row.
     pub(super) width: f64,
     /// The planner's cost of all rows.
@@ -28,7 +28,7 @@ pub(super) struct Scan {
 
 /// The planner's cost up to which the rows are found so fast that it is not worth to divide the work: of a scan in the order of an
 /// index, which can be divided, and of anything else, most of whose cost is that of reading from the disk what is in memory.
-const CHEAP_SCAN: f64 = 1_000.0;
+const CHEAP_SCAN: f64 = 2_500.0;
 const CHEAP: f64 = 4_000.0;
 
 /// A node of a plan, as `EXPLAIN (FORMAT JSON)` describes it.
@@ -74,7 +74,7 @@ impl Estimate {
     }
 
     /// Reads a plan. One that cannot be read has too many rows to go on.
-    fn read(plan: &str) -> Self {
+    pub(in crate::export) fn read(plan: &str) -> Self {
         let plans: Option<Vec<Plan>> = serde_json::from_str(plan).ok();
         match plans.and_then(|mut plans| plans.pop()) {
             Some(Plan { node }) => Self {

@@ -50,5 +50,5 @@ fn an_export_looks_at_the_tables_on_the_connection_that_it_exports_on() {
     let database = TestDatabase::seeded(&["--tasks", "60000"]);
     assert_eq!(connections_of(&database, &["--asset-id", "1"]), 1);
     assert_eq!(connections_of(&database, &["--strategy", "copy"]), 1);
-    assert_eq!(connections_of(&database, &[]), 4);
+    assert_eq!(connections_of(&database, &[]), 2);
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use cmms_export::db::Database;
 use cmms_export::export::cancellation::Cancellation;
-use cmms_export::export::dataset::{Dataset, Declaration, Filter};
+use cmms_export::export::dataset::{Dataset, Declaration, Filter, load_all};
 use cmms_export::export::{self, Export, Observer, Plan, Sink, Strategy};
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
@@ -60,9 +60,8 @@ mod documents {
             || documents::table.into_boxed(),
             |query, connection| {
                 let parent = PARENTS.field(documents::name).nullable();
-                query
-                    .select((Document::as_select(), parent))
-                    .load::<(Document, Option<String>)>(connection)
+                let columns = (Document::as_select(), parent);
+                load_all::<(Document, Option<String>), _>(query.select(columns), connection)
             },
         );
         let parent = dataset.refers(documents::parent, documents::number, || {

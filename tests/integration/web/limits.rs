@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use cmms_export::export::Strategy;
+use diesel::prelude::*;
 
 use crate::support::client::{Download, End, download, send, start_when_free};
 use crate::support::gate::{self, Gate, Gated, ROWS};
@@ -107,6 +108,26 @@ fn strategies_that_hold_all_rows_refuse_too_many_and_name_those_that_do_not() {
         stderr(&refused).contains("more than 99 rows"),
         "{refused:?}"
     );
+}
+
+#[test]
+fn rows_that_are_held_are_counted_whatever_the_planner_expects() {
+    let database = TestDatabase::seeded(&["--tasks=100"]);
+    for (expected, limit, status) in [(1, 99, 422), (1, 100, 200), (900_000_000, 100, 200)] {
+        let sql = format!(
+            "update pg_class set relpages = 1, reltuples = {expected} where oid = 'tasks'::regclass"
+        );
+        diesel::sql_query(sql)
+            .execute(&mut database.connect())
+            .expect("the catalog can be changed");
+        let limit = format!("--max-buffered-rows={limit}");
+        let server = Server::spawn(program(&database.url).args(["serve", &limit]));
+        for strategy in ["joined", "tuples"] {
+            let path = format!("/tasks.csv?strategy={strategy}");
+            let answer = Download::start(&server.address, &path);
+            assert_eq!(answer.status, status, "{strategy}, {expected}, {limit}");
+        }
+    }
 }
 
 /// Reads a download that must be `expected`: a chunk in two seconds, until it is told to hurry; to its end.
@@ -224,4 +245,28 @@ impl Drop for Hurry<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }
+}
+
+#[test]
+fn pages_and_previews_of_a_server_that_does_not_answer_are_given_up() {
+    let gated = Gated::alone();
+    let server = Server::start(&gated.url);
+    let gate = Gate::close(&gated, 1);
+    // One that waits for its rows already, and those that find the server like that.
+    let waiting = send(
+        &server.address,
+        "GET",
+        "/api/tasks",
+        &[("Host", &server.address)],
+    );
+    eventually("its query runs", || {
+        gate::running_queries(&gated.database) > 0
+    });
+    let frozen = gated.database.freeze_server();
+    assert_eq!(Download::read(waiting).status, 503);
+    for path in ["/", "/api/tasks"] {
+        assert_eq!(Download::start(&server.address, path).status, 503, "{path}");
+    }
+    drop(frozen);
+    drop(gate);
 }
