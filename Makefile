@@ -24,7 +24,8 @@ test: setup-browser setup-python ## Runs all tests
 # Versions of PostgreSQL, from 13 to 18. Their programs come from npm.
 VERSIONS ?= 13 15 18
 
-test-postgres: setup ## Runs the tests that depend on PostgreSQL on several versions of it (VERSIONS="13 14 15 16 17 18")
+test-postgres: setup-python ## Runs the tests that depend on PostgreSQL on several versions of it (VERSIONS="13 14 15 16 17 18")
+	@scripts/install-packages npm
 	scripts/test-postgres $(VERSIONS)
 
 test-valgrind: ## Runs the tests of crates/diesel-copy-out under valgrind (Linux; a minute)
@@ -61,6 +62,7 @@ $(TOOLS)/bin/cargo-deb:
 	cargo install --quiet --locked --root $(TOOLS) --version 3.8.0 cargo-deb
 
 test-deb: deb ## Installs the package on this machine (Debian, as root), tries it, and purges it
+	@scripts/install-packages systemd-analyze
 	scripts/test-deb target/debian/cmms-export.deb
 
 bench: setup ## Measures the strategies on the article's data, in the private cluster, and writes the table in docs/benchmark.md

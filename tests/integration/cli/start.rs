@@ -147,7 +147,7 @@ fn a_service_manager_hears_that_the_service_is_ready_and_that_it_answers() {
     let path = directory.path().join("notify");
     let manager = UnixDatagram::bind(&path).expect("a socket");
     manager
-        .set_read_timeout(Some(Duration::from_secs(20)))
+        .set_read_timeout(Some(Duration::from_secs(120)))
         .expect("set");
     let _server = Server::spawn(
         program(&database.url)

@@ -205,9 +205,9 @@ impl Browser {
             .expect("base64")
     }
 
-    /// Waits until `condition` holds, for longer than [`eventually`](super::eventually): a browser has much to do.
+    /// Waits until `condition` holds, as [`eventually`](super::eventually) does; else fails with a picture of the page.
     pub(crate) fn eventually(&self, what: &str, condition: impl FnMut() -> bool) {
-        let limit = Duration::from_secs(60);
+        let limit = Duration::from_secs(120);
         if !super::wait(limit, Duration::from_millis(20), condition) {
             let text = self.text("body");
             let picture =

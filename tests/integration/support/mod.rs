@@ -23,9 +23,13 @@ pub(crate) use client::Download;
 pub(crate) use cluster::TestDatabase;
 pub(crate) use program::{Server, program};
 
-/// Waits until `condition` holds; fails the test if it does not in time.
+/// Waits until `condition` holds; fails the test if it does not in time: so much that a machine that is busy otherwise has it, too.
 pub(crate) fn eventually(what: &str, condition: impl FnMut() -> bool) {
-    let in_time = wait(Duration::from_secs(20), Duration::from_millis(5), condition);
+    let in_time = wait(
+        Duration::from_secs(120),
+        Duration::from_millis(5),
+        condition,
+    );
     assert!(in_time, "never happened: {what}");
 }
 

@@ -12,6 +12,8 @@ pub(crate) fn program(url: &str) -> Command {
     command.env("DATABASE_URL", url);
     // Nothing of a test is left in the data directory.
     command.env("CMMS_SPOOL_DIR", std::env::temp_dir());
+    // On a busy machine, a test that reads one download after the other is no reader that stalls.
+    command.env("CMMS_READER_TIMEOUT", "600");
     command
 }
 
