@@ -17,11 +17,14 @@ pub(crate) fn panic_at_id(first: &[u8]) {
     assert!(!here, "a panic was asked for at an id");
 }
 
-/// Stops this thread for ever at the point that `CMMS_HALT_AT` names: there a test can kill the program.
+/// Stops this thread for ever at the point that `CMMS_HALT_AT` names, and says so in the log: there a test can kill the program.
 pub(crate) fn halt_at(point: &str) {
     static POINT: LazyLock<Option<String>> = LazyLock::new(|| variable("CMMS_HALT_AT"));
-    while POINT.as_deref() == Some(point) {
-        std::thread::park();
+    if POINT.as_deref() == Some(point) {
+        tracing::warn!("halted at {point}");
+        loop {
+            std::thread::park();
+        }
     }
 }
 

@@ -168,7 +168,6 @@ impl Metrics {
     }
 
     pub(super) fn ended(&self, manifest: &Manifest) {
-        self.in_flight.dec();
         self.paces.note(manifest);
         let outcome = Outcome {
             strategy: manifest.strategy.name(),
@@ -180,6 +179,8 @@ impl Metrics {
             .observe(manifest.seconds);
         self.bytes.inc_by(manifest.bytes);
         self.rows.inc_by(manifest.rows);
+        // Last: when nothing is in flight any more, all is counted.
+        self.in_flight.dec();
     }
 
     pub(super) fn responded(&self, status: u16) {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::support::client::{Download, download};
 use crate::support::oracle;
 use crate::support::program::{program, stderr};
-use crate::support::{Server, data};
+use crate::support::{Server, data, eventually};
 
 fn sha256(file: &std::path::Path) -> String {
     let output = Command::new("sha256sum")
@@ -201,6 +201,9 @@ fn the_metrics_count_what_happened() {
     let server = Server::start(&database.url);
     let csv = download(&server.address, "export_id=counted&strategy=copy");
     let rows = server.ended("counted")["rows"].as_f64().expect("a number");
+    eventually("it is counted", || {
+        server.metric("cmms_export_exports_in_flight ") == 0.0
+    });
     assert_eq!(
         server.metric("cmms_export_exports_total{strategy=\"copy\",outcome=\"complete\"}"),
         1.0
@@ -215,7 +218,6 @@ fn the_metrics_count_what_happened() {
         1.0
     );
     assert_eq!(server.metric("cmms_export_pool_wait_seconds_count"), 1.0);
-    assert_eq!(server.metric("cmms_export_exports_in_flight"), 0.0);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use serde_json::Value;
@@ -69,7 +70,9 @@ pub(crate) fn stderr(output: &Output) -> String {
 pub(crate) struct Server {
     child: Child,
     stdout: BufReader<ChildStdout>,
-    log: Option<JoinHandle<String>>,
+    /// What it has logged so far.
+    log: Arc<Mutex<String>>,
+    logging: Option<JoinHandle<()>>,
     /// A spool of its own, unless the test has said where it is.
     _spool: Option<tempfile::TempDir>,
     /// Where it listens: `127.0.0.1:…`.
@@ -103,24 +106,30 @@ impl Server {
             .spawn()
             .expect("the program runs");
         let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
-        let mut stderr = child.stderr.take().expect("piped");
-        let log = std::thread::spawn(move || {
-            let mut log = String::new();
-            let _ = stderr.read_to_string(&mut log);
-            log
+        let stderr = BufReader::new(child.stderr.take().expect("piped"));
+        let log = Arc::<Mutex<String>>::default();
+        let so_far = Arc::clone(&log);
+        let logging = std::thread::spawn(move || {
+            for line in stderr.split(b'\n').map_while(Result::ok) {
+                let mut log = so_far.lock().expect("nobody panics with it");
+                log.push_str(&String::from_utf8_lossy(&line));
+                log.push('\n');
+            }
         });
         let mut line = String::new();
         stdout.read_line(&mut line).expect("UTF-8");
         let Some(address) = line.trim().strip_prefix("cmms-export is at http://") else {
             let _ = child.kill();
             let _ = child.wait();
-            panic!("the server does not start: {line:?} {:?}", log.join());
+            let _ = logging.join();
+            panic!("the server does not start: {line:?} {log:?}");
         };
         let address = address.trim_end_matches('/').to_owned();
         Self {
             child,
             stdout,
-            log: Some(log),
+            log,
+            logging: Some(logging),
             _spool: spool,
             address,
         }
@@ -216,10 +225,19 @@ impl Server {
         let _ = self.child.wait();
         let mut rest = String::new();
         let _ = self.stdout.read_to_string(&mut rest);
-        self.log
-            .take()
-            .and_then(|log| log.join().ok())
-            .unwrap_or_default()
+        if let Some(logging) = self.logging.take() {
+            let _ = logging.join();
+        }
+        self.logged()
+    }
+
+    /// Whether it has logged this by now.
+    pub(crate) fn has_logged(&self, text: &str) -> bool {
+        self.logged().contains(text)
+    }
+
+    fn logged(&self) -> String {
+        self.log.lock().expect("nobody panics with it").clone()
     }
 }
 

@@ -113,13 +113,17 @@ fn strategies_that_hold_all_rows_refuse_too_many_and_name_those_that_do_not() {
 #[test]
 fn rows_that_are_held_are_counted_whatever_the_planner_expects() {
     let database = TestDatabase::seeded(&["--tasks=100"]);
-    for (expected, limit, status) in [(1, 99, 422), (1, 100, 200), (900_000_000, 100, 200)] {
-        let sql = format!(
-            "update pg_class set relpages = 1, reltuples = {expected} where oid = 'tasks'::regclass"
-        );
+    let execute = |sql: &str| {
         diesel::sql_query(sql)
             .execute(&mut database.connect())
             .expect("the catalog can be changed");
+    };
+    // Else the server itself may write down another number meanwhile.
+    execute("alter table tasks set (autovacuum_enabled = off)");
+    for (expected, limit, status) in [(1, 99, 422), (1, 100, 200), (900_000_000, 100, 200)] {
+        execute(&format!(
+            "update pg_class set relpages = 1, reltuples = {expected} where oid = 'tasks'::regclass"
+        ));
         let limit = format!("--max-buffered-rows={limit}");
         let server = Server::spawn(program(&database.url).args(["serve", &limit]));
         for strategy in ["joined", "tuples"] {
@@ -130,13 +134,20 @@ fn rows_that_are_held_are_counted_whatever_the_planner_expects() {
     }
 }
 
-/// Reads a download that must be `expected`: a chunk in two seconds, until it is told to hurry; to its end.
+/// Reads a download that must be `expected` to its end: a quarter slowly, and the rest not before it is told to hurry.
 fn read_slowly(mut download: Download, hurry: &AtomicBool, expected: &[u8]) {
     let mut rest = expected;
     while let Some(chunk) = download.chunk().expect("it is not broken off") {
         rest = rest.strip_prefix(&chunk[..]).expect("psql's bytes");
-        if !hurry.load(Ordering::Relaxed) {
-            std::thread::park_timeout(Duration::from_secs(2));
+        let is_told = || hurry.load(Ordering::Relaxed);
+        if rest.len() > expected.len() / 4 * 3 {
+            if !is_told() {
+                std::thread::park_timeout(Duration::from_secs(2));
+            }
+        } else {
+            while !is_told() {
+                std::thread::park_timeout(Duration::from_millis(100));
+            }
         }
     }
     assert!(rest.is_empty(), "{} bytes are missing", rest.len());
@@ -170,7 +181,7 @@ fn two_hundred_slow_readers_hold_neither_pages_nor_database_nor_memory_and_get_t
             let hurry = &hurry;
             scope.spawn(move || read_slowly(download, hurry, expected));
         }
-        let deadline = Instant::now() + Duration::from_secs(40);
+        let deadline = Instant::now() + Duration::from_secs(120);
         let mut times = Vec::new();
         let mut peak = idle;
         let mut free_since = None;

@@ -152,7 +152,9 @@ fn they_wait_in_a_queue_that_has_an_end_and_leave_half_the_places_to_downloads()
     for id in ordered.iter().chain(&waiting[1..]) {
         complete(&server, id);
     }
-    assert_eq!(server.metric("cmms_export_exports_in_flight "), 0.0);
+    eventually("nothing is in flight", || {
+        server.metric("cmms_export_exports_in_flight ") == 0.0
+    });
     assert_eq!(server.metric("cmms_export_prepared_files "), 3.0);
 }
 

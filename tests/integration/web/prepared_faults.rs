@@ -100,11 +100,11 @@ fn kill_9_in_the_middle_of_publishing_leaves_a_whole_file_or_none() {
         let id = order(&server, &by("copy"));
         let label = spool.path().join(format!("cmms-exports/{id}.json"));
         eventually("it is where it is to be killed", || {
-            let label = std::fs::read_to_string(&label).expect("it is there");
-            files(spool.path()).contains(&format!("{id}.{file}"))
-                && server.manifest(&id)["loaded_seconds"].is_f64()
-                && label.contains("\"complete\"") == is_whole
+            server.has_logged(&format!("halted at {point}"))
         });
+        assert!(files(spool.path()).contains(&format!("{id}.{file}")));
+        let label = std::fs::read_to_string(&label).expect("it is there");
+        assert_eq!(label.contains("\"complete\""), is_whole, "{point}: {label}");
         assert_eq!(server.manifest(&id)["state"], "running", "{point}");
         server.signal(Signal::SIGKILL);
         server.wait();
