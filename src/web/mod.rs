@@ -209,9 +209,10 @@ pub fn serve(
         if let Poll::Ready(ended) = started {
             return ended;
         }
+        // Before anybody knows that there is something to stop.
+        interrupt_on_signal(Arc::clone(&running.prepared))?;
         ready()?;
         service_manager::tell(address);
-        interrupt_on_signal(Arc::clone(&running.prepared))?;
         server.await
     });
     running.prepared.interrupt();
