@@ -63,12 +63,14 @@ pub fn readable_bytes(bytes: u64) -> String {
 
 /// A time for people: `3 seconds`, `12 minutes`, `1.5 hours`.
 pub fn readable_seconds(seconds: f64) -> String {
-    if seconds < 1.5 {
+    // First of all: else 89.7 would be too much for seconds, and too little for more than one minute.
+    let seconds = seconds.round();
+    if seconds < 2.0 {
         "1\u{a0}second".to_owned()
-    } else if seconds < 89.5 {
-        format!("{seconds:.0}\u{a0}seconds")
+    } else if seconds < 90.0 {
+        format!("{seconds}\u{a0}seconds")
     } else if seconds < 5_400.0 {
-        format!("{:.0}\u{a0}minutes", seconds / 60.0)
+        format!("{}\u{a0}minutes", (seconds / 60.0).round())
     } else {
         format!("{:.1}\u{a0}hours", seconds / 3_600.0)
     }
@@ -93,8 +95,14 @@ mod tests {
         let bytes = [0, 999, 1_000, 12_345_678, u64::MAX].map(readable_bytes);
         let expected = ["0 B", "999 B", "1.0 kB", "12.3 MB", "18446744.1 TB"];
         assert_eq!(bytes, expected.map(|text| text.replace(' ', "\u{a0}")));
-        let seconds = [0.2, 89.4, 90.0, 5_400.0].map(readable_seconds);
-        let expected = ["1 second", "89 seconds", "2 minutes", "1.5 hours"];
+        let seconds = [0.2, 89.4, 89.7, 5_399.4, 5_399.7].map(readable_seconds);
+        let expected = [
+            "1 second",
+            "89 seconds",
+            "2 minutes",
+            "90 minutes",
+            "1.5 hours",
+        ];
         assert_eq!(seconds, expected.map(|text| text.replace(' ', "\u{a0}")));
     }
 

@@ -21,7 +21,7 @@ function formatBytes(bytes) {
 function formatSeconds(seconds) {
   const whole = Math.max(1, Math.round(seconds));
   if (whole < 90) return `${whole}\u00a0${whole === 1 ? 'second' : 'seconds'}`;
-  return seconds < 5400 ? `${Math.round(seconds / 60)}\u00a0minutes` : `${(seconds / 3600).toFixed(1)}\u00a0hours`;
+  return whole < 5400 ? `${Math.round(whole / 60)}\u00a0minutes` : `${(whole / 3600).toFixed(1)}\u00a0hours`;
 }
 
 const rowsOf = (count) => `${number.format(count)} ${count === 1 ? 'row' : 'rows'}`;
