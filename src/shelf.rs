@@ -8,10 +8,11 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use nix::unistd::Uid;
 use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
 
 use crate::export::manifest::{ErrorClass, Manifest, State};
 use crate::spool::{Space, Spool, SpoolFile, free_elsewhere, or_full};
@@ -55,8 +56,9 @@ pub struct Found {
 }
 
 impl Shelf {
-    /// Opens the shelf, and takes stock: what was under way when the program ended is interrupted, and leaves no file.
-    pub fn open(spool: &Arc<Spool>) -> io::Result<(Self, Vec<Found>)> {
+    /// Opens the shelf, and takes stock: what was under way when the program ended is interrupted, leaves no file, and is kept for `keep`
+    /// from now on.
+    pub fn open(spool: &Arc<Spool>, keep: Duration) -> io::Result<(Self, Vec<Found>)> {
         let directory = spool.directory().join(DIRECTORY);
         match DirBuilder::new().mode(0o700).create(&directory) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
@@ -81,15 +83,15 @@ impl Shelf {
             spool: Arc::clone(spool),
             _lock: lock,
         };
-        let found = shelf.take_stock()?;
+        let found = shelf.take_stock(keep)?;
         Ok((shelf, found))
     }
 
-    fn take_stock(&self) -> io::Result<Vec<Found>> {
+    fn take_stock(&self, keep: Duration) -> io::Result<Vec<Found>> {
         let mut found = Vec::new();
         let mut whole = Vec::new();
         for path in self.files(|path| path.extension().is_some_and(|kind| kind == "json"))? {
-            match self.find(&path) {
+            match self.find(&path, keep) {
                 Ok(export) => {
                     if export.space.is_some() {
                         whole.push(self.path(export.label.id(), "export"));
@@ -122,9 +124,9 @@ impl Shelf {
             .collect()
     }
 
-    fn find(&self, path: &Path) -> io::Result<Found> {
+    fn find(&self, path: &Path, keep: Duration) -> io::Result<Found> {
         let mut label: Label = serde_json::from_slice(&fs::read(path)?)?;
-        let before = label.manifest.state;
+        let before = (label.manifest.state, label.manifest.expires_at);
         if path.file_stem().and_then(|stem| stem.to_str()) != Some(label.id()) {
             return Err(io::Error::other("it is another one's"));
         }
@@ -150,7 +152,9 @@ impl Shelf {
                 None
             }
         };
-        if label.manifest.state != before
+        let expires_at = OffsetDateTime::now_utc() + keep;
+        label.manifest.expires_at.get_or_insert(expires_at);
+        if (label.manifest.state, label.manifest.expires_at) != before
             && let Err(error) = self.write(&label)
         {
             // It is so for as long as this service runs, and found out anew by the next one.
@@ -222,11 +226,13 @@ impl Shelf {
         self.remove(&["part", "export"], id);
     }
 
-    /// Removes an export, its label first: a file without one is nothing. It does not come back, whatever happens then.
-    pub fn remove_all(&self, id: &str) {
-        self.remove(&["json", "part", "export"], id);
+    /// Removes exports, each one's label first: a file without one is nothing. They do not come back, whatever happens then.
+    pub fn remove_all<'a>(&self, ids: impl IntoIterator<Item = &'a str>) {
+        for id in ids {
+            self.remove(&["json", "part", "export"], id);
+        }
         if let Err(error) = self.sync() {
-            tracing::error!(export_id = id, %error, "after a power cut, an export that was removed may come back");
+            tracing::error!(%error, "after a power cut, exports that were removed may come back");
         }
     }
 
@@ -273,7 +279,11 @@ impl KeptFile {
 impl Drop for KeptFile {
     fn drop(&mut self) {
         let taken = self.0.take();
-        free_elsewhere(move || drop(taken));
+        // While it is kept, or read by others, to close it frees nothing.
+        let is_last = matches!(&taken, Some((_, space)) if Arc::strong_count(space) == 1);
+        if is_last {
+            free_elsewhere(move || drop(taken));
+        }
     }
 }
 

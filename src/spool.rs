@@ -73,7 +73,7 @@ impl Spool {
     pub fn compare_with_disk(&self) {
         match statvfs(&self.directory) {
             Ok(disk) => {
-                let free = disk.blocks_available() * disk.fragment_size();
+                let free = wide(disk.blocks_available()) * wide(disk.fragment_size());
                 if self.used().saturating_add(free) < self.size {
                     tracing::warn!(
                         free_bytes = free,
@@ -292,6 +292,11 @@ impl Drop for Space {
         let bytes = *self.bytes.get_mut();
         self.spool.used.fetch_sub(bytes, Ordering::Relaxed);
     }
+}
+
+/// A number that is narrower on some systems than on others.
+fn wide(number: impl Into<u64>) -> u64 {
+    number.into()
 }
 
 #[cfg(test)]

@@ -63,8 +63,14 @@ impl Part {
     }
 
     fn open_part(&self, sha256: &str) -> io::Result<Begun> {
-        let mode = output::mode_of_replaced(&self.output, 0o666);
+        // If the output cannot be written to, its part can, or the next call could not go on with it.
+        let mode = self.mode().map(|mode| mode | 0o600);
         Begun::open(self.path_of(sha256)?, sha256, mode)
+    }
+
+    /// The mode of the output that is replaced, if there is one.
+    fn mode(&self) -> Option<u32> {
+        output::mode_of_replaced(&self.output, 0o666)
     }
 
     fn path_of(&self, sha256: &str) -> io::Result<PathBuf> {
@@ -141,6 +147,7 @@ impl Part {
             fs::remove_file(&begun.path)?;
             return Ok(Err((found, begun.sha256)));
         }
+        output::set_mode(&begun.file, self.mode())?;
         output::publish(&begun.file, &self.output, || {
             fs::rename(&begun.path, &self.output)
         })?;
@@ -187,23 +194,30 @@ impl Begun {
                 "{part} is a link, or somebody else's: remove it, or choose another directory"
             ))
         };
-        // In a directory that others can write to, they may have put something else in its place.
-        let file = File::options()
+        let mut options = File::options();
+        options
             .read(true)
             .append(true)
-            .create(true)
             .mode(mode.unwrap_or(0o666))
-            .custom_flags(OFlag::O_NOFOLLOW.bits())
-            .open(&path)
-            .map_err(|error| match error.raw_os_error() {
-                Some(code) if code == Errno::ELOOP as i32 => not_ours(),
-                _ => error,
-            })?;
-        let metadata = file.metadata()?;
-        let is_ours = metadata.is_file() && metadata.nlink() == 1;
-        if !is_ours || metadata.uid() != geteuid().as_raw() {
-            return Err(not_ours());
-        }
+            .custom_flags(OFlag::O_NOFOLLOW.bits());
+        let file = match options.create_new(true).open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                let file = options.create_new(false).open(&path);
+                let file = file.map_err(|error| match error.raw_os_error() {
+                    Some(code) if code == Errno::ELOOP as i32 => not_ours(),
+                    _ => error,
+                })?;
+                // In a directory that others can write to, they may have put something else in its place.
+                let metadata = file.metadata()?;
+                let is_ours = metadata.is_file() && metadata.nlink() == 1;
+                if !is_ours || metadata.uid() != geteuid().as_raw() {
+                    return Err(not_ours());
+                }
+                file
+            }
+            // Ours, whatever owner the file system shows.
+            created => created?,
+        };
         output::set_mode(&file, mode)?;
         match file.try_lock() {
             Ok(()) => {}

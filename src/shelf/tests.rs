@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
@@ -8,6 +9,8 @@ use crate::datasets;
 use crate::export::record::Record;
 use crate::export::{Export, Sink};
 use crate::spool::SpoolSink;
+
+const KEEP: Duration = Duration::from_secs(60);
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
@@ -50,6 +53,13 @@ fn stands(found: &[Found]) -> Vec<(&str, State, Option<ErrorClass>, bool)> {
     stands
 }
 
+fn expiry(found: &[Found]) -> BTreeMap<&str, Option<OffsetDateTime>> {
+    let manifests = found.iter().map(|found| &found.label.manifest);
+    manifests
+        .map(|manifest| (manifest.id.as_str(), manifest.expires_at))
+        .collect()
+}
+
 fn names(shelf: &Shelf) -> io::Result<Vec<String>> {
     let files = shelf.files(|_| true)?;
     let name = |path: &PathBuf| Some(path.file_name()?.to_str()?.to_owned());
@@ -62,7 +72,7 @@ fn names(shelf: &Shelf) -> io::Result<Vec<String>> {
 fn what_is_whole_is_found_again_and_the_rest_is_interrupted_and_leaves_no_file() -> Outcome {
     let parent = tempfile::tempdir()?;
     let spool = Spool::open(parent.path(), 100)?;
-    let (shelf, found) = Shelf::open(&spool)?;
+    let (shelf, found) = Shelf::open(&spool, KEEP)?;
     assert!(found.is_empty());
     shelf.put(&label("queued"))?;
     shelf.put(&label("written"))?;
@@ -82,7 +92,7 @@ fn what_is_whole_is_found_again_and_the_rest_is_interrupted_and_leaves_no_file()
     drop(shelf);
     assert_eq!(spool.used(), 0);
 
-    let (shelf, found) = Shelf::open(&spool)?;
+    let (shelf, found) = Shelf::open(&spool, KEEP)?;
     let interrupted = Some(ErrorClass::Interrupted);
     let expected = [
         ("named", State::Failed, interrupted, false),
@@ -106,8 +116,14 @@ fn what_is_whole_is_found_again_and_the_rest_is_interrupted_and_leaves_no_file()
     ];
     assert_eq!(names(&shelf)?, left);
     drop(shelf);
-    let (_shelf, again) = Shelf::open(&spool)?;
+    let (_shelf, again) = Shelf::open(&spool, KEEP)?;
     assert_eq!(stands(&again), expected, "it stays so");
+    assert_eq!(expiry(&again), expiry(&found), "nor is it kept for longer");
+    assert!(
+        expiry(&found)
+            .iter()
+            .all(|(_, expires_at)| expires_at.is_some())
+    );
     Ok(())
 }
 
@@ -115,14 +131,14 @@ fn what_is_whole_is_found_again_and_the_rest_is_interrupted_and_leaves_no_file()
 fn what_is_removed_is_gone_with_its_space_and_its_reader_reads_on() -> Outcome {
     let parent = tempfile::tempdir()?;
     let spool = Spool::open(parent.path(), 100)?;
-    let (shelf, _) = Shelf::open(&spool)?;
+    let (shelf, _) = Shelf::open(&spool, KEEP)?;
     let space = shelf.publish(write(&shelf, "a")?, &whole("a", 5))?;
     let mode = fs::metadata(shelf.path("a", "export"))?
         .permissions()
         .mode();
     assert_eq!(mode & 0o777, 0o600);
     let reader = shelf.open_file("a", space)?;
-    shelf.remove_all("a");
+    shelf.remove_all(["a"]);
     assert_eq!(names(&shelf)?, ["lock"]);
     assert_eq!(reader.read_at(5, 0)?, b"bytes");
     assert_eq!(spool.used(), 5);
@@ -140,16 +156,19 @@ fn what_is_removed_is_gone_with_its_space_and_its_reader_reads_on() -> Outcome {
 fn a_directory_of_somebody_elses_is_refused() -> Outcome {
     let parent = tempfile::tempdir()?;
     let spool = Spool::open(parent.path(), 100)?;
-    let (kept, _) = Shelf::open(&spool)?;
-    let second = Shelf::open(&spool).map_err(|error| error.kind());
+    let (kept, _) = Shelf::open(&spool, KEEP)?;
+    let second = Shelf::open(&spool, KEEP).map_err(|error| error.kind());
     assert_eq!(second.err(), Some(io::ErrorKind::ResourceBusy));
     let directory = kept.directory.clone();
     drop(kept);
     fs::set_permissions(&directory, fs::Permissions::from_mode(0o755))?;
-    assert!(Shelf::open(&spool).is_err(), "others can look into it");
+    assert!(
+        Shelf::open(&spool, KEEP).is_err(),
+        "others can look into it"
+    );
     fs::remove_dir_all(&directory)?;
     let elsewhere = tempfile::tempdir()?;
     std::os::unix::fs::symlink(elsewhere.path(), &directory)?;
-    assert!(Shelf::open(&spool).is_err(), "a link leads elsewhere");
+    assert!(Shelf::open(&spool, KEEP).is_err(), "a link leads elsewhere");
     Ok(())
 }

@@ -33,6 +33,8 @@ pub(super) struct Prepared {
     shelf: OnceLock<Shelf>,
     /// Whether another service has the shelf, and this one waits for it.
     is_awaited: AtomicBool,
+    /// Why the shelf could not be taken at the last try.
+    obstacle: Mutex<Option<io::ErrorKind>>,
     max_queued: usize,
     /// How long one is kept after its end.
     keep: Duration,
@@ -71,63 +73,71 @@ impl Prepared {
             queued: Notify::new(),
             stopping: CancellationToken::new(),
             is_awaited: AtomicBool::new(false),
+            obstacle: Mutex::default(),
         });
         if let Some(spool) = spool {
             let keeper = Arc::downgrade(&prepared);
             spool.set_keeper(move || keeper.upgrade().is_some_and(|it| it.give_one_up()));
             prepared.take_shelf(spool);
-            spool.compare_with_disk();
         }
         prepared
     }
 
-    /// Takes the shelf and what is on it; returns whether another service has it. Says why it cannot, but not again and again.
-    fn take_shelf(&self, spool: &Arc<Spool>) -> bool {
-        let (shelf, found) = match Shelf::open(spool) {
+    /// Takes the shelf and what is on it, if that can be done. Says why not, but not the same again and again.
+    fn take_shelf(&self, spool: &Arc<Spool>) {
+        let (shelf, found) = match Shelf::open(spool, self.keep) {
             Ok(opened) => opened,
             Err(error) => {
                 let is_another_ones = error.kind() == io::ErrorKind::ResourceBusy;
-                let is_said = self.is_awaited.swap(is_another_ones, Ordering::Relaxed);
-                if !(is_said && is_another_ones) {
-                    tracing::warn!(%error, "no exports can be prepared for later: give this service a --spool-dir of its own");
+                self.is_awaited.store(is_another_ones, Ordering::Relaxed);
+                let mut obstacle = self.obstacle.lock().unwrap_or_else(PoisonError::into_inner);
+                if obstacle.replace(error.kind()) != Some(error.kind()) {
+                    let advice = if is_another_ones {
+                        "give this service a --spool-dir of its own, or end the other one"
+                    } else {
+                        "it is tried again until it can be done"
+                    };
+                    tracing::warn!(%error, "no exports can be prepared for later: {advice}");
                 }
-                return is_another_ones;
+                return;
             }
         };
-        if self.is_awaited.swap(false, Ordering::Relaxed) {
-            tracing::info!("the other service has ended: exports can be prepared for later");
+        self.is_awaited.store(false, Ordering::Relaxed);
+        let mut obstacle = self.obstacle.lock().unwrap_or_else(PoisonError::into_inner);
+        if obstacle.take().is_some() {
+            tracing::info!("from now on, exports can be prepared for later");
         }
+        drop(obstacle);
         self.with(|all| {
             for found in found {
                 let Label {
-                    mut manifest,
+                    manifest,
                     disposition,
                 } = found.label;
-                let now = OffsetDateTime::now_utc();
-                manifest.expires_at.get_or_insert(now + self.keep);
                 let entry = Entry {
-                    requested_at: manifest.requested_at.unwrap_or(now),
+                    requested_at: manifest
+                        .requested_at
+                        .unwrap_or_else(OffsetDateTime::now_utc),
                     disposition,
                     stands: Stands::Kept(Box::new(manifest.clone()), found.space.map(Arc::new)),
                 };
                 self.metrics.paces.note(&manifest);
                 all.by_id.insert(manifest.id, entry);
             }
+            // Before anybody can remove one of them.
+            let _ = self.shelf.set(shelf);
         });
-        let _ = self.shelf.set(shelf);
         // There may be less space than there was.
         spool.make_room(0);
         self.sweep();
-        false
+        spool.compare_with_disk();
     }
 
     /// Waits until the shelf is there; whether it is. A service that was here before may take its time to end.
     pub(super) async fn wait_for_shelf(&self) -> bool {
         while let (Some(spool), None) = (&self.spool, self.shelf.get()) {
             sleep(TAKE_OVER_INTERVAL).await;
-            if !self.take_shelf(spool) {
-                break;
-            }
+            self.take_shelf(spool);
         }
         self.is_possible()
     }
@@ -231,17 +241,18 @@ impl Prepared {
     /// Stops the one of this id, or, if it has ended, removes it; whether there is one. Writes or removes files.
     pub(super) fn delete(&self, id: &str) -> bool {
         self.sweep();
-        let live = self.with(|all| match &all.by_id.get(id)?.stands {
-            Stands::Live(job) => Some(Some(Arc::clone(job))),
-            Stands::Kept(..) => {
-                all.by_id.remove(id);
-                Some(None)
-            }
+        let found = self.with(|all| match &all.by_id.get(id)?.stands {
+            Stands::Live(job) => Some(Ok(Arc::clone(job))),
+            Stands::Kept(..) => all.by_id.remove(id).map(Err),
         });
-        match live {
+        match found {
             None => return false,
-            Some(Some(job)) => self.stop(&job, State::Cancelled, None),
-            Some(None) => self.remove(id, Removal::Deleted),
+            Some(Ok(job)) => self.stop(&job, State::Cancelled, None),
+            Some(Err(entry)) => {
+                self.remove([id], Removal::Deleted);
+                // Its space is free when its file is gone.
+                drop(entry);
+            }
         }
         true
     }

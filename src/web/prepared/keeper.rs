@@ -29,7 +29,7 @@ impl Prepared {
         }
         // Removed meanwhile: then its label goes, too.
         if !self.has(id) {
-            shelf.remove_all(id);
+            shelf.remove_all([id]);
         }
     }
 
@@ -49,8 +49,8 @@ impl Prepared {
                 |_: &String, entry: &mut Entry| entry.expires_at().is_some_and(|it| it <= now);
             all.by_id.extract_if(is_due).collect()
         });
-        for (id, _) in &due {
-            self.remove(id, Removal::Expired);
+        if !due.is_empty() {
+            self.remove(due.iter().map(|(id, _)| id.as_str()), Removal::Expired);
         }
         drop(due);
         let are_too_many = |all: &mut All| {
@@ -83,15 +83,15 @@ impl Prepared {
                     export_id = id,
                     "an export that was kept is given up for others"
                 );
-                self.remove(id, Removal::Evicted);
+                self.remove([id.as_str()], Removal::Evicted);
             })
             .is_some()
     }
 
-    pub(super) fn remove(&self, id: &str, why: Removal) {
+    pub(super) fn remove<'a>(&self, ids: impl IntoIterator<Item = &'a str>, why: Removal) {
+        let counted = ids.into_iter().inspect(|_| self.metrics.removed(why));
         if let Some(shelf) = self.shelf.get() {
-            shelf.remove_all(id);
+            shelf.remove_all(counted);
         }
-        self.metrics.removed(why);
     }
 }

@@ -314,12 +314,12 @@ fn two_calls_do_not_write_into_one_file() {
 }
 
 #[test]
-fn what_replaces_a_file_is_no_more_open_than_that_was_from_its_beginning() {
+fn what_replaces_a_file_is_no_more_open_than_that_was_from_its_beginning_and_can_be_gone_on_with() {
     let prepared = Prepared::start();
     let (_, file) = prepared.prepare(&json!({}));
     let (_directory, output) = place();
     fs::write(&output, "an older one").expect("written");
-    fs::set_permissions(&output, fs::Permissions::from_mode(0o640)).expect("ours");
+    fs::set_permissions(&output, fs::Permissions::from_mode(0o440)).expect("ours");
     let mode = |path: &Path| fs::metadata(path).expect("there").mode() & 0o777;
     let proxy = Proxy::that_holds(&prepared.server, 5 << 20);
     let mut child = begin(&proxy.url(&file), &output);
@@ -333,6 +333,6 @@ fn what_replaces_a_file_is_no_more_open_than_that_was_from_its_beginning() {
     proxy.let_pass(u64::MAX);
     proxy.break_off();
     assert!(child.wait().expect("ours").success());
-    assert_eq!(mode(&output), 0o640);
+    assert_eq!(mode(&output), 0o440);
     assert!(fs::read(&output).expect("there") == prepared.expected());
 }
