@@ -15,26 +15,32 @@ use crate::support::oracle;
 use crate::support::program::{program, stderr};
 use crate::support::{TestDatabase, data, eventually};
 
-/// Waits until an export's query runs, and returns the process that runs it.
-fn running_export(database: &TestDatabase) -> i32 {
+/// The server processes that run an export's query.
+const RUNNING: &str =
+    "from pg_stat_activity where datname = current_database() and state = 'active'
+    and pid <> pg_backend_pid() and (query like '%creators%' or query like 'copy (SELECT%')";
+
+/// The server processes of all clients but the one that asks.
+const CLIENTS: &str =
+    "from pg_stat_activity where datname = current_database() and backend_type = 'client backend'
+    and pid <> pg_backend_pid()";
+
+/// Waits until an export's query runs.
+fn running_export(database: &TestDatabase) {
     let mut connection = database.connect();
-    let sql = "select pid as value from pg_stat_activity where datname = current_database() and state = 'active'
-        and pid <> pg_backend_pid() and (query like '%creators%' or query like 'copy (SELECT%')";
-    let mut pid = None;
-    eventually("an export runs", || {
-        pid = diesel::sql_query(sql)
-            .get_result::<Pid32>(&mut connection)
-            .optional()
-            .expect("readable");
-        pid.is_some()
-    });
-    pid.expect("just found").value
+    eventually("an export runs", || rows(&mut connection, RUNNING) > 0);
 }
 
-#[derive(QueryableByName)]
-struct Pid32 {
-    #[diesel(sql_type = diesel::sql_types::Integer)]
-    value: i32,
+/// Ends all connections of an export: `lookup` goes on without one that had nothing to do.
+fn end_connections(database: &TestDatabase) {
+    let sql = format!("pg_terminate_backend(pid) {CLIENTS}");
+    assert!(rows(&mut database.connect(), &sql) > 0);
+}
+
+fn rows(connection: &mut PgConnection, sql: &str) -> usize {
+    diesel::sql_query(format!("select {sql}"))
+        .execute(connection)
+        .expect("the SQL runs")
 }
 
 fn entries(directory: &Path) -> Vec<String> {
@@ -215,10 +221,7 @@ fn a_reader_that_goes_away_is_no_error_to_read_about() {
     assert_eq!(output.status.code(), Some(128 + Signal::SIGPIPE as i32));
     assert_eq!(stderr(&output), "");
     eventually("its query is gone", || {
-        let sql = "select count(*)::int as value from pg_stat_activity
-            where datname = current_database() and backend_type = 'client backend' and pid <> pg_backend_pid()";
-        let others = diesel::sql_query(sql).get_result::<Pid32>(&mut database.connect());
-        others.expect("readable").value == 0
+        rows(&mut database.connect(), CLIENTS) == 0
     });
 }
 
@@ -304,13 +307,11 @@ fn a_failed_or_interrupted_export_leaves_no_file_and_no_query() {
                 .stderr(Stdio::piped())
                 .spawn()
                 .expect("the program runs");
-            let backend = running_export(&database);
+            running_export(&database);
             if by_signal {
                 kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).expect("ours");
             } else {
-                diesel::sql_query(format!("select pg_terminate_backend({backend})"))
-                    .execute(&mut database.connect())
-                    .expect("allowed");
+                end_connections(&database);
             }
             let status = child.wait().expect("ends");
             let said = std::io::read_to_string(child.stderr.take().expect("piped")).expect("UTF-8");
