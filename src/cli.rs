@@ -160,7 +160,7 @@ pub struct Serve {
     /// Where prepared exports are, and what slow readers have not taken yet [default: spool in the data directory]
     #[arg(long, env = "CMMS_SPOOL_DIR", value_name = "DIR")]
     pub spool_dir: Option<PathBuf>,
-    /// How much may be there in all; with 0, nothing is prepared, and exports wait for their readers
+    /// How much may be there in all; with 0, nothing is prepared, there are no workbooks over HTTP, and exports wait for their readers
     #[arg(long, env = "CMMS_SPOOL_SIZE", value_name = "SIZE", default_value = "10GiB", value_parser = bytes)]
     pub spool_size: u64,
     /// How long a reader may take nothing before it is cut off (Linux shows nothing finer than about 6 KB a second)

@@ -32,7 +32,8 @@
 //! # The patterns
 //!
 //! * **A thread for each export**, because Diesel and libpq block. The export may block on PostgreSQL or on its reader, so its code reads
-//!   from top to bottom, and a slow reader holds PostgreSQL back instead of filling the memory.
+//!   from top to bottom. What a slow reader has not taken goes to the [`spool`]; if that has no room, the export waits, and PostgreSQL
+//!   with it. In no case does it fill the memory.
 //! * **An explicit end.** A channel that closes may have lost its sender to a panic. So an export says that it is whole, by a message, and
 //!   only then does the response or the file end cleanly. See [`web`] and [`output`].
 //! * **One snapshot.** All connections of an export share it, and nothing after the first byte is tried again in another one.

@@ -52,8 +52,10 @@ function chosenFilter() {
 
 let request = new AbortController();
 let timer;
-// What the shown count is of; `null` while it is not known.
-let known = { filter: chosenFilter(), count: byId('count').dataset.count === undefined ? null : Number(byId('count').dataset.count) };
+// What the shown count is of; `null` while it is not known. Rows that could not be counted quickly are many.
+let known = byId('count').dataset.count === undefined
+  ? { filter: chosenFilter(), count: null, areMany: true }
+  : { filter: chosenFilter(), count: Number(byId('count').dataset.count) };
 // The rows that are shown, or on their way.
 let asked = chosenRows();
 
@@ -126,6 +128,8 @@ async function count(filter, signal) {
     if (signal.aborted || error.status !== 504) throw error;
     byId('preview').removeAttribute('aria-busy');
     byId('count').textContent = `Many ${many} match, too many to count quickly`;
+    known = { filter, count: null, areMany: true };
+    showFile();
   }
 }
 

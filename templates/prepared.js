@@ -12,11 +12,11 @@ let refreshTimer;
 
 // What is said of it before it is done; the server says the same of the choice that the page was loaded with.
 function estimate() {
-  const { count } = known;
+  const { count, areMany } = known;
   const pace = paces[extension()];
   const size = pace && count ? `About ${formatBytes(count * pace[0])}, ready in about ${formatSeconds(count * pace[1])}. ` : '';
-  const better = count >= MANY_ROWS ? ' With so many rows, this is the better way.' : '';
-  byId('estimate').textContent = `${size}The server makes the file and keeps it until you download it.${better}`;
+  const better = areMany || count >= MANY_ROWS ? ' With so many rows, this is the better way.' : '';
+  byId('estimate').textContent = `${size}The server makes the file and keeps it for a while: download it when you like.${better}`;
 }
 
 // ---- What each is to come to, which only the page that ordered it knows

@@ -8,18 +8,29 @@ use std::time::Duration;
 
 use listenfd::ListenFd;
 use sd_notify::NotifyState;
+use socket2::SockRef;
 
 /// The socket that the service manager has opened for this process, if it has: it keeps the address while the service starts anew.
 ///
 /// To be called while no other thread runs, as it changes the environment.
 pub fn handed_over_listener() -> io::Result<Option<TcpListener>> {
     let mut sockets = ListenFd::from_env();
-    match sockets.len() {
-        0 | 1 => sockets.take_tcp_listener(0),
-        more => Err(io::Error::other(format!(
-            "expected one socket, found {more}"
-        ))),
+    let listener = match sockets.len() {
+        0 | 1 => sockets.take_tcp_listener(0)?,
+        more => {
+            return Err(io::Error::other(format!(
+                "expected one socket, found {more}"
+            )));
+        }
+    };
+    if let Some(socket) = &listener
+        && SockRef::from(socket).peer_addr().is_ok()
+    {
+        return Err(io::Error::other(
+            "expected a socket that listens, found a connection: the socket's unit must not say Accept=yes",
+        ));
     }
+    Ok(listener)
 }
 
 /// Says that the service at `address` is ready, and from now on, if the manager wants to know, that it answers.

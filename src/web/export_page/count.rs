@@ -76,7 +76,7 @@ pub(super) fn estimate(count: Count, pace: Option<Pace>) -> String {
         let seconds = readable_seconds(rows as f64 * pace.seconds_per_row);
         text = format!("About {bytes}, ready in about {seconds}. ");
     }
-    text += "The server makes the file and keeps it until you download it.";
+    text += "The server makes the file and keeps it for a while: download it when you like.";
     if is_many {
         text += " With so many rows, this is the better way.";
     }

@@ -128,6 +128,16 @@ fn it_says_beforehand_what_it_will_come_to_and_that_it_is_the_better_way_for_man
 }
 
 #[test]
+fn rows_that_cannot_be_counted_quickly_are_many() {
+    let gated = Gated::before_tasks(1_000);
+    let server = Server::start(&gated.url);
+    let _gate = Gate::close(&gated, 100);
+    let browser = open(&server, "/");
+    browser.sees("#count", "Counting the tasks");
+    browser.sees("#estimate", "this is the better way");
+}
+
+#[test]
 fn a_full_queue_is_told_from_a_broken_server() {
     let gated = Gated::new();
     let server =
