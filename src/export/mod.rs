@@ -123,7 +123,8 @@ pub fn run(
         Strategy::Lookup => lookup::run(&source, &mut encoder),
     };
     // A cancelled export fails in its query or its sink; either way, the cancellation is the reason to report.
-    match outcome.and_then(|()| encoder.finish()) {
+    let loaded = outcome.inspect(|()| observer.loaded());
+    match loaded.and_then(|()| encoder.finish()) {
         Err(_) if cancellation.is_cancelled() => Err(Error::Cancelled),
         outcome => outcome,
     }

@@ -32,6 +32,8 @@ struct Live {
     sha256: Option<String>,
     /// The time until the database was free.
     loaded: Option<f64>,
+    /// Whether it needs nothing more of the database.
+    is_loaded: bool,
     /// `None` once it has ended: the memory is no longer sampled.
     memory: Option<PeakMemory>,
     /// How, why and when it ended, and the memory it took.
@@ -68,6 +70,7 @@ impl Record {
             summary: Summary::default(),
             sha256: None,
             loaded: None,
+            is_loaded: false,
             memory: None,
             end: None,
         };
@@ -95,7 +98,7 @@ impl Record {
 
     /// Whether it needs nothing more of the database.
     pub fn is_loaded(&self) -> bool {
-        self.lock().loaded.is_some()
+        self.lock().is_loaded
     }
 
     /// The export's id.
@@ -206,6 +209,10 @@ impl Observer for Record {
         if live.end.is_none() {
             live.summary = *so_far;
         }
+    }
+
+    fn loaded(&self) {
+        self.lock().is_loaded = true;
     }
 }
 

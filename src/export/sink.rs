@@ -33,6 +33,9 @@ pub trait Observer {
 
     /// Called with the totals that the sink has taken so far.
     fn progress(&self, _so_far: &Summary) {}
+
+    /// Called when it has all rows and needs nothing more of the database. A workbook is far from whole then.
+    fn loaded(&self) {}
 }
 
 /// Nobody.
@@ -53,6 +56,11 @@ impl<One: Observer + ?Sized, Other: Observer + ?Sized> Observer for (&One, &Othe
     fn progress(&self, so_far: &Summary) {
         self.0.progress(so_far);
         self.1.progress(so_far);
+    }
+
+    fn loaded(&self) {
+        self.0.loaded();
+        self.1.loaded();
     }
 }
 

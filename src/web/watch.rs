@@ -89,7 +89,7 @@ impl Watch {
             if self.flow.stalled_for() > self.app.settings.reader_timeout {
                 break (State::Failed, Some(ErrorClass::ReaderTimeout));
             }
-            if self.flow.is_dried_up(&self.app.servers) {
+            if !self.known.record.is_loaded() && self.flow.is_dried_up(&self.app.servers) {
                 break (State::Failed, Some(ErrorClass::DatabaseUnavailable));
             }
         };

@@ -6,6 +6,7 @@ mod fault_matrix;
 mod faults;
 mod lookup;
 mod manifest;
+mod moments;
 mod prepared_matrix;
 mod properties;
 mod same_bytes;

@@ -8,15 +8,13 @@ use cmms_export::export::Strategy;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
+use super::moments::MOMENTS;
 use crate::support::gate::{self, Gate, Gated, ROWS};
 use crate::support::prepared::{
     by, delete, get, has_failed, leaves_only_its_label, order, prepare, serve_from,
 };
 use crate::support::program::program;
 use crate::support::{Server, eventually};
-
-/// When a fault strikes: before the first row, in the middle, on the last but one.
-const MOMENTS: [u64; 3] = [1, ROWS / 2, ROWS - 1];
 
 /// One fault, one time.
 struct Case<'a> {
@@ -49,15 +47,10 @@ impl<'a> Case<'a> {
         strategy: Strategy,
         flags: &'a [&'a str],
     ) -> impl Iterator<Item = Self> {
-        let csv = MOMENTS
-            .into_iter()
-            .map(move |row| Self::at(gated, strategy, row, flags));
-        // The last moment has the most behind it.
-        let workbook = std::iter::once_with(move || Self {
-            extension: "xlsx",
-            ..Self::at(gated, strategy, ROWS - 1, flags)
-        });
-        csv.chain(workbook)
+        MOMENTS.into_iter().map(move |(extension, row)| Self {
+            extension,
+            ..Self::at(gated, strategy, row, flags)
+        })
     }
 
     fn all(gated: &'a Gated, flags: &'a [&'a str]) -> impl Iterator<Item = Self> {

@@ -12,14 +12,11 @@ use std::time::Instant;
 use cmms_export::export::Strategy;
 use serde_json::{Value, json};
 
+use crate::export::moments::MOMENTS;
 use crate::support::client::{Download, End, download, send};
 use crate::support::gate::{self, Gated, ROWS};
 use crate::support::program::program;
 use crate::support::{Server, eventually};
-
-/// When a fault strikes: before the first row, in the middle, on the last but one. (`lookup` reads the very first and last ids
-/// beforehand.)
-const MOMENTS: [u64; 3] = [1, ROWS / 2, ROWS - 1];
 
 /// One fault, one time.
 struct Case<'a> {
@@ -43,15 +40,10 @@ impl<'a> Case<'a> {
         strategy: Strategy,
         flags: &'a [&'a str],
     ) -> impl Iterator<Item = Self> {
-        let csv = MOMENTS
-            .into_iter()
-            .map(move |row| Self::at(gated, strategy, row, flags));
-        // A workbook is sent only when it is whole, so one moment is enough: the last, when most is written.
-        let workbook = std::iter::once_with(move || Self {
-            extension: "xlsx",
-            ..Self::at(gated, strategy, ROWS - 1, flags)
-        });
-        csv.chain(workbook)
+        MOMENTS.into_iter().map(move |(extension, row)| Self {
+            extension,
+            ..Self::at(gated, strategy, row, flags)
+        })
     }
 
     fn at(gated: &'a Gated, strategy: Strategy, row: u64, flags: &[&str]) -> Self {

@@ -1,0 +1,12 @@
+//! When the faults of the matrices strike.
+
+use crate::support::gate::ROWS;
+
+/// Before the first row, in the middle, and on the last but one, each with what the file's name ends in. (`lookup` reads the very
+/// first and last ids beforehand.) For a workbook, which nobody gets before it is whole, the last is enough: the most is behind it.
+pub(super) const MOMENTS: [(&str, u64); 4] = [
+    ("csv", 1),
+    ("csv", ROWS / 2),
+    ("csv", ROWS - 1),
+    ("xlsx", ROWS - 1),
+];
