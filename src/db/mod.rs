@@ -7,8 +7,9 @@ mod schema_state;
 pub mod servers;
 pub mod tables;
 
+use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use diesel::connection::{CacheSize, SimpleConnection};
@@ -59,7 +60,7 @@ struct Pools {
     /// Connections that only make an export faster. Nobody waits for one, and they take none from other exports.
     helpers: LazyPool<libpq::Manager>,
     /// One of these that is opened before anybody asks for it.
-    helper_ahead: Mutex<Option<JoinHandle<Option<CopyConnection>>>>,
+    helper_ahead: Mutex<Option<Receiver<CopyConnection>>>,
     /// Connections that never run an export, so that some are free when all of the exports' are in use.
     control: LazyPool<ConnectionManager<PgConnection>>,
     /// Connections for probes alone, as pages that wait for a lock may have all of the others.
@@ -144,7 +145,7 @@ impl Database {
     /// Takes one more connection for an export through libpq, if one is free or can be opened at once.
     pub fn helper_connection(&self) -> Option<CopyConnection> {
         let ahead = self.helper_ahead().take();
-        if let Some(Ok(Some(helper))) = ahead.map(JoinHandle::join) {
+        if let Some(Ok(helper)) = ahead.map(|ahead| ahead.recv_timeout(HELPER_WAIT)) {
             return Some(helper);
         }
         let state = self.pools.helpers.state();
@@ -163,17 +164,18 @@ impl Database {
         let helpers = self.pools.helpers.clone();
         // Without a long wait for a lock: somebody may wait for it who waits for the export.
         let sql = format!("begin; set local lock_timeout = 100; {sql}");
-        let opened = thread::Builder::new().spawn(move || {
+        let (sender, ahead) = mpsc::sync_channel(1);
+        let opening = thread::Builder::new().spawn(move || {
             let mut helper = helpers.get_timeout(HELPER_WAIT).ok()?;
             // If it fails, it fails again when it matters.
             let _ = helper.execute(&sql);
             helper.execute("rollback").ok()?;
-            Some(helper)
+            sender.send(helper).ok()
         });
-        *self.helper_ahead() = opened.ok();
+        *self.helper_ahead() = opening.is_ok().then_some(ahead);
     }
 
-    fn helper_ahead(&self) -> MutexGuard<'_, Option<JoinHandle<Option<CopyConnection>>>> {
+    fn helper_ahead(&self) -> MutexGuard<'_, Option<Receiver<CopyConnection>>> {
         let ahead = self.pools.helper_ahead.lock();
         ahead.unwrap_or_else(PoisonError::into_inner)
     }

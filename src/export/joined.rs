@@ -2,7 +2,7 @@
 //! Django: it also loads columns that nobody asked for, such as descriptions.
 
 use super::encoder::Encoder;
-use super::{Error, Source, drop_later};
+use super::{Error, Source};
 
 pub(super) fn run(source: &Source<'_>, encoder: &mut Encoder<'_>) -> Result<(), Error> {
     let export = source.export;
@@ -15,7 +15,5 @@ pub(super) fn run(source: &Source<'_>, encoder: &mut Encoder<'_>) -> Result<(), 
     source.check_rows(models.count())?;
     let columns = export.columns.columns();
     (0..models.count())
-        .try_for_each(|row| encoder.row(columns.iter().map(|column| models.cell(row, column))))?;
-    drop_later(models);
-    Ok(())
+        .try_for_each(|row| encoder.row(columns.iter().map(|column| models.cell(row, column))))
 }

@@ -130,12 +130,6 @@ pub fn run(
     }
 }
 
-/// Frees what the export does not need any more, without the export's end waiting for that.
-fn drop_later(rows: impl Send + 'static) {
-    // Without a thread, it is dropped here and now.
-    let _ = std::thread::Builder::new().spawn(move || drop(rows));
-}
-
 /// Where a strategy's rows come from.
 struct Source<'a> {
     database: &'a Database,

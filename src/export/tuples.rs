@@ -2,7 +2,7 @@
 
 use super::dataset::{Row, Rows, load_all};
 use super::encoder::Encoder;
-use super::{Error, Source, drop_later, queries};
+use super::{Error, Source, queries};
 
 pub(super) fn run(source: &Source<'_>, encoder: &mut Encoder<'_>) -> Result<(), Error> {
     let export = source.export;
@@ -11,7 +11,5 @@ pub(super) fn run(source: &Source<'_>, encoder: &mut Encoder<'_>) -> Result<(), 
         Ok(load_all(export.dataset().joined(question), connection)?)
     })?;
     source.check_rows(rows.count())?;
-    rows.iter().try_for_each(|row| encoder.row(row.cells()))?;
-    drop_later(rows);
-    Ok(())
+    rows.iter().try_for_each(|row| encoder.row(row.cells()))
 }

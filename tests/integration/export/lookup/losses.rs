@@ -157,7 +157,7 @@ fn a_sink_that_fails_and_a_cancellation_end_all_queries() {
         if let Some(cancelling) = cancelling {
             cancelling.join().expect("returns");
         }
-        assert!(started.elapsed() < Duration::from_secs(5));
+        assert!(started.elapsed() < Duration::from_secs(60));
         eventually("no query is left", nothing_runs);
         let next = lookup(&client);
         assert_eq!(next.result.expect("whole").rows, 300_000);
