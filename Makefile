@@ -39,6 +39,7 @@ check: ## Checks format, lints, documentation and its links (seconds, once built
 	cargo fmt --all --check
 	cargo fmt --check --manifest-path $(COPY_OUT_BENCHMARK)
 	cargo clippy --locked --workspace --all-targets --features fault-injection -- -D warnings
+	cargo clippy --locked --test screenshots --features fault-injection -- -D warnings # no target of `cargo test`
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
 	scripts/check-links
 	scripts/check-alerts

@@ -2,6 +2,7 @@
 
 #![expect(clippy::expect_used, reason = "a program to run by hand")]
 
+#[expect(dead_code, reason = "shared with the tests, which use all of it")]
 #[path = "../integration/bench/service.rs"]
 mod service;
 #[expect(dead_code, reason = "shared with the tests, which use all of it")]
