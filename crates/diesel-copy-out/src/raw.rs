@@ -1,7 +1,7 @@
 //! The raw side of libpq: all of the crate's `unsafe`. One newtype per C object, which frees the object when it is dropped.
 #![expect(unsafe_code, reason = "libpq is a C library")]
 
-use std::ffi::{CStr, CString, c_char, c_int};
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::fmt;
 use std::ptr::{self, NonNull};
 
@@ -169,15 +169,21 @@ pub(crate) struct Session(NonNull<pq_sys::PGconn>);
 // takes `&mut self`, and the type is not `Sync`.
 unsafe impl Send for Session {}
 
+/// libpq's own would print notices to stderr, and among them why an idle connection was ended.
+unsafe extern "C" fn drop_notice(_: *mut c_void, _: *const c_char) {}
+
 impl Session {
     /// A session, which may have failed.
     pub(crate) fn connect(url: &str) -> Result<Self, Error> {
         let url = c_string(url)?;
         // SAFETY: a valid C string; the PGconn that comes back is owned by the value made of it.
         let session = unsafe { pq_sys::PQconnectdb(url.as_ptr()) };
-        NonNull::new(session)
-            .map(Self)
-            .ok_or_else(|| Error::new("libpq is out of memory"))
+        let session = NonNull::new(session).ok_or_else(|| Error::new("libpq is out of memory"))?;
+        // SAFETY: the PGconn is live, and the function, which takes no notice of its arguments, is there for ever.
+        unsafe {
+            pq_sys::PQsetNoticeProcessor(session.as_ptr(), Some(drop_notice), ptr::null_mut());
+        }
+        Ok(Self(session))
     }
 
     pub(crate) fn send(&mut self, sql: &str) -> Result<(), Error> {
