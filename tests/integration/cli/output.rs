@@ -321,7 +321,10 @@ fn a_failed_or_interrupted_export_leaves_no_file_and_no_query() {
                 by_signal,
                 "{strategy}: {said}"
             );
-            assert_eq!(said.lines().count(), 1, "{strategy}: {said}");
+            // Between the ends of two connections there may have been a third one.
+            let is_error = |line: &&str| !line.contains("WARN a connection was lost");
+            let errors = said.lines().filter(is_error).count();
+            assert_eq!(errors, 1, "{strategy}: {said}");
             assert_eq!(entries(directory.path()), [""; 0], "{strategy}");
         }
     }
