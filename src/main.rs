@@ -8,9 +8,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::error::ErrorKind;
 use cmms_export::cli::{Cli, Command, LogFormat};
-use cmms_export::connect::{self};
 use cmms_export::db::libpq;
-use cmms_export::export::{self};
+use cmms_export::{connect, export};
 
 use commands::{Outcome, usage_error};
 

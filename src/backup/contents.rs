@@ -1,7 +1,7 @@
 //! What a database holds.
 
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Text};
+use diesel::sql_types::{Array, BigInt, Text};
 
 use super::{Error, FORMAT, Index, Manifest, TABLES, Table};
 use crate::db::Database;
@@ -60,10 +60,10 @@ const OTHERS: &str = "
     where not exists (select from pg_depend d where d.classid = class and d.objid = objects.oid and d.deptype = 'e')
     order by name";
 
-/// What our tables are, but for rows and indexes: what each column and each constraint is.
+/// What the tables named by `$1` are, but for rows and indexes: what each column and each constraint is.
 const SHAPE: &str = "
     with ours as (
-        select c.oid, relname from unnest('{locations, assets, users, tasks}'::text[]) _ (name) join pg_class c on c.oid = to_regclass(name)
+        select c.oid, relname from unnest($1) _ (name) join pg_class c on c.oid = to_regclass(name)
     )
     select 'column ' || relname || '.' || quote_ident(attname) as name, concat_ws(' ', format_type(atttypid, atttypmod),
             case when attcollation <> typcollation then 'collate ' || attcollation::regcollation end,
@@ -130,7 +130,9 @@ pub(super) fn of(database: &Database) -> Result<Manifest, Error> {
 }
 
 fn shape(connection: &mut PgConnection) -> QueryResult<Vec<Definition>> {
-    diesel::sql_query(SHAPE).load(connection)
+    diesel::sql_query(SHAPE)
+        .bind::<Array<Text>, _>(&TABLES[..])
+        .load(connection)
 }
 
 /// What tables have that those of the migrations, which a restore makes, have not, or have otherwise.

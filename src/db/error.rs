@@ -36,6 +36,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// The error of what was given up because its server does not answer.
+    pub(crate) fn silent_server() -> Self {
+        Self::Connect("the server does not answer".into())
+    }
+
     /// Finds out why a query has failed on this connection, which is in no transaction any more: Diesel hides most SQLSTATEs, and
     /// the message is in the server's language. `waited` is the time that it took, if it would not wait long for a lock.
     pub fn explained(self, connection: &mut PgConnection, waited: Option<Duration>) -> Self {

@@ -30,9 +30,9 @@ struct Live {
     plan: Option<Plan>,
     summary: Summary,
     sha256: Option<String>,
-    /// The time until the database was free.
+    /// The time until all was made and handed on: then, at the latest, the database was free.
     loaded: Option<f64>,
-    /// Whether it needs nothing more of the database.
+    /// Whether all rows have come, so that it needs nothing more of the database; a workbook has yet to be finished.
     is_loaded: bool,
     /// `None` once it has ended: the memory is no longer sampled.
     memory: Option<PeakMemory>,

@@ -30,7 +30,7 @@ pub(super) use address::address;
 use address::{chosen, curl, download, path, query};
 use choice::{Choose, read_query};
 use count::{Count, estimate};
-use filters::{Control, Is, choose_found, controls};
+use filters::{Control, Is, choose_found, look_up};
 
 #[derive(Template)]
 #[template(path = "export.html")]
@@ -206,14 +206,8 @@ async fn load(
     let Parameters {
         columns, filter, ..
     } = parameters.clone();
-    let (set, counted) = (filter.clone(), filter.clone());
-    let controls = read(
-        request,
-        app,
-        ReadFrom::Database,
-        QUERY_TIMEOUT,
-        move |connection| controls(connection, &set, &searches),
-    );
+    let counted = filter.clone();
+    let controls = look_up(request, app, &counted, &searches);
     let rows = read(
         request,
         app,

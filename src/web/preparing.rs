@@ -104,9 +104,8 @@ async fn prepare(app: Arc<App>, job: Arc<Job>, places: Vec<OwnedSemaphorePermit>
             () = sleep(WATCH_INTERVAL) => {}
         }
         if !is_abandoned && !job.record.is_loaded() && flow.is_dried_up(&app.servers) {
-            let silent = db::Error::Connect("the server does not answer".into());
             // Else it has just ended, and may be read.
-            if fail(&app, &job, &silent.into()) {
+            if fail(&app, &job, &db::Error::silent_server().into()) {
                 cancel(job.cancellation.clone());
                 place.abandon();
             }

@@ -77,7 +77,7 @@ pub(super) async fn read<T: Send + 'static>(
         if flow.is_dried_up(&app.servers) {
             // The thread is left behind: it waits for its server, maybe for ever, and cannot be woken.
             cancel(cancellation);
-            return Err(db::Error::Connect("the server does not answer".into()).into());
+            return Err(db::Error::silent_server().into());
         }
     }
 }

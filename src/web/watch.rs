@@ -111,7 +111,7 @@ impl Watch {
             export_id = self.known.record.id(),
             "the export's server does not answer: its thread is left behind"
         );
-        let error = db::Error::Connect("the server does not answer".into());
+        let error = db::Error::silent_server();
         let is_stuck = self.sender.end(Message::Failed(error.into()));
         // Else it has just ended, and may be read.
         if let (true, Some(place)) = (is_stuck, self.place.upgrade()) {

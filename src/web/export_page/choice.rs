@@ -2,11 +2,11 @@
 
 use clap::ValueEnum;
 
+use crate::export;
 use crate::export::csv::Preset;
 use crate::export::dataset::{Dataset, SearchText};
 use crate::export::format::FileType;
 use crate::export::parameters::{Parameters, columns_from};
-use crate::export::{self};
 use crate::web::problem::Problem;
 use crate::web::query_string::{QueryString, invalid};
 

@@ -4,10 +4,10 @@ use actix_web::HttpRequest;
 use diesel::{PgConnection, QueryResult};
 
 use crate::datasets;
+use crate::export;
 use crate::export::choices::{self, Choice};
 use crate::export::dataset::{Dataset, Filter, FilterField, FilterKind, FilterValue, SearchText};
 use crate::export::parameters::Parameters;
-use crate::export::{self};
 use crate::web::App;
 use crate::web::read::{QUERY_TIMEOUT, ReadFrom, read};
 
@@ -53,7 +53,7 @@ impl Select {
 }
 
 /// The filters, with what each is set to and what there is to choose from.
-pub(super) fn controls(
+fn controls(
     connection: &mut PgConnection,
     filter: &Filter,
     searches: &[(&'static str, SearchText)],
@@ -133,6 +133,18 @@ fn select(
     })
 }
 
+/// Reads them from the database.
+pub(super) async fn look_up(
+    request: &HttpRequest,
+    app: &App,
+    filter: &Filter,
+    searches: &[(&'static str, SearchText)],
+) -> Result<Vec<Control>, export::Error> {
+    let (filter, searches) = (filter.clone(), searches.to_vec());
+    let controls = move |connection: &mut PgConnection| controls(connection, &filter, &searches);
+    read(request, app, ReadFrom::Database, QUERY_TIMEOUT, controls).await
+}
+
 /// Sets each filter whose search, without a script, has found exactly one choice: it is what was meant.
 pub(super) async fn choose_found(
     request: &HttpRequest,
@@ -143,15 +155,7 @@ pub(super) async fn choose_found(
     if searches.iter().all(|(_, text)| text.as_str().is_empty()) {
         return Ok(());
     }
-    let (filter, looked_for) = (parameters.filter.clone(), searches.to_vec());
-    let controls = read(
-        request,
-        app,
-        ReadFrom::Database,
-        QUERY_TIMEOUT,
-        move |connection| controls(connection, &filter, &looked_for),
-    );
-    for control in controls.await? {
+    for control in look_up(request, app, &parameters.filter, searches).await? {
         let field = parameters.filter.dataset().filters().iter();
         let field = field.into_iter().find(|field| field.name() == control.name);
         if let (Some(field), Is::Select(select)) = (field, control.is)

@@ -1,5 +1,7 @@
 //! When the faults of the matrices strike.
 
+use cmms_export::export::Strategy;
+
 use crate::support::gate::ROWS;
 
 /// Before the first row, in the middle, and on the last but one, each with what the file's name ends in. (`lookup` reads the very
@@ -10,3 +12,9 @@ pub(super) const MOMENTS: [(&str, u64); 4] = [
     ("csv", ROWS - 1),
     ("xlsx", ROWS - 1),
 ];
+
+/// All of them for each strategy.
+pub(super) fn of_all() -> impl Iterator<Item = (Strategy, (&'static str, u64))> {
+    let strategies = Strategy::all().iter();
+    strategies.flat_map(|&strategy| MOMENTS.into_iter().map(move |moment| (strategy, moment)))
+}

@@ -8,7 +8,7 @@ use cmms_export::export::Strategy;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use super::moments::MOMENTS;
+use super::moments;
 use crate::support::gate::{self, Gate, Gated, ROWS};
 use crate::support::prepared::{
     by, delete, get, has_failed, leaves_only_its_label, order, prepare, serve_from,
@@ -28,7 +28,16 @@ struct Case<'a> {
 }
 
 impl<'a> Case<'a> {
-    fn at(gated: &'a Gated, strategy: Strategy, row: u64, flags: &[&str]) -> Self {
+    fn all(gated: &'a Gated, flags: &'a [&'a str]) -> impl Iterator<Item = Self> {
+        moments::of_all().map(|(strategy, moment)| Self::at(gated, strategy, moment, flags))
+    }
+
+    fn at(
+        gated: &'a Gated,
+        strategy: Strategy,
+        (extension, row): (&'static str, u64),
+        flags: &[&str],
+    ) -> Self {
         let spool = tempfile::tempdir().expect("a directory");
         // One export at a time: what leaks is missed by the next one.
         let flags = [&["--max-exports=1"], flags].concat();
@@ -37,25 +46,9 @@ impl<'a> Case<'a> {
             server: serve_from(&gated.url, spool.path(), &flags),
             spool,
             strategy: strategy.name(),
-            extension: "csv",
+            extension,
             row,
         }
-    }
-
-    fn of(
-        gated: &'a Gated,
-        strategy: Strategy,
-        flags: &'a [&'a str],
-    ) -> impl Iterator<Item = Self> {
-        MOMENTS.into_iter().map(move |(extension, row)| Self {
-            extension,
-            ..Self::at(gated, strategy, row, flags)
-        })
-    }
-
-    fn all(gated: &'a Gated, flags: &'a [&'a str]) -> impl Iterator<Item = Self> {
-        let strategies = Strategy::all().iter();
-        strategies.flat_map(move |&strategy| Self::of(gated, strategy, flags))
     }
 
     fn name(&self) -> String {
@@ -164,7 +157,7 @@ fn a_killed_and_restarted_postgresql_fails_the_prepared_export() {
     for &strategy in Strategy::all() {
         // A new cluster for each: after every crash, the private cluster takes longer to dare another start.
         let gated = Gated::alone();
-        let case = Case::at(&gated, strategy, ROWS / 2, &[]);
+        let case = Case::at(&gated, strategy, ("csv", ROWS / 2), &[]);
         let mut gate = Gate::close(&gated, case.row);
         let id = case.order();
         gate.reached();

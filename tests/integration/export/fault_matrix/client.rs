@@ -33,7 +33,7 @@ fn a_client_that_closes_its_connection_or_its_side_of_it_takes_its_query_with_it
     for &strategy in Strategy::all() {
         for half in [false, true] {
             // Before the first row, when nothing was sent that could come back.
-            let case = Case::at(&gated, strategy, 1, &[]);
+            let case = Case::at(&gated, strategy, ("csv", 1), &[]);
             let mut gate = Gate::close(&gated, case.row);
             let stream = case.send();
             gate.reached();

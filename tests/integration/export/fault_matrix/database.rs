@@ -7,6 +7,7 @@ use cmms_export::export::Strategy;
 use cmms_export::export::dataset::Dataset;
 use diesel::connection::SimpleConnection;
 
+use crate::export::moments::MOMENTS;
 use crate::support::client::{Download, End, download, download_of, send};
 use crate::support::gate::{self, Gate, Gated, ROWS};
 use crate::support::program::program;
@@ -82,13 +83,11 @@ fn a_statement_timeout_is_known_whatever_language_the_server_speaks() {
         !message.contains("division by zero"),
         "this needs PostgreSQL's translations, which its packages bring along: {message}"
     );
-    for &strategy in Strategy::all() {
-        for case in Case::of(&gated, strategy, &["--statement-timeout=0.5"]) {
-            let gate = Gate::close(&gated, case.row);
-            case.strikes(|| (), 504, "statement-timeout");
-            drop(gate);
-            case.leaves_nothing_behind();
-        }
+    for case in Case::all(&gated, &["--statement-timeout=0.5"]) {
+        let gate = Gate::close(&gated, case.row);
+        case.strikes(|| (), 504, "statement-timeout");
+        drop(gate);
+        case.leaves_nothing_behind();
     }
 }
 
@@ -97,7 +96,8 @@ fn a_killed_and_restarted_postgresql_breaks_the_export_off() {
     for &strategy in Strategy::all() {
         // A new cluster for each: after every crash, the private cluster takes longer to dare another start.
         let gated = Gated::alone();
-        for case in Case::of(&gated, strategy, &[]) {
+        for moment in MOMENTS {
+            let case = Case::at(&gated, strategy, moment, &[]);
             let mut gate = Gate::close(&gated, case.row);
             let kill = || {
                 gate.reached();

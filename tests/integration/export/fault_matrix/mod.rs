@@ -12,7 +12,7 @@ use std::time::Instant;
 use cmms_export::export::Strategy;
 use serde_json::{Value, json};
 
-use crate::export::moments::MOMENTS;
+use crate::export::moments;
 use crate::support::client::{Download, End, download, send};
 use crate::support::gate::{self, Gated, ROWS};
 use crate::support::program::program;
@@ -30,23 +30,15 @@ struct Case<'a> {
 
 impl<'a> Case<'a> {
     fn all(gated: &'a Gated, flags: &'a [&'a str]) -> impl Iterator<Item = Self> {
-        Strategy::all()
-            .iter()
-            .flat_map(move |&strategy| Self::of(gated, strategy, flags))
+        moments::of_all().map(|(strategy, moment)| Self::at(gated, strategy, moment, flags))
     }
 
-    fn of(
+    fn at(
         gated: &'a Gated,
         strategy: Strategy,
-        flags: &'a [&'a str],
-    ) -> impl Iterator<Item = Self> {
-        MOMENTS.into_iter().map(move |(extension, row)| Self {
-            extension,
-            ..Self::at(gated, strategy, row, flags)
-        })
-    }
-
-    fn at(gated: &'a Gated, strategy: Strategy, row: u64, flags: &[&str]) -> Self {
+        (extension, row): (&'static str, u64),
+        flags: &[&str],
+    ) -> Self {
         // One export at a time: if it leaks its place, the next one fails.
         let mut command = program(&gated.url);
         command.args(["serve", "--max-exports=1"]).args(flags);
@@ -65,7 +57,7 @@ impl<'a> Case<'a> {
             gated,
             server: Server::spawn(&mut command),
             strategy,
-            extension: "csv",
+            extension,
             row,
         }
     }
