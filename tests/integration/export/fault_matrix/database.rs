@@ -62,15 +62,19 @@ fn a_terminated_backend_breaks_the_export_of_every_other_dataset_off() {
     }
 }
 
-#[test]
-fn a_statement_timeout_breaks_the_export_off() {
-    let gated = Gated::new();
-    for case in Case::all(&gated, &["--statement-timeout=0.5"]) {
-        let gate = Gate::close(&gated, case.row);
+fn statement_timeouts_break_exports_off(gated: &Gated) {
+    for case in Case::all(gated, &["--statement-timeout=0.5"]) {
+        let gate = Gate::close(gated, case.row);
         case.strikes(|| (), 504, "statement-timeout");
         drop(gate);
         case.leaves_nothing_behind();
     }
+}
+
+#[test]
+fn a_statement_timeout_breaks_the_export_off() {
+    let gated = Gated::new();
+    statement_timeouts_break_exports_off(&gated);
 }
 
 #[test]
@@ -83,12 +87,7 @@ fn a_statement_timeout_is_known_whatever_language_the_server_speaks() {
         !message.contains("division by zero"),
         "this needs PostgreSQL's translations, which its packages bring along: {message}"
     );
-    for case in Case::all(&gated, &["--statement-timeout=0.5"]) {
-        let gate = Gate::close(&gated, case.row);
-        case.strikes(|| (), 504, "statement-timeout");
-        drop(gate);
-        case.leaves_nothing_behind();
-    }
+    statement_timeouts_break_exports_off(&gated);
 }
 
 #[test]
