@@ -166,9 +166,11 @@ impl Gate {
         waiter.expect("just seen").pid
     }
 
-    /// Who waits at the gate.
+    /// Who has been waiting at the gate for longest: behind an export, a page's count may wait.
     pub(crate) fn waiter(&mut self) -> Option<Waiter> {
-        let sql = format!("select pid, query_start::text as since from {WAITING}");
+        let sql = format!(
+            "select pid, query_start::text as since from {WAITING} order by query_start limit 1"
+        );
         diesel::sql_query(sql)
             .get_result(self.connection.as_mut().expect("closed"))
             .optional()

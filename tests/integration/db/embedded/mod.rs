@@ -83,7 +83,14 @@ fn holder(data_dir: &Path) -> Command {
 fn holder_of_another_account(id: u32, copy_in: &Path, data_dir: &Path) -> Command {
     let program = copy_in.join("cmms-export");
     if !program.exists() {
-        fs::copy(bare_program().get_program(), &program).unwrap();
+        // By a program of its own: a process that another test forks meanwhile would have the copy open for writing, and what is open
+        // for writing cannot be run.
+        let source = bare_program();
+        let copied = Command::new("cp")
+            .arg(source.get_program())
+            .arg(&program)
+            .status();
+        assert!(copied.unwrap().success());
     }
     let mut command = hold(Command::new(program), data_dir);
     command
