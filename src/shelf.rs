@@ -227,7 +227,7 @@ impl Shelf {
     }
 
     /// Removes exports, each one's label first: a file without one is nothing. They do not come back, whatever happens then.
-    pub fn remove_all<'a>(&self, ids: impl IntoIterator<Item = &'a str>) {
+    pub fn remove_all(&self, ids: &[&str]) {
         for id in ids {
             self.remove(&["json", "part", "export"], id);
         }

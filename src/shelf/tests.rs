@@ -138,7 +138,7 @@ fn what_is_removed_is_gone_with_its_space_and_its_reader_reads_on() -> Outcome {
         .mode();
     assert_eq!(mode & 0o777, 0o600);
     let reader = shelf.open_file("a", space)?;
-    shelf.remove_all(["a"]);
+    shelf.remove_all(&["a"]);
     assert_eq!(names(&shelf)?, ["lock"]);
     assert_eq!(reader.read_at(5, 0)?, b"bytes");
     assert_eq!(spool.used(), 5);

@@ -249,7 +249,7 @@ impl Prepared {
             None => return false,
             Some(Ok(job)) => self.stop(&job, State::Cancelled, None),
             Some(Err(entry)) => {
-                self.remove([id], Removal::Deleted);
+                self.remove(&[id], Removal::Deleted);
                 // Its space is free when its file is gone.
                 drop(entry);
             }

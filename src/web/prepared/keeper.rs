@@ -29,7 +29,7 @@ impl Prepared {
         }
         // Removed meanwhile: then its label goes, too.
         if !self.has(id) {
-            shelf.remove_all([id]);
+            shelf.remove_all(&[id]);
         }
     }
 
@@ -50,7 +50,8 @@ impl Prepared {
             all.by_id.extract_if(is_due).collect()
         });
         if !due.is_empty() {
-            self.remove(due.iter().map(|(id, _)| id.as_str()), Removal::Expired);
+            let ids: Vec<&str> = due.iter().map(|(id, _)| id.as_str()).collect();
+            self.remove(&ids, Removal::Expired);
         }
         drop(due);
         let are_too_many = |all: &mut All| {
@@ -83,15 +84,16 @@ impl Prepared {
                     export_id = id,
                     "an export that was kept is given up for others"
                 );
-                self.remove([id.as_str()], Removal::Evicted);
+                self.remove(&[id], Removal::Evicted);
             })
             .is_some()
     }
 
-    pub(super) fn remove<'a>(&self, ids: impl IntoIterator<Item = &'a str>, why: Removal) {
-        let counted = ids.into_iter().inspect(|_| self.metrics.removed(why));
+    pub(super) fn remove(&self, ids: &[&str], why: Removal) {
         if let Some(shelf) = self.shelf.get() {
-            shelf.remove_all(counted);
+            shelf.remove_all(ids);
         }
+        // Only now is it so.
+        ids.iter().for_each(|_| self.metrics.removed(why));
     }
 }
