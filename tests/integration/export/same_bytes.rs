@@ -132,10 +132,12 @@ impl Case<'_> {
 }
 
 /// Demands the same bytes of every strategy, both ways, and psql's where psql can print them.
+///
+/// The command line reads filters apart from formats, so it is asked for every filter in one format, and for every format with one filter.
 fn check(database: &TestDatabase, filters: &[&Filter], formats: &[(Preset, Delimiter)]) {
     let server = Server::start(&database.url);
-    for filter in filters {
-        for &(preset, delimiter) in formats {
+    for (nth_filter, filter) in filters.iter().enumerate() {
+        for (nth_format, &(preset, delimiter)) in formats.iter().enumerate() {
             let mut expected = match preset {
                 Preset::Data => Some(oracle::copy(
                     database,
@@ -159,12 +161,14 @@ fn check(database: &TestDatabase, filters: &[&Filter], formats: &[(Preset, Delim
                     "over HTTP, {what}: {}",
                     difference(&over_http, expected)
                 );
-                let on_the_command_line = case.on_the_command_line(database);
-                assert!(
-                    on_the_command_line == *expected,
-                    "on the command line, {what}: {}",
-                    difference(&on_the_command_line, expected)
-                );
+                if nth_filter == 0 || nth_format == 0 {
+                    let on_the_command_line = case.on_the_command_line(database);
+                    assert!(
+                        on_the_command_line == *expected,
+                        "on the command line, {what}: {}",
+                        difference(&on_the_command_line, expected)
+                    );
+                }
             }
         }
     }
@@ -204,17 +208,13 @@ fn the_articles_data_comes_out_alike() {
     check(
         &database,
         &[&EVERYTHING],
-        &[(Preset::Data, Delimiter::Comma)],
-    );
-    let filters: Vec<&Filter> = FILTERS.iter().skip(1).collect();
-    check(
-        &database,
-        &filters,
         &[
+            (Preset::Data, Delimiter::Comma),
             (Preset::Excel, Delimiter::Tab),
-            (Preset::Data, Delimiter::Semicolon),
         ],
     );
+    let filters: Vec<&Filter> = FILTERS.iter().skip(1).collect();
+    check(&database, &filters, &[(Preset::Data, Delimiter::Semicolon)]);
 }
 
 #[test]
