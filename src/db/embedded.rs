@@ -148,7 +148,7 @@ pub enum EmbeddedError {
     Supervisor,
 }
 
-/// `map_err` of what was tried on a path.
+/// Makes the error of an `action` that failed on a path, for `map_err`.
 fn at(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> EmbeddedError {
     move |source| EmbeddedError::Io {
         action,
@@ -353,7 +353,7 @@ pub fn default_data_dir() -> Result<PathBuf, EmbeddedError> {
         .ok_or(EmbeddedError::NoHome)
 }
 
-/// Whether there is a private cluster in the directory.
+/// Returns whether there is a private cluster in the directory.
 pub fn has_cluster(data_dir: &Path) -> bool {
     exchange::is_there(data_dir)
 }

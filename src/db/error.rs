@@ -12,7 +12,7 @@ use super::{LOCK_TIMEOUT, libpq};
 /// Why the database cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No connection: the server is away, refuses us, or all connections of the pool stayed in use.
+    /// There is no connection: the server is away or refuses us, or all connections of the pool stayed in use.
     #[error("no connection to the database: {0}")]
     Connect(String),
     /// A query failed.
@@ -21,7 +21,7 @@ pub enum Error {
     /// A query took longer than it may.
     #[error("the query took too long: {0}")]
     StatementTimeout(#[source] Query),
-    /// A query has waited too long for a table that somebody has locked.
+    /// A query waited too long for a table that somebody has locked.
     #[error("a table is locked: {0}")]
     TableLocked(#[source] Query),
     /// A COPY failed.
@@ -36,13 +36,13 @@ pub enum Error {
 }
 
 impl Error {
-    /// The error of what was given up because its server does not answer.
+    /// The error of work that was given up because its server does not answer.
     pub(crate) fn silent_server() -> Self {
         Self::Connect("the server does not answer".into())
     }
 
-    /// Finds out why a query has failed on this connection, which is in no transaction any more: Diesel hides most SQLSTATEs, and
-    /// the message is in the server's language. `waited` is the time that it took, if it would not wait long for a lock.
+    /// Finds out why a query has failed: Diesel hides most SQLSTATEs, and the message is in the server's language. `connection` is the
+    /// query's, which is in no transaction any more; `waited` is the time that the query took, if it had a lock timeout.
     pub fn explained(self, connection: &mut PgConnection, waited: Option<Duration>) -> Self {
         let error = match self {
             Self::Query(error @ Query::DatabaseError(DatabaseErrorKind::Unknown, _)) => error,
@@ -62,7 +62,7 @@ impl Error {
         Self::Query(error)
     }
 
-    /// Whether a query took longer than the statement timeout. Of a query of Diesel's, it has to be [explained](Self::explained).
+    /// Returns whether a query took longer than the statement timeout. Diesel's errors must be [explained](Self::explained) before.
     pub fn is_statement_timeout(&self) -> bool {
         match self {
             Self::StatementTimeout(_) => true,
@@ -71,7 +71,7 @@ impl Error {
         }
     }
 
-    /// Whether a hot standby has cancelled the query, because it was in the way of changes from the primary.
+    /// Returns whether a hot standby has cancelled the query, because it was in the way of changes from the primary.
     pub fn is_recovery_conflict(&self) -> bool {
         match self {
             Self::Query(Query::DatabaseError(kind, _)) => {
@@ -82,13 +82,13 @@ impl Error {
         }
     }
 
-    /// Whether there is no snapshot of that name (any more): the connection that exported it has ended.
+    /// Returns whether there is no snapshot of that name (any more), because the connection that exported it has ended.
     pub fn is_snapshot_gone(&self) -> bool {
         // "invalid snapshot identifier"; since PostgreSQL 17 "snapshot … does not exist".
         matches!(self, Self::Copy(error) if matches!(error.sqlstate.as_deref(), Some("22023" | "42704")))
     }
 
-    /// Returns whether the database is away, so that a later try may work, and does not just refuse.
+    /// Returns whether the database is away, so that a later attempt may succeed. It is not, if it only refuses.
     pub fn is_unavailable(&self) -> bool {
         match self {
             Self::Connect(_) => true,
@@ -99,7 +99,7 @@ impl Error {
                 )
             }
             Self::Query(Query::BrokenTransactionManager) => true,
-            // Class 08: connection exceptions; 57P: the server is told to stop, stops or starts; none: the connection broke.
+            // Class 08: connection exceptions; 57P: the server was told to stop, stops or starts; none: the connection broke.
             Self::Copy(error) => error
                 .sqlstate
                 .as_deref()
@@ -109,7 +109,7 @@ impl Error {
     }
 }
 
-/// What the server says, in its language, if a query takes too long: this makes it say so.
+/// Makes a query take too long, and returns what the server says then, in its language.
 fn statement_timeout_message(connection: &mut PgConnection) -> Option<String> {
     let provoked = connection.transaction(|connection| {
         connection.batch_execute("set local statement_timeout = 1")?;
@@ -121,8 +121,8 @@ fn statement_timeout_message(connection: &mut PgConnection) -> Option<String> {
     }
 }
 
-/// Whether somebody has locked a table of the database against all others, or waits for that: who comes later waits, too. Of any
-/// table: ours may be views of others, and their indexes can be locked as well.
+/// Returns whether somebody has locked a table of the database against all others, or waits for such a lock: later queries wait, too.
+/// It asks about all tables: ours may be views of others, and indexes can be locked as well.
 fn is_any_table_locked(connection: &mut PgConnection) -> QueryResult<bool> {
     let locked = diesel::dsl::sql::<Bool>(
         "exists (select from pg_locks where locktype = 'relation' and mode = 'AccessExclusiveLock'

@@ -1,4 +1,4 @@
-//! Connections that speak `COPY … TO STDOUT`: the workspace's own crate for it.
+//! Connections that speak `COPY … TO STDOUT`, from the workspace's own crate for it.
 
 use serde::de::DeserializeOwned;
 

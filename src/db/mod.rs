@@ -24,18 +24,18 @@ pub use self::error::Error;
 pub use self::schema_state::SchemaState;
 pub(crate) use self::schema_state::unknown_migrations;
 
-/// What every export's transaction sets. Compiling the export's query costs more than the compiled code saves, and a
+/// What every export's transaction sets. To compile the export's query costs more than the compiled code saves, and a
 /// generic plan, made for any value, would ignore how few rows a filter leaves.
 const SNAPSHOT_SETTINGS: &str =
     "set local jit = off; set local plan_cache_mode = force_custom_plan";
 
-/// Time that anything but an export waits for a lock on a table.
+/// How long anything but an export waits for a lock on a table.
 pub const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Time that a probe waits for its connection.
+/// How long a probe waits for its connection.
 const PROBE_WAIT: Duration = Duration::from_secs(1);
 
-/// Time that a helper may take to connect. It takes 5 ms, unless the server is busy or takes no more connections.
+/// How long a helper may take to connect. It takes 5 ms, unless the server is busy or accepts no more connections.
 const HELPER_WAIT: Duration = Duration::from_millis(500);
 
 /// A connection from the pool of Diesel's connections.
@@ -43,7 +43,7 @@ pub type DieselConnection = PooledConnection<ConnectionManager<PgConnection>>;
 /// A connection from the pool of libpq's connections.
 pub type CopyConnection = PooledConnection<libpq::Manager>;
 
-/// A pool that is made, with the threads that open its connections, when it is first needed.
+/// A pool that is made when it is first needed, with the threads that open its connections.
 type LazyPool<M> = LazyLock<Pool<M>, Box<dyn FnOnce() -> Pool<M> + Send>>;
 
 /// One database, with its pools. Connections are opened when they are first needed.
@@ -59,11 +59,11 @@ struct Pools {
     copy: LazyPool<libpq::Manager>,
     /// Connections that only make an export faster. Nobody waits for one, and they take none from other exports.
     helpers: LazyPool<libpq::Manager>,
-    /// One of these that is opened before anybody asks for it.
+    /// A helper that is opened before anybody asks for it.
     helper_ahead: Mutex<Option<Receiver<CopyConnection>>>,
-    /// Connections that never run an export, so that some are free when all of the exports' are in use.
+    /// Connections that never run an export, so that some are free when all of the exports' connections are in use.
     control: LazyPool<ConnectionManager<PgConnection>>,
-    /// Connections for probes alone, as pages that wait for a lock may have all of the others.
+    /// Connections for probes alone: pages that wait for a lock may hold all of the others.
     probe: LazyPool<libpq::Manager>,
     /// Connections for cancelling alone, so that nothing else holds it up.
     cancel: LazyPool<ConnectionManager<PgConnection>>,
@@ -90,7 +90,7 @@ impl Pools {
         Self {
             diesel: diesel(connections, wait),
             copy: libpq(connections, wait, true),
-            // An export does without a broken one; to test each before its use costs a round trip.
+            // An export can do without a broken one, and a test of each before its use costs a round trip.
             helpers: libpq(connections, wait, false),
             helper_ahead: Mutex::default(),
             control: diesel(4, wait),
@@ -101,8 +101,8 @@ impl Pools {
 }
 
 impl Database {
-    /// The database that `url` (as libpq takes it) names. Each of the exports' two pools holds up to `connections`
-    /// connections and waits up to `wait` for one.
+    /// The database that `url` names, as libpq reads it. Each of the exports' pools holds up to `connections` connections, and an export
+    /// waits up to `wait` for one.
     pub fn new(url: &str, connections: u32, wait: Duration) -> Self {
         Self {
             pools: Arc::new(Pools::new(url, connections, wait)),
@@ -111,7 +111,7 @@ impl Database {
         }
     }
 
-    /// Returns the same database for one export and no more: no other export will use the connections that it opens.
+    /// Returns the same database for a single export: no other export will use the connections that it opens.
     pub fn for_one_export(self) -> Self {
         Self {
             is_for_one_export: true,
@@ -119,12 +119,12 @@ impl Database {
         }
     }
 
-    /// Returns whether only one export is made of it.
+    /// Returns whether it is for a single export.
     pub(crate) fn is_for_one_export(&self) -> bool {
         self.is_for_one_export
     }
 
-    /// The same database; `observer` hears how long each export has waited for a connection.
+    /// Returns the same database; `observer` hears how long each export has waited for a connection.
     pub fn with_wait_observer(self, observer: impl Fn(Duration) + Send + Sync + 'static) -> Self {
         Self {
             on_wait: Some(Arc::new(observer)),
@@ -132,12 +132,12 @@ impl Database {
         }
     }
 
-    /// A connection for an export through Diesel.
+    /// Takes a connection for an export through Diesel.
     pub fn connection(&self) -> Result<DieselConnection, Error> {
         self.wait_for(&self.pools.diesel)
     }
 
-    /// A connection for an export through libpq.
+    /// Takes a connection for an export through libpq.
     pub fn copy_connection(&self) -> Result<CopyConnection, Error> {
         self.wait_for(&self.pools.copy)
     }
@@ -150,7 +150,7 @@ impl Database {
         }
         let state = self.pools.helpers.state();
         self.pools.helpers.try_get().or_else(|| {
-            // All are in use, and it would be luck if one came back in time.
+            // All are in use: only by luck would one come back in time.
             if state.connections >= self.pools.helpers.max_size() {
                 return None;
             }
@@ -158,11 +158,11 @@ impl Database {
         })
     }
 
-    /// Opens one such connection before it is needed, in a thread of its own, and lets `sql` run there: what that needs of the
-    /// catalog, the connection's process has at hand then.
+    /// Opens one such connection before it is needed, in a thread of its own, and runs `sql` there: then the connection's process
+    /// already has what `sql` needs of the catalog.
     pub(crate) fn open_helper_ahead(&self, sql: &str) {
         let helpers = self.pools.helpers.clone();
-        // Without a long wait for a lock: somebody may wait for it who waits for the export.
+        // It must not wait long for a lock: whoever holds it may be waiting for the export.
         let sql = format!("begin; set local lock_timeout = 100; {sql}");
         let (sender, ahead) = mpsc::sync_channel(1);
         let opening = thread::Builder::new().spawn(move || {
@@ -180,7 +180,7 @@ impl Database {
         ahead.unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a connection for short work that is no export.
+    /// Takes a connection for short work that is not an export.
     pub fn control_connection(&self) -> Result<DieselConnection, Error> {
         self.pools
             .control
@@ -188,7 +188,7 @@ impl Database {
             .map_err(|error| Error::Connect(error.to_string()))
     }
 
-    /// A connection for a probe, through libpq.
+    /// Takes a connection for a probe, through libpq.
     fn probe_connection(&self) -> Result<CopyConnection, Error> {
         self.pools
             .probe
@@ -196,7 +196,7 @@ impl Database {
             .map_err(|error| Error::Connect(error.to_string()))
     }
 
-    /// Takes a connection that an export will have next; waits no longer than for a probe's.
+    /// Takes a connection that an export will have next. It waits no longer than a probe does.
     fn first_connection(&self) -> Result<CopyConnection, Error> {
         self.pools
             .copy
@@ -213,7 +213,7 @@ impl Database {
         connection.map_err(|error| Error::Connect(error.to_string()))
     }
 
-    /// A connection by which queries are cancelled.
+    /// Takes a connection that cancels queries.
     pub fn canceller(&self) -> Result<Canceller, Error> {
         let connection = self.pools.cancel.get();
         connection
@@ -221,20 +221,20 @@ impl Database {
             .map_err(|error| Error::Connect(error.to_string()))
     }
 
-    /// A position of the primary's log behind all that was committed until now, which reaches its standbys at once; `None` if this is
-    /// no primary.
+    /// Returns a position of the primary's log that is after all that was committed until now, and reaches its standbys at once. `None`
+    /// if this is no primary.
     pub(crate) fn wal_position(&self) -> Result<Option<String>, Error> {
         let mut connection = self.control_connection()?;
         let position = |sql| diesel::select(diesel::dsl::sql::<Nullable<Text>>(sql));
-        // A commit of our own writes out everything before it, which a standby could wait for without end: what other transactions
-        // have not committed yet, say.
+        // A commit of our own writes out everything before it. Otherwise a standby might wait without end for what is not written out,
+        // such as the changes of a transaction that has not committed.
         let written = connection.transaction(|connection| {
             connection.batch_execute("set local synchronous_commit = local")?;
             position("pg_logical_emit_message(true, 'cmms-export', '')::text").execute(connection)
         });
         let sql = match written {
             Ok(_) => "pg_current_wal_flush_lsn()::text",
-            // A role that may only read, or a standby: take the position up to which anything is written, flushed or not.
+            // The role may only read, or this is a standby: take the position up to which anything is written, flushed or not.
             Err(_) => {
                 "case when not pg_is_in_recovery() then pg_current_wal_insert_lsn()::text end"
             }
@@ -242,7 +242,7 @@ impl Database {
         Ok(position(sql).get_result(&mut connection)?)
     }
 
-    /// Whether this, a standby, has all that the primary had at a position of its log.
+    /// Returns whether this standby has all that the primary had at a position of its log.
     pub(crate) fn has_replayed(&self, position: &str) -> Result<bool, Error> {
         let mut connection = self.control_connection()?;
         let replayed = diesel::dsl::sql::<Bool>("pg_last_wal_replay_lsn() >= ")
@@ -252,12 +252,12 @@ impl Database {
     }
 }
 
-/// A connection by which queries are cancelled.
+/// A connection that cancels queries.
 pub struct Canceller(DieselConnection);
 
 impl Canceller {
-    /// Asks the server to cancel what one of its processes is running. If the same name leads to another server by now, that server
-    /// does nothing.
+    /// Asks the server to cancel what one of its processes is running. If the host's name now leads to another server, that one does
+    /// nothing.
     pub fn cancel(&mut self, process: &Process) -> Result<(), Error> {
         diesel::sql_query(format!("select pg_cancel_backend($1) where {SERVER} = $2"))
             .bind::<Integer, _>(process.pid)
@@ -278,8 +278,8 @@ pub struct Process {
 }
 
 impl Process {
-    /// The process that works for this transaction, by which its query can be cancelled. Behind a pooler, the next transaction may
-    /// have another one.
+    /// The process that works for this transaction, needed to cancel its query. Behind a pooler, the next transaction may have another
+    /// one.
     pub fn of(connection: &mut PgConnection) -> QueryResult<Self> {
         let (pid, server) =
             diesel::select((sql::pg_backend_pid(), diesel::dsl::sql::<Text>(SERVER)))
@@ -287,7 +287,7 @@ impl Process {
         Ok(Self { pid, server })
     }
 
-    /// Whether both are the same server's.
+    /// Returns whether both are processes of one server.
     pub fn is_beside(&self, other: &Self) -> bool {
         self.server == other.server
     }
@@ -295,7 +295,7 @@ impl Process {
 
 fn snapshot_settings(statement_timeout: Option<Duration>) -> String {
     match statement_timeout {
-        // In milliseconds; 0 would be none.
+        // In milliseconds; 0 would mean no timeout.
         Some(timeout) => format!(
             "{SNAPSHOT_SETTINGS}; set local statement_timeout = {}",
             timeout.as_millis().max(1)
@@ -313,8 +313,8 @@ pub fn snapshot<T, E: From<diesel::result::Error>>(
     snapshot_with(connection, &snapshot_settings(statement_timeout), work)
 }
 
-/// The same, for no longer than `statement_timeout`, and without a long wait for a lock: there are few connections for short work,
-/// and one that waits is in use.
+/// Does the same, but each query for no longer than `statement_timeout`, and without a long wait for a lock: there are few connections
+/// for short work, and one that waits is in use.
 pub fn short_snapshot<T, E: From<diesel::result::Error>>(
     connection: &mut PgConnection,
     statement_timeout: Duration,
@@ -343,16 +343,16 @@ fn snapshot_with<T, E: From<diesel::result::Error>>(
         })
 }
 
-/// Begins one read-only snapshot on a connection that speaks COPY; `snapshot`, if given, is the name under which
-/// another connection has exported its own. That connection must be of the same server, so this returns the server's identity. If
-/// the connection is dropped before the snapshot's end, its pool closes it.
+/// Begins a read-only snapshot on a connection that speaks COPY. `snapshot`, if given, is the name under which another
+/// connection has exported its own. Both must lead to one server: the process that this returns tells which. If the connection is
+/// dropped before the snapshot's end, its pool closes it.
 pub fn begin_copy_snapshot(
     connection: &mut libpq::Connection,
     snapshot: Option<&str>,
     statement_timeout: Option<Duration>,
     more_settings: &str,
 ) -> Result<Process, libpq::Error> {
-    // Nothing may come between the two: after its first query, a transaction has a snapshot of its own.
+    // Nothing may come between `begin` and the import: after its first query, a transaction has a snapshot of its own.
     let import = snapshot.map(|name| format!("; set transaction snapshot '{name}'"));
     let process = connection.query_row(&format!(
         "begin isolation level repeatable read read only{}; {}{more_settings};
@@ -367,8 +367,8 @@ pub fn begin_copy_snapshot(
     })
 }
 
-/// Has Diesel prepare nothing for later. What it has prepared fails for ever, on that connection, once a column has got another type
-/// or the server has forgotten it (DISCARD ALL); and an export's queries are planned anew each time as it is.
+/// Keeps Diesel from preparing statements for later. On its connection, a prepared one fails for ever once a column has got another
+/// type or the server has forgotten the statement (DISCARD ALL); and an export's queries are planned anew each time in any case.
 #[derive(Debug)]
 struct Unprepared;
 
@@ -384,11 +384,11 @@ fn lazy_pool_builder<M: ManageConnection>(connections: u32, wait: Duration) -> B
         .max_size(connections)
         .min_idle(Some(0))
         .connection_timeout(wait)
-        // Whoever asks for a connection gets the error; r2d2 would log each attempt as well.
+        // Whoever asks for a connection gets the error; r2d2 would also log each attempt.
         .error_handler(Box::new(NopErrorHandler))
 }
 
-/// What Diesel is told of PostgreSQL's own functions.
+/// PostgreSQL's own functions, declared for Diesel.
 mod sql {
     #[diesel::declare_sql_function]
     extern "SQL" {

@@ -15,23 +15,23 @@ use super::tables::{self, Column};
 use super::{Database, Error};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!();
-/// Where Diesel notes which of them were run.
+/// The table in which Diesel notes the migrations that were run.
 pub(super) const MIGRATIONS_TABLE: &str = "__diesel_schema_migrations";
 
 /// How the database's schema differs from the one that this program knows.
 #[derive(Debug, PartialEq, Eq)]
 pub enum SchemaState {
-    /// The tables are there, and so is every migration; or views stand in for them, which are nobody's to migrate.
+    /// The tables are there, and every migration was run; or views stand in for the tables, which no migration is for.
     Current,
     /// The tables are not there, or our role may not read them.
     Missing,
-    /// The tables are there, but a table or a column is missing or has another type: no export would work. What is different, and
-    /// what would mend it.
+    /// A table or a column is missing, or a column has another type: no export would work. Each text says what is different, and what
+    /// would mend it.
     Different(Vec<String>),
-    /// The tables are there, but these migrations were not run (or the tables are not ours, but Django's).
+    /// The tables are there, but these migrations were not run. (Or the tables are Django's, not ours.)
     Pending(Vec<String>),
-    /// The tables are there, and these migrations were run that this program does not know: a newer release of it has run them, or
-    /// another program has.
+    /// The tables are there, but this program does not know these migrations that were run: a newer release has run them, or another
+    /// program.
     Newer(Vec<String>),
 }
 
@@ -45,7 +45,7 @@ impl Database {
         Ok(versions.iter().map(ToString::to_string).collect())
     }
 
-    /// Runs these of the pending migrations.
+    /// Runs those of the pending migrations that are among `versions`.
     pub(crate) fn migrate_as_far_as(&self, versions: &[String]) -> Result<(), Error> {
         let mut connection = self.control_connection()?;
         let failed =
@@ -60,7 +60,7 @@ impl Database {
         Ok(())
     }
 
-    /// Looks at new tables, as these of the migrations make them. Others never see the tables, and nothing is left of them.
+    /// Lets `look` see new tables, as the migrations among `versions` make them. Nobody else sees the tables, and nothing is left of them.
     pub(crate) fn as_migrated<T>(
         &self,
         versions: &[String],
@@ -90,16 +90,16 @@ impl Database {
         Ok(migrations_run(&mut connection, readable)?.unwrap_or_default())
     }
 
-    /// Compares the schema with the program's. Only reads: Diesel's own check creates its table of migrations, which a role
-    /// that can only SELECT may not. Of the tables themselves it asks the catalog alone, on a connection of its own: no lock on a
-    /// table, and nobody who waits for one, holds it up.
+    /// Compares the schema with the program's. It only reads: Diesel's own check creates its table of migrations, which a role
+    /// that can only SELECT may not do. It looks the tables up in the catalog alone, on a connection of its own: no lock on a table, and
+    /// nobody who waits for one, holds it up.
     pub fn schema_state(&self) -> Result<SchemaState, Error> {
         let mut connection = self.probe_connection()?;
         Catalog::read(&mut connection)?.schema_state(&mut connection)
     }
 
-    /// The same, and what the server is, for the start of a program: on the connection that its first export will have. Once that is
-    /// open, `meanwhile` may open others.
+    /// Does the same when a program starts, and returns also what the server is. It uses the connection that the first export will have.
+    /// Once that is open, `meanwhile` may open others.
     pub(crate) fn first_look(
         &self,
         meanwhile: impl FnOnce(&Self),
@@ -111,17 +111,17 @@ impl Database {
     }
 }
 
-/// What the catalog has by the names of our tables.
+/// What the catalog says of our tables' names.
 struct Catalog {
     role: Role,
-    /// Whether our role may read the table; `None` if there is none.
+    /// Whether our role may read the table; `None` if there is no such table.
     tasks: Option<bool>,
     migrations: Option<bool>,
     columns: Vec<Column>,
 }
 
 impl Catalog {
-    /// In one question: a start waits for it.
+    /// Reads all with one query: a start waits for it.
     fn read(connection: &mut libpq::Connection) -> Result<Self, Error> {
         let sql = format!(
             "select pg_is_in_recovery() as in_recovery, {} as tasks, {} as migrations, {}",
@@ -150,7 +150,7 @@ impl Catalog {
         if self.tasks != Some(true) {
             return Ok(SchemaState::Missing);
         }
-        // Unreadable: somebody else looks after it, and it may well be up to date.
+        // If our role may not read the table of migrations, somebody else looks after it, and it may well be up to date.
         let run = migrations_run(connection, self.migrations)?;
         let known = known_migrations()?;
         let pending: Vec<String> = known
@@ -163,7 +163,7 @@ impl Catalog {
             .collect();
         let mut differences = tables::differences(&self.columns);
         if !differences.is_empty() {
-            // Tables of others are not for our migrations to mend.
+            // If none of our migrations was run, the tables are not ours, and migrations would not mend them.
             if !pending.is_empty() && pending.len() < known.len() {
                 differences.push(format!(
                     "migrations are pending ({}): run `cmms-export migrate` first",
@@ -187,12 +187,12 @@ impl Catalog {
     }
 }
 
-/// SQL for whether our role may read a table; NULL if there is none.
+/// SQL for whether our role may read a table; NULL if there is no such table.
 fn is_readable(table: &str) -> String {
     format!("has_table_privilege(to_regclass('{table}'), 'select')")
 }
 
-/// Whether our role may read a table; `None` if there is none.
+/// Returns whether our role may read a table; `None` if there is no such table.
 pub(super) fn readable(
     connection: &mut libpq::Connection,
     table: &str,
@@ -208,7 +208,7 @@ fn known_migrations() -> Result<Vec<Box<dyn Migration<Pg>>>, Error> {
         .map_err(|error| Error::Migrate(error.to_string()))
 }
 
-/// Those that this program does not know.
+/// Returns those of the versions that this program does not know.
 pub(crate) fn unknown_migrations(versions: &[String]) -> Result<Vec<String>, Error> {
     let known = known_migrations()?;
     let is_known = |version: &&String| {
@@ -227,7 +227,7 @@ fn is_among(migration: &dyn Migration<Pg>, versions: &[String]) -> bool {
         .any(|version| migration.name().version() == MigrationVersion::from(version.as_str()))
 }
 
-/// The versions of the migrations that were run, our own or another program's; `None` if our role may not know.
+/// The versions of the migrations that were run, our own or another program's; `None` if our role may not read them.
 fn migrations_run(
     connection: &mut libpq::Connection,
     readable: Option<bool>,
@@ -245,7 +245,7 @@ fn migrations_run(
     }
 }
 
-/// Whether any of our own migrations was run.
+/// Returns whether any of our own migrations was run.
 pub(super) fn migrations_were_run(connection: &mut libpq::Connection) -> Result<bool, Error> {
     let readable = readable(connection, MIGRATIONS_TABLE)?;
     let run = migrations_run(connection, readable)?.unwrap_or_default();

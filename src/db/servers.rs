@@ -1,7 +1,7 @@
 //! The servers that exports can run on: the database's own, and hot standbys of it.
 //!
-//! A monitor asks each server from time to time what it is and how far behind; an export takes one of those that will
-//! do, and stays on it.
+//! Every second, a monitor asks each server what it is and how far behind. An export takes one of the suitable servers, and
+//! stays on it.
 
 mod hosts;
 mod monitor;
@@ -24,22 +24,22 @@ use super::Database;
 
 pub use self::rules::{Fallback, InvalidReplicas, Replicas, Rules};
 
-/// Time after which a server that has not answered counts as unreachable.
+/// How long a server may not answer before it counts as unreachable.
 pub const PATIENCE: Duration = Duration::from_secs(5);
-/// Time that a start may wait for the servers' first answers.
+/// How long a start waits for the servers' first answers.
 const FIRST_ANSWERS_WAIT: Duration = Duration::from_secs(3);
-/// Time to wait for a connection to a replica. Short, as there are others.
+/// How long to wait for a connection to a replica: not long, as there are others.
 const REPLICA_WAIT: Duration = Duration::from_secs(1);
-/// Time that an export waits for a replica to catch up with the primary.
+/// How long an export waits for a replica to catch up with the primary.
 const FRESH_WAIT: Duration = Duration::from_secs(2);
-/// Time between two looks at how far it is.
+/// Time between two looks at how far the replica is.
 const FRESH_INTERVAL: Duration = Duration::from_millis(5);
 
 /// What a server is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// It takes writes.
+    /// It accepts writes.
     Primary,
     /// It is a hot standby, and has what the primary had a moment ago.
     Replica,
@@ -69,14 +69,14 @@ pub struct Servers {
     _monitors: Vec<Monitor>,
 }
 
-/// There is no server for an export.
+/// No server is suitable for an export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("no replica will do ({}), and exports may not run on the primary", .0.name())]
 pub struct NoReplica(pub Fallback);
 
 impl Servers {
-    /// The servers of the database itself, at `url`, and of its replicas, each opened by `open` with the time to wait for a
-    /// connection. `on_fallback` hears each time that there is no replica for what is to be read.
+    /// Starts to watch the database's own server, at `url`, and its replicas. `open` opens a replica, with the time to wait for a
+    /// connection. `on_fallback` hears each time that there is no replica to read from.
     pub fn start(
         url: &str,
         database: Database,
@@ -110,7 +110,7 @@ impl Servers {
                 .map(|server| monitor(server, Some(Arc::clone(&primary)))),
         );
         drop(asked);
-        // One that answers later is found later.
+        // A server that answers later is used later.
         let _ = all_asked.recv_timeout(FIRST_ANSWERS_WAIT);
         Self {
             primary,
@@ -122,8 +122,8 @@ impl Servers {
         }
     }
 
-    /// The same for one export. If there are no replicas, nobody needs to be asked: the database's own server is what it was a
-    /// moment ago.
+    /// Does the same for one export. If there are no replicas, no server needs to be asked: the database's own is still what it was a
+    /// moment ago, `role`.
     pub fn for_one_export(
         url: &str,
         database: Database,
@@ -144,7 +144,7 @@ impl Servers {
         }
     }
 
-    /// All of them, the database's own first.
+    /// All servers, the database's own first.
     pub fn all(&self) -> impl Iterator<Item = &Server> {
         [&self.primary]
             .into_iter()
@@ -152,33 +152,33 @@ impl Servers {
             .map(Arc::as_ref)
     }
 
-    /// Whether exports are meant to run on others than the database's own.
+    /// Returns whether exports are meant to run on other servers than the database's own.
     pub fn has_replicas(&self) -> bool {
         !self.replicas.is_empty()
     }
 
-    /// Whether a replica would do now.
+    /// Returns whether a replica is suitable now.
     pub fn has_usable_replica(&self) -> bool {
         self.replica(&[]).is_ok()
     }
 
-    /// Whether exports run on replicas alone.
+    /// Returns whether exports run on replicas alone.
     pub fn is_replica_only(&self) -> bool {
         self.rules.replica_only
     }
 
-    /// Whether the primary has answered of late.
+    /// Returns whether the primary has answered of late.
     pub fn has_primary(&self) -> bool {
         self.primary.state().is_some()
     }
 
-    /// The database's own.
+    /// The database's own server.
     pub fn primary(&self) -> &Server {
         &self.primary
     }
 
-    /// One for an export: a replica that will do and was not `tried`, else the primary. With `fresh`, it has all that the primary
-    /// has now.
+    /// Chooses a server for an export: a suitable replica that was not `tried`, else the primary. With `fresh`, the server has all that
+    /// the primary has now.
     pub fn choose(&self, tried: &[Arc<Server>], fresh: bool) -> Result<Chosen, NoReplica> {
         if !self.has_replicas() {
             return Ok(self.choose_primary());
@@ -195,7 +195,7 @@ impl Servers {
         }
     }
 
-    /// Of the replicas that will do, the one with the fewest exports; of equals, the first.
+    /// Of the suitable replicas, the one with the fewest exports; of equals, the first.
     fn replica(&self, tried: &[Arc<Server>]) -> Result<(&Arc<Server>, Role), Fallback> {
         let mut reason = Fallback::Unreachable;
         let Some(hosts) = &self.rules.hosts else {
@@ -204,7 +204,7 @@ impl Servers {
         let mut candidates = Vec::new();
         let untried = |server: &&Arc<Server>| !tried.iter().any(|tried| Arc::ptr_eq(tried, server));
         for server in self.replicas.iter().filter(untried) {
-            // Two primaries: the one that is not the database's own has gone its own way.
+            // If there are two primaries, the one that is not the database's own has changes of its own.
             let astray = |state: &State| {
                 let primary = self.primary.state();
                 state.role == Role::Primary
@@ -237,7 +237,7 @@ impl Servers {
         best.map(|(_, best)| best).ok_or(reason)
     }
 
-    /// The primary, if exports may run there.
+    /// Chooses the primary, if exports may run there.
     pub fn fall_back(&self, reason: Fallback) -> Result<Chosen, NoReplica> {
         (self.on_fallback)(reason);
         if self.rules.replica_only {
@@ -245,7 +245,7 @@ impl Servers {
         }
         tracing::warn!(
             reason = reason.name(),
-            "no replica: it is read from the primary"
+            "no replica is suitable: the primary is read"
         );
         Ok(self.choose_primary())
     }
@@ -255,7 +255,7 @@ impl Servers {
         Chosen::new(&self.primary, state.map_or(self.role, |state| state.role))
     }
 
-    /// Waits until the replica has what the primary has now. If nobody can ask the primary, nothing newer can be had.
+    /// Waits until the replica has what the primary has now. If the primary cannot be asked, there is nothing newer to be had.
     fn is_fresh(&self, replica: &Server) -> bool {
         if !self.has_primary() {
             tracing::warn!(
@@ -301,17 +301,17 @@ impl Chosen {
         }
     }
 
-    /// Whether there may be another one.
+    /// Returns whether another server may take its place.
     pub fn is_replaceable(&self) -> bool {
         self.server.name != DATABASE
     }
 
-    /// The server, for whoever watches over it.
+    /// The server, to be watched.
     pub fn server(&self) -> &Arc<Server> {
         &self.server
     }
 
-    /// The server, not to be tried again.
+    /// The server, so that it is not tried again.
     pub fn into_tried(self) -> Arc<Server> {
         Arc::clone(&self.server)
     }

@@ -1,5 +1,5 @@
-//! What the database has in place of the four tables: nothing, other people's tables, or Django's, of which views make ours; and
-//! whether what is there by their names is as `src/schema.rs` has it.
+//! What the database has instead of the four tables: nothing, other people's tables, or Django's, for which views can stand in; and
+//! whether what has the tables' names is as in `src/schema.rs`.
 
 mod columns;
 
@@ -17,15 +17,15 @@ use columns::{Expected, columns_of, expected};
 /// The tables that exports need.
 pub(super) const OURS: [&str; 4] = ["locations", "assets", "users", "tasks"];
 
-/// The most tables that a message names; it counts the rest.
+/// How many tables a message names; it counts the rest.
 const NAMED: usize = 8;
 
-/// What the database has if it has none of our tables.
+/// What the database has instead of our tables.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Instead {
     /// No table at all: ours can be made.
     Nothing,
-    /// The table, but our role may not read it.
+    /// Our tables, which our role may not read.
     Unreadable,
     /// Tables that are not ours.
     Others(Others),
@@ -90,7 +90,7 @@ impl fmt::Display for Instead {
 }
 
 impl Database {
-    /// What there is in place of our tables.
+    /// Finds out what there is instead of our tables.
     pub fn instead_of_tables(&self) -> Result<Instead, Error> {
         let mut connection = self.probe_connection()?;
         if readable(&mut connection, "tasks")? == Some(false) {
@@ -102,7 +102,7 @@ impl Database {
         })
     }
 
-    /// The tables that ours would be made beside, if none of our migrations has been run and there are any.
+    /// The tables beside which ours would be made, if there are any and none of our migrations was run.
     pub fn tables_of_others(&self) -> Result<Option<Others>, Error> {
         others(&mut *self.probe_connection()?)
     }
@@ -110,12 +110,12 @@ impl Database {
 
 #[derive(Deserialize)]
 struct Relation {
-    /// As SQL names it.
+    /// Its name as SQL writes it, with its schema if that is needed.
     name: String,
     bare: String,
 }
 
-/// All tables and views of the search path's schemas, if none of our migrations has been run; those of extensions do not count.
+/// All tables and views of the search path's schemas, if none of our migrations was run. Those of extensions do not count.
 fn others(connection: &mut libpq::Connection) -> Result<Option<Others>, Error> {
     if migrations_were_run(connection)? {
         return Ok(None);
@@ -150,7 +150,7 @@ fn others(connection: &mut libpq::Connection) -> Result<Option<Others>, Error> {
     }))
 }
 
-/// The tables that views are made of, as SQL names them.
+/// The names of the tables that the views read, as SQL writes them.
 struct Sources {
     locations: String,
     assets: String,
@@ -159,7 +159,7 @@ struct Sources {
 }
 
 impl Sources {
-    /// Those of a Django app `cmms`.
+    /// The tables of a Django app `cmms`.
     fn stock() -> Self {
         Self {
             locations: "cmms_location".into(),
@@ -180,7 +180,7 @@ impl Sources {
             Some(Self {
                 locations: named(&format!("{app}_location"))?,
                 assets: named(&format!("{app}_asset"))?,
-                // A project's own model of its users has Django make no other.
+                // Django makes no `auth_user` for a project that has its own model of users.
                 users: named("auth_user")
                     .or_else(|| named(&format!("{app}_user")))
                     .unwrap_or_else(|| "auth_user".into()),
@@ -203,7 +203,7 @@ impl Sources {
     }
 }
 
-/// The SQL of the views, with the casts that the columns of their tables need. If those are not known, it takes Django's.
+/// The SQL of the views, with the casts that their tables' columns need. If a table's columns are not known, they count as Django's.
 fn views(sources: &Sources, found: &[Column]) -> String {
     let expected = expected();
     let mut sql = String::new();
@@ -219,7 +219,7 @@ fn views(sources: &Sources, found: &[Column]) -> String {
                     .find(|column| column.relation == source && column.name == name);
                 let cast = match column {
                     Some(column) => expected.kind.cast(column),
-                    // A user's id is an integer with Django, any other a bigint.
+                    // In Django, the id of a user is an integer, and any other id a bigint.
                     None => (!known
                         && matches!(
                             (table, name),
@@ -242,7 +242,7 @@ fn views(sources: &Sources, found: &[Column]) -> String {
     sql
 }
 
-/// Returns what differs from `src/schema.rs`, and what would mend it.
+/// Returns each difference from `src/schema.rs`, with what would mend it.
 pub(super) fn differences(found: &[Column]) -> Vec<String> {
     let mut differences = Vec::new();
     let mut missing = "";
@@ -280,14 +280,14 @@ pub(super) fn differences(found: &[Column]) -> Vec<String> {
     differences
 }
 
-/// Whether `src/schema.rs` has such a column.
+/// Returns whether `src/schema.rs` has such a column.
 pub(crate) fn is_known(table: &str, column: &str) -> bool {
     expected()
         .iter()
         .any(|expected| expected.table == table && expected.name == column)
 }
 
-/// Whether it is a view, and so not made by our migrations.
+/// Returns whether it is a view, which our migrations have not made.
 pub(super) fn is_view(found: &[Column], table: &str) -> bool {
     found
         .iter()

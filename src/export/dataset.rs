@@ -1,7 +1,7 @@
 //! What can be exported: a dataset has columns and filters, and makes the queries for them.
 //!
-//! The export knows datasets by the trait [`Dataset`] alone. A [`Declaration`] makes one of a query in Diesel's terms, whose types
-//! it checks and erases; those of this program are in [`datasets`](crate::datasets).
+//! The export knows datasets by the trait [`Dataset`] alone. A [`Declaration`] makes one from a query in Diesel's terms: Diesel checks
+//! its types, then the declaration erases them. This program's datasets are in [`datasets`](crate::datasets).
 
 mod column;
 mod declaration;
@@ -24,15 +24,14 @@ pub use self::fragment::{
 };
 pub use self::loaded::Rows;
 
-/// Something to export. Its rows come in the order of the key of its own table, an integer.
+/// Something to export. Its rows are in the order of its own table's key, an integer.
 ///
-/// The methods that take a question return the query for it: of all tables, as the columns and the filters have them; of the
-/// dataset's own table alone; of what its rows refer to.
+/// A method that takes a question returns the query that asks it: `joined` of all tables, `own` of the dataset's own table alone.
 pub trait Dataset: Send + Sync {
-    /// Its name on the command line and on the web: a word for many of its rows.
+    /// Its name on the command line and on the web, in the plural: `tasks`.
     fn name(&self) -> &'static str;
 
-    /// A word for one of its rows.
+    /// A word for one of its rows: `task`.
     fn row_name(&self) -> &'static str;
 
     /// All of its columns.
@@ -41,7 +40,7 @@ pub trait Dataset: Send + Sync {
     /// All of its filters.
     fn filters(&self) -> &[FilterField];
 
-    /// The column that names its rows for people, if other datasets refer to them.
+    /// The column by which people know its rows, if other datasets refer to them.
     fn label(&self) -> Option<&Column>;
 
     /// The filter by that column.
@@ -62,7 +61,7 @@ pub trait Dataset: Send + Sync {
     /// The query of its own table alone.
     fn own(&'static self, question: Question) -> Query;
 
-    /// The first rows, up to so many, with all columns of all tables.
+    /// Loads the first rows, up to `limit`, with all columns of all tables.
     fn models(
         &'static self,
         conditions: Vec<Condition>,
@@ -71,25 +70,25 @@ pub trait Dataset: Send + Sync {
     ) -> QueryResult<Box<dyn Models>>;
 }
 
-/// The table that a dataset is of.
+/// A dataset's own table.
 pub struct Table {
-    /// Its name, as SQL has it.
+    /// Its name, as SQL writes it.
     pub name: String,
-    /// The name of its key.
+    /// The name of its key column.
     pub key: &'static str,
-    /// The key.
+    /// The key, in a query.
     pub key_value: Fragment,
 }
 
-/// What rows of a dataset refer to by an id: rows of another table, or of several that are joined.
+/// What a dataset's rows refer to by an id: rows of another table, or of several joined ones.
 pub struct Reference {
     /// The column with the id in the dataset's own table.
     pub column: &'static str,
-    /// The id there.
+    /// That id.
     pub value: Fragment,
-    /// The id in the query of what is referred to.
+    /// The id of a row that is referred to, in the query of those rows.
     pub id: Fragment,
-    /// Makes that query.
+    /// Returns that query.
     pub query: Box<dyn Fn(Question) -> Query + Send + Sync>,
 }
 
@@ -98,7 +97,7 @@ pub trait Models: Send {
     /// Returns how many there are.
     fn count(&self) -> usize;
 
-    /// Returns a row's value in a column of the dataset; rows count from 0.
+    /// Returns a row's value in a column of the dataset; the first row is 0.
     fn cell(&self, row: usize, column: &Column) -> Cell<'_>;
 }
 

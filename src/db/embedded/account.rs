@@ -187,7 +187,7 @@ impl Account {
         })
     }
 
-    /// Tried instead of computed from the mode bits, which know nothing of access control lists.
+    /// Tries it: the mode bits know nothing of access control lists.
     fn can_enter(&self, dir: &Path) -> bool {
         let tried = self
             .command(Path::new("/bin/sh"))

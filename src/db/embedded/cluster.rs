@@ -102,7 +102,7 @@ impl Cluster {
             .ok_or_else(|| EmbeddedError::Busy {
                 data_dir: self.data_dir.clone(),
             })?;
-        // One in another container, too, whose process id means nothing here.
+        // Nor may a server in another container, whose process id means nothing here.
         drop(self.lock_log()?);
         Ok(held)
     }
@@ -215,8 +215,8 @@ impl Cluster {
         }
     }
 
-    /// The server that runs on the cluster, once it is ready. One that is shutting down is waited
-    /// for, and is none.
+    /// The server that runs on the cluster, once it is ready. If one is shutting down, this waits
+    /// for its end, and returns none.
     fn running(&self) -> Result<Option<Postmaster>, EmbeddedError> {
         let began = Instant::now();
         while let Some(postmaster) = Postmaster::read(&self.pgdata) {
@@ -288,8 +288,8 @@ impl Cluster {
             .map_err(at("sync", &self.data_dir))
     }
 
-    /// In the data directory, unless the path would be too long for a socket, or libpq would take
-    /// it for a list of hosts.
+    /// The socket's directory: in the data directory, unless the path would be too long for a socket,
+    /// or libpq would take it for a list of hosts.
     fn socket_dir(&self) -> PathBuf {
         let fits = |dir: &PathBuf| {
             let path = dir.join(format!(".s.PGSQL.{PORT}"));
@@ -366,8 +366,8 @@ impl Cluster {
         }
     }
 
-    /// After every start and not only after `initdb`: a crash may have come between the two, or a
-    /// user dropped it.
+    /// Creates the database if it is missing, after every start and not only after `initdb`: a crash
+    /// may have come between the two, or a user may have dropped it.
     fn create_database(&self, server: &Server) -> Result<(), EmbeddedError> {
         // With no options, those in PGOPTIONS do not count.
         let url = format!("{}&options=", server.url("postgres"));

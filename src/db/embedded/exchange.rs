@@ -86,7 +86,7 @@ impl Exclusive {
         Embedded::run(present.claimed(programs, Arc::clone(&self.claim)))
     }
 
-    /// Starts a new cluster beside it.
+    /// Starts a new cluster beside the present one.
     pub fn start_new(&self) -> Result<Embedded, EmbeddedError> {
         let unfinished = self.unfinished();
         self.remove_unfinished()?;
@@ -125,7 +125,7 @@ impl Exclusive {
     }
 }
 
-/// Whether there is a cluster, or one that is to be moved back.
+/// Returns whether there is a cluster, or one that is to be moved back.
 pub(super) fn is_there(data_dir: &Path) -> bool {
     [PGDATA, LEAVING]
         .iter()

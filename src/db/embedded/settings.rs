@@ -29,11 +29,11 @@ pub(super) fn of(durability: Durability) -> impl Iterator<Item = &'static str> {
         ],
         Durability::ThrowAway => &[
             "fsync=off",
-            // Without fsync, it costs little. Off, VACUUM would leave pages unmarked for which any transaction near theirs,
-            // another test's even, is not written yet.
+            // Without fsync, it costs little. If it were off, VACUUM could not mark a page until its transactions, and those with ids
+            // near theirs, even another test's, are written out.
             "synchronous_commit=on",
             "full_page_writes=off",
-            // At work while a test fills a table, it would keep the test's own VACUUM from the visibility map.
+            // If it worked while a test fills a table, it would keep the test's own VACUUM from the visibility map.
             "autovacuum=off",
             "shared_buffers=64MB",
         ],

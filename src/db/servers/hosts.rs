@@ -1,12 +1,12 @@
-//! The hosts of a connection string, one by one. libpq would choose one of them anew for every connection; an export's
-//! connections have to lead to one server.
+//! The hosts of a connection string, one by one. libpq would choose among them anew for every connection, but an export's
+//! connections must all lead to one server.
 
 use super::super::libpq::{self, InvalidUrl};
 use super::Role;
 use super::monitor::State;
 
-/// Defaults for a connection string, in seconds and milliseconds. With them, a host that has gone without a word holds nobody up for
-/// long; the system's own defaults would wait for hours.
+/// Defaults for a connection string: the last in milliseconds, the other times in seconds. With them, a host that has gone without a
+/// word holds nobody up for long; with the system's own defaults, one would wait for hours.
 const PATIENT: [(&str, &str); 5] = [
     ("connect_timeout", "5"),
     ("keepalives_idle", "10"),
@@ -15,7 +15,7 @@ const PATIENT: [(&str, &str); 5] = [
     ("tcp_user_timeout", "20000"),
 ];
 
-/// The same connection string, with what makes libpq give up a host that has gone without a word, unless it says otherwise itself.
+/// Returns the connection string, with the settings that make libpq give up a host that has gone without a word. Its own settings win.
 pub fn patient(url: &str) -> Result<String, InvalidUrl> {
     let mut options = libpq::options(url)?;
     add_patience(&mut options);
@@ -32,7 +32,7 @@ fn add_patience(options: &mut Vec<(String, String)>) {
     }
 }
 
-/// As libpq takes it: keywords and quoted values.
+/// Writes a connection string for libpq, of keywords and quoted values.
 fn connection_string<'o>(options: impl Iterator<Item = (&'o str, &'o str)>) -> String {
     let mut string = String::new();
     for (keyword, value) in options {
@@ -70,9 +70,9 @@ impl Attributes {
 #[derive(Clone)]
 pub struct Hosts {
     pub(super) attributes: Attributes,
-    /// Whether those that will do share the exports: libpq's `load_balance_hosts`, but on by default.
+    /// Whether the suitable ones share the exports: libpq's `load_balance_hosts`, but on by default.
     pub(super) balanced: bool,
-    /// The address, and a connection string for it alone.
+    /// Of each host the address, and a connection string for it alone.
     pub(super) hosts: Vec<(String, String)>,
 }
 
@@ -109,7 +109,7 @@ impl Hosts {
         });
         add_patience(&mut options);
         let count = names.len().max(addresses.len());
-        // A single port is for all hosts; a single host is the only one.
+        // A single port is for all hosts; `host` or `hostaddr` may be unset.
         let fits = |list: &[String], one: bool| list.len() == count || (one && list.len() == 1);
         let unset = |list: &[String]| list == [String::new()];
         if !(fits(&names, unset(&names))

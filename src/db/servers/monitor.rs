@@ -1,4 +1,4 @@
-//! Asks a server from time to time what it is, and how far behind.
+//! Asks a server every second what it is, and how far behind.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -14,15 +14,15 @@ use super::{PATIENCE, Role};
 /// Time between two questions to a server.
 const ASK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Time within which a refusal is the server's, or its host's: what takes longer was no answer.
+/// Within this time, a failure is a refusal by the server or its host. One that takes longer is no answer.
 const REFUSAL: Duration = Duration::from_secs(1);
 
-/// Positions of the primary's log that are remembered, one a second.
+/// How many positions of the primary's log are remembered, one a second.
 const POSITIONS: usize = 3600;
 
-/// `started` in microseconds; `position`, how far its log is replayed or, the primary's, written; `has_all`, whether it has replayed
-/// all that it has received, over a connection that is up; `age`, how many seconds ago the last transaction was committed that it
-/// has replayed, if there was one since its start.
+/// Reads `started`, in microseconds; `position`, how far the server has replayed the log or, on a primary, written it; `has_all`,
+/// whether it has replayed all that it has received, over a connection that is up; `age`, how many seconds ago the last transaction
+/// that it has replayed was committed, if there was one since its start.
 const STATE: &str = "
     select pg_is_in_recovery() as in_recovery, current_setting('transaction_read_only')::boolean as read_only,
         (extract(epoch from pg_postmaster_start_time()) * 1000000)::bigint as started,
@@ -40,7 +40,7 @@ pub struct State {
     /// How far it is behind the primary, if that is known.
     pub lag: Option<Duration>,
     pub(super) read_only: bool,
-    /// Tells it from all other servers.
+    /// When it started: tells it from all other servers.
     pub(super) started: u64,
     position: u64,
     /// When it was asked.
@@ -62,9 +62,9 @@ impl State {
         let lag = match (role, primary.map(|primary| primary.written_since(position))) {
             (Role::Primary, _) => Some(Duration::ZERO),
             (Role::Replica, Some(Written::Before(age))) => Some(age),
-            // The last that it has is older than what is remembered.
+            // It is further behind than the remembered positions go.
             (Role::Replica, Some(Written::LongBefore)) => age(),
-            // All that it can say by itself.
+            // Its own word has to do.
             (Role::Replica, Some(Written::Unknown) | None) if row.is("has_all") => {
                 Some(Duration::ZERO)
             }
@@ -81,9 +81,9 @@ impl State {
     }
 }
 
-/// Returns how long ago the primary wrote what follows a position of its log.
+/// How long ago the primary wrote what follows a position of its log.
 enum Written {
-    /// This long; zero if nothing follows.
+    /// So long ago; zero if nothing follows.
     Before(Duration),
     /// Before the first position that is remembered.
     LongBefore,
@@ -102,11 +102,11 @@ pub struct Server {
     url: String,
     /// `None` if it cannot be reached.
     state: Mutex<Option<State>>,
-    /// Since when it is asked without an answer of any kind.
+    /// Since when it has been asked without an answer of any kind.
     unanswered: Mutex<Option<Instant>>,
-    /// How far its log was written, and when, if it is a primary.
+    /// How far its log was written at which time, if it is a primary.
     positions: Mutex<VecDeque<(Instant, u64)>>,
-    /// Exports that run on it.
+    /// How many exports run on it.
     pub(super) exports: AtomicUsize,
 }
 
@@ -129,7 +129,7 @@ impl Server {
         self.lock().filter(|state| state.at.elapsed() < PATIENCE)
     }
 
-    /// Whether it was asked, and has said nothing at all for so long that whoever waits for it waits in vain. One that refuses a
+    /// Returns whether it was asked, and has not answered at all for so long that it is vain to wait for it. A server that refuses a
     /// connection, because it has too many, is not silent: what runs on it may be well.
     pub fn is_silent(&self) -> bool {
         self.unanswered()
@@ -168,7 +168,7 @@ impl Server {
     fn remember(&self, state: &State) {
         let positions = self.positions.lock();
         let mut positions = positions.unwrap_or_else(PoisonError::into_inner);
-        // Another primary may have less.
+        // If another server is the primary now, it may have written less.
         if positions
             .back()
             .is_some_and(|(_, last)| *last > state.position)
@@ -186,7 +186,7 @@ impl Server {
         }
     }
 
-    /// Asks it, on the connection that is there or else a new one; `primary` is what it is compared with.
+    /// Asks it, on the connection that is there or else a new one, and compares it with `primary`.
     fn ask(&self, connection: &mut Option<libpq::Connection>, primary: Option<&Self>) {
         let at = Instant::now();
         // A server that was silent before this question still is.
@@ -245,7 +245,7 @@ pub(super) struct Monitor {
 }
 
 impl Monitor {
-    /// Starts to ask; says so, by dropping `asked`, once there is an answer.
+    /// Starts to ask. Drops `asked` after the first question, answered or not.
     pub(super) fn start(
         server: Arc<Server>,
         primary: Option<Arc<Server>>,
@@ -274,7 +274,7 @@ impl Monitor {
 mod tests {
     use super::*;
 
-    /// An answer of values in the order of `STATE`, with blanks between them; the last may be missing.
+    /// An answer with these values, separated by blanks, in the order of `STATE`; the last may be missing.
     fn answer(values: &str) -> libpq::Row {
         let names = [
             "in_recovery",

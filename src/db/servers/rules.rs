@@ -29,13 +29,13 @@ pub struct Replicas {
     pub replica_only: bool,
 }
 
-/// Why the options contradict each other.
+/// Why the options are invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidReplicas {
-    /// The URL is none.
+    /// It is not a URL.
     #[error("EXPORT_DATABASE_URL: {0}")]
     Url(#[from] InvalidUrl),
-    /// There are none.
+    /// There are no replicas.
     #[error(
         "--replica-only (CMMS_REPLICA_ONLY) without --export-database-url (EXPORT_DATABASE_URL): there is no replica"
     )]
@@ -43,7 +43,7 @@ pub enum InvalidReplicas {
 }
 
 impl Replicas {
-    /// The rules for where exports run.
+    /// Reads the rules for where exports run.
     pub fn rules(&self) -> Result<Rules, InvalidReplicas> {
         let url = self.export_database_url.as_deref();
         let hosts = url
@@ -69,7 +69,7 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// Whether exports are meant to run on others than the database's own server.
+    /// Returns whether exports are meant to run on other servers than the database's own.
     pub fn have_replicas(&self) -> bool {
         self.hosts.is_some()
     }
@@ -78,13 +78,13 @@ impl Rules {
 /// Why an export does not run on a replica.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fallback {
-    /// None can be reached, or none is one that will do.
+    /// No replica can be reached, or none is suitable.
     Unreachable,
     /// All are too far behind.
     Lag,
-    /// It has conflicted with what the primary did, twice.
+    /// The export has conflicted twice with what the primary did.
     Conflict,
-    /// None had what the primary had when it was asked for, and none got it in time.
+    /// The replica did not get in time what the primary had when the export was asked for.
     Stale,
 }
 

@@ -8,7 +8,7 @@ use crate::db::Error;
 use crate::db::libpq::{self, CopyOutDsl as _};
 use crate::schema;
 
-/// What a column has to be.
+/// The type that a column must have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     BigInt,
@@ -25,7 +25,7 @@ impl Kind {
         }
     }
 
-    /// Returns whether the column can be read as it is. To Diesel and COPY, a text is a text, whatever its length and its type's name.
+    /// Returns whether the column can be read as it is. Diesel and COPY read any text, whatever its length and its type's name.
     pub(super) fn takes(self, found: &Column) -> bool {
         match self {
             Self::BigInt | Self::Boolean => found.r#type == self.name(),
@@ -33,7 +33,7 @@ impl Kind {
         }
     }
 
-    /// What has to be written after the column's name to make this of it; `None` if it is this, or cannot be made this.
+    /// The cast to write after the column's name; `None` if the column has this type already, or cannot be cast to it.
     pub(super) fn cast(self, found: &Column) -> Option<&'static str> {
         if self.takes(found) {
             return None;
@@ -52,7 +52,7 @@ impl Kind {
     }
 }
 
-/// A column that `src/schema.rs` has.
+/// A column of `src/schema.rs`.
 pub(super) struct Expected {
     pub(in crate::db) table: &'static str,
     pub(in crate::db) name: &'static str,
@@ -69,7 +69,7 @@ impl Expected {
     }
 }
 
-/// A type of `src/schema.rs`, as PostgreSQL names it.
+/// A type of SQL that a column of `src/schema.rs` has.
 pub(super) trait Typed {
     const KIND: Kind;
 }
@@ -90,7 +90,7 @@ impl<T: Typed + SqlType<IsNull = NotNull>> Typed for Nullable<T> {
     const KIND: Kind = T::KIND;
 }
 
-/// A column of `src/schema.rs` with its name and type.
+/// A column of `src/schema.rs`, as Diesel declares it: its name and type.
 pub(super) trait SchemaColumn {
     const NAME: &'static str;
     const KIND: Kind;
@@ -101,7 +101,7 @@ impl<C: diesel::Column<SqlType: Typed>> SchemaColumn for C {
     const KIND: Kind = <C::SqlType as Typed>::KIND;
 }
 
-/// All columns of `src/schema.rs`: with one more or less there, this does not compile.
+/// All columns of `src/schema.rs`. If there is one more or less there, this does not compile.
 pub(super) fn expected() -> Vec<Expected> {
     let mut all = Vec::new();
     macro_rules! expect {
@@ -122,15 +122,15 @@ pub(super) fn expected() -> Vec<Expected> {
 pub(in crate::db) struct Column {
     pub(in crate::db) relation: String,
     pub(in crate::db) name: String,
-    /// Its type's name; of a domain, that of what it is a domain over.
+    /// Its type's name; for a domain, the name of the type under it.
     pub(in crate::db) r#type: String,
-    /// PostgreSQL's own category of the type: `S` for all that are texts.
+    /// PostgreSQL's category of the type: `S` for every type of text.
     pub(in crate::db) category: String,
-    /// Whether it is a view's.
+    /// Whether it belongs to a view.
     pub(in crate::db) is_view: bool,
 }
 
-/// SQL for the columns of the relations `$1`, from the catalog, which every role may read.
+/// SQL that reads the columns of the relations `$1` from the catalog, which every role may read.
 pub(in crate::db) const COLUMNS: &str = "(
     with recursive columns as (
         select relation, attname::text as name, t.oid as type, t.typbasetype as base, t.typcategory::text as category,
@@ -146,7 +146,7 @@ pub(in crate::db) const COLUMNS: &str = "(
     select json_agg(json_build_object('relation', relation, 'name', name, 'type', format_type(type, null),
         'category', category, 'is_view', is_view)) from columns where base = 0) as columns";
 
-/// Reads what [`COLUMNS`] has selected.
+/// Reads the result of [`COLUMNS`].
 pub(in crate::db) fn read_columns(row: &libpq::Row) -> Result<Vec<Column>, Error> {
     libpq::read_json(row, "columns")
 }

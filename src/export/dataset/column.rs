@@ -12,7 +12,7 @@ use super::fragment::Fragment;
 pub struct Column {
     pub(super) name: &'static str,
     pub(super) header: &'static str,
-    /// Its place among the dataset's columns.
+    /// Its index among the dataset's columns.
     pub(super) index: usize,
     pub(super) is_default: bool,
     pub(super) kind: ColumnKind,
@@ -32,7 +32,7 @@ impl Column {
         self.header
     }
 
-    /// Whether an export has it by default.
+    /// Returns whether an export has it by default.
     pub fn is_default(&self) -> bool {
         self.is_default
     }
@@ -42,7 +42,7 @@ impl Column {
         self.kind
     }
 
-    /// Where `lookup` takes its values from.
+    /// Where `lookup` reads its values.
     pub fn origin(&self) -> &Origin {
         &self.origin
     }
@@ -66,7 +66,7 @@ pub enum ColumnKind {
     Integer,
     /// Texts.
     Text,
-    /// Booleans, as these two texts: for true, for false.
+    /// Booleans, written as two texts: the first for true, the second for false.
     Label([&'static str; 2]),
 }
 
@@ -88,18 +88,18 @@ impl<T: ColumnType + SqlType<IsNull = NotNull>> ColumnType for Nullable<T> {
     const KIND: ColumnKind = T::KIND;
 }
 
-/// Where `lookup` takes a column's values from.
+/// Where `lookup` reads a column's values.
 pub enum Origin {
-    /// From the dataset's own table.
+    /// In the dataset's own table.
     Own {
         /// The column's name there.
         column: &'static str,
-        /// The value as the table has it.
+        /// The value, as it is stored.
         value: Fragment,
     },
-    /// From what the dataset's rows refer to.
+    /// In what the dataset's rows refer to.
     Referenced {
-        /// Which of the dataset's references.
+        /// The index of the dataset's reference.
         reference: usize,
         /// The value in the query of what is referred to.
         value: Fragment,
@@ -132,7 +132,7 @@ impl Selection {
         }
     }
 
-    /// Reads names, separated by commas.
+    /// Reads column names, separated by commas.
     pub fn parse(dataset: &'static dyn Dataset, names: &str) -> Result<Self, InvalidColumns> {
         let all = dataset.columns();
         let invalid = |reason| InvalidColumns {
@@ -172,12 +172,12 @@ impl Selection {
         self.columns.iter().map(|column| column.name)
     }
 
-    /// Whether this column is among them.
+    /// Returns whether this column is among them.
     pub fn has(&self, column: &Column) -> bool {
         self.names().any(|name| name == column.name)
     }
 
-    /// Whether they are the default columns.
+    /// Returns whether they are the default columns.
     pub fn is_default(&self) -> bool {
         *self == Self::default_of(self.dataset)
     }
@@ -191,7 +191,7 @@ impl PartialEq for Selection {
 
 impl Eq for Selection {}
 
-/// As [`Selection::parse`] takes it.
+/// Writes the names as [`Selection::parse`] reads them.
 impl fmt::Display for Selection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.names().collect::<Vec<_>>().join(","))

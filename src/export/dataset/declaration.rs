@@ -18,7 +18,7 @@ use super::fragment::{Cell, Condition, Order, Query, Question, SelectList};
 use super::loaded::Rows;
 use super::{Dataset, Models, Reference, Table};
 
-/// A boxed query, as `into_boxed()` makes it of a table or of joined ones.
+/// A boxed query, as `into_boxed()` returns it for one table or several joined ones.
 pub trait Boxed:
     Sized
     + FilterDsl<Condition, Output = Self>
@@ -38,7 +38,7 @@ impl<Q> Boxed for Q where
 {
 }
 
-/// A literal text of the program, and one of two such texts, by a condition.
+/// A literal text, and one of two literal texts, which a condition chooses.
 type Label = AsExprOf<&'static str, Text>;
 type Labelled<C> = Otherwise<case_when<C, Label, Text>, Label>;
 
@@ -63,7 +63,7 @@ fn ask<Q: Boxed>(query: Q, question: Question) -> Query {
     Query::new(query.select(select))
 }
 
-/// Loads all rows of a query, each as it arrives: it is read while the server makes the next one, and libpq keeps none.
+/// Loads all rows of a query, each as it arrives: the server works on the next one meanwhile, and libpq keeps none.
 pub fn load_all<'q, Row, Q>(query: Q, connection: &mut PgConnection) -> QueryResult<Rows<Row>>
 where
     Q: for<'c> LoadQuery<'q, PgConnection, Row, PgRowByRowLoadingMode> + RunQueryDsl<PgConnection>,
@@ -75,8 +75,8 @@ fn restricted<Q: Boxed>(query: Q, conditions: Vec<Condition>) -> Q {
     conditions.into_iter().fold(query, Q::filter)
 }
 
-/// A dataset that is being declared, and then that dataset: of rows of the type `Model`, of the table `Own`, which `Joined` is the
-/// query of with all that is joined to it.
+/// A dataset, also while it is being declared. `Own` is the query of its own table, `Joined` that of the table and all that is joined
+/// to it, `Model` a row with all columns.
 pub struct Declaration<Joined, Own, Model> {
     name: &'static str,
     row_name: &'static str,
@@ -91,15 +91,15 @@ pub struct Declaration<Joined, Own, Model> {
     label: Option<usize>,
 }
 
-/// The handle of a dataset's reference; `Referenced` is the query of what it refers to.
+/// The handle of a dataset's reference. `Referenced` is the query of what it refers to.
 pub struct ReferenceTo<Referenced> {
     index: usize,
     query: PhantomData<fn() -> Referenced>,
 }
 
 impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
-    /// A dataset without columns and filters, of the table that `key` is the key of: the query with all that is joined to the
-    /// table, that of the table alone, and how the rows are loaded with all columns.
+    /// Declares a dataset that has no columns and filters yet. `key` is the key of its own table; `joined` returns the query with all
+    /// that is joined to the table, `own` that of the table alone; `models` loads rows with all columns.
     pub fn new<Key>(
         [name, row_name]: [&'static str; 2],
         key: Key,
@@ -132,7 +132,7 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
         }
     }
 
-    /// Adds what the rows refer to by `column`: its query, and the id there that `column` holds.
+    /// Adds what the rows refer to by `column`. `query` returns its query; `id` is the id there that `column` holds.
     pub fn refers<C, Id, Referenced>(
         &mut self,
         column: C,
@@ -157,7 +157,7 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
         }
     }
 
-    /// Adds a column of the dataset's own table: its name, its name in the header, the column, and how to read it from a model.
+    /// Adds a column of the dataset's own table. `header` is its name in the header; `cell` reads it from a model.
     pub fn column<C>(
         &mut self,
         name: &'static str,
@@ -177,7 +177,7 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
         self.push(name, header, C::SqlType::KIND, Box::new(column), own, cell)
     }
 
-    /// Adds a column of the dataset's own table that is true or false, with a text for each.
+    /// Adds a boolean column of the dataset's own table, with a text for true and one for false.
     pub fn label_column<C>(
         &mut self,
         name: &'static str,
@@ -207,8 +207,8 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
         )
     }
 
-    /// Adds a column of what the rows refer to, as [`column`](Self::column) does. It takes the column twice: as the dataset's query
-    /// has it, and as the reference's query has it, in which the tables may have other names.
+    /// Adds a column of what the rows refer to. It takes the column twice, since the tables may have other names in the two queries:
+    /// `column` is of the dataset's query, `referenced` of the reference's.
     pub fn referenced_column<Referenced, C, R>(
         &mut self,
         reference: &ReferenceTo<Referenced>,
@@ -268,13 +268,13 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
         self
     }
 
-    /// Makes the last column the one that people know a row by.
+    /// Makes the last column the one by which people know a row.
     pub fn as_label(&mut self) -> &mut Self {
         self.label = self.columns.len().checked_sub(1);
         self
     }
 
-    /// Adds a filter by true or false, of the dataset's own table: its name, what it does, and its condition.
+    /// Adds a filter of the dataset's own table that is set to true or false. `help` says what it does.
     pub fn boolean_filter<C>(
         &mut self,
         name: &'static str,
@@ -292,7 +292,7 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
         })
     }
 
-    /// The same, by the id of a row of the dataset `of`.
+    /// Adds a filter of the dataset's own table that is set to the id of a row of the dataset `of`.
     pub fn id_filter<C>(
         &mut self,
         name: &'static str,
@@ -310,7 +310,7 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
         })
     }
 
-    /// The same, which may also be `none`, for which there is a second condition.
+    /// Adds a filter as [`id_filter`](Self::id_filter) does, which can also be set to `none`, with a condition of its own.
     pub fn id_or_none_filter<C, N>(
         &mut self,
         name: &'static str,
@@ -332,7 +332,7 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
         })
     }
 
-    /// The same as [`id_filter`](Self::id_filter), of what the rows refer to.
+    /// Adds a filter as [`id_filter`](Self::id_filter) does, but of what the rows refer to.
     pub fn referenced_id_filter<Referenced, C>(
         &mut self,
         reference: &ReferenceTo<Referenced>,
@@ -352,7 +352,7 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
         })
     }
 
-    /// Adds a filter by a part of a text, of the dataset's own table; its condition is of a pattern for `ILIKE`.
+    /// Adds a filter of the dataset's own table that is set to a part of a text. `condition` takes a pattern for `ILIKE`.
     pub fn text_filter<C>(
         &mut self,
         name: &'static str,
@@ -392,7 +392,7 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
     }
 }
 
-/// The id that a filter is set to. A filter of this kind has read it, so it is an id.
+/// The id that a filter is set to. A filter by id has read the value, so it is one.
 fn id(value: &FilterValue) -> i64 {
     match value {
         FilterValue::Id(id) => *id,

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::Dataset;
 use super::fragment::Condition;
 
-/// Makes the condition of a filter that is set to a value.
+/// Returns a filter's condition for the value that it is set to.
 pub(super) type MakeCondition = dyn Fn(&FilterValue) -> Condition + Send + Sync;
 
 /// A filter that a dataset has.
@@ -16,7 +16,7 @@ pub struct FilterField {
     pub(super) name: &'static str,
     pub(super) help: &'static str,
     pub(super) kind: FilterKind,
-    /// The reference that its condition is about, if it is not about the dataset's own table.
+    /// The index of the reference that its condition is about; `None` if that is the dataset's own table.
     pub(super) reference: Option<usize>,
     pub(super) condition: Box<MakeCondition>,
 }
@@ -31,12 +31,12 @@ pub enum FilterKind {
         /// That dataset's name.
         of: &'static str,
     },
-    /// The same, or `none`.
+    /// Such an id, or `none`.
     IdOrNone {
         /// That dataset's name.
         of: &'static str,
     },
-    /// A part of a text, in upper or lower case.
+    /// A part of a text; upper and lower case count as equal.
     Text,
 }
 
@@ -46,7 +46,7 @@ impl FilterField {
         self.name
     }
 
-    /// What it does, in a sentence without its end.
+    /// What it does, in a sentence without a full stop.
     pub fn help(&self) -> &'static str {
         self.help
     }
@@ -56,7 +56,7 @@ impl FilterField {
         self.kind
     }
 
-    /// Its condition for a value.
+    /// Returns its condition for a value.
     pub(crate) fn condition(&self, value: &FilterValue) -> Condition {
         (self.condition)(value)
     }
@@ -84,7 +84,7 @@ impl FilterKind {
         }
     }
 
-    /// How a value of this kind is shown in a usage text.
+    /// What a usage text shows in place of a value of this kind.
     pub fn placeholder(self) -> &'static str {
         match self {
             Self::Boolean => "true|false",
@@ -94,7 +94,7 @@ impl FilterKind {
         }
     }
 
-    /// The dataset whose rows it chooses from, by its name.
+    /// The name of the dataset whose rows it chooses from.
     pub fn of(self) -> Option<&'static str> {
         match self {
             Self::Id { of } | Self::IdOrNone { of } => Some(of),
@@ -110,7 +110,7 @@ pub enum FilterValue {
     Boolean(bool),
     /// An id.
     Id(i64),
-    /// That there is none: `none`.
+    /// `none`: there is no id.
     NoId,
     /// A part of a text.
     Text(SearchText),
@@ -139,15 +139,15 @@ pub enum InvalidFilter {
     /// Neither a 64-bit integer nor `none`.
     #[error("expected an id, which is an integer, or `none`")]
     NeitherIdNorNone,
-    /// No text to look for.
+    /// The text cannot be searched for.
     #[error(transparent)]
     Text(#[from] InvalidText),
 }
 
-/// Characters of a text to find, at most: PostgreSQL compares it with every row's.
+/// The most characters of a search text: PostgreSQL compares it with every row's.
 pub const MAX_SEARCH_LENGTH: usize = 1_000;
 
-/// Why a text cannot be looked for.
+/// Why a text cannot be searched for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidText {
     /// PostgreSQL neither stores nor reads a NUL character in a text.
@@ -158,7 +158,7 @@ pub enum InvalidText {
     TooLong,
 }
 
-/// A text to find in others; it has no NUL character, and is not too long.
+/// A text to search for. It has no NUL character, and is not too long.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SearchText(String);
 
@@ -187,7 +187,7 @@ impl SearchText {
         self.0.split_whitespace().map(|word| Self(word.to_owned()))
     }
 
-    /// The pattern for `ILIKE` that finds the text, in which LIKE's own special characters stand for themselves.
+    /// The pattern for `ILIKE` that finds the text. LIKE's special characters stand for themselves in it.
     pub fn like_pattern(&self) -> String {
         let mut pattern = String::with_capacity(self.0.len() + 2);
         pattern.push('%');
@@ -202,18 +202,18 @@ impl SearchText {
     }
 }
 
-/// Which rows of a dataset to export: those that meet every condition that is set here.
+/// Which rows of a dataset to export: those that meet the condition of every filter that is set.
 #[derive(Clone)]
 pub struct Filter {
     dataset: &'static dyn Dataset,
     /// In the order of the dataset's filters, each at most once.
     set: Vec<(&'static FilterField, FilterValue)>,
-    /// The last row's id. The benchmark's, to compare sizes; no parameter of an export.
+    /// The last id to export. Only the benchmark sets it, to compare sizes; it is no parameter of an export.
     pub up_to_id: Option<i64>,
 }
 
 impl Filter {
-    /// The filter that leaves all rows.
+    /// The filter that all rows pass.
     pub fn all(dataset: &'static dyn Dataset) -> Self {
         Self {
             dataset,
@@ -273,7 +273,7 @@ impl Filter {
             .collect()
     }
 
-    /// The value of each filter that is set, for a manifest. An id is a number, unless the filter also takes `none`.
+    /// The value of each filter that is set, for a manifest. An id is a number there, unless the filter also takes `none`.
     pub fn to_json(&self) -> Map<String, Value> {
         let set = self.iter().map(|(field, value)| {
             let value = match (field.kind, value) {

@@ -1,10 +1,10 @@
 //! Parts of a query, and whole queries, whose types are erased after Diesel has checked them.
 //!
-//! Which columns an export has is known only when it is asked for, so no one type can name its select list. Each column and each
-//! condition is written, and checked against the tables of its query, in Diesel's own terms
-//! ([`Declaration`](super::Declaration)); from there on it is only a part to be put together with others.
+//! Users choose an export's columns, so no one type can name its select list. Each column and each condition is written in Diesel's own
+//! terms, and checked against the tables of its query ([`Declaration`](super::Declaration)). From there on it is only a part, to be put
+//! together with others.
 //!
-//! Values are bound, in every query. COPY takes no parameters: [`CopyOutDsl`](crate::db::libpq::CopyOutDsl) writes them into its SQL.
+//! Every query binds its values. COPY takes no parameters: [`CopyOutDsl`](crate::db::libpq::CopyOutDsl) writes them into its SQL.
 
 use diesel::deserialize::{self, FromSql, FromSqlRow};
 use diesel::expression::{
@@ -17,7 +17,7 @@ use diesel::row::Field as _;
 use diesel::sql_types::{Array, BigInt, Bool, Text, Untyped};
 use serde::{Serialize, Serializer};
 
-/// The first characters by which a spreadsheet takes a cell for a formula.
+/// The characters that make a spreadsheet take a cell that begins with one for a formula.
 /// ([OWASP ASVS 1.2.10](https://github.com/OWASP/ASVS/blob/v5.0.0/5.0/en/0x10-V1-Encoding-and-Sanitization.md), and CR, which some
 /// spreadsheets skip.) NUL, which it names too, is in no text of PostgreSQL's.
 pub const FORMULA_STARTS: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
@@ -29,23 +29,23 @@ pub type Fragment = Box<dyn QueryFragment<Pg> + Send + Sync>;
 pub struct Condition(Box<dyn QueryFragment<Pg> + Send>);
 
 impl Condition {
-    /// The condition that rows meet if `fragment`, a boolean, is true for them.
+    /// The condition that `fragment`, a boolean, is true.
     pub(super) fn new(fragment: impl QueryFragment<Pg> + Send + 'static) -> Self {
         Self(Box::new(fragment))
     }
 
-    /// The condition that `key`, an integer of the rows, compares in this way with a value.
+    /// The condition that `key`, an integer, compares in this way with a value.
     pub(crate) fn compare(key: &'static Fragment, operator: &'static str, value: i64) -> Self {
         Self::new(Comparison(key, operator, value.into_sql::<BigInt>()))
     }
 
-    /// The condition that `key` is one of `ids`. As an array, which the server hashes, and which leaves the rows in their index's
-    /// order: a join would not.
+    /// The condition that `key` is one of `ids`. They are an array: the server hashes it, and the rows stay in their index's order,
+    /// as they would not with a join.
     pub(crate) fn is_any(key: &'static Fragment, ids: Vec<i64>) -> Self {
         Self::new(Comparison(key, "= any", ids.into_sql::<Array<BigInt>>()))
     }
 
-    /// The condition that `key` is one of those that a query has.
+    /// The condition that `key` is among the values that a query selects.
     pub(crate) fn is_in(key: &'static Fragment, query: Query) -> Self {
         Self::new(Comparison(key, "in", query))
     }
@@ -153,17 +153,17 @@ macro_rules! erased_expression {
 
 erased_expression!(SelectList: Untyped, Condition: Bool, Order: Text);
 
-/// What is asked of a query's tables.
+/// What a query asks of its tables.
 pub struct Question {
     /// The values of each row.
     pub select: SelectList,
-    /// What holds for each row.
+    /// What must hold for each row.
     pub conditions: Vec<Condition>,
     /// The rows' order, if they have one.
     pub order: Option<Order>,
-    /// Rows to pass over.
+    /// How many rows to skip.
     pub offset: Option<i64>,
-    /// The most rows.
+    /// How many rows to return at most.
     pub limit: Option<i64>,
 }
 
@@ -179,13 +179,13 @@ impl Question {
         }
     }
 
-    /// Asks for this value, too, before the others.
+    /// Asks also for this value, before the others.
     pub fn selecting_first(mut self, value: Selected) -> Self {
         self.select.0.insert(0, value);
         self
     }
 
-    /// Asks only for rows for which these conditions hold, too.
+    /// Asks only for rows that also meet these conditions.
     pub fn with(mut self, conditions: impl IntoIterator<Item = Condition>) -> Self {
         self.conditions.extend(conditions);
         self
@@ -207,7 +207,7 @@ impl Question {
         }
     }
 
-    /// Asks for the rows after this many.
+    /// Asks to skip this many rows.
     pub fn offset(self, rows: i64) -> Self {
         Self {
             offset: Some(rows),
@@ -242,7 +242,7 @@ impl DieselQuery for Query {
 
 impl<Connection> RunQueryDsl<Connection> for Query {}
 
-/// A row of a query: a value for each that it selects.
+/// A row of a query, with the values that the query selects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row(Box<[Value]>);
 
@@ -254,7 +254,7 @@ enum Value {
     Text(Box<str>),
 }
 
-/// A value of a line, whoever owns it.
+/// A value of a line, borrowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cell<'a> {
     /// SQL's NULL.
@@ -297,14 +297,14 @@ impl FromSqlRow<Untyped, Pg> for Row {
     }
 }
 
-/// The oids of PostgreSQL's own types: `bigint`; `text`, `varchar`, `char`, `name`; and the first oid that it leaves to the types of
-/// others, such as `citext`.
+/// The oids of PostgreSQL's own types `bigint`, and `text`, `varchar`, `char`, `name`; and the first oid that it leaves to other types,
+/// such as `citext`.
 const INT8: u32 = 20;
 const TEXTS: [u32; 4] = [25, 1043, 1042, 19];
 const FIRST_OF_OTHERS: u32 = 16_384;
 
 impl Value {
-    /// Reads a value by its type, which the server says: the binary form of another type would be no text, but might look like one.
+    /// Reads a value by the type that the server tells: the binary form of another type is no text, but might look like one.
     fn read(value: PgValue<'_>) -> deserialize::Result<Self> {
         match value.get_oid().get() {
             INT8 => <i64 as FromSql<BigInt, Pg>>::from_sql(value).map(Self::Integer),

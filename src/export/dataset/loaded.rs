@@ -4,14 +4,14 @@ use std::mem;
 
 use diesel::prelude::*;
 
-/// Rows of a piece.
+/// How many rows a piece has.
 const PIECE: usize = 4_096;
 
-/// Rows that are all in memory, in pieces: a single vector would be copied, and be there twice, each time that it grows.
+/// Rows that are all in memory, in pieces: each time that a single vector grew, it would be copied, and be there twice.
 pub struct Rows<Row>(Vec<Vec<Row>>);
 
 impl<Row> Rows<Row> {
-    /// Takes rows until there are no more, or one could not be loaded.
+    /// Takes all rows; fails at the first that could not be loaded.
     pub(super) fn collect(rows: impl Iterator<Item = QueryResult<Row>>) -> QueryResult<Self> {
         let mut pieces = Vec::new();
         let mut piece = Vec::new();
@@ -30,7 +30,7 @@ impl<Row> Rows<Row> {
         self.0.iter().map(Vec::len).sum()
     }
 
-    /// Returns the row of this number; rows count from 0.
+    /// Returns the row of this number; the first is 0.
     pub(super) fn get(&self, row: usize) -> Option<&Row> {
         self.0.get(row / PIECE)?.get(row % PIECE)
     }
