@@ -289,7 +289,7 @@ pub struct Bench {
     /// Only the first N tasks, to see what grows with their number [default: all]
     #[arg(long, env = "CMMS_ROWS", value_name = "N", value_parser = clap::value_parser!(u64).range(1..=i64::MAX as u64))]
     pub rows: Option<u64>,
-    /// Where to write everything that was measured, and where, as JSON
+    /// Where to write every measurement, and the description of the machine, as JSON
     #[arg(long, env = "CMMS_JSON", value_name = "FILE")]
     pub json: Option<PathBuf>,
     /// Prints the table in Markdown

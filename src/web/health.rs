@@ -69,7 +69,7 @@ pub(super) async fn readyz(app: web::Data<App>) -> Result<web::Json<Readiness>, 
 
 async fn check_tables(app: web::Data<App>) -> Result<(), Problem> {
     match web::block(move || app.database.schema_state()).await {
-        Ok(Ok(SchemaState::Missing)) => Err(Problem::new(Kind::DatabaseUnavailable)),
+        Ok(Ok(SchemaState::Missing)) => Err(Problem::new(Kind::TablesMissing)),
         Ok(Ok(SchemaState::Different(differences))) => Err(Problem::of_tables(&differences)),
         Ok(outcome) => Ok(outcome.map(drop)?),
         Err(_cancelled) => Err(Problem::new(Kind::Internal)),

@@ -228,3 +228,40 @@ impl Kind {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use regex_lite::Regex;
+
+    use super::*;
+
+    /// The number of a status, by the name of its constant.
+    fn code(name: &str) -> u16 {
+        let reason = name.replace('_', " ");
+        let named = |code: &u16| {
+            StatusCode::from_u16(*code).is_ok_and(|status| {
+                let known = status.canonical_reason();
+                known.is_some_and(|known| known.eq_ignore_ascii_case(&reason))
+            })
+        };
+        (400..600).find(named).expect("a status")
+    }
+
+    #[test]
+    fn the_docs_list_every_problem_with_its_status_and_title() {
+        let docs = include_str!("../../../docs/http.md");
+        // Each kind's parts, as they stand above.
+        let parts =
+            Regex::new(r#"\(\s*"([a-z-]+)",\s*StatusCode::(\w+),\s*"([^"]+)""#).expect("ours");
+        let kinds: Vec<String> = parts
+            .captures_iter(include_str!("kind.rs"))
+            .map(|kind| format!("| {} | `{}` | {} |", code(&kind[2]), &kind[1], &kind[3]))
+            .collect();
+        for row in &kinds {
+            assert!(docs.contains(row.as_str()), "docs/http.md lacks: {row}");
+        }
+        let listed = Regex::new(r"(?m)^\| [45]\d\d \| `[a-z-]+` \| ").expect("ours");
+        assert_eq!(listed.find_iter(docs).count(), kinds.len());
+        assert!(kinds.len() > 20, "{kinds:?}");
+    }
+}

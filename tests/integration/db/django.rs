@@ -344,4 +344,10 @@ fn a_page_without_its_tables_advises_nothing_that_harms() {
     let page = page();
     assert!(page.contains("no tables that can be read"), "{page}");
     assert!(!page.contains("migrate"), "{page}");
+    let ready = Download::start(&server.address, "/readyz");
+    assert_eq!(ready.status, 503);
+    assert_eq!(
+        ready.json()["type"],
+        "urn:cmms-export:problem:tables-missing"
+    );
 }
