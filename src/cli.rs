@@ -26,7 +26,7 @@ use crate::units::{bytes, duration, seconds};
 #[derive(Debug, Parser)]
 #[command(version, name = "cmms-export")]
 pub struct Cli {
-    /// What every command takes
+    /// The flags of every command
     #[command(flatten)]
     pub global: Global,
     /// What to do
@@ -34,7 +34,7 @@ pub struct Cli {
     pub command: Command,
 }
 
-/// What every command takes.
+/// The flags of every command.
 #[derive(Debug, clap::Args)]
 pub struct Global {
     /// The database, as libpq takes it; without it, a private cluster is started
@@ -160,7 +160,7 @@ pub struct Serve {
     /// Where prepared exports are, and what slow readers have not taken yet [default: spool in the data directory]
     #[arg(long, env = "CMMS_SPOOL_DIR", value_name = "DIR")]
     pub spool_dir: Option<PathBuf>,
-    /// How much may be there in all; with 0, nothing is prepared, there are no workbooks over HTTP, and exports wait for their readers
+    /// How much the spool may hold; with 0, nothing is prepared, there are no workbooks over HTTP, and exports wait for their readers
     #[arg(long, env = "CMMS_SPOOL_SIZE", value_name = "SIZE", default_value = "10GiB", value_parser = bytes)]
     pub spool_size: u64,
     /// How long a reader may take nothing before it is cut off (Linux shows nothing finer than about 6 KB a second)
@@ -181,11 +181,11 @@ pub struct Serve {
     /// Where exports run
     #[command(flatten)]
     pub replicas: Replicas,
-    /// A name, without a port, by which a proxy on this machine is known: bound to a loopback address, only loopback names and
-    /// these are answered to
+    /// A name, without a port, by which a proxy on this machine is known: on a loopback address, the service answers only to
+    /// loopback names and these
     #[arg(long, env = "CMMS_ALLOWED_HOST", value_name = "NAME", value_delimiter = ',', value_parser = host_name)]
     pub allowed_host: Vec<String>,
-    /// What clients must know
+    /// The token that clients must know
     #[command(flatten)]
     pub auth_token: AuthToken,
     /// Lets clients run the benchmark even if other machines can reach the address
@@ -194,7 +194,7 @@ pub struct Serve {
     /// Lets everybody in even if other machines can reach the address
     #[arg(long, env = "CMMS_ALLOW_UNAUTHENTICATED", help_heading = "Access", value_parser = clap::builder::BoolishValueParser::new())]
     pub allow_unauthenticated: bool,
-    /// Tries for so long, and says so, until the database answers; if there are replicas, it starts without [default: 5 s, and no word]
+    /// How long it waits for the database, logging failed attempts; with replicas, it starts without it [default: 5 s, not logged]
     #[arg(long, env = "CMMS_WAIT_FOR_DATABASE", value_name = "SECONDS", value_parser = seconds, help_heading = "Database")]
     pub wait_for_database: Option<Duration>,
     /// Does not start without DATABASE_URL, instead of serving a private cluster of made-up data
@@ -223,7 +223,7 @@ impl AuthToken {
     }
 }
 
-/// Reads a host's name as requests have it, without a port.
+/// Reads a host's name, without a port.
 fn host_name(name: &str) -> Result<String, String> {
     let is_name = |part: &str| {
         !part.is_empty()
@@ -251,7 +251,7 @@ pub enum Compression {
 }
 
 impl Serve {
-    /// Checks that nobody is let in by mistake at the address.
+    /// Checks that the address lets nobody in by mistake.
     pub fn check(&self, address: SocketAddr) -> Result<(), OpenToAll> {
         let safe = address.ip().is_loopback()
             || self.auth_token.get().is_some()
@@ -316,7 +316,7 @@ pub struct Verify {
     /// Its manifest: a file, `-` for the standard input, or a URL (of /api/exports/{id})
     #[arg(long, env = "CMMS_MANIFEST", value_name = "FILE|URL|-")]
     pub manifest: String,
-    /// What the service at the URL wants to know
+    /// The token of the service at the URL
     #[command(flatten)]
     pub auth_token: AuthToken,
 }
@@ -332,17 +332,17 @@ pub struct Fetch {
     /// Further attempts, one after the other, that may bring nothing before it gives up
     #[arg(long, env = "CMMS_RETRIES", value_name = "N", default_value_t = 8)]
     pub retries: u32,
-    /// What the service at the URL wants to know
+    /// The token of the service at the URL
     #[command(flatten)]
     pub auth_token: AuthToken,
 }
 
-/// Reads the name of a file: the standard output cannot be gone on with.
+/// Reads the name of a file. `-` is refused: a download to the standard output cannot be continued.
 fn ordinary_file(name: &str) -> Result<PathBuf, String> {
     match name {
-        "-" => Err(
-            "expected a file: what went to the standard output cannot be gone on with".to_owned(),
-        ),
+        "-" => {
+            Err("expected a file: a download to the standard output cannot be continued".to_owned())
+        }
         name => Ok(name.into()),
     }
 }

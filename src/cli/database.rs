@@ -7,7 +7,7 @@ use clap::Subcommand;
 /// The private cluster.
 #[derive(Debug, clap::Args)]
 pub struct DatabaseOptions {
-    /// What to do with it, but for keeping it up
+    /// What to do with it; without a command, it is kept up
     #[command(subcommand)]
     pub command: Option<DatabaseCommand>,
 }

@@ -1,4 +1,4 @@
-//! The command `export`: its flags for the filters are those that the datasets declare.
+//! The command `export`. Its filter flags are the filters that the datasets declare.
 
 use std::path::{Path, PathBuf};
 
@@ -35,7 +35,7 @@ pub struct ExportOptions {
     /// Waits until the replica has all that the primary has now, or exports from the primary
     #[arg(long, env = "CMMS_FRESH", help_heading = "Replicas", value_parser = clap::builder::BoolishValueParser::new())]
     pub fresh: bool,
-    /// Where to; the file appears when it is whole. `-` is the standard output. A terminal is told how far it is
+    /// Where to; the file appears when it is whole. `-` is the standard output. On a terminal, it shows its progress
     #[arg(
         long,
         short,
@@ -105,7 +105,7 @@ fn dataset_parser() -> impl TypedValueParser<Value = &'static dyn Dataset> {
         .try_map(|name| datasets::find(&name).ok_or("no dataset"))
 }
 
-/// The format that a file's name says.
+/// Returns the format that the output's name asks for.
 fn file_type_of(output: Option<&PathBuf>) -> FileType {
     let extension = output.and_then(|path| Path::extension(path));
     if extension.is_some_and(|extension| extension.eq_ignore_ascii_case("xlsx")) {
@@ -115,7 +115,7 @@ fn file_type_of(output: Option<&PathBuf>) -> FileType {
     }
 }
 
-/// Refuses what is said on the command line of how the CSV is to be. A variable may be there for all exports.
+/// Refuses flags for CSV on the command line. Variables are ignored: they may be set for all exports.
 fn refuse_csv_flags(matches: &ArgMatches) -> Result<(), clap::Error> {
     for flag in ["preset", "delimiter"] {
         if matches.value_source(flag) == Some(ValueSource::CommandLine) {
@@ -126,7 +126,7 @@ fn refuse_csv_flags(matches: &ArgMatches) -> Result<(), clap::Error> {
     Ok(())
 }
 
-/// The filters of all datasets, by name; several may have one of the same.
+/// Returns the filters of all datasets, by name: several datasets may have one of the same name.
 fn filters() -> Vec<(&'static str, Vec<&'static FilterField>)> {
     let mut filters: Vec<(&str, Vec<&FilterField>)> = Vec::new();
     for field in datasets::all().flat_map(Dataset::filters) {

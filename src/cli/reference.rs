@@ -1,4 +1,4 @@
-//! The tables of `docs/command-line.md` are what clap knows. This test compares them, and `make docs` writes them.
+//! A test that `docs/command-line.md` has the flags that clap knows. `make docs` has the test write them.
 
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
@@ -11,7 +11,7 @@ const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/command-line.md");
 const BEGIN: &str = "<!-- flags: `make docs` writes what is between these two lines -->\n";
 const END: &str = "<!-- flags end -->\n";
 
-/// All commands, each with a table of its flags.
+/// Returns a section for each command, with a table of its flags.
 fn reference() -> String {
     let mut cli = super::Cli::command();
     cli.build();
@@ -19,7 +19,7 @@ fn reference() -> String {
     [every].into_iter().chain(sections(&cli, "")).collect()
 }
 
-/// A section for each of a command's own commands, theirs included.
+/// Returns a section for each subcommand, and for the subcommands of those.
 fn sections(parent: &Command, path: &str) -> Vec<String> {
     let commands = parent
         .get_subcommands()
@@ -41,7 +41,7 @@ fn sections(parent: &Command, path: &str) -> Vec<String> {
     sections
 }
 
-/// The command's own flags and operands, or those of every command; nothing if there are none.
+/// Returns a table of the flags and operands: the command's own, or those of every command. It is empty if there are none.
 fn table(command: &Command, of_every_command: bool) -> String {
     let rows: String = command
         .get_arguments()
@@ -66,7 +66,7 @@ fn row(argument: &Arg) -> String {
         .map(|name| code(&name.to_string_lossy()))
         .unwrap_or_default();
 
-    // A default that clap cannot know stands at the help's end, as in `[default: all]`.
+    // The help ends with a default that clap cannot know, as in `[default: all]`.
     let help = text(argument.get_help());
     let (help, told) = match help.split_once(" [default: ") {
         Some((help, default)) => (help.to_owned(), default.trim_end_matches(']').to_owned()),

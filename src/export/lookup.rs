@@ -1,13 +1,12 @@
-//! `lookup`: COPY of the columns of the dataset's own table alone, off a covering index, on several connections at once; the names
-//! that its rows refer to are looked up in memory.
+//! `lookup`: COPY of columns of the dataset's own table alone, off a covering index, on several connections at once. It looks up in
+//! memory the names that the rows refer to.
 //!
-//! The joins of `copy` are against small tables, and most of a row is not exported. So the names are read once, and the rows' keys
-//! are divided into [ranges](ranges). Connections in one and the same snapshot take range after range; the calling thread hands the
-//! ranges on in their order. Of the ranges ahead of it only a few are begun, and each waits once it is a few pieces ahead: so a slow
-//! reader stops the queries.
+//! The joins of `copy` are with small tables, and most of a row is not exported. So `lookup` reads the names once, and divides the
+//! rows' keys into [ranges](ranges). Connections in one and the same snapshot take range after range; the calling thread hands the
+//! ranges on in order. Only a few ranges ahead of it are begun, and each waits once it is a few pieces ahead. So a slow reader stops
+//! the queries.
 //!
-//! It is worth it only on a large part of the rows and with tables of names that fit into memory; if it is not, the export is
-//! `copy`'s.
+//! This pays only for a large part of the rows, and if the tables of names fit into memory. Otherwise the export runs as `copy`.
 
 mod estimate;
 mod names;
@@ -37,9 +36,9 @@ use crate::db::{self, Database};
 
 /// The most connections that an export takes.
 pub const CONNECTIONS: usize = 4;
-/// Ranges for each connection that is opened for one export: to open it costs PostgreSQL as much as two of them.
+/// Ranges per connection, if connections are opened for one export only: opening one costs PostgreSQL as much as two ranges.
 const RANGES_OF_CONNECTION: usize = 5;
-/// Ranges that are begun ahead of the one that is handed on, beyond one for each connection.
+/// Ranges that are under way at the same time, beyond one for each connection.
 const AHEAD: usize = 1;
 
 pub(super) fn run(source: &Source<'_>, encoder: &mut Encoder<'_>) -> Result<(), Error> {
@@ -62,7 +61,7 @@ pub(super) fn run(source: &Source<'_>, encoder: &mut Encoder<'_>) -> Result<(), 
                 drop(leader);
                 return copy::run(source, encoder);
             }
-            // To begin anew would cost as much as a small export.
+            // Beginning anew would cost as much as a small export.
             leader.set_alone(false).map_err(db::Error::from)?;
             copy::rows(source, &mut leader.connection, encoder)?;
             leader.end();
@@ -71,8 +70,8 @@ pub(super) fn run(source: &Source<'_>, encoder: &mut Encoder<'_>) -> Result<(), 
     }
 }
 
-/// Opens the second connection of an export of all rows, which the first one would have to wait for otherwise. How many rows there
-/// are is not known yet.
+/// Opens the second connection of an export of all rows early, so that the first one need not wait for it. How many rows there are
+/// is not known yet.
 pub(super) fn open_ahead(export: &Export, database: &Database) {
     if !export.filter.conditions().is_empty() {
         return;
@@ -107,7 +106,7 @@ impl From<libpq::Error> for Unprepared {
         if error.is_unavailable() || error.is_statement_timeout() || error.is_recovery_conflict() {
             return Self::Failed(error.into());
         }
-        // A server that knows no exported snapshots, say, or a role that may not see the catalog.
+        // For example, the server knows no exported snapshots, or the role may not read the catalog.
         tracing::warn!(%error, "lookup cannot be prepared");
         Self::Unfit("the server refused the preparations")
     }
@@ -125,14 +124,14 @@ impl From<diesel::result::Error> for Unprepared {
     }
 }
 
-/// All that is needed to export.
+/// A lookup that is ready to run.
 struct Lookup<'a> {
     rows: OwnRows<'a>,
     names: Names,
     ranges: Vec<RangeInclusive<i64>>,
     /// Connections beside the first one.
     helpers: Vec<Session<'a>>,
-    /// What a further connection in the same snapshot needs, if there is more than one.
+    /// The snapshot for further connections, if there is more than one connection.
     snapshot: Option<Snapshot<'a>>,
     wanted: usize,
     /// Why the rows are not read as fast as they might be.
@@ -176,7 +175,7 @@ impl<'a> Lookup<'a> {
         let mut snapshot = snapshot.transpose()?;
         let connection = &mut *leader.connection;
         let (names, ranges, helpers) = thread::scope(|scope| {
-            // They connect while the first connection is asked for the names.
+            // The helpers connect while the first connection reads the names.
             let helpers = snapshot
                 .iter()
                 .flat_map(|snapshot| (1..expected).map(|_| scope.spawn(|| snapshot.session())));
@@ -191,7 +190,7 @@ impl<'a> Lookup<'a> {
                     let table = export.dataset().table();
                     ranges::of(connection, table, &own.columns, (&rows, scan))?
                 }
-                // Each range would cost the server as much as all together.
+                // Each range would cost the server as much as all rows do.
                 Reading::AtOnce(_) => vec![i64::MIN..=i64::MAX],
             };
             let helpers = helpers.into_iter().map(joined);
@@ -199,7 +198,7 @@ impl<'a> Lookup<'a> {
             Ok::<_, Unprepared>((names, ranges, helpers))
         })?;
         let because = match &reading {
-            // Of few rows it makes no difference.
+            // With one range, it makes no difference.
             Reading::Ranges(scan) => (!scan.index_only && ranges.len() > 1).then_some(FROM_TABLE),
             Reading::AtOnce(because) => *because,
         };
@@ -283,7 +282,7 @@ impl<'a> Lookup<'a> {
     }
 }
 
-/// What a thread has returned.
+/// Returns the thread's value, or panics as the thread did.
 fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
     thread
         .join()

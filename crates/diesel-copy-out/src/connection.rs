@@ -1,4 +1,4 @@
-//! A connection to PostgreSQL that stands beside Diesel's.
+//! A connection to PostgreSQL, beside Diesel's.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::literal::quoted;
 use crate::raw::{CommandResult, Session};
 use crate::{Cancel, CopyIn, CopyOut, Error, Options, Row};
 
-/// What stands before the query of a COPY.
+/// The SQL before the query of a COPY.
 const COPY: &str = "copy (";
 
 /// A connection to PostgreSQL that can COPY.
@@ -35,7 +35,7 @@ const COPY: &str = "copy (";
 /// ```
 pub struct Connection {
     pub(crate) session: Session,
-    /// A COPY was started and its final result has not been seen: the connection is of no use to anybody else.
+    /// Whether a COPY has started, and its final result has not come: then nobody else can use the connection.
     pub(crate) copying: bool,
     takes_large_pieces: bool,
 }
@@ -52,14 +52,14 @@ impl Connection {
             copying: false,
             takes_large_pieces: false,
         };
-        // The third saves the way of notices that nobody reads.
+        // Nobody reads notices; the third setting keeps the server from sending them.
         connection.execute(
             "set client_encoding = 'UTF8'; set standard_conforming_strings = on; set client_min_messages = error",
         )?;
         Ok(connection)
     }
 
-    /// Runs commands whose rows, if there are any, are of no interest.
+    /// Runs commands, and ignores their rows, if there are any.
     pub fn execute(&mut self, sql: &str) -> Result<(), Error> {
         let result = self.run(sql)?;
         match result.status() {
@@ -68,7 +68,7 @@ impl Connection {
         }
     }
 
-    /// The first row of a query, of the last one if there are several; `None` if there is no row.
+    /// Runs a query, or several, and returns the last one's first row; `None` if there is no row.
     pub fn query_row(&mut self, sql: &str) -> Result<Option<Row>, Error> {
         let result = self.run(sql)?;
         match result.status() {
@@ -77,9 +77,9 @@ impl Connection {
         }
     }
 
-    /// Starts to copy the rows of a query that is SQL already, without parameters. An error's position is one in this query.
+    /// Starts to copy the rows of a query in SQL, without parameters. An error's position is one in this query.
     pub fn copy_out(&mut self, query: &str, options: &Options) -> Result<CopyOut<'_>, Error> {
-        // A comment may end the query.
+        // The query may end with a comment, which the line break ends.
         let sql = format!("{COPY}{query}\n) to stdout with ({})", options.sql());
         let result = self.run(&sql).map_err(|mut error| {
             let before = COPY.len() as u32;
@@ -93,7 +93,7 @@ impl Connection {
         Ok(CopyOut::new(self, options.messages_beside_rows()))
     }
 
-    /// Starts to copy rows into a table, as SQL names it, with the columns in this order.
+    /// Starts to copy rows into a table, with the columns in this order. All names are as in SQL, quoted if need be.
     pub fn copy_in(
         &mut self,
         table: &str,
@@ -113,24 +113,24 @@ impl Connection {
         Ok(CopyIn::new(self))
     }
 
-    /// From now on, the connection takes up to 128 KiB at a time from the server, if so much is there, and not 16 as libpq does at
-    /// first. Of use for a long COPY with [pauses](CopyOut::with_pauses); the memory is its own until it is closed.
+    /// Makes the connection take up to 128 KiB at a time from the server, if so much is there, and not 16 as libpq does at first.
+    /// This helps a long COPY with [pauses](CopyOut::with_pauses). The connection keeps the memory until it is closed.
     pub fn take_large_pieces(&mut self) -> Result<(), Error> {
         if !self.takes_large_pieces {
-            // libpq has no setting for it, but keeps a buffer that it has once needed.
+            // libpq has no setting for it, but keeps a buffer that has once grown.
             self.execute("select repeat(' ', 100000)")?;
             self.takes_large_pieces = true;
         }
         Ok(())
     }
 
-    /// From now on, the server gives up a statement that takes longer. None is given up if there is no time.
+    /// Makes the server give up statements that take longer; without a time, it gives up none.
     pub fn set_statement_timeout(&mut self, timeout: Option<Duration>) -> Result<(), Error> {
         let milliseconds = timeout.map_or(0, |timeout| timeout.as_millis().max(1));
         self.execute(&format!("set statement_timeout = '{milliseconds}ms'"))
     }
 
-    /// Begins a transaction that reads one state of the database, and only reads.
+    /// Begins a read-only transaction that sees one state of the database.
     ///
     /// ```
     /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real_server/cluster.rs"));
@@ -155,7 +155,7 @@ impl Connection {
         self.execute("begin isolation level repeatable read read only")
     }
 
-    /// The name by which other connections can read the same state, for as long as the transaction is open.
+    /// Returns a name by which other connections can read the same state, as long as the transaction is open.
     pub fn export_snapshot(&mut self) -> Result<String, Error> {
         let row = self.query_row("select pg_export_snapshot() as name")?;
         row.and_then(|row| row.get("name").map(str::to_owned))
@@ -173,19 +173,19 @@ impl Connection {
         self.execute("commit")
     }
 
-    /// What cancels the command that runs on this connection, from another thread.
+    /// Returns a handle that cancels this connection's running command from another thread.
     pub fn cancel_handle(&self) -> Result<Cancel, Error> {
         self.session.cancel_handle()
     }
 
     /// Sends commands, and returns the last one's result or the first error. PQexec would return the last error: if the server has
-    /// ended the session, that is the loss of the connection, and not why.
+    /// ended the session, that says that the connection is lost, and not why.
     fn run(&mut self, sql: &str) -> Result<CommandResult, Error> {
         self.session.send(sql)?;
         self.last_result()
     }
 
-    /// The result of the last of the commands that were sent, or the first error.
+    /// Returns the result of the last command that was sent, or the first error.
     pub(crate) fn last_result(&mut self) -> Result<CommandResult, Error> {
         let mut last = None;
         while let Some(result) = self.session.next_result() {
@@ -195,7 +195,7 @@ impl Connection {
                     while self.session.next_result().is_some() {}
                     return Err(error);
                 }
-                // There are none behind it until it is over.
+                // No further result comes until the COPY is over.
                 ExecStatusType::PGRES_COPY_OUT
                 | ExecStatusType::PGRES_COPY_IN
                 | ExecStatusType::PGRES_COPY_BOTH => return Ok(result),
@@ -205,12 +205,12 @@ impl Connection {
         last.ok_or_else(|| self.session.last_error())
     }
 
-    /// Whether the connection can be given to somebody else: no transaction is open, no COPY was left unfinished.
+    /// Returns whether somebody else can use the connection: no transaction is open, and no COPY was left unfinished.
     pub fn is_reusable(&self) -> bool {
         !self.copying && self.session.transaction() == PGTransactionStatusType::PQTRANS_IDLE
     }
 
-    /// Whether a transaction is open in which the next command can run: it has not failed, and no COPY was left unfinished.
+    /// Returns whether a transaction is open that can run a command: it has not failed, and no COPY was left unfinished.
     pub fn is_in_transaction(&self) -> bool {
         !self.copying && self.session.transaction() == PGTransactionStatusType::PQTRANS_INTRANS
     }

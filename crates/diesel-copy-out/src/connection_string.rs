@@ -2,14 +2,14 @@
 
 use crate::raw;
 
-/// The text is no connection string. What is wrong with it is not said: that could be a part of the password.
+/// The text is no connection string. The error does not say what is wrong: that could be a part of the password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the database's URL is not one: postgresql://user:password@host:port/database, special characters percent-encoded"
+    "the database's URL is not valid: expected postgresql://user:password@host:port/database, special characters percent-encoded"
 )]
 pub struct InvalidUrl;
 
-/// The options that are set in a connection string, be it a URL or of keywords and values, without connecting.
+/// Returns the options that a connection string sets, a URL or keywords and values, without connecting.
 ///
 /// ```
 /// let options = diesel_copy_out::connection_options("postgresql://ann@db/people")?;
@@ -18,7 +18,7 @@ pub struct InvalidUrl;
 /// ```
 pub fn connection_options(url: &str) -> Result<Vec<(String, String)>, InvalidUrl> {
     let options = raw::connection_options(url).ok_or(InvalidUrl)?;
-    // The one value that libpq looks into later, and quotes: a password's part after a stray `/` or `:` may be taken for it.
+    // libpq checks only the port later, and its error quotes it: after a stray `/` or `:`, that may be a part of the password.
     let is_port = |port: &str| port.is_empty() || port.parse::<u16>().is_ok();
     let valid = options
         .iter()

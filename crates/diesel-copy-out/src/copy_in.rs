@@ -1,4 +1,4 @@
-//! A running COPY in the other direction.
+//! A running COPY into a table.
 
 use std::io::{self, Write};
 
@@ -6,8 +6,8 @@ use pq_sys::ExecStatusType;
 
 use crate::{Connection, Error};
 
-/// A running `COPY … FROM STDIN`, which takes what a [`CopyOut`](crate::CopyOut) of the same columns and options has read. Dropped
-/// before its end, it takes everything back.
+/// A running `COPY … FROM STDIN`, which takes what a [`CopyOut`](crate::CopyOut) of the same columns and options has read. If it is
+/// dropped before its end, the server keeps none of the rows.
 ///
 /// ```
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real_server/cluster.rs"));
@@ -38,7 +38,7 @@ impl<'c> CopyIn<'c> {
         Self { connection }
     }
 
-    /// How many rows the server has taken, once it has taken all.
+    /// Ends the COPY, and returns how many rows the server has taken.
     #[must_use = "only this tells that the server has taken all rows"]
     pub fn finish(self) -> Result<u64, Error> {
         self.connection.session.end_copy_in(None)?;
@@ -77,7 +77,7 @@ impl Drop for CopyIn<'_> {
             .end_copy_in(Some(c"given up"))
             .is_ok()
         {
-            // The error that was asked for.
+            // The server's answer is the error that was asked for.
             let _ = self.connection.last_result();
             self.connection.copying = false;
         }

@@ -12,7 +12,7 @@ use pq_sys::ExecStatusType;
 use crate::raw::{CopyBuffer, CopyData};
 use crate::{Cancel, Connection, Error};
 
-/// A running `COPY … TO STDOUT`. Dropped before its end, it cancels the command, and the connection is not used again.
+/// A running `COPY … TO STDOUT`. If it is dropped before its end, it cancels the command, and the connection cannot be used again.
 ///
 /// ```
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real_server/cluster.rs"));
@@ -66,26 +66,26 @@ impl<'c> CopyOut<'c> {
         }
     }
 
-    /// Waits so long, each time that all rows are read that have come, before it looks for more. The server sends 8 KiB at a time:
-    /// who takes each as it comes makes the system change between the two programs each time, which may cost more than the rows.
+    /// Makes it wait so long, each time that all rows that have come are read, before it looks for more. The server sends 8 KiB a time:
+    /// to take them as they come makes the system switch between the two programs each time, which may cost more than the rows.
     /// The server goes on meanwhile, as long as the system holds what it sends.
     pub fn with_pauses(mut self, pause: Duration) -> Self {
         self.pause = pause;
         self
     }
 
-    /// The next row, as the server sent it, or `None` once the server has confirmed that it sent them all.
+    /// Returns the next row, as the server sent it, or `None` once the server has confirmed that it sent them all.
     ///
     /// A header counts as a row here, and so does the end of the binary format.
     ///
-    /// The server sends a row per message. That no message is left says nothing: an error, too, ends the messages. Only the
-    /// command's final result tells, and how many rows it counted must be how many came.
+    /// The server sends a row per message. The end of the messages proves nothing: an error, too, ends them. Only the command's
+    /// final result does, and it must have counted as many rows as came.
     pub fn next_row(&mut self) -> Result<Option<&[u8]>, Error> {
         self.advance(true)?;
         Ok(self.take_row())
     }
 
-    /// The next row, as [`next_row`](Self::next_row) returns it, if it is here already.
+    /// Returns the next row, as [`next_row`](Self::next_row) does, if it is here already.
     #[cfg(feature = "stream")]
     pub(crate) fn poll_row(&mut self) -> Result<Poll<Option<&[u8]>>, Error> {
         if self.advance(false)? {
@@ -95,8 +95,7 @@ impl<'c> CopyOut<'c> {
         }
     }
 
-    /// Takes the next message, of which nothing is read yet, or none at the confirmed end. `false` if nothing has come that is not
-    /// waited for.
+    /// Takes the next message, unread, or none at the confirmed end. Returns `false` if none has come, and it is not to wait.
     fn advance(&mut self, wait: bool) -> Result<bool, Error> {
         self.buffer = None;
         if self.is_whole {
@@ -128,14 +127,14 @@ impl<'c> CopyOut<'c> {
         session.copy_data(wait)
     }
 
-    /// The message that was taken, which is then read.
+    /// Returns the message that was taken, and marks it as read.
     fn take_row(&mut self) -> Option<&[u8]> {
         let bytes = self.buffer.as_ref().map(CopyBuffer::bytes);
         self.offset = bytes.map_or(0, <[u8]>::len);
         bytes
     }
 
-    /// What was taken and not read.
+    /// Returns what was taken and not read.
     fn unread(&self) -> &[u8] {
         let bytes = self.buffer.as_ref().map(CopyBuffer::bytes);
         bytes
@@ -143,7 +142,7 @@ impl<'c> CopyOut<'c> {
             .unwrap_or_default()
     }
 
-    /// How many rows came. It is an error if not all of them were read, or if the server does not confirm that they are all.
+    /// Returns how many rows came. It is an error if some were not read, or if the server does not confirm that they are all.
     #[must_use = "only this, or the end of the rows, tells that all rows came"]
     pub fn finish(mut self) -> Result<u64, Error> {
         if self.unread().is_empty() {
@@ -155,7 +154,7 @@ impl<'c> CopyOut<'c> {
         Ok(self.rows())
     }
 
-    /// What cancels the COPY, from another thread. The next row is then an error.
+    /// Returns a handle that cancels the COPY from another thread. The next row is then an error.
     pub fn cancel_handle(&self) -> Result<Cancel, Error> {
         self.connection.cancel_handle()
     }
@@ -175,11 +174,11 @@ impl<'c> CopyOut<'c> {
                         result.rows(),
                         self.rows()
                     ));
-                    // Not a lost connection: internal_error.
+                    // internal_error: without a code, it would look like a lost connection.
                     error.sqlstate = Some("XX000".into());
                     Err(error)
                 }
-                // It would be handed out for ever: leave the connection marked as copying, for it to be closed.
+                // libpq would return it for ever: the connection stays marked as copying, so that it is closed.
                 ExecStatusType::PGRES_COPY_OUT
                 | ExecStatusType::PGRES_COPY_IN
                 | ExecStatusType::PGRES_COPY_BOTH => {
@@ -196,7 +195,7 @@ impl<'c> CopyOut<'c> {
     }
 }
 
-/// The end of the file comes only after the server has confirmed that it sent every row. The error is an [`Error`] within.
+/// The end of the file comes only after the server has confirmed that it sent every row. Its error holds an [`Error`].
 impl BufRead for CopyOut<'_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.unread().is_empty() {

@@ -1,8 +1,8 @@
-//! Why something was not done.
+//! The crate's error.
 
 use crate::Unwritable;
 
-/// Why libpq, or the server behind it, did not do what was asked.
+/// An error of libpq, of the server, or of this crate.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}{}", sqlstate.as_deref().map(|code| format!(" (SQLSTATE {code})")).unwrap_or_default())]
 #[non_exhaustive]
@@ -26,7 +26,7 @@ impl From<Unwritable> for Error {
 }
 
 impl Error {
-    /// An error that no server has reported.
+    /// Creates an error that no server has reported.
     pub fn new(message: impl Into<String>) -> Self {
         Self {
             message: message.into(),
@@ -43,7 +43,7 @@ impl Error {
         outer
     }
 
-    /// Diesel could not write the query.
+    /// Creates the error that Diesel could not write the query.
     pub(crate) fn from_diesel(error: diesel::result::Error) -> Self {
         Self::because(error)
     }

@@ -1,4 +1,4 @@
-//! A bound value, in PostgreSQL's binary form, as a literal that no setting of the session reads otherwise.
+//! Turns a bound value, in PostgreSQL's binary form, into a literal that means the same under any settings of the session.
 
 use std::fmt::Write;
 
@@ -6,13 +6,13 @@ use std::fmt::Write;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Unwritable {
-    /// The type is none of those that have a literal here.
+    /// The type has no literal here.
     #[error("a value of the type {0} cannot be written as a literal")]
     Type(String),
-    /// The bytes are not what PostgreSQL takes for the type.
+    /// The bytes are not PostgreSQL's binary form of the type.
     #[error("the bytes of a value of the type {0} are not understood")]
     Bytes(&'static str),
-    /// PostgreSQL's texts have no NUL.
+    /// A text has a NUL, which PostgreSQL's texts cannot have.
     #[error("a text with a NUL character cannot be sent to PostgreSQL")]
     Nul,
     /// A placeholder of the SQL has no value.
@@ -20,7 +20,7 @@ pub enum Unwritable {
     Placeholder(String),
 }
 
-/// The types that have a literal: the oid, that of the array, the name.
+/// The types that have a literal: the oid, the array's oid, the name.
 const TYPES: [(u32, u32, &str); 20] = [
     (16, 1000, "bool"),
     (17, 1001, "bytea"),
@@ -44,7 +44,7 @@ const TYPES: [(u32, u32, &str); 20] = [
     (2950, 2951, "uuid"),
 ];
 
-/// Diesel's other types, for an error to name them.
+/// Diesel's other types, so that an error can name them.
 const OTHERS: [(u32, u32, &str); 21] = [
     (18, 1002, "\"char\""),
     (650, 651, "cidr"),
@@ -80,7 +80,7 @@ fn brackets(is_array: bool) -> &'static str {
     if is_array { "[]" } else { "" }
 }
 
-/// The value as SQL, in parentheses: whatever stands around it does not change it.
+/// Returns the value as SQL, in parentheses, so that nothing around it changes its meaning.
 pub(crate) fn literal(oid: u32, value: Option<&[u8]>) -> Result<String, Unwritable> {
     let Some((element, name)) = find(&TYPES, oid) else {
         return Err(Unwritable::Type(match find(&OTHERS, oid) {
@@ -146,7 +146,7 @@ impl<'b> Reader<'b> {
     }
 }
 
-/// `array[…]`: elements need no quotes of their own then, and each is read as an element of the type that follows.
+/// Returns `array[…]`, whose elements need no quotes of an array's own; each is read as an element of the type that follows.
 fn array(bytes: &[u8], element: u32, name: &'static str) -> Result<String, Unwritable> {
     let mut reader = Reader { bytes, name };
     let dimensions = reader.i32()?;
@@ -179,7 +179,7 @@ fn array(bytes: &[u8], element: u32, name: &'static str) -> Result<String, Unwri
     Ok(format!("array[{}]", elements.join(",")))
 }
 
-/// The text in quotes, with or without `standard_conforming_strings`.
+/// Returns the text in quotes, which means the same with and without `standard_conforming_strings`.
 pub(crate) fn quoted(text: &str) -> String {
     let quoted = text.replace('\'', "''");
     if text.contains('\\') {
@@ -189,7 +189,7 @@ pub(crate) fn quoted(text: &str) -> String {
     }
 }
 
-/// The value's text as PostgreSQL reads it, whatever `DateStyle` and `IntervalStyle` are.
+/// Returns the value's text, which PostgreSQL reads alike under any `DateStyle` and `IntervalStyle`.
 fn text(bytes: &[u8], name: &'static str) -> Result<String, Unwritable> {
     let mut reader = Reader { bytes, name };
     let text = match name {
@@ -243,7 +243,7 @@ fn float(value: impl std::fmt::LowerExp) -> String {
     }
 }
 
-/// Digits to the base of 10,000, of which the first counts 10,000 to the power of `weight`.
+/// Reads digits to the base of 10,000; the first counts 10,000 to the power of `weight`.
 fn numeric(reader: &mut Reader<'_>) -> Result<String, Unwritable> {
     let count = reader.i16()?;
     let weight = reader.i16()?;
@@ -280,7 +280,7 @@ fn numeric(reader: &mut Reader<'_>) -> Result<String, Unwritable> {
     Ok(text)
 }
 
-/// The date so many days after 2000-01-01, by the Gregorian calendar, and the era that goes behind it.
+/// Returns the date so many days after 2000-01-01, by the Gregorian calendar, and the era that follows it.
 /// (The algorithm is Howard Hinnant's `civil_from_days`.)
 fn date(days: i64) -> (String, &'static str) {
     let days = days + 10_957 + 719_468;
@@ -330,7 +330,7 @@ fn timestamp(microseconds: i64, zone: &str) -> String {
     }
 }
 
-/// Each part with a sign of its own: the style of the SQL standard would take the first one's for all.
+/// Reads an interval. Each part gets its own sign: the SQL standard's style would take the first one for all.
 fn interval(reader: &mut Reader<'_>) -> Result<String, Unwritable> {
     let (microseconds, days, months) = (reader.i64()?, reader.i32()?, reader.i32()?);
     Ok(match (microseconds, days, months) {

@@ -6,7 +6,7 @@ use diesel::r2d2::ManageConnection;
 
 use crate::{Connection, Error};
 
-/// Opens connections for an r2d2 pool, which closes them unless their last COPY has ended.
+/// Opens connections for an r2d2 pool. The pool closes those that come back within a COPY or a transaction.
 ///
 /// ```
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real_server/cluster.rs"));

@@ -41,29 +41,29 @@ impl Options {
         Self::of(Format::Csv)
     }
 
-    /// PostgreSQL's own text format: tabs between the values, backslashes before what is special.
+    /// PostgreSQL's own text format, with tabs between the values, and backslashes before special characters.
     pub const fn text() -> Self {
         Self::of(Format::Text)
     }
 
-    /// PostgreSQL's binary format, with its signature, and its end, which counts as a message of its own.
+    /// PostgreSQL's binary format, with its signature, and its end, which counts as a message.
     pub const fn binary() -> Self {
         Self::of(Format::Binary)
     }
 
-    /// With the columns' names in the first line. In the text format, this needs PostgreSQL 15.
+    /// Writes the columns' names in the first line. In the text format, this needs PostgreSQL 15.
     pub fn header(mut self) -> Self {
         self.header = true;
         self
     }
 
-    /// With this character between the values.
+    /// Sets the column separator.
     pub fn delimiter(mut self, delimiter: char) -> Self {
         self.delimiter = Some(delimiter);
         self
     }
 
-    /// With this text in the place of NULL.
+    /// Writes this text in place of NULL.
     pub fn null(mut self, null: impl Into<String>) -> Self {
         self.null = Some(null.into());
         self
@@ -97,7 +97,7 @@ impl Options {
         sql
     }
 
-    /// How many messages come that are no rows: the header, or the end of the binary format.
+    /// Returns how many messages are no rows: the header, or the end of the binary format.
     pub(crate) fn messages_beside_rows(&self) -> u64 {
         u64::from(self.header || self.format == Format::Binary)
     }

@@ -1,4 +1,4 @@
-//! A Diesel query as one text of SQL, its values in it as literals: COPY takes no parameters.
+//! Turns a Diesel query into one text of SQL, with its values as literals: COPY takes no parameters.
 
 use diesel::backend::Backend;
 use diesel::pg::{Pg, PgMetadataLookup, PgTypeMetadata};
@@ -14,11 +14,11 @@ use std::ops::DerefMut;
 
 /// Diesel queries that can be copied out.
 ///
-/// A value of a type that PostgreSQL itself has not, as an enum's, has no literal; neither have ranges, `jsonb` and network addresses.
-/// A query that holds one is an error, which names the type. The compiler cannot refuse it: a query's type need not tell what it binds
-/// (a boxed one's does not), and a backend of this crate's own, with fewer types, would have none of Diesel's parts for PostgreSQL.
+/// Types that are not PostgreSQL's own, such as enums, have no literals; nor do ranges, `jsonb` and network addresses. A query that
+/// holds a value of such a type fails, with an error that names the type. The compiler cannot refuse it: a query's type need not tell
+/// what it binds (a boxed one's does not), and a backend of this crate, with fewer types, would lack Diesel's parts for PostgreSQL.
 pub trait CopyOutDsl: AsQuery<Query: QueryFragment<Pg>> + Sized {
-    /// The query's SQL with its values as literals.
+    /// Returns the query's SQL, with its values as literals.
     ///
     /// ```
     /// use diesel::prelude::*;
@@ -97,7 +97,7 @@ pub trait CopyOutDsl: AsQuery<Query: QueryFragment<Pg>> + Sized {
         connection.copy_out(&self.literal_sql()?, options)
     }
 
-    /// Copies the query's rows as a stream, on a thread of its own, with a connection in a box or of a pool.
+    /// Copies the query's rows as a stream, on a thread of its own, with a connection in a box or from a pool.
     ///
     /// ```
     /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real_server/cluster.rs"));
@@ -140,8 +140,8 @@ pub trait CopyOutDsl: AsQuery<Query: QueryFragment<Pg>> + Sized {
 
 impl<Q: AsQuery<Query: QueryFragment<Pg>>> CopyOutDsl for Q {}
 
-/// The types whose oids Diesel would ask the server for: none of them has a literal. They get numbers down from the largest, which no
-/// server has got to.
+/// The types whose oids Diesel would ask the server for; none of them has a literal. They get oids from the largest down, which no
+/// server has reached.
 #[derive(Default)]
 struct UnknownTypes(Vec<String>);
 
@@ -170,7 +170,7 @@ impl PgMetadataLookup for UnknownTypes {
     }
 }
 
-/// The SQL with the literals in the place of `$1`, `$2`, …, but not within quotes, comments and names.
+/// Returns the SQL with the literals in place of `$1`, `$2`, …, except within quotes, comments and names.
 fn inlined(sql: &str, literals: &[String]) -> Result<String, Unwritable> {
     let mut out = String::with_capacity(sql.len());
     let mut rest = sql;
@@ -209,12 +209,12 @@ fn inlined(sql: &str, literals: &[String]) -> Result<String, Unwritable> {
     Ok(out)
 }
 
-/// Whether a name may start with the character.
+/// Returns whether a name may start with the character.
 fn is_name(character: char) -> bool {
     character == '_' || character.is_ascii_alphabetic() || !character.is_ascii()
 }
 
-/// The length of the quoted text at the start. A doubled quote begins the next one, which is as good.
+/// Returns the length of the quoted text at the start. A doubled quote counts as its end and the next one's start, which is as good.
 fn quoted(sql: &str, quote: char, has_escapes: bool) -> usize {
     let mut escaped = false;
     for (at, next) in sql.char_indices().skip(1) {
@@ -223,7 +223,7 @@ fn quoted(sql: &str, quote: char, has_escapes: bool) -> usize {
         } else if has_escapes && next == '\\' {
             escaped = true;
         } else if next == quote {
-            // In an escaped text, what is behind a doubled quote is escaped, too.
+            // In a text with escapes, what follows a doubled quote has escapes, too.
             let end = at + 1;
             let again = has_escapes && sql[end..].starts_with(quote);
             return if again {
@@ -236,7 +236,7 @@ fn quoted(sql: &str, quote: char, has_escapes: bool) -> usize {
     sql.len()
 }
 
-/// The length of the comment at the start, with those within it.
+/// Returns the length of the comment at the start, with those within it.
 fn comment(sql: &str) -> usize {
     let mut depth = 0;
     let mut at = 0;
@@ -258,7 +258,7 @@ fn comment(sql: &str) -> usize {
     sql.len()
 }
 
-/// The length of `$tag$…$tag$` at the start; that of the dollar, if it is none.
+/// Returns the length of `$tag$…$tag$` at the start; that of the dollar alone if it begins none.
 fn dollar_quoted(sql: &str) -> usize {
     let tag = sql[1..]
         .find(|next: char| !is_name(next) && !next.is_ascii_digit())

@@ -9,7 +9,7 @@ use pq_sys::{ConnStatusType, ExecStatusType, PGTransactionStatusType};
 
 use crate::{Error, Row};
 
-/// The value as C takes it. Neither a connection string nor SQL can hold a NUL.
+/// Returns the text as C takes it. Neither a connection string nor SQL can hold a NUL.
 fn c_string(text: &str) -> Result<CString, Error> {
     CString::new(text).map_err(|_| Error::new("a NUL character cannot be sent to PostgreSQL"))
 }
@@ -33,7 +33,7 @@ unsafe fn to_line(text: *const c_char) -> Option<String> {
     Some(text.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
-/// The options that are set in a connection string; `None` if it is none.
+/// Returns the options that a connection string sets; `None` if the text is none.
 pub(crate) fn connection_options(url: &str) -> Option<Vec<(String, String)>> {
     let url = CString::new(url).ok()?;
     let mut message: *mut c_char = ptr::null_mut();
@@ -47,7 +47,7 @@ pub(crate) fn connection_options(url: &str) -> Option<Vec<(String, String)>> {
         // SAFETY: as above; the texts are copied at once.
         let (keyword, value) = unsafe { (to_text((*option).keyword), to_text((*option).val)) };
         options.extend(keyword.zip(value));
-        // SAFETY: not past the end, which was not seen yet.
+        // SAFETY: this one is not the end, so there is another one.
         option = unsafe { option.add(1) };
     }
     // SAFETY: each is NULL, which is allowed, or was allocated by PQconninfoParse, and is freed only here.
@@ -95,11 +95,10 @@ impl CommandResult {
         }
     }
 
-    /// The first row, by the columns' names; `None` if there is no row.
+    /// Returns the first row, by the columns' names; `None` if there is no row.
     pub(crate) fn first_row(&self) -> Option<Row> {
         let result = self.0.as_ptr();
-        // SAFETY: the PGresult is live, and a column that it has not is not looked at; it owns the strings, which end in NUL, and
-        // which are copied at once.
+        // SAFETY: the PGresult is live, and has the row and the column; it owns the strings, which end in NUL and are copied at once.
         let value = |column| unsafe {
             let name = to_text(pq_sys::PQfname(result, column))?;
             let is_null = pq_sys::PQgetisnull(result, 0, column) != 0;
@@ -111,7 +110,7 @@ impl CommandResult {
         (rows > 0).then(|| Row((0..columns).filter_map(value).collect()))
     }
 
-    /// How many rows the command says that it has processed.
+    /// Returns how many rows the command has processed, as it says.
     pub(crate) fn rows(&self) -> Option<u64> {
         // SAFETY: the PGresult is live, and it owns the string, which is copied at once.
         unsafe { to_line(pq_sys::PQcmdTuples(self.0.as_ptr())) }?
@@ -154,9 +153,9 @@ impl Drop for CopyBuffer {
 pub(crate) enum CopyData {
     /// A message.
     Message(CopyBuffer),
-    /// None has come yet.
+    /// No message has come yet.
     NotYet,
-    /// No further message. Whether the COPY succeeded, the command's result says.
+    /// No further message comes. The command's result says whether the COPY succeeded.
     End,
     /// The connection failed.
     Failed,
@@ -169,17 +168,17 @@ pub(crate) struct Session(NonNull<pq_sys::PGconn>);
 // takes `&mut self`, and the type is not `Sync`.
 unsafe impl Send for Session {}
 
-/// libpq's own would print notices to stderr, and among them why an idle connection was ended.
+/// Drops notices. libpq would print them to stderr, and among them why an idle connection was ended.
 unsafe extern "C" fn drop_notice(_: *mut c_void, _: *const c_char) {}
 
 impl Session {
-    /// A session, which may have failed.
+    /// Opens a session, which may have failed.
     pub(crate) fn connect(url: &str) -> Result<Self, Error> {
         let url = c_string(url)?;
         // SAFETY: a valid C string; the PGconn that comes back is owned by the value made of it.
         let session = unsafe { pq_sys::PQconnectdb(url.as_ptr()) };
         let session = NonNull::new(session).ok_or_else(|| Error::new("libpq is out of memory"))?;
-        // SAFETY: the PGconn is live, and the function, which takes no notice of its arguments, is there for ever.
+        // SAFETY: the PGconn is live, and the function, which ignores its arguments, is there for ever.
         unsafe {
             pq_sys::PQsetNoticeProcessor(session.as_ptr(), Some(drop_notice), ptr::null_mut());
         }
@@ -201,7 +200,7 @@ impl Session {
         NonNull::new(result).map(CommandResult)
     }
 
-    /// The next message of a COPY, which is waited for if `wait` says so.
+    /// Returns the next message of a COPY, and waits for it if `wait` says so.
     pub(crate) fn copy_data(&mut self, wait: bool) -> CopyData {
         let mut data: *mut c_char = ptr::null_mut();
         // SAFETY: the PGconn is live; `data` is set to a buffer that we own if the length is positive.
@@ -215,10 +214,10 @@ impl Session {
         }
     }
 
-    /// Sends a part of what a COPY takes, and returns how many bytes that was.
+    /// Sends bytes to a COPY, and returns how many of them it sent.
     pub(crate) fn put_copy_data(&mut self, bytes: &[u8]) -> Result<usize, Error> {
         let length = c_int::try_from(bytes.len()).unwrap_or(c_int::MAX);
-        // SAFETY: the PGconn is live, and the bytes are at least as many as is said; libpq copies them.
+        // SAFETY: the PGconn is live, and `length` is at most the number of bytes; libpq copies them.
         let sent = unsafe { pq_sys::PQputCopyData(self.0.as_ptr(), bytes.as_ptr().cast(), length) };
         if sent == 1 {
             Ok(length.unsigned_abs() as usize)
@@ -227,10 +226,10 @@ impl Session {
         }
     }
 
-    /// Tells the server that a COPY has got all, or why it has not. The server's answer is the command's result.
+    /// Tells the server that a COPY is complete, or why it is not. The server's answer is the command's result.
     pub(crate) fn end_copy_in(&mut self, failure: Option<&CStr>) -> Result<(), Error> {
         let failure = failure.map_or(ptr::null(), CStr::as_ptr);
-        // SAFETY: the PGconn is live; the failure is NULL, which is none, or a valid C string.
+        // SAFETY: the PGconn is live; the failure is NULL, for none, or a valid C string.
         if unsafe { pq_sys::PQputCopyEnd(self.0.as_ptr(), failure) } == 1 {
             Ok(())
         } else {
@@ -243,7 +242,7 @@ impl Session {
         unsafe { pq_sys::PQstatus(self.0.as_ptr()) == ConnStatusType::CONNECTION_OK }
     }
 
-    /// Whether a transaction is open, and whether it has failed or a command runs.
+    /// Returns whether a transaction is open, and whether it has failed or a command runs.
     pub(crate) fn transaction(&self) -> PGTransactionStatusType {
         // SAFETY: the PGconn is live.
         unsafe { pq_sys::PQtransactionStatus(self.0.as_ptr()) }
@@ -275,7 +274,7 @@ impl Drop for Session {
     }
 }
 
-/// What cancels a connection's running command from any thread (`PGcancel`). It may outlive the connection.
+/// A handle that cancels a connection's running command from any thread (`PGcancel`). It may outlive the connection.
 ///
 /// ```
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real_server/cluster.rs"));
@@ -307,7 +306,7 @@ impl Cancel {
     pub fn cancel(&self) -> Result<(), Error> {
         let mut message: [c_char; 256] = [0; 256];
         let length = message.len() as c_int;
-        // SAFETY: the PGcancel is live, and the buffer is as long as is said.
+        // SAFETY: the PGcancel is live, and `length` is that of the buffer.
         if unsafe { pq_sys::PQcancel(self.0.as_ptr(), message.as_mut_ptr(), length) } == 0 {
             // SAFETY: libpq has terminated the message within the buffer.
             let message = unsafe { to_line(message.as_ptr()) };

@@ -5,18 +5,18 @@
 pub struct Row(pub(crate) Vec<(String, Option<String>)>);
 
 impl Row {
-    /// The value of the column of this name; `None` if it is NULL, or if there is no such column.
+    /// Returns the value of the column of this name; `None` if it is NULL, or if there is no such column.
     pub fn get(&self, name: &str) -> Option<&str> {
         let (_, value) = self.0.iter().find(|(column, _)| column == name)?;
         value.as_deref()
     }
 
-    /// The same as what can be read from its text.
+    /// Returns the column's value, parsed; `None` also if it cannot be parsed.
     pub fn read<T: std::str::FromStr>(&self, name: &str) -> Option<T> {
         self.get(name)?.parse().ok()
     }
 
-    /// Whether the boolean of this name is true.
+    /// Returns whether the boolean of this name is true.
     pub fn is(&self, name: &str) -> bool {
         self.get(name) == Some("t")
     }

@@ -1,6 +1,6 @@
 //! A COPY as a stream of bytes, for asynchronous code.
 //!
-//! libpq blocks, so a thread of the stream's own reads, and hands chunks over through a queue of a few. That needs no runtime, and a
+//! libpq blocks, so the stream reads on a thread of its own, which hands chunks over through a short queue. That needs no runtime. A
 //! slow reader stops the thread, then libpq, then the server.
 
 use std::collections::VecDeque;
@@ -17,20 +17,20 @@ use futures_core::Stream;
 
 use crate::{Cancel, Connection, Error, Options};
 
-/// Bytes of a chunk, about, and chunks that wait for the reader.
+/// About how many bytes a chunk has, and how many chunks may wait for the reader.
 const CHUNK: usize = 64 * 1024;
 const CHUNKS: usize = 4;
 
-/// Time after which the server is asked again to give up a command that nobody wants any more. The first time it may not have begun.
+/// Time after which the server is asked again to cancel an unwanted command, which may not have begun the first time.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
 
 /// A running COPY, as chunks of whole rows. It ends only after the server has confirmed that it sent every row; whatever else happens
-/// is an error, which is the last item. Dropped before its end, it cancels the command.
+/// is an error, the last item. If it is dropped before its end, it cancels the command.
 #[must_use = "dropped, it cancels the COPY"]
 pub struct CopyStream(Arc<Shared>);
 
 impl CopyStream {
-    /// Starts the thread, which gives the connection up once the COPY has ended.
+    /// Starts the thread, which drops the connection once the COPY has ended.
     pub(crate) fn start<C>(connection: C, query: String, options: Options) -> Result<Self, Error>
     where
         C: DerefMut<Target = Connection> + Send + 'static,
@@ -42,7 +42,7 @@ impl CopyStream {
         });
         let stream = Arc::clone(&shared);
         spawn(move || {
-            // In the order in which they are dropped: what cancels the connection must not meet whom it is lent to next.
+            // Dropped after `end`, so that a request to cancel cannot hit the connection's next user.
             let mut connection = connection;
             let mut end = End {
                 outcome: Err(Error::new("the COPY's thread has panicked")),
@@ -51,11 +51,11 @@ impl CopyStream {
             end.outcome = shared.copy(&mut connection, &query, &options);
         })
         .map_err(Error::because)?;
-        // Not before there is a thread: dropped, it cancels what the connection does until that says that it has ended.
+        // Only now that there is a thread: a dropped stream cancels until the thread says that the COPY has ended.
         Ok(Self(stream))
     }
 
-    /// How many rows came, once all have come and the stream has ended.
+    /// Returns how many rows came, once all have come and the stream has ended.
     pub fn rows(&self) -> Option<u64> {
         let state = self.0.lock();
         match state.outcome {
@@ -95,7 +95,7 @@ impl Drop for CopyStream {
         }
         drop(state);
         let shared = Arc::clone(&self.0);
-        // It takes a way to the server and back, for which no executor should wait.
+        // Cancelling takes a round trip to the server, for which no executor should wait.
         if let Err(error) = spawn(move || shared.cancel_until_ended()) {
             tracing::warn!(%error, "a COPY could not be cancelled");
         }
@@ -120,9 +120,9 @@ struct State {
     chunks: VecDeque<Bytes>,
     /// The reader, if it waits.
     waker: Option<Waker>,
-    /// The number of rows, or the error, unless the reader has it already.
+    /// How the COPY has ended: the number of rows, or the error until the reader has it.
     outcome: Option<Result<u64, Option<Error>>>,
-    /// The reader is gone.
+    /// Whether the reader is gone.
     is_unwanted: bool,
 }
 
@@ -140,7 +140,7 @@ impl Shared {
         let mut copy = connection.copy_out(query, options)?;
         let mut chunk = BytesMut::with_capacity(CHUNK);
         loop {
-            // What is there is sent before the next row is waited for.
+            // Sends the rows that are here before it waits for the next one.
             let next = if chunk.is_empty() {
                 Poll::Ready(copy.next_row()?)
             } else {
@@ -174,8 +174,8 @@ impl Shared {
         Ok(())
     }
 
-    /// Cancels the command. It holds the lock meanwhile, without which the thread does not give the connection up: so nobody
-    /// else's command is cancelled.
+    /// Cancels the command until it has ended. The thread needs the lock before it drops the connection, and each request is sent
+    /// with the lock: so it never cancels the command of the connection's next user.
     fn cancel_until_ended(&self) {
         let mut state = self.lock();
         while state.outcome.is_none() {
@@ -188,7 +188,7 @@ impl Shared {
     }
 }
 
-/// Tells the reader how the COPY has ended when it is dropped, also by a panic.
+/// Tells the reader, when it is dropped, how the COPY has ended, even by a panic.
 struct End<'s> {
     outcome: Result<u64, Error>,
     shared: &'s Shared,
@@ -204,7 +204,7 @@ impl Drop for End<'_> {
     }
 }
 
-/// Wakes the reader, if it waits, without the lock that it needs next.
+/// Releases the lock, which the reader needs next, and wakes the reader, if it waits.
 fn wake(mut state: MutexGuard<'_, State>) {
     let waker = state.waker.take();
     drop(state);

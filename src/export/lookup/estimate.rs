@@ -13,11 +13,11 @@ pub(in crate::export) struct Estimate {
     pub(super) width: f64,
     /// The planner's cost of all rows.
     pub(super) cost: f64,
-    /// How the rows come in the order of an index, without a sort; `None` if they do not.
+    /// The scan, if the rows come in the order of an index, without a sort.
     pub(super) scan: Option<Scan>,
 }
 
-/// Scans of indexes that bring the rows in their order: of one table, or of each partition of one.
+/// Index scans that return the rows in order: of one table, or of each partition of one.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Scan {
     /// The tables that are read, as SQL names them. For a view, these are the tables behind it.
@@ -26,8 +26,8 @@ pub(super) struct Scan {
     pub(super) index_only: bool,
 }
 
-/// The planner's cost up to which the rows are found so fast that it is not worth to divide the work: of a scan in the order of an
-/// index, which can be divided, and of anything else, most of whose cost is that of reading from the disk what is in memory.
+/// The planner's cost up to which the rows are found so fast that dividing the work does not pay: for a scan in the order of an
+/// index, which can be divided, and for anything else, whose cost is mostly for reading from the disk what is in memory.
 const CHEAP_SCAN: f64 = 2_500.0;
 const CHEAP: f64 = 4_000.0;
 
@@ -63,7 +63,7 @@ impl Estimate {
         Ok(Self::read(plan.get("QUERY PLAN").unwrap_or_default()))
     }
 
-    /// Whether the rows are found so fast that it is not worth to divide the work.
+    /// Returns whether the rows are found so fast that dividing the work does not pay.
     pub(super) fn is_cheap(&self) -> bool {
         let most = if self.scan.is_some() {
             CHEAP_SCAN
@@ -73,7 +73,7 @@ impl Estimate {
         self.cost <= most
     }
 
-    /// Reads a plan. One that cannot be read has too many rows to go on.
+    /// Reads a plan. One that it cannot read counts as infinitely many rows.
     pub(in crate::export) fn read(plan: &str) -> Self {
         let plans: Option<Vec<Plan>> = serde_json::from_str(plan).ok();
         match plans.and_then(|mut plans| plans.pop()) {
@@ -94,7 +94,7 @@ impl Estimate {
 }
 
 impl Scan {
-    /// The scan that a plan is, if it is nothing else: its order can only be that of the indexes.
+    /// Returns the scan, if the plan is nothing else: its order can then only be that of the indexes.
     fn of(node: &Node) -> Option<Self> {
         match node.kind.as_str() {
             "Index Scan" | "Index Only Scan" => {

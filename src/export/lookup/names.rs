@@ -1,4 +1,4 @@
-//! The names that belong to rows, as CSV already, by the ids of what they name.
+//! The names that the rows refer to, by id, already as CSV.
 
 use std::collections::HashMap;
 
@@ -8,9 +8,9 @@ use crate::db::libpq;
 use crate::export::csv::{FieldWriter, Format};
 use crate::export::dataset::ColumnKind;
 
-/// Bytes that a name takes beside its own: its place in the texts and in the table, and while the table is made.
+/// Bytes that a name takes beside its own: for its place in the texts and in the table, and while the table is made.
 const OVERHEAD: f64 = 32.0;
-/// Places of a table for each row that it may have, before a hash map takes less.
+/// Ids per name, with the gaps, from which on a hash map takes less memory than a place for each id.
 const SPARSE: u64 = 4;
 
 /// The bytes that the names of these tables are expected to take.
@@ -28,7 +28,7 @@ pub(super) struct Names {
 }
 
 impl Names {
-    /// None yet, and room for so many bytes.
+    /// No names yet; they may take so many bytes.
     pub(super) fn new(memory: u64) -> Self {
         Self {
             tables: Vec::new(),
@@ -36,7 +36,7 @@ impl Names {
         }
     }
 
-    /// Adds the names that a query has after an id, of these kinds, for lines of so many fields; the rows' `column` refers to them.
+    /// Adds the names, of these kinds, that a query returns after an id, for lines of so many fields. The rows' `column` has the ids.
     pub(super) fn load(
         &mut self,
         connection: &mut libpq::Connection,
@@ -61,7 +61,7 @@ impl Names {
         self.tables.get(table)?.get(id)
     }
 
-    /// The column whose ids a table is by.
+    /// The column of the rows that has a table's ids.
     pub(super) fn column(&self, table: usize) -> &'static str {
         self.tables.get(table).map_or("", |table| table.column)
     }
@@ -94,7 +94,7 @@ struct Writer<'k> {
 }
 
 impl Writer<'_> {
-    /// Appends a row's names, and says whose they are; `None` if it is no such row.
+    /// Appends a row's names, and returns their id; `None` if the row has another form.
     fn write(&self, row: &[u8], texts: &mut Vec<u8>) -> Option<i64> {
         let mut fields = Fields::of(row);
         let id = fields.next_id()??;
@@ -106,7 +106,7 @@ impl Writer<'_> {
     }
 }
 
-/// Where a text begins and ends. None is empty: each begins with a delimiter.
+/// Where a text begins and ends. No text is empty: each begins with a delimiter.
 type Span = (u32, u32);
 
 struct Table {
@@ -116,7 +116,7 @@ struct Table {
 }
 
 enum Places {
-    /// Of ids with few gaps: that of `first`, and so on.
+    /// For ids with few gaps: the span of `first`, of the id after it, and so on.
     Dense {
         first: i64,
         spans: Vec<Span>,
@@ -132,7 +132,7 @@ impl Table {
         writer: &Writer<'_>,
         memory: u64,
     ) -> Result<Self, Unprepared> {
-        // The texts' places are 32 bits wide.
+        // The ends of a `Span` are 32 bits wide.
         let memory = memory.min(u64::from(u32::MAX)) as usize;
         let mut texts = Vec::new();
         let mut entries: Vec<(i64, Span)> = Vec::new();

@@ -1,4 +1,4 @@
-//! What `lookup` reads of the dataset's own table, and how it does that best.
+//! What `lookup` reads of the dataset's own table, and the best way to read it.
 
 use std::ops::RangeInclusive;
 
@@ -9,15 +9,14 @@ use crate::db::libpq::{self, CopyOutDsl};
 use crate::export::dataset::{ColumnKind, Condition, Fragment, Origin, Query, Question, Selected};
 use crate::export::{Error, Export};
 
-/// Rows below which any plan of the server's will do.
+/// The number of rows up to which any plan will do.
 pub(super) const FEW: f64 = 10_000.0;
-/// Rows up to which `copy` has them as soon, if they are found fast: it takes it 2 ms.
+/// The number of rows up to which `copy` is as fast, if they are found fast: it takes 2 ms.
 const VERY_FEW: f64 = 1_000.0;
-/// How many times the cost of the planner's own plan may be that of a scan in the order of the key. A scan of a table that does not
-/// lie in that order, and does not fit into the server's memory, costs far more than that.
+/// How many times as much as the planner's own plan a scan in the order of the key may cost. If the table does not lie in that order,
+/// and does not fit into the server's memory, the scan costs far more than that.
 const MOST_COST: f64 = 3.0;
-/// Ids that a filter by what rows refer to may leave, such as the assets at a location: more are too many to be named in each
-/// range's query.
+/// The most ids that a filter on what the rows refer to may leave, such as the assets at a location: each range's query names them.
 const MOST_IDS: usize = 2_000;
 
 const NO_ORDER: &str = "no index has the rows in the order of their key";
@@ -27,14 +26,14 @@ const BY_FILTER: &str = "the rows are found by the filter, not in the order of t
 /// What is read of the dataset's own table for an export, and what is made of it.
 pub(super) struct OwnRows<'a> {
     pub(super) export: &'a Export,
-    /// The values of a row: of the columns of its own, and the ids by which it refers to others.
+    /// The values of a row: those of its own columns, and the ids by which it refers to other rows.
     values: Vec<&'static Fragment>,
-    /// The columns that these values are of, each once.
+    /// The columns of these values, each once.
     pub(super) columns: Vec<&'static str>,
     /// What is made of each value.
     pub(super) steps: Vec<Step>,
     pub(super) tables: Vec<NamesQuery>,
-    /// Conditions instead of those that are of what the rows refer to: by the ids that these leave.
+    /// The ids that the filter's conditions on what the rows refer to leave. The query names them instead of these conditions.
     ids: Vec<(&'static Fragment, Vec<i64>)>,
 }
 
@@ -42,11 +41,11 @@ pub(super) struct OwnRows<'a> {
 pub(super) enum Reading {
     /// By ranges of the key, each by such a scan.
     Ranges(Scan),
-    /// In one query, and why, unless they are few.
+    /// In one query; has the reason, unless the rows are few.
     AtOnce(Option<&'static str>),
 }
 
-/// The names that a row refers to.
+/// The query for names that the rows refer to.
 pub(super) struct NamesQuery {
     pub(super) sql: String,
     /// The column that refers to them.
@@ -74,7 +73,7 @@ impl<'a> OwnRows<'a> {
             ) => one == other,
             _ => false,
         };
-        // Neighbours that belong to one reference are looked up at once.
+        // Neighbouring columns of one reference are looked up at once.
         let chosen = export.columns.columns();
         for group in chosen.chunk_by(|one, other| same_reference(one.origin(), other.origin())) {
             for column in group {
@@ -122,7 +121,7 @@ impl<'a> OwnRows<'a> {
         }
     }
 
-    /// The place of the table with these names, which may serve other columns already.
+    /// Returns the index of the table with these names. Other columns may use it already.
     fn table(&mut self, query: NamesQuery) -> usize {
         let known = self.tables.iter().position(|known| known.sql == query.sql);
         known.unwrap_or_else(|| {
@@ -131,7 +130,7 @@ impl<'a> OwnRows<'a> {
         })
     }
 
-    /// Finds the ids that the filter's conditions on what the rows refer to leave; `false` if they are too many.
+    /// Finds the ids that the filter's conditions on what the rows refer to leave; returns `false` if they are too many.
     pub(super) fn find_ids(&mut self, connection: &mut libpq::Connection) -> Result<bool, Error> {
         for (index, reference) in self.export.dataset().references().iter().enumerate() {
             let filter = &self.export.filter;
@@ -154,8 +153,8 @@ impl<'a> OwnRows<'a> {
         Ok(true)
     }
 
-    /// Whether the planner expects the filter, if there is one, to leave so few rows, and to find them so fast, that `copy` has them
-    /// sooner than more could be asked. The first question, and a single one: it is all that such an export pays for the choice.
+    /// Returns whether the planner expects the filter, if there is one, to leave so few rows, found so fast, that `copy` is done
+    /// before `lookup` could ask more. It is the first question, and all that such an export pays for the choice.
     pub(super) fn are_few(&self, connection: &mut libpq::Connection) -> Result<bool, Unprepared> {
         let filter = &self.export.filter;
         if filter.iter().next().is_none() {
@@ -191,7 +190,7 @@ impl<'a> OwnRows<'a> {
         if few {
             return Ok((rows, Reading::AtOnce(None)));
         }
-        // The planner would rather sort. That is one connection's work; a scan in order can be divided, so it may cost more.
+        // The planner would rather sort, which is one connection's work. A scan in order can be divided, so it may cost more.
         let off = |value| {
             ["seqscan", "bitmapscan", "sort"]
                 .map(|name| format!("set local enable_{name} = {value}"))
@@ -211,7 +210,7 @@ impl<'a> OwnRows<'a> {
         }
     }
 
-    /// The query for the values of the rows; of those with keys in a range, if one is given.
+    /// Returns the query for the rows' values. If a range is given, only rows with keys in it count.
     pub(super) fn query(&self, keys: Option<RangeInclusive<i64>>) -> Query {
         let dataset = self.export.dataset();
         let key = &dataset.table().key_value;
@@ -226,7 +225,7 @@ impl<'a> OwnRows<'a> {
         dataset.own(self.question().with(ids).with(range))
     }
 
-    /// The values of the rows, as far as the filter's conditions on the table itself tell which.
+    /// The values of the rows that meet the filter's conditions on the table itself.
     fn question(&self) -> Question {
         Question::of(self.values.iter().map(|value| Selected::Plain(value)))
             .with(self.export.filter.own_conditions())

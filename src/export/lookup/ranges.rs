@@ -1,4 +1,4 @@
-//! Ranges of ids, each of about as many rows as any other: as the data have it, not evenly between the first id and the last.
+//! Ranges of ids with about equally many rows each, however unevenly the ids lie between the first and the last.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -10,26 +10,26 @@ use super::work::{PIECE, PIECES};
 use crate::db::libpq::{self, CopyOutDsl};
 use crate::export::dataset::Table;
 
-/// Rows of a range: large enough that to begin its query (0.1 to 0.2 ms) costs little, small enough that the ranges that wait for the
-/// one before them fit into memory, and that no connection is left alone with the last one for long. So a table that has more than
-/// so many ranges has larger ones, up to the second number.
+/// Rows of a range: enough that beginning its query (0.1 to 0.2 ms) costs little, and few enough that the ranges that wait for an
+/// earlier one fit into memory, and that no connection works on the last one alone for long. So a table that would have more than
+/// `RANGES` has larger ones, up to `MOST_ROWS`.
 const ROWS: f64 = 10_000.0;
 const MOST_ROWS: f64 = 20_000.0;
 const RANGES: f64 = 40.0;
-/// What the planner takes a range of so many rows to cost, at most.
+/// The most that the planner expects such a range to cost.
 const COST: f64 = 1_000.0;
-/// Rows of a range, at least, however wide they are.
+/// The fewest rows of a range, however wide they are.
 const FEWEST_ROWS: f64 = 16.0;
-/// Bytes of a range: what may wait of it for those before. Of a larger one, its connection could not read the rest ahead.
+/// Bytes of a range: as many as may wait for earlier ranges. Its connection could not read the rest of a larger one ahead.
 const BYTES: f64 = (PIECE * PIECES) as f64;
 
-/// Keys for each row, up to which they count as dense.
+/// The most keys per row, with the gaps, that count as dense.
 const MOST_KEYS: f64 = 1.25;
 
-/// About the tables that are read, `$3`, with the dataset's own table, its key, whose name is `$1`, and the columns that are needed,
-/// `$2`: `first` and `last`, the keys' ends; `rows`, how many there are about; `toast`, the bytes of a row that are kept
-/// outside of it, which the planner's width leaves out, if a column is needed that may be so long; `bounds`, for each table its rows
-/// and the bounds of the planner's histogram, between any two of which the last ANALYZE has seen equally many.
+/// Facts about the tables that are read, `$3`. The key's name is `$1`, and `$2` are the columns that are needed. `first` and `last`
+/// are the first and the last key of the dataset's own table. `rows` is about how many rows there are. `toast` is the bytes of a row
+/// that are kept outside of it, which the planner's width leaves out; it is 0 if no needed column can be so long. `bounds` are, for
+/// each table, its rows and the bounds of the planner's histogram: the last ANALYZE saw equally many between each two.
 const FACTS: &str = "
     select (select min({key}) from {table}) as first, (select max({key}) from {table}) as last,
         sum(rows) as rows, sum(toast) / greatest(sum(rows), 1) as toast,
@@ -43,8 +43,8 @@ const FACTS: &str = "
                 and atttypmod = -1) then coalesce(pg_relation_size(reltoastrelid), 0) else 0 end as toast
         from pg_class where oid = any ($3::regclass[]::oid[])) as class";
 
-/// The ranges of all keys, in their order; none if there is no row. `estimate` is the planner's of what `scan` reads of the dataset's
-/// own table: these columns.
+/// Returns the ranges of all keys, in order; none if there is no row. `estimate` is what the planner expects if `scan` reads these
+/// columns of the dataset's own table.
 pub(super) fn of(
     connection: &mut libpq::Connection,
     table: &Table,
@@ -68,7 +68,7 @@ pub(super) fn of(
     let (Some(first), Some(last)) = (facts.read("first"), facts.read("last")) else {
         return Ok(Vec::new());
     };
-    // A table that was never looked at has no rows by the catalog, but some by the planner.
+    // By the catalog, a table that was never analyzed has no rows; by the planner, it has some.
     let rows: f64 = facts.read("rows").unwrap_or(0.0);
     let rows = rows.max(estimate.rows);
     let width = estimate.width + facts.read("toast").unwrap_or(0.0);
@@ -77,8 +77,8 @@ pub(super) fn of(
     Ok(divide((first, last), rows, rows_of_range, &bounds))
 }
 
-/// The ranges, if the keys have few gaps: so many keys in a row are no more rows than that, whatever the histogram says, and it need not
-/// be read, which takes a millisecond or two. Off an index alone: no row is wider than the planner thinks.
+/// Returns the ranges if the keys have few gaps: a range then has no more rows than keys, so the histogram need not be read, which
+/// takes a millisecond or two. Only for index-only scans: there, no row is wider than the planner expects.
 fn of_dense(
     connection: &mut libpq::Connection,
     table: &Table,
@@ -105,19 +105,20 @@ fn of_dense(
     }))
 }
 
-/// How many ranges there will be at least, by what the planner expects: of rows, or of those that a filter leaves out.
+/// Returns how many ranges the planner's estimate makes at least: by its rows, or by its cost, which includes rows that a filter
+/// leaves out.
 pub(super) fn fewest(estimate: &Estimate) -> usize {
     let ranges = estimate.rows / rows_of_range(estimate.width, estimate.rows);
     ranges.max(estimate.cost / COST).ceil() as usize
 }
 
-/// How many rows of so many bytes make a range, if there are so many rows in all.
+/// Returns how many rows of `width` bytes make a range, if there are `rows` in all.
 fn rows_of_range(width: f64, rows: f64) -> f64 {
     let most = (rows / RANGES).clamp(ROWS, MOST_ROWS);
     (BYTES / width.max(1.0)).clamp(FEWEST_ROWS, most)
 }
 
-/// The bounds of the histograms, in their order, each with the rows per id from it to the next one.
+/// Returns the bounds of the histograms, in order, each with the rows per id from it to the next one.
 fn bounds(tables: &str) -> Vec<(i64, f64)> {
     let mut changes: BTreeMap<i64, f64> = BTreeMap::new();
     for table in tables.split(';') {
@@ -140,18 +141,18 @@ fn bounds(tables: &str) -> Vec<(i64, f64)> {
     summed.collect()
 }
 
-/// Rows per id.
+/// Returns the rows per id.
 fn density_of(rows: f64, start: i64, end: i64) -> f64 {
     rows / (i128::from(end) - i128::from(start)).max(1) as f64
 }
 
-/// A name in SQL.
+/// Returns the name, quoted for SQL.
 pub(super) fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// Divides the ids from `first` to `last` into ranges of so many rows. Where `bounds` are old, some ranges have more rows and some
-/// have fewer, but together the ranges always have every id once.
+/// Divides the ids from `first` to `last` into ranges of so many rows. If `bounds` are old, some ranges have more rows and some have
+/// fewer, but together the ranges always have every id once.
 fn divide(
     (first, last): (i64, i64),
     rows: f64,
@@ -188,7 +189,7 @@ fn divide(
             let next = bounds.partition_point(|(bound, _)| i128::from(*bound) <= start);
             bounds[next.max(1) - 1].1 * (end - start) as f64
         } else {
-            // Newer than the histogram: as dense as the rest, but how many there are at most is known.
+            // The histogram does not cover these ids: they count as equally dense, but have no more than all rows.
             rows.min(density * (end - start) as f64)
         };
         let pieces = (rows / rows_of_range)
@@ -197,7 +198,7 @@ fn divide(
             .min((end - start) as f64) as i128;
         for piece in 0..pieces {
             let more = rows / pieces as f64;
-            // A range that lacks a row or two is full: it must not be doubled.
+            // A range that lacks a row or two counts as full: the next piece would double it.
             if filled + more > 1.1 * rows_of_range {
                 starts.push(start + (end - start) * piece / pieces);
                 filled = 0.0;
@@ -216,7 +217,7 @@ fn divide(
 mod tests {
     use super::*;
 
-    /// Divides, and demands that the ranges follow one another from the first id to the last.
+    /// Divides, and checks that the ranges follow one another from the first id to the last.
     fn check(first: i64, last: i64, rows: f64, bounds: &[i64]) -> Vec<RangeInclusive<i64>> {
         let written: Vec<String> = bounds.iter().map(i64::to_string).collect();
         let bounds = super::bounds(&format!("{rows} {}", written.join(" ")));
@@ -263,7 +264,7 @@ mod tests {
     #[test]
     fn an_old_histogram_loses_nothing() {
         let old: Vec<i64> = (0..=100).map(|n| 1_000 + n * 100).collect();
-        // New rows before and after it; and all of it deleted since.
+        // There are new rows before and after it; then all of its rows are gone.
         assert!(check(-50_000, 1_000_000, 1e5, &old).len() > 10);
         check(20_000, 30_000, 1e4, &old);
         check(i64::MIN, i64::MAX, 1e5, &old);

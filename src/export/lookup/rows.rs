@@ -1,4 +1,4 @@
-//! From rows of COPY's text format to lines of the export, or to parts of them.
+//! Turns rows of COPY's text format into lines of the export, or into parts of them.
 
 use memchr::memchr;
 
@@ -8,8 +8,8 @@ use crate::export::Error;
 use crate::export::csv::{FieldWriter, Format};
 use crate::export::dataset::ColumnKind;
 
-/// How COPY is to send the rows. Its text format costs the server least: CSV takes a tenth more of its time, and the binary format
-/// has twice the bytes to move.
+/// How COPY sends the rows. Its text format costs the server least: CSV takes a tenth more time, and the binary format has twice the
+/// bytes to move.
 pub(super) const COPY_OPTIONS: Options = Options::text();
 const SEPARATOR: u8 = b'\t';
 const NULL: &[u8] = b"\\N";
@@ -19,11 +19,11 @@ const NULL: &[u8] = b"\\N";
 pub(super) enum Step {
     /// A value of its own.
     Value(ColumnKind),
-    /// The names for an id: those of a table, which are so many.
+    /// The names for an id, from a table.
     Names {
-        /// The table's place among the tables of names.
+        /// The table's index among the tables of names.
         table: usize,
-        /// Names for each id.
+        /// How many names each id has.
         count: usize,
     },
 }
@@ -33,7 +33,7 @@ pub(super) struct RowEncoder<'n> {
     steps: &'n [Step],
     names: &'n Names,
     fields: FieldWriter,
-    /// For each step: the fields of true, false and NULL, each with a delimiter before it, if it is a label's.
+    /// For each step, if it makes a label: the fields for true, false and NULL, each with a delimiter before it.
     labels: Vec<[Vec<u8>; 3]>,
     delimiter: u8,
     line_end: &'static [u8],
@@ -65,7 +65,7 @@ impl<'n> RowEncoder<'n> {
         }
     }
 
-    /// Appends the line for a row to `lines`. After an error, there may be a part of it.
+    /// Appends the line for a row to `lines`. After an error, `lines` may have a part of it.
     pub(super) fn encode(&self, row: &[u8], lines: &mut Vec<u8>) -> Result<(), Error> {
         let mut fields = Fields::of(row);
         #[cfg(feature = "fault-injection")]
@@ -94,14 +94,14 @@ impl<'n> RowEncoder<'n> {
                 }
                 Step::Names { table, count } => {
                     let Some(id) = fields.next_id().ok_or_else(|| unreadable(row))? else {
-                        // As many empty fields.
+                        // NULL has no names: each field is empty.
                         let delimiters = count - usize::from(is_first);
                         lines.extend(std::iter::repeat_n(self.delimiter, delimiters));
                         continue;
                     };
                     let names = self.names.get(*table, id);
                     let names = names.ok_or_else(|| missing(row, self.names.column(*table), id))?;
-                    // Each has a delimiter before it.
+                    // Each name has a delimiter before it.
                     lines.extend_from_slice(&names[usize::from(is_first)..]);
                 }
             }
@@ -115,7 +115,7 @@ impl<'n> RowEncoder<'n> {
 }
 
 impl FieldWriter {
-    /// Appends the field for a value that COPY has sent; `None` if it is none of this kind.
+    /// Appends the field for a value that COPY has sent; returns `None` if the value is not of this kind.
     pub(super) fn write_copied(
         self,
         kind: ColumnKind,
@@ -137,7 +137,7 @@ impl FieldWriter {
     }
 }
 
-/// Within one snapshot, the foreign keys rule it out: so there is one that was not checked.
+/// An error that foreign keys rule out within one snapshot, unless the server has not checked one.
 fn missing(row: &[u8], column: &str, id: i64) -> Error {
     inconsistent(format!(
         "the row {:?} has the {column} {id}, but there is no such row",
@@ -162,20 +162,20 @@ pub(super) struct Fields<'r> {
 }
 
 impl<'r> Fields<'r> {
-    /// Those of a row as COPY sends it; none of one without its end.
+    /// The fields of a row as COPY sends it; none if the row lacks its end.
     pub(super) fn of(row: &'r [u8]) -> Self {
         Self {
             rest: row.strip_suffix(b"\n"),
         }
     }
 
-    /// Takes the next field, whatever it is.
+    /// Takes the next field, of any kind.
     pub(super) fn next(&mut self) -> Option<&'r [u8]> {
         let rest = self.rest.take()?;
         Some(self.split(rest, memchr(SEPARATOR, rest)))
     }
 
-    /// Takes the next field, which is of this kind. A short one's end is nearer than a search by many bytes at once pays for.
+    /// Takes the next field, which is of this kind. In a short one, a search by many bytes at once does not pay.
     pub(super) fn next_of(&mut self, kind: ColumnKind) -> Option<&'r [u8]> {
         if kind == ColumnKind::Text {
             return self.next();
@@ -184,7 +184,7 @@ impl<'r> Fields<'r> {
         Some(self.split(rest, rest.iter().position(|byte| *byte == SEPARATOR)))
     }
 
-    /// Takes the next field, an id or NULL (`None` within), in one pass.
+    /// Takes the next field, an id or NULL (`Some(None)`), in one pass.
     pub(super) fn next_id(&mut self) -> Option<Option<i64>> {
         let rest = self.rest.take()?;
         let is_negative = rest.first() == Some(&b'-');
@@ -213,7 +213,7 @@ impl<'r> Fields<'r> {
         }))
     }
 
-    /// The field before `end`; the separator there is not its own.
+    /// Returns the field before the separator at `end`, and keeps what follows; without a separator, it is the last one.
     fn split(&mut self, rest: &'r [u8], end: Option<usize>) -> &'r [u8] {
         let Some(end) = end else {
             return rest;
@@ -223,7 +223,7 @@ impl<'r> Fields<'r> {
     }
 }
 
-/// A text without the escapes of COPY's text format.
+/// Returns a text without the escapes of COPY's text format.
 fn unescaped(text: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(text.len());
     let mut bytes = text.iter();
@@ -236,7 +236,7 @@ fn unescaped(text: &[u8]) -> Vec<u8> {
                 Some(b'r') => b'\r',
                 Some(b't') => b'\t',
                 Some(b'v') => b'\x0b',
-                // Any other stands for itself: the backslash.
+                // The only other one, the backslash, stands for itself.
                 other => *other.unwrap_or(byte),
             },
             byte => *byte,

@@ -4,20 +4,20 @@ use crate::db::{self, CopyConnection, Database, Process, libpq};
 use crate::export::cancellation::{Backend, Cancellation};
 use crate::export::{Error, Limits, Source};
 
-/// A connection in the export's snapshot. Dropped before its end, it is not used again.
+/// A connection in the export's snapshot. If it is dropped before its end, it is not used again.
 pub(super) struct Session<'a> {
-    // Before the connection, in the order in which they are dropped: what cancels it must not meet whom it is lent to next.
+    // Dropped before the connection, so that a request to cancel cannot hit the connection's next user.
     backend: Backend<'a>,
     pub(super) connection: CopyConnection,
-    /// Whether a query has one process.
+    /// Whether the server uses one process for a query.
     is_alone: bool,
 }
 
-/// What a transaction of a helper's sets: the processes of a parallel query would be in the way of the other connections'.
+/// The setting for a helper's transaction: the processes of a parallel query would be in the way of the other connections.
 const ALONE: &str = "; set local max_parallel_workers_per_gather = 0";
 
 impl<'a> Session<'a> {
-    /// Begins the export's snapshot, or takes part in the one of this name.
+    /// Begins the export's snapshot, or joins the one of this name.
     pub(super) fn begin(
         (database, cancellation, limits): (&'a Database, &'a Cancellation, Limits),
         mut connection: CopyConnection,
@@ -38,7 +38,7 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// Has the server use one process, or as many as it likes, for a query.
+    /// Makes the server use one process for a query, or as many as it likes.
     pub(super) fn set_alone(&mut self, is_alone: bool) -> Result<(), libpq::Error> {
         if self.is_alone != is_alone {
             let processes = if is_alone { "= 0" } else { "to default" };
@@ -50,8 +50,8 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Ends it after its work. Nothing depends on that: COPY has said that all rows were sent. A connection that is not as it should
-    /// be, its pool closes.
+    /// Ends the session after its work. A failure does no harm: COPY has confirmed that it sent all rows, and the pool closes the
+    /// connection.
     pub(super) fn end(mut self) {
         if let Err(error) = self.connection.commit() {
             tracing::warn!(%error, "a connection was lost after its part of an export");
@@ -59,13 +59,13 @@ impl<'a> Session<'a> {
     }
 }
 
-/// The snapshot that the first connection has exported, which is there as long as that one is in it.
+/// The snapshot that the first connection has exported. It exists as long as that connection is in it.
 pub(super) struct Snapshot<'a> {
     database: &'a Database,
     cancellation: &'a Cancellation,
     limits: Limits,
     name: String,
-    /// The process that has it.
+    /// The server process that has exported it.
     process: Process,
 }
 
@@ -83,7 +83,7 @@ impl<'a> Snapshot<'a> {
         })
     }
 
-    /// One more connection in the snapshot, if there is one.
+    /// Returns one more connection in the snapshot, if one can be had.
     pub(super) fn session(&self) -> Result<Option<Session<'a>>, Error> {
         let Some(connection) = self.database.helper_connection() else {
             return Ok(None);
@@ -91,7 +91,7 @@ impl<'a> Snapshot<'a> {
         let place = (self.database, self.cancellation, self.limits);
         match Session::begin(place, connection, Some(&self.name)) {
             Ok(helper) if helper.backend.process().is_beside(&self.process) => Ok(Some(helper)),
-            // Under the same name, a snapshot may be there, too: another one.
+            // Another server may have another snapshot of the same name.
             Ok(_elsewhere) => {
                 tracing::warn!(
                     "an export goes on with fewer connections: one has led to another server"
@@ -99,7 +99,7 @@ impl<'a> Snapshot<'a> {
                 Ok(None)
             }
             Err(Error::Cancelled) => Err(Error::Cancelled),
-            // The export does not go on: its first connection is lost, whose own error says so.
+            // The first connection is lost, and its own error ends the export.
             Err(Error::Database(error)) if error.is_snapshot_gone() => Ok(None),
             Err(error) => {
                 tracing::warn!(%error, "an export goes on with fewer connections");

@@ -1,4 +1,4 @@
-//! What the connections do: they read ranges of the rows, whose lines are handed on in the ranges' order.
+//! The work of the connections: they read ranges of the rows. The lines are handed on in the ranges' order.
 
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
@@ -17,12 +17,12 @@ use crate::export::Error;
 use crate::export::buffers::Buffers;
 use crate::export::encoder::Encoder;
 
-/// Bytes of a piece of a range, and pieces of it that may wait for those before.
+/// Bytes of a piece of a range, and how many of its pieces may wait for earlier ranges.
 pub(super) const PIECE: usize = 128 * 1024;
 pub(super) const PIECES: usize = 12;
 
-/// Time that a connection lets the rows of a range come together. The server fills 8 KiB in 50 microseconds; to be woken for each
-/// of them took a twentieth of the processors' time. The server is not held up: the system keeps 160 KiB of what it has sent.
+/// How long a connection lets rows gather before it takes them. The server fills 8 KiB in 50 microseconds, and waking up each time
+/// took a twentieth of the processors' time. The pause does not hold the server up: the system keeps 160 KiB of what it has sent.
 const PAUSE: Duration = Duration::from_micros(200);
 
 /// A range to read, and where its pieces go.
@@ -34,7 +34,7 @@ pub(super) struct Job {
 /// A part of a range's lines.
 enum Piece {
     Lines(Bytes, u64),
-    /// There are no more. Said by name: a channel that just closes may have lost its sender to a panic.
+    /// The range is complete. A closed channel does not say so: its sender may have panicked.
     End,
 }
 
@@ -52,7 +52,7 @@ pub(super) fn hand_on(
         for keys in ranges.by_ref().take(begun - waiting.len()) {
             let (sender, pieces) = mpsc::sync_channel(PIECES);
             waiting.push_back(pieces);
-            // If nobody takes it, its channel is closed, which is found out in its turn.
+            // `Work` keeps the queue open. If no worker is left to take the job, one before it has failed.
             let _ = jobs.as_ref().map(|jobs| {
                 jobs.send(Job {
                     keys: keys.clone(),
@@ -74,7 +74,7 @@ pub(super) fn hand_on(
                 Ok(Err(error)) => return Err(error),
                 Err(_) => {
                     return Err(Error::Database(db::Error::Inconsistent(
-                        "a range of rows ended without a word".into(),
+                        "a range of rows broke off without an error".into(),
                     )));
                 }
             }
@@ -97,7 +97,7 @@ impl<'a> Work<'a> {
         while let Some(job) = self.next_job() {
             let mut begun = false;
             let mut outcome = self.read(&mut session.connection, &job, &mut begun);
-            // What was sent cannot be taken back; of a range that is not begun, another connection knows the same rows.
+            // Lines that were sent cannot be taken back. If none were, another connection can read the same rows.
             if let Err(Error::Database(error)) = &outcome
                 && !begun
                 && (error.is_unavailable() || error.is_recovery_conflict())
@@ -117,7 +117,7 @@ impl<'a> Work<'a> {
         Ok(())
     }
 
-    /// A further connection in the export's snapshot. There is none once the first one is lost, which had it exported.
+    /// Returns another connection in the export's snapshot. There is none once the first one, which exported it, is lost.
     fn replacement(&self) -> Option<Session<'a>> {
         self.snapshot.as_ref()?.session().ok().flatten()
     }
@@ -127,7 +127,7 @@ impl<'a> Work<'a> {
         jobs.recv().ok()
     }
 
-    /// Reads a range; `begun` is true once any of it was sent.
+    /// Reads a range, and sets `begun` once a part of it is sent.
     fn read(
         &self,
         connection: &mut libpq::Connection,
@@ -139,7 +139,7 @@ impl<'a> Work<'a> {
             job.pieces.send(Ok(piece)).map_err(|_| Error::Cancelled)
         };
         let query = self.rows.query(Some(job.keys.clone()));
-        // One connection alone has few rows, for which it is not worth it.
+        // A lone connection usually has few rows, for which it does not pay.
         if self.snapshot.is_some() {
             connection.take_large_pieces()?;
         }

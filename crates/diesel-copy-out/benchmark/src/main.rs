@@ -1,6 +1,6 @@
-//! The same rows by psql, by diesel-copy-out, by tokio-postgres and by Diesel's `load_iter`, in turns.
+//! Reads the same rows by psql, diesel-copy-out, tokio-postgres and Diesel's `load_iter`, in turns.
 //!
-//! Each connects, reads all, and keeps nothing. `load_iter` makes values of the rows and no CSV: what it leaves out would cost it more.
+//! Each connects, reads all, and keeps nothing. `load_iter` makes values of the rows and no CSV, which would cost it more.
 //! The arguments are the number of rows and of rounds.
 
 #[path = "../../tests/real_server/cluster.rs"]
@@ -26,7 +26,7 @@ diesel::table! {
     }
 }
 
-/// Returns how many bytes came, or rows, if no bytes do.
+/// A run; it returns how many bytes came, or rows, if it makes no bytes.
 type Run = fn(&str) -> Result<u64, Box<dyn Error>>;
 
 const CONTENDERS: [(&str, Run); 6] = [
@@ -201,7 +201,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// How busy the machine is, to go with the figures.
+/// Returns how busy the machine is, to go with the figures.
 fn load() -> String {
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let load = load.split(' ').next().unwrap_or_default().to_owned();

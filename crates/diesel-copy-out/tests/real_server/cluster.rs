@@ -1,4 +1,4 @@
-// A PostgreSQL of the test's own, in a directory that goes with it.
+// A PostgreSQL of the test's own, in a directory that is deleted with it.
 
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::PathBuf;
@@ -78,7 +78,7 @@ fn is_root() -> bool {
     said(Command::new("id").arg("-u")).trim() == "0"
 }
 
-/// Those of the variable PG_BINDIR, else those that come with the libpq that the tests are linked to.
+/// Returns PG_BINDIR, else the directory of the programs that come with the libpq that the tests are linked to.
 fn binaries() -> PathBuf {
     if let Some(chosen) = std::env::var_os("PG_BINDIR") {
         return chosen.into();

@@ -1,4 +1,4 @@
-//! A literal is the value that the server takes from the same parameter.
+//! The server reads a literal as the same value as the parameter that it stands for.
 
 use diesel::data_types::{PgDate, PgInterval, PgNumeric, PgTime, PgTimestamp};
 use diesel::deserialize::FromSqlRow;
@@ -75,7 +75,7 @@ struct Server {
     parameters: PgConnection,
 }
 
-/// Asks twice what the server sends of the value: of its literal, and of the same as a parameter.
+/// Checks that the server sends the same of a value's literal as of the value as a parameter.
 macro_rules! check {
     ($server:expr, $send:literal, $sql_type:ty, $value:expr) => {{
         let query = || {
@@ -341,7 +341,7 @@ fn what_has_no_literal_is_an_error_that_names_it() {
     let range = (std::ops::Bound::Included(1), std::ops::Bound::Unbounded);
     let range = diesel::select(range.into_sql::<Int4range>());
     assert_eq!(error(range.literal_sql()), refused("int4range"));
-    // Their oids only the server knows, which is not asked.
+    // Only the server knows their oids, and it is not asked.
     let both = ("a".into_sql::<Citext>(), Other.into_sql::<Mood>());
     assert_eq!(error(diesel::select(both).literal_sql()), refused("citext"));
     let arrays = (
