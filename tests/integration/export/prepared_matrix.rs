@@ -8,7 +8,7 @@ use cmms_export::export::Strategy;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use super::moments;
+use super::moments::{self, MOMENTS};
 use crate::support::gate::{self, Gate, Gated, ROWS};
 use crate::support::prepared::{
     by, delete, get, has_failed, leaves_only_its_label, order, prepare, serve_from,
@@ -30,6 +30,13 @@ struct Case<'a> {
 impl<'a> Case<'a> {
     fn all(gated: &'a Gated, flags: &'a [&'a str]) -> impl Iterator<Item = Self> {
         moments::of_all().map(|(strategy, moment)| Self::at(gated, strategy, moment, flags))
+    }
+
+    /// Those of one moment, which one fault strikes together: each strategy's, on a service of its own.
+    fn of_moment(gated: &'a Gated, moment: (&'static str, u64), flags: &[&str]) -> Vec<Self> {
+        let strategies = Strategy::all().iter();
+        let cases = strategies.map(|&strategy| Self::at(gated, strategy, moment, flags));
+        cases.collect()
     }
 
     fn at(
@@ -126,12 +133,15 @@ fn a_terminated_backend_fails_the_prepared_export() {
 #[test]
 fn a_statement_timeout_fails_the_prepared_export() {
     let gated = Gated::new();
-    for case in Case::all(&gated, &["--statement-timeout=0.5"]) {
-        let gate = Gate::close(&gated, case.row);
-        let id = case.order();
-        case.has_ended(&id, "failed", json!("statement-timeout"));
+    for moment in MOMENTS {
+        let cases = Case::of_moment(&gated, moment, &["--statement-timeout=1"]);
+        let gate = Gate::close(&gated, moment.1);
+        let ids: Vec<_> = cases.iter().map(Case::order).collect();
+        for (case, id) in cases.iter().zip(&ids) {
+            case.has_ended(id, "failed", json!("statement-timeout"));
+        }
         drop(gate);
-        case.leaves_nothing_behind();
+        cases.iter().for_each(Case::leaves_nothing_behind);
     }
 }
 
@@ -154,18 +164,17 @@ fn a_delete_stops_the_prepared_export_down_to_its_query() {
 
 #[test]
 fn a_killed_and_restarted_postgresql_fails_the_prepared_export() {
-    for &strategy in Strategy::all() {
-        // A new cluster for each: after every crash, the private cluster takes longer to dare another start.
-        let gated = Gated::alone();
-        let case = Case::at(&gated, strategy, ("csv", ROWS / 2), &[]);
-        let mut gate = Gate::close(&gated, case.row);
-        let id = case.order();
-        gate.reached();
-        gated.database.kill_server();
-        case.has_ended(&id, "failed", json!("database-unavailable"));
-        drop(gate);
-        case.leaves_nothing_behind();
+    let gated = Gated::alone();
+    let cases = Case::of_moment(&gated, ("csv", ROWS / 2), &[]);
+    let mut gate = Gate::close(&gated, ROWS / 2);
+    let ids: Vec<_> = cases.iter().map(Case::order).collect();
+    gate.reached_by(cases.len());
+    gated.database.kill_server();
+    for (case, id) in cases.iter().zip(&ids) {
+        case.has_ended(id, "failed", json!("database-unavailable"));
     }
+    drop(gate);
+    cases.iter().for_each(Case::leaves_nothing_behind);
 }
 
 #[test]

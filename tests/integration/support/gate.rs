@@ -2,6 +2,7 @@
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
+use diesel::result::DatabaseErrorKind;
 use diesel::sql_types::{BigInt, Integer, Text};
 
 use super::{TestDatabase, eventually};
@@ -171,10 +172,17 @@ impl Gate {
         let sql = format!(
             "select pid, query_start::text as since from {WAITING} order by query_start limit 1"
         );
-        diesel::sql_query(sql)
-            .get_result(self.connection.as_mut().expect("closed"))
-            .optional()
-            .expect("readable")
+        let waiter = diesel::sql_query(sql).get_result(self.connection.as_mut().expect("closed"));
+        match waiter {
+            Ok(waiter) => Some(waiter),
+            Err(diesel::result::Error::NotFound) => None,
+            // A standby may cancel this query, too, when it is in the way of the primary's changes.
+            Err(diesel::result::Error::DatabaseError(
+                DatabaseErrorKind::SerializationFailure,
+                _,
+            )) => None,
+            Err(error) => panic!("{error}"),
+        }
     }
 
     /// Waits until so many processes wait at the gate.

@@ -63,11 +63,12 @@ fn a_terminated_backend_breaks_the_export_of_every_other_dataset_off() {
 }
 
 fn statement_timeouts_break_exports_off(gated: &Gated) {
-    for case in Case::all(gated, &["--statement-timeout=0.5"]) {
-        let gate = Gate::close(gated, case.row);
-        case.strikes(|| (), 504, "statement-timeout");
+    for moment in MOMENTS {
+        let cases = Case::of_moment(gated, moment, &["--statement-timeout=1"]);
+        let gate = Gate::close(gated, moment.1);
+        Case::strikes_all(&cases, || (), 504, "statement-timeout");
         drop(gate);
-        case.leaves_nothing_behind();
+        cases.iter().for_each(Case::leaves_nothing_behind);
     }
 }
 
@@ -92,20 +93,17 @@ fn a_statement_timeout_is_known_whatever_language_the_server_speaks() {
 
 #[test]
 fn a_killed_and_restarted_postgresql_breaks_the_export_off() {
-    for &strategy in Strategy::all() {
-        // A new cluster for each: after every crash, the private cluster takes longer to dare another start.
-        let gated = Gated::alone();
-        for moment in MOMENTS {
-            let case = Case::at(&gated, strategy, moment, &[]);
-            let mut gate = Gate::close(&gated, case.row);
-            let kill = || {
-                gate.reached();
-                gated.database.kill_server();
-            };
-            case.strikes(kill, 503, "database-unavailable");
-            drop(gate);
-            case.leaves_nothing_behind();
-        }
+    let gated = Gated::alone();
+    for moment in MOMENTS {
+        let cases = Case::of_moment(&gated, moment, &[]);
+        let mut gate = Gate::close(&gated, moment.1);
+        let kill = || {
+            gate.reached_by(cases.len());
+            gated.database.kill_server();
+        };
+        Case::strikes_all(&cases, kill, 503, "database-unavailable");
+        drop(gate);
+        cases.iter().for_each(Case::leaves_nothing_behind);
     }
 }
 

@@ -33,6 +33,13 @@ impl<'a> Case<'a> {
         moments::of_all().map(|(strategy, moment)| Self::at(gated, strategy, moment, flags))
     }
 
+    /// Those of one moment, which one fault strikes together: each strategy's, on a service of its own.
+    fn of_moment(gated: &'a Gated, moment: (&'static str, u64), flags: &[&str]) -> Vec<Self> {
+        let strategies = Strategy::all().iter();
+        let cases = strategies.map(|&strategy| Self::at(gated, strategy, moment, flags));
+        cases.collect()
+    }
+
     fn at(
         gated: &'a Gated,
         strategy: Strategy,
@@ -102,6 +109,20 @@ impl<'a> Case<'a> {
     fn strikes(&self, strike: impl FnOnce(), status: u16, error: &str) {
         let stream = self.send();
         strike();
+        self.breaks_off(stream, status, error);
+    }
+
+    /// Starts the downloads of one moment, calls `strike`, and demands the right end of each.
+    fn strikes_all(cases: &[Self], strike: impl FnOnce(), status: u16, error: &str) {
+        let streams: Vec<_> = cases.iter().map(Self::send).collect();
+        strike();
+        for (case, stream) in cases.iter().zip(streams) {
+            case.breaks_off(stream, status, error);
+        }
+    }
+
+    /// Demands the right end of a download that has been struck.
+    fn breaks_off(&self, stream: TcpStream, status: u16, error: &str) {
         let download = Download::read(stream);
         if self.is_early() {
             assert_eq!(download.status, status, "{}", self.name());
