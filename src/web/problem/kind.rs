@@ -230,6 +230,7 @@ impl Kind {
 }
 
 #[cfg(test)]
+#[expect(clippy::expect_used, reason = "a test fails by panicking")]
 mod tests {
     use regex_lite::Regex;
 
