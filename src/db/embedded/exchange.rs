@@ -16,7 +16,7 @@ const UNFINISHED: &str = "restoring";
 /// The cluster that is being replaced, amid an exchange. By this name, and no other, one comes back: what somebody keeps or removes
 /// later is theirs to decide.
 const LEAVING: &str = "postgresql.leaving";
-/// The cluster that was replaced.
+/// The cluster that was replaced; with a number if something of this name is there already.
 const REPLACED: &str = "postgresql.old";
 const PGDATA: &str = "postgresql";
 
@@ -99,16 +99,15 @@ impl Exclusive {
     pub fn exchange(self) -> Result<Option<PathBuf>, EmbeddedError> {
         let data_dir = self.cluster.data_dir();
         let pgdata = data_dir.join(PGDATA);
-        let is_replaced = pgdata.exists();
-        if is_replaced {
+        if pgdata.exists() {
             fs::rename(&pgdata, data_dir.join(LEAVING)).map_err(at("move away", &pgdata))?;
         }
         // If the program ends between these two, the next start finishes the exchange.
         fs::rename(self.unfinished().join(PGDATA), &pgdata).map_err(at("create", &pgdata))?;
         sync(data_dir)?;
-        settle(data_dir)?;
+        let replaced = settle(data_dir)?;
         self.remove_unfinished()?;
-        Ok(is_replaced.then(|| data_dir.join(REPLACED)))
+        Ok(replaced)
     }
 
     /// Removes what is left of a new cluster that was not finished.
@@ -132,20 +131,31 @@ pub(super) fn is_there(data_dir: &Path) -> bool {
         .any(|name| data_dir.join(name).exists())
 }
 
-/// Finishes an interrupted exchange: with the new cluster if it is in its place, else with the old one moved back.
-pub(super) fn settle(data_dir: &Path) -> Result<(), EmbeddedError> {
+/// A name for a cluster that was replaced. What has the name that it should get may be somebody's data, and stays.
+fn free_place(data_dir: &Path) -> PathBuf {
+    let mut place = data_dir.join(REPLACED);
+    let mut number = 1;
+    while place.symlink_metadata().is_ok() {
+        number += 1;
+        place = data_dir.join(format!("{REPLACED}-{number}"));
+    }
+    place
+}
+
+/// Finishes an interrupted exchange: with the new cluster if it is in its place, else with the old one moved back. Returns where the
+/// old one is, if it was replaced now.
+pub(super) fn settle(data_dir: &Path) -> Result<Option<PathBuf>, EmbeddedError> {
     let (pgdata, leaving) = (data_dir.join(PGDATA), data_dir.join(LEAVING));
     if !leaving.exists() {
-        return Ok(());
+        return Ok(None);
     }
-    let place = if pgdata.exists() {
-        data_dir.join(REPLACED)
-    } else {
+    let replaced = pgdata.exists().then(|| free_place(data_dir));
+    if replaced.is_none() {
         warn!("a restore or an upgrade was interrupted: the cluster is as it was before");
-        pgdata
-    };
-    fs::rename(&leaving, place).map_err(at("move", &leaving))?;
-    sync(data_dir)
+    }
+    fs::rename(&leaving, replaced.as_ref().unwrap_or(&pgdata)).map_err(at("move", &leaving))?;
+    sync(data_dir)?;
+    Ok(replaced)
 }
 
 /// New names must survive a crash of the machine, too.

@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -165,6 +165,26 @@ fn a_restore_keeps_the_cluster_that_it_replaces_and_no_second_one_takes_its_plac
             .expect("the program runs")
             .success()
     );
+}
+
+#[test]
+fn what_somebody_keeps_under_the_old_clusters_name_stays_and_stops_no_start() {
+    let place = Place::backed_up();
+    let before = contents(&place.data_dir());
+    let restore = place.restore().stdout(Stdio::piped()).spawn();
+    let restore = restore.expect("the program runs");
+    eventually("the new cluster is made", || {
+        place.data_dir().join("restoring").exists()
+    });
+    let theirs = place.data_dir().join("postgresql.old/theirs");
+    fs::create_dir(place.data_dir().join("postgresql.old")).expect("nothing is there yet");
+    fs::write(&theirs, "theirs").expect("ours");
+    let restored = restore.wait_with_output().expect("ours");
+    assert!(restored.status.success(), "{restored:?}");
+    let old = place.data_dir().join("postgresql.old-2");
+    assert!(String::from_utf8_lossy(&restored.stdout).contains(old.to_str().expect("text")));
+    assert!(old.join("PG_VERSION").exists() && theirs.exists());
+    assert_eq!(contents(&place.data_dir()), before);
 }
 
 /// Changes the text of a backup's manifest.
