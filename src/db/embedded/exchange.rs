@@ -95,18 +95,23 @@ impl Exclusive {
     }
 
     /// Puts the new cluster, which must be whole and stopped, into the place of the present one. Returns where that is now, if there
-    /// was one.
+    /// was one. Once the new one is in its place, it is done: what fails then is only a warning.
     pub fn exchange(self) -> Result<Option<PathBuf>, EmbeddedError> {
         let data_dir = self.cluster.data_dir();
-        let pgdata = data_dir.join(PGDATA);
+        let (pgdata, leaving) = (data_dir.join(PGDATA), data_dir.join(LEAVING));
         if pgdata.exists() {
-            fs::rename(&pgdata, data_dir.join(LEAVING)).map_err(at("move away", &pgdata))?;
+            fs::rename(&pgdata, &leaving).map_err(at("move away", &pgdata))?;
         }
         // If the program ends between these two, the next start finishes the exchange.
         fs::rename(self.unfinished().join(PGDATA), &pgdata).map_err(at("create", &pgdata))?;
-        sync(data_dir)?;
-        let replaced = settle(data_dir)?;
-        self.remove_unfinished()?;
+        let settled = sync(data_dir).and_then(|()| settle(data_dir));
+        let replaced = settled.unwrap_or_else(|error| {
+            warn!(%error, "the new cluster is in its place; the next start tries that again");
+            Some(leaving).filter(|leaving| leaving.exists())
+        });
+        if let Err(error) = self.remove_unfinished() {
+            warn!(%error, "the new cluster is in its place, but something is left");
+        }
         Ok(replaced)
     }
 
@@ -153,8 +158,8 @@ pub(super) fn settle(data_dir: &Path) -> Result<Option<PathBuf>, EmbeddedError> 
     if replaced.is_none() {
         warn!("a restore or an upgrade was interrupted: the cluster is as it was before");
     }
+    // If a crash of the machine undoes that, it is done anew.
     fs::rename(&leaving, replaced.as_ref().unwrap_or(&pgdata)).map_err(at("move", &leaving))?;
-    sync(data_dir)?;
     Ok(replaced)
 }
 

@@ -187,6 +187,32 @@ fn what_somebody_keeps_under_the_old_clusters_name_stays_and_stops_no_start() {
     assert_eq!(contents(&place.data_dir()), before);
 }
 
+#[test]
+fn a_restore_that_cannot_clear_up_is_done_and_warns() {
+    let place = Place::backed_up();
+    let before = contents(&place.data_dir());
+    Running::start(&place.data_dir()).psql("delete from tasks");
+    let mut restore = place.restore();
+    let piped = restore.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let restore = piped.spawn().expect("the program runs");
+    let unfinished = place.data_dir().join("restoring");
+    eventually("the new cluster is made", || unfinished.exists());
+    // To remove a tree, it opens a file for each level.
+    fs::create_dir_all(unfinished.join("d/".repeat(300))).expect("ours");
+    let mut limit = Command::new("prlimit");
+    limit.args(["--nofile=200", "--pid", &restore.id().to_string()]);
+    assert!(limit.status().expect("it is there").success());
+    let restored = restore.wait_with_output().expect("ours");
+    assert!(restored.status.success(), "{restored:?}");
+    let said = stderr(&restored);
+    assert!(
+        said.contains("WARN") && said.contains("Too many open files"),
+        "{said}"
+    );
+    assert_eq!(contents(&place.data_dir()), before);
+    assert!(place.data_dir().join("postgresql.old").exists() && unfinished.exists());
+}
+
 /// Changes the text of a backup's manifest.
 fn rewrite(backup: &Path, from: &str, to: &str) {
     let mut old = ZipArchive::new(File::open(backup).expect("ours")).expect("a ZIP file");
