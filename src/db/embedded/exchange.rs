@@ -102,7 +102,9 @@ impl Exclusive {
         if pgdata.exists() {
             fs::rename(&pgdata, &leaving).map_err(at("move away", &pgdata))?;
         }
-        // If the program ends between these two, the next start finishes the exchange.
+        // If the program ends between these two, the next start moves the old one back.
+        #[cfg(feature = "fault-injection")]
+        crate::fault::halt_at("leaving");
         fs::rename(self.unfinished().join(PGDATA), &pgdata).map_err(at("create", &pgdata))?;
         let settled = sync(data_dir).and_then(|()| settle(data_dir));
         let replaced = settled.unwrap_or_else(|error| {
@@ -129,11 +131,10 @@ impl Exclusive {
     }
 }
 
-/// Whether there is a cluster, or one that is to be moved back.
-pub(super) fn is_there(data_dir: &Path) -> bool {
-    [PGDATA, LEAVING]
-        .iter()
-        .any(|name| data_dir.join(name).exists())
+/// Where the cluster is, be it that it is yet to be moved back; none if there is none.
+pub(super) fn place(data_dir: &Path) -> Option<PathBuf> {
+    let places = [PGDATA, LEAVING].map(|name| data_dir.join(name));
+    places.into_iter().find(|place| place.exists())
 }
 
 /// A name for a cluster that was replaced. What has the name that it should get may be somebody's data, and stays.
