@@ -355,5 +355,5 @@ pub fn default_data_dir() -> Result<PathBuf, EmbeddedError> {
 
 /// Returns whether there is a private cluster in the directory.
 pub fn has_cluster(data_dir: &Path) -> bool {
-    exchange::is_there(data_dir)
+    exchange::place(data_dir).is_some()
 }

@@ -58,7 +58,7 @@ pub(super) struct Cluster {
 
 impl Cluster {
     pub(super) fn open(data_dir: &Path, durability: Durability) -> Result<Self, EmbeddedError> {
-        let account = Account::choose(data_dir, &data_dir.join("postgresql"))?;
+        let account = Account::choose(data_dir, exchange::place(data_dir))?;
         Self::open_as(account, data_dir, durability)
     }
 

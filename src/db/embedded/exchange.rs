@@ -16,7 +16,7 @@ const UNFINISHED: &str = "restoring";
 /// The cluster that is being replaced, amid an exchange. By this name, and no other, one comes back: what somebody keeps or removes
 /// later is theirs to decide.
 const LEAVING: &str = "postgresql.leaving";
-/// The cluster that was replaced.
+/// The cluster that was replaced; with a number if something of this name is there already.
 const REPLACED: &str = "postgresql.old";
 const PGDATA: &str = "postgresql";
 
@@ -95,20 +95,26 @@ impl Exclusive {
     }
 
     /// Puts the new cluster, which must be whole and stopped, into the place of the present one. Returns where that is now, if there
-    /// was one.
+    /// was one. Once the new one is in its place, it is done: what fails then is only a warning.
     pub fn exchange(self) -> Result<Option<PathBuf>, EmbeddedError> {
         let data_dir = self.cluster.data_dir();
-        let pgdata = data_dir.join(PGDATA);
-        let is_replaced = pgdata.exists();
-        if is_replaced {
-            fs::rename(&pgdata, data_dir.join(LEAVING)).map_err(at("move away", &pgdata))?;
+        let (pgdata, leaving) = (data_dir.join(PGDATA), data_dir.join(LEAVING));
+        if pgdata.exists() {
+            fs::rename(&pgdata, &leaving).map_err(at("move away", &pgdata))?;
         }
-        // If the program ends between these two, the next start finishes the exchange.
+        // If the program ends between these two, the next start moves the old one back.
+        #[cfg(feature = "fault-injection")]
+        crate::fault::halt_at("leaving");
         fs::rename(self.unfinished().join(PGDATA), &pgdata).map_err(at("create", &pgdata))?;
-        sync(data_dir)?;
-        settle(data_dir)?;
-        self.remove_unfinished()?;
-        Ok(is_replaced.then(|| data_dir.join(REPLACED)))
+        let settled = sync(data_dir).and_then(|()| settle(data_dir));
+        let replaced = settled.unwrap_or_else(|error| {
+            warn!(%error, "the new cluster is in its place; the next start tries that again");
+            Some(leaving).filter(|leaving| leaving.exists())
+        });
+        if let Err(error) = self.remove_unfinished() {
+            warn!(%error, "the new cluster is in its place, but something is left");
+        }
+        Ok(replaced)
     }
 
     /// Removes what is left of a new cluster that was not finished.
@@ -125,27 +131,37 @@ impl Exclusive {
     }
 }
 
-/// Returns whether there is a cluster, or one that is to be moved back.
-pub(super) fn is_there(data_dir: &Path) -> bool {
-    [PGDATA, LEAVING]
-        .iter()
-        .any(|name| data_dir.join(name).exists())
+/// Returns where the cluster is, even if it is yet to be moved back; `None` if there is none.
+pub(super) fn place(data_dir: &Path) -> Option<PathBuf> {
+    let places = [PGDATA, LEAVING].map(|name| data_dir.join(name));
+    places.into_iter().find(|place| place.exists())
 }
 
-/// Finishes an interrupted exchange: with the new cluster if it is in its place, else with the old one moved back.
-pub(super) fn settle(data_dir: &Path) -> Result<(), EmbeddedError> {
+/// A name for a cluster that was replaced. What has the name that it should get may be somebody's data, and stays.
+fn free_place(data_dir: &Path) -> PathBuf {
+    let mut place = data_dir.join(REPLACED);
+    let mut number = 1;
+    while place.symlink_metadata().is_ok() {
+        number += 1;
+        place = data_dir.join(format!("{REPLACED}-{number}"));
+    }
+    place
+}
+
+/// Finishes an interrupted exchange: with the new cluster if it is in its place, else with the old one moved back. Returns where the
+/// old one is, if it was replaced now.
+pub(super) fn settle(data_dir: &Path) -> Result<Option<PathBuf>, EmbeddedError> {
     let (pgdata, leaving) = (data_dir.join(PGDATA), data_dir.join(LEAVING));
     if !leaving.exists() {
-        return Ok(());
+        return Ok(None);
     }
-    let place = if pgdata.exists() {
-        data_dir.join(REPLACED)
-    } else {
+    let replaced = pgdata.exists().then(|| free_place(data_dir));
+    if replaced.is_none() {
         warn!("a restore or an upgrade was interrupted: the cluster is as it was before");
-        pgdata
-    };
-    fs::rename(&leaving, place).map_err(at("move", &leaving))?;
-    sync(data_dir)
+    }
+    // If a crash of the machine undoes that, it is done anew.
+    fs::rename(&leaving, replaced.as_ref().unwrap_or(&pgdata)).map_err(at("move", &leaving))?;
+    Ok(replaced)
 }
 
 /// New names must survive a crash of the machine, too.

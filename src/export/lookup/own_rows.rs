@@ -131,7 +131,10 @@ impl<'a> OwnRows<'a> {
     }
 
     /// Finds the ids that the filter's conditions on what the rows refer to leave; returns `false` if they are too many.
-    pub(super) fn find_ids(&mut self, connection: &mut libpq::Connection) -> Result<bool, Error> {
+    pub(super) fn find_ids(
+        &mut self,
+        connection: &mut libpq::Connection,
+    ) -> Result<bool, Unprepared> {
         for (index, reference) in self.export.dataset().references().iter().enumerate() {
             let filter = &self.export.filter;
             let conditions = filter.conditions_of_reference(index);

@@ -6,10 +6,10 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, geteuid};
 use zip::write::SimpleFileOptions;
 use zip::{ZipArchive, ZipWriter};
 
@@ -167,6 +167,52 @@ fn a_restore_keeps_the_cluster_that_it_replaces_and_no_second_one_takes_its_plac
     );
 }
 
+#[test]
+fn what_somebody_keeps_under_the_old_clusters_name_stays_and_stops_no_start() {
+    let place = Place::backed_up();
+    let before = contents(&place.data_dir());
+    let restore = place.restore().stdout(Stdio::piped()).spawn();
+    let restore = restore.expect("the program runs");
+    eventually("the new cluster is made", || {
+        place.data_dir().join("restoring").exists()
+    });
+    let theirs = place.data_dir().join("postgresql.old/theirs");
+    fs::create_dir(place.data_dir().join("postgresql.old")).expect("nothing is there yet");
+    fs::write(&theirs, "theirs").expect("ours");
+    let restored = restore.wait_with_output().expect("ours");
+    assert!(restored.status.success(), "{restored:?}");
+    let old = place.data_dir().join("postgresql.old-2");
+    assert!(String::from_utf8_lossy(&restored.stdout).contains(old.to_str().expect("text")));
+    assert!(old.join("PG_VERSION").exists() && theirs.exists());
+    assert_eq!(contents(&place.data_dir()), before);
+}
+
+#[test]
+fn a_restore_that_cannot_clear_up_is_done_and_warns() {
+    let place = Place::backed_up();
+    let before = contents(&place.data_dir());
+    Running::start(&place.data_dir()).psql("delete from tasks");
+    let mut restore = place.restore();
+    let piped = restore.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let restore = piped.spawn().expect("the program runs");
+    let unfinished = place.data_dir().join("restoring");
+    eventually("the new cluster is made", || unfinished.exists());
+    // To remove a tree, it opens a file for each level.
+    fs::create_dir_all(unfinished.join("d/".repeat(300))).expect("ours");
+    let mut limit = Command::new("prlimit");
+    limit.args(["--nofile=200", "--pid", &restore.id().to_string()]);
+    assert!(limit.status().expect("it is there").success());
+    let restored = restore.wait_with_output().expect("ours");
+    assert!(restored.status.success(), "{restored:?}");
+    let said = stderr(&restored);
+    assert!(
+        said.contains("WARN") && said.contains("Too many open files"),
+        "{said}"
+    );
+    assert_eq!(contents(&place.data_dir()), before);
+    assert!(place.data_dir().join("postgresql.old").exists() && unfinished.exists());
+}
+
 /// Changes the text of a backup's manifest.
 fn rewrite(backup: &Path, from: &str, to: &str) {
     let mut old = ZipArchive::new(File::open(backup).expect("ours")).expect("a ZIP file");
@@ -234,10 +280,31 @@ fn a_restore_that_is_killed_leaves_the_cluster_as_it_was() {
     restore.wait().expect("ours");
     assert_eq!(contents(&place.data_dir()), before);
 
-    // As if it were killed between the first two renames.
+    // Between the first two renames.
+    if !cfg!(feature = "fault-injection") {
+        panic!(
+            "run `make test`, or `cargo test --features fault-injection`: only then the program can be stopped there"
+        );
+    }
     let data_dir = place.data_dir();
-    let rename = |from, to| fs::rename(data_dir.join(from), data_dir.join(to)).expect("ours");
-    rename("postgresql", "postgresql.leaving");
+    let mut halted = place.restore();
+    let mut restore = halted.env("CMMS_HALT_AT", "leaving").spawn().expect("runs");
+    eventually("the cluster has left its place", || {
+        data_dir.join("postgresql.leaving").exists()
+    });
+    restore.kill().expect("ours");
+    restore.wait().expect("ours");
+    assert!(!data_dir.join("postgresql").exists());
+    if geteuid().is_root() {
+        // It stays its account's, which is not the one that a new cluster would get.
+        let mut chown = Command::new("chown");
+        chown.args(["-R", "daemon"]);
+        chown.args(["postgresql.leaving", "socket"].map(|name| data_dir.join(name)));
+        assert!(chown.status().expect("it runs").success());
+    }
+    let told = run(&place, &["export", "--output=/dev/null"]);
+    assert!(told.status.success(), "{told:?}");
+    assert!(stderr(&told).contains("as it was before"), "{told:?}");
     assert_eq!(contents(&data_dir), before);
 
     let restored = place.restore().output().expect("the program runs");
@@ -247,9 +314,10 @@ fn a_restore_that_is_killed_leaves_the_cluster_as_it_was() {
     assert!(!data_dir.join("restoring").exists());
 
     // As if it were killed before the last one.
-    rename("postgresql.old", "postgresql.leaving");
+    let old = data_dir.join("postgresql.old");
+    fs::rename(&old, data_dir.join("postgresql.leaving")).expect("ours");
     assert_eq!(contents(&data_dir), restored);
-    assert_eq!(leftovers(&place), [data_dir.join("postgresql.old")]);
+    assert_eq!(leftovers(&place), [old]);
 }
 
 #[test]

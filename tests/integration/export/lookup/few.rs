@@ -12,7 +12,11 @@ use super::{TASKS, client, run};
 use crate::support::{TestDatabase, eventually, oracle};
 
 /// Exports the rows of a dataset that a filter leaves.
-fn filtered(database: &Database, dataset: &str, (name, value): (&str, &str)) -> super::Outcome {
+pub(super) fn filtered(
+    database: &Database,
+    dataset: &str,
+    (name, value): (&str, &str),
+) -> super::Outcome {
     let mut export = Export::of(datasets::find(dataset).expect("declared"));
     let mut fields = export.dataset().filters().iter();
     let field = fields.find(|field| field.name() == name).expect("there");

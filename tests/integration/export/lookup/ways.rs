@@ -8,6 +8,7 @@ use cmms_export::export::cancellation::Cancellation;
 use cmms_export::export::dataset::{FilterValue, Selection};
 use cmms_export::export::{Export, Plan, Strategy};
 
+use super::few::filtered;
 use super::{TASKS, change, check, client, everything, lookup, run};
 use crate::support::client::{Download, download};
 use crate::support::{Server, TestDatabase, data, oracle};
@@ -261,6 +262,28 @@ fn names_that_do_not_fit_are_left_to_copy() {
     let mut strategies: Vec<Strategy> = strategies.collect();
     strategies.dedup();
     assert_eq!(strategies, [Strategy::Copy, Strategy::Lookup]);
+}
+
+#[test]
+fn if_the_server_refuses_the_question_for_ids_it_is_copy() {
+    let database = TestDatabase::seeded(&["--tasks", TASKS]);
+    change(
+        &database,
+        "alter table assets rename to all_assets; update all_assets set location_id = 3; analyze all_assets;
+         create function is_seen(id bigint) returns boolean language plpgsql volatile as $$ begin
+             if current_query() not like '%tasks%' then raise insufficient_privilege; end if;
+             return true;
+         end $$;
+         create view assets as select * from all_assets where is_seen(id)",
+    );
+    let outcome = filtered(&client(&database), "tasks", ("location_id", "3"));
+    assert_eq!(outcome.result.as_ref().expect("whole").rows, 60_000);
+    let plan = outcome.plan.as_ref().expect("begun");
+    let because = plan.because.as_deref();
+    let refused = Some("the server refused the preparations");
+    assert_eq!((plan.strategy, because), (Strategy::Copy, refused));
+    let expected = oracle::copy(&database, "true", ',');
+    assert!(outcome.csv == expected, "other bytes than psql's");
 }
 
 #[test]
