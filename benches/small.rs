@@ -1,5 +1,6 @@
 //! Small exports over one kept connection, strategy by strategy, to the last byte, beside the time that PostgreSQL itself needs
-//! for the same rows: a Markdown table of milliseconds.
+//! for the same rows: a Markdown table of milliseconds. And a second one: all tasks by the command line, as a whole process, beside
+//! the same over HTTP.
 //!
 //! `cargo bench --bench small -- [runs]`; without a number, 15 runs. Each run has every filter with every strategy once, and begins
 //! with another strategy: so what else the machine does meanwhile falls on all of them alike.
@@ -17,6 +18,7 @@ mod shared;
 
 use std::io::Write;
 use std::net::TcpStream;
+use std::process::Stdio;
 use std::time::Instant;
 
 use cmms_export::datasets;
@@ -56,6 +58,11 @@ const FILTERS: [Filter; 5] = [
         sql: "t.asset_id = -1",
     },
 ];
+
+const ALL: Filter = Filter {
+    parameters: &[],
+    sql: "true",
+};
 
 #[derive(QueryableByName)]
 struct Explained {
@@ -118,6 +125,43 @@ fn main() {
             csv.len(),
             spread(&queries[index], 1),
             times.collect::<Vec<_>>().join(" | ")
+        );
+    }
+    command_line(&database, (&mut kept, &server.address), runs);
+}
+
+/// Exports all tasks by the command line, as a whole process that writes to nowhere, and over HTTP, by turns.
+fn command_line(database: &TestDatabase, (kept, address): (&mut TcpStream, &str), runs: usize) {
+    println!(
+        "\n| all tasks | command line, ms | HTTP, ms | ratio by pairs |\n|---|---:|---:|---:|"
+    );
+    for strategy in Strategy::all() {
+        let mut milliseconds = [Vec::new(), Vec::new()];
+        // The first of each is not counted.
+        for run in 0..=runs {
+            for what in [run % 2, 1 - run % 2] {
+                let started = Instant::now();
+                if what == 0 {
+                    let mut command = support::program(&database.url);
+                    command.args(["export", "--strategy", strategy.name()]);
+                    let status = command.stdout(Stdio::null()).status();
+                    assert!(status.expect("the program runs").success());
+                } else {
+                    download(kept, address, &ALL, *strategy);
+                }
+                if run > 0 {
+                    milliseconds[what].push(started.elapsed().as_secs_f64() * 1_000.0);
+                }
+            }
+        }
+        let [command, http] = &milliseconds;
+        let ratios: Vec<f64> = command.iter().zip(http).map(|(c, h)| c / h).collect();
+        println!(
+            "| `{}` | {} | {} | {} |",
+            strategy.name(),
+            spread(command, 1),
+            spread(http, 1),
+            spread(&ratios, 2)
         );
     }
 }
