@@ -63,7 +63,8 @@ fn a_stream_has_all_rows_and_then_its_connection_is_free_again() {
         let mut stream = numbers(&rows.to_string())
             .copy_out_stream(connection, &Options::csv())
             .expect("a thread");
-        assert_eq!(stream.rows(), None);
+        // Without a row, nothing has to be read: the stream may have ended by now.
+        assert!(rows == 0 || stream.rows().is_none(), "{rows}");
         let (bytes, end) = read(&mut stream);
         end.expect("whole");
         assert_eq!(stream.rows(), Some(rows));
