@@ -3,7 +3,7 @@
 # On macOS, Homebrew keeps libpq's pg_config, by which the build finds libpq, out of the PATH.
 export PATH := $(if $(wildcard /opt/homebrew/opt/libpq/bin),/opt/homebrew/opt/libpq/bin:)$(PATH)
 
-.PHONY: help run cluster test test-valgrind test-postgres check docs check-diesel deb test-deb bench bench-memory bench-small bench-lookup bench-filters bench-engines bench-replicas bench-copy-out screenshots setup setup-browser setup-python
+.PHONY: help run cluster test test-valgrind test-postgres check docs check-diesel deb test-deb bench bench-memory bench-small bench-lookup bench-filters bench-engines bench-django bench-replicas bench-copy-out screenshots setup setup-browser setup-python
 
 help: ## Says what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -87,6 +87,10 @@ bench-engines: setup ## Measures lookup beside DuckDB and chDB, which it install
 	test -x target/engines/bin/python || python3 -m venv target/engines
 	target/engines/bin/pip install --quiet --disable-pip-version-check --requirement benches/engines/requirements.txt
 	target/engines/bin/python benches/engines/compare.py target/release/cmms-export
+
+bench-django: setup setup-python ## Measures the article's ways to export with Django beside ours
+	cargo build --release --locked
+	target/python/bin/python benches/django/compare.py target/release/cmms-export
 
 bench-replicas: setup ## Measures exports, and writes meanwhile, with none, one and two hot standbys (minutes)
 	cargo bench --locked --bench replicas

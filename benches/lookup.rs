@@ -300,7 +300,7 @@ impl Bench<'_> {
         }
         println!("\n| ratio of times | median (min…max) | the bar |\n|---|---:|---:|");
         let bar = match self.tasks {
-            1_000_000.. => "≥ 5",
+            1_000_000.. => "≥ 4.5",
             100_000.. => "≥ 4",
             _ => "",
         };

@@ -5,19 +5,17 @@ The engines are measured within a process that is up and connected, and may writ
 as a whole, from its start to its end. Each file is held against psql's, line by line, before anything is measured.
 """
 
-import hashlib
-import os
-import statistics
 import subprocess
 import sys
-import tempfile
-import time
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import chdb.session
 import duckdb
 import duckdb_extension_postgres_scanner as scanner
+
+sys.path.append(str(Path(__file__).parents[1] / "shared"))
+from alternating import arguments, cluster, seconds, spread
 
 COLUMNS = """
     t.id as "ID", t.title as "Title", a.name as "Asset", l.name as "Asset Location",
@@ -29,27 +27,9 @@ TABLES = ("tasks", "assets", "locations", "users")
 
 
 def main():
-    program = sys.argv[1]
-    tasks = int(sys.argv[2]) if len(sys.argv) > 2 else 1_000_000
-    runs = int(sys.argv[3]) if len(sys.argv) > 3 else 9
-    with tempfile.TemporaryDirectory() as directory:
-        # PostgreSQL does not run as root, and must get to its directory.
-        os.chmod(directory, 0o755)
-        cluster = subprocess.Popen(
-            [program, "database", "--data-dir", f"{directory}/data", "--log", "warn"],
-            stdout=subprocess.PIPE,
-            text=True,
-            env={name: value for name, value in os.environ.items() if name != "DATABASE_URL"},
-        )
-        try:
-            url = cluster.stdout.readline().strip()
-            environment = {**os.environ, "DATABASE_URL": url, "CMMS_LOG": "warn"}
-            for command in (["migrate"], ["seed", f"--tasks={tasks}"]):
-                subprocess.run([program, *command], env=environment, check=True, capture_output=True)
-            measure(program, url, environment, Path(directory), runs)
-        finally:
-            cluster.terminate()
-            cluster.wait()
+    program, tasks, runs = arguments(tasks=1_000_000)
+    with cluster(program, tasks) as (url, environment, directory):
+        measure(program, url, environment, directory, runs)
 
 
 def measure(program, url, environment, directory, runs):
@@ -86,36 +66,11 @@ def measure(program, url, environment, directory, runs):
         "DuckDB": by_duckdb,
         "chDB": by_chdb,
     }
-    wanted = None
-    for name, run in ways.items():
-        run()
-        found = lines(file(name))
-        wanted = wanted or found
-        if found != wanted:
-            sys.exit(f"{name} writes other lines than lookup")
-    seconds = {name: [] for name in ways}
-    order = list(ways)
-    for _ in range(runs):
-        for name in order:
-            begin = time.perf_counter()
-            ways[name]()
-            seconds[name].append(time.perf_counter() - begin)
-        order = order[1:] + order[:1]
+    taken = seconds(ways, file, runs)
     print("| | seconds | / `lookup` |\n|---|---:|---:|")
-    for name, taken in seconds.items():
-        ratios = [one / own for one, own in zip(taken, seconds["lookup"])]
-        print(f"| {name} | {spread(taken)} | {spread(ratios)} |")
-
-
-def lines(path):
-    """The file's lines, in no order, without the quotes that one writes and another does not."""
-    with open(path, "rb") as file:
-        digests = sorted(hashlib.blake2b(line.replace(b'"', b"").replace(b"\\N", b""), digest_size=8).digest() for line in file)
-    return hashlib.sha256(b"".join(digests)).hexdigest()
-
-
-def spread(values):
-    return f"{statistics.median(values):.2f} ({min(values):.2f}…{max(values):.2f})"
+    for name, times in taken.items():
+        ratios = [one / own for one, own in zip(times, taken["lookup"])]
+        print(f"| {name} | {spread(times)} | {spread(ratios)} |")
 
 
 main()
