@@ -124,7 +124,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Makes the server give up statements that take longer; without a time, it gives up none.
+    /// Makes the server cancel statements that take longer; without a time, it cancels none.
     pub fn set_statement_timeout(&mut self, timeout: Option<Duration>) -> Result<(), Error> {
         let milliseconds = timeout.map_or(0, |timeout| timeout.as_millis().max(1));
         self.execute(&format!("set statement_timeout = '{milliseconds}ms'"))
