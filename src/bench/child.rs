@@ -94,6 +94,7 @@ fn reason(error: &export::Error) -> String {
         export::Error::TooManyRows { .. }
         | export::Error::TooManyRowsForXlsx { .. }
         | export::Error::TextTooLong { .. }
+        | export::Error::UnexpectedNull(_)
         | export::Error::Cancelled
         | export::Error::NoReplica(_) => error.to_string(),
         export::Error::Sink(_) | export::Error::Workbook(_) => "the output failed".to_owned(),
@@ -245,7 +246,7 @@ fn backends_cpu(database: &Database) -> Result<Option<HashMap<i32, u64>>, db::Er
         return Ok(None);
     };
     let backends: Vec<Backend> = diesel::sql_query(
-        "select pid from pg_stat_activity where application_name = $1 and pid <> pg_backend_pid()",
+        "select pid from pg_stat_activity where starts_with(application_name, $1) and pid <> pg_backend_pid()",
     )
     .bind::<diesel::sql_types::Text, _>(name)
     .load(&mut database.control_connection()?)?;

@@ -2,14 +2,14 @@
 
 use diesel::prelude::*;
 
-use crate::export::dataset::{Dataset, Declaration, load_all};
+use crate::export::dataset::{Dataset, Declaration, Own, Referenced, load_all};
 use crate::models::{Asset, Location};
 use crate::schema::{assets, locations};
 
 #[derive(Queryable)]
 struct Model {
-    asset: Asset,
-    location: Location,
+    asset: Own<Asset>,
+    location: Referenced<Location>,
 }
 
 /// Declares the dataset.
@@ -18,15 +18,18 @@ pub(super) fn declare() -> Box<dyn Dataset> {
     let mut assets = Declaration::new(
         ["assets", "asset"],
         assets::id,
-        || assets::table.inner_join(locations::table).into_boxed(),
+        || assets::table.left_join(locations::table).into_boxed(),
         || assets::table.into_boxed(),
-        |query, connection| load_all::<Model, _>(query.select((Asset::as_select(), Location::as_select())), connection),
+        |query, connection| {
+            let location = (locations::id.nullable(), locations::all_columns.nullable());
+            load_all::<Model, _>(query.select(((assets::all_columns,), location)), connection)
+        },
     );
     let location = &assets.refers(assets::location_id, locations::id, || locations::table.into_boxed());
 
     assets.column("id", "ID", assets::id, |row| row.asset.id.into());
     assets.column("name", "Name", assets::name, |row| (&row.asset.name).into()).as_label();
-    assets.referenced_column(location, "location", "Location", locations::name, locations::name, |row| (&row.location.name).into());
+    assets.referenced_column(location, "location", "Location", locations::name.nullable(), locations::name, |row| row.location.cell(|location| &location.name));
     assets.column("description", "Description", assets::description, |row| (&row.asset.description).into()).on_request();
     assets.column("location_id", "Location ID", assets::location_id, |row| row.asset.location_id.into()).on_request();
 

@@ -5,7 +5,7 @@ use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_source::Alias;
 
-use crate::export::dataset::{Dataset, Declaration, Rows, load_all};
+use crate::export::dataset::{Dataset, Declaration, Own, Referenced, Rows, load_all};
 use crate::models::{Asset, Location, Task, User};
 use crate::schema::{assets, locations, tasks, users};
 
@@ -22,18 +22,18 @@ fn joined() -> _ {
     let creators: Alias<Creators> = CREATORS;
     let editors: Alias<Editors> = EDITORS;
     tasks::table
-        .inner_join(assets::table.inner_join(locations::table))
-        .inner_join(creators.on(tasks::created_by_id.eq(creators.field(users::id))))
+        .left_join(assets::table.left_join(locations::table))
+        .left_join(creators.on(tasks::created_by_id.eq(creators.field(users::id))))
         .left_join(editors.on(tasks::updated_by_id.eq(editors.field(users::id).nullable())))
 }
 
 #[derive(Queryable)]
 struct Model {
-    task: Task,
-    asset: Asset,
-    location: Location,
-    creator: User,
-    editor: Option<User>,
+    task: Own<Task>,
+    asset: Referenced<Asset>,
+    location: Referenced<Location>,
+    creator: Referenced<User>,
+    editor: Referenced<User>,
 }
 
 fn models(
@@ -41,11 +41,17 @@ fn models(
     connection: &mut PgConnection,
 ) -> QueryResult<Rows<Model>> {
     let columns = (
-        Task::as_select(),
-        Asset::as_select(),
-        Location::as_select(),
-        CREATORS.fields(users::all_columns),
-        EDITORS.fields(users::all_columns).nullable(),
+        (tasks::all_columns,),
+        (assets::id.nullable(), assets::all_columns.nullable()),
+        (locations::id.nullable(), locations::all_columns.nullable()),
+        (
+            CREATORS.field(users::id).nullable(),
+            CREATORS.fields(users::all_columns).nullable(),
+        ),
+        (
+            EDITORS.field(users::id).nullable(),
+            EDITORS.fields(users::all_columns).nullable(),
+        ),
     );
     load_all(query.select(columns), connection)
 }
@@ -61,23 +67,24 @@ pub(super) fn declare() -> Box<dyn Dataset> {
         models,
     );
     let asset = &tasks.refers(tasks::asset_id, assets::id, || {
-        assets::table.inner_join(locations::table).into_boxed()
+        assets::table.left_join(locations::table).into_boxed()
     });
+    tasks.reads(locations::table);
     let creator = &tasks.refers(tasks::created_by_id, users::id, || users::table.into_boxed());
     let editor = &tasks.refers(tasks::updated_by_id, users::id, || users::table.into_boxed());
-    let created_by = CREATORS.field(users::username);
+    let created_by = CREATORS.field(users::username).nullable();
     let updated_by = EDITORS.field(users::username).nullable();
 
     tasks.column("id", "ID", tasks::id, |row| row.task.id.into());
     tasks.column("title", "Title", tasks::title, |row| (&row.task.title).into());
-    tasks.referenced_column(asset, "asset", "Asset", assets::name, assets::name, |row| (&row.asset.name).into());
-    tasks.referenced_column(asset, "asset_location", "Asset Location", locations::name, locations::name, |row| (&row.location.name).into());
+    tasks.referenced_column(asset, "asset", "Asset", assets::name.nullable(), assets::name, |row| row.asset.cell(|asset| &asset.name));
+    tasks.referenced_column(asset, "asset_location", "Asset Location", locations::name.nullable(), locations::name.nullable(), |row| row.location.cell(|location| &location.name));
     tasks.label_column("done", "Done", tasks::done, DONE, |row| DONE[usize::from(!row.task.done)].into());
-    tasks.referenced_column(creator, "created_by", "Created By", created_by, users::username, |row| (&row.creator.username).into());
-    tasks.referenced_column(editor, "updated_by", "Updated By", updated_by, users::username, |row| row.editor.as_ref().map(|user| &user.username).into());
+    tasks.referenced_column(creator, "created_by", "Created By", created_by, users::username, |row| row.creator.cell(|user| &user.username));
+    tasks.referenced_column(editor, "updated_by", "Updated By", updated_by, users::username, |row| row.editor.cell(|user| &user.username));
     tasks.column("description", "Description", tasks::description, |row| (&row.task.description).into()).on_request();
     tasks.column("asset_id", "Asset ID", tasks::asset_id, |row| row.task.asset_id.into()).on_request();
-    tasks.referenced_column(asset, "asset_location_id", "Asset Location ID", assets::location_id, assets::location_id, |row| row.asset.location_id.into()).on_request();
+    tasks.referenced_column(asset, "asset_location_id", "Asset Location ID", assets::location_id.nullable(), assets::location_id, |row| row.asset.cell(|asset| asset.location_id)).on_request();
     tasks.column("created_by_id", "Created By ID", tasks::created_by_id, |row| row.task.created_by_id.into()).on_request();
     tasks.column("updated_by_id", "Updated By ID", tasks::updated_by_id, |row| row.task.updated_by_id.into()).on_request();
 

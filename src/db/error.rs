@@ -30,6 +30,9 @@ pub enum Error {
     /// The database sent something impossible, such as a task that refers to nothing.
     #[error("the data are inconsistent: {0}")]
     Inconsistent(String),
+    /// A relation was rewritten, or got or lost a partition, while its rows were read: they may be of several moments.
+    #[error("a table was changed while its rows were read")]
+    Moved,
     /// A migration could not be read or applied.
     #[error("the migrations failed: {0}")]
     Migrate(String),
@@ -80,6 +83,11 @@ impl Error {
             Self::Copy(error) => error.sqlstate.as_deref() == Some("40001"),
             _ => false,
         }
+    }
+
+    /// Returns whether a lock could not be had at once, or in time.
+    pub fn is_lock_not_available(&self) -> bool {
+        matches!(self, Self::Copy(error) if error.sqlstate.as_deref() == Some("55P03"))
     }
 
     /// Returns whether there is no snapshot of that name (any more), because the connection that exported it has ended.

@@ -9,7 +9,7 @@ pub use diesel_copy_out::{
 use super::Error as DatabaseError;
 
 /// Reads JSON from the column of this name; `None` if it is NULL, as an aggregate of no rows is.
-pub(super) fn read_json<T: DeserializeOwned + Default>(
+pub(crate) fn read_json<T: DeserializeOwned + Default>(
     row: &Row,
     name: &str,
 ) -> Result<T, DatabaseError> {

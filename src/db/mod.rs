@@ -5,6 +5,7 @@ mod error;
 pub mod libpq;
 mod schema_state;
 pub mod servers;
+pub mod snapshot;
 pub mod tables;
 
 use std::sync::mpsc::{self, Receiver};
@@ -18,19 +19,18 @@ use diesel::r2d2::{
     Builder, ConnectionManager, CustomizeConnection, ManageConnection, NopErrorHandler, Pool,
     PooledConnection,
 };
-use diesel::sql_types::{Bool, Integer, Nullable, Text};
+use diesel::sql_types::{Bool, Nullable, Text};
 
 pub use self::error::Error;
 pub use self::schema_state::SchemaState;
 pub(crate) use self::schema_state::unknown_migrations;
-
-/// What every export's transaction sets. To compile the export's query costs more than the compiled code saves, and a
-/// generic plan, made for any value, would ignore how few rows a filter leaves.
-const SNAPSHOT_SETTINGS: &str =
-    "set local jit = off; set local plan_cache_mode = force_custom_plan";
+pub use self::snapshot::TransactionName;
 
 /// How long anything but an export waits for a lock on a table.
 pub const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What transactions are called if the database's URL names no application.
+const APPLICATION_NAME: &str = "cmms-export";
 
 /// How long a probe waits for its connection.
 const PROBE_WAIT: Duration = Duration::from_secs(1);
@@ -55,6 +55,8 @@ pub struct Database {
 }
 
 struct Pools {
+    /// What the connections call themselves, unless the URL says otherwise.
+    application_name: String,
     diesel: LazyPool<ConnectionManager<PgConnection>>,
     copy: LazyPool<libpq::Manager>,
     /// Connections that only make an export faster. Nobody waits for one, and they take none from other exports.
@@ -87,7 +89,14 @@ impl Pools {
                     .build_unchecked(libpq::Manager::new(url))
             }))
         };
+        let options = libpq::options(url).unwrap_or_default();
+        let mut names = options
+            .into_iter()
+            .filter(|(name, _)| name == "application_name");
         Self {
+            application_name: names
+                .next()
+                .map_or_else(|| APPLICATION_NAME.into(), |(_, name)| name),
             diesel: diesel(connections, wait),
             copy: libpq(connections, wait, true),
             // An export can do without a broken one, and a test of each before its use costs a round trip.
@@ -180,6 +189,11 @@ impl Database {
         ahead.unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Returns a name for a new transaction.
+    pub fn transaction_name(&self) -> TransactionName {
+        TransactionName::new(&self.pools.application_name)
+    }
+
     /// Takes a connection for short work that is not an export.
     pub fn control_connection(&self) -> Result<DieselConnection, Error> {
         self.pools
@@ -256,116 +270,20 @@ impl Database {
 pub struct Canceller(DieselConnection);
 
 impl Canceller {
-    /// Asks the server to cancel what one of its processes is running. If the host's name now leads to another server, that one does
-    /// nothing.
-    pub fn cancel(&mut self, process: &Process) -> Result<(), Error> {
-        diesel::sql_query(format!("select pg_cancel_backend($1) where {SERVER} = $2"))
-            .bind::<Integer, _>(process.pid)
-            .bind::<Text, _>(&process.server)
-            .execute(&mut self.0)?;
+    /// Asks the server to cancel what a transaction is running. If the host's name now leads to another server, there is no such
+    /// transaction.
+    pub fn cancel(&mut self, transaction: &TransactionName) -> Result<(), Error> {
+        diesel::sql_query(
+            "select pg_cancel_backend(pid) from pg_stat_activity where application_name = $1",
+        )
+        .bind::<Text, _>(transaction.as_str())
+        .execute(&mut self.0)?;
         Ok(())
     }
 }
 
-/// Identifies a server: the time at which it started, in microseconds.
-const SERVER: &str = "extract(epoch from pg_postmaster_start_time())::text";
-
-/// A server's process that works for a connection.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Process {
-    pid: i32,
-    server: String,
-}
-
-impl Process {
-    /// The process that works for this transaction, needed to cancel its query. Behind a pooler, the next transaction may have another
-    /// one.
-    pub fn of(connection: &mut PgConnection) -> QueryResult<Self> {
-        let (pid, server) =
-            diesel::select((sql::pg_backend_pid(), diesel::dsl::sql::<Text>(SERVER)))
-                .get_result(connection)?;
-        Ok(Self { pid, server })
-    }
-
-    /// Returns whether both are processes of one server.
-    pub fn is_beside(&self, other: &Self) -> bool {
-        self.server == other.server
-    }
-}
-
-fn snapshot_settings(statement_timeout: Option<Duration>) -> String {
-    match statement_timeout {
-        // In milliseconds; 0 would mean no timeout.
-        Some(timeout) => format!(
-            "{SNAPSHOT_SETTINGS}; set local statement_timeout = {}",
-            timeout.as_millis().max(1)
-        ),
-        None => SNAPSHOT_SETTINGS.to_owned(),
-    }
-}
-
-/// Does `work` in one read-only snapshot.
-pub fn snapshot<T, E: From<diesel::result::Error>>(
-    connection: &mut PgConnection,
-    statement_timeout: Option<Duration>,
-    work: impl FnOnce(&mut PgConnection) -> Result<T, E>,
-) -> Result<T, E> {
-    snapshot_with(connection, &snapshot_settings(statement_timeout), work)
-}
-
-/// Does the same, but each query for no longer than `statement_timeout`, and without a long wait for a lock: there are few connections
-/// for short work, and one that waits is in use.
-pub fn short_snapshot<T, E: From<diesel::result::Error>>(
-    connection: &mut PgConnection,
-    statement_timeout: Duration,
-    work: impl FnOnce(&mut PgConnection) -> Result<T, E>,
-) -> Result<T, E> {
-    let settings = format!(
-        "{}; set local lock_timeout = {}",
-        snapshot_settings(Some(statement_timeout)),
-        LOCK_TIMEOUT.as_millis()
-    );
-    snapshot_with(connection, &settings, work)
-}
-
-fn snapshot_with<T, E: From<diesel::result::Error>>(
-    connection: &mut PgConnection,
-    settings: &str,
-    work: impl FnOnce(&mut PgConnection) -> Result<T, E>,
-) -> Result<T, E> {
-    connection
-        .build_transaction()
-        .repeatable_read()
-        .read_only()
-        .run(|connection| {
-            connection.batch_execute(settings)?;
-            work(connection)
-        })
-}
-
-/// Begins a read-only snapshot on a connection that speaks COPY. `snapshot`, if given, is the name under which another
-/// connection has exported its own. Both must lead to one server: the process that this returns tells which. If the connection is
-/// dropped before the snapshot's end, its pool closes it.
-pub fn begin_copy_snapshot(
-    connection: &mut libpq::Connection,
-    snapshot: Option<&str>,
-    statement_timeout: Option<Duration>,
-    more_settings: &str,
-) -> Result<Process, libpq::Error> {
-    // Nothing may come between `begin` and the import: after its first query, a transaction has a snapshot of its own.
-    let import = snapshot.map(|name| format!("; set transaction snapshot '{name}'"));
-    let process = connection.query_row(&format!(
-        "begin isolation level repeatable read read only{}; {}{more_settings};
-         select pg_backend_pid() as pid, {SERVER} as server",
-        import.unwrap_or_default(),
-        snapshot_settings(statement_timeout)
-    ))?;
-    let process = process.unwrap_or_default();
-    Ok(Process {
-        pid: process.read("pid").unwrap_or_default(),
-        server: process.get("server").unwrap_or_default().to_owned(),
-    })
-}
+/// SQL that identifies a server: the time at which it started, in microseconds.
+pub(crate) const SERVER: &str = "extract(epoch from pg_postmaster_start_time())::text";
 
 /// Keeps Diesel from preparing statements for later. On its connection, a prepared one fails for ever once a column has got another
 /// type or the server has forgotten the statement (DISCARD ALL); and an export's queries are planned anew each time in any case.
@@ -386,12 +304,4 @@ fn lazy_pool_builder<M: ManageConnection>(connections: u32, wait: Duration) -> B
         .connection_timeout(wait)
         // Whoever asks for a connection gets the error; r2d2 would also log each attempt.
         .error_handler(Box::new(NopErrorHandler))
-}
-
-/// PostgreSQL's own functions, declared for Diesel.
-mod sql {
-    #[diesel::declare_sql_function]
-    extern "SQL" {
-        fn pg_backend_pid() -> Integer;
-    }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::Error;
-use crate::db::{Database, Process};
+use crate::db::{Database, TransactionName};
 
 /// Stops an export. Clones stop the same one.
 #[derive(Clone, Default)]
@@ -23,8 +23,8 @@ struct Shared {
 
 #[derive(Default)]
 struct Backends {
-    /// The server processes that work for the export now.
-    working: HashMap<u64, (Process, Database)>,
+    /// The transactions that work for the export now.
+    working: HashMap<u64, (TransactionName, Database)>,
     registered: u64,
 }
 
@@ -51,7 +51,7 @@ impl Cancellation {
         }
     }
 
-    /// Returns whether no server process works for the export now.
+    /// Returns whether no transaction works for the export now.
     pub fn is_idle(&self) -> bool {
         self.backends().working.is_empty()
     }
@@ -65,10 +65,10 @@ impl Cancellation {
         let Some(database) = database else { return };
         // Without the lock: a server that does not answer would block the export's own thread, too.
         let cancelled = database.canceller().and_then(|mut canceller| {
-            // With the lock: the process cannot go back to its pool, and on to another export, before it gets the request.
+            // With the lock: the connection cannot go back to its pool, and on to another export, before it gets the request.
             let backends = self.backends();
             match backends.working.get(&number) {
-                Some((process, _)) => canceller.cancel(process),
+                Some((transaction, _)) => canceller.cancel(transaction),
                 None => Ok(()),
             }
         });
@@ -82,12 +82,9 @@ impl Cancellation {
         self.shared.cancelled.load(Ordering::SeqCst)
     }
 
-    /// Notes that a process of the database's server works for the export, until the value is dropped.
-    pub(crate) fn register(
-        &self,
-        database: &Database,
-        process: Process,
-    ) -> Result<Backend<'_>, Error> {
+    /// Names a transaction that will work for the export on the database's server, until the value is dropped. It can be cancelled from
+    /// its first statement on.
+    pub(crate) fn register(&self, database: &Database) -> Result<Backend<'_>, Error> {
         let mut backends = self.backends();
         // With the lock: whoever cancels the export sees what was noted before.
         if self.is_cancelled() {
@@ -95,12 +92,13 @@ impl Cancellation {
         }
         backends.registered += 1;
         let number = backends.registered;
+        let transaction = database.transaction_name();
         backends
             .working
-            .insert(number, (process.clone(), database.clone()));
+            .insert(number, (transaction.clone(), database.clone()));
         Ok(Backend {
             cancellation: self,
-            process,
+            transaction,
             number,
         })
     }
@@ -111,20 +109,20 @@ impl Cancellation {
     }
 }
 
-/// A server process that works for an export.
+/// A transaction that works for an export.
 pub(crate) struct Backend<'c> {
     cancellation: &'c Cancellation,
-    process: Process,
+    transaction: TransactionName,
     number: u64,
 }
 
 impl Backend<'_> {
-    /// The process.
-    pub(super) fn process(&self) -> &Process {
-        &self.process
+    /// The transaction's name.
+    pub(crate) fn transaction(&self) -> &TransactionName {
+        &self.transaction
     }
 
-    /// Asks the server to give up the process's query.
+    /// Asks the server to give up the transaction's query.
     pub(super) fn cancel_query(&self) {
         self.cancellation.cancel_query(self.number);
     }

@@ -8,6 +8,7 @@ mod declaration;
 mod filter;
 mod fragment;
 mod loaded;
+mod model;
 
 use std::fmt;
 
@@ -23,8 +24,10 @@ pub use self::fragment::{
     Cell, Condition, FORMULA_STARTS, Fragment, Order, Query, Question, Row, SelectList, Selected,
 };
 pub use self::loaded::Rows;
+pub use self::model::{Own, Referenced, UnexpectedNull};
 
-/// Something to export. Its rows are in the order of its own table's key, an integer.
+/// Something to export. Each row of its own table is one of its rows; what that refers to is joined by LEFT JOIN, and is empty where
+/// there is no such row. Rows are in the order of the table's key, an integer; those without a key come last.
 ///
 /// A method that takes a question returns the query that asks it: `joined` of all tables, `own` of the dataset's own table alone.
 pub trait Dataset: Send + Sync {
@@ -54,6 +57,9 @@ pub trait Dataset: Send + Sync {
 
     /// What its rows refer to.
     fn references(&self) -> &[Reference];
+
+    /// All tables of its query, as SQL names them.
+    fn relations(&self) -> &[String];
 
     /// The query of all tables.
     fn joined(&'static self, question: Question) -> Query;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use diesel::PgConnection;
 
 use super::Strategy;
+use super::dataset::UnexpectedNull;
 use super::manifest::{ErrorClass, State};
 use crate::db::servers::NoReplica;
 use crate::db::{self, libpq};
@@ -37,6 +38,9 @@ pub enum Error {
         /// The rows that it may hold.
         limit: u32,
     },
+    /// A struct of `joined` has no place for a NULL.
+    #[error("{0}, which the strategy joined does not take: choose another one")]
+    UnexpectedNull(UnexpectedNull),
     /// A workbook would have more rows than it may.
     #[error(
         "there are more than {limit} rows, which is the most for an Excel workbook here: export CSV, or fewer rows"
@@ -86,6 +90,7 @@ impl Error {
             Self::TooManyRows { .. } | Self::TooManyRowsForXlsx { .. } => {
                 Some(ErrorClass::TooManyRows)
             }
+            Self::UnexpectedNull(_) => Some(ErrorClass::UnexpectedNull),
             Self::TextTooLong { .. } => Some(ErrorClass::TextTooLong),
             Self::Sink(error) if is_full(error) => Some(ErrorClass::SpoolFull),
             Self::Sink(_) | Self::Workbook(_) => Some(ErrorClass::Output),
@@ -115,7 +120,17 @@ fn is_full(error: &io::Error) -> bool {
 
 impl From<diesel::result::Error> for Error {
     fn from(error: diesel::result::Error) -> Self {
-        Self::Database(error.into())
+        match error {
+            diesel::result::Error::DeserializationError(error) => {
+                match error.downcast::<UnexpectedNull>() {
+                    Ok(error) => Self::UnexpectedNull(*error),
+                    Err(error) => {
+                        Self::Database(diesel::result::Error::DeserializationError(error).into())
+                    }
+                }
+            }
+            error => Self::Database(error.into()),
+        }
     }
 }
 

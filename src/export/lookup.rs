@@ -6,8 +6,10 @@
 //! ranges on in order. Only a few ranges ahead of it are begun, and each waits once it is a few pieces ahead. So a slow reader stops
 //! the queries.
 //!
-//! This pays only for a large part of the rows, and if the tables of names fit into memory. Otherwise the export runs as `copy`.
+//! This pays only for a large part of the rows, and if the tables of names fit into memory. It is right only under
+//! [conditions](conditions). Otherwise the export runs as `copy`.
 
+mod conditions;
 mod estimate;
 mod names;
 mod own_rows;
@@ -16,17 +18,18 @@ mod rows;
 mod session;
 mod work;
 
-use std::ops::RangeInclusive;
+use std::borrow::Cow;
 use std::panic;
-use std::sync::{Mutex, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
 
+use self::conditions::Conditions;
 pub(super) use self::estimate::Estimate;
 use self::names::Names;
-use self::own_rows::{FEW, OwnRows, Reading};
+use self::own_rows::{FEW, Keys, OwnRows, Reading};
 use self::rows::RowEncoder;
-use self::session::{Session, Snapshot};
+use self::session::{Session, Snapshot, Without};
 use self::work::{Work, hand_on};
 use super::buffers::Buffers;
 use super::encoder::Encoder;
@@ -42,26 +45,25 @@ const RANGES_OF_CONNECTION: usize = 5;
 const AHEAD: usize = 1;
 
 pub(super) fn run(source: &Source<'_>, encoder: &mut Encoder<'_>) -> Result<(), Error> {
-    let place = (source.database, source.cancellation, source.export.limits);
-    let mut leader = Session::begin(place, source.database.copy_connection()?, None)?;
-    match Lookup::prepare(source, &mut leader) {
+    let (mut leader, answer, locked) = Session::begin(source)?;
+    match Lookup::prepare(source, &mut leader, &answer, locked) {
         Ok(lookup) => {
             source.observer.plan(&lookup.plan());
             lookup.run(leader, source, encoder)
         }
         Err(Unprepared::Failed(error)) => Err(error),
         Err(Unprepared::Unfit(because)) => {
-            tracing::info!(because, "lookup does not pay: the export is copy's");
+            tracing::info!(%because, "the export is copy's");
             source.observer.plan(&Plan {
                 strategy: Strategy::Copy,
                 connections: 1,
-                because: Some(because.into()),
+                because: Some(because),
             });
             if !leader.connection.is_in_transaction() {
                 drop(leader);
                 return copy::run(source, encoder);
             }
-            // Beginning anew would cost as much as a small export.
+            // Beginning again would cost as much as a small export.
             leader.set_alone(false).map_err(db::Error::from)?;
             copy::rows(source, &mut leader.connection, encoder)?;
             leader.end();
@@ -76,7 +78,7 @@ pub(super) fn open_ahead(export: &Export, database: &Database) {
     if !export.filter.conditions().is_empty() {
         return;
     }
-    let sql = OwnRows::of(export).and_then(|rows| Ok(rows.query(None).literal_sql()?));
+    let sql = OwnRows::of(export).and_then(|rows| Ok(rows.query(Keys::All).literal_sql()?));
     if let Ok(sql) = sql {
         database.open_helper_ahead(&format!("explain {sql}"));
     }
@@ -94,21 +96,32 @@ fn connections(ranges: usize, database: &Database) -> usize {
 
 /// Why there is no lookup.
 enum Unprepared {
-    /// Another strategy will do better.
-    Unfit(&'static str),
+    /// Another strategy does better, or lookup might not be right.
+    Unfit(Cow<'static, str>),
     /// No strategy will do better.
     Failed(Error),
 }
 
-impl From<libpq::Error> for Unprepared {
-    fn from(error: libpq::Error) -> Self {
-        let error = db::Error::from(error);
+impl Unprepared {
+    fn unfit(because: impl Into<Cow<'static, str>>) -> Self {
+        Self::Unfit(because.into())
+    }
+}
+
+impl From<db::Error> for Unprepared {
+    fn from(error: db::Error) -> Self {
         if error.is_unavailable() || error.is_statement_timeout() || error.is_recovery_conflict() {
             return Self::Failed(error.into());
         }
         // For example, the server knows no exported snapshots, or the role may not read the catalog.
         tracing::warn!(%error, "lookup cannot be prepared");
-        Self::Unfit("the server refused the preparations")
+        Self::unfit("the server refused the preparations")
+    }
+}
+
+impl From<libpq::Error> for Unprepared {
+    fn from(error: libpq::Error) -> Self {
+        db::Error::from(error).into()
     }
 }
 
@@ -118,33 +131,42 @@ impl From<Error> for Unprepared {
     }
 }
 
-impl From<diesel::result::Error> for Unprepared {
-    fn from(error: diesel::result::Error) -> Self {
-        Self::Failed(error.into())
-    }
-}
-
 /// A lookup that is ready to run.
 struct Lookup<'a> {
     rows: OwnRows<'a>,
     names: Names,
-    ranges: Vec<RangeInclusive<i64>>,
+    conditions: Arc<Conditions>,
+    ranges: Vec<Keys>,
     /// Connections beside the first one.
     helpers: Vec<Session<'a>>,
     /// The snapshot for further connections, if there is more than one connection.
     snapshot: Option<Snapshot<'a>>,
-    wanted: usize,
+    /// Why there are fewer connections than the ranges are worth.
+    without: Option<Without>,
     /// Why the rows are not read as fast as they might be.
     because: Option<&'static str>,
 }
 
 impl<'a> Lookup<'a> {
-    fn prepare(source: &Source<'a>, leader: &mut Session<'a>) -> Result<Self, Unprepared> {
+    fn prepare(
+        source: &Source<'a>,
+        leader: &mut Session<'a>,
+        answer: &libpq::Row,
+        locked: bool,
+    ) -> Result<Self, Unprepared> {
         let export = source.export;
+        let dataset = export.dataset();
         let mut own = OwnRows::of(export)?;
         let connection = &mut *leader.connection;
         if own.are_few(connection)? {
-            return Err(Unprepared::Unfit("the filter leaves few rows"));
+            return Err(Unprepared::unfit("the filter leaves few rows"));
+        }
+        if !locked {
+            return Err(Unprepared::unfit(UNLOCKED));
+        }
+        let conditions = Arc::new(Conditions::of(connection, dataset, answer)?);
+        if let Some(violated) = &conditions.violated {
+            return Err(Unprepared::unfit(violated.clone()));
         }
         leader.set_alone(true)?;
         let connection = &mut *leader.connection;
@@ -156,25 +178,31 @@ impl<'a> Lookup<'a> {
         let estimates: Vec<Estimate> = estimates.collect::<Result<_, _>>()?;
         let memory = export.limits.lookup_memory;
         if names::bytes(&estimates) > memory as f64 {
-            return Err(Unprepared::Unfit(TOO_LARGE));
+            return Err(Unprepared::unfit(TOO_LARGE));
+        }
+        if !own.others_have_one_row_each(connection)? {
+            return Err(Unprepared::unfit(SEVERAL_ROWS));
         }
         if !own.find_ids(connection)? {
-            return Err(Unprepared::Unfit(
+            return Err(Unprepared::unfit(
                 "the filter leaves too many ids to name them",
             ));
         }
         let (rows, reading) = own.reading(connection)?;
         if estimates.iter().map(|table| table.rows).sum::<f64>() > rows.rows + FEW {
-            return Err(Unprepared::Unfit("there are more names than rows"));
+            return Err(Unprepared::unfit("there are more names than rows"));
         }
         let expected = match reading {
             Reading::Ranges(_) => connections(ranges::fewest(&rows), source.database),
             Reading::AtOnce(_) => 1,
         };
-        let snapshot = (expected > 1).then(|| Snapshot::export(source, leader));
+        let query = own.query(Keys::All).literal_sql()?;
+        let export_snapshot =
+            |leader: &mut Session<'a>| Snapshot::export(source, &conditions, leader, query.clone());
+        let snapshot = (expected > 1).then(|| export_snapshot(leader));
         let mut snapshot = snapshot.transpose()?;
         let connection = &mut *leader.connection;
-        let (names, ranges, helpers) = thread::scope(|scope| {
+        let (names, mut ranges, helpers) = thread::scope(|scope| {
             // The helpers connect while the first connection reads the names.
             let helpers = snapshot
                 .iter()
@@ -183,18 +211,20 @@ impl<'a> Lookup<'a> {
             let mut names = Names::new(memory);
             let line = (export.format.lines(), export.columns.columns().len());
             for table in &own.tables {
-                names.load(connection, &table.sql, (table.column, &table.kinds), line)?;
+                names.load(connection, &table.sql, &table.kinds, line)?;
             }
-            let ranges = match &reading {
+            let mut ranges: Vec<Keys> = Vec::new();
+            match &reading {
                 Reading::Ranges(scan) => {
-                    let table = export.dataset().table();
-                    ranges::of(connection, table, &own.columns, (&rows, scan))?
+                    let columns = &own.columns;
+                    let keys = ranges::of(connection, dataset.table(), columns, (&rows, scan))?;
+                    ranges.extend(keys.into_iter().map(Keys::Range));
                 }
                 // Each range would cost the server as much as all rows do.
-                Reading::AtOnce(_) => vec![i64::MIN..=i64::MAX],
-            };
+                Reading::AtOnce(_) => ranges.push(Keys::All),
+            }
             let helpers = helpers.into_iter().map(joined);
-            let helpers: Vec<Option<Session<'_>>> = helpers.collect::<Result<_, _>>()?;
+            let helpers: Vec<Result<Session<'_>, Without>> = helpers.collect::<Result<_, _>>()?;
             Ok::<_, Unprepared>((names, ranges, helpers))
         })?;
         let because = match &reading {
@@ -204,19 +234,24 @@ impl<'a> Lookup<'a> {
         };
 
         let wanted = connections(ranges.len(), source.database);
-        let all_came = helpers.iter().all(Option::is_some);
+        if matches!(reading, Reading::Ranges(_)) && !conditions.has_all_keys {
+            ranges.push(Keys::Null);
+        }
+        let mut without = helpers
+            .iter()
+            .find_map(|helper| helper.as_ref().err().copied());
         let mut helpers: Vec<Session<'_>> = helpers.into_iter().flatten().collect();
         // There may be more ranges than the planner expected, or fewer.
-        if wanted > 1 + helpers.len() && all_came {
+        if wanted > 1 + helpers.len() && without.is_none() {
             let exported = match snapshot {
                 Some(exported) => exported,
-                None => Snapshot::export(source, leader)?,
+                None => export_snapshot(leader)?,
             };
-            while 1 + helpers.len() < wanted {
-                let Some(helper) = exported.session()? else {
-                    break;
-                };
-                helpers.push(helper);
+            while 1 + helpers.len() < wanted && without.is_none() {
+                match exported.session()? {
+                    Ok(helper) => helpers.push(helper),
+                    Err(reason) => without = Some(reason),
+                }
             }
             snapshot = Some(exported);
         }
@@ -224,27 +259,24 @@ impl<'a> Lookup<'a> {
             .drain(wanted.saturating_sub(1).min(helpers.len())..)
             .for_each(Session::end);
         Ok(Self {
+            without: without.filter(|_| 1 + helpers.len() < wanted),
             rows: own,
             names,
+            conditions,
             ranges,
             helpers,
             snapshot,
-            wanted,
             because,
         })
     }
 
     fn plan(&self) -> Plan {
-        let connections = 1 + self.helpers.len();
-        let fewer = (connections < self.wanted).then_some("no more connections were free");
-        let because = match (fewer, self.because) {
-            (Some(fewer), Some(because)) => Some(format!("{fewer}; {because}").into()),
-            (fewer, because) => fewer.or(because).map(Into::into),
-        };
+        let because = [self.without.map(Without::because), self.because];
+        let because: Vec<&str> = because.into_iter().flatten().collect();
         Plan {
             strategy: Strategy::Lookup,
-            connections,
-            because,
+            connections: 1 + self.helpers.len(),
+            because: (!because.is_empty()).then(|| because.join("; ").into()),
         }
     }
 
@@ -266,9 +298,12 @@ impl<'a> Lookup<'a> {
             snapshot: self.snapshot,
         };
         thread::scope(|scope| {
-            let workers: Vec<_> = std::iter::once(leader)
-                .chain(self.helpers)
-                .map(|session| scope.spawn(|| work.run(session)))
+            let workers: Vec<_> = std::iter::once((leader, Some(&*self.conditions)))
+                .chain(self.helpers.into_iter().map(|helper| (helper, None)))
+                .map(|(session, conditions)| {
+                    let work = &work;
+                    scope.spawn(move || work.run(session, conditions))
+                })
                 .collect();
             let outcome = hand_on(&self.ranges, begun, job_sender, encoder);
             // A worker notices the failure only when it sends; one that finds no rows must be cancelled.
@@ -289,5 +324,7 @@ fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
         .unwrap_or_else(|panicked| panic::resume_unwind(panicked))
 }
 
-const FROM_TABLE: &str = "the rows are read from the table itself: no index has all of their columns, or the table has changed much since its last VACUUM";
+const FROM_TABLE: &str = "the rows are read from the table, not from an index alone: no index has all of their columns, the table has changed since its last VACUUM, or PostgreSQL expects the table to cost less";
 const TOO_LARGE: &str = "the tables of names are too large";
+const SEVERAL_ROWS: &str = "nothing shows that each id that the rows refer to has one row";
+const UNLOCKED: &str = "the tables cannot be locked for several connections: the role may not, or one of them is a materialized view";

@@ -61,6 +61,8 @@ pub enum ErrorClass {
     StatementTimeout,
     /// There are more rows than a strategy that holds them all may hold, or than a workbook may have.
     TooManyRows,
+    /// `joined` met a NULL for which its structs have no place.
+    UnexpectedNull,
     /// A text is longer than a workbook's cell may be.
     TextTooLong,
     /// The reader took nothing for longer than the reader timeout.
@@ -85,6 +87,7 @@ impl ErrorClass {
             Self::RecoveryConflict => "recovery-conflict",
             Self::StatementTimeout => "statement-timeout",
             Self::TooManyRows => "too-many-rows",
+            Self::UnexpectedNull => "unexpected-null",
             Self::TextTooLong => "text-too-long",
             Self::ReaderTimeout => "reader-timeout",
             Self::Output => "output",

@@ -40,8 +40,9 @@ pub use self::lookup::CONNECTIONS;
 use self::sink::CancellableSink;
 pub use self::sink::{Observer, Plan, Sink, Summary};
 pub use self::strategy::Strategy;
+use crate::db::Database;
 use crate::db::libpq::{self, CopyOutDsl};
-use crate::db::{self, Database, Process};
+use crate::db::snapshot::{self, Beginning};
 
 /// What to export, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -145,11 +146,10 @@ impl Source<'_> {
         work: impl FnOnce(&mut PgConnection, &Backend<'_>) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let mut connection = self.database.connection()?;
-        let limits = self.export.limits;
-        let outcome = db::snapshot(&mut connection, limits.statement_timeout, |connection| {
-            let backend = self
-                .cancellation
-                .register(self.database, Process::of(connection)?)?;
+        let backend = self.cancellation.register(self.database)?;
+        let beginning = self.beginning(&backend);
+        let query = || self.export.sql();
+        let outcome = snapshot::snapshot(&mut connection, &beginning, query, |connection| {
             if self.export.strategy.is_buffered() {
                 self.check_expected_rows(connection)?;
             }
@@ -164,13 +164,23 @@ impl Source<'_> {
         work: impl FnOnce(&mut libpq::Connection) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let mut connection = self.database.copy_connection()?;
-        let timeout = self.export.limits.statement_timeout;
-        let process = db::begin_copy_snapshot(&mut connection, None, timeout, "")?;
-        let _backend = self.cancellation.register(self.database, process)?;
+        let backend = self.cancellation.register(self.database)?;
+        let query = || self.export.query().literal_sql();
+        snapshot::begin_copy(&mut connection, &self.beginning(&backend), "select", query)?;
         // If it fails, the pool sees the open transaction or the broken connection, and closes the connection.
         let value = work(&mut connection)?;
         connection.commit()?;
         Ok(value)
+    }
+
+    /// How a transaction of the export begins.
+    fn beginning<'b>(&self, backend: &'b Backend<'_>) -> Beginning<'b> {
+        Beginning {
+            name: backend.transaction(),
+            relations: self.export.dataset().relations(),
+            statement_timeout: self.export.limits.statement_timeout,
+            lock_timeout: None,
+        }
     }
 
     /// Returns how many rows to load at most for a strategy that holds them all: one more than it may hold, which shows that there are too many.

@@ -5,9 +5,7 @@ use diesel::sql_types::Text;
 
 use super::Error;
 use super::csv::Format;
-use super::dataset::{
-    Condition, Dataset, Filter, Fragment, Query, Question, Row, Selected, Selection,
-};
+use super::dataset::{Dataset, Filter, Fragment, Query, Question, Row, Selected, Selection};
 use super::lookup::Estimate;
 use crate::db::libpq::CopyOutDsl as _;
 
@@ -24,21 +22,6 @@ pub(super) fn rows(columns: &Selection, filter: &Filter) -> Question {
     Question::of(values.map(|column| Selected::Plain(column.joined())))
         .with(filter.conditions())
         .ordered([key(filter.dataset())])
-}
-
-/// Returns the query for the rows after the key `after`, each with its key before its values.
-pub(super) fn page(
-    columns: &Selection,
-    filter: &Filter,
-    after: Option<i64>,
-    limit: i64,
-) -> Question {
-    let key = key(filter.dataset());
-    let after = after.map(|after| Condition::compare(key, ">", after));
-    rows(columns, filter)
-        .selecting_first(Selected::Plain(key))
-        .with(after)
-        .limit(limit)
 }
 
 /// The query for the same rows, which writes texts as `format` wants them.

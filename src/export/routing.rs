@@ -6,7 +6,11 @@ use bytes::Bytes;
 
 use super::cancellation::Cancellation;
 use super::{Error, Export, Observer, Sink, Summary};
+use crate::db;
 use crate::db::servers::{Chosen, Fallback, Servers};
+
+/// How often an export begins again because a table was changed meanwhile.
+const CHANGES: u32 = 3;
 
 /// After this many conflicts with recovery, the next attempt is not on a replica.
 const CONFLICTS: u32 = 2;
@@ -47,6 +51,7 @@ pub(crate) fn route<T>(
 ) -> Result<T, Error> {
     let mut tried = Vec::new();
     let mut conflicts = 0;
+    let mut changes = 0;
     loop {
         let chosen = if conflicts < CONFLICTS {
             servers.choose(&tried, fresh)?
@@ -60,6 +65,8 @@ pub(crate) fn route<T>(
         match Next::after(&failure, chosen.is_replaceable()) {
             Next::GiveUp => return Err(failure.error),
             Next::AfterConflict => conflicts += 1,
+            Next::AfterChange if changes == CHANGES => return Err(failure.error),
+            Next::AfterChange => changes += 1,
             Next::OnAnother => tried.push(chosen.into_tried()),
         }
         tracing::warn!(error = %failure.error, "it is tried again");
@@ -73,6 +80,8 @@ enum Next {
     GiveUp,
     /// Try again, on any server: the conflict on this standby may be over.
     AfterConflict,
+    /// Try again: the tables may stay as they are now.
+    AfterChange,
     /// Try again, on another server.
     OnAnother,
 }
@@ -80,7 +89,9 @@ enum Next {
 impl Next {
     fn after(failure: &Failure, is_replaceable: bool) -> Self {
         match &failure.error {
-            _ if failure.is_final || !is_replaceable => Self::GiveUp,
+            _ if failure.is_final => Self::GiveUp,
+            Error::Database(db::Error::Moved) => Self::AfterChange,
+            _ if !is_replaceable => Self::GiveUp,
             Error::Database(error) if error.is_recovery_conflict() => Self::AfterConflict,
             Error::Database(error) if error.is_unavailable() => Self::OnAnother,
             _ => Self::GiveUp,
@@ -108,7 +119,7 @@ impl Sink for NotingSink<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::db::{self, libpq};
+    use crate::db::libpq;
 
     fn failure(sqlstate: Option<&str>, is_final: bool) -> Failure {
         let mut error = libpq::Error::new("");

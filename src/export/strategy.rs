@@ -16,7 +16,7 @@ pub enum Strategy {
     Tuples,
     /// the chosen values, row by row as they arrive
     Streamed,
-    /// the chosen values, in keyset pages of 2,000 in one snapshot
+    /// the chosen values, in pages of 2,000 from one cursor
     Paged,
     /// PostgreSQL's own COPY, its bytes passed through
     Copy,

@@ -61,6 +61,7 @@ pub(super) async fn filters(
     let choices = read(
         &request,
         &app,
+        dataset,
         ReadFrom::Database,
         QUERY_TIMEOUT,
         move |connection| choices::load(connection, &filter, &text),

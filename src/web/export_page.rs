@@ -211,6 +211,7 @@ async fn load(
     let rows = read(
         request,
         app,
+        filter.dataset(),
         ReadFrom::Exports,
         QUERY_TIMEOUT,
         move |connection| {

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::export::manifest::ErrorClass;
 
-const ADVICE: [(ErrorClass, &str); 12] = [
+const ADVICE: [(ErrorClass, &str); 13] = [
     (
         ErrorClass::Database,
         "The database stopped the export. Try again; if it fails again, tell whoever looks after the database.",
@@ -28,6 +28,10 @@ const ADVICE: [(ErrorClass, &str); 12] = [
     (
         ErrorClass::TooManyRows,
         "There are too many rows for this. Choose fewer, or CSV, or another way to load them under Advanced.",
+    ),
+    (
+        ErrorClass::UnexpectedNull,
+        "A value is missing where the strategy `joined` needs one. Choose another way to load the rows under Advanced.",
     ),
     (
         ErrorClass::TextTooLong,

@@ -181,7 +181,7 @@ impl From<db::Error> for Problem {
             Kind::StatementTimeout
         } else if error.is_recovery_conflict() {
             Kind::RecoveryConflict
-        } else if matches!(error, db::Error::TableLocked(_)) {
+        } else if matches!(error, db::Error::TableLocked(_) | db::Error::Moved) {
             Kind::TableLocked
         } else {
             Kind::Internal
@@ -202,6 +202,9 @@ impl From<export::Error> for Problem {
             export::Error::Cancelled => Self::new(Kind::ExportCancelled),
             export::Error::NoReplica(_) => Self::new(Kind::NoReplica),
             export::Error::Database(error) => error.into(),
+            export::Error::UnexpectedNull(_) => {
+                Self::with_detail(Kind::UnexpectedNull, error.to_string())
+            }
             export::Error::TextTooLong { .. } => {
                 Self::with_detail(Kind::TextTooLong, error.to_string())
             }

@@ -11,10 +11,12 @@ use super::App;
 use super::flow::Flow;
 use super::peer::Peer;
 use super::watch::{WATCH_INTERVAL, cancel};
-use crate::db::{self, Database, Process};
+use crate::db::snapshot::{self, Beginning};
+use crate::db::{self, Database, LOCK_TIMEOUT};
 use crate::export::cancellation::Cancellation;
+use crate::export::dataset::Dataset;
 use crate::export::routing::{self, Failure};
-use crate::export::{self, Observer as _};
+use crate::export::{self, Export, Observer as _};
 
 /// Time for each query: there are few connections for them.
 pub(super) const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -28,11 +30,12 @@ pub(super) enum ReadFrom {
     Exports,
 }
 
-/// Does `work` in a snapshot, on a connection that no export uses, in a thread that may wait. If the client goes away, as it does
+/// Does `work`, which reads a dataset, in a snapshot, on a connection that no export uses, in a thread that may wait. If the client goes away, as it does
 /// when its user goes on choosing, the work is cancelled.
 pub(super) async fn read<T: Send + 'static>(
     request: &HttpRequest,
     app: &App,
+    dataset: &'static dyn Dataset,
     from: ReadFrom,
     timeout: Duration,
     work: impl Fn(&mut PgConnection) -> QueryResult<T> + Send + 'static,
@@ -46,8 +49,16 @@ pub(super) async fn read<T: Send + 'static>(
         let attempt = |database: &Database| {
             let mut connection = database.control_connection()?;
             let started = Instant::now();
-            let outcome = db::short_snapshot(&mut connection, timeout, |connection| {
-                let _backend = cancelled.register(database, Process::of(connection)?)?;
+            let backend = cancelled.register(database)?;
+            let beginning = Beginning {
+                name: backend.transaction(),
+                relations: dataset.relations(),
+                statement_timeout: Some(timeout),
+                // There are few connections for short work, and one that waits is in use.
+                lock_timeout: Some(LOCK_TIMEOUT),
+            };
+            let query = || Export::of(dataset).sql();
+            let outcome = snapshot::snapshot(&mut connection, &beginning, query, |connection| {
                 Ok(work(connection)?)
             });
             let waited = Some(started.elapsed());

@@ -69,6 +69,7 @@ pub(super) async fn count(
     let count = read(
         &request,
         &app,
+        filter.dataset(),
         ReadFrom::Exports,
         QUERY_TIMEOUT,
         move |connection| queries::count(connection, &filter),
@@ -95,6 +96,7 @@ pub(super) async fn preview(
     let preview = read(
         &request,
         &app,
+        filter.dataset(),
         ReadFrom::Exports,
         QUERY_TIMEOUT,
         move |connection| {

@@ -3,18 +3,17 @@
 use std::marker::PhantomData;
 
 use diesel::associations::HasTable;
-use diesel::dsl::{AsExprOf, Otherwise, case_when};
 use diesel::expression::Expression;
 use diesel::pg::{Pg, PgRowByRowLoadingMode};
 use diesel::prelude::*;
 use diesel::query_builder::QueryFragment;
 use diesel::query_dsl::LoadQuery;
 use diesel::query_dsl::methods::{FilterDsl, LimitDsl, OffsetDsl, OrderDsl, SelectDsl};
-use diesel::sql_types::{BigInt, Bool, Text};
+use diesel::sql_types::{BigInt, Bool};
 
 use super::column::{Column, ColumnKind, ColumnType, Origin};
 use super::filter::{FilterField, FilterKind, FilterValue};
-use super::fragment::{Cell, Condition, Order, Query, Question, SelectList};
+use super::fragment::{Cell, Condition, Labelled, Order, Query, Question, SelectList};
 use super::loaded::Rows;
 use super::{Dataset, Models, Reference, Table};
 
@@ -37,10 +36,6 @@ impl<Q> Boxed for Q where
         + SelectDsl<SelectList, Output: QueryFragment<Pg> + Send + 'static>
 {
 }
-
-/// A literal text, and one of two literal texts, which a condition chooses.
-type Label = AsExprOf<&'static str, Text>;
-type Labelled<C> = Otherwise<case_when<C, Label, Text>, Label>;
 
 fn ask<Q: Boxed>(query: Q, question: Question) -> Query {
     let Question {
@@ -88,6 +83,7 @@ pub struct Declaration<Joined, Own, Model> {
     cells: Vec<fn(&Model) -> Cell<'_>>,
     filters: Vec<FilterField>,
     references: Vec<Reference>,
+    relations: Vec<String>,
     label: Option<usize>,
 }
 
@@ -99,7 +95,7 @@ pub struct ReferenceTo<Referenced> {
 
 impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
     /// Declares a dataset that has no columns and filters yet. `key` is the key of its own table; `joined` returns the query with all
-    /// that is joined to the table, `own` that of the table alone; `models` loads rows with all columns.
+    /// that is joined to the table, by LEFT JOINs alone; `own` that of the table alone; `models` loads rows with all columns.
     pub fn new<Key>(
         [name, row_name]: [&'static str; 2],
         key: Key,
@@ -113,14 +109,16 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
         Key: diesel::Column<SqlType = BigInt> + QueryFragment<Pg> + Send + Sync + 'static,
         Key::Table: HasTable<Table = Key::Table> + QueryFragment<Pg>,
     {
+        let table = sql_of(&Key::Table::table());
         Self {
             name,
             row_name,
             joined,
             own,
             models,
+            relations: vec![table.clone()],
             table: Table {
-                name: sql_of(&Key::Table::table()),
+                name: table,
                 key: Key::NAME,
                 key_value: Box::new(key),
             },
@@ -129,6 +127,18 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
             filters: Vec::new(),
             references: Vec::new(),
             label: None,
+        }
+    }
+
+    /// Notes a table that is joined to what the rows refer to.
+    pub fn reads<T: QueryFragment<Pg>>(&mut self, table: T) -> &mut Self {
+        self.add_relation(sql_of(&table));
+        self
+    }
+
+    fn add_relation(&mut self, name: String) {
+        if !self.relations.contains(&name) {
+            self.relations.push(name);
         }
     }
 
@@ -142,9 +152,11 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
     where
         C: diesel::Column<SqlType: ColumnType> + QueryFragment<Pg> + Copy + Send + Sync + 'static,
         Own: SelectDsl<C>,
-        Id: Expression<SqlType = BigInt> + QueryFragment<Pg> + Send + Sync + 'static,
+        Id: diesel::Column<SqlType = BigInt> + QueryFragment<Pg> + Send + Sync + 'static,
+        Id::Table: HasTable<Table = Id::Table> + QueryFragment<Pg>,
         Referenced: Boxed + SelectDsl<Id> + 'static,
     {
+        self.add_relation(sql_of(&Id::Table::table()));
         self.references.push(Reference {
             column: C::NAME,
             value: Box::new(column),
@@ -177,7 +189,7 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
         self.push(name, header, C::SqlType::KIND, Box::new(column), own, cell)
     }
 
-    /// Adds a boolean column of the dataset's own table, with a text for true and one for false.
+    /// Adds a boolean column of the dataset's own table, with a text for true and one for false; NULL is an empty field.
     pub fn label_column<C>(
         &mut self,
         name: &'static str,
@@ -195,8 +207,7 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
             column: C::NAME,
             value: Box::new(column),
         };
-        let [yes, no]: [Label; 2] = labels.map(IntoSql::into_sql::<Text>);
-        let labelled: Labelled<C> = case_when(column, yes).otherwise(no);
+        let labelled = Labelled::new(column, labels);
         self.push(
             name,
             header,
@@ -401,7 +412,7 @@ fn id(value: &FilterValue) -> i64 {
 }
 
 /// The SQL of a table's name.
-fn sql_of(table: &impl QueryFragment<Pg>) -> String {
+pub(super) fn sql_of(table: &impl QueryFragment<Pg>) -> String {
     let text = diesel::debug_query::<Pg, _>(table).to_string();
     text.strip_suffix(" -- binds: []")
         .unwrap_or(&text)
@@ -440,6 +451,10 @@ where
 
     fn references(&self) -> &[Reference] {
         &self.references
+    }
+
+    fn relations(&self) -> &[String] {
+        &self.relations
     }
 
     fn joined(&'static self, question: Question) -> Query {

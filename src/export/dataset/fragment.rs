@@ -7,6 +7,7 @@
 //! Every query binds its values. COPY takes no parameters: [`CopyOutDsl`](crate::db::libpq::CopyOutDsl) writes them into its SQL.
 
 use diesel::deserialize::{self, FromSql, FromSqlRow};
+use diesel::dsl::AsExprOf;
 use diesel::expression::{
     AppearsOnTable, Expression, SelectableExpression, ValidGrouping, is_aggregate,
 };
@@ -39,6 +40,11 @@ impl Condition {
         Self::new(Comparison(key, operator, value.into_sql::<BigInt>()))
     }
 
+    /// The condition that `key` is NULL.
+    pub(crate) fn is_null(key: &'static Fragment) -> Self {
+        Self::new(IsNull(key))
+    }
+
     /// The condition that `key` is one of `ids`. They are an array: the server hashes it, and the rows stay in their index's order,
     /// as they would not with a join.
     pub(crate) fn is_any(key: &'static Fragment, ids: Vec<i64>) -> Self {
@@ -51,6 +57,17 @@ impl Condition {
     }
 }
 
+/// A comparison with NULL.
+struct IsNull(&'static Fragment);
+
+impl QueryFragment<Pg> for IsNull {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        self.0.walk_ast(out.reborrow())?;
+        out.push_sql(" is null");
+        Ok(())
+    }
+}
+
 /// A comparison. Diesel has no type for expressions that belong to no table.
 struct Comparison<V>(&'static Fragment, &'static str, V);
 
@@ -60,6 +77,34 @@ impl<V: QueryFragment<Pg>> QueryFragment<Pg> for Comparison<V> {
         out.push_sql(&format!(" {} (", self.1));
         self.2.walk_ast(out.reborrow())?;
         out.push_sql(")");
+        Ok(())
+    }
+}
+
+/// One of two texts for a boolean; NULL for NULL.
+pub(super) struct Labelled<C> {
+    column: C,
+    labels: [AsExprOf<&'static str, Text>; 2],
+}
+
+impl<C> Labelled<C> {
+    pub(super) fn new(column: C, labels: [&'static str; 2]) -> Self {
+        Self {
+            column,
+            labels: labels.map(IntoSql::into_sql::<Text>),
+        }
+    }
+}
+
+impl<C: QueryFragment<Pg>> QueryFragment<Pg> for Labelled<C> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql("case ");
+        self.column.walk_ast(out.reborrow())?;
+        for (when, label) in ["true", "false"].into_iter().zip(&self.labels) {
+            out.push_sql(&format!(" when {when} then "));
+            label.walk_ast(out.reborrow())?;
+        }
+        out.push_sql(" end");
         Ok(())
     }
 }
@@ -179,12 +224,6 @@ impl Question {
         }
     }
 
-    /// Asks also for this value, before the others.
-    pub fn selecting_first(mut self, value: Selected) -> Self {
-        self.select.0.insert(0, value);
-        self
-    }
-
     /// Asks only for rows that also meet these conditions.
     pub fn with(mut self, conditions: impl IntoIterator<Item = Condition>) -> Self {
         self.conditions.extend(conditions);
@@ -222,6 +261,27 @@ pub struct Query(Box<dyn QueryFragment<Pg> + Send>);
 impl Query {
     pub(super) fn new(query: impl QueryFragment<Pg> + Send + 'static) -> Self {
         Self(Box::new(query))
+    }
+
+    /// The query that is this SQL.
+    pub(crate) fn of_sql(sql: String) -> Self {
+        Self::new(Prefixed(sql, ()))
+    }
+
+    /// The command that begins with `prefix`, and then has this query.
+    pub(crate) fn with_prefix(self, prefix: &str) -> Self {
+        Self::new(Prefixed(prefix.to_owned(), self))
+    }
+}
+
+/// SQL, and what follows it.
+struct Prefixed<Q>(String, Q);
+
+impl<Q: QueryFragment<Pg>> QueryFragment<Pg> for Prefixed<Q> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.unsafe_to_cache_prepared();
+        out.push_sql(&self.0);
+        self.1.walk_ast(out)
     }
 }
 
@@ -299,7 +359,7 @@ impl FromSqlRow<Untyped, Pg> for Row {
 
 /// The oids of PostgreSQL's own types `bigint`, and `text`, `varchar`, `char`, `name`; and the first oid that it leaves to other types,
 /// such as `citext`.
-const INT8: u32 = 20;
+pub(super) const INT8: u32 = 20;
 const TEXTS: [u32; 4] = [25, 1043, 1042, 19];
 const FIRST_OF_OTHERS: u32 = 16_384;
 

@@ -13,6 +13,8 @@ pub(in crate::export) struct Estimate {
     pub(super) width: f64,
     /// The planner's cost of all rows.
     pub(super) cost: f64,
+    /// Whether it joins anything.
+    pub(super) joins: bool,
     /// The scan, if the rows come in the order of an index, without a sort.
     pub(super) scan: Option<Scan>,
 }
@@ -50,6 +52,15 @@ struct Node {
     nodes: Vec<Node>,
 }
 
+impl Node {
+    /// Returns whether it is a join, or has one below it.
+    fn joins(&self) -> bool {
+        self.kind == "Nested Loop"
+            || self.kind.ends_with("Join")
+            || self.nodes.iter().any(Self::joins)
+    }
+}
+
 #[derive(Deserialize)]
 struct Plan {
     #[serde(rename = "Plan")]
@@ -81,12 +92,14 @@ impl Estimate {
                 rows: node.rows,
                 width: node.width,
                 cost: node.cost,
+                joins: node.joins(),
                 scan: Scan::of(&node),
             },
             None => Self {
                 rows: f64::INFINITY,
                 width: f64::INFINITY,
                 cost: f64::INFINITY,
+                joins: true,
                 scan: None,
             },
         }
@@ -172,6 +185,16 @@ mod tests {
         assert_eq!(read(&sort).scan, None);
         assert_eq!(read(&over("Append", &[one, sort])).scan, None);
         assert_eq!(read(&over("Append", &[])).scan, None);
+    }
+
+    #[test]
+    fn a_join_is_found_wherever_it_is() {
+        let tasks = scan("Seq Scan", "tasks");
+        assert!(!read(&tasks).joins);
+        for kind in ["Hash Join", "Merge Join", "Nested Loop"] {
+            let join = over(kind, std::slice::from_ref(&tasks));
+            assert!(read(&over("Sort", &[join])).joins, "{kind}");
+        }
     }
 
     #[test]

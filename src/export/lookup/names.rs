@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::rows::{COPY_OPTIONS, Fields};
-use super::{Estimate, TOO_LARGE, Unprepared};
+use super::rows::{COPY_OPTIONS, Fields, unreadable};
+use super::{Estimate, SEVERAL_ROWS, TOO_LARGE, Unprepared};
 use crate::db::libpq;
 use crate::export::csv::{FieldWriter, Format};
 use crate::export::dataset::ColumnKind;
@@ -41,7 +41,7 @@ impl Names {
         &mut self,
         connection: &mut libpq::Connection,
         sql: &str,
-        (column, kinds): (&'static str, &[ColumnKind]),
+        kinds: &[ColumnKind],
         (format, fields): (Format, usize),
     ) -> Result<(), Unprepared> {
         let taken: u64 = self.tables.iter().map(Table::bytes).sum();
@@ -51,7 +51,7 @@ impl Names {
             delimiter: format.delimiter.byte(),
         };
         let left = self.memory.saturating_sub(taken);
-        let table = Table::load(connection, sql, column, &writer, left)?;
+        let table = Table::load(connection, sql, &writer, left)?;
         self.tables.push(table);
         Ok(())
     }
@@ -61,26 +61,17 @@ impl Names {
         self.tables.get(table)?.get(id)
     }
 
-    /// The column of the rows that has a table's ids.
-    pub(super) fn column(&self, table: usize) -> &'static str {
-        self.tables.get(table).map_or("", |table| table.column)
-    }
-
     #[cfg(test)]
-    pub(super) fn of_one<const N: usize>(column: &'static str, names: [(i64, &str); N]) -> Self {
+    pub(super) fn of_one<const N: usize>(names: [(i64, &str); N]) -> Self {
         let mut texts = Vec::new();
         let entries = names.map(|(id, name)| {
             let start = texts.len() as u32;
             texts.extend_from_slice(name.as_bytes());
             (id, (start, texts.len() as u32))
         });
-        let places = Places::new(entries.to_vec());
+        let places = Places::new(entries.to_vec()).expect("each id once");
         Self {
-            tables: vec![Table {
-                column,
-                texts,
-                places,
-            }],
+            tables: vec![Table { texts, places }],
             memory: 0,
         }
     }
@@ -94,10 +85,10 @@ struct Writer<'k> {
 }
 
 impl Writer<'_> {
-    /// Appends a row's names, and returns their id; `None` if the row has another form.
-    fn write(&self, row: &[u8], texts: &mut Vec<u8>) -> Option<i64> {
+    /// Appends a row's names, and returns their id, if it is not NULL; `None` if the row has another form.
+    fn write(&self, row: &[u8], texts: &mut Vec<u8>) -> Option<Option<i64>> {
         let mut fields = Fields::of(row);
-        let id = fields.next_id()??;
+        let id = fields.next_id()?;
         for kind in self.kinds {
             texts.push(self.delimiter);
             self.fields.write_copied(*kind, fields.next()?, texts)?;
@@ -108,9 +99,10 @@ impl Writer<'_> {
 
 /// Where a text begins and ends. No text is empty: each begins with a delimiter.
 type Span = (u32, u32);
+/// The place of an id that has no text.
+const NO_SPAN: Span = (0, 0);
 
 struct Table {
-    column: &'static str,
     texts: Vec<u8>,
     places: Places,
 }
@@ -128,7 +120,6 @@ impl Table {
     fn load(
         connection: &mut libpq::Connection,
         sql: &str,
-        column: &'static str,
         writer: &Writer<'_>,
         memory: u64,
     ) -> Result<Self, Unprepared> {
@@ -139,18 +130,19 @@ impl Table {
         let mut rows = connection.copy_out(sql, &COPY_OPTIONS)?;
         while let Some(row) = rows.next_row()? {
             let start = texts.len();
-            let id = writer.write(row, &mut texts);
-            let id = id.ok_or(Unprepared::Unfit("a name has no id"))?;
+            let id = writer.write(row, &mut texts).ok_or_else(unreadable)?;
+            let Some(id) = id else {
+                // No row refers to it.
+                texts.truncate(start);
+                continue;
+            };
             if texts.len() + (entries.len() + 1) * OVERHEAD as usize > memory {
-                return Err(Unprepared::Unfit(TOO_LARGE));
+                return Err(Unprepared::unfit(TOO_LARGE));
             }
             entries.push((id, (start as u32, texts.len() as u32)));
         }
-        Ok(Self {
-            column,
-            texts,
-            places: Places::new(entries),
-        })
+        let places = Places::new(entries).ok_or(Unprepared::unfit(SEVERAL_ROWS))?;
+        Ok(Self { texts, places })
     }
 
     fn bytes(&self) -> u64 {
@@ -168,24 +160,30 @@ impl Table {
 }
 
 impl Places {
-    fn new(entries: Vec<(i64, Span)>) -> Self {
+    /// Returns `None` if an id is there twice: a row that refers to it is several rows.
+    fn new(entries: Vec<(i64, Span)>) -> Option<Self> {
         let first = entries.iter().map(|(id, _)| *id).min().unwrap_or(0);
         let last = entries.iter().map(|(id, _)| *id).max().unwrap_or(0);
         if last.abs_diff(first) >= SPARSE * entries.len() as u64 {
-            return Self::Sparse(entries.into_iter().collect());
+            let count = entries.len();
+            let map: HashMap<i64, Span> = entries.into_iter().collect();
+            return (map.len() == count).then_some(Self::Sparse(map));
         }
-        let mut spans = vec![(0, 0); last.abs_diff(first) as usize + 1];
+        let mut spans = vec![NO_SPAN; last.abs_diff(first) as usize + 1];
         for (id, span) in entries {
-            spans[id.abs_diff(first) as usize] = span;
+            let place = &mut spans[id.abs_diff(first) as usize];
+            if std::mem::replace(place, span) != NO_SPAN {
+                return None;
+            }
         }
-        Self::Dense { first, spans }
+        Some(Self::Dense { first, spans })
     }
 
     fn get(&self, id: i64) -> Option<Span> {
         match self {
             Self::Dense { first, spans } => {
                 let index = usize::try_from(id.checked_sub(*first)?).ok()?;
-                spans.get(index).copied().filter(|span| *span != (0, 0))
+                spans.get(index).copied().filter(|span| *span != NO_SPAN)
             }
             Self::Sparse(map) => map.get(&id).copied(),
         }
@@ -198,7 +196,7 @@ mod tests {
 
     fn check(ids: &[i64], dense: bool) {
         let entries = ids.iter().zip(1..).map(|(id, n)| (*id, (n - 1, n)));
-        let places = Places::new(entries.collect());
+        let places = Places::new(entries.collect()).expect("each id once");
         assert_eq!(matches!(places, Places::Dense { .. }), dense, "{ids:?}");
         for (id, n) in ids.iter().zip(1..) {
             assert_eq!(places.get(*id), Some((n - 1, n)), "{ids:?}");
@@ -218,5 +216,13 @@ mod tests {
         check(&[-1, 1, 4], true);
         check(&[0, 1_000], false);
         check(&[i64::MIN, 0, i64::MAX], false);
+    }
+
+    #[test]
+    fn an_id_with_two_names_is_refused() {
+        for ids in [&[1, 2, 1][..], &[7, 7], &[0, 1_000, 0]] {
+            let entries = ids.iter().zip(1..).map(|(id, n)| (*id, (n - 1, n)));
+            assert!(Places::new(entries.collect()).is_none(), "{ids:?}");
+        }
     }
 }

@@ -37,6 +37,17 @@ pub(super) struct OwnRows<'a> {
     ids: Vec<(&'static Fragment, Vec<i64>)>,
 }
 
+/// Which rows are read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Keys {
+    /// All.
+    All,
+    /// Those with keys in a range.
+    Range(RangeInclusive<i64>),
+    /// Those without a key.
+    Null,
+}
+
 /// How the rows are read.
 pub(super) enum Reading {
     /// By ranges of the key, each by such a scan.
@@ -48,8 +59,6 @@ pub(super) enum Reading {
 /// The query for names that the rows refer to.
 pub(super) struct NamesQuery {
     pub(super) sql: String,
-    /// The column that refers to them.
-    pub(super) column: &'static str,
     pub(super) kinds: Vec<ColumnKind>,
 }
 
@@ -100,7 +109,6 @@ impl<'a> OwnRows<'a> {
             let question = Question::of(std::iter::once(id).chain(names)).with(conditions);
             let table = rows.table(NamesQuery {
                 sql: (reference.query)(question).literal_sql()?,
-                column: reference.column,
                 kinds: group.iter().map(|column| column.kind()).collect(),
             });
             let count = group.len();
@@ -156,6 +164,30 @@ impl<'a> OwnRows<'a> {
         Ok(true)
     }
 
+    /// Returns whether the planner knows that none of the references whose names are not loaded has several rows for an id: then it leaves
+    /// their LEFT JOINs out. Names that are loaded show it themselves.
+    pub(super) fn others_have_one_row_each(
+        &self,
+        connection: &mut libpq::Connection,
+    ) -> Result<bool, Unprepared> {
+        let dataset = self.export.dataset();
+        let columns = self.export.columns.columns();
+        let is_loaded = |index: usize| {
+            columns.iter().any(|column| {
+                matches!(column.origin(), Origin::Referenced { reference, .. } if *reference == index)
+            })
+        };
+        if (0..dataset.references().len()).all(is_loaded) {
+            return Ok(true);
+        }
+        let key = Selected::Plain(&dataset.table().key_value);
+        let plan = Estimate::of(
+            connection,
+            &dataset.joined(Question::of([key])).literal_sql()?,
+        )?;
+        Ok(!plan.joins)
+    }
+
     /// Returns whether the planner expects the filter, if there is one, to leave so few rows, found so fast, that `copy` is done
     /// before `lookup` could ask more. It is the first question, and all that such an export pays for the choice.
     pub(super) fn are_few(&self, connection: &mut libpq::Connection) -> Result<bool, Unprepared> {
@@ -181,7 +213,7 @@ impl<'a> OwnRows<'a> {
         &self,
         connection: &mut libpq::Connection,
     ) -> Result<(Estimate, Reading), Unprepared> {
-        let sql = self.query(None).literal_sql()?;
+        let sql = self.query(Keys::All).literal_sql()?;
         let mut rows = Estimate::of(connection, &sql)?;
         let few = rows.rows <= FEW;
         if few && rows.is_cheap() {
@@ -208,19 +240,21 @@ impl<'a> OwnRows<'a> {
                 Ok((rows, Reading::Ranges(scan)))
             }
             _ if has_filter => Ok((rows, Reading::AtOnce(Some(BY_FILTER)))),
-            Some(_) => Err(Unprepared::Unfit(SCATTERED)),
-            None => Err(Unprepared::Unfit(NO_ORDER)),
+            Some(_) => Err(Unprepared::unfit(SCATTERED)),
+            None => Err(Unprepared::unfit(NO_ORDER)),
         }
     }
 
-    /// Returns the query for the rows' values. If a range is given, only rows with keys in it count.
-    pub(super) fn query(&self, keys: Option<RangeInclusive<i64>>) -> Query {
+    /// Returns the query for the values of the rows with these keys.
+    pub(super) fn query(&self, keys: Keys) -> Query {
         let dataset = self.export.dataset();
         let key = &dataset.table().key_value;
         let bound = |operator, id| Condition::compare(key, operator, id);
-        let range = keys
-            .into_iter()
-            .flat_map(|keys| [bound(">=", *keys.start()), bound("<=", *keys.end())]);
+        let range = match keys {
+            Keys::All => Vec::new(),
+            Keys::Range(keys) => vec![bound(">=", *keys.start()), bound("<=", *keys.end())],
+            Keys::Null => vec![Condition::is_null(key)],
+        };
         let ids = self
             .ids
             .iter()

@@ -1,50 +1,86 @@
 //! The connections of one export, all in one snapshot.
 
-use crate::db::{self, CopyConnection, Database, Process, libpq};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::conditions::Conditions;
+use crate::db::snapshot::{self, Beginning};
+use crate::db::{self, CopyConnection, Database, libpq};
 use crate::export::cancellation::{Backend, Cancellation};
-use crate::export::{Error, Limits, Source};
+use crate::export::{Error, Export, Source};
+
+/// How long a connection beside the first one waits for a lock. Whoever has that lock, or waits for it, may wait for the first connection,
+/// which waits for the others: PostgreSQL sees no deadlock in that. Its tables' locks it gets at once or never; this is for indexes.
+const LOCK_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// How many connections to try that turn out to be broken: those in the pool may all have been idle for too long.
+const ATTEMPTS: usize = 4;
+
+/// The setting for a helper's transaction: the processes of a parallel query would be in the way of the other connections.
+const ALONE: &str = "set local max_parallel_workers_per_gather = 0";
 
 /// A connection in the export's snapshot. If it is dropped before its end, it is not used again.
 pub(super) struct Session<'a> {
     // Dropped before the connection, so that a request to cancel cannot hit the connection's next user.
-    backend: Backend<'a>,
+    _backend: Backend<'a>,
     pub(super) connection: CopyConnection,
     /// Whether the server uses one process for a query.
     is_alone: bool,
 }
 
-/// The setting for a helper's transaction: the processes of a parallel query would be in the way of the other connections.
-const ALONE: &str = "; set local max_parallel_workers_per_gather = 0";
+/// Why there is no further connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Without {
+    /// None is free.
+    Free,
+    /// It would have to wait for a lock.
+    Lock,
+    /// It leads to another server, or sees other tables.
+    Place,
+    /// It cannot join the snapshot, for another reason.
+    Snapshot,
+}
+
+impl Without {
+    /// Why the export has fewer connections.
+    pub(super) fn because(self) -> &'static str {
+        match self {
+            Self::Free => "no more connections were free",
+            Self::Lock => {
+                "further connections would have had to wait for a lock on a table or an index"
+            }
+            Self::Place => "further connections led to another server, or to other tables",
+            Self::Snapshot => "further connections could not join the snapshot",
+        }
+    }
+}
 
 impl<'a> Session<'a> {
-    /// Begins the export's snapshot, or joins the one of this name.
-    pub(super) fn begin(
-        (database, cancellation, limits): (&'a Database, &'a Cancellation, Limits),
-        mut connection: CopyConnection,
-        snapshot: Option<&str>,
-    ) -> Result<Self, Error> {
-        let is_helper = snapshot.is_some();
-        let settings = if is_helper { ALONE } else { "" };
-        let process = db::begin_copy_snapshot(
-            &mut connection,
-            snapshot,
-            limits.statement_timeout,
-            settings,
-        )?;
-        Ok(Self {
-            backend: cancellation.register(database, process)?,
+    /// Begins the export's snapshot. Returns also what its first question was answered, and whether the relations are locked.
+    pub(super) fn begin(source: &Source<'a>) -> Result<(Self, libpq::Row, bool), Error> {
+        let mut connection = source.database.copy_connection()?;
+        let backend = source.cancellation.register(source.database)?;
+        let beginning = source.beginning(&backend);
+        let question = Conditions::question(source.export.dataset());
+        let query = || libpq::CopyOutDsl::literal_sql(source.export.query());
+        let (answer, locked) = snapshot::begin_copy(&mut connection, &beginning, &question, query)?;
+        let session = Self {
+            _backend: backend,
             connection,
-            is_alone: is_helper,
-        })
+            is_alone: false,
+        };
+        Ok((session, answer, locked))
     }
 
     /// Makes the server use one process for a query, or as many as it likes.
     pub(super) fn set_alone(&mut self, is_alone: bool) -> Result<(), libpq::Error> {
         if self.is_alone != is_alone {
-            let processes = if is_alone { "= 0" } else { "to default" };
-            self.connection.execute(&format!(
-                "set local max_parallel_workers_per_gather {processes}"
-            ))?;
+            let sql = if is_alone {
+                ALONE
+            } else {
+                "set local max_parallel_workers_per_gather to default"
+            };
+            self.connection.execute(sql)?;
             self.is_alone = is_alone;
         }
         Ok(())
@@ -63,48 +99,83 @@ impl<'a> Session<'a> {
 pub(super) struct Snapshot<'a> {
     database: &'a Database,
     cancellation: &'a Cancellation,
-    limits: Limits,
+    export: &'a Export,
+    conditions: Arc<Conditions>,
     name: String,
-    /// The server process that has exported it.
-    process: Process,
+    /// The query of all rows.
+    query: String,
 }
 
 impl<'a> Snapshot<'a> {
     pub(super) fn export(
         source: &Source<'a>,
+        conditions: &Arc<Conditions>,
         leader: &mut Session<'_>,
+        query: String,
     ) -> Result<Self, libpq::Error> {
         Ok(Self {
             database: source.database,
             cancellation: source.cancellation,
-            limits: source.export.limits,
+            export: source.export,
+            conditions: Arc::clone(conditions),
             name: leader.connection.export_snapshot()?,
-            process: leader.backend.process().clone(),
+            query,
         })
     }
 
-    /// Returns one more connection in the snapshot, if one can be had.
-    pub(super) fn session(&self) -> Result<Option<Session<'a>>, Error> {
-        let Some(connection) = self.database.helper_connection() else {
-            return Ok(None);
-        };
-        let place = (self.database, self.cancellation, self.limits);
-        match Session::begin(place, connection, Some(&self.name)) {
-            Ok(helper) if helper.backend.process().is_beside(&self.process) => Ok(Some(helper)),
-            // Another server may have another snapshot of the same name.
-            Ok(_elsewhere) => {
-                tracing::warn!(
-                    "an export goes on with fewer connections: one has led to another server"
-                );
-                Ok(None)
+    /// Returns one more connection in the snapshot, if one can be had without waiting for a lock.
+    pub(super) fn session(&self) -> Result<Result<Session<'a>, Without>, Error> {
+        for _ in 0..ATTEMPTS {
+            let Some(mut connection) = self.database.helper_connection() else {
+                return Ok(Err(Without::Free));
+            };
+            let backend = self.cancellation.register(self.database)?;
+            let beginning = Beginning {
+                name: backend.transaction(),
+                relations: self.export.dataset().relations(),
+                statement_timeout: self.export.limits.statement_timeout,
+                lock_timeout: Some(LOCK_TIMEOUT),
+            };
+            let settings = format!("{ALONE}; {}", self.conditions.settings());
+            let joined = snapshot::join_copy(
+                &mut connection,
+                &beginning,
+                &self.name,
+                &settings,
+                &self.query,
+                &Conditions::identity(self.export.dataset()),
+            );
+            let error = match joined.map_err(db::Error::from) {
+                Ok(answer) if self.conditions.are_identical(&answer) => {
+                    return Ok(Ok(Session {
+                        _backend: backend,
+                        connection,
+                        is_alone: true,
+                    }));
+                }
+                Ok(_elsewhere) => {
+                    tracing::warn!(
+                        "an export goes on with fewer connections: one led to another server, or to other tables"
+                    );
+                    return Ok(Err(Without::Place));
+                }
+                Err(error) => error,
+            };
+            if self.cancellation.is_cancelled() {
+                return Err(Error::Cancelled);
             }
-            Err(Error::Cancelled) => Err(Error::Cancelled),
-            // The first connection is lost, and its own error ends the export.
-            Err(Error::Database(error)) if error.is_snapshot_gone() => Ok(None),
-            Err(error) => {
+            if error.is_unavailable() {
+                continue;
+            }
+            if error.is_lock_not_available() {
+                return Ok(Err(Without::Lock));
+            }
+            // Else the first connection is lost, and its own error ends the export.
+            if !error.is_snapshot_gone() {
                 tracing::warn!(%error, "an export goes on with fewer connections");
-                Ok(None)
             }
+            return Ok(Err(Without::Snapshot));
         }
+        Ok(Err(Without::Snapshot))
     }
 }

@@ -1,14 +1,14 @@
 //! The work of the connections: they read ranges of the rows. The lines are handed on in the ranges' order.
 
 use std::collections::VecDeque;
-use std::ops::RangeInclusive;
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::own_rows::OwnRows;
+use super::conditions::Conditions;
+use super::own_rows::{Keys, OwnRows};
 use super::rows::{self, RowEncoder};
 use super::session::{Session, Snapshot};
 use crate::db;
@@ -27,7 +27,7 @@ const PAUSE: Duration = Duration::from_micros(200);
 
 /// A range to read, and where its pieces go.
 pub(super) struct Job {
-    keys: RangeInclusive<i64>,
+    keys: Keys,
     pieces: SyncSender<Result<Piece, Error>>,
 }
 
@@ -40,7 +40,7 @@ enum Piece {
 
 /// Hands the ranges' lines on in their order.
 pub(super) fn hand_on(
-    ranges: &[RangeInclusive<i64>],
+    ranges: &[Keys],
     begun: usize,
     jobs: Sender<Job>,
     encoder: &mut Encoder<'_>,
@@ -92,8 +92,13 @@ pub(super) struct Work<'a> {
 }
 
 impl<'a> Work<'a> {
-    /// Reads ranges, on one connection, until there are no more.
-    pub(super) fn run(&self, mut session: Session<'a>) -> Result<(), Error> {
+    /// Reads ranges, on one connection, until there are no more. The first connection is given the conditions, to see whether they still
+    /// hold.
+    pub(super) fn run(
+        &self,
+        mut session: Session<'a>,
+        conditions: Option<&Conditions>,
+    ) -> Result<(), Error> {
         while let Some(job) = self.next_job() {
             let mut begun = false;
             let mut outcome = self.read(&mut session.connection, &job, &mut begun);
@@ -113,13 +118,18 @@ impl<'a> Work<'a> {
                 return Ok(());
             }
         }
+        // One connection has read all rows by one query.
+        if let (Some(conditions), Some(_)) = (conditions, &self.snapshot) {
+            let dataset = self.rows.export.dataset();
+            conditions.hold(&mut session.connection, dataset)?;
+        }
         session.end();
         Ok(())
     }
 
     /// Returns another connection in the export's snapshot. There is none once the first one, which exported it, is lost.
     fn replacement(&self) -> Option<Session<'a>> {
-        self.snapshot.as_ref()?.session().ok().flatten()
+        self.snapshot.as_ref()?.session().ok()?.ok()
     }
 
     fn next_job(&self) -> Option<Job> {
@@ -138,7 +148,7 @@ impl<'a> Work<'a> {
             *begun = true;
             job.pieces.send(Ok(piece)).map_err(|_| Error::Cancelled)
         };
-        let query = self.rows.query(Some(job.keys.clone()));
+        let query = self.rows.query(job.keys.clone());
         // A lone connection usually has few rows, for which it does not pay.
         if self.snapshot.is_some() {
             connection.take_large_pieces()?;

@@ -35,6 +35,7 @@ pub(super) async fn of(
     let exact = read(
         request,
         app,
+        filter.dataset(),
         ReadFrom::Exports,
         COUNT_TIMEOUT,
         move |connection| queries::count(connection, &filter),
@@ -45,6 +46,7 @@ pub(super) async fn of(
     let many = read(
         request,
         app,
+        at_least.dataset(),
         ReadFrom::Exports,
         COUNT_TIMEOUT,
         move |connection| queries::has_more_than(connection, &at_least, MANY),

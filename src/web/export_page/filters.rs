@@ -140,9 +140,18 @@ pub(super) async fn look_up(
     filter: &Filter,
     searches: &[(&'static str, SearchText)],
 ) -> Result<Vec<Control>, export::Error> {
-    let (filter, searches) = (filter.clone(), searches.to_vec());
-    let controls = move |connection: &mut PgConnection| controls(connection, &filter, &searches);
-    read(request, app, ReadFrom::Database, QUERY_TIMEOUT, controls).await
+    let (chosen, searches) = (filter.clone(), searches.to_vec());
+    let controls = move |connection: &mut PgConnection| controls(connection, &chosen, &searches);
+    let dataset = filter.dataset();
+    read(
+        request,
+        app,
+        dataset,
+        ReadFrom::Database,
+        QUERY_TIMEOUT,
+        controls,
+    )
+    .await
 }
 
 /// Sets each filter whose search, without a script, has found exactly one choice: it is what was meant.

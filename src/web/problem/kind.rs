@@ -48,6 +48,8 @@ pub(in crate::web) enum Kind {
     },
     /// A strategy would hold more rows in memory than it may.
     TooManyRows,
+    /// `joined` met a NULL for which its structs have no place.
+    UnexpectedNull,
     /// A text is longer than the format takes.
     TextTooLong,
     /// A file that is sent when it is whole has no room in the spool.
@@ -189,6 +191,11 @@ impl Kind {
                 "too-many-rows",
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "Too many rows for this strategy",
+            ),
+            Self::UnexpectedNull => (
+                "unexpected-null",
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "A value is NULL that the strategy joined cannot do without",
             ),
             Self::TextTooLong => (
                 "text-too-long",

@@ -51,7 +51,8 @@ fn remove_what_is_read(database: &TestDatabase) {
         database,
         "update tasks set title = 'changed ' || txid_current() where id = (select max(id) from tasks)",
     );
-    change(database, "vacuum tasks");
+    // The tasks may be a view of the table that has them.
+    change(database, "vacuum");
 }
 
 fn contains(csv: &[u8], text: &str) -> bool {

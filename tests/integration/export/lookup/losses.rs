@@ -3,7 +3,6 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use cmms_export::db::{self};
 use cmms_export::export::Error;
 use cmms_export::export::cancellation::Cancellation;
 use serde_json::Value;
@@ -11,28 +10,6 @@ use serde_json::Value;
 use super::{Outcome, TASKS, change, client, everything, lookup, run};
 use crate::support::client::{Download, End};
 use crate::support::{Server, TestDatabase, data, eventually, oracle, program};
-
-#[test]
-fn a_task_that_refers_to_nothing_is_a_failure_and_no_blank() {
-    for row in ["1000, 1, null", "1, 1000, null", "1, 1, 1000", "1, 1, -1"] {
-        let database = TestDatabase::seeded(&["--tasks", TASKS]);
-        change(
-            &database,
-            &format!(
-                "set session_replication_role = replica; insert into tasks values (70000, 'dangling', '', true, {row})"
-            ),
-        );
-        let outcome = lookup(&client(&database));
-        assert!(
-            matches!(
-                outcome.result,
-                Err(Error::Database(db::Error::Inconsistent(_)))
-            ),
-            "{row}: {:?}",
-            outcome.result
-        );
-    }
-}
 
 /// The exports' server processes.
 const BACKENDS: &str = "from pg_stat_activity where datname = current_database() and query like 'copy (SELECT%' and pid <> pg_backend_pid()";

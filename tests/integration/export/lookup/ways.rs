@@ -14,7 +14,7 @@ use crate::support::client::{Download, download};
 use crate::support::{Server, TestDatabase, data, oracle};
 
 /// Why the manifest says that rows are read from the table.
-const FROM_TABLE: &str = "the rows are read from the table itself: no index has all of their columns, or the table has changed much since its last VACUUM";
+const FROM_TABLE: &str = "the rows are read from the table, not from an index alone: no index has all of their columns, the table has changed since its last VACUUM, or PostgreSQL expects the table to cost less";
 
 /// Demands that an export is of ranges read from the table, on several connections.
 fn is_from_table(plan: &Plan) {
@@ -212,7 +212,7 @@ fn a_view_of_one_table_is_read_by_ranges_of_that_and_any_other_is_left_to_copy()
         (
             "distinct on (title, number) number as id, title, description, done, asset_id, created_by_id, updated_by_id
              from cmms_task",
-            "no index has the rows in the order of their key",
+            "the view tasks computes its rows",
         ),
     ] {
         change(
@@ -270,7 +270,7 @@ fn if_the_server_refuses_the_question_for_ids_it_is_copy() {
     change(
         &database,
         "alter table assets rename to all_assets; update all_assets set location_id = 3; analyze all_assets;
-         create function is_seen(id bigint) returns boolean language plpgsql volatile as $$ begin
+         create function is_seen(id bigint) returns boolean language plpgsql immutable as $$ begin
              if current_query() not like '%tasks%' then raise insufficient_privilege; end if;
              return true;
          end $$;

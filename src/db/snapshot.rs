@@ -1,0 +1,282 @@
+//! How a read-only snapshot begins: with its relations locked, so that nobody rewrites them between the snapshot and the query.
+//!
+//! A query takes its snapshot first, and the locks of its relations afterwards. An `ALTER TABLE` that rewrites a table, or a `TRUNCATE`, that
+//! commits in between leaves a table in which the snapshot sees no row: a complete and empty result without an error. So the locks come
+//! first. Where they cannot (the role has grants on columns only, or there is a materialized view), EXPLAIN takes them as any query does, and
+//! the snapshot counts only if no relation has been rewritten since.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use diesel::connection::SimpleConnection;
+use diesel::prelude::*;
+use diesel::result::{DatabaseErrorKind, Error as Query};
+use diesel::sql_types::Bool;
+
+use super::{Error, libpq};
+
+/// What every export's transaction sets. To compile the export's query costs more than the compiled code saves; a generic plan, made for
+/// any value, would ignore how few rows a filter leaves; and a cursor's rows are all read, so the first ones need not come early.
+const SETTINGS: &str = "set local jit = off; set local plan_cache_mode = force_custom_plan; set local cursor_tuple_fraction = 1";
+
+/// How often a snapshot begins again because a relation was rewritten under it.
+const ATTEMPTS: u32 = 5;
+
+/// The name by which the server's list of activities knows one transaction. A request to cancel finds the transaction's process by it: from
+/// before its first statement, which may wait for a lock, and behind a pooler, where the process is another one each time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TransactionName(String);
+
+/// The longest name that PostgreSQL keeps, less the transaction's part.
+const MAX_BASE: usize = 40;
+
+impl TransactionName {
+    /// A new one, which begins with the name of the application.
+    pub(super) fn new(application: &str) -> Self {
+        let base: String = application
+            .chars()
+            .filter(|character| matches!(character, ' '..='~') && !matches!(character, '\'' | '\\'))
+            .take(MAX_BASE)
+            .collect();
+        // Random: programs on several machines may use one server.
+        Self(format!("{base} {:016x}", rand::random::<u64>()))
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for TransactionName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// How a snapshot begins.
+pub struct Beginning<'a> {
+    /// The transaction's name.
+    pub name: &'a TransactionName,
+    /// The relations that it reads, as SQL names them.
+    pub relations: &'a [String],
+    /// How long each of its statements may take.
+    pub statement_timeout: Option<Duration>,
+    /// How long it may wait for a lock.
+    pub lock_timeout: Option<Duration>,
+}
+
+impl Beginning<'_> {
+    fn settings(&self) -> String {
+        // In milliseconds; 0 would mean no timeout.
+        let timeout = |name: &str, timeout: Option<Duration>| {
+            timeout.map_or_else(String::new, |timeout| {
+                format!("; set local {name} = {}", timeout.as_millis().max(1))
+            })
+        };
+        format!(
+            "set local application_name = '{}'; {SETTINGS}{}{}",
+            self.name,
+            timeout("statement_timeout", self.statement_timeout),
+            timeout("lock_timeout", self.lock_timeout)
+        )
+    }
+
+    fn lock(&self, how: &str) -> String {
+        if self.relations.is_empty() {
+            return String::new();
+        }
+        format!(
+            "; lock table {} in access share mode{how}",
+            self.relations.join(", ")
+        )
+    }
+}
+
+/// Begins a read-only snapshot on a connection that speaks COPY, and returns the first row of `question`, and whether the relations
+/// could be locked. `query` returns the SQL that the snapshot is for. If the connection is dropped before the snapshot's end, its pool closes it.
+pub fn begin_copy(
+    connection: &mut libpq::Connection,
+    beginning: &Beginning<'_>,
+    question: &str,
+    query: impl FnOnce() -> Result<String, libpq::Error>,
+) -> Result<(libpq::Row, bool), Error> {
+    let begin = |lock: &str| {
+        format!(
+            "begin isolation level repeatable read read only; {}{lock}; {question}",
+            beginning.settings()
+        )
+    };
+    match connection.query_row(&begin(&beginning.lock(""))) {
+        Ok(row) => return Ok((row.unwrap_or_default(), true)),
+        Err(error) if !is_refused(&error) => return Err(error.into()),
+        Err(error) => tracing::debug!(%error, "the relations cannot be locked"),
+    }
+    let explain = format!("explain {}", query()?);
+    for _ in 0..ATTEMPTS {
+        connection.execute("rollback")?;
+        let row = connection.query_row(&begin(""))?.unwrap_or_default();
+        connection.execute(&explain)?;
+        let moved = connection.query_row(&moved(beginning.relations))?;
+        if !moved.unwrap_or_default().is("moved") {
+            return Ok((row, false));
+        }
+    }
+    Err(Error::Moved)
+}
+
+/// Joins the snapshot that another connection has exported under a name, without waiting for any lock; returns the first row of `question`.
+/// `query` is what will be asked: it is explained, which locks its indexes, so that it waits for no lock later.
+pub fn join_copy(
+    connection: &mut libpq::Connection,
+    beginning: &Beginning<'_>,
+    snapshot: &str,
+    settings: &str,
+    query: &str,
+    question: &str,
+) -> Result<libpq::Row, libpq::Error> {
+    // Nothing may come between `begin` and the import: after its first query, a transaction has a snapshot of its own.
+    let row = connection.query_row(&format!(
+        "begin isolation level repeatable read read only; set transaction snapshot '{snapshot}'; {}; {settings}{}; explain {query};
+         set local lock_timeout to default; {question}",
+        beginning.settings(),
+        beginning.lock(" nowait"),
+    ))?;
+    Ok(row.unwrap_or_default())
+}
+
+/// Does `work` in one read-only snapshot, on a connection of Diesel's. `query` returns the SQL that the snapshot is for.
+pub fn snapshot<T, E: From<Query> + From<Error>>(
+    connection: &mut PgConnection,
+    beginning: &Beginning<'_>,
+    query: impl FnOnce() -> Result<String, E>,
+    work: impl FnOnce(&mut PgConnection) -> Result<T, E>,
+) -> Result<T, E> {
+    let mut work = Some(work);
+    let settings = beginning.settings();
+    let mut attempt = |connection: &mut PgConnection, lock: &str, explain: Option<&str>| {
+        let mut transaction = connection.build_transaction().repeatable_read().read_only();
+        transaction.run(|connection| {
+            let locked = connection.batch_execute(&format!("{settings}{lock}"));
+            locked.map_err(Attempt::NotLocked)?;
+            if let Some(explain) = explain {
+                connection.batch_execute(explain)?;
+                let moved = diesel::dsl::sql::<Bool>(&moved_condition(beginning.relations));
+                if diesel::select(moved).get_result(connection)? {
+                    return Err(Attempt::Moved);
+                }
+            }
+            // Once only: whatever it returns is final.
+            let work = work.take().ok_or(Attempt::Moved)?;
+            work(connection).map_err(Attempt::Failed)
+        })
+    };
+    let started = Instant::now();
+    match attempt(connection, &beginning.lock(""), None) {
+        Ok(value) => return Ok(value),
+        Err(Attempt::Failed(error)) => return Err(error),
+        // Diesel does not tell a refusal from a timeout. After one for statements, the next attempt takes too long, as well.
+        Err(Attempt::NotLocked(Query::DatabaseError(DatabaseErrorKind::Unknown, said)))
+            if beginning
+                .lock_timeout
+                .is_none_or(|timeout| started.elapsed() < timeout) =>
+        {
+            tracing::debug!(error = said.message(), "the relations cannot be locked");
+        }
+        Err(Attempt::NotLocked(error) | Attempt::Query(error)) => return Err(error.into()),
+        Err(Attempt::Moved) => {}
+    }
+    let explain = format!("explain {}", query()?);
+    for _ in 0..ATTEMPTS {
+        match attempt(connection, "", Some(&explain)) {
+            Ok(value) => return Ok(value),
+            Err(Attempt::Failed(error)) => return Err(error),
+            Err(Attempt::NotLocked(error) | Attempt::Query(error)) => return Err(error.into()),
+            Err(Attempt::Moved) => {}
+        }
+    }
+    Err(Error::Moved.into())
+}
+
+/// Why an attempt has failed.
+enum Attempt<E> {
+    /// The relations could not be locked.
+    NotLocked(Query),
+    /// A relation was rewritten under the snapshot.
+    Moved,
+    /// Another query of the attempt's own failed.
+    Query(Query),
+    /// The work failed.
+    Failed(E),
+}
+
+impl<E> From<Query> for Attempt<E> {
+    fn from(error: Query) -> Self {
+        Self::Query(error)
+    }
+}
+
+/// Returns whether the role may not lock the relations, or one of them is of a kind that cannot be locked; also if there is no such
+/// relation: then the query says so.
+fn is_refused(error: &libpq::Error) -> bool {
+    // "insufficient privilege", "wrong object type", "undefined table".
+    matches!(error.sqlstate.as_deref(), Some("42501" | "42809" | "42P01"))
+}
+
+fn moved(relations: &[String]) -> String {
+    format!("select {} as moved", moved_condition(relations))
+}
+
+/// SQL for whether a relation was rewritten under the snapshot: the catalog, read in the snapshot, then names another file than the
+/// function, which reads what the catalog has now.
+fn moved_condition(relations: &[String]) -> String {
+    format!(
+        "exists (with recursive {}
+            select from reads join pg_class c using (oid)
+            where c.relkind in ('r', 'm') and c.relfilenode <> pg_relation_filenode(c.oid))",
+        reads(relations)
+    )
+}
+
+/// A recursive common table expression `reads (oid, relkind)`: these relations, and all that are read with them: what a view reads, and a
+/// table's partitions and other descendants.
+pub(crate) fn reads(relations: &[String]) -> String {
+    let names = relations
+        .iter()
+        .map(|name| format!("to_regclass({})", quoted(name)))
+        .collect::<Vec<_>>();
+    format!(
+        "reads (oid, relkind) as (
+            select oid, relkind from pg_class where oid in ({})
+            union
+            select c.oid, c.relkind from reads join lateral (
+                select d.refobjid as oid from pg_rewrite r
+                    join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid and d.refclassid = 'pg_class'::regclass
+                where reads.relkind = 'v' and r.ev_class = reads.oid
+                union all
+                select inhrelid from pg_inherits where inhparent = reads.oid
+            ) next on true join pg_class c on c.oid = next.oid)",
+        names.join(", ")
+    )
+}
+
+/// A text as a literal of SQL, under `standard_conforming_strings`.
+pub(crate) fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transactions_name_is_new_each_time_and_fits() {
+        let names = ["cmms-export", "it's \\ ü", &"x".repeat(100)].map(|application| {
+            let name = TransactionName::new(application);
+            assert!(name.as_str().len() < 64, "{name}");
+            assert!(!name.as_str().contains(['\'', '\\']), "{name}");
+            name
+        });
+        assert_ne!(names[0], TransactionName::new("cmms-export"));
+    }
+}

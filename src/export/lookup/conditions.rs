@@ -1,0 +1,254 @@
+//! What `lookup` relies on, beside the data, and whether the catalog proves it.
+//!
+//! `lookup` asks several queries on several connections, and each must see what one query would see. One snapshot is enough for plain
+//! tables. Of a view, a policy, a partition, the catalog must say more: [`Conditions::of`] asks it, in the export's own snapshot.
+
+use serde::Deserialize;
+
+use crate::db::libpq::{self, Row};
+use crate::db::snapshot::{quoted, reads};
+use crate::db::{self, SERVER};
+use crate::export::dataset::Dataset;
+
+/// Settings on which the result of a query may depend, by functions of PostgreSQL's own. Connections that were opened at different times
+/// may have different ones. Those that an export's transaction sets itself are not among them.
+const SETTINGS: [&str; 9] = [
+    "search_path",
+    "row_security",
+    "timezone",
+    "lc_monetary",
+    "lc_numeric",
+    "lc_time",
+    "default_text_search_config",
+    "xmlbinary",
+    // Last: the others are set as the role that has logged in.
+    "role",
+];
+
+/// PostgreSQL's own functions whose results depend on more than the snapshot, the role and those settings, though the catalog calls
+/// them stable: on the time, on the connection, on other settings.
+const UNSTABLE: &str = "^(now|transaction_timestamp|statement_timestamp|age|current_setting|current_query|pg_|txid_|inet_|has_|row_security_active|to_reg|ts_stat|query_to_|table_to_|schema_to_|database_to_|cursor_to_)";
+
+/// Parts of a view's definition, as the catalog has it, that make its rows depend on how they are found: `LIMIT`, `OFFSET`, `DISTINCT ON`,
+/// aggregates, window functions, samples; and, of functions that are no entries of the catalog, those that tell the time (`CURRENT_DATE` to
+/// `LOCALTIMESTAMP`), and conversions of a text to a time, which may be `now`.
+const COMPUTED: &str = ":limitCount \\{|:limitOffset \\{|:hasDistinctOn true|:hasAggs true|:hasWindowFuncs true|TABLESAMPLECLAUSE|SQLVALUEFUNCTION :op [0-8] |COERCEVIAIO .*:resulttype (1082|1083|1114|1184|1266) ";
+
+/// What the catalog says about an export's relations.
+pub(super) struct Conditions {
+    /// The server, by the time at which it started.
+    pub(super) server: String,
+    /// The oids of the relations, in their order.
+    relations: String,
+    /// The leader's settings, as SQL that sets them.
+    settings: String,
+    /// Whether each row of the dataset's own table has a key.
+    pub(super) has_all_keys: bool,
+    /// The partitioned tables among all that is read.
+    partitioned: Vec<u32>,
+    partitions: String,
+    /// Why `lookup` might read other rows than one query.
+    pub(super) violated: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Relation {
+    kind: Option<String>,
+    row_security: Option<bool>,
+    has_descendants: Option<bool>,
+}
+
+/// A reason against `lookup`.
+#[derive(Deserialize)]
+struct Violation {
+    relation: String,
+    kind: Kind,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Kind {
+    Foreign,
+    Inherited,
+    RowSecurity,
+    Computed,
+    Function,
+}
+
+impl Violation {
+    fn because(&self) -> String {
+        let Self { relation, kind } = self;
+        match kind {
+            Kind::Foreign => format!("{relation} is a foreign table, which is read in no snapshot"),
+            Kind::Inherited => format!("other tables inherit from {relation}"),
+            Kind::RowSecurity => format!("row security applies to {relation}"),
+            Kind::Computed => format!("the view {relation} computes its rows"),
+            Kind::Function => {
+                format!(
+                    "the view {relation} calls a function that may give other results on each connection"
+                )
+            }
+        }
+    }
+}
+
+impl Conditions {
+    /// SQL for the first question of an export's snapshot, to be read by [`of`](Self::of). It is asked of every export, also of those that
+    /// then are `copy`, so it asks no more than plain tables need.
+    pub(super) fn question(dataset: &dyn Dataset) -> String {
+        let relations = dataset.relations().iter();
+        let names: Vec<String> = relations.map(|name| quoted(name)).collect();
+        let settings: Vec<String> = SETTINGS
+            .iter()
+            .map(|name| format!("'{name}', current_setting('{name}')"))
+            .collect();
+        let table = dataset.table();
+        format!(
+            "select {SERVER} as server, json_build_object({}) as settings,
+                {} as oids,
+                (select json_agg(json_build_object('kind', relkind, 'row_security', relrowsecurity, 'has_descendants', relhassubclass))
+                 from unnest(array[{}]) name left join pg_class on pg_class.oid = to_regclass(name)) as relations,
+                (select attnotnull from pg_attribute where attrelid = to_regclass({}) and attname = {}) as has_all_keys",
+            settings.join(", "),
+            oids(dataset),
+            names.join(", "),
+            quoted(&table.name),
+            quoted(table.key),
+        )
+    }
+
+    /// Reads the answer to [`question`](Self::question); asks more if there are other relations than plain tables.
+    pub(super) fn of(
+        connection: &mut libpq::Connection,
+        dataset: &dyn Dataset,
+        answer: &Row,
+    ) -> Result<Self, db::Error> {
+        let relations: Vec<Relation> = libpq::read_json(answer, "relations")?;
+        let settings: serde_json::Map<String, serde_json::Value> =
+            libpq::read_json(answer, "settings")?;
+        let set = SETTINGS.iter().filter_map(|name| {
+            let value = quoted(settings.get(*name)?.as_str()?);
+            Some(format!("set_config('{name}', {value}, true)"))
+        });
+        let mut conditions = Self {
+            server: answer.get("server").unwrap_or_default().to_owned(),
+            relations: answer.get("oids").unwrap_or_default().to_owned(),
+            settings: format!("select {}", set.collect::<Vec<_>>().join(", ")),
+            has_all_keys: answer.is("has_all_keys"),
+            partitioned: Vec::new(),
+            partitions: String::new(),
+            violated: None,
+        };
+        let is_plain = |relation: &Relation| {
+            relation.kind.as_deref() == Some("r")
+                && relation.row_security == Some(false)
+                && relation.has_descendants == Some(false)
+        };
+        if !relations.iter().all(is_plain) {
+            let facts = connection.query_row(&facts(dataset))?.unwrap_or_default();
+            let violations: Vec<Violation> = libpq::read_json(&facts, "violations")?;
+            conditions.violated = violations.first().map(Violation::because);
+            conditions.partitioned = libpq::read_json(&facts, "partitioned")?;
+            if !conditions.partitioned.is_empty() {
+                let row = connection.query_row(&conditions.check(dataset))?;
+                conditions.partitions = partitions(&row.unwrap_or_default());
+            }
+        }
+        Ok(conditions)
+    }
+
+    /// SQL that gives another connection the leader's settings.
+    pub(super) fn settings(&self) -> &str {
+        &self.settings
+    }
+
+    /// SQL for what must be the same on each connection: the server, and the relations.
+    pub(super) fn identity(dataset: &dyn Dataset) -> String {
+        format!("select {SERVER} as server, {} as oids", oids(dataset))
+    }
+
+    /// Returns whether the answer to [`identity`](Self::identity) is the leader's.
+    pub(super) fn are_identical(&self, answer: &Row) -> bool {
+        answer.get("server") == Some(&self.server) && answer.get("oids") == Some(&self.relations)
+    }
+
+    /// Demands, after the last row, that the relations and their partitions are those that they were before the first. A new partition has
+    /// rows that are older than the snapshot, and only queries that were planned after it came have read them.
+    pub(super) fn hold(
+        &self,
+        connection: &mut libpq::Connection,
+        dataset: &dyn Dataset,
+    ) -> Result<(), db::Error> {
+        let now = connection.query_row(&self.check(dataset))?;
+        let now = now.unwrap_or_default();
+        if now.get("oids") == Some(&self.relations) && partitions(&now) == self.partitions {
+            Ok(())
+        } else {
+            Err(db::Error::Moved)
+        }
+    }
+
+    /// SQL for the relations and their partitions as they are now: the functions read the catalog past the snapshot.
+    fn check(&self, dataset: &dyn Dataset) -> String {
+        let tables: Vec<String> = self.partitioned.iter().map(u32::to_string).collect();
+        format!(
+            "select {} as oids, (select string_agg(relid::oid::text, ' ' order by relid::oid)
+                from unnest(array[{}]::oid[]) as _ (partitioned), pg_partition_tree(partitioned::regclass)) as partitions",
+            oids(dataset),
+            tables.join(", ")
+        )
+    }
+}
+
+fn partitions(row: &Row) -> String {
+    row.get("partitions").unwrap_or_default().to_owned()
+}
+
+/// SQL for the relations' oids, as one text.
+fn oids(dataset: &dyn Dataset) -> String {
+    let oids = dataset
+        .relations()
+        .iter()
+        .map(|name| format!("to_regclass({})::oid", quoted(name)));
+    format!("concat_ws(' ', {})", oids.collect::<Vec<_>>().join(", "))
+}
+
+/// SQL for what speaks against `lookup`, of all relations that are read; and for the partitioned ones.
+///
+/// Row security is asked for the role and for the owners of all views: which of them a policy applies to depends on the view.
+fn facts(dataset: &dyn Dataset) -> String {
+    format!(
+        "with recursive {},
+            checked as (
+                select oid, rolsuper or rolbypassrls as is_exempt from pg_roles
+                where rolname = current_user or oid in (select relowner from reads join pg_class using (oid) where reads.relkind = 'v')),
+            rules as (
+                select ev_class as oid, ev_action::text as definition from reads join pg_rewrite on ev_class = reads.oid
+                where reads.relkind = 'v'),
+            called as (
+                select rules.oid, called.id[2]::oid as function from rules,
+                    regexp_matches(definition, ':(funcid|opfuncid|aggfnoid|winfnoid) ([0-9]+)', 'g') as called (id)
+                union
+                select rules.oid, oprcode from rules, regexp_matches(definition, ':opno ([0-9]+)', 'g') as called (id)
+                    join pg_operator on pg_operator.oid = called.id[1]::oid),
+            violations (oid, kind) as (
+                select oid, 'foreign' from reads where relkind = 'f'
+                union all
+                select inhparent, 'inherited' from reads join pg_inherits on inhparent = reads.oid where relkind = 'r'
+                union all
+                select c.oid, 'row-security' from reads join pg_class c using (oid)
+                where c.relrowsecurity and exists (select from checked
+                    where not is_exempt and (c.relforcerowsecurity or not pg_has_role(checked.oid, c.relowner, 'usage')))
+                union all
+                select oid, 'computed' from rules where definition ~ {}
+                union all
+                select called.oid, 'function' from called join pg_proc p on p.oid = called.function
+                where p.provolatile = 'v'
+                    or (p.provolatile = 's' and (p.pronamespace <> 'pg_catalog'::regnamespace or p.proname ~ {})))
+         select (select json_agg(json_build_object('relation', oid::regclass, 'kind', kind) order by kind, oid) from violations) as violations,
+             (select json_agg(oid::bigint order by oid) from reads where relkind = 'p') as partitioned",
+        reads(dataset.relations()),
+        quoted(COMPUTED),
+        quoted(UNSTABLE),
+    )
+}
