@@ -1,6 +1,5 @@
 //! The command line. Every flag can also be given as an environment variable.
 
-mod database;
 mod export;
 #[cfg(test)]
 mod reference;
@@ -11,7 +10,6 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-pub use self::database::{DatabaseCommand, DatabaseOptions};
 pub use self::export::{ExportOptions, ParameterFlags};
 use crate::bench;
 use crate::db::servers::Replicas;
@@ -131,7 +129,7 @@ pub enum Command {
     #[command(hide = true, name = crate::bench::CHILD_COMMAND)]
     BenchRun,
     /// Keeps the private cluster up, and prints its DATABASE_URL
-    Database(DatabaseOptions),
+    Database,
 }
 
 /// The web service.

@@ -55,7 +55,6 @@
 //! * [`datasets`]: the four datasets. Nothing else names their tables but [`seed`] and [`db::tables`].
 //! * [`seed`]: the article's data, at any size.
 //! * [`fetch`]: gets the file of a prepared export from a service, and goes on where that broke off.
-//! * [`backup`] and [`upkeep`]: a database in a file and back, and with it the private cluster's backups and upgrades.
 //! * [`verify`]: whether a CSV is whole, by its manifest.
 //! * [`progress`] and [`output`]: how far it is, where it goes.
 //! * [`mod@bench`]: what each strategy costs, measured in fresh processes.
@@ -63,7 +62,6 @@
 //! * [`cli`] and [`connect`]: the command line, and the way from it to a database.
 //! * [`web`]: the service. Nothing below it knows HTTP.
 
-pub mod backup;
 pub mod bench;
 pub mod cli;
 mod client;
@@ -88,6 +86,5 @@ pub mod seed;
 pub mod shelf;
 pub mod spool;
 pub mod units;
-pub mod upkeep;
 pub mod verify;
 pub mod web;

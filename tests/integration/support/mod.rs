@@ -13,7 +13,6 @@ pub(crate) mod proxy;
 pub(crate) mod python;
 pub(crate) mod replica_servers;
 pub(crate) mod replicated;
-pub(crate) mod running;
 pub(crate) mod terminal;
 pub(crate) mod words;
 
