@@ -31,7 +31,6 @@ fn main() -> ExitCode {
         Command::Seed(options) => commands::seed(&cli.global, &options),
         Command::Export(options) => commands::export(&cli.global, *options),
         Command::Verify(options) => commands::verify(&options),
-        Command::Fetch(options) => commands::fetch(&options),
         Command::Bench(options) => commands::bench(&cli.global, options),
         Command::BenchRun => commands::bench_run(&cli.global),
         Command::Database => commands::database(&cli.global),

@@ -3,14 +3,14 @@
 mod bench;
 mod database;
 mod export;
-mod fetch;
 mod serve;
+mod verify;
 
 pub(crate) use bench::{bench, bench_run};
 pub(crate) use database::{database, migrate, seed};
 pub(crate) use export::export;
-pub(crate) use fetch::{fetch, verify};
 pub(crate) use serve::serve;
+pub(crate) use verify::verify;
 
 use std::fmt::Display;
 use std::fs::File;
