@@ -13,7 +13,6 @@ pub(crate) mod python;
 pub(crate) mod replica_servers;
 pub(crate) mod replicated;
 pub(crate) mod terminal;
-pub(crate) mod words;
 
 use std::time::{Duration, Instant};
 
