@@ -54,8 +54,6 @@
 //!   them as CSV, a [sink](export::Sink) takes the bytes, an [observer](export::Observer) hears how it gets on. A file per strategy.
 //! * [`datasets`]: the four datasets. Nothing else names their tables but [`seed`] and [`db::tables`].
 //! * [`seed`]: the article's data, at any size.
-//! * [`fetch`]: gets the file of a prepared export from a service, and goes on where that broke off.
-//! * [`backup`] and [`upkeep`]: a database in a file and back, and with it the private cluster's backups and upgrades.
 //! * [`verify`]: whether a CSV is whole, by its manifest.
 //! * [`progress`] and [`output`]: how far it is, where it goes.
 //! * [`mod@bench`]: what each strategy costs, measured in fresh processes.
@@ -63,17 +61,14 @@
 //! * [`cli`] and [`connect`]: the command line, and the way from it to a database.
 //! * [`web`]: the service. Nothing below it knows HTTP.
 
-pub mod backup;
 pub mod bench;
 pub mod cli;
-mod client;
 pub mod connect;
 pub mod datasets;
 pub mod db;
 pub mod export;
 #[cfg(feature = "fault-injection")]
 mod fault;
-pub mod fetch;
 pub mod memory;
 pub mod models;
 pub mod output;
@@ -88,6 +83,5 @@ pub mod seed;
 pub mod shelf;
 pub mod spool;
 pub mod units;
-pub mod upkeep;
 pub mod verify;
 pub mod web;

@@ -31,10 +31,9 @@ fn main() -> ExitCode {
         Command::Seed(options) => commands::seed(&cli.global, &options),
         Command::Export(options) => commands::export(&cli.global, *options),
         Command::Verify(options) => commands::verify(&options),
-        Command::Fetch(options) => commands::fetch(&options),
         Command::Bench(options) => commands::bench(&cli.global, options),
         Command::BenchRun => commands::bench_run(&cli.global),
-        Command::Database(options) => commands::database(&cli.global, options),
+        Command::Database => commands::database(&cli.global),
     });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -61,7 +60,7 @@ fn main() -> ExitCode {
 
 fn start_log(cli: &Cli) -> Outcome {
     let default = match cli.command {
-        Command::Serve(_) | Command::Database(_) => "info",
+        Command::Serve(_) | Command::Database => "info",
         _ => "warn",
     };
     let filter = cli.global.log.as_deref().unwrap_or(default);

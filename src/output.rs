@@ -32,15 +32,7 @@ impl Output {
     /// Opens `path`; `-` is the standard output.
     pub fn open(path: &Path) -> io::Result<Self> {
         // The umask takes from these permissions what it takes from those of any new file.
-        Self::open_with(path, 0o666)
-    }
-
-    /// The same, for nobody else to read.
-    pub fn open_private(path: &Path) -> io::Result<Self> {
-        Self::open_with(path, 0o600)
-    }
-
-    fn open_with(path: &Path, mode: u32) -> io::Result<Self> {
+        let mode = 0o666;
         if path == Path::new("-") {
             return Ok(Self::Stdout(io::stdout()));
         }

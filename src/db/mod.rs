@@ -23,7 +23,6 @@ use diesel::sql_types::{Bool, Nullable, Text};
 
 pub use self::error::Error;
 pub use self::schema_state::SchemaState;
-pub(crate) use self::schema_state::unknown_migrations;
 pub use self::snapshot::TransactionName;
 
 /// How long anything but an export waits for a lock on a table.

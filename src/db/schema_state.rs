@@ -1,11 +1,7 @@
 //! How the database's schema differs from the one that the program knows, and the migrations that bring it there.
 
-use std::convert::Infallible;
-
-use diesel::connection::SimpleConnection;
 use diesel::migration::{Migration, MigrationSource, MigrationVersion};
 use diesel::pg::Pg;
-use diesel::prelude::*;
 use diesel::sql_types::{Array, Text};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
@@ -43,51 +39,6 @@ impl Database {
             .run_pending_migrations(MIGRATIONS)
             .map_err(|error| Error::Migrate(error.to_string()))?;
         Ok(versions.iter().map(ToString::to_string).collect())
-    }
-
-    /// Runs those of the pending migrations that are among `versions`.
-    pub(crate) fn migrate_as_far_as(&self, versions: &[String]) -> Result<(), Error> {
-        let mut connection = self.control_connection()?;
-        let failed =
-            |error: Box<dyn std::error::Error + Send + Sync>| Error::Migrate(error.to_string());
-        for migration in connection.pending_migrations(MIGRATIONS).map_err(failed)? {
-            if is_among(migration.as_ref(), versions) {
-                connection
-                    .run_migration(migration.as_ref())
-                    .map_err(failed)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Lets `look` see new tables, as the migrations among `versions` make them. Nobody else sees the tables, and nothing is left of them.
-    pub(crate) fn as_migrated<T>(
-        &self,
-        versions: &[String],
-        look: impl FnOnce(&mut PgConnection) -> QueryResult<T>,
-    ) -> Result<T, Error> {
-        let mut connection = self.control_connection()?;
-        let mut seen = None;
-        let Err(rolled_back) = connection.transaction::<Infallible, Error, _>(|connection| {
-            connection
-                .batch_execute("create schema as_migrated; set local search_path = as_migrated")?;
-            for migration in known_migrations()? {
-                if is_among(migration.as_ref(), versions) {
-                    let run = migration.run(connection);
-                    run.map_err(|error| Error::Migrate(error.to_string()))?;
-                }
-            }
-            seen = Some(look(connection)?);
-            Err(diesel::result::Error::RollbackTransaction.into())
-        });
-        seen.ok_or(rolled_back)
-    }
-
-    /// The versions of the migrations that were run.
-    pub(crate) fn migrations_run(&self) -> Result<Vec<String>, Error> {
-        let mut connection = self.copy_connection()?;
-        let readable = readable(&mut connection, MIGRATIONS_TABLE)?;
-        Ok(migrations_run(&mut connection, readable)?.unwrap_or_default())
     }
 
     /// Compares the schema with the program's. It only reads: Diesel's own check creates its table of migrations, which a role
@@ -209,7 +160,7 @@ fn known_migrations() -> Result<Vec<Box<dyn Migration<Pg>>>, Error> {
 }
 
 /// Returns those of the versions that this program does not know.
-pub(crate) fn unknown_migrations(versions: &[String]) -> Result<Vec<String>, Error> {
+fn unknown_migrations(versions: &[String]) -> Result<Vec<String>, Error> {
     let known = known_migrations()?;
     let is_known = |version: &&String| {
         let version = std::slice::from_ref(*version);

@@ -2,7 +2,6 @@
 
 mod access;
 mod benchmark;
-mod benchmark_import;
 mod benchmark_page;
 mod benchmark_store;
 mod body;
@@ -36,7 +35,6 @@ mod registry;
 mod rows;
 mod service_manager;
 mod static_files;
-mod upload;
 mod watch;
 
 use std::future::{Future, Ready, poll_fn, ready};
@@ -267,12 +265,6 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(
             read_only_or("/api/benchmarks", "GET, HEAD, POST", benchmark::list)
                 .post(benchmark::post),
-        )
-        // Before the one that takes any id.
-        .service(
-            resource("/api/benchmarks/import", "POST")
-                .app_data(web::PayloadConfig::new(benchmark_import::MAX_REQUEST))
-                .post(benchmark_import::post),
         )
         .service(
             read_only_or("/api/benchmarks/{id}", "GET, HEAD, DELETE", benchmark::get)

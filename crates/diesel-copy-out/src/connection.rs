@@ -7,7 +7,7 @@ use pq_sys::{ExecStatusType, PGTransactionStatusType};
 
 use crate::literal::quoted;
 use crate::raw::{CommandResult, Session};
-use crate::{Cancel, CopyIn, CopyOut, Error, Options, Row};
+use crate::{Cancel, CopyOut, Error, Options, Row};
 
 /// The SQL before the query of a COPY.
 const COPY: &str = "copy (";
@@ -91,26 +91,6 @@ impl Connection {
         }
         self.copying = true;
         Ok(CopyOut::new(self, options.messages_beside_rows()))
-    }
-
-    /// Starts to copy rows into a table, with the columns in this order. All names are as in SQL, quoted if need be.
-    pub fn copy_in(
-        &mut self,
-        table: &str,
-        columns: &[&str],
-        options: &Options,
-    ) -> Result<CopyIn<'_>, Error> {
-        let sql = format!(
-            "copy {table} ({}) from stdin with ({})",
-            columns.join(", "),
-            options.sql()
-        );
-        let result = self.run(&sql)?;
-        if result.status() != ExecStatusType::PGRES_COPY_IN {
-            return Err(result.error());
-        }
-        self.copying = true;
-        Ok(CopyIn::new(self))
     }
 
     /// Makes the connection take up to 128 KiB at a time from the server, if so much is there, and not 16 as libpq does at first.

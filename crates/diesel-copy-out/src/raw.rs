@@ -214,29 +214,6 @@ impl Session {
         }
     }
 
-    /// Sends bytes to a COPY, and returns how many of them it sent.
-    pub(crate) fn put_copy_data(&mut self, bytes: &[u8]) -> Result<usize, Error> {
-        let length = c_int::try_from(bytes.len()).unwrap_or(c_int::MAX);
-        // SAFETY: the PGconn is live, and `length` is at most the number of bytes; libpq copies them.
-        let sent = unsafe { pq_sys::PQputCopyData(self.0.as_ptr(), bytes.as_ptr().cast(), length) };
-        if sent == 1 {
-            Ok(length.unsigned_abs() as usize)
-        } else {
-            Err(self.last_error())
-        }
-    }
-
-    /// Tells the server that a COPY is complete, or why it is not. The server's answer is the command's result.
-    pub(crate) fn end_copy_in(&mut self, failure: Option<&CStr>) -> Result<(), Error> {
-        let failure = failure.map_or(ptr::null(), CStr::as_ptr);
-        // SAFETY: the PGconn is live; the failure is NULL, for none, or a valid C string.
-        if unsafe { pq_sys::PQputCopyEnd(self.0.as_ptr(), failure) } == 1 {
-            Ok(())
-        } else {
-            Err(self.last_error())
-        }
-    }
-
     pub(crate) fn is_connected(&self) -> bool {
         // SAFETY: the PGconn is live.
         unsafe { pq_sys::PQstatus(self.0.as_ptr()) == ConnStatusType::CONNECTION_OK }

@@ -3,8 +3,6 @@
 mod build;
 mod command_line;
 mod connections;
-mod fetch;
-mod fetch_refused;
 mod output;
 mod seed;
 mod start;

@@ -1,6 +1,6 @@
 //! A copy is whole, or it is an error.
 
-use std::io::{self, BufRead, Read, Write};
+use std::io::{self, BufRead, Read};
 use std::time::Duration;
 
 use diesel::dsl::sql;
@@ -189,61 +189,6 @@ fn connections_share_an_exported_snapshot() {
     assert_eq!((rows(&mut first), rows(&mut second)), (5, 5));
     second.commit().expect("ended");
     assert_eq!(rows(&mut second), 0);
-}
-
-#[test]
-fn what_was_copied_out_can_be_copied_in_whole_or_not_at_all() {
-    let cluster = Cluster::start();
-    let mut connection = with_people(&cluster);
-    let count = |connection: &mut Connection| {
-        let row = connection.query_row("select count(*) as n from people");
-        row.expect("a row").and_then(|row| row.read::<i64>("n"))
-    };
-    for options in [
-        Options::csv().header(),
-        Options::csv().delimiter(';').null("none"),
-        Options::text(),
-        Options::binary(),
-    ] {
-        let mut rows = Vec::new();
-        let mut copy = people::table
-            .copy_out(&mut connection, &options)
-            .expect("a copy");
-        copy.read_to_end(&mut rows).expect("bytes");
-        copy.finish().expect("whole");
-        connection.execute("truncate people").expect("empty");
-
-        let mut copy = connection
-            .copy_in("people", &["id", "name"], &options)
-            .expect("a copy");
-        copy.write_all(&rows).expect("sent");
-        drop(copy);
-        assert!(connection.is_reusable());
-        assert_eq!(count(&mut connection), Some(0), "dropped before its end");
-
-        let mut copy = connection
-            .copy_in("people", &["id", "name"], &options)
-            .expect("a copy");
-        for part in rows.chunks(3) {
-            copy.write_all(part).expect("sent");
-        }
-        assert_eq!(copy.finish().expect("taken"), 5);
-        assert_eq!(count(&mut connection), Some(5));
-    }
-
-    let mut copy = connection
-        .copy_in("people", &["id", "name"], &Options::csv())
-        .expect("a copy");
-    copy.write_all(b"6,six\n1,again\n").expect("sent");
-    let error = copy.finish().expect_err("1 is there already");
-    assert_eq!(error.sqlstate.as_deref(), Some("23505"));
-    assert!(connection.is_reusable());
-    assert_eq!(count(&mut connection), Some(5));
-    assert!(
-        connection
-            .copy_in("nobody", &["id"], &Options::csv())
-            .is_err()
-    );
 }
 
 #[test]
