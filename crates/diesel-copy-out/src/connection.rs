@@ -38,7 +38,12 @@ pub struct Connection {
     /// Whether a COPY has started, and its final result has not come: then nobody else can use the connection.
     pub(crate) copying: bool,
     takes_large_pieces: bool,
+    /// Whether it has received a row of more than [`LONG_ROW`].
+    has_grown: bool,
 }
+
+/// Bytes of a row from which on a connection is not used again: libpq keeps the memory for its longest row as long as it is open.
+const LONG_ROW: usize = 1 << 20;
 
 impl Connection {
     /// Connects to the server that `url` (a libpq URL or key/value string) names.
@@ -51,6 +56,7 @@ impl Connection {
             session,
             copying: false,
             takes_large_pieces: false,
+            has_grown: false,
         };
         // Nobody reads notices; the third setting keeps the server from sending them.
         connection.execute(
@@ -185,9 +191,17 @@ impl Connection {
         last.ok_or_else(|| self.session.last_error())
     }
 
-    /// Returns whether somebody else can use the connection: no transaction is open, and no COPY was left unfinished.
+    /// Notes that a row of so many bytes has come.
+    pub(crate) fn received(&mut self, bytes: usize) {
+        self.has_grown |= bytes > LONG_ROW;
+    }
+
+    /// Returns whether somebody else can use the connection: no transaction is open, no COPY was left unfinished, and no row of more
+    /// than 1 MiB has come, for which libpq would keep the memory until the connection is closed.
     pub fn is_reusable(&self) -> bool {
-        !self.copying && self.session.transaction() == PGTransactionStatusType::PQTRANS_IDLE
+        !self.copying
+            && !self.has_grown
+            && self.session.transaction() == PGTransactionStatusType::PQTRANS_IDLE
     }
 
     /// Returns whether a transaction is open that can run a command: it has not failed, and no COPY was left unfinished.

@@ -85,6 +85,13 @@ impl<'c> CopyOut<'c> {
         Ok(self.take_row())
     }
 
+    /// Gives the memory of the last row back. The next row does so, too: this is for a caller that waits before it reads on.
+    pub fn release_row(&mut self) {
+        if self.unread().is_empty() {
+            self.buffer = None;
+        }
+    }
+
     /// Returns the next row, as [`next_row`](Self::next_row) does, if it is here already.
     #[cfg(feature = "stream")]
     pub(crate) fn poll_row(&mut self) -> Result<Poll<Option<&[u8]>>, Error> {
@@ -105,6 +112,7 @@ impl<'c> CopyOut<'c> {
             CopyData::Message(data) => {
                 self.messages += 1;
                 self.offset = 0;
+                self.connection.received(data.bytes().len());
                 self.buffer = Some(data);
             }
             CopyData::End => self.end()?,
