@@ -93,6 +93,8 @@ fn reason(error: &export::Error) -> String {
     match error {
         export::Error::TooManyRows { .. }
         | export::Error::TooManyRowsForXlsx { .. }
+        | export::Error::TooLargeToBuffer { .. }
+        | export::Error::BufferBusy { .. }
         | export::Error::TextTooLong { .. }
         | export::Error::UnexpectedNull(_)
         | export::Error::Cancelled

@@ -2,7 +2,7 @@
 
 use diesel::prelude::*;
 
-use crate::export::dataset::{Dataset, Declaration, Own, Referenced, load_all};
+use crate::export::dataset::{Dataset, Declaration, Own, Referenced};
 use crate::models::{Asset, Location};
 use crate::schema::{assets, locations};
 
@@ -20,9 +20,9 @@ pub(super) fn declare() -> Box<dyn Dataset> {
         assets::id,
         || assets::table.left_join(locations::table).into_boxed(),
         || assets::table.into_boxed(),
-        |query, connection| {
+        |query, loader| {
             let location = (locations::id.nullable(), locations::all_columns.nullable());
-            load_all::<Model, _>(query.select(((assets::all_columns,), location)), connection)
+            loader.load::<Model, _>(query.select((((assets::all_columns,), location),)))
         },
     );
     let location = &assets.refers(assets::location_id, locations::id, || locations::table.into_boxed());

@@ -2,7 +2,7 @@
 
 use diesel::prelude::*;
 
-use crate::export::dataset::{Dataset, Declaration, Own, load_all};
+use crate::export::dataset::{Dataset, Declaration, Own};
 use crate::models::User;
 use crate::schema::users;
 
@@ -14,7 +14,7 @@ pub(super) fn declare() -> Box<dyn Dataset> {
         users::id,
         || users::table.into_boxed(),
         || users::table.into_boxed(),
-        |query, connection| load_all(query.select((users::all_columns,)), connection),
+        |query, loader| loader.load(query.select(((users::all_columns,),))),
     );
     users.column("id", "ID", users::id, |row: &Own<User>| row.id.into());
     users.column("username", "Username", users::username, |row| (&row.username).into()).as_label();

@@ -24,6 +24,7 @@ use diesel::sql_types::{Bool, Nullable, Text};
 pub use self::error::Error;
 pub use self::schema_state::SchemaState;
 pub use self::snapshot::TransactionName;
+use crate::export::Budget;
 
 /// How long anything but an export waits for a lock on a table.
 pub const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
@@ -51,6 +52,7 @@ pub struct Database {
     pools: Arc<Pools>,
     on_wait: Option<Arc<dyn Fn(Duration) + Send + Sync>>,
     is_for_one_export: bool,
+    budget: Budget,
 }
 
 struct Pools {
@@ -116,6 +118,7 @@ impl Database {
             pools: Arc::new(Pools::new(url, connections, wait)),
             on_wait: None,
             is_for_one_export: false,
+            budget: Budget::default(),
         }
     }
 
@@ -125,6 +128,16 @@ impl Database {
             is_for_one_export: true,
             ..self
         }
+    }
+
+    /// Returns the same database, whose exports share this memory for rows with those of other databases.
+    pub fn with_budget(self, budget: Budget) -> Self {
+        Self { budget, ..self }
+    }
+
+    /// Returns the memory for rows that its exports share.
+    pub(crate) fn budget(&self) -> &Budget {
+        &self.budget
     }
 
     /// Returns whether it is for a single export.

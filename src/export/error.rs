@@ -10,6 +10,7 @@ use super::dataset::UnexpectedNull;
 use super::manifest::{ErrorClass, State};
 use crate::db::servers::NoReplica;
 use crate::db::{self, libpq};
+use crate::units;
 
 /// Why an export is not whole.
 #[derive(Debug, thiserror::Error)]
@@ -30,7 +31,7 @@ pub enum Error {
     #[error(
         "there are more than {limit} rows, which the strategy {} would hold in memory: choose one of {}",
         strategy.name(),
-        Strategy::unbuffered().map(Strategy::name).collect::<Vec<_>>().join(", ")
+        unbuffered()
     )]
     TooManyRows {
         /// The strategy that was chosen.
@@ -41,6 +42,28 @@ pub enum Error {
     /// A struct of `joined` has no place for a NULL.
     #[error("{0}, which the strategy joined does not take: choose another one")]
     UnexpectedNull(UnexpectedNull),
+    /// The strategy's rows take more memory than all such exports together may have.
+    #[error(
+        "the rows take more than {}, in which the strategy {} would hold them in memory: choose one of {}",
+        units::exact_bytes(*limit), strategy.name(), unbuffered()
+    )]
+    TooLargeToBuffer {
+        /// The strategy that was chosen.
+        strategy: Strategy,
+        /// The bytes that it may hold.
+        limit: u64,
+    },
+    /// Other exports hold the memory that the strategy's rows need.
+    #[error(
+        "other exports hold the rest of {}, in which the strategy {} would hold the rows in memory: try again later, or choose one of {}",
+        units::exact_bytes(*limit), strategy.name(), unbuffered()
+    )]
+    BufferBusy {
+        /// The strategy that was chosen.
+        strategy: Strategy,
+        /// The bytes that all such exports together may hold.
+        limit: u64,
+    },
     /// A workbook would have more rows than it may.
     #[error(
         "there are more than {limit} rows, which is the most for an Excel workbook here: export CSV, or fewer rows"
@@ -91,6 +114,8 @@ impl Error {
                 Some(ErrorClass::TooManyRows)
             }
             Self::UnexpectedNull(_) => Some(ErrorClass::UnexpectedNull),
+            Self::TooLargeToBuffer { .. } => Some(ErrorClass::TooLargeToBuffer),
+            Self::BufferBusy { .. } => Some(ErrorClass::Busy),
             Self::TextTooLong { .. } => Some(ErrorClass::TextTooLong),
             Self::Sink(error) if is_full(error) => Some(ErrorClass::SpoolFull),
             Self::Sink(_) | Self::Workbook(_) => Some(ErrorClass::Output),
@@ -107,6 +132,12 @@ impl Error {
             Self::Database(_) => Some(ErrorClass::Database),
         }
     }
+}
+
+/// The strategies that hold no more than a few rows.
+fn unbuffered() -> String {
+    let names: Vec<&str> = Strategy::unbuffered().map(Strategy::name).collect();
+    names.join(", ")
 }
 
 /// Why a sink in the spool takes no more: the cause of its error.

@@ -63,6 +63,10 @@ pub enum ErrorClass {
     TooManyRows,
     /// `joined` met a NULL for which its structs have no place.
     UnexpectedNull,
+    /// The rows of a strategy that holds them all take more memory than they may.
+    TooLargeToBuffer,
+    /// Other exports held the memory that the rows of a strategy that holds them all needed.
+    Busy,
     /// A text is longer than a workbook's cell may be.
     TextTooLong,
     /// The reader took nothing for longer than the reader timeout.
@@ -88,6 +92,8 @@ impl ErrorClass {
             Self::StatementTimeout => "statement-timeout",
             Self::TooManyRows => "too-many-rows",
             Self::UnexpectedNull => "unexpected-null",
+            Self::TooLargeToBuffer => "too-large-to-buffer",
+            Self::Busy => "busy",
             Self::TextTooLong => "text-too-long",
             Self::ReaderTimeout => "reader-timeout",
             Self::Output => "output",

@@ -14,6 +14,7 @@ pub mod queries;
 pub mod record;
 pub mod routing;
 
+mod budget;
 mod buffers;
 mod copy;
 mod encoder;
@@ -30,8 +31,10 @@ mod xlsx;
 
 use diesel::prelude::*;
 
+pub use self::budget::Budget;
+use self::budget::Reservation;
 use self::cancellation::{Backend, Cancellation};
-use self::dataset::{Dataset, Filter, Query, Selection};
+use self::dataset::{Dataset, Filter, Loader, Query, Selection};
 use self::encoder::Encoder;
 pub use self::error::{Error, SpoolFull};
 use self::format::FileFormat;
@@ -181,6 +184,12 @@ impl Source<'_> {
             statement_timeout: self.export.limits.statement_timeout,
             lock_timeout: None,
         }
+    }
+
+    /// Returns what loads the rows of a strategy that holds them all.
+    fn loader<'c>(&self, connection: &'c mut PgConnection, backend: &'c Backend<'c>) -> Loader<'c> {
+        let reservation = Reservation::of(self.export, self.database.budget());
+        Loader::new(connection, backend, reservation)
     }
 
     /// Returns how many rows to load at most for a strategy that holds them all: one more than it may hold, which shows that there are too many.

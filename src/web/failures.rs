@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::export::manifest::ErrorClass;
 
-const ADVICE: [(ErrorClass, &str); 13] = [
+const ADVICE: [(ErrorClass, &str); 15] = [
     (
         ErrorClass::Database,
         "The database stopped the export. Try again; if it fails again, tell whoever looks after the database.",
@@ -32,6 +32,14 @@ const ADVICE: [(ErrorClass, &str); 13] = [
     (
         ErrorClass::UnexpectedNull,
         "A value is missing where the strategy `joined` needs one. Choose another way to load the rows under Advanced.",
+    ),
+    (
+        ErrorClass::TooLargeToBuffer,
+        "There is too much for this way to load the rows. Choose fewer rows, or another way to load them under Advanced.",
+    ),
+    (
+        ErrorClass::Busy,
+        "Other exports need the server's memory now. Try again in a moment, or choose another way to load the rows under Advanced.",
     ),
     (
         ErrorClass::TextTooLong,

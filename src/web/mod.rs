@@ -66,9 +66,9 @@ use crate::cli::Compression;
 use crate::datasets;
 use crate::db::Database;
 use crate::db::servers::{Rules, Servers};
-use crate::export::Limits;
 use crate::export::dataset::Dataset;
 use crate::export::manifest::{ErrorClass, State};
+use crate::export::{Budget, Limits};
 use crate::spool::Spool;
 
 /// What the service is told.
@@ -148,9 +148,12 @@ pub fn serve(
 ) -> io::Result<()> {
     let address = listener.local_addr()?;
     let metrics = Arc::new(Metrics::new());
+    let budget = Budget::default();
     let observed = |database: Database| {
         let metrics = Arc::clone(&metrics);
-        database.with_wait_observer(move |time| metrics.waited(time))
+        database
+            .with_budget(budget.clone())
+            .with_wait_observer(move |time| metrics.waited(time))
     };
     let database = observed(database);
     let fallbacks = Arc::clone(&metrics);

@@ -199,6 +199,10 @@ impl From<export::Error> for Problem {
             export::Error::TooManyRows { .. } | export::Error::TooManyRowsForXlsx { .. } => {
                 Self::with_detail(Kind::TooManyRows, error.to_string())
             }
+            export::Error::TooLargeToBuffer { .. } => {
+                Self::with_detail(Kind::TooLargeToBuffer, error.to_string())
+            }
+            export::Error::BufferBusy { .. } => Self::with_detail(Kind::Busy, error.to_string()),
             export::Error::Cancelled => Self::new(Kind::ExportCancelled),
             export::Error::NoReplica(_) => Self::new(Kind::NoReplica),
             export::Error::Database(error) => error.into(),

@@ -335,6 +335,11 @@ impl Row {
         })
     }
 
+    /// Bytes that its values take, without their texts.
+    pub(super) fn size(&self) -> usize {
+        size_of_val(&*self.0)
+    }
+
     /// Its first value, if that is an integer: a key, or a count.
     pub fn first_integer(&self) -> Option<i64> {
         match self.0.first() {

@@ -29,7 +29,7 @@ pub(in crate::web) enum Kind {
     },
     /// The request is of HTTP/1.0, in which a download that is cut short looks whole.
     HttpVersion,
-    /// As many exports as are allowed run already.
+    /// As many exports as are allowed run already, or they hold all of the memory for rows.
     Busy,
     /// The export's id is another one's.
     ExportIdTaken,
@@ -50,6 +50,8 @@ pub(in crate::web) enum Kind {
     TooManyRows,
     /// `joined` met a NULL for which its structs have no place.
     UnexpectedNull,
+    /// A strategy would hold more bytes in memory than it may.
+    TooLargeToBuffer,
     /// A text is longer than the format takes.
     TextTooLong,
     /// A file that is sent when it is whole has no room in the spool.
@@ -196,6 +198,11 @@ impl Kind {
                 "unexpected-null",
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "A value is NULL that the strategy joined cannot do without",
+            ),
+            Self::TooLargeToBuffer => (
+                "too-large-to-buffer",
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "Too much data for this strategy",
             ),
             Self::TextTooLong => (
                 "text-too-long",
