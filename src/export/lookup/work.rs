@@ -167,12 +167,13 @@ impl<'a> Work<'a> {
         let mut lines = self.buffers.take();
         let mut count = 0;
         while let Some(row) = rows.next_row()? {
+            if row.len() > PIECE {
+                self.longest.fetch_max(row.len(), Ordering::Relaxed);
+                job.pieces.wait_for_room(row.len())?;
+            }
             self.encoder.encode(row, &mut lines)?;
             count += 1;
             if lines.len() >= PIECE {
-                if row.len() > PIECE {
-                    self.longest.fetch_max(row.len(), Ordering::Relaxed);
-                }
                 rows.release_row();
                 let full = std::mem::replace(&mut lines, self.buffers.take());
                 let bytes = full.len();

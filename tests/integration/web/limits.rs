@@ -297,7 +297,7 @@ fn strategies_that_hold_all_rows_share_their_memory_and_some_of_them_are_whole()
     const TASKS: u32 = 60_000;
     const BUDGET: u64 = 96 << 20;
     /// What the allocator has not given back yet, and what 8 connections take.
-    const OVERHEAD: u64 = 96 << 20;
+    const OVERHEAD: u64 = 48 << 20;
     let database = described(TASKS);
     let expected = oracle::psql(
         &database,
