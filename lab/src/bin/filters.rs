@@ -4,7 +4,6 @@
 //! over one kept connection, to the last byte. Each run begins with the other strategy, and a ratio is that of two times of one run.
 #[path = "../../../benches/shared/arguments.rs"]
 mod arguments;
-#[expect(dead_code, reason = "shared with the benches, which use all of it")]
 #[path = "../../../benches/shared/mod.rs"]
 mod shared;
 #[expect(dead_code, reason = "shared with the tests, which use all of it")]
