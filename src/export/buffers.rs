@@ -85,7 +85,8 @@ mod tests {
         buffer.resize(200, 1);
         let place = buffer.as_ptr();
         let lent = buffers.lend(buffer);
-        assert_ne!(buffers.take().as_ptr(), place, "it is in use");
+        let other = buffers.take();
+        assert_ne!(other.as_ptr(), place, "it is in use");
         drop(lent);
         let mut buffer = buffers.take();
         assert_eq!((buffer.as_ptr(), buffer.len()), (place, 0));
