@@ -7,7 +7,7 @@ use pq_sys::{ExecStatusType, PGTransactionStatusType};
 
 use crate::literal::quoted;
 use crate::raw::{CommandResult, Session};
-use crate::{Cancel, CopyOut, Error, Options, Row};
+use crate::{Cancel, CopyOut, Error, ErrorKind, Options, Row};
 
 /// The SQL before the query of a COPY.
 const COPY: &str = "copy (";
@@ -16,7 +16,7 @@ const COPY: &str = "copy (";
 ///
 /// ```
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real_server/cluster.rs"));
-/// use diesel_copy_out::Connection;
+/// use diesel_copy_out::{Connection, ErrorKind};
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let cluster = Cluster::start();
 /// # let url = cluster.url();
@@ -28,6 +28,7 @@ const COPY: &str = "copy (";
 /// assert_eq!((row.read("count"), row.get("first")), (Some(2), Some("Ann")));
 ///
 /// let error = connection.execute("select age from people").unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::Server);
 /// assert_eq!(error.sqlstate.as_deref(), Some("42703"));
 /// assert_eq!(error.position, Some(8));
 /// # Ok(())
@@ -64,7 +65,7 @@ impl Connection {
         let result = self.run(sql)?;
         match result.status() {
             ExecStatusType::PGRES_COMMAND_OK | ExecStatusType::PGRES_TUPLES_OK => Ok(()),
-            _ => Err(result.error()),
+            _ => Err(result.error(&self.session)),
         }
     }
 
@@ -73,7 +74,7 @@ impl Connection {
         let result = self.run(sql)?;
         match result.status() {
             ExecStatusType::PGRES_TUPLES_OK => Ok(result.first_row()),
-            _ => Err(result.error()),
+            _ => Err(result.error(&self.session)),
         }
     }
 
@@ -87,7 +88,7 @@ impl Connection {
             error
         })?;
         if result.status() != ExecStatusType::PGRES_COPY_OUT {
-            return Err(result.error());
+            return Err(result.error(&self.session));
         }
         self.copying = true;
         Ok(CopyOut::new(self, options.messages_beside_rows()))
@@ -139,7 +140,7 @@ impl Connection {
     pub fn export_snapshot(&mut self) -> Result<String, Error> {
         let row = self.query_row("select pg_export_snapshot() as name")?;
         row.and_then(|row| row.get("name").map(str::to_owned))
-            .ok_or_else(|| Error::new("the server named no snapshot"))
+            .ok_or_else(|| Error::new(ErrorKind::Other, "the server named no snapshot"))
     }
 
     /// Begins a transaction that reads the state that another connection has exported.
@@ -171,7 +172,7 @@ impl Connection {
         while let Some(result) = self.session.next_result() {
             match result.status() {
                 ExecStatusType::PGRES_FATAL_ERROR => {
-                    let error = result.error();
+                    let error = result.error(&self.session);
                     while self.session.next_result().is_some() {}
                     return Err(error);
                 }
