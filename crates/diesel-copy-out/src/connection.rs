@@ -12,6 +12,12 @@ use crate::{Cancel, CopyOut, Error, ErrorKind, Options, Row};
 /// The SQL before the query of a COPY.
 const COPY: &str = "copy (";
 
+/// What each session sets, whatever the server, the database and the role have: what decides on the bytes of a value, and on how
+/// literals are read. `datestyle` keeps its order of day and month, by which the database's own views may read texts. Nobody reads
+/// notices; the last setting keeps the server from sending them.
+const SETTINGS: &str = "set client_encoding = 'UTF8'; set datestyle = 'ISO'; set intervalstyle = 'postgres'; set timezone = 'UTC';
+    set bytea_output = 'hex'; set extra_float_digits = 1; set standard_conforming_strings = on; set client_min_messages = error";
+
 /// A connection to PostgreSQL that can COPY.
 ///
 /// ```
@@ -43,6 +49,11 @@ pub struct Connection {
 
 impl Connection {
     /// Connects to the server that `url` (a libpq URL or key/value string) names.
+    ///
+    /// A value has the same text on each server: the session sets `client_encoding` UTF8, `datestyle` ISO (its order of day and month
+    /// stays), `intervalstyle` postgres, `timezone` UTC, `bytea_output` hex, `extra_float_digits` 1, whatever the defaults of the
+    /// server, the database and the role are, and whatever the URL asks for. Diesel's own connections have UTC, too. To have it
+    /// otherwise, [`execute`](Self::execute) another `set`. `standard_conforming_strings` is on, and there are no notices.
     pub fn establish(url: &str) -> Result<Self, Error> {
         let session = Session::connect(url)?;
         if !session.is_connected() {
@@ -53,10 +64,7 @@ impl Connection {
             copying: false,
             takes_large_pieces: false,
         };
-        // Nobody reads notices; the third setting keeps the server from sending them.
-        connection.execute(
-            "set client_encoding = 'UTF8'; set standard_conforming_strings = on; set client_min_messages = error",
-        )?;
+        connection.execute(SETTINGS)?;
         Ok(connection)
     }
 
