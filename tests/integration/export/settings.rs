@@ -134,7 +134,7 @@ fn a_view_that_makes_texts_of_dates_and_numbers_says_the_same_whatever_the_roles
 }
 
 #[test]
-fn excel_gets_the_same_bytes_of_padded_texts_and_under_collations_that_take_signs_for_nothing() {
+fn excel_gets_the_same_bytes_of_padded_texts_and_under_collations_that_ignore_punctuation() {
     let database = TestDatabase::new();
     let mut sql = "insert into locations values (1, 'Here'); insert into users values (1, '');
          insert into assets values (1, '', '', 1), (2, '-x', '', 1), (3, 'Abc', '', 1);
@@ -142,7 +142,7 @@ fn excel_gets_the_same_bytes_of_padded_texts_and_under_collations_that_take_sign
          insert into tasks values (1, '=f', '', true, 1, 1, null), (2, '', '', true, 2, 1, null), (3, 'plain', '', true, 3, 1, null);"
         .to_owned();
     if has_icu(&database) {
-        // Every sign equals nothing here, so an empty text equals `=`.
+        // Punctuation counts for nothing here, so an empty text equals `-` and `@`.
         sql.push_str(
             "create collation letters (provider = icu, locale = 'und-u-ka-shifted-ks-level1', deterministic = false);
              alter table assets alter name type varchar(100) collate letters;
