@@ -24,7 +24,7 @@
 //! tasks.referenced_column(asset, "asset", "Asset", assets::name, assets::name, |row| (&row.asset.name).into());
 //! tasks.column("description", "Description", tasks::description, |row| (&row.task.description).into()).on_request();
 //!
-//! tasks.text_filter("title", "Only tasks whose title has this text in it", |pattern| tasks::title.ilike(pattern));
+//! tasks.text_filter("title", "Only tasks whose title has this text in it", tasks::title);
 //! ```
 //!
 //! Diesel checks that each column and each condition belongs to the tables of its query.

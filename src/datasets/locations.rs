@@ -18,6 +18,6 @@ pub(super) fn declare() -> Box<dyn Dataset> {
     );
     locations.column("id", "ID", locations::id, |row: &Own<Location>| row.id.into());
     locations.column("name", "Name", locations::name, |row| (&row.name).into()).as_label();
-    locations.text_filter("name", "Only locations whose name has this text in it, in upper or lower case", |pattern| locations::name.ilike(pattern));
+    locations.text_filter("name", "Only locations whose name has this text in it, in upper or lower case", locations::name);
     Box::new(locations)
 }

@@ -107,11 +107,15 @@ impl Error {
                 )
             }
             Self::Query(Query::BrokenTransactionManager) => true,
-            // Class 08: connection exceptions; 57P: the server was told to stop, stops or starts; none: the connection broke.
-            Self::Copy(error) => error
-                .sqlstate
-                .as_deref()
-                .is_none_or(|code| code.starts_with("08") || code.starts_with("57P")),
+            Self::Copy(error) => match error.kind() {
+                libpq::ErrorKind::Connection => true,
+                // Class 08: connection exceptions; 57P: the server was told to stop, stops or starts.
+                libpq::ErrorKind::Server => error
+                    .sqlstate
+                    .as_deref()
+                    .is_some_and(|code| code.starts_with("08") || code.starts_with("57P")),
+                _ => false,
+            },
             _ => false,
         }
     }

@@ -118,12 +118,27 @@ impl Sink for NotingSink<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::db::libpq;
+    use std::ops::Bound;
 
-    fn failure(sqlstate: Option<&str>, is_final: bool) -> Failure {
-        let mut error = libpq::Error::new("");
-        error.sqlstate = sqlstate.map(str::to_owned);
+    use diesel::IntoSql as _;
+    use diesel::sql_types::{Integer, Range};
+
+    use super::*;
+    use crate::db;
+    use crate::db::libpq::{self, CopyOutDsl as _, ErrorKind};
+    use crate::export::manifest::ErrorClass;
+
+    fn lost(is_final: bool) -> Failure {
+        failure(libpq::Error::new(ErrorKind::Connection, ""), is_final)
+    }
+
+    fn refused(sqlstate: &str) -> Failure {
+        let mut error = libpq::Error::new(ErrorKind::Server, "");
+        error.sqlstate = Some(sqlstate.to_owned());
+        failure(error, false)
+    }
+
+    fn failure(error: libpq::Error, is_final: bool) -> Failure {
         Failure {
             error: Error::Database(db::Error::Copy(error)),
             is_final,
@@ -132,19 +147,37 @@ mod tests {
 
     #[test]
     fn only_what_another_server_can_make_good_is_tried_again() {
-        const CONFLICT: Option<&str> = Some("40001");
         let after = |failure: &Failure| Next::after(failure, true);
-        assert_eq!(after(&failure(CONFLICT, false)), Next::AfterConflict);
-        assert_eq!(after(&failure(None, false)), Next::OnAnother);
-        assert_eq!(after(&failure(Some("57P01"), false)), Next::OnAnother);
+        assert_eq!(after(&refused("40001")), Next::AfterConflict);
+        assert_eq!(after(&lost(false)), Next::OnAnother);
+        assert_eq!(after(&refused("57P01")), Next::OnAnother);
         // A query that every server would refuse, and one that took too long.
-        assert_eq!(after(&failure(Some("42703"), false)), Next::GiveUp);
-        assert_eq!(after(&failure(Some("57014"), false)), Next::GiveUp);
+        assert_eq!(after(&refused("42703")), Next::GiveUp);
+        assert_eq!(after(&refused("57014")), Next::GiveUp);
+    }
+
+    #[test]
+    fn what_no_server_has_seen_is_not_sent_to_another_one() {
+        let range = (Bound::Included(1), Bound::Excluded(3));
+        let unwritable = diesel::select(range.into_sql::<Range<Integer>>()).literal_sql();
+        let error = unwritable.expect_err("a range has no literal");
+        assert_eq!(error.sqlstate, None);
+        let failure = failure(error, false);
+        assert_eq!(Next::after(&failure, true), Next::GiveUp);
+        assert_eq!(failure.error.class(), Some(ErrorClass::Database));
+        for kind in [
+            ErrorKind::Unwritable,
+            ErrorKind::Incomplete,
+            ErrorKind::Other,
+        ] {
+            let failure = self::failure(libpq::Error::new(kind, ""), false);
+            assert_eq!(Next::after(&failure, true), Next::GiveUp, "{kind:?}");
+        }
     }
 
     #[test]
     fn nothing_is_tried_again_once_bytes_are_out_or_without_another_server() {
-        assert_eq!(Next::after(&failure(None, true), true), Next::GiveUp);
-        assert_eq!(Next::after(&failure(None, false), false), Next::GiveUp);
+        assert_eq!(Next::after(&lost(true), true), Next::GiveUp);
+        assert_eq!(Next::after(&lost(false), false), Next::GiveUp);
     }
 }

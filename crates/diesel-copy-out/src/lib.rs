@@ -18,7 +18,7 @@ mod stream;
 pub use connection::Connection;
 pub use connection_string::{InvalidUrl, connection_options};
 pub use copy_out::CopyOut;
-pub use error::Error;
+pub use error::{Error, ErrorKind};
 pub use literal::Unwritable;
 #[cfg(feature = "r2d2")]
 pub use manager::Manager;

@@ -354,24 +354,20 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
         })
     }
 
-    /// Adds a filter of the dataset's own table that is set to a part of a text. `condition` takes a pattern for `ILIKE`.
-    pub fn text_filter<C>(
-        &mut self,
-        name: &'static str,
-        help: &'static str,
-        condition: fn(String) -> C,
-    ) -> &mut Self
+    /// Adds a filter that is set to a part of the text in a column of the dataset's own table.
+    pub fn text_filter<C>(&mut self, name: &'static str, help: &'static str, column: C) -> &mut Self
     where
-        C: QueryFragment<Pg> + Send + 'static,
-        Joined: FilterDsl<C>,
-        Own: FilterDsl<C>,
+        C: diesel::Column + TextExpressionMethods,
+        C: QueryFragment<Pg> + Copy + Send + Sync + 'static,
+        Joined: SelectDsl<C>,
+        Own: SelectDsl<C>,
     {
         self.filter(name, help, FilterKind::Text, None, move |value| {
             let pattern = match value {
                 FilterValue::Text(text) => text.like_pattern(),
                 other => other.to_string(),
             };
-            Condition::new(condition(pattern))
+            Condition::matches(column, pattern)
         })
     }
 
