@@ -56,6 +56,7 @@
 //! * [`seed`]: the article's data, at any size.
 //! * [`verify`]: whether a CSV is whole, by its manifest.
 //! * [`progress`] and [`output`]: how far it is, where it goes.
+//! * [`process`]: signals, and how the process ends.
 //! * [`mod@bench`]: what each strategy costs, measured in fresh processes.
 //! * [`spool`]: files that wait for their readers; [`shelf`]: those of exports that were prepared for later.
 //! * [`cli`] and [`connect`]: the command line, and the way from it to a database.
@@ -72,6 +73,7 @@ mod fault;
 pub mod memory;
 pub mod models;
 pub mod output;
+pub mod process;
 pub mod progress;
 #[expect(
     missing_docs,

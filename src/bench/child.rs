@@ -25,6 +25,7 @@ use crate::export::manifest::State;
 use crate::export::record::Record;
 use crate::export::{self, Export, Limits, Sink, Strategy};
 use crate::memory;
+use crate::process;
 
 /// The run's name in PostgreSQL.
 const APPLICATION_NAME: &str = "PGAPPNAME";
@@ -77,7 +78,7 @@ pub fn run(url: &str) -> io::Result<String> {
 
 fn cancel_at_end_of_input(cancellation: Cancellation) -> io::Result<()> {
     let interrupted = cancellation.clone();
-    ctrlc::set_handler(move || interrupted.cancel()).map_err(io::Error::other)?;
+    process::on_interrupt(move || interrupted.cancel())?;
     std::thread::Builder::new()
         .name("end-of-input".into())
         .spawn(move || {

@@ -105,14 +105,25 @@ fn dataset_parser() -> impl TypedValueParser<Value = &'static dyn Dataset> {
         .try_map(|name| datasets::find(&name).ok_or("no dataset"))
 }
 
-/// Returns the format that the output's name asks for.
-fn file_type_of(output: Option<&PathBuf>) -> FileType {
+/// The endings of files that nobody would expect CSV in.
+const OTHER_FORMATS: [&str; 7] = ["gz", "zst", "zip", "json", "ndjson", "parquet", "tsv"];
+
+/// Returns the format that the output's name asks for; an error if that is one that is not written.
+fn file_type_of(output: Option<&PathBuf>) -> Result<FileType, clap::Error> {
     let extension = output.and_then(|path| Path::extension(path));
-    if extension.is_some_and(|extension| extension.eq_ignore_ascii_case("xlsx")) {
+    let is = |name: &str| extension.is_some_and(|extension| extension.eq_ignore_ascii_case(name));
+    if let Some(other) = OTHER_FORMATS.into_iter().find(|other| is(other)) {
+        let error = format!(
+            "--output ….{other}: this program writes only CSV and, to ….xlsx, Excel workbooks. For a compressed file, pipe the export \
+             (`cmms-export export | gzip > tasks.csv.gz`); for tabs, `--delimiter tab --output tasks.csv`"
+        );
+        return Err(clap::Error::raw(ErrorKind::InvalidValue, error));
+    }
+    Ok(if is("xlsx") {
         FileType::Xlsx
     } else {
         FileType::Csv
-    }
+    })
 }
 
 /// Refuses flags for CSV on the command line. Variables are ignored: they may be set for all exports.
@@ -176,7 +187,8 @@ impl FromArgMatches for ParameterFlags {
             delimiter,
         } = Options::from_arg_matches(matches)?;
         let output: Option<&PathBuf> = matches.get_one("output");
-        let file_type = format.unwrap_or_else(|| file_type_of(output));
+        let named = file_type_of(output)?;
+        let file_type = format.unwrap_or(named);
         if file_type == FileType::Xlsx {
             refuse_csv_flags(matches)?;
         }

@@ -5,6 +5,7 @@ use std::sync::mpsc;
 use clap::error::ErrorKind;
 use cmms_export::cli::{Global, Migrate};
 use cmms_export::connect::{connect, connect_and_migrate, connect_migrated};
+use cmms_export::process;
 use cmms_export::seed::Seed;
 
 use super::{Outcome, print_line, run_seed, stop_cluster, usage_error};
@@ -14,7 +15,7 @@ pub(crate) fn database(global: &Global) -> Outcome {
         return Err("DATABASE_URL is set: this is for the private cluster alone".into());
     }
     let (sender, receiver) = mpsc::channel();
-    ctrlc::set_handler(move || sender.send(()).unwrap_or_default())?;
+    process::on_interrupt(move || sender.send(()).unwrap_or_default())?;
     let connected = connect(global, 1)?;
     print_line(&connected.url)?;
     eprintln!("The private cluster runs until this program ends (Ctrl-C).");

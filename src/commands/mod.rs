@@ -75,6 +75,11 @@ pub(super) fn stop_cluster(connected: Connected) -> Outcome {
     Ok(embedded.stop()?)
 }
 
+/// Writes to the standard error. If that fails, as on a full disk, there is nobody to tell; `eprintln!` would panic.
+pub(crate) fn say(text: &str) {
+    let _ = io::stderr().write_all(text.as_bytes());
+}
+
 pub(super) fn print_line(line: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     writeln!(stdout, "{line}")?;

@@ -3,6 +3,7 @@
 mod build;
 mod command_line;
 mod connections;
+mod end;
 mod output;
 mod seed;
 mod start;

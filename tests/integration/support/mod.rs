@@ -13,6 +13,7 @@ pub(crate) mod python;
 pub(crate) mod replica_servers;
 pub(crate) mod replicated;
 pub(crate) mod terminal;
+pub(crate) mod tls;
 
 use std::time::{Duration, Instant};
 

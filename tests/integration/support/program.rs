@@ -32,6 +32,20 @@ pub(crate) fn bare_program() -> Command {
     command
 }
 
+/// A shell that begins with `script`, and goes on as the given command, which `"$0" "$@"` is.
+pub(crate) fn in_shell(script: &str, command: &Command) -> Command {
+    let mut shell = Command::new("bash");
+    shell.arg("-c").arg(script).arg(command.get_program());
+    shell.args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    shell
+}
+
 /// Exports on the command line; the CSV must be whole.
 pub(crate) fn export(url: &str, arguments: &[String]) -> Vec<u8> {
     let output = program(url)
