@@ -36,9 +36,9 @@ fn a_download_says_what_it_is() {
         .header("content-disposition")
         .and_then(|value| value.strip_prefix("attachment; filename=\"tasks-"))
         .and_then(|rest| Some(rest.split_once(".csv\"; filename*=UTF-8''tasks-")?.0));
-    // Year, month, day, hour and minute.
+    // Year, month, day, hour, minute and second.
     assert!(
-        name.is_some_and(|time| time.len() == "2026-11-24-1432".len()),
+        name.is_some_and(|time| time.len() == "2026-11-24-143259".len()),
         "{:?}",
         download.header("content-disposition")
     );
