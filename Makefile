@@ -3,7 +3,7 @@
 # On macOS, Homebrew keeps libpq's pg_config, by which the build finds libpq, out of the PATH.
 export PATH := $(if $(wildcard /opt/homebrew/opt/libpq/bin),/opt/homebrew/opt/libpq/bin:)$(PATH)
 
-.PHONY: help run cluster test test-valgrind test-postgres check docs check-diesel deb test-deb bench bench-memory bench-small bench-lookup screenshots setup setup-browser setup-python
+.PHONY: help run cluster test test-valgrind test-postgres check docs check-diesel deb test-deb bench bench-memory bench-small bench-lookup screenshots setup setup-browser setup-wget setup-python
 
 help: ## Says what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -18,7 +18,7 @@ cluster: setup ## Builds, starts a primary with two hot standbys, migrates, seed
 	cargo build --release --locked
 	scripts/cluster $(CLUSTER) scripts/serve-cluster
 
-test: setup-browser setup-python ## Runs all tests
+test: setup-browser setup-wget setup-python ## Runs all tests
 	cargo test --locked --workspace --features fault-injection
 
 # Versions of PostgreSQL, from 13 to 18. Their programs come from npm.
@@ -83,6 +83,9 @@ setup:
 
 setup-browser:
 	@scripts/install-packages browser
+
+setup-wget:
+	@scripts/install-packages wget
 
 setup-python: ## Installs the Python packages that tests use, into target/python
 	@scripts/install-packages python

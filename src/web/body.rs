@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::App;
 use super::flow::Flow;
 use super::handover::{Message, Receiver};
+use super::peer::Unfinished;
 use super::registry::Known;
 use super::watch::cancel;
 use crate::export;
@@ -37,14 +38,22 @@ pub(super) struct Body {
     pub(super) app: Arc<App>,
     /// Held until all is handed on: what waits for the client is memory, or disk.
     pub(super) permit: Option<OwnedSemaphorePermit>,
+    /// From the time when there is a response until all of it is handed on.
+    pub(super) unfinished: Option<Unfinished>,
 }
 
 impl Body {
     /// Notes how the export has ended: whole, or with an error.
     pub(super) fn end(&mut self, error: Option<&export::Error>) {
         self.permit = None;
+        let unfinished = self.unfinished.take();
         let (state, class) = match error {
-            None => (State::Complete, None),
+            None => {
+                if let Some(unfinished) = unfinished {
+                    unfinished.finish();
+                }
+                (State::Complete, None)
+            }
             Some(export::Error::Sink(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
                 // The client has gone.
                 (State::Cancelled, None)
@@ -58,6 +67,7 @@ impl Body {
     /// Notes that a part of the file is lost.
     fn end_lost(&mut self, error: &io::Error) {
         self.permit = None;
+        self.unfinished = None;
         let export_id = self.known.record.id();
         tracing::error!(export_id, %error, "what was spooled cannot be read");
         self.app
@@ -69,6 +79,7 @@ impl Body {
     /// Notes that the export's thread has panicked: what was sent may look whole, but is not.
     pub(super) fn end_without_a_word(&mut self) {
         self.permit = None;
+        self.unfinished = None;
         tracing::error!(
             export_id = self.known.record.id(),
             "the export's thread ended without a word"

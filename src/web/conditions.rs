@@ -8,7 +8,7 @@
 use actix_web::HttpRequest;
 use actix_web::http::Method;
 use actix_web::http::header::{
-    self, EntityTag, Header, HttpDate, IfMatch, IfModifiedSince, IfNoneMatch, IfRange,
+    self, EntityTag, Header, HeaderValue, HttpDate, IfMatch, IfModifiedSince, IfNoneMatch, IfRange,
     IfUnmodifiedSince, Range,
 };
 
@@ -87,6 +87,28 @@ impl Validators {
     }
 }
 
+/// Refuses a request for a part of a file that is made for each request: the part would be of another file than the rest that the
+/// client has. Not with a 416, which tells wget that it has all.
+pub(super) fn refuse_range(request: &HttpRequest) -> Result<(), Problem> {
+    // It names the file that the client has, which cannot be this one.
+    if request.headers().contains_key(header::IF_RANGE) {
+        return Ok(());
+    }
+    let is_part = |range: &HeaderValue| {
+        let range = range.as_bytes();
+        let unit = range.split(|byte| *byte == b'=').next().unwrap_or(range);
+        let of_bytes = unit.trim_ascii().eq_ignore_ascii_case(b"bytes");
+        let all = range.get(unit.len() + 1..).unwrap_or_default();
+        of_bytes && all.trim_ascii() != b"0-"
+    };
+    if !request.headers().get_all(header::RANGE).any(is_part) {
+        return Ok(());
+    }
+    let detail = "the file is made for each request: ask for all of it again, or have the export \
+                  prepared (POST /api/exports), whose file has ranges";
+    Err(Problem::with_detail(Kind::RangeNotPossible, detail))
+}
+
 /// A field of the header, if it is there and understood.
 fn given<T: Header>(request: &HttpRequest) -> Option<T> {
     request
@@ -162,6 +184,40 @@ mod tests {
         }
         let beyond = get(&[("Range", "bytes=100-"), ("If-Range", "\"abd\"")]);
         assert_eq!(beyond, Ok(Part::Whole));
+    }
+
+    #[test]
+    fn of_a_file_that_is_made_for_each_request_there_is_no_part() {
+        let status = |headers: &[(&'static str, &'static str)]| {
+            let mut request = TestRequest::default();
+            for header in headers {
+                request = request.append_header(*header);
+            }
+            let refused = refuse_range(&request.to_http_request());
+            refused.map_err(|problem| problem.status_code().as_u16())
+        };
+        for part in [
+            "bytes=1-",
+            "bytes=0-9",
+            "bytes=-1",
+            "bytes=0-,5-",
+            "BYTES=7-",
+            "bytes =7-",
+            "bytes=x",
+            "bytes",
+        ] {
+            assert_eq!(status(&[("Range", part)]), Err(400), "{part}");
+            let known = [("Range", part), ("If-Range", "\"abc\"")];
+            assert_eq!(status(&known), Ok(()), "{part}");
+        }
+        assert_eq!(
+            status(&[("Range", "bytes=0-"), ("Range", "bytes=5-")]),
+            Err(400)
+        );
+        for all in ["bytes=0-", "bytes= 0- ", "rows=5-9", "bytesize=5-", ""] {
+            assert_eq!(status(&[("Range", all)]), Ok(()), "{all}");
+        }
+        assert_eq!(status(&[]), Ok(()));
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! `GET /{dataset}.csv` and `GET /{dataset}.xlsx`: an export as a response. CSV is streamed while it is made; a workbook is made
-//! first, in the spool, and then sent.
+//! `GET /{dataset}.csv` and `GET /{dataset}.xlsx`: an export as a response. CSV is streamed while it is made; a workbook, and a CSV
+//! whose length is wanted, is made first, in the spool, and then sent.
 //!
 //! Three parties: a thread of its own makes the export; a [handover](super::handover) takes it to the response's [body](Body), by
 //! way of the disk if the client is slow, so that it holds no query and fills no memory; and a [watch](Watch) stops it all when the
@@ -29,11 +29,13 @@ use tokio_util::sync::CancellationToken;
 use self::maker::Maker;
 use super::body::Body;
 use super::compression::Coding;
+use super::conditions::refuse_range;
+use super::digest::{REPR_DIGEST, repr_digest};
 use super::filename::content_disposition;
 use super::flow::Flow;
 use super::handover::{Message, handover};
 use super::metrics::Rejection;
-use super::peer::Peer;
+use super::peer::{Peer, Unfinished};
 use super::problem::{EXPORT_ID, Kind, Problem};
 use super::query_string::{QueryString, invalid};
 use super::registry::Known;
@@ -61,7 +63,7 @@ pub(super) fn media_type(file_type: FileType) -> &'static str {
     }
 }
 
-/// The rows as CSV, streamed.
+/// The rows as CSV, streamed unless its length is wanted.
 pub(super) async fn csv(
     request: HttpRequest,
     app: web::Data<App>,
@@ -88,16 +90,14 @@ async fn get(
     let Query {
         id,
         fresh,
+        whole,
         parameters,
     } = Query::read(request.query_string(), &dataset, file_type)?;
-    let is_streamed = file_type == FileType::Csv;
-    // HTTP/1.0 has no chunks: its client would have their lengths in the file or, without them, no way to see that it is cut short.
-    if is_streamed && request.version() < Version::HTTP_11 {
-        return Err(Problem::new(Kind::HttpVersion));
-    }
+    refuse_range(&request)?;
     let export = parameters.into_export(app.settings.limits);
     let disposition = content_disposition(&export.filter, file_type, OffsetDateTime::now_utc());
-    let delivery = Delivery::choose(&request, &app, file_type)?;
+    let delivery = Delivery::choose(&request, &app, file_type, whole)?;
+    let is_streamed = matches!(delivery, Delivery::Streamed(_));
     let permits = Permits::take(&app)?;
     if app.prepared.has(&id) {
         return Err(Problem::new(Kind::ExportIdTaken));
@@ -112,7 +112,7 @@ async fn get(
     let varies = is_streamed && app.settings.compression != Compression::Off;
     let coding = delivery.coding();
     let app = app.into_inner();
-    let mut body = start(export, fresh, known, permits, peer, delivery, app);
+    let mut body = start(export, fresh, known, permits, peer.clone(), delivery, app);
     let first = if is_streamed {
         rt::time::timeout(FIRST_BYTES_WAIT, body.receiver.next()).await
     } else {
@@ -133,9 +133,11 @@ async fn get(
     // Known once there are bytes: until then, it may yet be another server.
     let source = record.manifest().source.filter(|_| body.next.is_some());
     body.known.begun.store(true, Ordering::Relaxed);
+    body.unfinished = Some(Unfinished::begin(peer));
     // The strategy actually used, known since before the first bytes.
     let manifest = record.manifest();
     body.left = (!is_streamed).then_some(manifest.bytes);
+    let digest = (!is_streamed).then(|| record.whole().sha256).flatten();
     let milliseconds = record.seconds() * 1e3;
     let mut response = HttpResponse::Ok();
     if let Some(source) = source {
@@ -143,6 +145,9 @@ async fn get(
     }
     if let Some(coding) = coding {
         response.insert_header((CONTENT_ENCODING, coding.name()));
+    }
+    if let Some(digest) = digest.as_deref().and_then(repr_digest) {
+        response.insert_header((REPR_DIGEST, digest));
     }
     if varies {
         response.insert_header((VARY, "Accept-Encoding"));
@@ -171,21 +176,30 @@ enum Delivery {
 }
 
 impl Delivery {
-    fn choose(request: &HttpRequest, app: &App, file_type: FileType) -> Result<Self, Problem> {
-        match (file_type, &app.settings.spool) {
-            (FileType::Csv, _) => {
-                let coding = Coding::choose(request, app.settings.compression);
-                Ok(Self::Streamed(coding))
-            }
-            (FileType::Xlsx, Some(spool)) => Ok(Self::Whole(Arc::clone(spool))),
-            (FileType::Xlsx, None) => {
-                let detail = "this service has no spool, and a workbook is made there: export CSV";
+    fn choose(
+        request: &HttpRequest,
+        app: &App,
+        file_type: FileType,
+        whole: bool,
+    ) -> Result<Self, Problem> {
+        // Without chunks, only the length tells the client of HTTP/1.0 whether it has all.
+        let has_chunks = request.version() >= Version::HTTP_11;
+        if file_type == FileType::Csv && has_chunks && !whole {
+            let coding = Coding::choose(request, app.settings.compression);
+            return Ok(Self::Streamed(coding));
+        }
+        match &app.settings.spool {
+            Some(spool) => Ok(Self::Whole(Arc::clone(spool))),
+            None => {
+                let detail = "this service has no spool, in which a workbook is made, and a CSV whose length is wanted: \
+                              export CSV without `whole=true`, over HTTP/1.1";
                 Err(Problem::with_detail(Kind::SpoolFull, detail))
             }
         }
     }
 
-    /// How it is compressed on the way. A workbook is not: it is compressed itself.
+    /// How it is compressed on the way. What is made first is not: a workbook is compressed itself, and the length of a CSV is to be
+    /// that of the file, by which its client checks what it has.
     fn coding(&self) -> Option<Coding> {
         match self {
             Self::Streamed(coding) => *coding,
@@ -225,25 +239,29 @@ pub(super) fn place_for_download(app: &App) -> Result<OwnedSemaphorePermit, Prob
 /// What a CSV would be, without the export: nothing is asked of the database.
 pub(super) async fn csv_head(
     request: HttpRequest,
+    app: web::Data<App>,
     dataset: OfDataset,
 ) -> Result<HttpResponse, Problem> {
-    head(&request, &dataset, FileType::Csv)
+    head(&request, &app, &dataset, FileType::Csv)
 }
 
 /// The same of a workbook.
 pub(super) async fn xlsx_head(
     request: HttpRequest,
+    app: web::Data<App>,
     dataset: OfDataset,
 ) -> Result<HttpResponse, Problem> {
-    head(&request, &dataset, FileType::Xlsx)
+    head(&request, &app, &dataset, FileType::Xlsx)
 }
 
 fn head(
     request: &HttpRequest,
+    app: &App,
     dataset: &OfDataset,
     file_type: FileType,
 ) -> Result<HttpResponse, Problem> {
     let query = Query::read(request.query_string(), dataset, file_type)?;
+    Delivery::choose(request, app, file_type, query.whole)?;
     let filter = query.parameters.filter;
     let disposition = content_disposition(&filter, file_type, OffsetDateTime::now_utc());
     Ok(HttpResponse::Ok()
@@ -278,6 +296,8 @@ struct Query {
     id: String,
     /// Whether it must have all that the primary has now.
     fresh: bool,
+    /// Whether it is to be made first, so that its length is known.
+    whole: bool,
     parameters: Parameters,
 }
 
@@ -295,9 +315,11 @@ impl Query {
             }
         };
         let fresh = query.take_bool("fresh")?.unwrap_or(false);
+        let whole = query.take_bool("whole")?.unwrap_or(false);
         Ok(Self {
             id,
             fresh,
+            whole,
             parameters: Parameters::from_pairs(dataset.0, file_type, query.rest())?,
         })
     }
@@ -339,6 +361,7 @@ fn start(
         cancellation: cancellation.clone(),
         app: Arc::clone(&app),
         permit: Some(permits.download),
+        unfinished: None,
     };
     app.metrics.started();
     let watch = Watch {

@@ -8,6 +8,7 @@ mod body;
 mod choices;
 mod compression;
 mod conditions;
+mod digest;
 mod download;
 mod events;
 mod export_page;

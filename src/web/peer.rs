@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use actix_web::dev::Extensions;
 use actix_web::rt::net::TcpStream;
+use rustix::net::connect_unspec;
 use socket2::Socket;
 
 /// Bytes that the system may hold for a client. By itself it would hold up to 4 MiB: then a slow client would seem to take
@@ -33,6 +34,13 @@ impl Peer {
         }
     }
 
+    /// Sets how the connection ends when its last descriptor closes, whoever closes it.
+    fn closes_with_reset(&self, with_reset: bool) {
+        if let Err(error) = self.0.set_linger(with_reset.then_some(Duration::ZERO)) {
+            tracing::debug!(%error, "the connection is closed already");
+        }
+    }
+
     /// Whether the client has closed the connection, or its own side of it: nothing tells the two apart before something is sent. The
     /// end of what the client sends is all that comes in either case, and for as long as its system remembers the closed connection
     /// (Linux: 60 s) it acknowledges keep-alives as if somebody were there. Before the first row there is nothing to send, and a query
@@ -44,15 +52,49 @@ impl Peer {
         }
     }
 
-    /// Breaks the connection off, together with what the client has not taken.
-    pub(super) fn abort(&self) {
-        // Otherwise the kernel would go on offering it to the client.
-        let aborted = self
+    /// Resets the connection, together with what the client has not taken. Whoever else has the socket open finds it closed.
+    pub(super) fn reset(&self) {
+        // On Linux this sends the reset at once, however many descriptors there are. Not `shutdown`, which would end the stream in
+        // good order, and many clients take that for the end of the file.
+        if connect_unspec(&*self.0).is_ok() {
+            return;
+        }
+        // Other systems (macOS) reset only when the last descriptor closes, and the server closes its own only when it fails to write.
+        let reset = self
             .0
             .set_linger(Some(Duration::ZERO))
             .and_then(|()| self.0.shutdown(Shutdown::Both));
-        if let Err(error) = aborted {
+        if let Err(error) = reset {
             tracing::debug!(%error, "the connection is closed already");
+        }
+    }
+}
+
+/// A file that is being sent. Unless it is [finished](Self::finish), its connection ends with a reset, also if the process is killed:
+/// of a stream that ends in good order, many clients do not notice that the final chunk is missing.
+pub(super) struct Unfinished(Option<Peer>);
+
+impl Unfinished {
+    /// Begins to send one.
+    pub(super) fn begin(peer: Option<Peer>) -> Self {
+        if let Some(peer) = &peer {
+            peer.closes_with_reset(true);
+        }
+        Self(peer)
+    }
+
+    /// Notes that the last byte is handed on: from now on, the connection closes in good order.
+    pub(super) fn finish(mut self) {
+        if let Some(peer) = self.0.take() {
+            peer.closes_with_reset(false);
+        }
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if let Some(peer) = &self.0 {
+            peer.reset();
         }
     }
 }

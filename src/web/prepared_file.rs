@@ -14,8 +14,6 @@ use actix_web::http::header::{
 use actix_web::http::{Method, StatusCode};
 use actix_web::rt::task::JoinHandle;
 use actix_web::{HttpRequest, HttpResponse, rt, web};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -23,9 +21,10 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::App;
 use super::benchmark::blocking;
 use super::conditions::{Part, Validators};
+use super::digest::{REPR_DIGEST, repr_digest};
 use super::download::{Unsent, media_type, place_for_download};
 use super::flow::Flow;
-use super::peer::Peer;
+use super::peer::{Peer, Unfinished};
 use super::prepared::Fetched;
 use super::problem::{Kind, Problem, ProblemBody};
 use super::watch::WATCH_INTERVAL;
@@ -101,9 +100,8 @@ pub(super) async fn get(
         .insert_header((CONTENT_TYPE, media_type(manifest.format)))
         .insert_header((CONTENT_DISPOSITION, disposition))
         .insert_header(("X-Accel-Buffering", "no"));
-    if let Some(digest) = from_hexadecimal(&sha256) {
-        let digest = STANDARD.encode(digest);
-        response.insert_header(("Repr-Digest", format!("sha-256=:{digest}:")));
+    if let Some(digest) = repr_digest(&sha256) {
+        response.insert_header((REPR_DIGEST, digest));
     }
     let range = match part {
         Part::Range(first, last) => {
@@ -120,7 +118,8 @@ pub(super) async fn get(
     let flow = Arc::new(Flow::default());
     flow.offered(usize::try_from(range.end - range.start).unwrap_or(usize::MAX));
     let over = CancellationToken::new();
-    if let Some(peer) = request.conn_data::<Peer>().cloned() {
+    let peer = request.conn_data::<Peer>().cloned();
+    if let Some(peer) = peer.clone() {
         let limit = app.settings.reader_timeout;
         rt::spawn(cut_off(Arc::clone(&flow), limit, peer, over.clone()));
     }
@@ -130,6 +129,7 @@ pub(super) async fn get(
         end: range.end,
         reading: None,
         flow,
+        unfinished: Some(Unfinished::begin(peer)),
         _over: over.drop_guard(),
         _permit: permit,
     }))
@@ -144,20 +144,13 @@ async fn cut_off(flow: Arc<Flow>, limit: Duration, peer: Peer, over: Cancellatio
         }
     }
     tracing::warn!("the reader of a prepared export took nothing for too long");
-    peer.abort();
+    peer.reset();
 }
 
 /// What a header's date says of a time, so that the two are equal.
 fn whole_second(time: SystemTime) -> SystemTime {
     let since = time.duration_since(SystemTime::UNIX_EPOCH);
     SystemTime::UNIX_EPOCH + Duration::from_secs(since.unwrap_or_default().as_secs())
-}
-
-fn from_hexadecimal(text: &str) -> Option<Vec<u8>> {
-    let digits = (0..text.len()).step_by(2);
-    digits
-        .map(|at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok())
-        .collect()
 }
 
 /// A part of a file, read as it is sent.
@@ -168,6 +161,8 @@ struct FileBody {
     /// A piece that is being read.
     reading: Option<JoinHandle<io::Result<Vec<u8>>>>,
     flow: Arc<Flow>,
+    /// Until all of it is handed on.
+    unfinished: Option<Unfinished>,
     /// Ends the watch.
     _over: DropGuard,
     _permit: OwnedSemaphorePermit,
@@ -202,24 +197,18 @@ impl MessageBody for FileBody {
             Ok(piece) => {
                 body.flow.handed(piece.len());
                 body.next += piece.len() as u64;
+                if body.next == body.end
+                    && let Some(unfinished) = body.unfinished.take()
+                {
+                    unfinished.finish();
+                }
                 Ok(piece.into())
             }
             Err(error) => {
                 tracing::error!(%error, "a prepared export cannot be read");
+                body.unfinished = None;
                 Err(error)
             }
         }))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_hash_is_read_from_its_digits() {
-        assert_eq!(from_hexadecimal("00ff1a"), Some(vec![0, 255, 26]));
-        assert_eq!(from_hexadecimal("0"), None);
-        assert_eq!(from_hexadecimal("0g"), None);
     }
 }

@@ -192,7 +192,8 @@ impl From<db::Error> for Problem {
 impl From<export::Error> for Problem {
     fn from(error: export::Error) -> Self {
         if error.class() == Some(ErrorClass::SpoolFull) {
-            let detail = "try again when others have taken theirs, or export CSV, which needs none";
+            let detail =
+                "try again when others have taken theirs, or have a CSV streamed, which needs none";
             return Self::with_detail(Kind::SpoolFull, detail);
         }
         match error {

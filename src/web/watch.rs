@@ -100,7 +100,7 @@ impl Watch {
         }
         // Before there is a response, the handler answers with what has happened.
         if let (Some(peer), true) = (&self.peer, self.known.begun.load(Ordering::Relaxed)) {
-            peer.abort();
+            peer.reset();
         }
     }
 

@@ -84,6 +84,11 @@ fn paths(dataset: &'static dyn Dataset) -> [(String, Value); 5] {
             "Whether a replica must have all that the primary has now; without, up to the largest lag may be missing",
             or_empty(json!({"type": "boolean"})),
         ),
+        parameter(
+            "whole",
+            "Whether the file is made first and sent with its length, by which every client sees whether it has all of it. A workbook always is",
+            or_empty(json!({"type": "boolean"})),
+        ),
     ];
     let count = parameter(
         "count",
@@ -111,6 +116,7 @@ fn paths(dataset: &'static dyn Dataset) -> [(String, Value); 5] {
                 "X-Export-Id": header("The export's id"),
                 "X-Export-Strategy": header("The strategy that ran"),
                 "X-Export-Source": header("`primary` or `replica`"),
+                "Repr-Digest": header("The SHA-256, as RFC 9530 has it, if the file was made first"),
             },
             "content": {media_type: {"schema": schema}},
             "links": links(&[("manifest", "export"), ("events", "export_events"), ("cancel", "export_cancel")]),
@@ -119,14 +125,18 @@ fn paths(dataset: &'static dyn Dataset) -> [(String, Value); 5] {
     let csv = file(
         "text/csv",
         json!({"type": "string"}),
-        "The CSV. It is whole only if the response ends with its final chunk",
+        "The CSV. It is complete only if the response ends with its final chunk or, with `whole=true`, has the length that Content-Length says",
     );
     let xlsx = file(
         media_type(FileType::Xlsx),
         json!({"type": "string", "format": "binary"}),
         "The workbook, of the length that Content-Length says",
     );
-    let understood = |media_type: &str| json!({"200": {"description": "The parameters are understood", "content": {media_type: {}}}});
+    let understood = |media_type: &str| {
+        let no_spool =
+            problem("The file would have to be made first, and the service has no spool");
+        json!({"200": {"description": "The parameters are understood", "content": {media_type: {}}}, "507": no_spool})
+    };
     const HEAD: &str =
         "What a download would be, without the export: nothing is asked of the database.";
     let of = |id: &str, what: &str, parameters: &[Value], responses: Value| json!({"operationId": format!("{name}_{id}"), "summary": what, "parameters": parameters, "responses": responses});
@@ -148,11 +158,11 @@ fn paths(dataset: &'static dyn Dataset) -> [(String, Value); 5] {
         (
             format!("/{name}.csv"),
             json!({
-                "get": of("csv", &format!("The {name} as CSV, streamed."), &download, json!({
+                "get": of("csv", &format!("The {name} as CSV, streamed or, with `whole=true`, with its length."), &download, json!({
                     "200": csv,
                     "409": problem("There is another export of this id, or it was stopped before its first byte"),
                     "422": problem("Too many rows for this strategy"),
-                    "505": problem("The request is of HTTP/1.0, in which a download that is cut short looks whole"),
+                    "507": problem("With `whole=true` or over HTTP/1.0: there is no room to make the file in; see Retry-After"),
                 })),
                 "head": of("csv_head", HEAD, &download, understood("text/csv")),
             }),

@@ -27,8 +27,8 @@ pub(in crate::web) enum Kind {
         /// After which time it may try again.
         retry_seconds: u64,
     },
-    /// The request is of HTTP/1.0, in which a download that is cut short looks whole.
-    HttpVersion,
+    /// A part was asked for of a file that is made for each request.
+    RangeNotPossible,
     /// As many exports as are allowed run already, or they hold all of the memory for rows.
     Busy,
     /// The export's id is another one's.
@@ -149,10 +149,10 @@ impl Kind {
                 StatusCode::TOO_MANY_REQUESTS,
                 "Too many tries with wrong credentials",
             ),
-            Self::HttpVersion => (
-                "http-version",
-                StatusCode::HTTP_VERSION_NOT_SUPPORTED,
-                "A download takes HTTP/1.1 or newer, which can tell whether it is whole",
+            Self::RangeNotPossible => (
+                "range-not-possible",
+                StatusCode::BAD_REQUEST,
+                "This address does not support ranges",
             ),
             Self::Busy => (
                 "busy",

@@ -9,6 +9,7 @@ pub(crate) mod gate;
 pub(crate) mod oracle;
 pub(crate) mod prepared;
 pub(crate) mod program;
+pub(crate) mod proxy;
 pub(crate) mod python;
 pub(crate) mod replica_servers;
 pub(crate) mod replicated;

@@ -36,9 +36,9 @@ fn a_download_says_what_it_is() {
         .header("content-disposition")
         .and_then(|value| value.strip_prefix("attachment; filename=\"tasks-"))
         .and_then(|rest| Some(rest.split_once(".csv\"; filename*=UTF-8''tasks-")?.0));
-    // Year, month, day, hour and minute.
+    // Year, month, day, hour, minute and second.
     assert!(
-        name.is_some_and(|time| time.len() == "2026-11-24-1432".len()),
+        name.is_some_and(|time| time.len() == "2026-11-24-143259".len()),
         "{:?}",
         download.header("content-disposition")
     );
@@ -69,33 +69,6 @@ fn each_export_without_an_id_gets_its_own() {
             .to_owned()
     };
     assert_ne!(id(), id());
-}
-
-#[test]
-fn a_download_over_http_1_0_is_refused_as_its_client_could_not_see_that_it_is_whole() {
-    let database = TestDatabase::new();
-    let server = Server::start(&database.url);
-    let ask = |path: &str| {
-        let mut stream = std::net::TcpStream::connect(&server.address).expect("it listens");
-        let request = format!("GET {path} HTTP/1.0\r\nHost: {}\r\n\r\n", server.address);
-        std::io::Write::write_all(&mut stream, request.as_bytes()).expect("sent");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("it closes");
-        answer
-    };
-    let refused = ask("/tasks.csv");
-    assert!(refused.starts_with("HTTP/1.0 505 "), "{refused}");
-    assert!(
-        refused.contains("urn:cmms-export:problem:http-version"),
-        "{refused}"
-    );
-    // What has a length can be read.
-    let page = ask("/api/tasks");
-    assert!(
-        page.starts_with("HTTP/1.0 200 ") && page.contains("\"count\":0"),
-        "{page}"
-    );
-    assert!(!page.to_lowercase().contains("chunked"), "{page}");
 }
 
 #[test]
@@ -137,6 +110,8 @@ fn what_is_not_understood_is_a_400_that_names_it() {
             "the column `id` is there twice",
         ),
         ("username=x", "unknown parameter `username`"),
+        ("whole=perhaps", "`whole`: expected `true` or `false`"),
+        ("whole=true&whole=true", "`whole`: given more than once"),
         ("export_id=a/b", "`export_id`"),
         (
             "export_id=a&export_id=b",

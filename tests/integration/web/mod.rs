@@ -1,6 +1,7 @@
 //! The service: addresses, pages, limits, who gets in.
 
 mod access;
+mod broken_off;
 mod browser;
 mod changing_tables;
 mod compression;
@@ -8,6 +9,7 @@ mod hostile_input;
 mod http;
 mod life_cycle;
 mod limits;
+mod made_first;
 mod openapi;
 mod page;
 mod prepared;
@@ -15,4 +17,5 @@ mod prepared_faults;
 mod prepared_file;
 mod prepared_page;
 mod spool;
+mod wget;
 mod xlsx;
