@@ -8,7 +8,6 @@ pub mod charts;
 pub mod child;
 pub mod environment;
 pub mod explanation;
-pub mod import;
 pub mod render;
 pub mod result;
 

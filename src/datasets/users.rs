@@ -2,7 +2,7 @@
 
 use diesel::prelude::*;
 
-use crate::export::dataset::{Dataset, Declaration, Own, load_all};
+use crate::export::dataset::{Dataset, Declaration, Own};
 use crate::models::User;
 use crate::schema::users;
 
@@ -14,10 +14,10 @@ pub(super) fn declare() -> Box<dyn Dataset> {
         users::id,
         || users::table.into_boxed(),
         || users::table.into_boxed(),
-        |query, connection| load_all(query.select((users::all_columns,)), connection),
+        |query, loader| loader.load(query.select(((users::all_columns,),))),
     );
     users.column("id", "ID", users::id, |row: &Own<User>| row.id.into());
     users.column("username", "Username", users::username, |row| (&row.username).into()).as_label();
-    users.text_filter("username", "Only users whose username has this text in it, in upper or lower case", |pattern| users::username.ilike(pattern));
+    users.text_filter("username", "Only users whose username has this text in it, in upper or lower case", users::username);
     Box::new(users)
 }

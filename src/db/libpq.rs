@@ -3,7 +3,8 @@
 use serde::de::DeserializeOwned;
 
 pub use diesel_copy_out::{
-    Connection, CopyOutDsl, Error, InvalidUrl, Manager, Options, Row, connection_options as options,
+    Connection, CopyOutDsl, Error, ErrorKind, InvalidUrl, Manager, Options, Row,
+    connection_options as options,
 };
 
 use super::Error as DatabaseError;

@@ -6,11 +6,12 @@ use super::{Error, Source};
 
 pub(super) fn run(source: &Source<'_>, encoder: &mut Encoder<'_>) -> Result<(), Error> {
     let export = source.export;
-    let models = source.snapshot(|connection, _| {
+    let models = source.snapshot(|connection, backend| {
         let conditions = export.filter.conditions();
-        Ok(export
+        let loader = source.loader(connection, backend);
+        export
             .dataset()
-            .models(conditions, source.most_rows(), connection)?)
+            .models(conditions, source.most_rows(), loader)
     })?;
     source.check_rows(models.count())?;
     let columns = export.columns.columns();

@@ -132,7 +132,7 @@ impl Selection {
         }
     }
 
-    /// Reads column names, separated by commas.
+    /// Reads column names, separated by commas, with or without blanks around them.
     pub fn parse(dataset: &'static dyn Dataset, names: &str) -> Result<Self, InvalidColumns> {
         let all = dataset.columns();
         let invalid = |reason| InvalidColumns {
@@ -141,7 +141,7 @@ impl Selection {
             names: all.iter().map(Column::name).collect(),
         };
         let mut columns: Vec<&'static Column> = Vec::new();
-        for name in names.split(',') {
+        for name in names.split(',').map(str::trim) {
             if name.is_empty() {
                 return Err(invalid("a column's name is empty".to_owned()));
             }

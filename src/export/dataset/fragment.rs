@@ -51,6 +51,14 @@ impl Condition {
         Self::new(Comparison(key, "= any", ids.into_sql::<Array<BigInt>>()))
     }
 
+    /// The condition that `text` matches a pattern for `ILIKE`.
+    pub(super) fn matches(
+        text: impl QueryFragment<Pg> + Send + Sync + 'static,
+        pattern: String,
+    ) -> Self {
+        Self::new(Matches(Box::new(text), pattern.into_sql::<Text>()))
+    }
+
     /// The condition that `key` is among the values that a query selects.
     pub(crate) fn is_in(key: &'static Fragment, query: Query) -> Self {
         Self::new(Comparison(key, "in", query))
@@ -65,6 +73,19 @@ impl QueryFragment<Pg> for IsNull {
         self.0.walk_ast(out.reborrow())?;
         out.push_sql(" is null");
         Ok(())
+    }
+}
+
+/// Whether a text matches a pattern for `ILIKE`.
+struct Matches(Fragment, AsExprOf<String, Text>);
+
+impl QueryFragment<Pg> for Matches {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        self.0.walk_ast(out.reborrow())?;
+        // The database's own collation: PostgreSQL refuses ILIKE under a nondeterministic one, which a column may have, but no database.
+        // An index of a column without a collation of its own still serves it.
+        out.push_sql(" collate \"default\" ilike ");
+        self.1.walk_ast(out.reborrow())
     }
 }
 
@@ -144,19 +165,23 @@ impl QueryFragment<Pg> for SelectList {
     }
 }
 
+/// Writes the text of a value as its type prints it, which `concat` takes: a cast to `text` would strip the blanks of a `char(n)`. The
+/// first character is compared as it is: under another collation, other characters may equal `=`.
 fn without_formulas<'b>(text: &'b Fragment, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
     out.push_sql("case when left(");
     text.walk_ast(out.reborrow())?;
-    out.push_sql(", 1) in (");
+    out.push_sql(", 1) collate \"C\" in (");
     for (index, start) in FORMULA_STARTS.iter().enumerate() {
         let comma = if index > 0 { ", " } else { "" };
         out.push_sql(&format!("{comma}chr({})", u32::from(*start)));
     }
-    out.push_sql(") then '''' || ");
+    out.push_sql(") then concat('''', ");
     text.walk_ast(out.reborrow())?;
-    out.push_sql(" else ");
+    out.push_sql(") when ");
     text.walk_ast(out.reborrow())?;
-    out.push_sql(" end");
+    out.push_sql(" is not null then concat(");
+    text.walk_ast(out.reborrow())?;
+    out.push_sql(") end");
     Ok(())
 }
 
@@ -333,6 +358,11 @@ impl Row {
             Value::Integer(integer) => Cell::Integer(*integer),
             Value::Text(text) => Cell::Text(text),
         })
+    }
+
+    /// Bytes that its values take, without their texts.
+    pub(super) fn size(&self) -> usize {
+        size_of_val(&*self.0)
     }
 
     /// Its first value, if that is an integer: a key, or a count.

@@ -3,5 +3,5 @@
 mod api;
 mod browser;
 mod command;
-mod import;
+mod kept;
 pub(crate) mod service;

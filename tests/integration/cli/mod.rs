@@ -3,8 +3,7 @@
 mod build;
 mod command_line;
 mod connections;
-mod fetch;
-mod fetch_refused;
+mod end;
 mod output;
 mod seed;
 mod start;

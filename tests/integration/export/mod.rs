@@ -10,4 +10,5 @@ mod moments;
 mod prepared_matrix;
 mod properties;
 mod same_bytes;
+mod secrets;
 pub(crate) mod xlsx;

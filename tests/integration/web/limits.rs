@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use cmms_export::export::Strategy;
+use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 
 use crate::support::client::{Download, End, download, send, start_when_free};
@@ -280,4 +281,116 @@ fn pages_and_previews_of_a_server_that_does_not_answer_are_given_up() {
     }
     drop(frozen);
     drop(gate);
+}
+
+/// Tasks with descriptions of 600 bytes, of which `joined` holds some 60 MiB.
+fn described(tasks: u32) -> TestDatabase {
+    let database = data::wide(tasks);
+    diesel::sql_query("update tasks set description = rpad('', 600, 'x')")
+        .execute(&mut database.connect())
+        .expect("the SQL runs");
+    database
+}
+
+#[test]
+fn strategies_that_hold_all_rows_share_their_memory_and_some_of_them_are_whole() {
+    const TASKS: u32 = 60_000;
+    const BUDGET: u64 = 96 << 20;
+    /// What the allocator has not given back yet, and what 8 connections take.
+    const OVERHEAD: u64 = 48 << 20;
+    let database = described(TASKS);
+    let expected = oracle::psql(
+        &database,
+        r#"copy (select id as "ID" from tasks order by id) to stdout with (format csv, header)"#,
+    );
+    let limit = format!("--max-buffered-size={BUDGET}");
+    let server = Server::spawn(program(&database.url).args(["serve", &limit]));
+    ureq::get(server.url("/livez")).call().expect("200");
+    let idle = server.peak_memory();
+    let path = "/tasks.csv?columns=id&strategy=joined";
+    let ask = || send(&server.address, "GET", path, &[("Host", &server.address)]);
+    // All of them begin at once.
+    let mut lock = database.connect();
+    lock.batch_execute("begin; lock table tasks in access exclusive mode")
+        .expect("nobody else has it");
+    let asked: Vec<_> = (0..8).map(|_| ask()).collect();
+    eventually("all of them wait", || {
+        server.metric("cmms_export_exports_in_flight ") == 8.0
+            // And the lock's own connection.
+            && gate::running_queries(&database) == 9
+    });
+    drop(lock);
+    let whole = asked.into_iter().map(|stream| {
+        let answer = Download::read(stream);
+        if answer.status == 503 {
+            let seconds = answer.header("retry-after").map(str::parse::<u32>);
+            assert!(matches!(seconds, Some(Ok(_))), "{seconds:?}");
+            let problem = answer.json();
+            assert_eq!(problem["type"], "urn:cmms-export:problem:busy");
+            let detail = problem["detail"].as_str().expect("there is more to say");
+            assert!(detail.contains("the rest of 96MiB"), "{detail}");
+            return false;
+        }
+        assert_eq!(answer.status, 200);
+        assert!(answer.finish() == (expected.clone(), End::Clean));
+        true
+    });
+    let whole = whole.filter(|is_whole| *is_whole).count();
+    assert!((1..8).contains(&whole), "{whole} of 8 are whole");
+    let grown = server.peak_memory() - idle;
+    println!(
+        "{whole} of 8 are whole; the server has grown by {} KiB",
+        grown >> 10
+    );
+    assert!(grown < BUDGET + OVERHEAD, "by {grown} bytes");
+
+    // All is given back, by those that were refused and by those that were not.
+    for strategy in ["joined", "tuples", "joined"] {
+        let path = format!("/tasks.csv?columns=id&strategy={strategy}");
+        let later = Download::start(&server.address, &path);
+        assert_eq!(later.status, 200, "{strategy}");
+        assert!(later.finish() == (expected.clone(), End::Clean));
+    }
+}
+
+#[test]
+fn rows_of_more_bytes_than_may_be_held_are_refused_before_the_first_byte() {
+    let database = described(2_000);
+    let server = Server::spawn(program(&database.url).args(["serve", "--max-buffered-size=1MiB"]));
+    for strategy in Strategy::all() {
+        let name = strategy.name();
+        let path = format!("/tasks.csv?columns=id,description&export_id={name}&strategy={name}");
+        let download = Download::start(&server.address, &path);
+        if strategy.is_buffered() {
+            assert_eq!(download.status, 422, "{name}");
+            let problem = download.json();
+            assert_eq!(
+                problem["type"],
+                "urn:cmms-export:problem:too-large-to-buffer"
+            );
+            let detail = problem["detail"].as_str().expect("there is more to say");
+            assert!(detail.contains("more than 1MiB"), "{detail}");
+            assert!(
+                Strategy::unbuffered().all(|other| detail.contains(other.name())),
+                "{detail}"
+            );
+            assert_eq!(server.ended(name)["error"], "too-large-to-buffer");
+            let few = format!("/tasks.csv?strategy={name}&title=title+7");
+            assert_eq!(Download::start(&server.address, &few).status, 200);
+        } else {
+            assert_eq!(download.status, 200, "{name}");
+        }
+    }
+    let refused = program(&database.url)
+        .env("CMMS_MAX_BUFFERED_SIZE", "1MiB")
+        .args(["export", "--strategy=joined", "--columns=id"])
+        .output();
+    let refused = refused.expect("the program runs");
+    assert_eq!(refused.status.code(), Some(1));
+    assert_eq!(refused.stdout, b"");
+    assert_eq!(
+        stderr(&refused).trim_end(),
+        "cmms-export: the rows take more than 1MiB, in which the strategy joined would hold them in memory: choose one of streamed, \
+         paged, copy, lookup"
+    );
 }

@@ -15,5 +15,4 @@ mod prepared_faults;
 mod prepared_file;
 mod prepared_page;
 mod spool;
-mod words;
 mod xlsx;

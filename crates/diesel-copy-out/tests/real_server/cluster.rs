@@ -1,8 +1,10 @@
-// A PostgreSQL of the test's own, in a directory that is deleted with it.
+// A PostgreSQL of the test's own, in a directory that is deleted with it. It demands a password, by SCRAM, as users' servers do.
 
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::PathBuf;
 use std::process::Command;
+
+const PASSWORD: &str = "open-sesame";
 
 pub(crate) struct Cluster {
     directory: tempfile::TempDir,
@@ -21,20 +23,23 @@ impl Cluster {
         }
         let mode = std::fs::Permissions::from_mode(0o700);
         std::fs::set_permissions(cluster.directory.path(), mode).expect("ours");
+        let path = cluster.directory.path().display();
+        let password = cluster.directory.path().join("password");
+        std::fs::write(&password, PASSWORD).expect("ours");
         cluster.run(
             "initdb",
             &[
                 "-U",
                 "postgres",
                 "-A",
-                "trust",
+                "scram-sha-256",
+                &format!("--pwfile={}", password.display()),
                 "--no-sync",
                 "-E",
                 "UTF8",
                 "--locale=C",
             ],
         );
-        let path = cluster.directory.path().display();
         let log = format!("{path}/log");
         let options =
             format!("-c fsync=off -c listen_addresses= -c unix_socket_directories={path}");
@@ -44,7 +49,7 @@ impl Cluster {
 
     pub(crate) fn url(&self) -> String {
         format!(
-            "host={} user=postgres dbname=postgres",
+            "host={} user=postgres password={PASSWORD} dbname=postgres",
             self.directory.path().display()
         )
     }
@@ -58,7 +63,8 @@ impl Cluster {
         } else {
             Command::new(program)
         };
-        command.arg("-D").arg(self.directory.path()).args(arguments);
+        let data = self.directory.path().join("data");
+        command.arg("-D").arg(data).args(arguments);
         // pg_ctl's server would keep a pipe open.
         let status = command
             .current_dir("/")
