@@ -3,7 +3,7 @@
 # On macOS, Homebrew keeps libpq's pg_config, by which the build finds libpq, out of the PATH.
 export PATH := $(if $(wildcard /opt/homebrew/opt/libpq/bin),/opt/homebrew/opt/libpq/bin:)$(PATH)
 
-.PHONY: help run cluster test test-valgrind test-postgres check docs check-diesel deb test-deb bench bench-memory bench-small bench-lookup screenshots setup setup-browser setup-python
+.PHONY: help run cluster test test-valgrind test-postgres check docs check-diesel deb test-deb bench bench-memory bench-small bench-lookup bench-filters bench-engines bench-django bench-replicas bench-copy-out screenshots setup setup-browser setup-python
 
 help: ## Says what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -32,8 +32,12 @@ test-valgrind: ## Runs the tests of crates/diesel-copy-out under valgrind (Linux
 	@scripts/install-packages valgrind
 	scripts/test-valgrind
 
+# A package outside of the workspace.
+COPY_OUT_BENCHMARK := crates/diesel-copy-out/benchmark/Cargo.toml
+
 check: ## Checks format, lints, documentation and its links (seconds, once built)
 	cargo fmt --all --check
+	cargo fmt --check --manifest-path $(COPY_OUT_BENCHMARK)
 	cargo clippy --locked --workspace --all-targets --features fault-injection -- -D warnings
 	cargo clippy --locked --test screenshots --features fault-injection -- -D warnings # no target of `cargo test`
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
@@ -74,6 +78,25 @@ bench-small: setup ## Measures small exports over a kept connection, strategy by
 
 bench-lookup: setup ## Measures lookup beside copy, psql and the least that PostgreSQL needs (minutes)
 	cargo bench --locked --bench lookup
+
+bench-filters: setup ## Measures lookup beside copy on each filter
+	cargo bench --locked --bench filters
+
+bench-engines: setup ## Measures lookup beside DuckDB and chDB, which it installs into target/engines (1 GB)
+	cargo build --release --locked
+	test -x target/engines/bin/python || python3 -m venv target/engines
+	target/engines/bin/pip install --quiet --disable-pip-version-check --requirement benches/engines/requirements.txt
+	target/engines/bin/python benches/engines/compare.py target/release/cmms-export
+
+bench-django: setup setup-python ## Measures the article's ways to export with Django beside ours
+	cargo build --release --locked
+	target/python/bin/python benches/django/compare.py target/release/cmms-export
+
+bench-replicas: setup ## Measures exports, and writes meanwhile, with none, one and two hot standbys (minutes)
+	cargo bench --locked --bench replicas
+
+bench-copy-out: setup ## Measures crates/diesel-copy-out beside psql, tokio-postgres and Diesel's load_iter
+	cargo run --release --locked --manifest-path $(COPY_OUT_BENCHMARK) --target-dir target/copy-out-benchmark
 
 screenshots: setup-browser ## Takes pictures of the pages, into docs/
 	cargo test --locked --release --features fault-injection --test screenshots

@@ -1,5 +1,6 @@
 //! The command line. Every flag can also be given as an environment variable.
 
+mod database;
 mod export;
 #[cfg(test)]
 mod reference;
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+pub use self::database::{DatabaseCommand, DatabaseOptions};
 pub use self::export::{ExportOptions, ParameterFlags};
 use crate::bench;
 use crate::db::servers::Replicas;
@@ -121,13 +123,15 @@ pub enum Command {
     Export(Box<ExportOptions>),
     /// Says whether an export's file is whole, by its manifest
     Verify(Verify),
+    /// Gets the file of a prepared export from a service, and goes on where an earlier attempt broke off
+    Fetch(Fetch),
     /// Measures what each strategy costs in time and memory
     Bench(Bench),
     /// Does one run of the benchmark, for the program itself
     #[command(hide = true, name = crate::bench::CHILD_COMMAND)]
     BenchRun,
     /// Keeps the private cluster up, and prints its DATABASE_URL
-    Database,
+    Database(DatabaseOptions),
 }
 
 /// The web service.
@@ -309,7 +313,36 @@ pub struct Migrate {
 pub struct Verify {
     /// The file; `-` is the standard input
     pub file: PathBuf,
-    /// Its manifest; `-` is the standard input
-    #[arg(long, env = "CMMS_MANIFEST", value_name = "FILE|-")]
-    pub manifest: PathBuf,
+    /// Its manifest: a file, `-` for the standard input, or a URL (of /api/exports/{id})
+    #[arg(long, env = "CMMS_MANIFEST", value_name = "FILE|URL|-")]
+    pub manifest: String,
+    /// The token of the service at the URL
+    #[command(flatten)]
+    pub auth_token: AuthToken,
+}
+
+/// The file of a prepared export.
+#[derive(Debug, clap::Args)]
+pub struct Fetch {
+    /// The file's URL: what the manifest has as `file`, on the service
+    pub url: String,
+    /// Where to; the file appears when it is whole. What there is of it until then stays beside it, for the next call
+    #[arg(long, short, env = "CMMS_OUTPUT", value_name = "FILE", value_parser = ordinary_file)]
+    pub output: PathBuf,
+    /// Further attempts, one after the other, that may bring nothing before it gives up
+    #[arg(long, env = "CMMS_RETRIES", value_name = "N", default_value_t = 8)]
+    pub retries: u32,
+    /// The token of the service at the URL
+    #[command(flatten)]
+    pub auth_token: AuthToken,
+}
+
+/// Reads the name of a file. `-` is refused: a download to the standard output cannot be continued.
+fn ordinary_file(name: &str) -> Result<PathBuf, String> {
+    match name {
+        "-" => {
+            Err("expected a file: a download to the standard output cannot be continued".to_owned())
+        }
+        name => Ok(name.into()),
+    }
 }

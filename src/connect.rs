@@ -193,7 +193,7 @@ fn check_tables(connected: &mut Connected, meanwhile: impl FnOnce(&Database)) ->
         SchemaState::Newer(migrations) => tracing::warn!(
             ?migrations,
             "the database's tables are newer than this program, or another program has changed them: exports run, since all columns \
-             that they read are there; update this program before you seed the database"
+             that they read are there; update this program before you seed the database or back it up"
         ),
         SchemaState::Current => {}
     }

@@ -24,7 +24,7 @@
 //! tasks.referenced_column(asset, "asset", "Asset", assets::name, assets::name, |row| (&row.asset.name).into());
 //! tasks.column("description", "Description", tasks::description, |row| (&row.task.description).into()).on_request();
 //!
-//! tasks.text_filter("title", "Only tasks whose title has this text in it", tasks::title);
+//! tasks.text_filter("title", "Only tasks whose title has this text in it", |pattern| tasks::title.ilike(pattern));
 //! ```
 //!
 //! Diesel checks that each column and each condition belongs to the tables of its query.
@@ -54,26 +54,29 @@
 //!   them as CSV, a [sink](export::Sink) takes the bytes, an [observer](export::Observer) hears how it gets on. A file per strategy.
 //! * [`datasets`]: the four datasets. Nothing else names their tables but [`seed`] and [`db::tables`].
 //! * [`seed`]: the article's data, at any size.
+//! * [`fetch`]: gets the file of a prepared export from a service, and goes on where that broke off.
+//! * [`backup`] and [`upkeep`]: a database in a file and back, and with it the private cluster's backups and upgrades.
 //! * [`verify`]: whether a CSV is whole, by its manifest.
 //! * [`progress`] and [`output`]: how far it is, where it goes.
-//! * [`process`]: signals, and how the process ends.
 //! * [`mod@bench`]: what each strategy costs, measured in fresh processes.
 //! * [`spool`]: files that wait for their readers; [`shelf`]: those of exports that were prepared for later.
 //! * [`cli`] and [`connect`]: the command line, and the way from it to a database.
 //! * [`web`]: the service. Nothing below it knows HTTP.
 
+pub mod backup;
 pub mod bench;
 pub mod cli;
+mod client;
 pub mod connect;
 pub mod datasets;
 pub mod db;
 pub mod export;
 #[cfg(feature = "fault-injection")]
 mod fault;
+pub mod fetch;
 pub mod memory;
 pub mod models;
 pub mod output;
-pub mod process;
 pub mod progress;
 #[expect(
     missing_docs,
@@ -85,5 +88,6 @@ pub mod seed;
 pub mod shelf;
 pub mod spool;
 pub mod units;
+pub mod upkeep;
 pub mod verify;
 pub mod web;

@@ -3,15 +3,15 @@
 mod commands;
 
 use std::io::{self, IsTerminal};
-use std::panic;
+use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::ErrorKind;
 use cmms_export::cli::{Cli, Command, LogFormat};
 use cmms_export::db::libpq;
-use cmms_export::{connect, export, process};
+use cmms_export::{connect, export};
 
-use commands::{Outcome, say, usage_error};
+use commands::{Outcome, usage_error};
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -20,64 +20,48 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 /// anybody wants to read about, and yet no success, as the output is not whole.
 const BROKEN_PIPE: u8 = 128 + 13;
 
-/// The exit code after an error.
-const FAILURE: u8 = 1;
-
-/// The exit code after a panic, as Rust has it.
-const PANIC: u8 = 101;
-
-fn main() {
-    let code = panic::catch_unwind(run).unwrap_or(PANIC);
-    process::end(code)
-}
-
-/// Does what the command line says, and returns the exit code. All values are dropped at its end: see [`process::end`].
-fn run() -> u8 {
+fn main() -> ExitCode {
     let cli = Cli::parse();
     if let Some(Err(error)) = cli.global.database_url().map(libpq::options) {
         usage_error(ErrorKind::ValueValidation, error);
     }
-    let started = process::survive_file_size_limit().map_err(Into::into);
-    let started = started.and_then(|()| match cli.command {
-        // It opens no database.
-        Command::Verify(_) => Ok(()),
-        _ => Ok(process::check_address_space()?),
-    });
-    let started = started.and_then(|()| start_log(&cli));
-    let outcome = started.and_then(|()| match cli.command {
+    let outcome = start_log(&cli).and_then(|()| match cli.command {
         Command::Serve(options) => commands::serve(&cli.global, &options),
         Command::Migrate(options) => commands::migrate(&cli.global, &options),
         Command::Seed(options) => commands::seed(&cli.global, &options),
         Command::Export(options) => commands::export(&cli.global, *options),
         Command::Verify(options) => commands::verify(&options),
+        Command::Fetch(options) => commands::fetch(&options),
         Command::Bench(options) => commands::bench(&cli.global, options),
         Command::BenchRun => commands::bench_run(&cli.global),
-        Command::Database => commands::database(&cli.global),
+        Command::Database(options) => commands::database(&cli.global, options),
     });
     match outcome {
-        Ok(()) => 0,
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             if is_broken_pipe(error.as_ref()) {
-                return BROKEN_PIPE;
+                return ExitCode::from(BROKEN_PIPE);
             }
             // One line: libpq's messages may have several.
             let text = error.to_string();
-            let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-            say(&format!("cmms-export: {line}\n"));
+            eprintln!(
+                "cmms-export: {}",
+                text.split_whitespace().collect::<Vec<_>>().join(" ")
+            );
             if let Some(views) = error
                 .downcast_ref()
                 .and_then(|error: &connect::Error| error.views())
             {
-                say(views);
+                eprint!("{views}");
             }
-            FAILURE
+            ExitCode::FAILURE
         }
     }
 }
 
 fn start_log(cli: &Cli) -> Outcome {
     let default = match cli.command {
-        Command::Serve(_) | Command::Database => "info",
+        Command::Serve(_) | Command::Database(_) => "info",
         _ => "warn",
     };
     let filter = cli.global.log.as_deref().unwrap_or(default);
@@ -87,8 +71,6 @@ fn start_log(cli: &Cli) -> Outcome {
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
-        // It would say so on the standard error, which is what it could not write to, and panic when it cannot.
-        .log_internal_errors(false)
         .with_ansi(io::stderr().is_terminal());
     match cli.global.log_format {
         LogFormat::Human => log.with_target(false).init(),

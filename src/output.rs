@@ -1,34 +1,28 @@
 //! Where the command line's export goes: stdout, or a file that appears under its name only when it is whole.
 
-use std::fs::{self, File, Metadata, OpenOptions, Permissions};
-use std::io::{self, Seek, Write};
-use std::os::fd::AsFd;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::fs::{self, File, Permissions};
+use std::io::{self, Seek, Stdout, Write};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use tempfile::TempPath;
+use tempfile::NamedTempFile;
 
 use crate::export::Sink;
 
 /// How many links are followed, one to the next, as many as Linux follows: they may form a circle.
 const MOST_LINKS: usize = 40;
 
-/// The permissions of a new file, from which the umask takes what it takes.
-const MODE: u32 = 0o666;
-
 /// An open output.
 pub enum Output {
-    /// What is there already: the standard output, a pipe, a device. It is written to directly: a file in its place would destroy it.
-    Direct(File),
-    /// A file that becomes the one of a name when it is whole.
+    /// The standard output.
+    Stdout(Stdout),
+    /// A pipe or a device. It is written to directly: a file in its place would destroy it.
+    Special(File),
+    /// A file beside the one that it will become.
     File {
-        /// The unfinished file.
-        file: File,
-        /// Its name until then, if it needs one; dropped, it is deleted.
-        name: Option<TempPath>,
+        /// The unfinished file; dropped, it is deleted.
+        unfinished: NamedTempFile,
         /// What it will become.
         path: PathBuf,
     },
@@ -37,73 +31,65 @@ pub enum Output {
 impl Output {
     /// Opens `path`; `-` is the standard output.
     pub fn open(path: &Path) -> io::Result<Self> {
-        if path == Path::new("-") {
-            return standard_output().map(Self::Direct);
-        }
-        // The file that a link points to is replaced, not the link.
-        let path = follow_links(path)?;
-        if is_descriptor(&path) {
-            return open_descriptor(&path).map(Self::Direct);
-        }
-        // Whatever could keep the file from its name is to be known before the export, and not after it.
-        let replaced = match fs::symlink_metadata(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            found => found.ok(),
-        };
-        if path.as_os_str().as_bytes().ends_with(b"/") {
-            return Err(io::ErrorKind::IsADirectory.into());
-        }
-        path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
-        if let Some(found) = &replaced {
-            let kind = found.file_type();
-            if kind.is_dir() {
-                return Err(io::ErrorKind::IsADirectory.into());
-            }
-            refuse_trap(&path, found)?;
-            if kind.is_char_device() || kind.is_block_device() || kind.is_fifo() || kind.is_socket()
-            {
-                return File::options().write(true).open(&path).map(Self::Direct);
-            }
-        }
-        // What replaces a file is at no time more open than that one is.
-        let mode = if replaced.is_some() { 0o600 } else { MODE };
-        let (file, name) = match unnamed(&path, mode) {
-            Ok(file) => (file, None),
-            Err(_no_such_files_here) => {
-                let named = unfinished()
-                    .permissions(Permissions::from_mode(mode))
-                    .tempfile_in(parent(&path))?;
-                let (file, name) = named.into_parts();
-                (file, Some(name))
-            }
-        };
-        if let Some(replaced) = &replaced {
-            take_after(&file, replaced)?;
-        }
-        Ok(Self::File { file, name, path })
+        // The umask takes from these permissions what it takes from those of any new file.
+        Self::open_with(path, 0o666)
     }
 
-    /// Returns whether it is a file that will have a name.
-    pub fn is_file(&self) -> bool {
-        matches!(self, Self::File { .. })
+    /// The same, for nobody else to read.
+    pub fn open_private(path: &Path) -> io::Result<Self> {
+        Self::open_with(path, 0o600)
+    }
+
+    fn open_with(path: &Path, mode: u32) -> io::Result<Self> {
+        if path == Path::new("-") {
+            return Ok(Self::Stdout(io::stdout()));
+        }
+        // The file that a link points to is replaced, not the link.
+        let path = resolve(path)?;
+        match fs::metadata(&path).map(|metadata| metadata.file_type()) {
+            Ok(kind) if kind.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
+            Ok(kind)
+                if kind.is_char_device()
+                    || kind.is_block_device()
+                    || kind.is_fifo()
+                    || kind.is_socket() =>
+            {
+                return File::options().write(true).open(&path).map(Self::Special);
+            }
+            _ => {}
+        }
+        let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+        let mut prefix = std::ffi::OsString::from(".");
+        prefix.push(name);
+        prefix.push(".");
+        let replaced = mode_of_replaced(&path, mode);
+        let unfinished = tempfile::Builder::new()
+            .prefix(&prefix)
+            .suffix(".unfinished")
+            .permissions(Permissions::from_mode(replaced.unwrap_or(mode)))
+            .tempfile_in(parent(&path))?;
+        set_mode(unfinished.as_file(), replaced)?;
+        Ok(Self::File { unfinished, path })
     }
 
     /// The file to remove if the process ends without dropping this.
     pub fn unfinished_path(&self) -> Option<PathBuf> {
         match self {
-            Self::File { name, .. } => name.as_ref().map(|name| name.to_path_buf()),
-            Self::Direct(_) => None,
+            Self::File { unfinished, .. } => Some(unfinished.path().to_owned()),
+            Self::Stdout(_) | Self::Special(_) => None,
         }
     }
 
     /// Says that the output is whole: only now does the file get its name.
     pub fn finish(self) -> io::Result<()> {
         match self {
-            Self::Direct(mut file) => file.flush(),
-            Self::File { file, name, path } => publish(&file, &path, || {
-                let name = name.map_or_else(|| link(&file, &path), Ok)?;
-                name.persist(&path).map_err(|error| error.error)
-            }),
+            Self::Stdout(mut stdout) => stdout.flush(),
+            Self::Special(mut file) => file.flush(),
+            Self::File { unfinished, path } => {
+                let (file, temporary) = unfinished.into_parts();
+                let rename = || temporary.persist(&path).map_err(|error| error.error);
+                publish(&file, &path, rename)
+            }
         }
     }
 }
@@ -111,163 +97,39 @@ impl Output {
 impl Sink for Output {
     fn write(&mut self, chunk: Bytes) -> io::Result<()> {
         match self {
-            Self::Direct(file) | Self::File { file, .. } => file.write_all(&chunk),
+            Self::Stdout(stdout) => stdout.write_all(&chunk),
+            Self::Special(file) => file.write_all(&chunk),
+            Self::File { unfinished, .. } => unfinished.write_all(&chunk),
         }
     }
 
     fn start_over(&mut self) -> bool {
         match self {
             // It has no name yet that anybody knows.
-            Self::File { file, .. } => {
-                let emptied = file.set_len(0);
-                emptied.and_then(|()| file.rewind()).is_ok()
+            Self::File { unfinished, .. } => {
+                let emptied = unfinished.as_file().set_len(0);
+                emptied.and_then(|()| unfinished.rewind()).is_ok()
             }
-            Self::Direct(_) => false,
+            Self::Stdout(_) | Self::Special(_) => false,
         }
     }
 }
 
-/// Opens the standard output.
-///
-/// If it was closed, Rust has opened `/dev/null` for reading and writing in its place before `main` began, and an export to it would
-/// succeed. Shells, systemd and most programs open `/dev/null` for writing alone if nobody wants what is written. Some that start
-/// others (Python's `DEVNULL`, Node's `ignore`) open it as Rust does. These cannot be told apart, so they get the error, too, which says what to do.
-fn standard_output() -> io::Result<File> {
-    let file = File::from(io::stdout().as_fd().try_clone_to_owned()?);
-    let access = OFlag::from_bits_truncate(fcntl(&file, FcntlArg::F_GETFL)?);
-    let metadata = file.metadata()?;
-    let is_null =
-        |null: Metadata| metadata.file_type().is_char_device() && metadata.rdev() == null.rdev();
-    if access & OFlag::O_ACCMODE == OFlag::O_RDWR && fs::metadata("/dev/null").is_ok_and(is_null) {
-        return Err(io::Error::other(
-            "the standard output is closed (if it is /dev/null on purpose, say --output /dev/null)",
-        ));
-    }
-    Ok(file)
+/// The mode of a new file from its beginning, if it will replace the one at `path`: no more open than that one is, and than `most`.
+pub(crate) fn mode_of_replaced(path: &Path, most: u32) -> Option<u32> {
+    let replaced = fs::metadata(path).ok()?;
+    Some(replaced.permissions().mode() & most)
 }
 
-/// Follows the links from `path`; the file at the end need not exist yet.
-fn follow_links(path: &Path) -> io::Result<PathBuf> {
-    let mut path = path.to_owned();
-    for _ in 0..MOST_LINKS {
-        let found = fs::symlink_metadata(&path).ok();
-        let Some(link) = found.filter(Metadata::is_symlink) else {
-            return Ok(path);
-        };
-        if is_descriptor(&path) {
-            return Ok(path);
-        }
-        refuse_trap(&path, &link)?;
-        // A relative target starts from the link's directory.
-        path = parent(&path).join(fs::read_link(&path)?);
-    }
-    Err(io::Error::other("too many links"))
-}
-
-/// Refuses what another user may have put there to catch what others write: as Linux does by `protected_symlinks`, `protected_fifos` and
-/// `protected_regular`, and on the same condition. The kernel's own check does not reach us, who read links and replace files.
-fn refuse_trap(path: &Path, found: &Metadata) -> io::Result<()> {
-    /// A directory where everybody may make files, and nobody may remove another user's.
-    const SHARED: u32 = 0o1002;
-    let directory = fs::metadata(parent(path))?;
-    let is_trusted = [nix::unistd::geteuid().as_raw(), directory.uid()].contains(&found.uid());
-    if is_trusted || directory.mode() & SHARED != SHARED {
-        return Ok(());
-    }
-    Err(io::Error::new(
-        io::ErrorKind::PermissionDenied,
-        format!(
-            "{} belongs to another user, in a directory where everybody may make files",
-            path.display()
-        ),
-    ))
-}
-
-/// Returns whether the path stands for what a process has open: `/dev/stdout`, `/dev/fd/63`, as bash has it for `>(…)`.
-fn is_descriptor(path: &Path) -> bool {
-    #[cfg(target_os = "linux")]
-    return nix::sys::statfs::statfs(parent(path))
-        .is_ok_and(|system| system.filesystem_type() == nix::sys::statfs::PROC_SUPER_MAGIC);
-    #[cfg(not(target_os = "linux"))]
-    return fs::canonicalize(parent(path)).is_ok_and(|it| it == Path::new("/dev/fd"));
-}
-
-/// Opens what a process has open.
-fn open_descriptor(path: &Path) -> io::Result<File> {
-    let directory = fs::canonicalize(parent(path))?;
-    let own = format!("/proc/{}/fd", std::process::id());
-    let is_own = [Path::new(&own), Path::new("/dev/fd")].contains(&directory.as_path());
-    match path.file_name().and_then(|name| name.to_str()) {
-        // The same one, and not another of the same file: who shares it goes on behind what is written here.
-        Some("1") if is_own => standard_output(),
-        Some("2") if is_own => Ok(File::from(io::stderr().as_fd().try_clone_to_owned()?)),
-        // If it is a file, what it has stays.
-        _ => File::options().append(true).open(path),
-    }
-}
-
-/// Opens a new file without a name where the one of this name will be: nothing is left of it, however the process ends.
-#[cfg(target_os = "linux")]
-fn unnamed(path: &Path, mode: u32) -> io::Result<File> {
-    let file = OpenOptions::new()
-        .write(true)
-        .mode(mode)
-        .custom_flags(OFlag::O_TMPFILE.bits())
-        .open(parent(path))?;
-    // Through which it gets its name.
-    fs::metadata(descriptor(&file))?;
-    Ok(file)
-}
-
-#[cfg(not(target_os = "linux"))]
-fn unnamed(_: &Path, _: u32) -> io::Result<File> {
-    Err(io::ErrorKind::Unsupported.into())
-}
-
-fn descriptor(file: &File) -> PathBuf {
-    use std::os::fd::AsRawFd;
-
-    format!("/proc/self/fd/{}", file.as_raw_fd()).into()
-}
-
-/// Gives a file without a name the one of an unfinished file: no call links a file in the place of another.
-fn link(file: &File, path: &Path) -> io::Result<TempPath> {
-    use nix::fcntl::{AT_FDCWD, AtFlags};
-
-    let target = descriptor(file);
-    let linked = unfinished().make_in(parent(path), |name| {
-        let follow = AtFlags::AT_SYMLINK_FOLLOW;
-        Ok(nix::unistd::linkat(
-            AT_FDCWD, &target, AT_FDCWD, name, follow,
-        )?)
-    });
-    Ok(linked?.into_temp_path())
-}
-
-/// How an unfinished file is called. The name of the file that it will be may be as long as a name can be.
-fn unfinished() -> tempfile::Builder<'static, 'static> {
-    let mut unfinished = tempfile::Builder::new();
-    unfinished.prefix(".cmms-export-").suffix(".unfinished");
-    unfinished
-}
-
-/// Gives a file the owner, the group and the permissions of the one that it will replace, as far as this process may.
-fn take_after(file: &File, replaced: &Metadata) -> io::Result<()> {
-    let group = Some(replaced.gid());
-    if fchown(file, Some(replaced.uid()), group).is_err() {
-        // Only root may give files away; its owner may give it any group that they are in.
-        let _ = fchown(file, None, group);
-    }
-    let mut mode = replaced.mode() & MODE;
-    if file.metadata()?.gid() != replaced.gid() {
-        // Another group has it now: that one may do what everybody may.
-        mode = mode & 0o606 | (mode & 0o006) << 3;
-    }
-    file.set_permissions(Permissions::from_mode(mode))
+/// Gives a file this mode, if there is one: the umask may have taken from it.
+pub(crate) fn set_mode(file: &File, mode: Option<u32>) -> io::Result<()> {
+    mode.map_or(Ok(()), |mode| {
+        file.set_permissions(Permissions::from_mode(mode))
+    })
 }
 
 /// Makes an unfinished file durable and lets `rename` give it the name `path`.
-fn publish(
+pub(crate) fn publish(
     unfinished: &File,
     path: &Path,
     rename: impl FnOnce() -> io::Result<()>,
@@ -278,8 +140,24 @@ fn publish(
     File::open(parent(path))?.sync_all()
 }
 
+/// Follows the links from `path`; the file at the end need not exist yet.
+pub(crate) fn resolve(path: &Path) -> io::Result<PathBuf> {
+    let mut path = path.to_owned();
+    for _ in 0..MOST_LINKS {
+        if let Ok(path) = fs::canonicalize(&path) {
+            return Ok(path);
+        }
+        match fs::read_link(&path) {
+            // A relative target starts from the link's directory.
+            Ok(target) => path = parent(&path).join(target),
+            Err(_no_link) => return Ok(path),
+        }
+    }
+    Err(io::Error::other("too many links"))
+}
+
 /// The directory that a file is in.
-fn parent(path: &Path) -> &Path {
+pub(crate) fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),

@@ -48,16 +48,6 @@ pub fn bytes(text: &str) -> Result<u64, String> {
         .ok_or_else(|| "not a number of bytes".into())
 }
 
-/// The same number, as the command line has it: in the largest unit of which it is a multiple.
-pub fn exact_bytes(bytes: u64) -> String {
-    const UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
-    let divides = |(_, unit): &&(&str, u64)| bytes > 0 && bytes.is_multiple_of(*unit);
-    match UNITS.iter().find(divides) {
-        Some((name, unit)) => format!("{}{name}", bytes / unit),
-        None => format!("{bytes} bytes"),
-    }
-}
-
 /// A number of bytes for people: `12.3 MB`.
 pub fn readable_bytes(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
@@ -114,17 +104,6 @@ mod tests {
             "1.5 hours",
         ];
         assert_eq!(seconds, expected.map(|text| text.replace(' ', "\u{a0}")));
-    }
-
-    #[test]
-    fn a_limit_is_named_as_it_was_set() {
-        for text in ["1GiB", "1536MiB", "3KiB"] {
-            assert_eq!(bytes(text).map(exact_bytes).as_deref(), Ok(text));
-        }
-        assert_eq!(
-            [0, 1_000].map(exact_bytes),
-            ["0 bytes", "1000 bytes"].map(str::to_owned)
-        );
     }
 
     #[test]

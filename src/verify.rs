@@ -3,10 +3,10 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use crate::client;
 use crate::export::csv::Delimiter;
 use crate::export::format::FileType;
 use crate::export::manifest::{Manifest, State};
@@ -16,10 +16,10 @@ use crate::units::hexadecimal;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The manifest cannot be read.
-    #[error("the manifest {path}: {reason}", path = .path.display())]
+    #[error("the manifest {place}: {reason}")]
     Manifest {
         /// Where it should be.
-        path: PathBuf,
+        place: String,
         /// What is wrong.
         reason: String,
     },
@@ -66,18 +66,29 @@ impl fmt::Display for Contents {
     }
 }
 
-/// Reads a manifest from a file, or from the standard input (`-`).
-pub fn manifest(path: &Path) -> Result<Manifest, Error> {
+/// Reads a manifest: from a file, from the standard input (`-`), or from a URL.
+pub fn manifest(place: &str, auth_token: Option<&str>) -> Result<Manifest, Error> {
     let failed = |reason: String| Error::Manifest {
-        path: path.to_owned(),
+        place: place.to_owned(),
         reason,
     };
-    let json = if path == Path::new("-") {
-        io::read_to_string(io::stdin())
+    let json = if place == "-" {
+        io::read_to_string(io::stdin()).map_err(|error| failed(error.to_string()))?
+    } else if place.starts_with("http://") || place.starts_with("https://") {
+        let request = client::agent().get(place);
+        let mut request = request.config().http_status_as_error(true).build();
+        if let Some(token) = auth_token {
+            request = request.header("Authorization", format!("Bearer {token}"));
+        }
+        let response = request
+            .call()
+            .and_then(|mut response| response.body_mut().read_to_string());
+        response.map_err(|error| failed(error.to_string()))?
     } else {
-        File::open(path).and_then(io::read_to_string)
+        File::open(place)
+            .and_then(io::read_to_string)
+            .map_err(|error| failed(error.to_string()))?
     };
-    let json = json.map_err(|error| failed(error.to_string()))?;
     serde_json::from_str(&json).map_err(|error| failed(format!("not a manifest: {error}")))
 }
 

@@ -8,6 +8,7 @@ pub mod charts;
 pub mod child;
 pub mod environment;
 pub mod explanation;
+pub mod import;
 pub mod render;
 pub mod result;
 

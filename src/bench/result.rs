@@ -14,12 +14,13 @@ pub use spread::Spread;
 pub(crate) const SCATTER: f64 = 1.5;
 
 /// A benchmark: where it ran, and what came of each strategy.
-// Earlier versions imported results of other machines and marked them with a field more. They are not taken for this machine's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
 pub struct Report {
     /// The machine, the database, the program.
     pub environment: Environment,
+    /// Where it was imported from; `None` if it was measured here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub imported: Option<Imported>,
     /// The size that was asked for; none is the whole table.
     #[schema(minimum = 1, maximum = 9_223_372_036_854_775_807_i64)]
     pub rows_limit: Option<u64>,
@@ -32,6 +33,15 @@ pub struct Report {
     pub same_bytes: bool,
     /// The strategies, in their usual order.
     pub results: Vec<StrategyResult>,
+}
+
+/// Where a result comes from that was not measured here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Imported {
+    /// When it was imported, in UTC.
+    pub date: String,
+    /// The machine's name, as whoever imported it has said; else its processor.
+    pub machine: String,
 }
 
 /// What came of a strategy.
@@ -201,6 +211,7 @@ impl Report {
     ) -> Self {
         let report = Self {
             environment,
+            imported: None,
             rows_limit,
             runs,
             order,
@@ -211,7 +222,7 @@ impl Report {
     }
 
     /// The same, with what follows from a comparison of the strategies computed anew: a report that was written by another
-    /// version of the program may lack it.
+    /// version of the program, or elsewhere, may lack it.
     pub fn compared(mut self) -> Self {
         let first = self.first().map(|first| first.sha256.as_str());
         let is_first = |(_, figures): (_, &Figures)| Some(figures.sha256.as_str()) == first;

@@ -16,26 +16,29 @@ fn reference() -> String {
     let mut cli = super::Cli::command();
     cli.build();
     let every = format!("### Every command\n\n{}", table(&cli, true));
-    [every].into_iter().chain(sections(&cli)).collect()
+    [every].into_iter().chain(sections(&cli, "")).collect()
 }
 
-/// Returns a section for each subcommand.
-fn sections(cli: &Command) -> impl Iterator<Item = String> {
-    let commands = cli
+/// Returns a section for each subcommand, and for the subcommands of those.
+fn sections(parent: &Command, path: &str) -> Vec<String> {
+    let commands = parent
         .get_subcommands()
         .filter(|command| !command.is_hide_set() && command.get_name() != "help");
-    commands.map(|command| {
+    let mut sections = Vec::new();
+    for command in commands {
+        let about = text(command.get_about());
+        let name = format!("{path}{}", command.get_name());
         let operands: String = command
             .get_positionals()
             .map(|operand| format!(" {operand}"))
             .collect();
-        format!(
-            "### `{}{operands}`\n\n{}.\n\n{}",
-            command.get_name(),
-            text(command.get_about()),
+        sections.push(format!(
+            "### `{name}{operands}`\n\n{about}.\n\n{}",
             table(command, false)
-        )
-    })
+        ));
+        sections.extend(self::sections(command, &format!("{name} ")));
+    }
+    sections
 }
 
 /// Returns a table of the flags and operands: the command's own, or those of every command. It is empty if there are none.

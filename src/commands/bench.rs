@@ -4,7 +4,6 @@ use cmms_export::bench::{self, Stop, render};
 use cmms_export::cli::{Bench, Global};
 use cmms_export::connect::connect_migrated;
 use cmms_export::export::Sink;
-use cmms_export::process;
 use cmms_export::progress::Progress;
 
 use super::{Outcome, open_output, print_line, seed_private, stop_cluster};
@@ -13,7 +12,7 @@ pub(crate) fn bench(global: &Global, options: Bench) -> Outcome {
     let json = options.json.as_deref().map(open_output).transpose()?;
     let stop = Stop::default();
     let interrupted = stop.clone();
-    process::on_interrupt(move || interrupted.stop())?;
+    ctrlc::set_handler(move || interrupted.stop())?;
     let connected = connect_migrated(global, 1)?;
     seed_private(&connected)?;
     let what = bench::Options {

@@ -13,10 +13,9 @@ use cmms_export::export::cancellation::Cancellation;
 use cmms_export::export::manifest::State;
 use cmms_export::export::record::Record;
 use cmms_export::export::{self, Sink, routing};
-use cmms_export::process;
 use cmms_export::progress::{self, ExportProgress};
 
-use super::{Outcome, open_output, replica_rules, say, stop_cluster, usage_error};
+use super::{Outcome, open_output, replica_rules, stop_cluster, usage_error};
 
 pub(crate) fn export(global: &Global, options: ExportOptions) -> Outcome {
     if options.manifest.as_ref() == Some(&options.output) {
@@ -31,7 +30,9 @@ pub(crate) fn export(global: &Global, options: ExportOptions) -> Outcome {
     let limits = options.limits.and(options.workbook_limits);
     let export = options.parameters.0.into_export(limits);
     let cancellation = Cancellation::default();
-    cancel_on_signal(cancellation.clone(), output.unfinished_path())?;
+    let unfinished = output.unfinished_path();
+    let output_is_file = unfinished.is_some();
+    cancel_on_signal(cancellation.clone(), unfinished)?;
     let connections = export::CONNECTIONS as u32;
     let ahead = |database: &Database| {
         if !rules.have_replicas() {
@@ -53,7 +54,7 @@ pub(crate) fn export(global: &Global, options: ExportOptions) -> Outcome {
         connected.embedded.is_some(),
     );
     // If the output is a pipe, the program behind it has the terminal. A script gets only what it asked for.
-    let is_watched = output.is_file() && io::stderr().is_terminal();
+    let is_watched = output_is_file && io::stderr().is_terminal();
     let progress = ExportProgress::start(is_watched);
     let observer = (&record, &progress);
     let run = |sink: &mut dyn Sink| {
@@ -91,7 +92,10 @@ pub(crate) fn export(global: &Global, options: ExportOptions) -> Outcome {
     }
     if is_watched {
         let whole = record.manifest();
-        say(&(progress::summary(&options.output, whole.rows, whole.bytes, whole.seconds) + "\n"));
+        eprintln!(
+            "{}",
+            progress::summary(&options.output, whole.rows, whole.bytes, whole.seconds)
+        );
     }
     stop_cluster(connected)
 }
@@ -99,15 +103,15 @@ pub(crate) fn export(global: &Global, options: ExportOptions) -> Outcome {
 /// On SIGINT and SIGTERM, cancels the export, and ends the process if the export has not ended within a second. That happens if the
 /// reader of our output takes nothing: the server does not heed a cancel request while it waits for us.
 fn cancel_on_signal(cancellation: Cancellation, unfinished: Option<PathBuf>) -> Outcome {
-    process::on_interrupt(move || {
+    ctrlc::set_handler(move || {
         let cancel = cancellation.clone();
         std::thread::spawn(move || cancel.cancel());
         std::thread::sleep(Duration::from_secs(1));
         if let Some(unfinished) = &unfinished {
             let _ = std::fs::remove_file(unfinished);
         }
-        say(&format!("cmms-export: {}\n", export::Error::Cancelled));
-        process::end(1);
+        eprintln!("cmms-export: {}", export::Error::Cancelled);
+        std::process::exit(1);
     })?;
     Ok(())
 }

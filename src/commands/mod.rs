@@ -3,14 +3,14 @@
 mod bench;
 mod database;
 mod export;
+mod fetch;
 mod serve;
-mod verify;
 
 pub(crate) use bench::{bench, bench_run};
 pub(crate) use database::{database, migrate, seed};
 pub(crate) use export::export;
+pub(crate) use fetch::{fetch, verify};
 pub(crate) use serve::serve;
-pub(crate) use verify::verify;
 
 use std::fmt::Display;
 use std::fs::File;
@@ -61,7 +61,11 @@ pub(super) fn open_input(path: &Path) -> Result<File, String> {
 }
 
 pub(super) fn open_output(path: &Path) -> Result<Output, String> {
-    Output::open(path).map_err(|error| format!("{}: {error}", path.display()))
+    opened(path, Output::open(path))
+}
+
+pub(super) fn opened(path: &Path, output: io::Result<Output>) -> Result<Output, String> {
+    output.map_err(|error| format!("{}: {error}", path.display()))
 }
 
 /// Stops the private cluster, if there is one, and reports it if the cluster does not stop.
@@ -73,11 +77,6 @@ pub(super) fn stop_cluster(connected: Connected) -> Outcome {
     };
     drop(connected.database);
     Ok(embedded.stop()?)
-}
-
-/// Writes to the standard error. If that fails, as on a full disk, there is nobody to tell; `eprintln!` would panic.
-pub(crate) fn say(text: &str) {
-    let _ = io::stderr().write_all(text.as_bytes());
 }
 
 pub(super) fn print_line(line: &str) -> io::Result<()> {

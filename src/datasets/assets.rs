@@ -2,7 +2,7 @@
 
 use diesel::prelude::*;
 
-use crate::export::dataset::{Dataset, Declaration, Own, Referenced};
+use crate::export::dataset::{Dataset, Declaration, Own, Referenced, load_all};
 use crate::models::{Asset, Location};
 use crate::schema::{assets, locations};
 
@@ -20,9 +20,9 @@ pub(super) fn declare() -> Box<dyn Dataset> {
         assets::id,
         || assets::table.left_join(locations::table).into_boxed(),
         || assets::table.into_boxed(),
-        |query, loader| {
+        |query, connection| {
             let location = (locations::id.nullable(), locations::all_columns.nullable());
-            loader.load::<Model, _>(query.select((((assets::all_columns,), location),)))
+            load_all::<Model, _>(query.select(((assets::all_columns,), location)), connection)
         },
     );
     let location = &assets.refers(assets::location_id, locations::id, || locations::table.into_boxed());
@@ -34,6 +34,6 @@ pub(super) fn declare() -> Box<dyn Dataset> {
     assets.column("location_id", "Location ID", assets::location_id, |row| row.asset.location_id.into()).on_request();
 
     assets.id_filter("location_id", "locations", "Only assets at this location", |id| assets::location_id.eq(id));
-    assets.text_filter("name", "Only assets whose name has this text in it, in upper or lower case", assets::name);
+    assets.text_filter("name", "Only assets whose name has this text in it, in upper or lower case", |pattern| assets::name.ilike(pattern));
     Box::new(assets)
 }

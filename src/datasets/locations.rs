@@ -2,7 +2,7 @@
 
 use diesel::prelude::*;
 
-use crate::export::dataset::{Dataset, Declaration, Own};
+use crate::export::dataset::{Dataset, Declaration, Own, load_all};
 use crate::models::Location;
 use crate::schema::locations;
 
@@ -14,10 +14,10 @@ pub(super) fn declare() -> Box<dyn Dataset> {
         locations::id,
         || locations::table.into_boxed(),
         || locations::table.into_boxed(),
-        |query, loader| loader.load(query.select(((locations::all_columns,),))),
+        |query, connection| load_all(query.select((locations::all_columns,)), connection),
     );
     locations.column("id", "ID", locations::id, |row: &Own<Location>| row.id.into());
     locations.column("name", "Name", locations::name, |row| (&row.name).into()).as_label();
-    locations.text_filter("name", "Only locations whose name has this text in it, in upper or lower case", locations::name);
+    locations.text_filter("name", "Only locations whose name has this text in it, in upper or lower case", |pattern| locations::name.ilike(pattern));
     Box::new(locations)
 }

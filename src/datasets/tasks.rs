@@ -5,8 +5,7 @@ use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_source::Alias;
 
-use crate::export::Error;
-use crate::export::dataset::{Dataset, Declaration, Loader, Own, Referenced, Rows};
+use crate::export::dataset::{Dataset, Declaration, Own, Referenced, Rows, load_all};
 use crate::models::{Asset, Location, Task, User};
 use crate::schema::{assets, locations, tasks, users};
 
@@ -37,7 +36,10 @@ struct Model {
     editor: Referenced<User>,
 }
 
-fn models(query: IntoBoxed<'static, joined, Pg>, loader: Loader<'_>) -> Result<Rows<Model>, Error> {
+fn models(
+    query: IntoBoxed<'static, joined, Pg>,
+    connection: &mut PgConnection,
+) -> QueryResult<Rows<Model>> {
     let columns = (
         (tasks::all_columns,),
         (assets::id.nullable(), assets::all_columns.nullable()),
@@ -51,7 +53,7 @@ fn models(query: IntoBoxed<'static, joined, Pg>, loader: Loader<'_>) -> Result<R
             EDITORS.fields(users::all_columns).nullable(),
         ),
     );
-    loader.load(query.select((columns,)))
+    load_all(query.select(columns), connection)
 }
 
 /// Declares the dataset.
@@ -95,6 +97,6 @@ pub(super) fn declare() -> Box<dyn Dataset> {
         || tasks::updated_by_id.is_null(),
     );
     tasks.boolean_filter("done", "Only tasks that are done, or that are not", |done| tasks::done.eq(done));
-    tasks.text_filter("title", "Only tasks whose title has this text in it, in upper or lower case", tasks::title);
+    tasks.text_filter("title", "Only tasks whose title has this text in it, in upper or lower case", |pattern| tasks::title.ilike(pattern));
     Box::new(tasks)
 }

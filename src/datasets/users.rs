@@ -2,7 +2,7 @@
 
 use diesel::prelude::*;
 
-use crate::export::dataset::{Dataset, Declaration, Own};
+use crate::export::dataset::{Dataset, Declaration, Own, load_all};
 use crate::models::User;
 use crate::schema::users;
 
@@ -14,10 +14,10 @@ pub(super) fn declare() -> Box<dyn Dataset> {
         users::id,
         || users::table.into_boxed(),
         || users::table.into_boxed(),
-        |query, loader| loader.load(query.select(((users::all_columns,),))),
+        |query, connection| load_all(query.select((users::all_columns,)), connection),
     );
     users.column("id", "ID", users::id, |row: &Own<User>| row.id.into());
     users.column("username", "Username", users::username, |row| (&row.username).into()).as_label();
-    users.text_filter("username", "Only users whose username has this text in it, in upper or lower case", users::username);
+    users.text_filter("username", "Only users whose username has this text in it, in upper or lower case", |pattern| users::username.ilike(pattern));
     Box::new(users)
 }

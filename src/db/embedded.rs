@@ -7,6 +7,7 @@
 mod account;
 mod binaries;
 mod cluster;
+mod exchange;
 mod server;
 mod settings;
 
@@ -24,6 +25,7 @@ use nix::unistd::geteuid;
 use tracing::{error, warn};
 
 use self::cluster::Cluster;
+pub use self::exchange::Exclusive;
 use self::server::Server;
 use super::libpq;
 
@@ -57,16 +59,31 @@ pub enum EmbeddedError {
     )]
     BadBindir { dir: PathBuf },
     #[error(
-        "the cluster in {pgdata:?} was created by PostgreSQL {needed}, but the programs found are of version {found}: install \
-         PostgreSQL {needed}, or set PG_BINDIR to its programs; to go on with {found}, dump the cluster with the programs of {needed} \
-         (`cmms-export database` prints the URL for pg_dump), move {pgdata:?} away, and load the dump into the cluster that \
-         `cmms-export database` then creates"
+        "the cluster was created by PostgreSQL {needed}, but the programs found are of version {found}: bring the \
+         cluster to a newer one with `cmms-export database upgrade`, or install PostgreSQL {needed}, or set PG_BINDIR to its \
+         programs, or choose another directory with --data-dir"
     )]
-    OtherVersion {
-        needed: String,
-        found: String,
-        pgdata: PathBuf,
-    },
+    OtherVersion { needed: String, found: String },
+    #[error(
+        "the programs found are of PostgreSQL {found}, and those of {needed}, which created the cluster, are needed too: install \
+         PostgreSQL {needed} beside it, or give the directory of its programs by --old-bindir"
+    )]
+    NoOldBinaries { needed: String, found: String },
+    #[error(
+        "the cluster was created by PostgreSQL {needed}, and no newer programs were found (only {found}): install a newer \
+         PostgreSQL, or set PG_BINDIR to its programs"
+    )]
+    NoNewerBinaries { needed: String, found: String },
+    #[error("there is no private cluster in {data_dir:?}: choose its directory with --data-dir")]
+    NoCluster { data_dir: PathBuf },
+    #[error(
+        "another process uses the private cluster in {data_dir:?}: stop it first (the service, `cmms-export database`, or whatever it is)"
+    )]
+    Busy { data_dir: PathBuf },
+    #[error(
+        "{dir:?} is still there, the cluster that an earlier restore or upgrade has replaced: remove it, or move it away, first"
+    )]
+    ReplacedIsThere { dir: PathBuf },
     #[error(
         "user id {uid} has no entry in /etc/passwd, which PostgreSQL needs: set DATABASE_URL to use another server"
     )]
@@ -109,7 +126,7 @@ pub enum EmbeddedError {
         log: PathBuf,
     },
     #[error(
-        "another process has been starting the cluster for {seconds} s: see its log {log:?}, or end that process"
+        "another process has been starting, restoring or upgrading the cluster for {seconds} s: see its log {log:?}, or end that process"
     )]
     Locked { seconds: u64, log: PathBuf },
     #[error(
@@ -143,6 +160,7 @@ fn at(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> EmbeddedEr
 /// The private cluster, kept up until this value is stopped or dropped.
 #[derive(Debug)]
 pub struct Embedded {
+    data_dir: PathBuf,
     bin_dir: PathBuf,
     database_url: String,
     status: Arc<Status>,
@@ -171,7 +189,11 @@ impl Embedded {
     /// Starts the private cluster kept in `data_dir`, creating it if it is missing, or adopts
     /// the live server that another process already runs on it.
     pub fn start(data_dir: &Path, durability: Durability) -> Result<Self, EmbeddedError> {
-        let cluster = Cluster::open(data_dir, durability)?;
+        Self::run(Cluster::open(data_dir, durability)?)
+    }
+
+    fn run(cluster: Cluster) -> Result<Self, EmbeddedError> {
+        let data_dir = cluster.data_dir().to_owned();
         let status = Arc::new(Status::default());
         let (alive, watched) = mpsc::channel();
         let (report, first) = mpsc::channel();
@@ -199,9 +221,10 @@ impl Embedded {
         let supervisor = thread::Builder::new()
             .name("postgresql".into())
             .spawn(supervise)
-            .map_err(at("start a thread for", data_dir))?;
+            .map_err(at("start a thread for", &data_dir))?;
         let (bin_dir, database_url) = first.recv().map_err(|_| EmbeddedError::Supervisor)??;
         Ok(Self {
+            data_dir,
             bin_dir,
             database_url,
             status,
@@ -218,6 +241,11 @@ impl Embedded {
     /// The directory of PostgreSQL's programs.
     pub fn bin_dir(&self) -> &Path {
         &self.bin_dir
+    }
+
+    /// Where everything is kept, as a real path.
+    pub fn data_dir(&self) -> &Path {
+        &self.data_dir
     }
 
     /// Whether this process runs the server. One that was adopted becomes this process's own when
@@ -323,4 +351,9 @@ pub fn default_data_dir() -> Result<PathBuf, EmbeddedError> {
         .or_else(|| Some(env::home_dir().filter(absolute)?.join(".local/share")))
         .map(|dir| dir.join("cmms-export"))
         .ok_or(EmbeddedError::NoHome)
+}
+
+/// Returns whether there is a private cluster in the directory.
+pub fn has_cluster(data_dir: &Path) -> bool {
+    exchange::place(data_dir).is_some()
 }

@@ -16,14 +16,8 @@ use diesel::sql_types::Bool;
 use super::{Error, libpq};
 
 /// What every export's transaction sets. To compile the export's query costs more than the compiled code saves; a generic plan, made for
-/// any value, would ignore how few rows a filter leaves; and a cursor's rows are all read, so the first ones need not come early. A slow
-/// reader leaves the transaction idle, and must not lose it. The rest decides on the text of a date, an interval, a `bytea` or a float,
-/// which a view may have made a text column: it is the same on Diesel's connections, on COPY's and behind poolers, whatever the defaults of
-/// the role and the database are. (`datestyle` keeps its order of day and month, by which a view may read texts.)
-const SETTINGS: &str = "set local jit = off; set local plan_cache_mode = force_custom_plan; set local cursor_tuple_fraction = 1;
-    set local idle_in_transaction_session_timeout = 0;
-    set local datestyle = 'ISO'; set local intervalstyle = 'postgres'; set local timezone = 'UTC';
-    set local bytea_output = 'hex'; set local extra_float_digits = 1";
+/// any value, would ignore how few rows a filter leaves; and a cursor's rows are all read, so the first ones need not come early.
+const SETTINGS: &str = "set local jit = off; set local plan_cache_mode = force_custom_plan; set local cursor_tuple_fraction = 1";
 
 /// How often a snapshot begins again because a relation was rewritten under it.
 const ATTEMPTS: u32 = 5;

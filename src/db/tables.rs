@@ -280,6 +280,13 @@ pub(super) fn differences(found: &[Column]) -> Vec<String> {
     differences
 }
 
+/// Returns whether `src/schema.rs` has such a column.
+pub(crate) fn is_known(table: &str, column: &str) -> bool {
+    expected()
+        .iter()
+        .any(|expected| expected.table == table && expected.name == column)
+}
+
 /// Returns whether it is a view, which our migrations have not made.
 pub(super) fn is_view(found: &[Column], table: &str) -> bool {
     found

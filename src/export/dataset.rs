@@ -12,10 +12,10 @@ mod model;
 
 use std::fmt;
 
-use super::Error;
+use diesel::prelude::*;
 
 pub use self::column::{Column, ColumnKind, ColumnType, InvalidColumns, Origin, Selection};
-pub use self::declaration::{Boxed, Declaration, ReferenceTo};
+pub use self::declaration::{Boxed, Declaration, ReferenceTo, load_all};
 pub use self::filter::{
     Filter, FilterField, FilterKind, FilterValue, InvalidFilter, InvalidText, MAX_SEARCH_LENGTH,
     SearchText,
@@ -23,7 +23,7 @@ pub use self::filter::{
 pub use self::fragment::{
     Cell, Condition, FORMULA_STARTS, Fragment, Order, Query, Question, Row, SelectList, Selected,
 };
-pub use self::loaded::{Loader, Measured, Rows};
+pub use self::loaded::Rows;
 pub use self::model::{Own, Referenced, UnexpectedNull};
 
 /// Something to export. Each row of its own table is one of its rows; what that refers to is joined by LEFT JOIN, and is empty where
@@ -72,8 +72,8 @@ pub trait Dataset: Send + Sync {
         &'static self,
         conditions: Vec<Condition>,
         limit: i64,
-        loader: Loader<'_>,
-    ) -> Result<Box<dyn Models>, Error>;
+        connection: &mut PgConnection,
+    ) -> QueryResult<Box<dyn Models>>;
 }
 
 /// A dataset's own table.

@@ -12,8 +12,6 @@ use super::{Error, Export, Observer, Sink, Summary};
 
 /// Bytes that go to the sink at a time.
 const CHUNK: usize = 64 * 1024;
-/// The most that go to it at a time, however long a row is: what takes them counts chunks, not bytes.
-const MOST: usize = 4 * CHUNK;
 
 /// Writes what a strategy loads in the export's format, to a sink.
 pub(super) enum Encoder<'s> {
@@ -94,8 +92,8 @@ impl<'s> CsvEncoder<'s> {
         observer: &'s dyn Observer,
     ) -> Self {
         let columns = export.columns.columns();
-        let buffers = Buffers::new(2 * CHUNK);
-        let mut buffer = buffers.take();
+        let buffers = Buffers::default();
+        let mut buffer = buffers.take(2 * CHUNK);
         buffer.extend_from_slice(format.byte_order_mark());
         let mut encoder = Self {
             format,
@@ -164,17 +162,14 @@ impl<'s> CsvEncoder<'s> {
     }
 
     fn hand_over(&mut self) -> Result<(), Error> {
-        let chunk = std::mem::replace(&mut self.buffer, self.buffers.take());
+        let chunk = std::mem::replace(&mut self.buffer, self.buffers.take(2 * CHUNK));
         self.send(self.buffers.lend(chunk))
     }
 
-    fn send(&mut self, mut chunk: Bytes) -> Result<(), Error> {
-        while !chunk.is_empty() {
-            let piece = chunk.split_to(chunk.len().min(MOST));
-            self.summary.bytes += piece.len() as u64;
-            self.sink.write(piece).map_err(Error::Sink)?;
-            self.observer.progress(&self.summary);
-        }
+    fn send(&mut self, chunk: Bytes) -> Result<(), Error> {
+        self.summary.bytes += chunk.len() as u64;
+        self.sink.write(chunk).map_err(Error::Sink)?;
+        self.observer.progress(&self.summary);
         Ok(())
     }
 }

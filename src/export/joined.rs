@@ -6,12 +6,11 @@ use super::{Error, Source};
 
 pub(super) fn run(source: &Source<'_>, encoder: &mut Encoder<'_>) -> Result<(), Error> {
     let export = source.export;
-    let models = source.snapshot(|connection, backend| {
+    let models = source.snapshot(|connection, _| {
         let conditions = export.filter.conditions();
-        let loader = source.loader(connection, backend);
-        export
+        Ok(export
             .dataset()
-            .models(conditions, source.most_rows(), loader)
+            .models(conditions, source.most_rows(), connection)?)
     })?;
     source.check_rows(models.count())?;
     let columns = export.columns.columns();

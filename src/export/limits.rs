@@ -12,9 +12,6 @@ pub struct Limits {
     /// Rows that `joined` and `tuples`, which hold all of them in memory, may load
     #[arg(long, env = "CMMS_MAX_BUFFERED_ROWS", help_heading = "Limits", value_name = "N", default_value_t = Self::default().max_buffered_rows)]
     pub max_buffered_rows: u32,
-    /// Memory for the rows of all `joined` and `tuples` that run at once, as a number of bytes, or one with KiB, MiB or GiB
-    #[arg(long, env = "CMMS_MAX_BUFFERED_SIZE", help_heading = "Limits", value_name = "SIZE", default_value = "1GiB", value_parser = units::bytes)]
-    pub max_buffered_size: u64,
     /// Rows that an Excel workbook may have; any number if it is not said
     // A flag of its own: the benchmark makes no workbooks.
     #[arg(skip)]
@@ -54,7 +51,6 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             max_buffered_rows: 1_000_000,
-            max_buffered_size: 1 << 30,
             max_xlsx_rows: None,
             statement_timeout: None,
             lookup_memory: 64 << 20,

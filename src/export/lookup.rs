@@ -3,8 +3,8 @@
 //!
 //! The joins of `copy` are with small tables, and most of a row is not exported. So `lookup` reads the names once, and divides the
 //! rows' keys into [ranges](ranges). Connections in one and the same snapshot take range after range; the calling thread hands the
-//! ranges on in order. Only a few ranges ahead of it are begun, and each waits once so many of its bytes wait. So a slow reader stops
-//! the queries, and memory depends neither on the number of rows nor on the ranges, but on the longest row alone.
+//! ranges on in order. Only a few ranges ahead of it are begun, and each waits once it is a few pieces ahead. So a slow reader stops
+//! the queries.
 //!
 //! This pays only for a large part of the rows, and if the tables of names fit into memory. It is right only under
 //! [conditions](conditions). Otherwise the export runs as `copy`.
@@ -13,7 +13,6 @@ mod conditions;
 mod estimate;
 mod names;
 mod own_rows;
-mod queue;
 mod ranges;
 mod rows;
 mod session;
@@ -21,7 +20,6 @@ mod work;
 
 use std::borrow::Cow;
 use std::panic;
-use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
@@ -32,7 +30,7 @@ use self::names::Names;
 use self::own_rows::{FEW, Keys, OwnRows, Reading};
 use self::rows::RowEncoder;
 use self::session::{Session, Snapshot, Without};
-use self::work::{PIECE, Work, hand_on};
+use self::work::{Work, hand_on};
 use super::buffers::Buffers;
 use super::encoder::Encoder;
 use super::{Error, Export, Plan, Source, Strategy, copy};
@@ -296,8 +294,7 @@ impl<'a> Lookup<'a> {
             encoder: RowEncoder::new(&self.rows.steps, &self.names, export.format.lines(), fields),
             rows: &self.rows,
             jobs: Mutex::new(jobs),
-            buffers: Buffers::new(PIECE + PIECE / 8),
-            longest: AtomicUsize::new(0),
+            buffers: Buffers::default(),
             snapshot: self.snapshot,
         };
         thread::scope(|scope| {

@@ -292,9 +292,6 @@ mod tests {
             ("columns", "updated_by"),
         ];
         assert_eq!(said(&columns).as_ref(), Ok(&preset));
-        let blanks = [("columns", " title, id"), ("done", "True ")];
-        let plain = [("columns", "title,id"), ("done", "true")];
-        assert_eq!(said(&blanks), said(&plain));
     }
 
     #[test]

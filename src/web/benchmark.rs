@@ -43,7 +43,6 @@ pub(super) struct OptionsForm {
         (status = 303, description = "It has begun: the page shows it"),
         (status = 403, description = "Bound beyond loopback without --allow-benchmarks, or another site's page asks",
          content_type = "application/problem+json", body = ProblemBody<'static>),
-        (status = 413, description = "The request body is too large", content_type = "application/problem+json", body = ProblemBody<'static>),
         (status = 409, description = "Another one runs; `location` says where", content_type = "application/problem+json", body = ProblemBody<'static>),
     )
 )]
@@ -61,10 +60,7 @@ fn start(request: &HttpRequest, body: &[u8], app: web::Data<App>) -> Result<Http
     }
     let invalid = |detail: String| Problem::with_detail(Kind::InvalidParameter, detail);
     if body.len() > MAX_REQUEST {
-        return Err(Problem::with_detail(
-            Kind::TooLarge,
-            format!("{MAX_REQUEST} bytes at most"),
-        ));
+        return Err(invalid("the request is too long".to_owned()));
     }
     let kind = request.headers().get(CONTENT_TYPE);
     let is_form = kind.is_some_and(|kind| {
@@ -109,12 +105,13 @@ pub(super) async fn list(app: web::Data<App>) -> Result<web::Json<Vec<Entry>>, P
     ))
 }
 
-fn entry(id: &str, report: &Report) -> Entry {
+pub(super) fn entry(id: &str, report: &Report) -> Entry {
     Entry {
         id: id.to_owned(),
         date: report.environment.date.clone(),
         rows: report.first().map_or(0, |first| first.rows),
         runs: report.runs,
+        imported: report.imported.clone(),
     }
 }
 

@@ -28,7 +28,7 @@ use row::{Row, RowFigures};
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Shown {
-    /// The benchmark; without it, the last result
+    /// The benchmark; without it, the last result of this machine
     id: Option<String>,
     /// Another one to compare it with
     with: Option<String>,
@@ -73,6 +73,8 @@ struct Kept {
     date: String,
     tasks: String,
     runs: String,
+    /// Where it comes from, if not from here.
+    from: Option<String>,
 }
 
 impl Kept {
@@ -82,8 +84,18 @@ impl Kept {
             date: render::moment(&report.environment.date),
             tasks: grouped(report.first().map_or(0, |first| first.rows)),
             runs: render::runs(report.runs),
+            from: from(report),
         }
     }
+}
+
+/// Where a result comes from that was imported: the machine's name and its processor.
+fn from(report: &Report) -> Option<String> {
+    let machine = &report.imported.as_ref()?.machine;
+    Some(match &report.environment.processor {
+        Some(processor) if processor != machine => format!("{machine} ({processor})"),
+        _ => machine.clone(),
+    })
 }
 
 struct ResultView {
@@ -97,6 +109,8 @@ struct ResultView {
     /// The machine's.
     memory: String,
     report: Report,
+    /// Where it comes from, if not from here, and since when it is here.
+    imported: Option<(String, String)>,
     rows: Vec<Row>,
     /// What the ratios' ranges are.
     ratio_notes: Vec<String>,
@@ -156,12 +170,20 @@ impl Page {
             Some(id) => Some(find(id).ok_or_else(|| Problem::new(Kind::NotFound))?),
             None => None,
         };
-        let result = results.get(chosen.unwrap_or(0));
+        // An imported result may be later, but it was not measured on this machine.
+        let last = results
+            .iter()
+            .position(|(_, report)| report.imported.is_none());
+        let result = results.get(chosen.or(last).unwrap_or(0));
         let with = match shown.with.as_deref().filter(|id| !id.is_empty()) {
             Some(id) => Some(&results[find(id).ok_or_else(|| Problem::new(Kind::NotFound))?]),
             None => None,
         };
-        let reports: Vec<Report> = results.iter().map(|(_, report)| report.clone()).collect();
+        // What grows with the tasks shows on one machine only.
+        let own = results
+            .iter()
+            .filter(|(_, report)| report.imported.is_none());
+        let reports: Vec<Report> = own.map(|(_, report)| report.clone()).collect();
         Ok(Self {
             demonstration: app.settings.is_demonstration,
             running: current.as_ref().and_then(running),
@@ -317,6 +339,12 @@ impl ResultView {
                 ),
             ],
             scattered: render::names(&report.scattered()),
+            imported: from(report).zip(
+                report
+                    .imported
+                    .as_ref()
+                    .map(|imported| render::moment(&imported.date)),
+            ),
             ratio_notes: render::ratio_notes(report),
             command,
             report: report.clone(),

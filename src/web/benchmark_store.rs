@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
 use super::App;
 use super::download::is_id;
 use super::problem::{Kind, Problem};
-use crate::bench::result::Report;
+use crate::bench::result::{Imported, Report};
 use crate::bench::{self, Options, Progress, Stop};
 use crate::export::manifest::State;
 
@@ -53,6 +54,8 @@ pub(super) struct Entry {
     pub(super) rows: u64,
     /// Runs of each strategy.
     pub(super) runs: u32,
+    /// Where it comes from, if not from here.
+    pub(super) imported: Option<Imported>,
 }
 
 /// All benchmarks: the one that runs or has run last, and the results that are kept.
@@ -205,6 +208,22 @@ impl Benchmarks {
         Ok(id)
     }
 
+    /// Keeps an imported result and returns its id; `None` if results are not kept. A second import of the same result replaces the
+    /// first, and a result of this machine stays what it is.
+    pub(super) fn import(&self, report: &Report) -> std::io::Result<Option<String>> {
+        if self.directory.is_none() {
+            return Ok(None);
+        }
+        let id = identity(report)?;
+        for (known, own) in self.results() {
+            if own.imported.is_none() && identity(&own)? == id {
+                return Ok(Some(known));
+            }
+        }
+        self.keep(&id, report)?;
+        Ok(Some(id))
+    }
+
     fn keep(&self, id: &str, report: &Report) -> std::io::Result<()> {
         let Some(directory) = &self.directory else {
             return Ok(());
@@ -227,12 +246,34 @@ impl Benchmarks {
     }
 }
 
-/// Which of the results are too many: the oldest ones, and never the newest, whatever the clocks say.
+/// What stays of a result wherever it is taken: an id. Times count to the nanosecond, as JSON may change their last digit.
+fn identity(report: &Report) -> serde_json::Result<String> {
+    let mut digest = Sha256::new();
+    digest.update(serde_json::to_vec(&report.environment)?);
+    for (strategy, figures) in report.figures() {
+        digest.update(strategy.name());
+        digest.update(&figures.sha256);
+        for seconds in &figures.seconds.runs {
+            digest.update(((seconds * 1e9).round() as u64).to_be_bytes());
+        }
+    }
+    let digest = digest.finalize();
+    Ok(digest[..8]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect())
+}
+
+/// Which of the results are too many: those that are kept for the longest time, and never the newest, whatever the clocks say.
 fn outdated<'a>(results: &'a [(String, Report)], newest: &str) -> Vec<&'a str> {
+    let since = |report: &'a Report| match &report.imported {
+        Some(imported) => imported.date.as_str(),
+        None => report.environment.date.as_str(),
+    };
     let mut others: Vec<_> = results
         .iter()
         .filter(|(id, _)| id != newest)
-        .map(|(id, report)| (report.environment.date.as_str(), id.as_str()))
+        .map(|(id, report)| (since(report), id.as_str()))
         .collect();
     others.sort_unstable();
     let too_many = (others.len() + 1).saturating_sub(KEPT);
@@ -287,12 +328,16 @@ mod tests {
     use super::*;
     use crate::bench::environment::Environment;
 
-    fn kept(id: usize, date: String) -> (String, Report) {
+    fn kept(id: usize, date: String, imported: Option<String>) -> (String, Report) {
         let report = Report {
             environment: Environment {
                 date,
                 ..Environment::default()
             },
+            imported: imported.map(|date| Imported {
+                date,
+                machine: String::new(),
+            }),
             rows_limit: None,
             runs: 1,
             order: vec![],
@@ -305,13 +350,13 @@ mod tests {
     #[test]
     fn the_oldest_go_and_the_newest_stays_whatever_the_clocks_say() {
         let date = |day: usize| format!("2026-11-{day:02}T00:00:00Z");
-        let mut results: Vec<_> = (0..KEPT).map(|id| kept(id, date(id + 10))).collect();
+        let mut results: Vec<_> = (0..KEPT).map(|id| kept(id, date(id + 10), None)).collect();
         assert_eq!(outdated(&results, "00"), [""; 0], "there are not too many");
-        // The clock was set back.
-        results.push(kept(98, date(1)));
+        // It was measured long ago, but came last.
+        results.push(kept(98, date(1), Some(date(70))));
         assert_eq!(outdated(&results, "98"), ["00"]);
-        results.push(kept(99, date(0)));
-        assert_eq!(outdated(&results, "99"), ["98", "00"]);
-        assert_eq!(outdated(&results, "49"), ["99", "98"]);
+        results.push(kept(99, date(0), None));
+        assert_eq!(outdated(&results, "99"), ["00", "01"]);
+        assert_eq!(outdated(&results, "49"), ["99", "00"]);
     }
 }

@@ -88,6 +88,7 @@ pub(super) fn unavailable(
             "There is no such benchmark",
             "It may have been deleted, or it ended without a result. Choose another one, or run it again.".to_owned(),
         ),
+        Kind::TooLarge => ("The file is too large", format!("{problem}.")),
         Kind::BenchmarkRuns => (
             "Another benchmark is running",
             "Two at once would disturb each other. Wait until it ends, or cancel it.".to_owned(),
@@ -108,7 +109,7 @@ pub(super) fn unavailable(
     let is_benchmark = request.path().contains("/benchmark");
     let page = if is_benchmark { "/benchmark" } else { "/" };
     let (next, link) = match problem.kind() {
-        Kind::InvalidParameter => (page.to_owned(), "Start again"),
+        Kind::InvalidParameter | Kind::TooLarge => (page.to_owned(), "Start again"),
         Kind::NotFound | Kind::BenchmarkRuns | Kind::BenchmarksOff => {
             (page.to_owned(), "To the benchmark")
         }

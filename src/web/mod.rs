@@ -2,6 +2,7 @@
 
 mod access;
 mod benchmark;
+mod benchmark_import;
 mod benchmark_page;
 mod benchmark_store;
 mod body;
@@ -35,6 +36,7 @@ mod registry;
 mod rows;
 mod service_manager;
 mod static_files;
+mod upload;
 mod watch;
 
 use std::future::{Future, Ready, poll_fn, ready};
@@ -66,9 +68,9 @@ use crate::cli::Compression;
 use crate::datasets;
 use crate::db::Database;
 use crate::db::servers::{Rules, Servers};
+use crate::export::Limits;
 use crate::export::dataset::Dataset;
 use crate::export::manifest::{ErrorClass, State};
-use crate::export::{Budget, Limits};
 use crate::spool::Spool;
 
 /// What the service is told.
@@ -148,12 +150,9 @@ pub fn serve(
 ) -> io::Result<()> {
     let address = listener.local_addr()?;
     let metrics = Arc::new(Metrics::new());
-    let budget = Budget::default();
     let observed = |database: Database| {
         let metrics = Arc::clone(&metrics);
-        database
-            .with_budget(budget.clone())
-            .with_wait_observer(move |time| metrics.waited(time))
+        database.with_wait_observer(move |time| metrics.waited(time))
     };
     let database = observed(database);
     let fallbacks = Arc::clone(&metrics);
@@ -268,6 +267,12 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(
             read_only_or("/api/benchmarks", "GET, HEAD, POST", benchmark::list)
                 .post(benchmark::post),
+        )
+        // Before the one that takes any id.
+        .service(
+            resource("/api/benchmarks/import", "POST")
+                .app_data(web::PayloadConfig::new(benchmark_import::MAX_REQUEST))
+                .post(benchmark_import::post),
         )
         .service(
             read_only_or("/api/benchmarks/{id}", "GET, HEAD, DELETE", benchmark::get)

@@ -25,6 +25,7 @@ use self::problems::Problems;
         super::benchmark::get,
         super::benchmark::list,
         super::benchmark::post,
+        super::benchmark_import::post,
         super::benchmark_page::page,
         super::exports::post,
         super::exports::list,

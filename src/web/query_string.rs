@@ -5,7 +5,6 @@ use std::borrow::Cow;
 use percent_encoding::percent_decode_str;
 
 use super::problem::{Kind, Problem};
-use crate::export::dataset::{FilterKind, FilterValue};
 use crate::export::parameters::{InvalidParameter, Pair};
 
 /// The names and values that are left of a query, in their order.
@@ -41,10 +40,9 @@ impl<'a> QueryString<'a> {
     pub(super) fn take_bool(&mut self, name: &str) -> Result<Option<bool>, Problem> {
         match self.take(name)?.as_deref() {
             None | Some("") => Ok(None),
-            Some(text) => match FilterKind::Boolean.parse(text) {
-                Ok(FilterValue::Boolean(value)) => Ok(Some(value)),
-                _ => Err(invalid(name, "expected `true` or `false`")),
-            },
+            Some("true") => Ok(Some(true)),
+            Some("false") => Ok(Some(false)),
+            Some(_) => Err(invalid(name, "expected `true` or `false`")),
         }
     }
 

@@ -1,8 +1,8 @@
 //! What a service manager such as systemd hands over: the socket to listen on. And what it is told: that the service is ready, and, if
 //! it watches, that it still answers.
 
-use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io;
+use std::net::{SocketAddr, TcpListener};
 use std::thread;
 use std::time::Duration;
 
@@ -48,30 +48,18 @@ pub(super) fn tell(address: SocketAddr) {
 
 /// Asks the service, as a client would, whether it lives, and tells the manager if it does.
 fn watch(address: SocketAddr, interval: Duration) {
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .timeout_global(Some(interval))
+        .proxy(None)
+        .build()
+        .into();
+    let url = format!("http://{address}/livez");
     loop {
-        match ask(address, interval) {
-            Ok(()) => send(NotifyState::Watchdog),
+        match agent.get(&url).call() {
+            Ok(_) => send(NotifyState::Watchdog),
             Err(error) => tracing::warn!(%error, "the service does not answer itself"),
         }
         thread::sleep(interval);
-    }
-}
-
-/// Asks for `/livez`. The answer's status is all that matters.
-fn ask(address: SocketAddr, patience: Duration) -> io::Result<()> {
-    let mut connection = TcpStream::connect_timeout(&address, patience)?;
-    connection.set_read_timeout(Some(patience))?;
-    connection.set_write_timeout(Some(patience))?;
-    let request = format!("GET /livez HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    connection.write_all(request.as_bytes())?;
-    let mut status = [0; "HTTP/1.1 200".len()];
-    connection.read_exact(&mut status)?;
-    if status.ends_with(b" 200") {
-        Ok(())
-    } else {
-        Err(io::Error::other(
-            String::from_utf8_lossy(&status).into_owned(),
-        ))
     }
 }
 

@@ -14,7 +14,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use service::{Service, gated};
+use service::{Service, from_elsewhere, gated};
 use support::browser::Browser;
 use support::gate::{Gate, Gated, ROWS};
 use support::program::program;
@@ -172,6 +172,11 @@ fn of_the_benchmark_page() {
     }
     browser.open(&service.url(&format!("/benchmark?with={}", smaller[0])));
     take(&browser, 1280, "light", OTHERS, "benchmark-compared");
+    let elsewhere = service.import(&from_elsewhere(&database, "2026-11-22T14:16:26Z"));
+    browser.open(&service.url(&format!("/benchmark?with={elsewhere}")));
+    take(&browser, 1280, "dark", OTHERS, "benchmark-beside-imported");
+    browser.open(&service.url(&format!("/benchmark?id={elsewhere}")));
+    take(&browser, 390, "light", OTHERS, "benchmark-imported-390");
     // For the README no more than what it is about.
     browser.open(&service.url("/benchmark"));
     browser.run(

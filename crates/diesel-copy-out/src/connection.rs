@@ -7,22 +7,16 @@ use pq_sys::{ExecStatusType, PGTransactionStatusType};
 
 use crate::literal::quoted;
 use crate::raw::{CommandResult, Session};
-use crate::{Cancel, CopyOut, Error, ErrorKind, Options, Row};
+use crate::{Cancel, CopyIn, CopyOut, Error, Options, Row};
 
 /// The SQL before the query of a COPY.
 const COPY: &str = "copy (";
-
-/// What each session sets, whatever the server, the database and the role have: what decides on the bytes of a value, and on how
-/// literals are read. `datestyle` keeps its order of day and month, by which the database's own views may read texts. Nobody reads
-/// notices; the last setting keeps the server from sending them.
-const SETTINGS: &str = "set client_encoding = 'UTF8'; set datestyle = 'ISO'; set intervalstyle = 'postgres'; set timezone = 'UTC';
-    set bytea_output = 'hex'; set extra_float_digits = 1; set standard_conforming_strings = on; set client_min_messages = error";
 
 /// A connection to PostgreSQL that can COPY.
 ///
 /// ```
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real_server/cluster.rs"));
-/// use diesel_copy_out::{Connection, ErrorKind};
+/// use diesel_copy_out::Connection;
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let cluster = Cluster::start();
 /// # let url = cluster.url();
@@ -34,7 +28,6 @@ const SETTINGS: &str = "set client_encoding = 'UTF8'; set datestyle = 'ISO'; set
 /// assert_eq!((row.read("count"), row.get("first")), (Some(2), Some("Ann")));
 ///
 /// let error = connection.execute("select age from people").unwrap_err();
-/// assert_eq!(error.kind(), ErrorKind::Server);
 /// assert_eq!(error.sqlstate.as_deref(), Some("42703"));
 /// assert_eq!(error.position, Some(8));
 /// # Ok(())
@@ -45,20 +38,10 @@ pub struct Connection {
     /// Whether a COPY has started, and its final result has not come: then nobody else can use the connection.
     pub(crate) copying: bool,
     takes_large_pieces: bool,
-    /// Whether it has received a row of more than [`LONG_ROW`].
-    has_grown: bool,
 }
-
-/// Bytes of a row from which on a connection is not used again: libpq keeps the memory for its longest row as long as it is open.
-const LONG_ROW: usize = 1 << 20;
 
 impl Connection {
     /// Connects to the server that `url` (a libpq URL or key/value string) names.
-    ///
-    /// A value has the same text on each server: the session sets `client_encoding` UTF8, `datestyle` ISO (its order of day and month
-    /// stays), `intervalstyle` postgres, `timezone` UTC, `bytea_output` hex, `extra_float_digits` 1, whatever the defaults of the
-    /// server, the database and the role are, and whatever the URL asks for. Diesel's own connections have UTC, too. To have it
-    /// otherwise, [`execute`](Self::execute) another `set`. `standard_conforming_strings` is on, and there are no notices.
     pub fn establish(url: &str) -> Result<Self, Error> {
         let session = Session::connect(url)?;
         if !session.is_connected() {
@@ -68,9 +51,11 @@ impl Connection {
             session,
             copying: false,
             takes_large_pieces: false,
-            has_grown: false,
         };
-        connection.execute(SETTINGS)?;
+        // Nobody reads notices; the third setting keeps the server from sending them.
+        connection.execute(
+            "set client_encoding = 'UTF8'; set standard_conforming_strings = on; set client_min_messages = error",
+        )?;
         Ok(connection)
     }
 
@@ -79,7 +64,7 @@ impl Connection {
         let result = self.run(sql)?;
         match result.status() {
             ExecStatusType::PGRES_COMMAND_OK | ExecStatusType::PGRES_TUPLES_OK => Ok(()),
-            _ => Err(result.error(&self.session)),
+            _ => Err(result.error()),
         }
     }
 
@@ -88,7 +73,7 @@ impl Connection {
         let result = self.run(sql)?;
         match result.status() {
             ExecStatusType::PGRES_TUPLES_OK => Ok(result.first_row()),
-            _ => Err(result.error(&self.session)),
+            _ => Err(result.error()),
         }
     }
 
@@ -102,10 +87,30 @@ impl Connection {
             error
         })?;
         if result.status() != ExecStatusType::PGRES_COPY_OUT {
-            return Err(result.error(&self.session));
+            return Err(result.error());
         }
         self.copying = true;
         Ok(CopyOut::new(self, options.messages_beside_rows()))
+    }
+
+    /// Starts to copy rows into a table, with the columns in this order. All names are as in SQL, quoted if need be.
+    pub fn copy_in(
+        &mut self,
+        table: &str,
+        columns: &[&str],
+        options: &Options,
+    ) -> Result<CopyIn<'_>, Error> {
+        let sql = format!(
+            "copy {table} ({}) from stdin with ({})",
+            columns.join(", "),
+            options.sql()
+        );
+        let result = self.run(&sql)?;
+        if result.status() != ExecStatusType::PGRES_COPY_IN {
+            return Err(result.error());
+        }
+        self.copying = true;
+        Ok(CopyIn::new(self))
     }
 
     /// Makes the connection take up to 128 KiB at a time from the server, if so much is there, and not 16 as libpq does at first.
@@ -154,7 +159,7 @@ impl Connection {
     pub fn export_snapshot(&mut self) -> Result<String, Error> {
         let row = self.query_row("select pg_export_snapshot() as name")?;
         row.and_then(|row| row.get("name").map(str::to_owned))
-            .ok_or_else(|| Error::new(ErrorKind::Other, "the server named no snapshot"))
+            .ok_or_else(|| Error::new("the server named no snapshot"))
     }
 
     /// Begins a transaction that reads the state that another connection has exported.
@@ -186,7 +191,7 @@ impl Connection {
         while let Some(result) = self.session.next_result() {
             match result.status() {
                 ExecStatusType::PGRES_FATAL_ERROR => {
-                    let error = result.error(&self.session);
+                    let error = result.error();
                     while self.session.next_result().is_some() {}
                     return Err(error);
                 }
@@ -200,17 +205,9 @@ impl Connection {
         last.ok_or_else(|| self.session.last_error())
     }
 
-    /// Notes that a row of so many bytes has come.
-    pub(crate) fn received(&mut self, bytes: usize) {
-        self.has_grown |= bytes > LONG_ROW;
-    }
-
-    /// Returns whether somebody else can use the connection: no transaction is open, no COPY was left unfinished, and no row of more
-    /// than 1 MiB has come, for which libpq would keep the memory until the connection is closed.
+    /// Returns whether somebody else can use the connection: no transaction is open, and no COPY was left unfinished.
     pub fn is_reusable(&self) -> bool {
-        !self.copying
-            && !self.has_grown
-            && self.session.transaction() == PGTransactionStatusType::PQTRANS_IDLE
+        !self.copying && self.session.transaction() == PGTransactionStatusType::PQTRANS_IDLE
     }
 
     /// Returns whether a transaction is open that can run a command: it has not failed, and no COPY was left unfinished.

@@ -10,13 +10,9 @@ use std::time::Duration;
 use pq_sys::ExecStatusType;
 
 use crate::raw::{CopyBuffer, CopyData};
-use crate::{Cancel, Connection, Error, ErrorKind};
+use crate::{Cancel, Connection, Error};
 
 /// A running `COPY … TO STDOUT`. If it is dropped before its end, it cancels the command, and the connection cannot be used again.
-///
-/// It keeps its first error. [`next_row`](Self::next_row) and [`finish`](Self::finish) return it again, however often they are called.
-/// [`Read`] and [`BufRead`] return it once; after that they have no more bytes, so that a loop that skips errors, such as
-/// `.lines().flatten()`, ends. So whoever reads on after an error asks `finish` whether all rows came.
 ///
 /// ```
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real_server/cluster.rs"));
@@ -54,20 +50,7 @@ pub struct CopyOut<'c> {
     messages: u64,
     messages_beside_rows: u64,
     pause: Duration,
-    state: State,
-}
-
-/// How far a COPY has come.
-#[derive(Debug)]
-enum State {
-    Running,
-    /// The server has confirmed that all rows came.
-    Whole,
-    Failed {
-        error: Error,
-        /// Whether `Read` or `BufRead` has returned the error.
-        is_read: bool,
-    },
+    is_whole: bool,
 }
 
 impl<'c> CopyOut<'c> {
@@ -79,7 +62,7 @@ impl<'c> CopyOut<'c> {
             messages: 0,
             messages_beside_rows,
             pause: Duration::ZERO,
-            state: State::Running,
+            is_whole: false,
         }
     }
 
@@ -102,13 +85,6 @@ impl<'c> CopyOut<'c> {
         Ok(self.take_row())
     }
 
-    /// Gives the memory of the last row back. The next row does so, too: this is for a caller that waits before it reads on.
-    pub fn release_row(&mut self) {
-        if self.unread().is_empty() {
-            self.buffer = None;
-        }
-    }
-
     /// Returns the next row, as [`next_row`](Self::next_row) does, if it is here already.
     #[cfg(feature = "stream")]
     pub(crate) fn poll_row(&mut self) -> Result<Poll<Option<&[u8]>>, Error> {
@@ -122,31 +98,22 @@ impl<'c> CopyOut<'c> {
     /// Takes the next message, unread, or none at the confirmed end. Returns `false` if none has come, and it is not to wait.
     fn advance(&mut self, wait: bool) -> Result<bool, Error> {
         self.buffer = None;
-        match &self.state {
-            State::Running => {}
-            State::Whole => return Ok(true),
-            State::Failed { error, .. } => return Err(error.clone()),
+        if self.is_whole {
+            return Ok(true);
         }
-        let outcome = match self.next_data(wait) {
+        match self.next_data(wait) {
             CopyData::Message(data) => {
                 self.messages += 1;
                 self.offset = 0;
-                self.connection.received(data.bytes().len());
                 self.buffer = Some(data);
-                return Ok(true);
             }
+            CopyData::End => self.end()?,
             CopyData::NotYet if !wait => return Ok(false),
-            CopyData::End => self.end(),
-            CopyData::NotYet | CopyData::Failed => Err(self.connection.session.last_error()),
-        };
-        self.state = match &outcome {
-            Ok(()) => State::Whole,
-            Err(error) => State::Failed {
-                error: error.clone(),
-                is_read: false,
-            },
-        };
-        outcome.map(|()| true)
+            CopyData::NotYet | CopyData::Failed => {
+                return Err(self.connection.session.last_error());
+            }
+        }
+        Ok(true)
     }
 
     fn next_data(&mut self, wait: bool) -> CopyData {
@@ -182,10 +149,7 @@ impl<'c> CopyOut<'c> {
             self.advance(true)?;
         }
         if self.buffer.is_some() {
-            return Err(Error::new(
-                ErrorKind::Incomplete,
-                "not all rows of the COPY were read",
-            ));
+            return Err(Error::new("not all rows of the COPY were read"));
         }
         Ok(self.rows())
     }
@@ -204,43 +168,38 @@ impl<'c> CopyOut<'c> {
         while let Some(result) = self.connection.session.next_result() {
             let verdict = match result.status() {
                 ExecStatusType::PGRES_COMMAND_OK if result.rows() == Some(self.rows()) => Ok(()),
-                ExecStatusType::PGRES_COMMAND_OK => Err(Error::new(
-                    ErrorKind::Incomplete,
-                    format!(
+                ExecStatusType::PGRES_COMMAND_OK => {
+                    let mut error = Error::new(format!(
                         "the server counted {:?} rows, but {} arrived",
                         result.rows(),
                         self.rows()
-                    ),
-                )),
+                    ));
+                    // internal_error: without a code, it would look like a lost connection.
+                    error.sqlstate = Some("XX000".into());
+                    Err(error)
+                }
                 // libpq would return it for ever: the connection stays marked as copying, so that it is closed.
                 ExecStatusType::PGRES_COPY_OUT
                 | ExecStatusType::PGRES_COPY_IN
                 | ExecStatusType::PGRES_COPY_BOTH => {
-                    return Err(Error::new(ErrorKind::Incomplete, "the COPY has not ended"));
+                    return Err(Error::new("the COPY has not ended"));
                 }
-                _ => Err(result.error(&self.connection.session)),
+                _ => Err(result.error()),
             };
             outcome = Some(outcome.unwrap_or(Ok(())).and(verdict));
         }
         self.connection.copying = false;
-        let nothing = || Error::new(ErrorKind::Incomplete, "the COPY ended without a result");
-        outcome.unwrap_or_else(|| Err(nothing()))
+        outcome.unwrap_or_else(|| Err(Error::new("the COPY ended without a result")))?;
+        self.is_whole = true;
+        Ok(())
     }
 }
 
-/// Without an error before it, the end of the file says that the server has confirmed that it sent every row. An error holds an
-/// [`Error`], and is returned once.
+/// The end of the file comes only after the server has confirmed that it sent every row. Its error holds an [`Error`].
 impl BufRead for CopyOut<'_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        let has_failed = matches!(self.state, State::Failed { is_read: true, .. });
-        if self.unread().is_empty()
-            && !has_failed
-            && let Err(error) = self.advance(true)
-        {
-            if let State::Failed { is_read, .. } = &mut self.state {
-                *is_read = true;
-            }
-            return Err(io::Error::other(error));
+        if self.unread().is_empty() {
+            self.advance(true).map_err(io::Error::other)?;
         }
         Ok(self.unread())
     }
@@ -250,7 +209,6 @@ impl BufRead for CopyOut<'_> {
     }
 }
 
-/// As [`BufRead`] does.
 impl Read for CopyOut<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut bytes = self.fill_buf()?;
@@ -278,7 +236,7 @@ impl fmt::Debug for CopyOut<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut copy = formatter.debug_struct("CopyOut");
         copy.field("rows", &self.rows())
-            .field("state", &self.state)
+            .field("is_whole", &self.is_whole)
             .finish_non_exhaustive()
     }
 }

@@ -1,15 +1,12 @@
 //! The crate's error.
 
-use std::fmt;
-use std::sync::Arc;
-
 use crate::Unwritable;
 
 /// An error of libpq, of the server, or of this crate.
-#[derive(Debug, Clone)]
+#[derive(Debug, thiserror::Error)]
+#[error("{message}{}", sqlstate.as_deref().map(|code| format!(" (SQLSTATE {code})")).unwrap_or_default())]
 #[non_exhaustive]
 pub struct Error {
-    kind: ErrorKind,
     /// What libpq or the server said, in one line.
     pub message: String,
     /// The server's five-character code, if the error came from the server.
@@ -18,79 +15,36 @@ pub struct Error {
     pub detail: Option<String>,
     /// Where in the SQL the server found the error: the number of the character, from 1.
     pub position: Option<u32>,
-    cause: Option<Arc<dyn std::error::Error + Send + Sync>>,
-}
-
-/// What has failed. A missing SQLSTATE does not tell: only one of these kinds is a reason to ask another server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum ErrorKind {
-    /// There is no connection, or it is lost: the same may succeed on a new one, or on another server. A server that ends the session
-    /// may say why; then the kind is [`Server`](Self::Server), with an SQLSTATE of the class 08, or that begins with 57P.
-    Connection,
-    /// The server has refused the command or given it up. The error has the SQLSTATE.
-    Server,
-    /// The command could not be written, so no server has seen it: a value has no literal, a text has a NUL, or Diesel could not
-    /// build the query.
-    Unwritable,
-    /// A COPY has ended without the server's confirmation that all rows came, or before all of them were read.
-    Incomplete,
-    /// Anything else on this side of the connection, such as a lack of memory or of threads.
-    Other,
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.message)?;
-        match &self.sqlstate {
-            Some(code) => write!(formatter, " (SQLSTATE {code})"),
-            None => Ok(()),
-        }
-    }
-}
-
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        let cause = self.cause.as_deref()?;
-        Some(cause)
-    }
+    #[source]
+    pub(crate) source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
 impl From<Unwritable> for Error {
     fn from(error: Unwritable) -> Self {
-        Self::because(ErrorKind::Unwritable, error)
+        Self::because(error)
     }
 }
 
 impl Error {
     /// Creates an error that no server has reported.
-    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+    pub fn new(message: impl Into<String>) -> Self {
         Self {
-            kind,
             message: message.into(),
             sqlstate: None,
             detail: None,
             position: None,
-            cause: None,
+            source: None,
         }
     }
 
-    /// What has failed.
-    pub fn kind(&self) -> ErrorKind {
-        self.kind
-    }
-
-    pub(crate) fn because(
-        kind: ErrorKind,
-        error: impl std::error::Error + Send + Sync + 'static,
-    ) -> Self {
-        let mut outer = Self::new(kind, error.to_string());
-        outer.cause = Some(Arc::new(error));
+    pub(crate) fn because(error: impl std::error::Error + Send + Sync + 'static) -> Self {
+        let mut outer = Self::new(error.to_string());
+        outer.source = Some(Box::new(error));
         outer
     }
 
     /// Creates the error that Diesel could not write the query.
     pub(crate) fn from_diesel(error: diesel::result::Error) -> Self {
-        Self::because(ErrorKind::Unwritable, error)
+        Self::because(error)
     }
 }

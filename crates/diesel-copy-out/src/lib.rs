@@ -3,6 +3,7 @@
 
 mod connection;
 mod connection_string;
+mod copy_in;
 mod copy_out;
 mod error;
 mod literal;
@@ -17,8 +18,9 @@ mod stream;
 
 pub use connection::Connection;
 pub use connection_string::{InvalidUrl, connection_options};
+pub use copy_in::CopyIn;
 pub use copy_out::CopyOut;
-pub use error::{Error, ErrorKind};
+pub use error::Error;
 pub use literal::Unwritable;
 #[cfg(feature = "r2d2")]
 pub use manager::Manager;

@@ -7,11 +7,11 @@ use std::ptr::{self, NonNull};
 
 use pq_sys::{ConnStatusType, ExecStatusType, PGTransactionStatusType};
 
-use crate::{Error, ErrorKind, Row, Unwritable};
+use crate::{Error, Row};
 
 /// Returns the text as C takes it. Neither a connection string nor SQL can hold a NUL.
 fn c_string(text: &str) -> Result<CString, Error> {
-    CString::new(text).map_err(|_| Unwritable::Nul.into())
+    CString::new(text).map_err(|_| Error::new("a NUL character cannot be sent to PostgreSQL"))
 }
 
 /// # Safety
@@ -77,27 +77,22 @@ impl CommandResult {
         }
     }
 
-    /// Returns the error that the result is. `session` is the one that it came from.
-    pub(crate) fn error(&self, session: &Session) -> Error {
+    pub(crate) fn error(&self) -> Error {
         // SAFETY: as above.
         let whole = || unsafe { to_line(pq_sys::PQresultErrorMessage(self.0.as_ptr())) };
         let message = self
             .field(pq_sys::PG_DIAG_MESSAGE_PRIMARY)
             .or_else(whole)
             .unwrap_or_default();
-        let sqlstate = self.field(pq_sys::PG_DIAG_SQLSTATE);
-        // Errors of libpq's own have no code.
-        let kind = match sqlstate {
-            Some(_) => ErrorKind::Server,
-            None => session.failure(),
-        };
-        let mut error = Error::new(kind, message);
-        error.sqlstate = sqlstate;
-        error.detail = self.field(pq_sys::PG_DIAG_MESSAGE_DETAIL);
-        error.position = self
-            .field(pq_sys::PG_DIAG_STATEMENT_POSITION)
-            .and_then(|position| position.parse().ok());
-        error
+        Error {
+            message,
+            sqlstate: self.field(pq_sys::PG_DIAG_SQLSTATE),
+            detail: self.field(pq_sys::PG_DIAG_MESSAGE_DETAIL),
+            position: self
+                .field(pq_sys::PG_DIAG_STATEMENT_POSITION)
+                .and_then(|position| position.parse().ok()),
+            source: None,
+        }
     }
 
     /// Returns the first row, by the columns' names; `None` if there is no row.
@@ -182,8 +177,7 @@ impl Session {
         let url = c_string(url)?;
         // SAFETY: a valid C string; the PGconn that comes back is owned by the value made of it.
         let session = unsafe { pq_sys::PQconnectdb(url.as_ptr()) };
-        let session = NonNull::new(session)
-            .ok_or_else(|| Error::new(ErrorKind::Other, "libpq is out of memory"))?;
+        let session = NonNull::new(session).ok_or_else(|| Error::new("libpq is out of memory"))?;
         // SAFETY: the PGconn is live, and the function, which ignores its arguments, is there for ever.
         unsafe {
             pq_sys::PQsetNoticeProcessor(session.as_ptr(), Some(drop_notice), ptr::null_mut());
@@ -220,6 +214,29 @@ impl Session {
         }
     }
 
+    /// Sends bytes to a COPY, and returns how many of them it sent.
+    pub(crate) fn put_copy_data(&mut self, bytes: &[u8]) -> Result<usize, Error> {
+        let length = c_int::try_from(bytes.len()).unwrap_or(c_int::MAX);
+        // SAFETY: the PGconn is live, and `length` is at most the number of bytes; libpq copies them.
+        let sent = unsafe { pq_sys::PQputCopyData(self.0.as_ptr(), bytes.as_ptr().cast(), length) };
+        if sent == 1 {
+            Ok(length.unsigned_abs() as usize)
+        } else {
+            Err(self.last_error())
+        }
+    }
+
+    /// Tells the server that a COPY is complete, or why it is not. The server's answer is the command's result.
+    pub(crate) fn end_copy_in(&mut self, failure: Option<&CStr>) -> Result<(), Error> {
+        let failure = failure.map_or(ptr::null(), CStr::as_ptr);
+        // SAFETY: the PGconn is live; the failure is NULL, for none, or a valid C string.
+        if unsafe { pq_sys::PQputCopyEnd(self.0.as_ptr(), failure) } == 1 {
+            Ok(())
+        } else {
+            Err(self.last_error())
+        }
+    }
+
     pub(crate) fn is_connected(&self) -> bool {
         // SAFETY: the PGconn is live.
         unsafe { pq_sys::PQstatus(self.0.as_ptr()) == ConnStatusType::CONNECTION_OK }
@@ -231,20 +248,10 @@ impl Session {
         unsafe { pq_sys::PQtransactionStatus(self.0.as_ptr()) }
     }
 
-    /// What has failed, if libpq has: the connection, or something on this side of it.
-    fn failure(&self) -> ErrorKind {
-        if self.is_connected() {
-            ErrorKind::Other
-        } else {
-            ErrorKind::Connection
-        }
-    }
-
     pub(crate) fn last_error(&self) -> Error {
         // SAFETY: the PGconn is live, and it owns the string, which is copied at once.
         let message = unsafe { to_line(pq_sys::PQerrorMessage(self.0.as_ptr())) };
         Error::new(
-            self.failure(),
             message
                 .filter(|text| !text.is_empty())
                 .unwrap_or_else(|| "the connection failed".into()),
@@ -256,7 +263,7 @@ impl Session {
         let cancel = unsafe { pq_sys::PQgetCancel(self.0.as_ptr()) };
         NonNull::new(cancel)
             .map(Cancel)
-            .ok_or_else(|| Error::new(self.failure(), "the connection has no command to cancel"))
+            .ok_or_else(|| Error::new("the connection has no command to cancel"))
     }
 }
 
@@ -303,10 +310,7 @@ impl Cancel {
         if unsafe { pq_sys::PQcancel(self.0.as_ptr(), message.as_mut_ptr(), length) } == 0 {
             // SAFETY: libpq has terminated the message within the buffer.
             let message = unsafe { to_line(message.as_ptr()) };
-            return Err(Error::new(
-                ErrorKind::Connection,
-                message.unwrap_or_default(),
-            ));
+            return Err(Error::new(message.unwrap_or_default()));
         }
         Ok(())
     }

@@ -15,7 +15,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
 
-use crate::{Cancel, Connection, Error, ErrorKind, Options};
+use crate::{Cancel, Connection, Error, Options};
 
 /// About how many bytes a chunk has, and how many chunks may wait for the reader.
 const CHUNK: usize = 64 * 1024;
@@ -45,15 +45,12 @@ impl CopyStream {
             // Dropped after `end`, so that a request to cancel cannot hit the connection's next user.
             let mut connection = connection;
             let mut end = End {
-                outcome: Err(Error::new(
-                    ErrorKind::Other,
-                    "the COPY's thread has panicked",
-                )),
+                outcome: Err(Error::new("the COPY's thread has panicked")),
                 shared: &shared,
             };
             end.outcome = shared.copy(&mut connection, &query, &options);
         })
-        .map_err(|error| Error::because(ErrorKind::Other, error))?;
+        .map_err(Error::because)?;
         // Only now that there is a thread: a dropped stream cancels until the thread says that the COPY has ended.
         Ok(Self(stream))
     }
@@ -170,7 +167,7 @@ impl Shared {
         let waited = self.changed.wait_while(self.lock(), is_full);
         let mut state = waited.unwrap_or_else(PoisonError::into_inner);
         if state.is_unwanted {
-            return Err(Error::new(ErrorKind::Incomplete, "the stream was dropped"));
+            return Err(Error::new("the stream was dropped"));
         }
         state.chunks.push_back(chunk);
         wake(state);

@@ -14,6 +14,7 @@ use nix::unistd::{Gid, Uid, User, geteuid};
 
 use super::{EmbeddedError, at};
 
+#[derive(Clone)]
 pub(super) struct Account {
     name: String,
     uid: Uid,
@@ -26,7 +27,7 @@ pub(super) struct Account {
 impl Account {
     /// This process's own account; for root the one that owns the cluster already, else
     /// `postgres`, else any other.
-    pub(super) fn choose(data_dir: &Path, pgdata: &Path) -> Result<Self, EmbeddedError> {
+    pub(super) fn choose(data_dir: &Path, cluster: Option<PathBuf>) -> Result<Self, EmbeddedError> {
         let me = geteuid();
         if !me.is_root() {
             let user = User::from_uid(me)
@@ -49,7 +50,7 @@ impl Account {
         // `nobody` comes last: other services may run as it too, and would then own the cluster's
         // files as well.
         [
-            owner(pgdata),
+            cluster.as_deref().and_then(owner),
             owner(data_dir),
             named("postgres"),
             named("_postgres"),

@@ -11,15 +11,9 @@ use super::EmbeddedError;
 use super::account::Account;
 
 /// Finds the directory of `initdb` and `postgres`, of the major version `needed` by a cluster that
-/// exists already in `pgdata`. `PG_BINDIR` is the user's word: if it is set, nothing else is looked at.
-pub(super) fn find(
-    account: &Account,
-    needed: Option<&str>,
-    pgdata: &Path,
-) -> Result<PathBuf, EmbeddedError> {
-    let chosen = env::var_os("PG_BINDIR")
-        .filter(|dir| !dir.is_empty())
-        .map(PathBuf::from);
+/// exists already. `PG_BINDIR` is the user's word: if it is set, nothing else is looked at.
+pub(super) fn find(account: &Account, needed: Option<&str>) -> Result<PathBuf, EmbeddedError> {
+    let chosen = chosen();
     let mut others: Vec<String> = Vec::new();
     for dir in chosen.clone().map_or_else(places, |dir| vec![dir]) {
         let Some((dir, major)) = usable(account, &dir) else {
@@ -36,11 +30,47 @@ pub(super) fn find(
         (Some(needed), _) if !others.is_empty() => Err(EmbeddedError::OtherVersion {
             needed: needed.to_owned(),
             found: others.join(", "),
-            pgdata: pgdata.to_owned(),
         }),
         (_, Some(dir)) => Err(EmbeddedError::BadBindir { dir }),
         _ => Err(EmbeddedError::NoBinaries),
     }
+}
+
+/// The newest programs there are, of those in PG_BINDIR if it is set, with their major version.
+pub(super) fn newest(account: &Account) -> Result<(PathBuf, String), EmbeddedError> {
+    match chosen() {
+        Some(dir) => usable(account, &dir).ok_or(EmbeddedError::BadBindir { dir }),
+        None => places()
+            .iter()
+            .filter_map(|dir| usable(account, dir))
+            .max_by_key(|(_, major)| number(major))
+            .ok_or(EmbeddedError::NoBinaries),
+    }
+}
+
+/// Programs of this major version, wherever they are: in `dir` alone if it is given.
+pub(super) fn of_version(account: &Account, dir: Option<&Path>, major: &str) -> Option<PathBuf> {
+    let places = match dir {
+        Some(dir) => vec![dir.to_owned()],
+        None => chosen().into_iter().chain(places()).collect(),
+    };
+    places
+        .iter()
+        .filter_map(|dir| usable(account, dir))
+        .find(|(_, found)| found == major)
+        .map(|(dir, _)| dir)
+}
+
+/// A major version as a number.
+pub(super) fn number(major: &str) -> u32 {
+    major.parse().unwrap_or_default()
+}
+
+/// The directory that the user has chosen.
+fn chosen() -> Option<PathBuf> {
+    env::var_os("PG_BINDIR")
+        .filter(|dir| !dir.is_empty())
+        .map(PathBuf::from)
 }
 
 fn places() -> Vec<PathBuf> {

@@ -9,6 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,7 @@ use tracing::info;
 
 use super::account::Account;
 use super::server::{POLL, Postmaster, Server, is_postmaster, stop};
-use super::{Durability, EmbeddedError, at, binaries, settings};
+use super::{Durability, EmbeddedError, at, binaries, exchange, settings};
 use crate::db::libpq;
 
 /// The superuser and the database of the cluster.
@@ -27,8 +28,6 @@ pub(super) const USER: &str = "cmms";
 pub(super) const DATABASE: &str = "cmms";
 
 const PORT: &str = "5432";
-/// The cluster's directory in the data directory.
-const PGDATA: &str = "postgresql";
 /// What precedes the process id in the name of a directory that `initdb` works in.
 const UNFINISHED: &str = "postgresql.new-";
 const MAX_LOG_BYTES: u64 = 8 << 20;
@@ -40,6 +39,8 @@ const START_TIMEOUT: Duration = Duration::from_secs(120);
 /// Somebody who holds the lock may be waiting for an old server to end, and then for its own to
 /// start.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(300);
+/// How long somebody who has the cluster to themselves waits for others to be done with their start.
+const CLAIM_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the processes of a killed server may go on before they notice.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -49,32 +50,94 @@ pub(super) struct Cluster {
     log: PathBuf,
     account: Account,
     durability: Durability,
+    /// The directory of PostgreSQL's programs, if it is not to be looked for.
+    programs: Option<PathBuf>,
+    /// The lock, if it is held for longer than a start takes.
+    claim: Option<Arc<File>>,
 }
 
 impl Cluster {
     pub(super) fn open(data_dir: &Path, durability: Durability) -> Result<Self, EmbeddedError> {
-        let account = Account::choose(data_dir, &data_dir.join(PGDATA))?;
+        let account = Account::choose(data_dir, exchange::place(data_dir))?;
+        Self::open_as(account, data_dir, durability)
+    }
+
+    /// One that belongs to the same account as this one.
+    pub(super) fn open_beside(&self, data_dir: &Path) -> Result<Self, EmbeddedError> {
+        Self::open_as(self.account.clone(), data_dir, self.durability)
+    }
+
+    fn open_as(
+        account: Account,
+        data_dir: &Path,
+        durability: Durability,
+    ) -> Result<Self, EmbeddedError> {
         let data_dir = account.data_dir(data_dir)?;
         Ok(Self {
-            pgdata: data_dir.join(PGDATA),
+            pgdata: data_dir.join("postgresql"),
             log: data_dir.join("postgresql.log"),
             data_dir,
             account,
             durability,
+            programs: None,
+            claim: None,
         })
+    }
+
+    /// The same cluster, run by these programs and by nobody else, for as long as the lock is held.
+    pub(super) fn claimed(self, programs: PathBuf, claim: Arc<File>) -> Self {
+        Self {
+            programs: Some(programs),
+            claim: Some(claim),
+            ..self
+        }
+    }
+
+    /// Makes sure that no other process uses the cluster, and that none will for as long as the lock is held.
+    pub(super) fn claim(&self) -> Result<File, EmbeddedError> {
+        let held = self.lock(&self.lock_file(), CLAIM_TIMEOUT)?;
+        let running = self.running()?;
+        let held = held
+            .filter(|_| running.is_none())
+            .ok_or_else(|| EmbeddedError::Busy {
+                data_dir: self.data_dir.clone(),
+            })?;
+        // Nor may a server in another container, whose process id means nothing here.
+        drop(self.lock_log()?);
+        Ok(held)
+    }
+
+    fn lock_file(&self) -> PathBuf {
+        self.data_dir.join("lock")
+    }
+
+    pub(super) fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
+    pub(super) fn account(&self) -> &Account {
+        &self.account
     }
 
     /// Adopts the live server, or starts one; `last` is the one before, if there was one.
     pub(super) fn bring_up(&self, last: Option<&Server>) -> Result<Server, EmbeddedError> {
         // Held until the server is ready: whoever waits for the lock finds a server to adopt.
-        let _lock = self
-            .lock(&self.data_dir.join("lock"), LOCK_TIMEOUT)?
-            .ok_or_else(|| EmbeddedError::Locked {
-                seconds: LOCK_TIMEOUT.as_secs(),
-                log: self.log.clone(),
-            })?;
+        let _lock = match &self.claim {
+            Some(claim) => Arc::clone(claim),
+            None => self
+                .lock(&self.lock_file(), LOCK_TIMEOUT)?
+                .map(Arc::new)
+                .ok_or_else(|| EmbeddedError::Locked {
+                    seconds: LOCK_TIMEOUT.as_secs(),
+                    log: self.log.clone(),
+                })?,
+        };
+        exchange::settle(&self.data_dir)?;
         let version = self.version()?;
-        let bin_dir = binaries::find(&self.account, version.as_deref(), &self.pgdata)?;
+        let bin_dir = match &self.programs {
+            Some(programs) => programs.clone(),
+            None => binaries::find(&self.account, version.as_deref())?,
+        };
 
         if let Some(postmaster) = self.running()? {
             let server = Server {
@@ -143,7 +206,7 @@ impl Cluster {
     }
 
     /// The major version of the PostgreSQL that created the cluster, if there is one.
-    fn version(&self) -> Result<Option<String>, EmbeddedError> {
+    pub(super) fn version(&self) -> Result<Option<String>, EmbeddedError> {
         let path = self.pgdata.join("PG_VERSION");
         match fs::read_to_string(&path) {
             Ok(version) => Ok(Some(version.trim().to_owned())),
@@ -324,11 +387,7 @@ impl Cluster {
     /// the lock on it. So those that a killed server left behind are waited for, and a server in
     /// another container, whose process id means nothing here, is noticed.
     fn open_log(&self) -> Result<(File, u64), EmbeddedError> {
-        let file = self
-            .lock(&self.log, LINGER_TIMEOUT)?
-            .ok_or_else(|| EmbeddedError::InUse {
-                data_dir: self.data_dir.clone(),
-            })?;
+        let file = self.lock_log()?;
         let length = file.metadata().map_err(at("read", &self.log))?.len();
         if length <= MAX_LOG_BYTES {
             return Ok((file, length));
@@ -336,6 +395,13 @@ impl Cluster {
         // It grows by what goes wrong only, so this is rare.
         file.set_len(0).map_err(at("truncate", &self.log))?;
         Ok((file, 0))
+    }
+
+    fn lock_log(&self) -> Result<File, EmbeddedError> {
+        self.lock(&self.log, LINGER_TIMEOUT)?
+            .ok_or_else(|| EmbeddedError::InUse {
+                data_dir: self.data_dir.clone(),
+            })
     }
 
     fn start_error(&self, what: String, log_start: u64) -> EmbeddedError {

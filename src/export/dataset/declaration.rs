@@ -4,18 +4,18 @@ use std::marker::PhantomData;
 
 use diesel::associations::HasTable;
 use diesel::expression::Expression;
-use diesel::pg::Pg;
+use diesel::pg::{Pg, PgRowByRowLoadingMode};
 use diesel::prelude::*;
 use diesel::query_builder::QueryFragment;
+use diesel::query_dsl::LoadQuery;
 use diesel::query_dsl::methods::{FilterDsl, LimitDsl, OffsetDsl, OrderDsl, SelectDsl};
 use diesel::sql_types::{BigInt, Bool};
 
 use super::column::{Column, ColumnKind, ColumnType, Origin};
 use super::filter::{FilterField, FilterKind, FilterValue};
 use super::fragment::{Cell, Condition, Labelled, Order, Query, Question, SelectList};
-use super::loaded::{Loader, Rows};
+use super::loaded::Rows;
 use super::{Dataset, Models, Reference, Table};
-use crate::export::Error;
 
 /// A boxed query, as `into_boxed()` returns it for one table or several joined ones.
 pub trait Boxed:
@@ -58,6 +58,14 @@ fn ask<Q: Boxed>(query: Q, question: Question) -> Query {
     Query::new(query.select(select))
 }
 
+/// Loads all rows of a query, each as it arrives: the server works on the next one meanwhile, and libpq keeps none.
+pub fn load_all<'q, Row, Q>(query: Q, connection: &mut PgConnection) -> QueryResult<Rows<Row>>
+where
+    Q: for<'c> LoadQuery<'q, PgConnection, Row, PgRowByRowLoadingMode> + RunQueryDsl<PgConnection>,
+{
+    Rows::collect(query.load_iter::<Row, PgRowByRowLoadingMode>(connection)?)
+}
+
 fn restricted<Q: Boxed>(query: Q, conditions: Vec<Condition>) -> Q {
     conditions.into_iter().fold(query, Q::filter)
 }
@@ -69,7 +77,7 @@ pub struct Declaration<Joined, Own, Model> {
     row_name: &'static str,
     joined: fn() -> Joined,
     own: fn() -> Own,
-    models: fn(Joined, Loader<'_>) -> Result<Rows<Model>, Error>,
+    models: fn(Joined, &mut PgConnection) -> QueryResult<Rows<Model>>,
     table: Table,
     columns: Vec<Column>,
     cells: Vec<fn(&Model) -> Cell<'_>>,
@@ -93,7 +101,7 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
         key: Key,
         joined: fn() -> Joined,
         own: fn() -> Own,
-        models: fn(Joined, Loader<'_>) -> Result<Rows<Model>, Error>,
+        models: fn(Joined, &mut PgConnection) -> QueryResult<Rows<Model>>,
     ) -> Self
     where
         Joined: Boxed + SelectDsl<Key>,
@@ -355,20 +363,24 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
         })
     }
 
-    /// Adds a filter that is set to a part of the text in a column of the dataset's own table.
-    pub fn text_filter<C>(&mut self, name: &'static str, help: &'static str, column: C) -> &mut Self
+    /// Adds a filter of the dataset's own table that is set to a part of a text. `condition` takes a pattern for `ILIKE`.
+    pub fn text_filter<C>(
+        &mut self,
+        name: &'static str,
+        help: &'static str,
+        condition: fn(String) -> C,
+    ) -> &mut Self
     where
-        C: diesel::Column + TextExpressionMethods,
-        C: QueryFragment<Pg> + Copy + Send + Sync + 'static,
-        Joined: SelectDsl<C>,
-        Own: SelectDsl<C>,
+        C: QueryFragment<Pg> + Send + 'static,
+        Joined: FilterDsl<C>,
+        Own: FilterDsl<C>,
     {
         self.filter(name, help, FilterKind::Text, None, move |value| {
             let pattern = match value {
                 FilterValue::Text(text) => text.like_pattern(),
                 other => other.to_string(),
             };
-            Condition::matches(column, pattern)
+            Condition::new(condition(pattern))
         })
     }
 
@@ -457,14 +469,14 @@ where
         &'static self,
         conditions: Vec<Condition>,
         limit: i64,
-        loader: Loader<'_>,
-    ) -> Result<Box<dyn Models>, Error> {
+        connection: &mut PgConnection,
+    ) -> QueryResult<Box<dyn Models>> {
         let query = restricted((self.joined)(), conditions)
             .order(Order(vec![&self.table.key_value]))
             .limit(limit);
         Ok(Box::new(Loaded {
             cells: &self.cells,
-            models: (self.models)(query, loader)?,
+            models: (self.models)(query, connection)?,
         }))
     }
 }

@@ -68,17 +68,17 @@ impl FilterField {
 }
 
 impl FilterKind {
-    /// Reads a value of this kind. Blanks around it do not count, nor does its case (`True`), unless it is a text to search for.
+    /// Reads a value of this kind.
     pub fn parse(self, text: &str) -> Result<FilterValue, InvalidFilter> {
-        let word = text.trim();
-        let is = |name: &str| word.eq_ignore_ascii_case(name);
-        let id = || word.parse().map(FilterValue::Id);
+        let id = || text.parse().map(FilterValue::Id);
         match self {
-            Self::Boolean if is("true") => Ok(FilterValue::Boolean(true)),
-            Self::Boolean if is("false") => Ok(FilterValue::Boolean(false)),
-            Self::Boolean => Err(InvalidFilter::NoBoolean),
+            Self::Boolean => match text {
+                "true" => Ok(FilterValue::Boolean(true)),
+                "false" => Ok(FilterValue::Boolean(false)),
+                _ => Err(InvalidFilter::NoBoolean),
+            },
             Self::Id { .. } => id().map_err(|_| InvalidFilter::NoId),
-            Self::IdOrNone { .. } if is("none") => Ok(FilterValue::NoId),
+            Self::IdOrNone { .. } if text == "none" => Ok(FilterValue::NoId),
             Self::IdOrNone { .. } => id().map_err(|_| InvalidFilter::NeitherIdNorNone),
             Self::Text => Ok(FilterValue::Text(text.parse()?)),
         }
@@ -337,27 +337,14 @@ mod tests {
             assert_eq!(kind.parse(text), value, "{kind:?} {text:?}");
         };
         check(FilterKind::Boolean, "true", Ok(FilterValue::Boolean(true)));
-        // As Python writes it, and as it comes from a list with blanks.
-        check(FilterKind::Boolean, "True", Ok(FilterValue::Boolean(true)));
-        check(
-            FilterKind::Boolean,
-            " FALSE ",
-            Ok(FilterValue::Boolean(false)),
-        );
         check(FilterKind::Boolean, "yes", Err(InvalidFilter::NoBoolean));
-        check(FilterKind::Boolean, " ", Err(InvalidFilter::NoBoolean));
-        check(id, " 7\t", Ok(FilterValue::Id(7)));
-        check(id, "1 2", Err(InvalidFilter::NoId));
         check(id, "-9223372036854775808", Ok(FilterValue::Id(i64::MIN)));
         check(id, "9223372036854775808", Err(InvalidFilter::NoId));
         check(id, "none", Err(InvalidFilter::NoId));
         check(id_or_none, "none", Ok(FilterValue::NoId));
-        check(id_or_none, "None", Ok(FilterValue::NoId));
         check(id_or_none, "7", Ok(FilterValue::Id(7)));
         check(id_or_none, "nobody", Err(InvalidFilter::NeitherIdNorNone));
         let text = FilterKind::Text;
-        let blanks: Result<FilterValue, _> = " a ".parse().map(FilterValue::Text);
-        check(text, " a ", blanks.map_err(Into::into));
         check(text, "\0", Err(InvalidText::Nul.into()));
         let longest = "ü".repeat(MAX_SEARCH_LENGTH);
         assert!(text.parse(&longest).is_ok());

@@ -51,14 +51,6 @@ impl Condition {
         Self::new(Comparison(key, "= any", ids.into_sql::<Array<BigInt>>()))
     }
 
-    /// The condition that `text` matches a pattern for `ILIKE`.
-    pub(super) fn matches(
-        text: impl QueryFragment<Pg> + Send + Sync + 'static,
-        pattern: String,
-    ) -> Self {
-        Self::new(Matches(Box::new(text), pattern.into_sql::<Text>()))
-    }
-
     /// The condition that `key` is among the values that a query selects.
     pub(crate) fn is_in(key: &'static Fragment, query: Query) -> Self {
         Self::new(Comparison(key, "in", query))
@@ -73,19 +65,6 @@ impl QueryFragment<Pg> for IsNull {
         self.0.walk_ast(out.reborrow())?;
         out.push_sql(" is null");
         Ok(())
-    }
-}
-
-/// Whether a text matches a pattern for `ILIKE`.
-struct Matches(Fragment, AsExprOf<String, Text>);
-
-impl QueryFragment<Pg> for Matches {
-    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        self.0.walk_ast(out.reborrow())?;
-        // The database's own collation: PostgreSQL refuses ILIKE under a nondeterministic one, which a column may have, but no database.
-        // An index of a column without a collation of its own still serves it.
-        out.push_sql(" collate \"default\" ilike ");
-        self.1.walk_ast(out.reborrow())
     }
 }
 
@@ -141,6 +120,8 @@ pub enum Selected {
     Plain(&'static Fragment),
     /// A text, with a `'` before it if a spreadsheet would take it for a formula.
     WithoutFormulas(&'static Fragment),
+    /// The first characters of a text, so many of them: the server sends no more.
+    Beginning(&'static Fragment, usize),
     /// The number of rows.
     Count,
 }
@@ -158,6 +139,11 @@ impl QueryFragment<Pg> for SelectList {
             match selected {
                 Selected::Plain(fragment) => fragment.walk_ast(out.reborrow())?,
                 Selected::WithoutFormulas(text) => without_formulas(text, out.reborrow())?,
+                Selected::Beginning(text, characters) => {
+                    out.push_sql("left((");
+                    text.walk_ast(out.reborrow())?;
+                    out.push_sql(&format!(")::text, {characters})"));
+                }
                 Selected::Count => out.push_sql("count(*)"),
             }
         }
@@ -165,23 +151,19 @@ impl QueryFragment<Pg> for SelectList {
     }
 }
 
-/// Writes the text of a value as its type prints it, which `concat` takes: a cast to `text` would strip the blanks of a `char(n)`. The
-/// first character is compared as it is: under another collation, other characters may equal `=`.
 fn without_formulas<'b>(text: &'b Fragment, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
     out.push_sql("case when left(");
     text.walk_ast(out.reborrow())?;
-    out.push_sql(", 1) collate \"C\" in (");
+    out.push_sql(", 1) in (");
     for (index, start) in FORMULA_STARTS.iter().enumerate() {
         let comma = if index > 0 { ", " } else { "" };
         out.push_sql(&format!("{comma}chr({})", u32::from(*start)));
     }
-    out.push_sql(") then concat('''', ");
+    out.push_sql(") then '''' || ");
     text.walk_ast(out.reborrow())?;
-    out.push_sql(") when ");
+    out.push_sql(" else ");
     text.walk_ast(out.reborrow())?;
-    out.push_sql(" is not null then concat(");
-    text.walk_ast(out.reborrow())?;
-    out.push_sql(") end");
+    out.push_sql(" end");
     Ok(())
 }
 
@@ -360,9 +342,18 @@ impl Row {
         })
     }
 
-    /// Bytes that its values take, without their texts.
-    pub(super) fn size(&self) -> usize {
-        size_of_val(&*self.0)
+    /// Cuts its texts at so many characters. Returns which values were longer.
+    pub(crate) fn cut(&mut self, characters: usize) -> Vec<usize> {
+        let mut cut = Vec::new();
+        for (index, value) in self.0.iter_mut().enumerate() {
+            if let Value::Text(text) = value
+                && let Some((end, _)) = text.char_indices().nth(characters)
+            {
+                *text = text[..end].into();
+                cut.push(index);
+            }
+        }
+        cut
     }
 
     /// Its first value, if that is an integer: a key, or a count.

@@ -12,9 +12,10 @@ use crate::export::dataset::Dataset;
 
 /// Settings on which the result of a query may depend, by functions of PostgreSQL's own. Connections that were opened at different times
 /// may have different ones. Those that an export's transaction sets itself are not among them.
-const SETTINGS: [&str; 8] = [
+const SETTINGS: [&str; 9] = [
     "search_path",
     "row_security",
+    "timezone",
     "lc_monetary",
     "lc_numeric",
     "lc_time",

@@ -69,11 +69,9 @@ impl Names {
             texts.extend_from_slice(name.as_bytes());
             (id, (start, texts.len() as u32))
         });
+        let places = Places::new(entries.to_vec()).expect("each id once");
         Self {
-            tables: Places::new(entries.to_vec())
-                .map(|places| Table { texts, places })
-                .into_iter()
-                .collect(),
+            tables: vec![Table { texts, places }],
             memory: 0,
         }
     }
@@ -198,9 +196,7 @@ mod tests {
 
     fn check(ids: &[i64], dense: bool) {
         let entries = ids.iter().zip(1..).map(|(id, n)| (*id, (n - 1, n)));
-        let Some(places) = Places::new(entries.collect()) else {
-            panic!("each id is there once: {ids:?}");
-        };
+        let places = Places::new(entries.collect()).expect("each id once");
         assert_eq!(matches!(places, Places::Dense { .. }), dense, "{ids:?}");
         for (id, n) in ids.iter().zip(1..) {
             assert_eq!(places.get(*id), Some((n - 1, n)), "{ids:?}");

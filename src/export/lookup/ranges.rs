@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use diesel::sql_types::{Array, Text};
 
 use super::estimate::{Estimate, Scan};
-use super::work::WAITING;
+use super::work::{PIECE, PIECES};
 use crate::db::libpq::{self, CopyOutDsl};
 use crate::export::dataset::Table;
 
@@ -21,7 +21,7 @@ const COST: f64 = 1_000.0;
 /// The fewest rows of a range, however wide they are.
 const FEWEST_ROWS: f64 = 16.0;
 /// Bytes of a range: as many as may wait for earlier ranges. Its connection could not read the rest of a larger one ahead.
-const BYTES: f64 = WAITING as f64;
+const BYTES: f64 = (PIECE * PIECES) as f64;
 
 /// The most keys per row, with the gaps, that count as dense.
 const MOST_KEYS: f64 = 1.25;

@@ -1,8 +1,7 @@
 //! The work of the connections: they read ranges of the rows. The lines are handed on in the ranges' order.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{self, Sender};
+use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,7 +9,6 @@ use bytes::Bytes;
 
 use super::conditions::Conditions;
 use super::own_rows::{Keys, OwnRows};
-use super::queue::{self, Gone, queue};
 use super::rows::{self, RowEncoder};
 use super::session::{Session, Snapshot};
 use crate::db;
@@ -19,9 +17,9 @@ use crate::export::Error;
 use crate::export::buffers::Buffers;
 use crate::export::encoder::Encoder;
 
-/// Bytes of a piece of a range, to which the rest of its last row is added; and how many bytes of a range may wait for earlier ranges.
+/// Bytes of a piece of a range, and how many of its pieces may wait for earlier ranges.
 pub(super) const PIECE: usize = 128 * 1024;
-pub(super) const WAITING: usize = 12 * PIECE;
+pub(super) const PIECES: usize = 12;
 
 /// How long a connection lets rows gather before it takes them. The server fills 8 KiB in 50 microseconds, and waking up each time
 /// took a twentieth of the processors' time. The pause does not hold the server up: the system keeps 160 KiB of what it has sent.
@@ -30,7 +28,7 @@ const PAUSE: Duration = Duration::from_micros(200);
 /// A range to read, and where its pieces go.
 pub(super) struct Job {
     keys: Keys,
-    pieces: queue::Sender<Result<Piece, Error>>,
+    pieces: SyncSender<Result<Piece, Error>>,
 }
 
 /// A part of a range's lines.
@@ -49,10 +47,10 @@ pub(super) fn hand_on(
 ) -> Result<(), Error> {
     let mut jobs = Some(jobs);
     let mut ranges = ranges.iter().peekable();
-    let mut waiting: VecDeque<queue::Receiver<Result<Piece, Error>>> = VecDeque::new();
+    let mut waiting: VecDeque<Receiver<Result<Piece, Error>>> = VecDeque::new();
     loop {
         for keys in ranges.by_ref().take(begun - waiting.len()) {
-            let (sender, pieces) = queue(WAITING);
+            let (sender, pieces) = mpsc::sync_channel(PIECES);
             waiting.push_back(pieces);
             // `Work` keeps the queue open. If no worker is left to take the job, one before it has failed.
             let _ = jobs.as_ref().map(|jobs| {
@@ -69,13 +67,12 @@ pub(super) fn hand_on(
         let Some(pieces) = waiting.pop_front() else {
             return Ok(());
         };
-        pieces.begin();
         loop {
-            match pieces.receive() {
-                Some(Ok(Piece::Lines(lines, rows))) => encoder.encoded_lines(lines, rows)?,
-                Some(Ok(Piece::End)) => break,
-                Some(Err(error)) => return Err(error),
-                None => {
+            match pieces.recv() {
+                Ok(Ok(Piece::Lines(lines, rows))) => encoder.encoded_lines(lines, rows)?,
+                Ok(Ok(Piece::End)) => break,
+                Ok(Err(error)) => return Err(error),
+                Err(_) => {
                     return Err(Error::Database(db::Error::Inconsistent(
                         "a range of rows broke off without an error".into(),
                     )));
@@ -89,10 +86,8 @@ pub(super) fn hand_on(
 pub(super) struct Work<'a> {
     pub(super) rows: &'a OwnRows<'a>,
     pub(super) encoder: RowEncoder<'a>,
-    pub(super) jobs: Mutex<mpsc::Receiver<Job>>,
+    pub(super) jobs: Mutex<Receiver<Job>>,
     pub(super) buffers: Buffers,
-    /// Bytes of the longest row that any connection has read, if it is longer than a piece: the next one may be as long.
-    pub(super) longest: AtomicUsize,
     pub(super) snapshot: Option<Snapshot<'a>>,
 }
 
@@ -119,7 +114,7 @@ impl<'a> Work<'a> {
             }
             if let Err(error) = outcome {
                 // If nobody listens, the export has failed already.
-                let _ = job.pieces.send(Err(error), 0);
+                let _ = job.pieces.send(Err(error));
                 return Ok(());
             }
         }
@@ -149,12 +144,10 @@ impl<'a> Work<'a> {
         job: &Job,
         begun: &mut bool,
     ) -> Result<(), Error> {
-        let mut send = |piece, bytes| {
+        let mut send = |piece| {
             *begun = true;
-            job.pieces.send(Ok(piece), bytes)
+            job.pieces.send(Ok(piece)).map_err(|_| Error::Cancelled)
         };
-        // Before the query, too: a row that waits for its range's turn is held by libpq, by itself and as a line.
-        self.wait_for_room(job)?;
         let query = self.rows.query(job.keys.clone());
         // A lone connection usually has few rows, for which it does not pay.
         if self.snapshot.is_some() {
@@ -164,40 +157,22 @@ impl<'a> Work<'a> {
         if self.snapshot.is_some() {
             rows = rows.with_pauses(PAUSE);
         }
-        let mut lines = self.buffers.take();
+        let new_buffer = || self.buffers.take(PIECE + PIECE / 8);
+        let mut lines = new_buffer();
         let mut count = 0;
         while let Some(row) = rows.next_row()? {
-            if row.len() > PIECE {
-                self.longest.fetch_max(row.len(), Ordering::Relaxed);
-                job.pieces.wait_for_room(row.len())?;
-            }
             self.encoder.encode(row, &mut lines)?;
             count += 1;
             if lines.len() >= PIECE {
-                rows.release_row();
-                let full = std::mem::replace(&mut lines, self.buffers.take());
-                let bytes = full.len();
-                let piece = Piece::Lines(self.buffers.lend(full), std::mem::take(&mut count));
-                send(piece, bytes)?;
-                self.wait_for_room(job)?;
+                let full = self
+                    .buffers
+                    .lend(std::mem::replace(&mut lines, new_buffer()));
+                send(Piece::Lines(full, std::mem::take(&mut count)))?;
             }
         }
         if count > 0 {
-            let bytes = lines.len();
-            send(Piece::Lines(self.buffers.lend(lines), count), bytes)?;
+            send(Piece::Lines(self.buffers.lend(lines), count))?;
         }
-        Ok(send(Piece::End, 0)?)
-    }
-
-    fn wait_for_room(&self, job: &Job) -> Result<(), Gone> {
-        let next = self.longest.load(Ordering::Relaxed).max(PIECE);
-        job.pieces.wait_for_room(next)
-    }
-}
-
-/// Nobody hands the ranges on any more: the export has failed already.
-impl From<Gone> for Error {
-    fn from(Gone: Gone) -> Self {
-        Self::Cancelled
+        send(Piece::End)
     }
 }

@@ -3,7 +3,7 @@
 use cmms_export::export::Strategy;
 use serde_json::json;
 
-use super::service::{Service, gated};
+use super::service::{Service, from_elsewhere, gated};
 use crate::support::TestDatabase;
 use crate::support::browser::Browser;
 use crate::support::gate::{self, Gate, ROWS};
@@ -92,6 +92,38 @@ fn without_scripts_the_page_runs_it_and_comes_to_its_result() {
 }
 
 #[test]
+fn importing_a_result_shows_it_beside_this_machines_with_and_without_scripts() {
+    let database =
+        TestDatabase::seeded(&["--tasks=2000", "--locations=3", "--assets=12", "--users=4"]);
+    let service = Service::start(&database.url);
+    let directory = tempfile::tempdir().expect("a directory");
+    let scripted = Browser::start();
+    for (browser, day) in [(&scripted, 1), (&Browser::without_scripts(), 2)] {
+        let file = directory.path().join(format!("{day}.json"));
+        let report = from_elsewhere(&database, &format!("2026-11-0{day}T00:00:00Z"));
+        std::fs::write(&file, report.to_string()).expect("ours");
+        let name = format!("machine {day}");
+        let import = || {
+            browser.type_into("#import-file", file.to_str().expect("UTF-8"));
+            browser.type_into("#import-name", &name);
+            browser.click("#import .button");
+        };
+        browser.open(&service.url("/benchmark"));
+        import();
+        if day == 1 {
+            browser.sees("#results", "From machine 1 (Abacus <9000>), imported on");
+            // With one of this machine, that is the first, and the imported one is beside it.
+            service.run_whole(&json!({"runs": 1, "strategies": ["copy", "paged"]}));
+            browser.open(&service.url("/benchmark"));
+            import();
+        }
+        browser.sees("main", "They differ in the machine");
+        browser.sees("main", &format!("imported: {name} (Abacus <9000>)"));
+    }
+    scripted.assert_accessible("beside each other");
+}
+
+#[test]
 fn axe_finds_nothing_wrong_with_any_result() {
     let database =
         TestDatabase::seeded(&["--tasks=2000", "--locations=3", "--assets=12", "--users=4"]);
@@ -114,5 +146,7 @@ fn axe_finds_nothing_wrong_with_any_result() {
     let [few, all] = [json!({"runs": 2, "rows": 500}), json!({"runs": 1})]
         .map(|options| service.run_whole(&options));
     look(&format!("/benchmark?id={all}&with={few}"));
+    let imported = service.import(&from_elsewhere(&database, "2026-11-22T14:16:26Z"));
+    look(&format!("/benchmark?id={imported}&with={all}"));
     look("/benchmark?id=unknown");
 }

@@ -3,5 +3,5 @@
 mod api;
 mod browser;
 mod command;
-mod kept;
+mod import;
 pub(crate) mod service;

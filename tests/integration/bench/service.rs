@@ -4,14 +4,17 @@ use std::ops::Deref;
 use std::path::Path;
 use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use ureq::http::Response;
 
 use crate::support::client::Download;
 use crate::support::gate::Gated;
-use crate::support::program::program;
-use crate::support::{Server, eventually};
+use crate::support::program::{bench, program};
+use crate::support::{Server, TestDatabase, eventually};
+
+pub(crate) const IMPORT: &str = "/api/benchmarks/import";
+pub(crate) const JSON: [(&str, &str); 1] = [("Content-Type", "application/json")];
 
 pub(crate) struct Service {
     // Stopped before its directory goes.
@@ -126,6 +129,13 @@ impl Service {
             .read_to_string()
             .expect("text")
     }
+
+    /// Imports a result, and returns its id.
+    pub(crate) fn import(&self, report: &Value) -> String {
+        let mut answer = self.post(IMPORT, &JSON, &report.to_string());
+        let entry: Value = answer.body_mut().read_json().expect("JSON");
+        entry["id"].as_str().expect("an id").to_owned()
+    }
 }
 
 /// A command for a server that keeps its results in this directory.
@@ -145,4 +155,13 @@ pub(crate) fn gated() -> (Gated, Service) {
     let gated = Gated::new();
     let service = Service::start(&gated.url);
     (gated, service)
+}
+
+/// A result as another machine has it, which has another processor and another day.
+pub(crate) fn from_elsewhere(database: &TestDatabase, date: &str) -> Value {
+    let arguments = ["--runs", "2", "--strategies", "copy,paged"];
+    let (mut report, _) = bench(&database.url, &arguments);
+    report["environment"]["processor"] = json!("Abacus <9000>");
+    report["environment"]["date"] = json!(date);
+    report
 }

@@ -3,10 +3,9 @@
 use std::fs;
 use std::process::{Command, Stdio};
 
-use crate::support::client::download;
-use crate::support::program::{assert_no_connection, bare_program, export, program, stderr};
+use crate::support::program::{assert_no_connection, bare_program, program, stderr};
 use crate::support::terminal::with_terminal;
-use crate::support::{Server, TestDatabase, data};
+use crate::support::{TestDatabase, data};
 
 pub(super) fn code(command: &mut Command) -> i32 {
     command
@@ -78,22 +77,6 @@ fn every_flag_has_a_variable() {
         "{by_flags:?}"
     );
     assert_eq!(by_variables.stdout, by_flags.stdout);
-}
-
-#[test]
-fn blanks_and_capitals_that_people_write_are_no_error() {
-    let database = data::hostile();
-    let read = |arguments: [&str; 3]| {
-        let arguments = ["--columns", arguments[0], arguments[1], arguments[2]];
-        export(&database.url, &arguments.map(str::to_owned))
-    };
-    let expected = read(["id,title", "--done=true", "--updated-by-id=none"]);
-    assert!(expected.len() > 20);
-    let written = read(["id, title", "--done=True", "--updated-by-id= None"]);
-    assert_eq!(written, expected);
-    let server = Server::start(&database.url);
-    let query = "columns=id,+title&done=True&updated_by_id=None&fresh=True";
-    assert_eq!(download(&server.address, query), expected);
 }
 
 #[test]

@@ -3,7 +3,8 @@
 mod build;
 mod command_line;
 mod connections;
-mod end;
+mod fetch;
+mod fetch_refused;
 mod output;
 mod seed;
 mod start;

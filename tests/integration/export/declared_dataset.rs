@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use cmms_export::db::Database;
 use cmms_export::export::cancellation::Cancellation;
-use cmms_export::export::dataset::{Dataset, Declaration, Filter};
+use cmms_export::export::dataset::{Dataset, Declaration, Filter, load_all};
 use cmms_export::export::{self, Export, Observer, Plan, Sink, Strategy};
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
@@ -58,10 +58,10 @@ mod documents {
             documents::number,
             || joined().into_boxed(),
             || documents::table.into_boxed(),
-            |query, loader| {
+            |query, connection| {
                 let parent = PARENTS.field(documents::name).nullable();
                 let columns = (Document::as_select(), parent);
-                loader.load::<(Document, Option<String>), _>(query.select((columns,)))
+                load_all::<(Document, Option<String>), _>(query.select(columns), connection)
             },
         );
         let parent = dataset.refers(documents::parent, documents::number, || {

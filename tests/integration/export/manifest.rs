@@ -117,17 +117,13 @@ fn verify_tells_whole_from_not_whole() {
             format!("whole: {rows} rows, {} bytes\n", whole.len())
         )
     );
-    // The service's manifest, by a pipe.
     download(&server.address, "export_id=same");
     server.ended("same");
-    let piped = Command::new("sh")
-        .arg("-c")
-        .arg("curl -sf \"$0\" | \"$1\" verify \"$2\" --manifest -")
-        .arg(server.url("/api/exports/same"))
-        .arg(program(&database.url).get_program())
-        .arg(&csv)
-        .status();
-    assert!(piped.expect("sh and curl are there").success());
+    assert_eq!(
+        verify(&server.url("/api/exports/same")).0,
+        Some(0),
+        "by URL"
+    );
 
     fs::write(&csv, &whole[..whole.len() / 2]).expect("written");
     let (code, said) = verify(file);
@@ -143,6 +139,7 @@ fn verify_tells_whole_from_not_whole() {
     fs::write(&csv, changed).expect("written");
     assert_eq!(verify(file).0, Some(1));
     assert_eq!(verify("/nowhere/manifest.json").0, Some(1));
+    assert_eq!(verify(&server.url("/api/exports/unknown")).0, Some(1));
 }
 
 #[test]

@@ -225,7 +225,7 @@ impl Browser {
         });
     }
 
-    /// Finds nothing wrong with the page by axe, and nothing that sticks out of its width.
+    /// Finds nothing wrong with the page by axe, nothing that sticks out of its width, and no text that `docs/page-words.md` lacks.
     pub(crate) fn assert_accessible(&self, what: &str) {
         self.run(AXE);
         self.run(
@@ -240,6 +240,7 @@ impl Browser {
         let overflow =
             "return document.documentElement.scrollWidth - document.documentElement.clientWidth";
         assert_eq!(self.run(overflow), 0, "{what}: something sticks out");
+        super::words::assert_listed_on(self, what);
     }
 
     fn find(&self, selector: &str) -> Option<String> {

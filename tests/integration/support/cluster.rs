@@ -17,16 +17,6 @@ use super::replica_servers::{Servers, children};
 
 pub(super) const TEMPLATE: &str = "migrated";
 
-/// The role that owns the tests' databases. Like a user's role, and unlike `cmms`, which looks after the private cluster, it logs in
-/// by a password under SCRAM.
-const TESTER: &str = "tester";
-
-/// The password of every role of the tests.
-pub(crate) const PASSWORD: &str = "open-sesame";
-
-/// Who may log in to the tests' cluster, and how.
-const HBA: &str = "local all cmms trust\nlocal all all scram-sha-256\n";
-
 /// The cluster; the last test that uses it stops it.
 pub(crate) struct Cluster {
     embedded: Option<Embedded>,
@@ -54,7 +44,6 @@ impl Cluster {
             embedded: Some(embedded),
             directory,
         };
-        cluster.demand_passwords();
         cluster.run("postgres", &format!("create database {TEMPLATE}"));
         let migrated = program(&cluster.url(TEMPLATE))
             .arg("migrate")
@@ -64,33 +53,10 @@ impl Cluster {
         cluster
     }
 
-    /// The URL of a database of the cluster for the role of the tests.
+    /// The URL of a database of the cluster, from that of the cluster's own.
     fn url(&self, database: &str) -> String {
         let url = self.embedded.as_ref().expect("runs").database_url();
-        as_role(&url.replacen("/cmms?", &format!("/{database}?"), 1), TESTER)
-    }
-
-    /// Makes the role of the tests, and demands its password from then on.
-    fn demand_passwords(&self) {
-        let url = self.embedded.as_ref().expect("runs").database_url();
-        let mut owner = PgConnection::establish(url).expect("the cluster is up");
-        // For the tests' own roles, too: PostgreSQL 13 would keep their passwords as MD5.
-        owner
-            .batch_execute("alter system set password_encryption = 'scram-sha-256'")
-            .expect("a superuser may");
-        owner
-            .batch_execute(&format!(
-                "set password_encryption = 'scram-sha-256'; create role {TESTER} superuser login password '{PASSWORD}'"
-            ))
-            .expect("a superuser may");
-        fs::write(self.directory.join("postgresql/pg_hba.conf"), HBA).expect("root, or the owner");
-        owner
-            .batch_execute("select pg_reload_conf()")
-            .expect("a superuser may");
-        let wrong = self.url("postgres").replacen(PASSWORD, "guessed", 1);
-        super::eventually("a password is demanded", || {
-            PgConnection::establish(&wrong).is_err()
-        });
+        url.replacen("/cmms?", &format!("/{database}?"), 1)
     }
 
     fn run(&self, database: &str, sql: &str) {
@@ -105,13 +71,6 @@ impl Drop for Cluster {
         drop(self.embedded.take());
         let _ = fs::remove_dir_all(&self.directory);
     }
-}
-
-/// Returns a URL of the tests for another role, which has the tests' password.
-pub(crate) fn as_role(url: &str, role: &str) -> String {
-    let (scheme, rest) = url.split_once("://").expect("a URL");
-    let (_, place) = rest.split_once('@').expect("with a role");
-    format!("{scheme}://{role}:{PASSWORD}@{place}")
 }
 
 /// A new directory that every account can enter: PostgreSQL does not run as root.

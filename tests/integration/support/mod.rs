@@ -9,11 +9,13 @@ pub(crate) mod gate;
 pub(crate) mod oracle;
 pub(crate) mod prepared;
 pub(crate) mod program;
+pub(crate) mod proxy;
 pub(crate) mod python;
 pub(crate) mod replica_servers;
 pub(crate) mod replicated;
+pub(crate) mod running;
 pub(crate) mod terminal;
-pub(crate) mod tls;
+pub(crate) mod words;
 
 use std::time::{Duration, Instant};
 

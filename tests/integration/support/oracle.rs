@@ -31,12 +31,7 @@ pub(crate) fn copy(database: &TestDatabase, condition: &str, delimiter: char) ->
 
 /// What psql prints for a command.
 pub(crate) fn psql(database: &TestDatabase, sql: &str) -> Vec<u8> {
-    psql_at(&database.bin_dir(), &database.url, sql)
-}
-
-/// The same, of any database.
-pub(crate) fn psql_at(bin_dir: &Path, url: &str, sql: &str) -> Vec<u8> {
-    let output = Command::new(psql_program(bin_dir))
+    let output = Command::new(psql_program(&database.bin_dir()))
         .args([
             "--no-psqlrc",
             "--quiet",
@@ -46,7 +41,7 @@ pub(crate) fn psql_at(bin_dir: &Path, url: &str, sql: &str) -> Vec<u8> {
             "--command",
             sql,
         ])
-        .arg(url)
+        .arg(&database.url)
         .output()
         .expect("psql runs");
     assert!(output.status.success(), "{output:?}");

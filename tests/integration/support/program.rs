@@ -32,20 +32,6 @@ pub(crate) fn bare_program() -> Command {
     command
 }
 
-/// A shell that begins with `script`, and goes on as the given command, which `"$0" "$@"` is.
-pub(crate) fn in_shell(script: &str, command: &Command) -> Command {
-    let mut shell = Command::new("bash");
-    shell.arg("-c").arg(script).arg(command.get_program());
-    shell.args(command.get_args());
-    for (name, value) in command.get_envs() {
-        match value {
-            Some(value) => shell.env(name, value),
-            None => shell.env_remove(name),
-        };
-    }
-    shell
-}
-
 /// Exports on the command line; the CSV must be whole.
 pub(crate) fn export(url: &str, arguments: &[String]) -> Vec<u8> {
     let output = program(url)
@@ -161,7 +147,17 @@ impl Server {
 
     /// The most memory that the process ever had resident, in bytes.
     pub(crate) fn peak_memory(&self) -> u64 {
-        peak_memory(self.pid())
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:"))
+            .expect("Linux tells");
+        line.trim()
+            .trim_end_matches(" kB")
+            .parse::<u64>()
+            .expect("a number")
+            << 10
     }
 
     /// The memory that the process has resident now, in bytes.
@@ -259,12 +255,4 @@ pub(crate) fn assert_no_connection(output: &Output) {
     let reason = "cmms-export: no connection to the database";
     assert!(said.contains(reason), "{said}");
     assert!(!said.contains("s3cret"), "{said}");
-}
-
-/// The most memory that a process ever had resident, in bytes; 0 once it has ended.
-pub(crate) fn peak_memory(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("not reaped");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kibibytes = line.map_or("0", |line| line.trim().trim_end_matches(" kB"));
-    kibibytes.parse::<u64>().expect("a number") << 10
 }

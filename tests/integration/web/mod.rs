@@ -15,4 +15,5 @@ mod prepared_faults;
 mod prepared_file;
 mod prepared_page;
 mod spool;
+mod words;
 mod xlsx;

@@ -1,13 +1,13 @@
 //! A copy is whole, or it is an error.
 
-use std::io::{self, BufRead, Read};
+use std::io::{self, BufRead, Read, Write};
 use std::time::Duration;
 
 use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::r2d2::Pool;
-use diesel::sql_types::{Integer, Range, Text};
-use diesel_copy_out::{Connection, CopyOutDsl, Error, ErrorKind, Manager, Options};
+use diesel::sql_types::{Integer, Text};
+use diesel_copy_out::{Connection, CopyOutDsl, Error, Manager, Options};
 
 use crate::cluster::Cluster;
 
@@ -113,16 +113,8 @@ fn a_copy_that_fails_in_the_middle_is_an_error_and_no_end() {
         .and_then(|error| error.downcast_ref())
         .expect("ours");
     assert_eq!(error.sqlstate.as_deref(), Some("22012"));
-    let first = error.to_string();
-    // Whoever reads on gets no more bytes; the calls that tell whether all rows came go on to say why they did not.
-    assert_eq!(copy.fill_buf().expect("an end"), b"");
-    for _ in 0..3 {
-        let again = copy.next_row().map(drop).expect_err("kept");
-        assert_eq!(again.to_string(), first);
-        assert_eq!(again.sqlstate.as_deref(), Some("22012"));
-    }
-    let kept = copy.finish().expect_err("kept");
-    assert_eq!((kept.to_string(), kept.kind()), (first, ErrorKind::Server));
+    assert!(copy.fill_buf().is_err());
+    assert!(copy.finish().is_err());
     // The session itself is as good as before.
     assert!(connection.is_reusable());
     let error = connection
@@ -140,117 +132,6 @@ fn a_copy_that_fails_in_the_middle_is_an_error_and_no_end() {
         error.detail.as_deref(),
         Some("Key (id)=(1) already exists.")
     );
-}
-
-#[test]
-fn lines_that_skip_errors_end_and_finish_still_says_that_it_failed() {
-    let cluster = Cluster::start();
-    let mut connection = connect(&cluster);
-    let failing = "select 1 / (50000 - n) from generate_series(1, 100000) n";
-    let mut copy = connection
-        .copy_out(failing, &Options::text())
-        .expect("a copy");
-    let lines = copy.by_ref().lines().inspect(|line| {
-        if let Err(error) = line {
-            assert!(error.to_string().contains("22012"), "{error}");
-        }
-    });
-    assert!(lines.map_while(|line| Some(line.ok())).flatten().count() < 50_000);
-    let error = copy.finish().expect_err("a division by zero");
-    assert_eq!(error.sqlstate.as_deref(), Some("22012"));
-
-    // An error that came by rows is the file's, too, once.
-    let mut copy = connection
-        .copy_out(failing, &Options::text())
-        .expect("a copy");
-    while copy.next_row().is_ok() {}
-    assert!(copy.fill_buf().is_err());
-    assert_eq!(copy.read(&mut [0]).expect("an end"), 0);
-    assert!(copy.finish().is_err());
-}
-
-#[test]
-fn a_value_has_the_same_text_whatever_the_roles_defaults() {
-    let cluster = Cluster::start();
-    connect(&cluster)
-        .execute(
-            "create role ann superuser login; create table orders (id int, placed_at timestamptz);
-             insert into orders values (1, '2026-02-01 23:30+00'), (2, '2026-02-02 00:30+00');
-             alter role ann set datestyle = 'German, DMY'; alter role ann set intervalstyle = 'iso_8601';
-             alter role ann set timezone = 'Asia/Tokyo'; alter role ann set bytea_output = 'escape';
-             alter role ann set extra_float_digits = '-5'",
-        )
-        .expect("a role");
-    let url = cluster.url().replace("user=postgres", "user=ann");
-    let mut connection = Connection::establish(&url).expect("a connection");
-    let values = "select placed_at, interval '1 day 2 hours', '\\x00ff'::bytea, 0.1::float8 + 0.2::float8 from orders where id = 1";
-    let copy = connection
-        .copy_out(values, &Options::csv())
-        .expect("a copy");
-    let text = io::read_to_string(copy).expect("whole");
-    assert_eq!(
-        text,
-        "2026-02-01 23:30:00+00,1 day 02:00:00,\\x00ff,0.30000000000000004\n"
-    );
-
-    // The same rows as on Diesel's own connection.
-    let of_the_day = "date(placed_at) = date '2026-02-01'";
-    let count = diesel::select(sql::<diesel::sql_types::BigInt>(&format!(
-        "count(*) from orders where {of_the_day}"
-    )));
-    let mut diesels = <PgConnection as diesel::Connection>::establish(&url).expect("a connection");
-    assert_eq!(count.get_result::<i64>(&mut diesels), Ok(1));
-    let copy = connection
-        .copy_out(
-            &format!("select id from orders where {of_the_day}"),
-            &Options::csv(),
-        )
-        .expect("a copy");
-    assert_eq!(io::read_to_string(copy).expect("whole"), "1\n");
-
-    // The order of day and month is the database's own.
-    let row = connection.query_row("show datestyle").expect("a row");
-    assert_eq!(
-        row.and_then(|row| row.get("DateStyle").map(str::to_owned)),
-        Some("ISO, DMY".into())
-    );
-}
-
-#[test]
-fn an_error_says_what_kind_it_is() {
-    let cluster = Cluster::start();
-    let mut connection = connect(&cluster);
-    let kind = |outcome: Result<(), Error>| outcome.expect_err("an error").kind();
-    assert_eq!(
-        kind(connection.execute("select nothing")),
-        ErrorKind::Server
-    );
-    assert_eq!(
-        kind(connection.execute("select '\0'")),
-        ErrorKind::Unwritable
-    );
-    let range = (std::ops::Bound::Included(1), std::ops::Bound::Excluded(3));
-    let range = diesel::select(range.into_sql::<Range<Integer>>());
-    assert_eq!(
-        kind(range.copy_out(&mut connection, &Options::csv()).map(drop)),
-        ErrorKind::Unwritable
-    );
-    let mut copy = connection
-        .copy_out("select n from generate_series(1, 3) n", &Options::csv())
-        .expect("a copy");
-    copy.next_row().expect("a row");
-    assert_eq!(kind(copy.finish().map(drop)), ErrorKind::Incomplete);
-
-    let mut connection = connect(&cluster);
-    let ended = connection.execute("select pg_terminate_backend(pg_backend_pid())");
-    let ended = ended.expect_err("the session has ended");
-    assert_eq!(
-        (ended.kind(), ended.sqlstate.as_deref()),
-        (ErrorKind::Server, Some("57P01"))
-    );
-    assert_eq!(kind(connection.execute("select 1")), ErrorKind::Connection);
-    let nowhere = Connection::establish("host=/nowhere dbname=nothing").map(drop);
-    assert_eq!(kind(nowhere), ErrorKind::Connection);
 }
 
 #[test]
@@ -308,6 +189,61 @@ fn connections_share_an_exported_snapshot() {
     assert_eq!((rows(&mut first), rows(&mut second)), (5, 5));
     second.commit().expect("ended");
     assert_eq!(rows(&mut second), 0);
+}
+
+#[test]
+fn what_was_copied_out_can_be_copied_in_whole_or_not_at_all() {
+    let cluster = Cluster::start();
+    let mut connection = with_people(&cluster);
+    let count = |connection: &mut Connection| {
+        let row = connection.query_row("select count(*) as n from people");
+        row.expect("a row").and_then(|row| row.read::<i64>("n"))
+    };
+    for options in [
+        Options::csv().header(),
+        Options::csv().delimiter(';').null("none"),
+        Options::text(),
+        Options::binary(),
+    ] {
+        let mut rows = Vec::new();
+        let mut copy = people::table
+            .copy_out(&mut connection, &options)
+            .expect("a copy");
+        copy.read_to_end(&mut rows).expect("bytes");
+        copy.finish().expect("whole");
+        connection.execute("truncate people").expect("empty");
+
+        let mut copy = connection
+            .copy_in("people", &["id", "name"], &options)
+            .expect("a copy");
+        copy.write_all(&rows).expect("sent");
+        drop(copy);
+        assert!(connection.is_reusable());
+        assert_eq!(count(&mut connection), Some(0), "dropped before its end");
+
+        let mut copy = connection
+            .copy_in("people", &["id", "name"], &options)
+            .expect("a copy");
+        for part in rows.chunks(3) {
+            copy.write_all(part).expect("sent");
+        }
+        assert_eq!(copy.finish().expect("taken"), 5);
+        assert_eq!(count(&mut connection), Some(5));
+    }
+
+    let mut copy = connection
+        .copy_in("people", &["id", "name"], &Options::csv())
+        .expect("a copy");
+    copy.write_all(b"6,six\n1,again\n").expect("sent");
+    let error = copy.finish().expect_err("1 is there already");
+    assert_eq!(error.sqlstate.as_deref(), Some("23505"));
+    assert!(connection.is_reusable());
+    assert_eq!(count(&mut connection), Some(5));
+    assert!(
+        connection
+            .copy_in("nobody", &["id"], &Options::csv())
+            .is_err()
+    );
 }
 
 #[test]

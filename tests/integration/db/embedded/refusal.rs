@@ -79,7 +79,7 @@ fn missing_programs_are_named_with_what_to_install() {
 }
 
 #[test]
-fn a_cluster_of_another_version_is_refused_with_both_versions_and_the_way_out() {
+fn a_cluster_of_another_version_is_refused_with_both_versions_named() {
     let temp = temp_dir();
     let embedded = start(temp.path());
     let version = fs::read_to_string(temp.path().join("postgresql/PG_VERSION")).unwrap();
@@ -90,10 +90,6 @@ fn a_cluster_of_another_version_is_refused_with_both_versions_and_the_way_out() 
         message.contains("PostgreSQL 9,") && message.contains(version.trim()),
         "{message}"
     );
-    let pgdata = temp.path().join("postgresql");
-    for way_out in ["pg_dump", pgdata.to_str().unwrap(), "cmms-export database"] {
-        assert!(message.contains(way_out), "{message}");
-    }
 }
 
 #[test]

@@ -1,7 +1,5 @@
 //! How `lookup` reads the rows: by the index, from the table, or as `copy`, and on how many connections.
 
-use std::io::Read as _;
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use cmms_export::datasets;
@@ -13,8 +11,7 @@ use cmms_export::export::{Export, Plan, Strategy};
 use super::few::filtered;
 use super::{TASKS, change, check, client, everything, lookup, run};
 use crate::support::client::{Download, download};
-use crate::support::program::peak_memory;
-use crate::support::{Server, TestDatabase, data, oracle, program};
+use crate::support::{Server, TestDatabase, data, oracle};
 
 /// Why the manifest says that rows are read from the table.
 const FROM_TABLE: &str = "the rows are read from the table, not from an index alone: no index has all of their columns, the table has changed since its last VACUUM, or PostgreSQL expects the table to cost less";
@@ -384,57 +381,4 @@ fn descriptions_of_100_kilobytes_take_no_memory() {
         println!("{storage}: the server has grown by {grown} bytes for {bytes}");
         assert!(grown < 48 << 20, "{storage}: by {grown} bytes for {bytes}");
     }
-}
-
-#[test]
-fn descriptions_of_5_mebibytes_and_a_slow_reader_take_little_memory() {
-    const LENGTH: usize = 5 << 20;
-    let database = data::wide(60_000);
-    let memory = |arguments: &[&str]| {
-        let mut child = program(&database.url)
-            .args(["export", "--columns=id,description", "--strategy=lookup"])
-            .args(arguments)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the program runs");
-        let mut output = child.stdout.take().expect("piped");
-        let mut buffer = vec![0; 128 << 10];
-        let (mut bytes, mut peak) = (0, 0);
-        loop {
-            // As long as it has output, it has not ended.
-            peak = peak_memory(child.id()).max(peak);
-            let taken = output.read(&mut buffer).expect("it writes");
-            if taken == 0 {
-                break;
-            }
-            bytes += taken;
-            // The pipe is always full, and every range that may be begun is ahead.
-            if bytes < 32 << 20 {
-                std::thread::sleep(Duration::from_millis(1));
-            }
-        }
-        assert!(child.wait().expect("ours").success());
-        (bytes, peak)
-    };
-    let (_, idle) = memory(&["--title=none is like this"]);
-    // In each of the ranges, and packed, so that nobody can tell how long they are.
-    change(
-        &database,
-        &format!(
-            "update tasks set description = rpad('', {LENGTH}, 'long ') where id = 200;
-             update tasks set description = long.description from tasks long where long.id = 200 and tasks.id % 200 = 0"
-        ),
-    );
-    change(&database, "vacuum analyze tasks");
-    let manifest = tempfile::NamedTempFile::new().expect("a file");
-    let path = manifest.path().to_str().expect("UTF-8");
-    let (bytes, peak) = memory(&["--manifest", path]);
-    assert!(bytes > 300 * LENGTH, "{bytes}");
-    let manifest = std::fs::read(path).expect("written");
-    let manifest: serde_json::Value = serde_json::from_slice(&manifest).expect("JSON");
-    assert_eq!(manifest["strategy"], "lookup", "{manifest}");
-    assert!(manifest["connections"].as_u64() > Some(1), "{manifest}");
-    let grown = peak.saturating_sub(idle);
-    println!("the program has grown by {grown} bytes for {bytes}");
-    assert!(grown < 64 << 20, "by {grown} bytes for {bytes}");
 }

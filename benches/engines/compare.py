@@ -14,7 +14,7 @@ import chdb.session
 import duckdb
 import duckdb_extension_postgres_scanner as scanner
 
-sys.path.append(str(Path(__file__).parents[1]))
+sys.path.append(str(Path(__file__).parents[1] / "shared"))
 from alternating import arguments, cluster, seconds, spread
 
 COLUMNS = """

@@ -1,13 +1,18 @@
 //! `lookup` beside `copy` on each filter, whatever it leaves: a Markdown table of milliseconds and of ratios.
 //!
-//! `cargo run --release --bin filters -- [tasks…] [--runs N]`; without numbers 100,000 and 1,000,000 tasks, and nine runs. The exports come
+//! `cargo bench --bench filters -- [tasks…] [--runs N]`; without numbers 100,000 and 1,000,000 tasks, and nine runs. The exports come
 //! over one kept connection, to the last byte. Each run begins with the other strategy, and a ratio is that of two times of one run.
-#[path = "../../../benches/shared/arguments.rs"]
+#![expect(
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a program to run by hand"
+)]
+
+#[path = "shared/arguments.rs"]
 mod arguments;
-#[path = "../../../benches/shared/mod.rs"]
 mod shared;
 #[expect(dead_code, reason = "shared with the tests, which use all of it")]
-#[path = "../../../tests/integration/support/mod.rs"]
+#[path = "../tests/integration/support/mod.rs"]
 mod support;
 
 use std::fs;

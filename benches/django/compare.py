@@ -16,7 +16,7 @@ from django.db import connection, models
 from django.db.models import Case, Value, When
 from psycopg.conninfo import conninfo_to_dict
 
-sys.path.append(str(Path(__file__).parents[1]))
+sys.path.append(str(Path(__file__).parents[1] / "shared"))
 from alternating import arguments, cluster, seconds, spread
 
 HEADER = ["ID", "Title", "Asset", "Asset Location", "Done", "Created By", "Updated By"]

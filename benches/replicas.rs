@@ -1,11 +1,17 @@
 //! Exports on the primary alone, on one hot standby and on two, and what they cost those who write to the primary meanwhile: a
 //! Markdown table.
 //!
-//! `cargo run --release --bin replicas -- [tasks] [--seconds N] [--rounds N]`; without numbers 100,000 tasks, and three rounds of ten
+//! `cargo bench --bench replicas -- [tasks] [--seconds N] [--rounds N]`; without numbers 100,000 tasks, and three rounds of ten
 //! seconds each. Each round measures all, and begins with another one: so what else the machine does meanwhile falls on all of
 //! them alike.
+#![expect(
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a program to run by hand"
+)]
+
 #[expect(dead_code, reason = "shared with the tests, which use all of it")]
-#[path = "../../../tests/integration/support/mod.rs"]
+#[path = "../tests/integration/support/mod.rs"]
 mod support;
 
 use std::fs;
@@ -66,6 +72,7 @@ fn arguments() -> (u64, u64, usize) {
             number.expect("a number follows")
         };
         match argument.as_str() {
+            "--bench" => {}
             "--seconds" => seconds = number(),
             "--rounds" => rounds = number() as usize,
             number => {

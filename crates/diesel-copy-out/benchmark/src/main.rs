@@ -3,7 +3,7 @@
 //! Each connects, reads all, and keeps nothing. `load_iter` makes values of the rows and no CSV, which would cost it more.
 //! The arguments are the number of rows and of rounds.
 
-#[path = "../../../crates/diesel-copy-out/tests/real_server/cluster.rs"]
+#[path = "../../tests/real_server/cluster.rs"]
 mod cluster;
 
 use std::error::Error;
