@@ -94,7 +94,7 @@ class Download {
   }
 
   path(id) {
-    return `/${this.dataset}.${this.extension}?${this.query}&fresh=true&export_id=${id}`;
+    return `/${this.dataset}.${this.extension}?${this.query}${main.dataset.fresh === 'true' ? '&fresh=true' : ''}&export_id=${id}`;
   }
 
   async start() {

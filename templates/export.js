@@ -95,10 +95,10 @@ async function preview() {
     byId('count').textContent = `Looking for ${many}…`;
   }
   try {
-    const found = (await ask(`/api/${many}?${rows}&count=false`, signal)).rows;
+    const { rows: found, cut } = await ask(`/api/${many}?${rows}&count=false`, signal);
     if (signal.aborted) return;
     byId('trouble').hidden = true;
-    showRows(found);
+    showRows(found, cut);
     if (isCounted) showCount(filter, known.count);
     else if (found.length < SHOWN_ROWS) showCount(filter, found.length);
     else await count(filter, signal);
@@ -143,7 +143,8 @@ function showCount(filter, count) {
   byId('none').hidden = count !== 0 || Boolean(byId('no-rows'));
 }
 
-function showRows(rows) {
+function showRows(rows, cut = []) {
+  const isCut = new Set(cut.map(({ row, column }) => `${row} ${column}`));
   if (rows.length > 0) byId('no-rows')?.remove();
   byId('none').hidden = true;
   byId('rows').hidden = byId('first').hidden = rows.length === 0;
@@ -155,9 +156,12 @@ function showRows(rows) {
     const cell = document.createElement('th');
     return Object.assign(cell, { scope: 'col', textContent: header, className });
   }));
-  byId('rows').querySelector('tbody').replaceChildren(...rows.map((row) => {
+  byId('rows').querySelector('tbody').replaceChildren(...rows.map((row, number) => {
     const line = document.createElement('tr');
-    columns.forEach(({ header, className }) => { Object.assign(line.insertCell(), { textContent: row[header] ?? '', className }); });
+    columns.forEach(({ header, className }) => {
+      const cell = Object.assign(line.insertCell(), { textContent: row[header] ?? '', className });
+      if (isCut.has(`${number} ${header}`)) cell.append(byId('rest').content.cloneNode(true));
+    });
     return line;
   }));
 }

@@ -81,7 +81,7 @@ async function prepare() {
   const order = new URLSearchParams(chosenFile());
   order.set('dataset', many);
   order.set('format', extension());
-  order.set('fresh', 'true');
+  order.set('fresh', main.dataset.fresh);
   const total = known.count;
   byId('prepare-trouble').hidden = true;
   prepareButton.disabled = true;

@@ -107,7 +107,7 @@ fn reason(error: &export::Error) -> String {
         export::Error::Database(error) if error.is_unavailable() => {
             "the database could not be reached".to_owned()
         }
-        export::Error::Database(_) => {
+        export::Error::Database(_) | export::Error::Tables(_) => {
             "the database refused the query; the log says more".to_owned()
         }
     }

@@ -32,7 +32,7 @@ pub struct ExportOptions {
     /// Where it runs
     #[command(flatten)]
     pub replicas: Replicas,
-    /// Waits until the replica has all that the primary has now, or exports from the primary
+    /// Waits until the replica has all that the primary has now, or exports from the primary; an error if neither can be shown
     #[arg(long, env = "CMMS_FRESH", help_heading = "Replicas", value_parser = clap::builder::BoolishValueParser::new())]
     pub fresh: bool,
     /// Where to; the file appears when it is whole. `-` is the standard output. On a terminal, it shows its progress

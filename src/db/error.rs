@@ -7,7 +7,8 @@ use diesel::prelude::*;
 use diesel::result::{DatabaseErrorKind, Error as Query};
 use diesel::sql_types::Bool;
 
-use super::{LOCK_TIMEOUT, libpq};
+use super::wording::{OfCopy, OfQuery};
+use super::{LOCK_TIMEOUT, NotFresh, libpq};
 
 /// Why the database cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -16,16 +17,16 @@ pub enum Error {
     #[error("no connection to the database: {0}")]
     Connect(String),
     /// A query failed.
-    #[error(transparent)]
+    #[error("{}", OfQuery(.0))]
     Query(#[from] diesel::result::Error),
     /// A query took longer than it may.
-    #[error("the query took too long: {0}")]
+    #[error("the query took too long: {}", OfQuery(.0))]
     StatementTimeout(#[source] Query),
     /// A query waited too long for a table that somebody has locked.
-    #[error("a table is locked: {0}")]
+    #[error("a table is locked: {}", OfQuery(.0))]
     TableLocked(#[source] Query),
     /// A COPY failed.
-    #[error(transparent)]
+    #[error("{}", OfCopy(.0))]
     Copy(#[from] libpq::Error),
     /// The database sent something impossible, such as a task that refers to nothing.
     #[error("the data are inconsistent: {0}")]
@@ -33,6 +34,9 @@ pub enum Error {
     /// A relation was rewritten, or got or lost a partition, while its rows were read: they may be of several moments.
     #[error("a table was changed while its rows were read")]
     Moved,
+    /// The server may lack what the primary has.
+    #[error(transparent)]
+    NotFresh(#[from] NotFresh),
     /// A migration could not be read or applied.
     #[error("the migrations failed: {0}")]
     Migrate(String),

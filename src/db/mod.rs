@@ -2,11 +2,13 @@
 
 pub mod embedded;
 mod error;
+mod freshness;
 pub mod libpq;
 mod schema_state;
 pub mod servers;
 pub mod snapshot;
 pub mod tables;
+mod wording;
 
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
@@ -19,10 +21,12 @@ use diesel::r2d2::{
     Builder, ConnectionManager, CustomizeConnection, ManageConnection, NopErrorHandler, Pool,
     PooledConnection,
 };
-use diesel::sql_types::{Bool, Nullable, Text};
+use diesel::sql_types::{BigInt, Nullable, Text};
 
 pub use self::error::Error;
-pub use self::schema_state::SchemaState;
+pub use self::freshness::NotFresh;
+pub(crate) use self::freshness::{Asked, Freshness, Shown};
+pub use self::schema_state::{SchemaState, UnfitTables};
 pub use self::snapshot::TransactionName;
 use crate::export::Budget;
 
@@ -249,32 +253,24 @@ impl Database {
 
     /// Returns a position of the primary's log that is after all that was committed until now, and reaches its standbys at once. `None`
     /// if this is no primary.
-    pub(crate) fn wal_position(&self) -> Result<Option<String>, Error> {
+    fn wal_position(&self) -> Result<Option<i64>, Error> {
         let mut connection = self.control_connection()?;
-        let position = |sql| diesel::select(diesel::dsl::sql::<Nullable<Text>>(sql));
+        let position = |sql| diesel::select(diesel::dsl::sql::<Nullable<BigInt>>(sql));
         // A commit of our own writes out everything before it. Otherwise a standby might wait without end for what is not written out,
         // such as the changes of a transaction that has not committed.
         let written = connection.transaction(|connection| {
             connection.batch_execute("set local synchronous_commit = local")?;
-            position("pg_logical_emit_message(true, 'cmms-export', '')::text").execute(connection)
+            position("(pg_logical_emit_message(true, 'cmms-export', '') - '0/0')::bigint")
+                .execute(connection)
         });
         let sql = match written {
-            Ok(_) => "pg_current_wal_flush_lsn()::text",
+            Ok(_) => "(pg_current_wal_flush_lsn() - '0/0')::bigint",
             // The role may only read, or this is a standby: take the position up to which anything is written, flushed or not.
             Err(_) => {
-                "case when not pg_is_in_recovery() then pg_current_wal_insert_lsn()::text end"
+                "case when not pg_is_in_recovery() then (pg_current_wal_insert_lsn() - '0/0')::bigint end"
             }
         };
         Ok(position(sql).get_result(&mut connection)?)
-    }
-
-    /// Returns whether this standby has all that the primary had at a position of its log.
-    pub(crate) fn has_replayed(&self, position: &str) -> Result<bool, Error> {
-        let mut connection = self.control_connection()?;
-        let replayed = diesel::dsl::sql::<Bool>("pg_last_wal_replay_lsn() >= ")
-            .bind::<Text, _>(position)
-            .sql("::pg_lsn");
-        Ok(diesel::select(replayed).get_result(&mut connection)?)
     }
 }
 

@@ -31,6 +31,28 @@ pub enum SchemaState {
     Newer(Vec<String>),
 }
 
+/// Why no export works.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UnfitTables {
+    /// The tables are not there, or our role may not read them.
+    #[error("the database has no tables that can be read")]
+    Missing,
+    /// They are not as the program has them. Each text says what is different, and what would fix it.
+    #[error("the database's tables are not as expected: {}", .0.join("; "))]
+    Different(Vec<String>),
+}
+
+impl SchemaState {
+    /// Returns why no export works; `None` if exports work.
+    pub(crate) fn unfit(self) -> Option<UnfitTables> {
+        match self {
+            Self::Missing => Some(UnfitTables::Missing),
+            Self::Different(differences) => Some(UnfitTables::Different(differences)),
+            Self::Current | Self::Pending(_) | Self::Newer(_) => None,
+        }
+    }
+}
+
 impl Database {
     /// Runs the pending migrations and returns their names.
     pub fn migrate(&self) -> Result<Vec<String>, Error> {

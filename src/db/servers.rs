@@ -10,8 +10,7 @@ mod rules;
 use std::ops::Deref;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -20,7 +19,7 @@ use self::hosts::Attributes;
 pub use self::hosts::{Hosts, patient};
 use self::monitor::Monitor;
 pub use self::monitor::{Server, State};
-use super::Database;
+use super::{Database, Freshness};
 
 pub use self::rules::{Fallback, InvalidReplicas, Replicas, Rules};
 
@@ -30,10 +29,6 @@ pub const PATIENCE: Duration = Duration::from_secs(5);
 const FIRST_ANSWERS_WAIT: Duration = Duration::from_secs(3);
 /// How long to wait for a connection to a replica: not long, as there are others.
 const REPLICA_WAIT: Duration = Duration::from_secs(1);
-/// How long an export waits for a replica to catch up with the primary.
-const FRESH_WAIT: Duration = Duration::from_secs(2);
-/// Time between two looks at how far the replica is.
-const FRESH_INTERVAL: Duration = Duration::from_millis(5);
 
 /// What a server is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
@@ -177,20 +172,26 @@ impl Servers {
         &self.primary
     }
 
-    /// Chooses a server for an export: a suitable replica that was not `tried`, else the primary. With `fresh`, the server has all that
-    /// the primary has now.
-    pub fn choose(&self, tried: &[Arc<Server>], fresh: bool) -> Result<Chosen, NoReplica> {
+    /// Returns whether the database's own server is known to be a primary.
+    pub fn knows_primary(&self) -> bool {
+        let state = self.primary.state();
+        state.is_some_and(|state| state.role == Role::Primary)
+    }
+
+    /// What an export demands that must have all that the primary has now.
+    pub(crate) fn freshness(&self) -> Freshness {
+        // Only with replicas is the primary known to be away, and not waited for.
+        let is_away = self.has_replicas() && !self.has_primary();
+        Freshness::of((!is_away).then(|| self.primary.database.clone()))
+    }
+
+    /// Chooses a server for an export: a suitable replica that was not `tried`, else the primary.
+    pub fn choose(&self, tried: &[Arc<Server>]) -> Result<Chosen, NoReplica> {
         if !self.has_replicas() {
             return Ok(self.choose_primary());
         }
         match self.replica(tried) {
-            Ok((server, role)) => {
-                let choice = Chosen::new(server, role);
-                if fresh && choice.role == Role::Replica && !self.is_fresh(&choice) {
-                    return self.fall_back(Fallback::Stale);
-                }
-                Ok(choice)
-            }
+            Ok((server, role)) => Ok(Chosen::new(server, role)),
             Err(reason) => self.fall_back(reason),
         }
     }
@@ -253,35 +254,6 @@ impl Servers {
     fn choose_primary(&self) -> Chosen {
         let state = self.primary.state();
         Chosen::new(&self.primary, state.map_or(self.role, |state| state.role))
-    }
-
-    /// Waits until the replica has what the primary has now. If the primary cannot be asked, there is nothing newer to be had.
-    fn is_fresh(&self, replica: &Server) -> bool {
-        if !self.has_primary() {
-            tracing::warn!(
-                "the primary is away: nobody knows whether the replica has all that it had"
-            );
-            return true;
-        }
-        let outcome = self.primary.database.wal_position().and_then(|position| {
-            let Some(position) = position else {
-                return Ok(true);
-            };
-            let deadline = Instant::now() + FRESH_WAIT;
-            loop {
-                if replica.database.has_replayed(&position)? {
-                    return Ok(true);
-                }
-                if Instant::now() > deadline {
-                    return Ok(false);
-                }
-                thread::sleep(FRESH_INTERVAL);
-            }
-        });
-        outcome.unwrap_or_else(|error| {
-            tracing::warn!(%error, "nobody knows whether the replica has what the primary has");
-            false
-        })
     }
 }
 

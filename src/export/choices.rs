@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 use super::dataset::{
     Cell, Condition, Dataset, Filter, FilterValue, Fragment, Question, Row, SearchText, Selected,
 };
+use super::queries::PREVIEW_CHARACTERS;
 
 /// The most choices that are listed at a time. The user searches for others.
 const MAX: i64 = 200;
@@ -16,7 +17,7 @@ const MAX: i64 = 200;
 pub struct Choice {
     /// The value of the filter.
     pub id: i64,
-    /// Its name.
+    /// Its name, up to 200 characters; a longer one ends with `…`.
     pub name: String,
 }
 
@@ -42,7 +43,7 @@ pub fn load(
         words.map(|word| field.condition(&FilterValue::Text(word)))
     });
     // One more than is listed shows whether there are more.
-    let question = Question::of([key, name].map(Selected::Plain))
+    let question = Question::of(selected(dataset))
         .with(filter.conditions())
         .with(words)
         .ordered([name, key])
@@ -60,9 +61,8 @@ pub fn find(
     dataset: &'static dyn Dataset,
     id: i64,
 ) -> QueryResult<Option<Choice>> {
-    let (key, name) = key_and_name(dataset);
-    let question =
-        Question::of([key, name].map(Selected::Plain)).with([Condition::compare(key, "=", id)]);
+    let (key, _name) = key_and_name(dataset);
+    let question = Question::of(selected(dataset)).with([Condition::compare(key, "=", id)]);
     let row: Option<Row> = dataset.joined(question).get_result(connection).optional()?;
     Ok(row.as_ref().map(Choice::read))
 }
@@ -73,12 +73,24 @@ fn key_and_name(dataset: &'static dyn Dataset) -> (&'static Fragment, &'static F
     (key, label.map_or(key, |column| column.joined()))
 }
 
+/// The key, and the name's beginning, as previews have it: one character more shows that there are more.
+fn selected(dataset: &'static dyn Dataset) -> [Selected; 2] {
+    let (key, _name) = key_and_name(dataset);
+    let name = dataset.label().map_or(Selected::Plain(key), |column| {
+        column.beginning(PREVIEW_CHARACTERS + 1)
+    });
+    [Selected::Plain(key), name]
+}
+
 impl Choice {
     fn read(row: &Row) -> Self {
         Self {
             id: row.first_integer().unwrap_or_default(),
             name: match row.cells().nth(1) {
-                Some(Cell::Text(name)) => name.to_owned(),
+                Some(Cell::Text(name)) => match name.char_indices().nth(PREVIEW_CHARACTERS) {
+                    Some((end, _)) => format!("{}…", &name[..end]),
+                    None => name.to_owned(),
+                },
                 Some(Cell::Integer(id)) => id.to_string(),
                 Some(Cell::Null) | None => String::new(),
             },

@@ -9,7 +9,7 @@ use super::Strategy;
 use super::dataset::UnexpectedNull;
 use super::manifest::{ErrorClass, State};
 use crate::db::servers::NoReplica;
-use crate::db::{self, libpq};
+use crate::db::{self, Database, SchemaState, UnfitTables, libpq};
 use crate::units;
 
 /// Why an export is not whole.
@@ -24,6 +24,9 @@ pub enum Error {
     /// No server may run it now.
     #[error(transparent)]
     NoReplica(#[from] NoReplica),
+    /// The database's tables are not as the program has them.
+    #[error(transparent)]
+    Tables(#[from] UnfitTables),
     /// Somebody stopped it.
     #[error("the export was cancelled")]
     Cancelled,
@@ -98,6 +101,26 @@ impl Error {
         }
     }
 
+    /// Finds out whether the database has refused because of its tables, which may change while the program runs.
+    pub(crate) fn because_of_tables(self, database: &Database) -> Self {
+        let Self::Database(error) = &self else {
+            return self;
+        };
+        if self.class() != Some(ErrorClass::Database)
+            || matches!(error, db::Error::TableLocked(_) | db::Error::Moved)
+        {
+            return self;
+        }
+        match database.schema_state().map(SchemaState::unfit) {
+            Ok(Some(unfit)) => {
+                tracing::error!(%error, "the database failed");
+                unfit.into()
+            }
+            // Then the first error matters more.
+            Ok(None) | Err(_) => self,
+        }
+    }
+
     /// The state in which it leaves an export, and how a manifest names it.
     pub fn end(&self) -> (State, Option<ErrorClass>) {
         match self.class() {
@@ -120,6 +143,9 @@ impl Error {
             Self::Sink(error) if is_full(error) => Some(ErrorClass::SpoolFull),
             Self::Sink(_) | Self::Workbook(_) => Some(ErrorClass::Output),
             Self::NoReplica(_) => Some(ErrorClass::NoReplica),
+            Self::Tables(UnfitTables::Missing) => Some(ErrorClass::TablesMissing),
+            Self::Tables(UnfitTables::Different(_)) => Some(ErrorClass::TablesDiffer),
+            Self::Database(db::Error::NotFresh(_)) => Some(ErrorClass::NotFresh),
             Self::Database(error) if error.is_recovery_conflict() => {
                 Some(ErrorClass::RecoveryConflict)
             }

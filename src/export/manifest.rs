@@ -55,6 +55,12 @@ pub enum ErrorClass {
     DatabaseUnavailable,
     /// No replica would do, and exports may not run on the primary.
     NoReplica,
+    /// No server could be shown to have all that the primary has.
+    NotFresh,
+    /// The database has no tables that can be read.
+    TablesMissing,
+    /// The database's tables are not as the program has them.
+    TablesDiffer,
     /// A replica has cancelled the query, because it was in the way of changes from the primary.
     RecoveryConflict,
     /// The query took longer than the statement timeout.
@@ -88,6 +94,9 @@ impl ErrorClass {
             Self::Database => "database",
             Self::DatabaseUnavailable => "database-unavailable",
             Self::NoReplica => "no-replica",
+            Self::NotFresh => "not-fresh",
+            Self::TablesMissing => "tables-missing",
+            Self::TablesDiffer => "tables-differ",
             Self::RecoveryConflict => "recovery-conflict",
             Self::StatementTimeout => "statement-timeout",
             Self::TooManyRows => "too-many-rows",

@@ -43,9 +43,9 @@ pub use self::lookup::CONNECTIONS;
 use self::sink::CancellableSink;
 pub use self::sink::{Observer, Plan, Sink, Summary};
 pub use self::strategy::Strategy;
-use crate::db::Database;
 use crate::db::libpq::{self, CopyOutDsl};
 use crate::db::snapshot::{self, Beginning};
+use crate::db::{self, Asked, Database, Freshness, Shown};
 
 /// What to export, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,12 +105,24 @@ pub fn run(
     observer: &dyn Observer,
     sink: &mut dyn Sink,
 ) -> Result<Summary, Error> {
+    run_in((database, None), export, cancellation, observer, sink)
+}
+
+/// Exports as [`run`] does, from a database whose server must be as fresh as is demanded.
+pub(crate) fn run_in(
+    (database, freshness): (&Database, Option<&Freshness>),
+    export: &Export,
+    cancellation: &Cancellation,
+    observer: &dyn Observer,
+    sink: &mut dyn Sink,
+) -> Result<Summary, Error> {
     #[cfg(feature = "fault-injection")]
     crate::fault::panic_at(0);
     let mut sink = CancellableSink { sink, cancellation };
     let mut encoder = Encoder::new(export, &mut sink, observer, cancellation)?;
     let source = Source {
         database,
+        freshness,
         cancellation,
         observer,
         export,
@@ -137,22 +149,33 @@ pub fn run(
 /// Where a strategy's rows come from.
 struct Source<'a> {
     database: &'a Database,
+    freshness: Option<&'a Freshness>,
     cancellation: &'a Cancellation,
     observer: &'a dyn Observer,
     export: &'a Export,
 }
 
 impl Source<'_> {
+    /// Waits until the connection's server has what the export demands. The snapshot must then be of that server.
+    fn be_fresh(&self, connection: &mut impl Asked) -> Result<Shown, db::Error> {
+        self.freshness.map_or_else(
+            || Ok(Shown::default()),
+            |freshness| freshness.shown_on(connection),
+        )
+    }
+
     /// Does `work` in a snapshot, on a connection for Diesel.
     fn snapshot<T>(
         &self,
         work: impl FnOnce(&mut PgConnection, &Backend<'_>) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let mut connection = self.database.connection()?;
+        let shown = self.be_fresh(&mut *connection)?;
         let backend = self.cancellation.register(self.database)?;
         let beginning = self.beginning(&backend);
         let query = || self.export.sql();
         let outcome = snapshot::snapshot(&mut connection, &beginning, query, |connection| {
+            shown.holds_on(connection)?;
             if self.export.strategy.is_buffered() {
                 self.check_expected_rows(connection)?;
             }
@@ -167,9 +190,11 @@ impl Source<'_> {
         work: impl FnOnce(&mut libpq::Connection) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let mut connection = self.database.copy_connection()?;
+        let shown = self.be_fresh(&mut *connection)?;
         let backend = self.cancellation.register(self.database)?;
         let query = || self.export.query().literal_sql();
         snapshot::begin_copy(&mut connection, &self.beginning(&backend), "select", query)?;
+        shown.holds_on(&mut *connection)?;
         // If it fails, the pool sees the open transaction or the broken connection, and closes the connection.
         let value = work(&mut connection)?;
         connection.commit()?;

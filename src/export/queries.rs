@@ -5,12 +5,44 @@ use diesel::sql_types::Text;
 
 use super::Error;
 use super::csv::Format;
-use super::dataset::{Dataset, Filter, Fragment, Query, Question, Row, Selected, Selection};
+use super::dataset::{Cell, Dataset, Filter, Fragment, Query, Question, Row, Selected, Selection};
 use super::lookup::Estimate;
 use crate::db::libpq::CopyOutDsl as _;
 
 /// Rows that a preview shows.
 pub const PREVIEW_ROWS: i64 = 20;
+/// Characters of a text that it shows: a single text may have a gigabyte.
+pub const PREVIEW_CHARACTERS: usize = 200;
+
+/// The first rows of an export, with long texts cut.
+#[derive(Debug, Default)]
+pub struct FirstRows {
+    /// The rows.
+    pub rows: Vec<Row>,
+    /// The cells that were cut: the numbers of their row and column, from 0, in their order.
+    pub cut: Vec<(usize, usize)>,
+}
+
+impl FirstRows {
+    fn of(mut rows: Vec<Row>) -> Self {
+        let mut all = Vec::new();
+        for (number, row) in rows.iter_mut().enumerate() {
+            let cut = row.cut(PREVIEW_CHARACTERS);
+            all.extend(cut.into_iter().map(|column| (number, column)));
+        }
+        Self { rows, cut: all }
+    }
+
+    /// Returns the rows' values, each with whether it was cut.
+    pub fn marked(&self) -> impl Iterator<Item = Vec<(Cell<'_>, bool)>> {
+        self.rows.iter().enumerate().map(|(row, values)| {
+            let cells = values.cells().enumerate();
+            let marked =
+                cells.map(|(column, cell)| (cell, self.cut.binary_search(&(row, column)).is_ok()));
+            marked.collect()
+        })
+    }
+}
 
 fn key(dataset: &'static dyn Dataset) -> &'static Fragment {
     &dataset.table().key_value
@@ -44,9 +76,15 @@ pub fn first_rows(
     connection: &mut PgConnection,
     columns: &Selection,
     filter: &Filter,
-) -> QueryResult<Vec<Row>> {
-    let question = rows(columns, filter).limit(PREVIEW_ROWS);
-    filter.dataset().joined(question).load(connection)
+) -> QueryResult<FirstRows> {
+    // One character more shows that there are more.
+    let values = columns.columns().iter();
+    let question = Question::of(values.map(|column| column.beginning(PREVIEW_CHARACTERS + 1)))
+        .with(filter.conditions())
+        .ordered([key(filter.dataset())])
+        .limit(PREVIEW_ROWS);
+    let rows = filter.dataset().joined(question).load(connection)?;
+    Ok(FirstRows::of(rows))
 }
 
 /// Counts the export's rows.

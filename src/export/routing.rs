@@ -15,8 +15,8 @@ const CHANGES: u32 = 3;
 /// After this many conflicts with recovery, the next attempt is not on a replica.
 const CONFLICTS: u32 = 2;
 
-/// Exports to `sink`, as [`run`](super::run) does, from one of the servers; with `fresh`, from one that has what the primary has
-/// now. If a replica fails before the first byte, or the sink can start over, another one or the primary takes its place.
+/// Exports to `sink`, as [`run`](super::run) does, from one of the servers; with `fresh`, from one that is shown to have what the
+/// primary has now. If a replica fails before the first byte, or the sink can start over, another one or the primary takes its place.
 pub fn run(
     export: &Export,
     servers: &Servers,
@@ -26,9 +26,11 @@ pub fn run(
     sink: &mut dyn Sink,
 ) -> Result<Summary, Error> {
     let mut sink = NotingSink { sink, begun: false };
-    route(servers, fresh, |chosen| {
+    let freshness = fresh.then(|| servers.freshness());
+    route(servers, |chosen| {
         observer.server(chosen);
-        let run = super::run(export, &chosen.database, cancellation, observer, &mut sink);
+        let place = (&chosen.database, freshness.as_ref());
+        let run = super::run_in(place, export, cancellation, observer, &mut sink);
         run.map_err(|error| Failure {
             is_final: cancellation.is_cancelled() || !sink.start_over(),
             error,
@@ -46,28 +48,31 @@ pub(crate) struct Failure {
 /// Lets `attempt` try one server after the other, as long as another may succeed.
 pub(crate) fn route<T>(
     servers: &Servers,
-    fresh: bool,
     mut attempt: impl FnMut(&Chosen) -> Result<T, Failure>,
 ) -> Result<T, Error> {
     let mut tried = Vec::new();
     let mut conflicts = 0;
     let mut changes = 0;
+    let mut no_replica = None;
     loop {
-        let chosen = if conflicts < CONFLICTS {
-            servers.choose(&tried, fresh)?
-        } else {
-            servers.fall_back(Fallback::Conflict)?
+        let chosen = match no_replica {
+            None => servers.choose(&tried)?,
+            Some(reason) => servers.fall_back(reason)?,
         };
         let failure = match attempt(&chosen) {
             Ok(value) => return Ok(value),
             Err(failure) => failure,
         };
         match Next::after(&failure, chosen.is_replaceable()) {
-            Next::GiveUp => return Err(failure.error),
-            Next::AfterConflict => conflicts += 1,
+            Next::GiveUp => return Err(failure.error.because_of_tables(&chosen.database)),
+            Next::AfterConflict => {
+                conflicts += 1;
+                no_replica = (conflicts == CONFLICTS).then_some(Fallback::Conflict);
+            }
             Next::AfterChange if changes == CHANGES => return Err(failure.error),
             Next::AfterChange => changes += 1,
             Next::OnAnother => tried.push(chosen.into_tried()),
+            Next::OnPrimary => no_replica = Some(Fallback::Stale),
         }
         tracing::warn!(error = %failure.error, "it is tried again");
     }
@@ -84,6 +89,8 @@ enum Next {
     AfterChange,
     /// Try again, on another server.
     OnAnother,
+    /// Try again, on the primary, which needs no other server to show that it is fresh.
+    OnPrimary,
 }
 
 impl Next {
@@ -92,6 +99,7 @@ impl Next {
             _ if failure.is_final => Self::GiveUp,
             Error::Database(db::Error::Moved) => Self::AfterChange,
             _ if !is_replaceable => Self::GiveUp,
+            Error::Database(db::Error::NotFresh(_)) => Self::OnPrimary,
             Error::Database(error) if error.is_recovery_conflict() => Self::AfterConflict,
             Error::Database(error) if error.is_unavailable() => Self::OnAnother,
             _ => Self::GiveUp,
@@ -124,7 +132,7 @@ mod tests {
     use diesel::sql_types::{Integer, Range};
 
     use super::*;
-    use crate::db;
+    use crate::db::NotFresh;
     use crate::db::libpq::{self, CopyOutDsl as _, ErrorKind};
     use crate::export::manifest::ErrorClass;
 
@@ -154,6 +162,12 @@ mod tests {
         // A query that every server would refuse, and one that took too long.
         assert_eq!(after(&refused("42703")), Next::GiveUp);
         assert_eq!(after(&refused("57014")), Next::GiveUp);
+        let stale = Failure {
+            error: Error::Database(NotFresh::Behind.into()),
+            is_final: false,
+        };
+        assert_eq!(after(&stale), Next::OnPrimary);
+        assert_eq!(Next::after(&stale, false), Next::GiveUp);
     }
 
     #[test]

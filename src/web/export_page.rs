@@ -14,23 +14,25 @@ use askama::Template;
 
 use super::pace::Pace;
 use super::prepared_page::List;
-use super::problem::{Kind, Problem};
+use super::problem::Problem;
 use super::read::{QUERY_TIMEOUT, ReadFrom, read};
 use super::{App, OfDataset, html};
 use crate::datasets;
-use crate::db::SchemaState;
 use crate::export::csv::{Delimiter, Preset};
-use crate::export::dataset::{Cell, Column, ColumnKind, Dataset, Row};
+use crate::export::dataset::{Cell, Column, ColumnKind, Dataset};
 use crate::export::format::FileType;
-use crate::export::manifest::ErrorClass;
 use crate::export::parameters::Parameters;
-use crate::export::{self, Strategy, queries};
+use crate::export::queries::{self, FirstRows};
+use crate::export::{self, Strategy};
 
 pub(super) use address::address;
 use address::{chosen, curl, download, path, query};
 use choice::{Choose, read_query};
 use count::{Count, estimate};
 use filters::{Control, Is, choose_found, look_up};
+
+/// Stands for the rest of a text that the preview cuts.
+const REST: &str = "<span role=\"img\" title=\"The file has all of this text\" aria-label=\"The file has all of this text\">…</span>";
 
 #[derive(Template)]
 #[template(path = "export.html")]
@@ -46,7 +48,7 @@ struct ExportPage {
     chosen: Vec<(&'static str, String)>,
     /// The columns that are chosen, in their order, and then the others.
     columns: Vec<&'static Column>,
-    rows: Vec<Row>,
+    first: FirstRows,
     count: Count,
     /// Whether the dataset has no row at all.
     is_empty: bool,
@@ -60,6 +62,8 @@ struct ExportPage {
     estimate: String,
     /// What a row comes to in each format, for the page's script.
     paces: String,
+    /// Whether its downloads ask for what the primary has now. If there is no primary to ask, they would fail.
+    is_fresh: bool,
 }
 
 impl ExportPage {
@@ -103,7 +107,7 @@ impl Tab {
 /// What the page shows from the database.
 struct Content {
     controls: Vec<Control>,
-    rows: Vec<Row>,
+    first: FirstRows,
     is_empty: bool,
 }
 
@@ -129,7 +133,9 @@ pub(super) async fn page(
     if choose.is_download {
         // Without the page's script, its form cannot know which address has the file of the format that is chosen.
         let mut pairs = choose.parameters.to_pairs();
-        pairs.push(("fresh", "true".to_owned()));
+        if app.servers.knows_primary() {
+            pairs.push(("fresh", "true".to_owned()));
+        }
         return Ok(HttpResponse::SeeOther()
             .insert_header((LOCATION, download(&choose.parameters, &pairs)))
             .finish());
@@ -161,7 +167,7 @@ pub(super) async fn page(
                 download,
                 chosen,
                 parameters,
-                rows: content.rows,
+                first: content.first,
                 count,
                 is_empty: content.is_empty,
                 strategies: Strategy::all(),
@@ -170,16 +176,11 @@ pub(super) async fn page(
                 prepared,
                 estimate,
                 paces,
+                is_fresh: app.servers.knows_primary(),
             };
             html::respond(StatusCode::OK, &page)
         }
-        Err(error) => {
-            let problem = match error.class() {
-                Some(ErrorClass::Database) => tables_problem(&app).await,
-                _ => None,
-            };
-            html::unavailable(&request, problem.unwrap_or_else(|| error.into()))
-        }
+        Err(error) => html::unavailable(&request, error.into()),
     }
 }
 
@@ -215,34 +216,24 @@ async fn load(
         ReadFrom::Exports,
         QUERY_TIMEOUT,
         move |connection| {
-            let rows = queries::first_rows(connection, &columns, &filter)?;
-            let is_empty = rows.is_empty() && !queries::any(connection, filter.dataset())?;
-            Ok((rows, is_empty))
+            let first = queries::first_rows(connection, &columns, &filter)?;
+            let is_empty = first.rows.is_empty() && !queries::any(connection, filter.dataset())?;
+            Ok((first, is_empty))
         },
     );
-    let (controls, (rows, is_empty)) = tokio::try_join!(controls, rows)?;
+    let (controls, (first, is_empty)) = tokio::try_join!(controls, rows)?;
     let content = Content {
         controls,
-        rows,
+        first,
         is_empty,
     };
-    let shown = content.rows.len() as i64;
+    let shown = content.first.rows.len() as i64;
     let count = if shown < queries::PREVIEW_ROWS {
         Count::Exactly(shown)
     } else {
         count::of(request, app, counted).await?
     };
     Ok((parameters, content, count))
-}
-
-/// What is wrong with the tables, if that is why a query has failed.
-async fn tables_problem(app: &web::Data<App>) -> Option<Problem> {
-    let app = app.clone();
-    match web::block(move || app.database.schema_state()).await {
-        Ok(Ok(SchemaState::Missing)) => Some(Problem::new(Kind::TablesMissing)),
-        Ok(Ok(SchemaState::Different(differences))) => Some(Problem::of_tables(&differences)),
-        _ => None,
-    }
 }
 
 /// Returns a value as the preview shows it.

@@ -48,11 +48,13 @@ async fn prepare(
     body: &[u8],
     app: web::Data<App>,
 ) -> Result<HttpResponse, Problem> {
+    let order = Order::read(request, body)?;
+    let fresh = order.is_fresh(app.servers.knows_primary());
     let Order {
-        is_form,
-        fresh,
+        is_page,
         parameters,
-    } = Order::read(request, body)?;
+        ..
+    } = order;
     let page = export_page::address(&parameters);
     let disposition = content_disposition(
         &parameters.filter,
@@ -64,7 +66,7 @@ async fn prepare(
     let prepared = Arc::clone(&app.prepared);
     let order = move || prepared.order(export, fresh, disposition, is_demonstration);
     let manifest = blocking(order).await??;
-    if is_form && html::accepts_html(request.headers()) {
+    if is_page {
         let mut response = HttpResponse::SeeOther();
         return Ok(response
             .insert_header((LOCATION, format!("{page}#prepared")))

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::export::manifest::ErrorClass;
 
-const ADVICE: [(ErrorClass, &str); 15] = [
+const ADVICE: [(ErrorClass, &str); 18] = [
     (
         ErrorClass::Database,
         "The database stopped the export. Try again; if it fails again, tell whoever looks after the database.",
@@ -16,6 +16,18 @@ const ADVICE: [(ErrorClass, &str); 15] = [
     (
         ErrorClass::NoReplica,
         "No copy of the database can be read just now. Try again in a moment.",
+    ),
+    (
+        ErrorClass::NotFresh,
+        "Nothing shows now that the data are the newest. Try again in a moment.",
+    ),
+    (
+        ErrorClass::TablesMissing,
+        "The database has no tables that can be read. Tell whoever looks after it.",
+    ),
+    (
+        ErrorClass::TablesDiffer,
+        "The database’s tables were changed. Tell whoever looks after it.",
     ),
     (
         ErrorClass::RecoveryConflict,

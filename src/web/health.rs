@@ -6,7 +6,6 @@ use utoipa::ToSchema;
 
 use super::App;
 use super::problem::{Kind, Problem, ProblemBody};
-use crate::db::SchemaState;
 use crate::db::servers::Role;
 
 /// Whether the process answers. It does not ask the database.
@@ -69,9 +68,10 @@ pub(super) async fn readyz(app: web::Data<App>) -> Result<web::Json<Readiness>, 
 
 async fn check_tables(app: web::Data<App>) -> Result<(), Problem> {
     match web::block(move || app.database.schema_state()).await {
-        Ok(Ok(SchemaState::Missing)) => Err(Problem::new(Kind::TablesMissing)),
-        Ok(Ok(SchemaState::Different(differences))) => Err(Problem::of_tables(&differences)),
-        Ok(outcome) => Ok(outcome.map(drop)?),
+        Ok(state) => match state?.unfit() {
+            Some(unfit) => Err(unfit.into()),
+            None => Ok(()),
+        },
         Err(_cancelled) => Err(Problem::new(Kind::Internal)),
     }
 }

@@ -17,10 +17,10 @@ const MAX_REQUEST: usize = 64 * 1024;
 
 /// An export that is asked for.
 pub(super) struct Order {
-    /// Whether a form asks.
-    pub(super) is_form: bool,
-    /// Whether it must have all that the primary has now.
-    pub(super) fresh: bool,
+    /// Whether a page's form asks.
+    pub(super) is_page: bool,
+    /// Whether it must have all that the primary has now, if that is said.
+    fresh: Option<bool>,
     pub(super) parameters: Parameters,
 }
 
@@ -61,14 +61,18 @@ impl Order {
             query.take("preset")?;
             query.take("delimiter")?;
         }
-        // As the page's own download is, and as its script orders it.
-        let fresh = query.take_bool("fresh")?.unwrap_or(is_page);
+        let fresh = query.take_bool("fresh")?;
         let parameters = Parameters::from_pairs(dataset, file_type, query.rest())?;
         Ok(Self {
-            is_form,
+            is_page,
             fresh,
             parameters,
         })
+    }
+
+    /// Returns whether it must have all that the primary has. The page's form asks for it as its script does: if there is a primary.
+    pub(super) fn is_fresh(&self, knows_primary: bool) -> bool {
+        self.fresh.unwrap_or(self.is_page && knows_primary)
     }
 }
 
@@ -143,7 +147,7 @@ mod tests {
         Ok(format!(
             "{dataset} {} {is_xlsx} {}",
             pairs.join("&"),
-            order.fresh
+            order.fresh.unwrap_or_default()
         ))
     }
 
@@ -184,8 +188,13 @@ mod tests {
             .insert_header((CONTENT_TYPE, "application/x-www-form-urlencoded"))
             .insert_header((ACCEPT, "text/html,*/*;q=0.8"))
             .to_http_request();
-        assert!(Order::read(&request, b"dataset=tasks")?.fresh);
-        assert!(!Order::read(&request, b"fresh=false")?.fresh);
+        let is_fresh = |body, knows_primary| {
+            Order::read(&request, body).map(|order| order.is_fresh(knows_primary))
+        };
+        assert!(is_fresh(b"dataset=tasks", true)?);
+        assert!(!is_fresh(b"dataset=tasks", false)?);
+        assert!(is_fresh(b"fresh=true", false)?);
+        assert!(!is_fresh(b"fresh=false", true)?);
         Ok(())
     }
 

@@ -45,15 +45,6 @@ impl Problem {
         }
     }
 
-    /// The tables are not as they have to be. How they are goes to the log.
-    pub(super) fn of_tables(differences: &[String]) -> Self {
-        tracing::error!(
-            differences = differences.join("; "),
-            "the database's tables are not as expected"
-        );
-        Self::new(Kind::TablesDiffer)
-    }
-
     /// The same problem, which is because of what is at `location`.
     pub(super) fn at(self, location: String) -> Self {
         Self {
@@ -144,6 +135,7 @@ impl ResponseError for Problem {
             | Kind::QueueFull
             | Kind::DatabaseUnavailable
             | Kind::NoReplica
+            | Kind::NotFresh
             | Kind::RecoveryConflict
             | Kind::SpoolFull
             | Kind::TableLocked
@@ -172,6 +164,17 @@ impl From<export::parameters::InvalidParameter> for Problem {
     }
 }
 
+impl From<db::UnfitTables> for Problem {
+    /// How the tables are goes to the log.
+    fn from(error: db::UnfitTables) -> Self {
+        tracing::error!("{error}");
+        Self::new(match error {
+            db::UnfitTables::Missing => Kind::TablesMissing,
+            db::UnfitTables::Different(_) => Kind::TablesDiffer,
+        })
+    }
+}
+
 impl From<db::Error> for Problem {
     fn from(error: db::Error) -> Self {
         tracing::error!(%error, "the database failed");
@@ -183,6 +186,8 @@ impl From<db::Error> for Problem {
             Kind::RecoveryConflict
         } else if matches!(error, db::Error::TableLocked(_) | db::Error::Moved) {
             Kind::TableLocked
+        } else if matches!(error, db::Error::NotFresh(_)) {
+            Kind::NotFresh
         } else {
             Kind::Internal
         })
@@ -206,6 +211,7 @@ impl From<export::Error> for Problem {
             export::Error::BufferBusy { .. } => Self::with_detail(Kind::Busy, error.to_string()),
             export::Error::Cancelled => Self::new(Kind::ExportCancelled),
             export::Error::NoReplica(_) => Self::new(Kind::NoReplica),
+            export::Error::Tables(error) => error.into(),
             export::Error::Database(error) => error.into(),
             export::Error::UnexpectedNull(_) => {
                 Self::with_detail(Kind::UnexpectedNull, error.to_string())

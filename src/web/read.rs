@@ -65,8 +65,10 @@ pub(super) async fn read<T: Send + 'static>(
             outcome.map_err(|error: export::Error| error.explained(&mut connection, waited))
         };
         match from {
-            ReadFrom::Database => attempt(&database),
-            ReadFrom::Exports => routing::route(&servers, false, |server| {
+            ReadFrom::Database => {
+                attempt(&database).map_err(|error| error.because_of_tables(&database))
+            }
+            ReadFrom::Exports => routing::route(&servers, |server| {
                 from_server.server(server);
                 attempt(&server.database).map_err(|error| Failure {
                     is_final: cancelled.is_cancelled(),

@@ -11,15 +11,44 @@ use super::read::{QUERY_TIMEOUT, ReadFrom, read};
 use super::{App, OfDataset};
 use crate::export::dataset::{Row, Selection};
 use crate::export::parameters::{columns_from, filter_from_pairs};
-use crate::export::queries;
+use crate::export::queries::{self, FirstRows};
 
 /// What an export has in it.
 #[derive(Serialize)]
 pub(super) struct Preview {
     /// How many rows it has; `null` if that was not asked for.
     count: Option<i64>,
-    /// The first of them.
+    /// The first of them, each text up to 200 characters.
     rows: Rows,
+    /// Which of their texts are longer.
+    cut: Vec<Cut>,
+}
+
+/// A text that is cut.
+#[derive(Serialize)]
+struct Cut {
+    /// The number of its row, from 0.
+    row: usize,
+    /// The name of its column in the header.
+    column: &'static str,
+}
+
+impl Preview {
+    fn new(count: Option<i64>, columns: Selection, first: FirstRows) -> Self {
+        let name = |column: usize| columns.columns()[column].header();
+        let cut = first.cut.iter().map(|&(row, column)| Cut {
+            row,
+            column: name(column),
+        });
+        Self {
+            count,
+            cut: cut.collect(),
+            rows: Rows {
+                rows: first.rows,
+                columns,
+            },
+        }
+    }
 }
 
 /// How many rows an export has.
@@ -100,15 +129,10 @@ pub(super) async fn preview(
         ReadFrom::Exports,
         QUERY_TIMEOUT,
         move |connection| {
-            Ok(Preview {
-                count: counts
-                    .then(|| queries::count(connection, &filter))
-                    .transpose()?,
-                rows: Rows {
-                    rows: queries::first_rows(connection, &columns, &filter)?,
-                    columns: columns.clone(),
-                },
-            })
+            let count = counts.then(|| queries::count(connection, &filter));
+            let count = count.transpose()?;
+            let first = queries::first_rows(connection, &columns, &filter)?;
+            Ok(Preview::new(count, columns.clone(), first))
         },
     );
     Ok(web::Json(preview.await?))

@@ -6,7 +6,7 @@ use diesel::sql_types::is_nullable::NotNull;
 use diesel::sql_types::{BigInt, Nullable, SqlType, Text};
 
 use super::Dataset;
-use super::fragment::Fragment;
+use super::fragment::{Fragment, Selected};
 
 /// A column that an export can have.
 pub struct Column {
@@ -50,6 +50,14 @@ impl Column {
     /// Its value in the query of all tables.
     pub fn joined(&self) -> &Fragment {
         &self.joined
+    }
+
+    /// The same; of a text no more than so many characters.
+    pub(crate) fn beginning(&'static self, characters: usize) -> Selected {
+        match self.kind {
+            ColumnKind::Text => Selected::Beginning(&self.joined, characters),
+            ColumnKind::Integer | ColumnKind::Label(_) => Selected::Plain(&self.joined),
+        }
     }
 }
 

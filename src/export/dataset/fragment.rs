@@ -141,6 +141,8 @@ pub enum Selected {
     Plain(&'static Fragment),
     /// A text, with a `'` before it if a spreadsheet would take it for a formula.
     WithoutFormulas(&'static Fragment),
+    /// The first characters of a text, so many of them: the server sends no more.
+    Beginning(&'static Fragment, usize),
     /// The number of rows.
     Count,
 }
@@ -158,6 +160,11 @@ impl QueryFragment<Pg> for SelectList {
             match selected {
                 Selected::Plain(fragment) => fragment.walk_ast(out.reborrow())?,
                 Selected::WithoutFormulas(text) => without_formulas(text, out.reborrow())?,
+                Selected::Beginning(text, characters) => {
+                    out.push_sql("left((");
+                    text.walk_ast(out.reborrow())?;
+                    out.push_sql(&format!(")::text, {characters})"));
+                }
                 Selected::Count => out.push_sql("count(*)"),
             }
         }
@@ -363,6 +370,20 @@ impl Row {
     /// Bytes that its values take, without their texts.
     pub(super) fn size(&self) -> usize {
         size_of_val(&*self.0)
+    }
+
+    /// Cuts its texts at so many characters. Returns which values were longer.
+    pub(crate) fn cut(&mut self, characters: usize) -> Vec<usize> {
+        let mut cut = Vec::new();
+        for (index, value) in self.0.iter_mut().enumerate() {
+            if let Value::Text(text) = value
+                && let Some((end, _)) = text.char_indices().nth(characters)
+            {
+                *text = text[..end].into();
+                cut.push(index);
+            }
+        }
+        cut
     }
 
     /// Its first value, if that is an integer: a key, or a count.

@@ -59,11 +59,13 @@ impl<'a> Session<'a> {
     /// Begins the export's snapshot. Returns also what its first question was answered, and whether the relations are locked.
     pub(super) fn begin(source: &Source<'a>) -> Result<(Self, libpq::Row, bool), Error> {
         let mut connection = source.database.copy_connection()?;
+        let shown = source.be_fresh(&mut *connection)?;
         let backend = source.cancellation.register(source.database)?;
         let beginning = source.beginning(&backend);
         let question = Conditions::question(source.export.dataset());
         let query = || libpq::CopyOutDsl::literal_sql(source.export.query());
         let (answer, locked) = snapshot::begin_copy(&mut connection, &beginning, &question, query)?;
+        shown.holds_on(&mut *connection)?;
         let session = Self {
             _backend: backend,
             connection,
@@ -90,6 +92,7 @@ impl<'a> Session<'a> {
     /// connection.
     pub(super) fn end(mut self) {
         if let Err(error) = self.connection.commit() {
+            let error = db::Error::from(error);
             tracing::warn!(%error, "a connection was lost after its part of an export");
         }
     }

@@ -81,7 +81,7 @@ fn paths(dataset: &'static dyn Dataset) -> [(String, Value); 5] {
         ),
         parameter(
             "fresh",
-            "Whether a replica must have all that the primary has now; without, up to the largest lag may be missing",
+            "Whether the server must have all that the primary has now, which is a 503 if it cannot be shown; without, up to the largest lag may be missing",
             or_empty(json!({"type": "boolean"})),
         ),
         parameter(
@@ -147,10 +147,22 @@ fn paths(dataset: &'static dyn Dataset) -> [(String, Value); 5] {
     let number = json!({"type": "integer", "format": "int64"});
     let rows = json!({
         "type": "object",
-        "required": ["count", "rows"],
+        "required": ["count", "rows", "cut"],
         "properties": {
             "count": {"type": ["integer", "null"], "format": "int64", "description": "How many rows it has; null if that was not asked for"},
             "rows": {"type": "array", "description": "The first of them, by the names of the header", "items": row_schema(dataset)},
+            "cut": {
+                "type": "array",
+                "description": "Which texts of the rows are longer: they are cut at 200 characters",
+                "items": {
+                    "type": "object",
+                    "required": ["row", "column"],
+                    "properties": {
+                        "row": {"type": "integer", "minimum": 0, "description": "The number of its row, from 0"},
+                        "column": {"type": "string", "description": "The name of its column in the header"},
+                    },
+                },
+            },
         },
     });
     let page = json!({"200": {"description": "", "content": {"text/html": {"schema": {"type": "string"}}}}});

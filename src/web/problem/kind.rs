@@ -68,6 +68,8 @@ pub(in crate::web) enum Kind {
     DatabaseUnavailable,
     /// No replica will do, and exports may not run on the primary.
     NoReplica,
+    /// No server could be shown to have all that the primary has.
+    NotFresh,
     /// A replica has twice cancelled the query, because it was in the way of changes from the primary.
     RecoveryConflict,
     /// Somebody has locked a table, as a change of it does.
@@ -123,6 +125,11 @@ impl Kind {
                 "no-replica",
                 StatusCode::SERVICE_UNAVAILABLE,
                 "No replica of the database can be used now",
+            ),
+            Self::NotFresh => (
+                "not-fresh",
+                StatusCode::SERVICE_UNAVAILABLE,
+                "No server can be shown to have the newest data",
             ),
             Self::RecoveryConflict => (
                 "recovery-conflict",

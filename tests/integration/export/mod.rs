@@ -10,5 +10,6 @@ mod moments;
 mod prepared_matrix;
 mod properties;
 mod same_bytes;
+mod secrets;
 mod settings;
 pub(crate) mod xlsx;

@@ -5,7 +5,7 @@ use diesel::prelude::*;
 use diesel::sql_types::BigInt;
 
 use crate::support::client::send;
-use crate::support::{Download, Server, TestDatabase, data, eventually};
+use crate::support::{Download, Server, TestDatabase, data, eventually, prepared};
 
 /// What is read of the tables through Diesel.
 const READS: [&str; 7] = [
@@ -77,6 +77,54 @@ fn a_database_that_forgets_prepared_statements_is_no_worse_than_another() {
          alter table assets rename to the_assets;
          create view assets as select * from the_assets where (select forget())",
     );
+}
+
+#[test]
+fn tables_that_do_not_fit_any_more_are_why_nothing_works_and_nothing_has_to_be_restarted() {
+    const MORE: [&str; 6] = [
+        "/readyz",
+        "/api/tasks/count?title=x",
+        "/tasks.csv",
+        "/tasks.csv?strategy=copy",
+        "/tasks.xlsx",
+        "/tasks.xlsx?strategy=streamed",
+    ];
+    let database = data::hostile();
+    let server = Server::start(&database.url);
+    let all = || {
+        READS
+            .into_iter()
+            .chain(MORE)
+            .filter(|path| !path.starts_with("/api/filters"))
+    };
+    let works = || {
+        for path in all() {
+            assert_eq!(Download::start(&server.address, path).status, 200, "{path}");
+        }
+    };
+    let fails = |kind: &str| {
+        for path in all() {
+            let answer = Download::start(&server.address, path);
+            assert_eq!(answer.status, 503, "{path}");
+            assert_eq!(answer.header("retry-after"), Some("5"), "{path}");
+            assert_eq!(answer.json()["type"], format!("{PROBLEM}{kind}"), "{path}");
+        }
+        let id = prepared::order(&server, &serde_json::json!({}));
+        prepared::has_failed(&server.ended(&id), kind);
+    };
+    works();
+    run(&database, "alter table tasks rename title to name");
+    fails("tables-differ");
+    run(&database, "alter table tasks rename name to title");
+    works();
+    run(&database, "alter table tasks rename to jobs");
+    fails("tables-missing");
+    run(&database, "alter table jobs rename to tasks");
+    works();
+    let log = server.into_log();
+    for said in ["tasks.title: expected text", "title does not exist"] {
+        assert!(log.contains(said), "{said}: {log}");
+    }
 }
 
 /// The start of a problem's type.

@@ -151,6 +151,16 @@ fn a_promoted_standby_and_a_lost_primary_are_survived_without_a_restart() {
     });
     assert_eq!(roles(&server), ["", "replica", "replica"]);
     assert_eq!(export(&server, ""), ("replica".into(), expected));
+    // Nobody can say whether that is all that it had.
+    let refused = Download::start(&server.address, "/tasks.csv?fresh=true");
+    assert_eq!(refused.status, 503);
+    assert_eq!(
+        refused.json()["type"],
+        "urn:cmms-export:problem:database-unavailable"
+    );
+    let button = Download::start(&server.address, "/?download=true");
+    let location = button.header("location").expect("it leads to the file");
+    assert!(!location.contains("fresh"), "{location}");
 
     replicated.promote(Node::Standby1);
     eventually("the new primary is known", || {

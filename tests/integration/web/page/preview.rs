@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::support::browser::Browser;
 use crate::support::client::{download, send};
 use crate::support::gate::{self, Gate, Gated, ROWS};
 use crate::support::{Server, TestDatabase, data, eventually};
@@ -46,6 +47,70 @@ fn the_preview_is_the_first_rows_of_the_download_and_their_exact_number() {
             }
         }
     }
+}
+
+#[test]
+fn a_preview_has_the_beginning_of_long_texts_and_says_which_are_longer() {
+    // 20 texts of 2 MB, and what is just short enough, and one character too long.
+    let database = TestDatabase::with(
+        "alter table locations alter name type text;
+         insert into locations values (1, repeat('L', 255)); insert into users values (1, 'somebody');
+         insert into assets values (1, 'Thing', '', 1);
+         insert into tasks select n, 'Task', repeat('ü', 1000000), n % 2 = 0, 1, 1, null from generate_series(1, 20) n;
+         update tasks set description = repeat('ü', 200) where id = 2;
+         update tasks set description = repeat('ü', 201) where id = 3",
+    );
+    let server = Server::start(&database.url);
+    let (status, _) = get(&server, "/api/tasks?columns=id");
+    assert_eq!(status, 200);
+    let before = server.peak_memory();
+    for _ in 0..4 {
+        let path = "/api/tasks?columns=id,description";
+        let text = ureq::get(server.url(path)).call().expect("200");
+        let text = text.into_body().read_to_string().expect("text");
+        assert!(text.len() < 20_000, "{} bytes", text.len());
+        let preview: Value = serde_json::from_str(&text).expect("JSON");
+        let rows = preview["rows"].as_array().expect("an array");
+        assert_eq!(rows.len(), 20);
+        for row in rows {
+            assert_eq!(row["Description"], "ü".repeat(200));
+        }
+        let cut: Vec<Value> = (0..20)
+            .filter(|row| *row != 1)
+            .map(|row| serde_json::json!({"row": row, "column": "Description"}))
+            .collect();
+        assert_eq!(preview["cut"], Value::from(cut));
+
+        let (status, html) = page(&server, "/?columns=id,description");
+        assert_eq!(status, 200);
+        assert!(html.len() < 60_000, "{} bytes", html.len());
+        let cut = format!(
+            "{}<span role=\"img\" title=\"The file has all",
+            "ü".repeat(200)
+        );
+        assert_eq!(html.matches(&cut).count(), 19);
+        // The same of what a filter can be set to.
+        let (_, choices) = get(&server, "/api/filters?of=locations");
+        let name = format!("{}…", "L".repeat(200));
+        assert_eq!(choices["choices"][0]["name"], name);
+    }
+    let grown = server.peak_memory() - before;
+    assert!(grown < 8 << 20, "{grown} bytes more");
+
+    let csv = download(&server.address, "columns=description");
+    assert!(csv.len() > 36_000_000, "the file has all of it");
+    assert_eq!(
+        get(&server, "/api/tasks?columns=id").1["cut"],
+        serde_json::json!([])
+    );
+
+    // The page's script shows the same.
+    let browser = Browser::start();
+    browser.open(&server.url("/?columns=id,description&done=false"));
+    browser.click("input[name=done][value='']");
+    browser.eventually("the texts are cut", || {
+        browser.run("return document.querySelectorAll('#rows td [role=img]').length") == 19
+    });
 }
 
 #[test]

@@ -1,0 +1,146 @@
+//! Whether a server has all that the primary has.
+//!
+//! It is asked on the export's own connection: another one may lead to another server. And before the export's snapshot: a standby
+//! replays on, so within the snapshot it would say how far it is by now, and not how far it was when the snapshot was taken.
+
+use std::sync::OnceLock;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use diesel::prelude::*;
+use diesel::sql_types::{Bool, Text};
+
+use super::{Database, Error, SERVER, libpq};
+
+/// How long an export waits for a standby to catch up with the primary.
+const WAIT: Duration = Duration::from_secs(2);
+/// Time between two looks at how far the standby is.
+const INTERVAL: Duration = Duration::from_millis(5);
+
+/// What a fresh export demands of its server: that it is a primary, or a standby that has replayed the primary's log up to a position
+/// of now.
+pub(crate) struct Freshness {
+    /// `None` if it is known to be away.
+    primary: Option<Database>,
+    /// Read when the first standby is asked; `None` if there is no such position.
+    position: OnceLock<Option<i64>>,
+}
+
+/// Nothing shows that the server has all that the primary has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotFresh {
+    /// Nobody knows what the primary has.
+    #[error(
+        "the server is a standby, and there is no primary to ask whether it has all that the primary has"
+    )]
+    Unknown,
+    /// The primary has more.
+    #[error("the standby has not replayed in time all that the primary has")]
+    Behind,
+    /// A balancer or a pooler has led one connection to two servers.
+    #[error("the server that was asked whether it has all that the primary has is another one")]
+    Elsewhere,
+}
+
+/// That a server is fresh, if that was asked.
+#[derive(Default)]
+#[must_use]
+pub(crate) struct Shown {
+    server: Option<String>,
+}
+
+impl Freshness {
+    /// Demands what `primary` has; `None` if it is known to be away.
+    pub(super) fn of(primary: Option<Database>) -> Self {
+        Self {
+            primary,
+            position: OnceLock::new(),
+        }
+    }
+
+    /// Waits until the server of this connection is fresh. The connection is in no transaction.
+    pub(crate) fn shown_on(&self, connection: &mut impl Asked) -> Result<Shown, Error> {
+        let mut answer = connection.is_fresh(None)?;
+        if !answer.is_fresh {
+            let position = self.position().ok_or(NotFresh::Unknown)?;
+            let deadline = Instant::now() + WAIT;
+            loop {
+                answer = connection.is_fresh(Some(position))?;
+                if answer.is_fresh {
+                    break;
+                }
+                if Instant::now() > deadline {
+                    return Err(NotFresh::Behind.into());
+                }
+                thread::sleep(INTERVAL);
+            }
+        }
+        Ok(Shown {
+            server: Some(answer.server),
+        })
+    }
+
+    fn position(&self) -> Option<i64> {
+        *self.position.get_or_init(|| {
+            let position = self.primary.as_ref()?.wal_position();
+            position.unwrap_or_else(|error| {
+                tracing::warn!(%error, "the primary cannot be asked what a standby must have");
+                None
+            })
+        })
+    }
+}
+
+impl Shown {
+    /// Demands that the snapshot, which has begun on this connection, is of the server that was asked: behind a pooler, a transaction may
+    /// be on another one than the question before it.
+    pub(crate) fn holds_on(self, connection: &mut impl Asked) -> Result<(), Error> {
+        match self.server {
+            Some(server) if server != connection.is_fresh(None)?.server => {
+                Err(NotFresh::Elsewhere.into())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What a server says of itself.
+#[derive(QueryableByName)]
+pub(crate) struct Answer {
+    #[diesel(sql_type = Bool)]
+    is_fresh: bool,
+    #[diesel(sql_type = Text)]
+    server: String,
+}
+
+/// A connection that can be asked.
+pub(crate) trait Asked {
+    /// Returns whether its server is a primary, or has replayed the log up to this position.
+    fn is_fresh(&mut self, position: Option<i64>) -> Result<Answer, Error>;
+}
+
+impl Asked for PgConnection {
+    fn is_fresh(&mut self, position: Option<i64>) -> Result<Answer, Error> {
+        Ok(diesel::sql_query(question(position)).get_result(self)?)
+    }
+}
+
+impl Asked for libpq::Connection {
+    fn is_fresh(&mut self, position: Option<i64>) -> Result<Answer, Error> {
+        let row = self.query_row(&question(position))?.unwrap_or_default();
+        Ok(Answer {
+            is_fresh: row.is("is_fresh"),
+            server: row.get("server").unwrap_or_default().to_owned(),
+        })
+    }
+}
+
+fn question(position: Option<i64>) -> String {
+    let has_replayed = position.map(|position| {
+        format!(" or coalesce(pg_last_wal_replay_lsn() - '0/0' >= {position}, false)")
+    });
+    format!(
+        "select not pg_is_in_recovery(){} as is_fresh, {SERVER} as server",
+        has_replayed.unwrap_or_default()
+    )
+}
