@@ -2,6 +2,7 @@
 
 mod command_line;
 mod conflicts;
+mod locks;
 mod routing;
 
 use diesel::connection::SimpleConnection;
