@@ -21,7 +21,7 @@ use crate::support::in_process::{Choice, client, run};
 /// Rows of a test: more than two of the pages that `paged` reads, the last one not full.
 const TASKS: u32 = 4_500;
 /// So many that `lookup` divides them into ranges.
-const MANY_TASKS: u32 = 25_000;
+const MANY_TASKS: u32 = 12_000;
 
 /// Every text in the tables begins with it. Nothing that the program says about an export may.
 const MARK: &str = "≈";

@@ -7,7 +7,7 @@ const SEEN: &str = "id % 3 > 0";
 
 #[test]
 fn a_role_that_sees_some_rows_of_a_table_gets_every_task_that_it_sees() {
-    let fixture = Fixture::new(MANY_TASKS);
+    let fixture = Fixture::new(TASKS);
     fixture.set("");
     let reader = fixture.role("reader");
     let url = fixture.url_of(&reader);
@@ -38,7 +38,7 @@ fn a_role_that_sees_some_rows_of_a_table_gets_every_task_that_it_sees() {
 
 #[test]
 fn a_view_of_an_owner_who_sees_some_rows_has_every_task_that_the_owner_sees() {
-    let fixture = Fixture::new(MANY_TASKS);
+    let fixture = Fixture::new(TASKS);
     let (owner, reader) = (fixture.role("owner"), fixture.role("reader"));
     let url = fixture.url_of(&reader);
     fixture.set("");
@@ -60,7 +60,7 @@ fn a_view_of_an_owner_who_sees_some_rows_has_every_task_that_the_owner_sees() {
 
 #[test]
 fn a_view_with_the_readers_rights_has_every_task_that_the_reader_sees() {
-    let fixture = Fixture::new(MANY_TASKS);
+    let fixture = Fixture::new(TASKS);
     let version = psql(&fixture.database, "show server_version_num");
     if String::from_utf8_lossy(&version).trim() < "150000" {
         return;

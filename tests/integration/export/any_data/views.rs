@@ -117,14 +117,14 @@ fn a_view_on_whose_rows_two_queries_need_not_agree_is_read_by_one() {
         format!("create view tasks as select {columns} from {rest}")
     };
     fixture.run(
-        "create function counted_tasks() returns setof all_tasks language sql volatile as 'select * from all_tasks order by id limit 15000'",
+        "create function counted_tasks() returns setof all_tasks language sql volatile as 'select * from all_tasks order by id limit 11000'",
     );
     for view in [
         of_tasks("all_tasks where now() > '2020-01-01'"),
         of_tasks("all_tasks where current_timestamp > '2020-01-01'"),
         of_tasks("all_tasks where random() >= 0"),
         of_tasks("all_tasks where clock_timestamp() > '2020-01-01'"),
-        of_tasks("(select * from all_tasks limit 20000) part"),
+        of_tasks("(select * from all_tasks limit 11000) part"),
         of_tasks("(select * from all_tasks order by id offset 10) part"),
         of_tasks("(select distinct on (id) * from all_tasks) part"),
         of_tasks("all_tasks tablesample bernoulli (50) repeatable (7)"),
