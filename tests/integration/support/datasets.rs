@@ -20,8 +20,8 @@ pub(crate) const DATASETS: [Expected; 4] = [
     Expected {
         name: "tasks",
         tables:
-            "tasks t join assets a on a.id = t.asset_id join locations l on l.id = a.location_id
-                 join users c on c.id = t.created_by_id left join users e on e.id = t.updated_by_id",
+            "tasks t left join assets a on a.id = t.asset_id left join locations l on l.id = a.location_id
+                 left join users c on c.id = t.created_by_id left join users e on e.id = t.updated_by_id",
         key: "t.id",
         columns: &[
             ["id", "ID", "t.id"],
@@ -31,7 +31,7 @@ pub(crate) const DATASETS: [Expected; 4] = [
             [
                 "done",
                 "Done",
-                "case t.done when true then 'Done' else 'Not Done' end",
+                "case when t.done then 'Done' when not t.done then 'Not Done' end",
             ],
             ["created_by", "Created By", "c.username"],
             ["updated_by", "Updated By", "e.username"],
@@ -43,13 +43,13 @@ pub(crate) const DATASETS: [Expected; 4] = [
         ],
         default: 7,
         filters: &[
-            ("location_id", "3", "l.id = 3"),
+            ("location_id", "3", "a.location_id = 3"),
             ("updated_by_id", "none", "t.updated_by_id is null"),
         ],
     },
     Expected {
         name: "assets",
-        tables: "assets a join locations l on l.id = a.location_id",
+        tables: "assets a left join locations l on l.id = a.location_id",
         key: "a.id",
         columns: &[
             ["id", "ID", "a.id"],
@@ -60,7 +60,7 @@ pub(crate) const DATASETS: [Expected; 4] = [
         ],
         default: 3,
         filters: &[
-            ("location_id", "3", "l.id = 3"),
+            ("location_id", "3", "a.location_id = 3"),
             ("name", "Ü", "position('ü' in lower(a.name)) > 0"),
         ],
     },

@@ -3,9 +3,13 @@
 pub(crate) mod browser;
 pub(crate) mod client;
 pub(crate) mod cluster;
+pub(crate) mod contender;
 pub(crate) mod data;
 pub(crate) mod datasets;
+pub(crate) mod expected_rows;
+pub(crate) mod findings;
 pub(crate) mod gate;
+pub(crate) mod in_process;
 pub(crate) mod oracle;
 pub(crate) mod prepared;
 pub(crate) mod program;

@@ -18,11 +18,11 @@ pub(crate) fn copy(database: &TestDatabase, condition: &str, delimiter: char) ->
     let sql = format!(
         r#"copy (
             select t.id as "ID", t.title as "Title", a.name as "Asset", l.name as "Asset Location",
-                   case t.done when true then 'Done' else 'Not Done' end as "Done",
-                   (select username from users where id = t.created_by_id) as "Created By",
-                   (select username from users where id = t.updated_by_id) as "Updated By"
-            from tasks t, assets a, locations l
-            where a.id = t.asset_id and l.id = a.location_id and ({condition})
+                   case when t.done then 'Done' when not t.done then 'Not Done' end as "Done",
+                   c.username as "Created By", e.username as "Updated By"
+            from tasks t left join assets a on a.id = t.asset_id left join locations l on l.id = a.location_id
+                left join users c on c.id = t.created_by_id left join users e on e.id = t.updated_by_id
+            where {condition}
             order by t.id
         ) to stdout with (format csv, header, delimiter '{delimiter}')"#
     );
@@ -34,7 +34,7 @@ pub(crate) fn psql(database: &TestDatabase, sql: &str) -> Vec<u8> {
     psql_at(&database.bin_dir(), &database.url, sql)
 }
 
-/// The same, of any database.
+/// What psql prints for a command at this URL.
 pub(crate) fn psql_at(bin_dir: &Path, url: &str, sql: &str) -> Vec<u8> {
     let output = Command::new(psql_program(bin_dir))
         .args([

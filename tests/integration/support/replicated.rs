@@ -56,6 +56,12 @@ impl Replicated {
         }
     }
 
+    /// New ones whose replay waits as long as a query is in its way.
+    pub(crate) fn patient() -> Self {
+        let patient = "max_standby_streaming_delay=-1";
+        Self::start_new(&SETTINGS.replace("max_standby_streaming_delay=0", patient))
+    }
+
     /// Keeps the servers from other tests.
     pub(crate) fn spoil(&mut self) {
         self.sound = false;

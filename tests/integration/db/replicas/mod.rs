@@ -3,6 +3,7 @@
 mod command_line;
 mod conflicts;
 mod fresh;
+mod locks;
 mod routing;
 
 use diesel::connection::SimpleConnection;

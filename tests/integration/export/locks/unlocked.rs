@@ -1,0 +1,74 @@
+//! What cannot be locked before the export's snapshot: tables of which a role may read columns alone, and materialized views.
+
+use cmms_export::export::Strategy;
+
+use super::{EXCHANGE, Moment, REWRITE, change, is_of_one_moment, meets, psql, tasks};
+use crate::support::contender::{Holder, waiting};
+use crate::support::findings::Findings;
+use crate::support::in_process::{Choice, client, run};
+
+#[test]
+fn what_a_role_may_not_lock_is_exported_with_the_rows_of_one_moment() {
+    let findings = Findings::default();
+    let database = tasks(3_000);
+    let role = format!("columns_{}", database.name());
+    change(
+        &database,
+        &format!(
+            "create role {role} login; grant select on locations, assets, users to {role};
+             grant select (id, title, description, done, asset_id, created_by_id, updated_by_id) on tasks to {role}"
+        ),
+    );
+    let url = database.url.replacen("cmms@", &format!("{role}@"), 1);
+    let of_columns = client(&url);
+    let mut now = psql(&database);
+    for strategy in Strategy::all() {
+        for sql in [REWRITE, EXCHANGE] {
+            // It waits for the lock at its first query, when it may have its snapshot already.
+            meets(
+                (&database, &of_columns),
+                (&findings, &mut now),
+                *strategy,
+                (Moment::Before, sql),
+            );
+        }
+    }
+}
+
+#[test]
+fn a_materialized_view_that_is_refreshed_meanwhile_is_exported_with_the_rows_of_one_moment() {
+    let findings = Findings::default();
+    let database = tasks(3_000);
+    let client = client(&database.url);
+    change(
+        &database,
+        "drop table tasks; create materialized view shown as table saved; create view tasks as table shown",
+    );
+    // By itself, it cannot be locked; under a view, LOCK TABLE passes it over without a word. What REFRESH has written is seen by older
+    // snapshots, too, and what else its transaction has changed is not.
+    for below_a_view in [true, false] {
+        if !below_a_view {
+            change(
+                &database,
+                "drop view tasks; alter materialized view shown rename to tasks",
+            );
+        }
+        let name = if below_a_view { "shown" } else { "tasks" };
+        let refresh = format!(
+            "update saved set title = id || ' ' || txid_current(); update users set username = id || ' ' || txid_current();
+             refresh materialized view {name}"
+        );
+        for strategy in Strategy::all() {
+            let before = psql(&database);
+            let holder = Holder::of(&database, &refresh);
+            let outcome = std::thread::scope(|scope| {
+                let exporting = scope.spawn(|| run(&client, &Choice::ALL.export(*strategy)));
+                waiting(&database, 1);
+                holder.release();
+                exporting.join().expect("it does not panic")
+            });
+            let what = format!("{} and {refresh}", strategy.name());
+            is_of_one_moment(&findings, &outcome, [&before, &psql(&database)], &what);
+        }
+    }
+}
