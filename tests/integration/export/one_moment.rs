@@ -5,6 +5,7 @@ use cmms_export::db::Database;
 use cmms_export::export::Strategy;
 use diesel::connection::SimpleConnection;
 
+use crate::export::any_data::fill;
 use crate::support::client::download;
 use crate::support::contender::Contender;
 use crate::support::findings::Findings;
@@ -27,7 +28,7 @@ fn psql(database: &TestDatabase) -> Vec<u8> {
 
 /// Tasks in a table with this name, without foreign keys.
 fn tasks_named(name: &str) -> TestDatabase {
-    let database = TestDatabase::seeded(&["--tasks", &TASKS.to_string()]);
+    let database = TestDatabase::with(&fill(TASKS));
     change(
         &database,
         "alter table tasks drop constraint tasks_asset_id_fkey, drop constraint tasks_created_by_id_fkey,
@@ -175,13 +176,13 @@ fn tables_that_are_exchanged_by_their_names_are_never_mixed() {
     Changing::new(&database).changes_and_back(exchange, exchange);
 
     let server = Server::start(&database.url);
-    for strategy in Strategy::all() {
-        let query = format!("strategy={}", strategy.name());
-        for _ in 0..2 {
-            let csv = download(&server.address, &query);
-            assert!(csv == psql(&database), "{query}: other bytes than psql's");
-            change(&database, exchange);
-        }
+    for strategy in ["lookup", "paged", "lookup"] {
+        let csv = download(&server.address, &format!("strategy={strategy}"));
+        assert!(
+            csv == psql(&database),
+            "{strategy}: other bytes than psql's"
+        );
+        change(&database, exchange);
     }
 }
 

@@ -141,7 +141,7 @@ impl Fixture {
 }
 
 /// The SQL that fills the four tables.
-fn fill(tasks: u32) -> String {
+pub(super) fn fill(tasks: u32) -> String {
     format!(
         "insert into locations select n, '{MARK}hall ' || n from generate_series(1, 5) n;
          insert into users select n, '{MARK}user ' || n from generate_series(1, 7) n;

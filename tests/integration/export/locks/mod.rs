@@ -9,6 +9,7 @@ use cmms_export::db::Database;
 use cmms_export::export::Strategy;
 use diesel::connection::SimpleConnection;
 
+use crate::export::any_data::fill;
 use crate::support::contender::{Contender, Holder, waiting};
 use crate::support::findings::Findings;
 use crate::support::in_process::{BOUND, Choice, Outcome, client, run, run_with};
@@ -38,7 +39,7 @@ const CHANGES: [&str; 7] = [
 
 /// Tasks without foreign keys, which would make each change slow.
 fn tasks(count: u32) -> TestDatabase {
-    let database = TestDatabase::seeded(&["--tasks", &count.to_string()]);
+    let database = TestDatabase::with(&fill(count));
     change(
         &database,
         "alter table tasks drop constraint tasks_asset_id_fkey, drop constraint tasks_created_by_id_fkey,
