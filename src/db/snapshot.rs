@@ -99,34 +99,79 @@ impl Beginning<'_> {
     }
 }
 
-/// Begins a read-only snapshot on a connection that speaks COPY, and returns the first row of `question`, and whether the relations
-/// could be locked. `query` returns the SQL that the snapshot is for. If the connection is dropped before the snapshot's end, its pool closes it.
+/// Conditions of SQL.
+impl Beginning<'_> {
+    /// Whether the relations are anything but tables, whose partitions and descendants are locked with them.
+    fn has_views(&self) -> String {
+        format!(
+            "exists (select from pg_class where oid in ({}) and relkind not in ('r', 'p'))",
+            regclasses(self.relations)
+        )
+    }
+
+    /// Whether a materialized view is among all that is read. LOCK TABLE refuses one, and passes over those that a view reads.
+    fn has_materialized_views(&self) -> String {
+        format!(
+            "exists (with recursive {} select from reads where relkind = 'm')",
+            reads(self.relations)
+        )
+    }
+
+    /// Whether a relation was rewritten under the snapshot: the catalog, read in the snapshot, then names another file than the function,
+    /// which reads what the catalog has now.
+    fn was_rewritten(&self) -> String {
+        format!(
+            "exists (with recursive {}
+                select from reads join pg_class c using (oid)
+                where c.relkind in ('r', 'm') and c.relfilenode <> pg_relation_filenode(c.oid))",
+            reads(self.relations)
+        )
+    }
+}
+
+/// Begins a read-only snapshot on a connection that speaks COPY, and returns the row of `question`, a select list, and whether the relations
+/// are locked. `query` returns the SQL that the snapshot is for. If the connection is dropped before the snapshot's end, its pool closes it.
 pub fn begin_copy(
     connection: &mut libpq::Connection,
     beginning: &Beginning<'_>,
-    question: &str,
-    query: impl FnOnce() -> Result<String, libpq::Error>,
+    question: &[String],
+    query: impl Fn() -> Result<String, libpq::Error>,
 ) -> Result<(libpq::Row, bool), Error> {
+    let views = format!("{} as views", beginning.has_views());
+    let question: Vec<&str> = question.iter().chain([&views]).map(String::as_str).collect();
     let begin = |lock: &str| {
         format!(
-            "begin isolation level repeatable read read only; {}{lock}; {question}",
-            beginning.settings()
+            "begin isolation level repeatable read read only; {}{lock}; select {}",
+            beginning.settings(),
+            question.join(", ")
         )
     };
-    match connection.query_row(&begin(&beginning.lock(""))) {
-        Ok(row) => return Ok((row.unwrap_or_default(), true)),
-        Err(error) if !is_refused(&error) => return Err(error.into()),
-        Err(error) => tracing::debug!(%error, "the relations cannot be locked"),
-    }
-    let explain = format!("explain {}", query()?);
+    let mut lock = beginning.lock("");
     for _ in 0..ATTEMPTS {
-        connection.execute("rollback")?;
-        let row = connection.query_row(&begin(""))?.unwrap_or_default();
-        connection.execute(&explain)?;
-        let moved = connection.query_row(&moved(beginning.relations))?;
-        if !moved.unwrap_or_default().is("moved") {
+        let row = match connection.query_row(&begin(&lock)) {
+            Err(error) if !lock.is_empty() && is_refused(&error) => {
+                tracing::debug!(%error, "the relations cannot be locked");
+                lock.clear();
+                connection.execute("rollback")?;
+                connection.query_row(&begin(""))
+            }
+            outcome => outcome,
+        };
+        let row = row?.unwrap_or_default();
+        let is = |connection: &mut libpq::Connection, condition: String| {
+            let row = connection.query_row(&format!("select {condition} as so"))?;
+            Ok::<_, libpq::Error>(row.unwrap_or_default().is("so"))
+        };
+        let is_locked = !lock.is_empty()
+            && !(row.is("views") && is(connection, beginning.has_materialized_views())?);
+        if is_locked {
+            return Ok((row, true));
+        }
+        connection.execute(&format!("explain {}", query()?))?;
+        if !is(connection, beginning.was_rewritten())? {
             return Ok((row, false));
         }
+        connection.execute("rollback")?;
     }
     Err(Error::Moved)
 }
@@ -155,48 +200,48 @@ pub fn join_copy(
 pub fn snapshot<T, E: From<Query> + From<Error>>(
     connection: &mut PgConnection,
     beginning: &Beginning<'_>,
-    query: impl FnOnce() -> Result<String, E>,
+    query: impl Fn() -> Result<String, E>,
     work: impl FnOnce(&mut PgConnection) -> Result<T, E>,
 ) -> Result<T, E> {
     let mut work = Some(work);
     let settings = beginning.settings();
-    let mut attempt = |connection: &mut PgConnection, lock: &str, explain: Option<&str>| {
+    let mut lock = beginning.lock("");
+    let started = Instant::now();
+    for _ in 0..ATTEMPTS {
         let mut transaction = connection.build_transaction().repeatable_read().read_only();
-        transaction.run(|connection| {
+        let outcome = transaction.run(|connection| {
             let locked = connection.batch_execute(&format!("{settings}{lock}"));
             locked.map_err(Attempt::NotLocked)?;
-            if let Some(explain) = explain {
-                connection.batch_execute(explain)?;
-                let moved = diesel::dsl::sql::<Bool>(&moved_condition(beginning.relations));
-                if diesel::select(moved).get_result(connection)? {
+            let is = |connection: &mut PgConnection, condition: String| {
+                diesel::select(diesel::dsl::sql::<Bool>(&condition)).get_result::<bool>(connection)
+            };
+            let is_locked = !lock.is_empty()
+                && !(is(connection, beginning.has_views())?
+                    && is(connection, beginning.has_materialized_views())?);
+            if !is_locked {
+                let query = query().map_err(Attempt::Failed)?;
+                connection.batch_execute(&format!("explain {query}"))?;
+                if is(connection, beginning.was_rewritten())? {
                     return Err(Attempt::Moved);
                 }
             }
             // Once only: whatever it returns is final.
             let work = work.take().ok_or(Attempt::Moved)?;
             work(connection).map_err(Attempt::Failed)
-        })
-    };
-    let started = Instant::now();
-    match attempt(connection, &beginning.lock(""), None) {
-        Ok(value) => return Ok(value),
-        Err(Attempt::Failed(error)) => return Err(error),
-        // Diesel does not tell a refusal from a timeout. After one for statements, the next attempt takes too long, as well.
-        Err(Attempt::NotLocked(Query::DatabaseError(DatabaseErrorKind::Unknown, said)))
-            if beginning
-                .lock_timeout
-                .is_none_or(|timeout| started.elapsed() < timeout) =>
-        {
-            tracing::debug!(error = said.message(), "the relations cannot be locked");
-        }
-        Err(Attempt::NotLocked(error) | Attempt::Query(error)) => return Err(error.into()),
-        Err(Attempt::Moved) => {}
-    }
-    let explain = format!("explain {}", query()?);
-    for _ in 0..ATTEMPTS {
-        match attempt(connection, "", Some(&explain)) {
+        });
+        match outcome {
             Ok(value) => return Ok(value),
             Err(Attempt::Failed(error)) => return Err(error),
+            // Diesel does not tell a refusal from a timeout. After one for statements, the next attempt takes too long, as well.
+            Err(Attempt::NotLocked(Query::DatabaseError(DatabaseErrorKind::Unknown, said)))
+                if !lock.is_empty()
+                    && beginning
+                        .lock_timeout
+                        .is_none_or(|timeout| started.elapsed() < timeout) =>
+            {
+                tracing::debug!(error = said.message(), "the relations cannot be locked");
+                lock.clear();
+            }
             Err(Attempt::NotLocked(error) | Attempt::Query(error)) => return Err(error.into()),
             Err(Attempt::Moved) => {}
         }
@@ -229,28 +274,9 @@ fn is_refused(error: &libpq::Error) -> bool {
     matches!(error.sqlstate.as_deref(), Some("42501" | "42809" | "42P01"))
 }
 
-fn moved(relations: &[String]) -> String {
-    format!("select {} as moved", moved_condition(relations))
-}
-
-/// SQL for whether a relation was rewritten under the snapshot: the catalog, read in the snapshot, then names another file than the
-/// function, which reads what the catalog has now.
-fn moved_condition(relations: &[String]) -> String {
-    format!(
-        "exists (with recursive {}
-            select from reads join pg_class c using (oid)
-            where c.relkind in ('r', 'm') and c.relfilenode <> pg_relation_filenode(c.oid))",
-        reads(relations)
-    )
-}
-
 /// A recursive common table expression `reads (oid, relkind)`: these relations, and all that are read with them: what a view reads, and a
 /// table's partitions and other descendants.
 pub(crate) fn reads(relations: &[String]) -> String {
-    let names = relations
-        .iter()
-        .map(|name| format!("to_regclass({})", quoted(name)))
-        .collect::<Vec<_>>();
     format!(
         "reads (oid, relkind) as (
             select oid, relkind from pg_class where oid in ({})
@@ -262,8 +288,15 @@ pub(crate) fn reads(relations: &[String]) -> String {
                 union all
                 select inhrelid from pg_inherits where inhparent = reads.oid
             ) next on true join pg_class c on c.oid = next.oid)",
-        names.join(", ")
+        regclasses(relations)
     )
+}
+
+/// SQL for the oids of these relations.
+fn regclasses(relations: &[String]) -> String {
+    let oids = relations.iter();
+    let oids = oids.map(|name| format!("to_regclass({})", quoted(name)));
+    oids.collect::<Vec<_>>().join(", ")
 }
 
 /// A text as a literal of SQL, under `standard_conforming_strings`.

@@ -193,7 +193,7 @@ impl Source<'_> {
         let shown = self.be_fresh(&mut *connection)?;
         let backend = self.cancellation.register(self.database)?;
         let query = || self.export.query().literal_sql();
-        snapshot::begin_copy(&mut connection, &self.beginning(&backend), "select", query)?;
+        snapshot::begin_copy(&mut connection, &self.beginning(&backend), &[], query)?;
         shown.holds_on(&mut *connection)?;
         // If it fails, the pool sees the open transaction or the broken connection, and closes the connection.
         let value = work(&mut connection)?;

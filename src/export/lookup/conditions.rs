@@ -43,9 +43,10 @@ pub(super) struct Conditions {
     settings: String,
     /// Whether each row of the dataset's own table has a key.
     pub(super) has_all_keys: bool,
-    /// The partitioned tables among all that is read.
-    partitioned: Vec<u32>,
-    partitions: String,
+    /// Whether they are plain tables: without policies, and without descendants.
+    are_plain: bool,
+    /// If they are not, the oids of all that is read with them.
+    reads: String,
     /// Why `lookup` might read other rows than one query.
     pub(super) violated: Option<String>,
 }
@@ -94,7 +95,7 @@ impl Violation {
 impl Conditions {
     /// SQL for the first question of an export's snapshot, to be read by [`of`](Self::of). It is asked of every export, also of those that
     /// then are `copy`, so it asks no more than plain tables need.
-    pub(super) fn question(dataset: &dyn Dataset) -> String {
+    pub(super) fn question(dataset: &dyn Dataset) -> Vec<String> {
         let relations = dataset.relations().iter();
         let names: Vec<String> = relations.map(|name| quoted(name)).collect();
         let settings: Vec<String> = SETTINGS
@@ -102,18 +103,21 @@ impl Conditions {
             .map(|name| format!("'{name}', current_setting('{name}')"))
             .collect();
         let table = dataset.table();
-        format!(
-            "select {SERVER} as server, json_build_object({}) as settings,
-                {} as oids,
-                (select json_agg(json_build_object('kind', relkind, 'row_security', relrowsecurity, 'has_descendants', relhassubclass))
-                 from unnest(array[{}]) name left join pg_class on pg_class.oid = to_regclass(name)) as relations,
-                (select attnotnull from pg_attribute where attrelid = to_regclass({}) and attname = {}) as has_all_keys",
-            settings.join(", "),
-            oids(dataset),
-            names.join(", "),
-            quoted(&table.name),
-            quoted(table.key),
-        )
+        vec![
+            format!("{SERVER} as server"),
+            format!("{} as oids", oids(dataset)),
+            format!("json_build_object({}) as settings", settings.join(", ")),
+            format!(
+                "(select json_agg(json_build_object('kind', relkind, 'row_security', relrowsecurity, 'has_descendants', relhassubclass))
+                  from unnest(array[{}]) name left join pg_class on pg_class.oid = to_regclass(name)) as relations",
+                names.join(", ")
+            ),
+            format!(
+                "(select attnotnull from pg_attribute where attrelid = to_regclass({}) and attname = {}) as has_all_keys",
+                quoted(&table.name),
+                quoted(table.key)
+            ),
+        ]
     }
 
     /// Reads the answer to [`question`](Self::question); asks more if there are other relations than plain tables.
@@ -134,8 +138,8 @@ impl Conditions {
             relations: answer.get("oids").unwrap_or_default().to_owned(),
             settings: format!("select {}", set.collect::<Vec<_>>().join(", ")),
             has_all_keys: answer.is("has_all_keys"),
-            partitioned: Vec::new(),
-            partitions: String::new(),
+            are_plain: true,
+            reads: String::new(),
             violated: None,
         };
         let is_plain = |relation: &Relation| {
@@ -143,15 +147,12 @@ impl Conditions {
                 && relation.row_security == Some(false)
                 && relation.has_descendants == Some(false)
         };
-        if !relations.iter().all(is_plain) {
+        conditions.are_plain = relations.iter().all(is_plain);
+        if !conditions.are_plain {
             let facts = connection.query_row(&facts(dataset))?.unwrap_or_default();
             let violations: Vec<Violation> = libpq::read_json(&facts, "violations")?;
             conditions.violated = violations.first().map(Violation::because);
-            conditions.partitioned = libpq::read_json(&facts, "partitioned")?;
-            if !conditions.partitioned.is_empty() {
-                let row = connection.query_row(&conditions.check(dataset))?;
-                conditions.partitions = partitions(&row.unwrap_or_default());
-            }
+            conditions.reads = facts.get("reads").unwrap_or_default().to_owned();
         }
         Ok(conditions)
     }
@@ -171,37 +172,37 @@ impl Conditions {
         answer.get("server") == Some(&self.server) && answer.get("oids") == Some(&self.relations)
     }
 
-    /// Demands, after the last row, that the relations and their partitions are those that they were before the first. A new partition has
-    /// rows that are older than the snapshot, and only queries that were planned after it came have read them.
+    /// Demands, after the last row, that all that was read is what it was before the first. A new partition has rows that are older than the
+    /// snapshot, and only queries that were planned after it came have read them. The connection has left the snapshot: within it, the
+    /// catalog is as it was.
     pub(super) fn hold(
         &self,
         connection: &mut libpq::Connection,
         dataset: &dyn Dataset,
     ) -> Result<(), db::Error> {
-        let now = connection.query_row(&self.check(dataset))?;
-        let now = now.unwrap_or_default();
-        if now.get("oids") == Some(&self.relations) && partitions(&now) == self.partitions {
+        let relations = dataset.relations();
+        let is_as_before = if self.are_plain {
+            let oids = self.relations.replace(' ', ", ");
+            format!("not exists (select from pg_class where oid in ({oids}) and relhassubclass)")
+        } else {
+            format!(
+                "(with recursive {} select {READS} from reads) = {}",
+                reads(relations),
+                quoted(&self.reads)
+            )
+        };
+        let sql = format!("select {} as oids, {is_as_before} as is_as_before", oids(dataset));
+        let now = connection.query_row(&sql)?.unwrap_or_default();
+        if now.get("oids") == Some(&self.relations) && now.is("is_as_before") {
             Ok(())
         } else {
             Err(db::Error::Moved)
         }
     }
-
-    /// SQL for the relations and their partitions as they are now: the functions read the catalog past the snapshot.
-    fn check(&self, dataset: &dyn Dataset) -> String {
-        let tables: Vec<String> = self.partitioned.iter().map(u32::to_string).collect();
-        format!(
-            "select {} as oids, (select string_agg(relid::oid::text, ' ' order by relid::oid)
-                from unnest(array[{}]::oid[]) as _ (partitioned), pg_partition_tree(partitioned::regclass)) as partitions",
-            oids(dataset),
-            tables.join(", ")
-        )
-    }
 }
 
-fn partitions(row: &Row) -> String {
-    row.get("partitions").unwrap_or_default().to_owned()
-}
+/// SQL for the oids of all that is read, as one text.
+const READS: &str = "string_agg(oid::text, ' ' order by oid)";
 
 /// SQL for the relations' oids, as one text.
 fn oids(dataset: &dyn Dataset) -> String {
@@ -212,7 +213,7 @@ fn oids(dataset: &dyn Dataset) -> String {
     format!("concat_ws(' ', {})", oids.collect::<Vec<_>>().join(", "))
 }
 
-/// SQL for what speaks against `lookup`, of all relations that are read; and for the partitioned ones.
+/// SQL for what speaks against `lookup`, of all that is read; and for all that is read.
 ///
 /// Row security is asked for the role and for the owners of all views: which of them a policy applies to depends on the view.
 fn facts(dataset: &dyn Dataset) -> String {
@@ -223,7 +224,7 @@ fn facts(dataset: &dyn Dataset) -> String {
                 where rolname = current_user or oid in (select relowner from reads join pg_class using (oid) where reads.relkind = 'v')),
             rules as (
                 select ev_class as oid, ev_action::text as definition from reads join pg_rewrite on ev_class = reads.oid
-                where reads.relkind = 'v'),
+                where reads.relkind = 'v' and ev_type = '1'),
             called as (
                 select rules.oid, called.id[2]::oid as function from rules,
                     regexp_matches(definition, ':(funcid|opfuncid|aggfnoid|winfnoid) ([0-9]+)', 'g') as called (id)
@@ -245,7 +246,7 @@ fn facts(dataset: &dyn Dataset) -> String {
                 where p.provolatile = 'v'
                     or (p.provolatile = 's' and (p.pronamespace <> 'pg_catalog'::regnamespace or p.proname ~ {})))
          select (select json_agg(json_build_object('relation', oid::regclass, 'kind', kind) order by kind, oid) from violations) as violations,
-             (select json_agg(oid::bigint order by oid) from reads where relkind = 'p') as partitioned",
+             (select {READS} from reads) as reads",
         reads(dataset.relations()),
         quoted(COMPUTED),
         quoted(UNSTABLE),

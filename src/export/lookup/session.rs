@@ -7,6 +7,7 @@ use super::conditions::Conditions;
 use crate::db::snapshot::{self, Beginning};
 use crate::db::{self, CopyConnection, Database, libpq};
 use crate::export::cancellation::{Backend, Cancellation};
+use crate::export::dataset::Dataset;
 use crate::export::{Error, Export, Source};
 
 /// How long a connection beside the first one waits for a lock. Whoever has that lock, or waits for it, may wait for the first connection,
@@ -95,6 +96,16 @@ impl<'a> Session<'a> {
             let error = db::Error::from(error);
             tracing::warn!(%error, "a connection was lost after its part of an export");
         }
+    }
+
+    /// Ends the first connection's session after all work, and demands that the conditions have held.
+    pub(super) fn end_under(
+        mut self,
+        conditions: &Conditions,
+        dataset: &dyn Dataset,
+    ) -> Result<(), db::Error> {
+        self.connection.commit()?;
+        conditions.hold(&mut self.connection, dataset)
     }
 }
 

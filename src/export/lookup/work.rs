@@ -124,11 +124,10 @@ impl<'a> Work<'a> {
             }
         }
         // One connection has read all rows by one query.
-        if let (Some(conditions), Some(_)) = (conditions, &self.snapshot) {
-            let dataset = self.rows.export.dataset();
-            conditions.hold(&mut session.connection, dataset)?;
+        match conditions.filter(|_| self.snapshot.is_some()) {
+            Some(conditions) => session.end_under(conditions, self.rows.export.dataset())?,
+            None => session.end(),
         }
-        session.end();
         Ok(())
     }
 
@@ -170,6 +169,8 @@ impl<'a> Work<'a> {
             if row.len() > PIECE {
                 self.longest.fetch_max(row.len(), Ordering::Relaxed);
                 job.pieces.wait_for_room(row.len())?;
+                // A vector that grows by itself would take up to twice as much.
+                lines.reserve_exact(row.len() + row.len() / 16);
             }
             self.encoder.encode(row, &mut lines)?;
             count += 1;

@@ -254,6 +254,7 @@ fn the_help_of_export_has_its_flags_under_headings_and_none_amid_others() {
             &[
                 "--lookup-memory",
                 "--max-buffered-rows",
+                "--max-buffered-size",
                 "--max-xlsx-rows",
                 "--statement-timeout",
             ],

@@ -238,10 +238,10 @@ fn an_early_failure_has_its_own_status_and_keeps_what_the_database_said_from_the
         .expect("ours");
     for strategy in ["joined", "tuples", "streamed", "paged", "copy", "lookup"] {
         let (status, problem) = problem(&server, &format!("/tasks.csv?strategy={strategy}"));
-        assert_eq!(status, 500, "{strategy}");
+        assert_eq!(status, 503, "{strategy}");
         assert_eq!(
             problem,
-            serde_json::json!({"type": "urn:cmms-export:problem:internal", "title": "Something went wrong", "status": 500})
+            serde_json::json!({"type": "urn:cmms-export:problem:tables-differ", "title": "The database's tables are not as expected", "status": 503})
         );
     }
     assert!(

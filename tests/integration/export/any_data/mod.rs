@@ -13,6 +13,7 @@ use cmms_export::export::manifest::ErrorClass;
 use cmms_export::export::{Plan, Strategy, queries};
 use diesel::connection::SimpleConnection;
 
+use crate::support::cluster::{PASSWORD, as_role};
 use crate::support::TestDatabase;
 use crate::support::expected_rows::ExpectedRows;
 use crate::support::findings::Findings;
@@ -118,13 +119,13 @@ impl Fixture {
 
     /// The URL for a role.
     fn url_of(&self, role: &str) -> String {
-        self.database.url.replacen("cmms@", &format!("{role}@"), 1)
+        as_role(&self.database.url, role)
     }
 
     /// Makes a role with a name of its own, which may log in.
     fn role(&self, name: &str) -> String {
         let role = format!("{name}_{}", self.database.name());
-        self.run(&format!("create role {role} login"));
+        self.run(&format!("create role {role} login password '{PASSWORD}'"));
         role
     }
 

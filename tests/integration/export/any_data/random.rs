@@ -8,6 +8,7 @@ use proptest::prelude::{Just, ProptestConfig, any, prop_oneof, proptest};
 use proptest::strategy::Strategy;
 
 use super::{CHOICES, COLUMNS, MARK, check_choice};
+use crate::support::cluster::{PASSWORD, as_role};
 use crate::support::TestDatabase;
 use crate::support::findings::Findings;
 use crate::support::in_process::{Choice, client};
@@ -184,9 +185,9 @@ fn random_schemas_are_exported_as_psql_has_them() {
     const BUDGET: Duration = Duration::from_secs(20);
     let database = TestDatabase::new();
     let reader = format!("random_{}", database.name());
-    let url = database.url.replacen("cmms@", &format!("{reader}@"), 1);
+    let url = as_role(&database.url, &reader);
     let mut connection = database.connect();
-    let create = format!("create role {reader} login");
+    let create = format!("create role {reader} login password '{PASSWORD}'");
     connection.batch_execute(&create).expect("ours");
     let version = psql(&database, "show server_version_num");
     let has_invokers = String::from_utf8_lossy(&version).trim() >= "150000";

@@ -1,6 +1,7 @@
 //! Roles that see a part of the rows, that may read columns only, and tables of another server.
 
 use super::{COLUMNS, Fixture, MANY_TASKS, TASKS, Way};
+use crate::support::cluster::PASSWORD;
 use crate::support::oracle::psql;
 
 const SEEN: &str = "id % 3 > 0";
@@ -110,16 +111,17 @@ fn a_table_of_another_server_is_exported_on_one_connection() {
         "select count(*) from pg_available_extensions where name = 'postgres_fdw'",
     );
     if extension != b"1\n" {
+        eprintln!("NOT TESTED: foreign tables, which need postgres_fdw");
         return;
     }
-    fixture.run(
+    fixture.run(&format!(
         "create extension postgres_fdw;
          do $$ begin
              execute format('create server elsewhere foreign data wrapper postgres_fdw options (host %L, port %L, dbname %L)',
                  split_part(current_setting('unix_socket_directories'), ',', 1), current_setting('port'), current_database());
-             execute format('create user mapping for current_user server elsewhere options (user %L)', current_user);
+             execute format('create user mapping for current_user server elsewhere options (user %L, password %L)', current_user, '{PASSWORD}');
          end $$",
-    );
+    ));
     for (table, _) in [COLUMNS[2], COLUMNS[3]] {
         let columns = match table {
             "tasks" => {

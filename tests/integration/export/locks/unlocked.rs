@@ -3,6 +3,7 @@
 use cmms_export::export::Strategy;
 
 use super::{EXCHANGE, Moment, REWRITE, change, is_of_one_moment, meets, psql, tasks};
+use crate::support::cluster::{PASSWORD, as_role};
 use crate::support::contender::{Holder, waiting};
 use crate::support::findings::Findings;
 use crate::support::in_process::{Choice, client, run};
@@ -15,11 +16,11 @@ fn what_a_role_may_not_lock_is_exported_with_the_rows_of_one_moment() {
     change(
         &database,
         &format!(
-            "create role {role} login; grant select on locations, assets, users to {role};
+            "create role {role} login password '{PASSWORD}'; grant select on locations, assets, users to {role};
              grant select (id, title, description, done, asset_id, created_by_id, updated_by_id) on tasks to {role}"
         ),
     );
-    let url = database.url.replacen("cmms@", &format!("{role}@"), 1);
+    let url = as_role(&database.url, &role);
     let of_columns = client(&url);
     let mut now = psql(&database);
     for strategy in Strategy::all() {
