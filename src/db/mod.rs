@@ -101,7 +101,10 @@ impl Pools {
         Self {
             application_name: names
                 .next()
-                .map_or_else(|| APPLICATION_NAME.into(), |(_, name)| name),
+                .map(|(_, name)| name)
+                // As libpq has it.
+                .or_else(|| std::env::var("PGAPPNAME").ok())
+                .unwrap_or_else(|| APPLICATION_NAME.into()),
             diesel: diesel(connections, wait),
             copy: libpq(connections, wait, true),
             // An export can do without a broken one, and a test of each before its use costs a round trip.
