@@ -18,11 +18,14 @@ cluster: setup ## Builds, starts a primary with two hot standbys, migrates, seed
 	cargo build --release --locked
 	scripts/cluster $(CLUSTER) scripts/serve-cluster
 
+# Tests mostly wait, for processes that they start.
+export RUST_TEST_THREADS ?= 4
+
 test: setup-browser setup-wget setup-python ## Runs all tests
 	cargo test --locked --workspace --features fault-injection
 
-# Versions of PostgreSQL, from 13 to 18. Their programs come from npm.
-VERSIONS ?= 13 15 18
+# Versions of PostgreSQL beside that of `make test`: the oldest and the newest. Their programs come from npm.
+VERSIONS ?= 13 18
 
 test-postgres: setup-python ## Runs the tests that depend on PostgreSQL on several versions of it (VERSIONS="13 14 15 16 17 18")
 	@scripts/install-packages npm
