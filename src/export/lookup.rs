@@ -30,6 +30,7 @@ use self::conditions::Conditions;
 pub(super) use self::estimate::Estimate;
 use self::names::Names;
 use self::own_rows::{FEW, Keys, OwnRows, Reading};
+use self::ranges::Ranges;
 use self::rows::RowEncoder;
 use self::session::{Session, Snapshot, Without};
 use self::work::{PIECE, Work, hand_on};
@@ -41,6 +42,8 @@ use crate::db::{self, Database};
 
 /// The most connections that an export takes.
 pub const CONNECTIONS: usize = 4;
+/// The most if values may be longer than a row: libpq keeps up to two or three times the longest one for each connection.
+const CONNECTIONS_FOR_LONG: usize = 2;
 /// Ranges per connection, if connections are opened for one export only: opening one costs PostgreSQL as much as two ranges.
 const RANGES_OF_CONNECTION: usize = 5;
 /// Ranges that are under way at the same time, beyond one for each connection.
@@ -204,7 +207,7 @@ impl<'a> Lookup<'a> {
         let snapshot = (expected > 1).then(|| export_snapshot(leader));
         let mut snapshot = snapshot.transpose()?;
         let connection = &mut *leader.connection;
-        let (names, mut ranges, helpers) = thread::scope(|scope| {
+        let (names, ranges, helpers) = thread::scope(|scope| {
             // The helpers connect while the first connection reads the names.
             let helpers = snapshot
                 .iter()
@@ -215,27 +218,34 @@ impl<'a> Lookup<'a> {
             for table in &own.tables {
                 names.load(connection, &table.sql, &table.kinds, line)?;
             }
-            let mut ranges: Vec<Keys> = Vec::new();
-            match &reading {
+            let ranges = match &reading {
                 Reading::Ranges(scan) => {
                     let columns = &own.columns;
-                    let keys = ranges::of(connection, dataset.table(), columns, (&rows, scan))?;
-                    ranges.extend(keys.into_iter().map(Keys::Range));
+                    ranges::of(connection, dataset.table(), columns, (&rows, scan))?
                 }
-                // Each range would cost the server as much as all rows do.
-                Reading::AtOnce(_) => ranges.push(Keys::All),
-            }
+                Reading::AtOnce(_) => Ranges::default(),
+            };
             let helpers = helpers.into_iter().map(joined);
             let helpers: Vec<Result<Session<'_>, Without>> = helpers.collect::<Result<_, _>>()?;
             Ok::<_, Unprepared>((names, ranges, helpers))
         })?;
+        let most = if ranges.may_be_long {
+            CONNECTIONS_FOR_LONG
+        } else {
+            CONNECTIONS
+        };
+        let mut ranges: Vec<Keys> = ranges.keys.into_iter().map(Keys::Range).collect();
+        if let Reading::AtOnce(_) = &reading {
+            // Each range would cost the server as much as all rows do.
+            ranges.push(Keys::All);
+        }
         let because = match &reading {
             // With one range, it makes no difference.
             Reading::Ranges(scan) => (!scan.index_only && ranges.len() > 1).then_some(FROM_TABLE),
             Reading::AtOnce(because) => *because,
         };
 
-        let wanted = connections(ranges.len(), source.database);
+        let wanted = connections(ranges.len(), source.database).min(most);
         if matches!(reading, Reading::Ranges(_)) && !conditions.has_all_keys {
             ranges.push(Keys::Null);
         }

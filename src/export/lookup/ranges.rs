@@ -43,18 +43,36 @@ const FACTS: &str = "
                 and atttypmod = -1) then coalesce(pg_relation_size(reltoastrelid), 0) else 0 end as toast
         from pg_class where oid = any ($3::regclass[]::oid[])) as class";
 
-/// Returns the ranges of all keys, in order; none if there is no row. `estimate` is what the planner expects if `scan` reads these
+/// Ranges of keys.
+#[derive(Default)]
+pub(super) struct Ranges {
+    /// The ranges, in order.
+    pub(super) keys: Vec<RangeInclusive<i64>>,
+    /// Whether a value may be kept outside of its row, as those are that are too long for it: nobody knows how long.
+    pub(super) may_be_long: bool,
+}
+
+impl Ranges {
+    fn of_short(keys: Vec<RangeInclusive<i64>>) -> Self {
+        Self {
+            keys,
+            may_be_long: false,
+        }
+    }
+}
+
+/// Returns the ranges of all keys; none if there is no row. `estimate` is what the planner expects if `scan` reads these
 /// columns of the dataset's own table.
 pub(super) fn of(
     connection: &mut libpq::Connection,
     table: &Table,
     columns: &[&str],
     (estimate, scan): (&Estimate, &Scan),
-) -> Result<Vec<RangeInclusive<i64>>, libpq::Error> {
+) -> Result<Ranges, libpq::Error> {
     if scan.index_only
         && let Some(ranges) = of_dense(connection, table, estimate)?
     {
-        return Ok(ranges);
+        return Ok(Ranges::of_short(ranges));
     }
     let sql = FACTS
         .replace("{key}", &identifier(table.key))
@@ -66,15 +84,19 @@ pub(super) fn of(
         .literal_sql()?;
     let facts = connection.query_row(&facts)?.unwrap_or_default();
     let (Some(first), Some(last)) = (facts.read("first"), facts.read("last")) else {
-        return Ok(Vec::new());
+        return Ok(Ranges::default());
     };
     // By the catalog, a table that was never analyzed has no rows; by the planner, it has some.
     let rows: f64 = facts.read("rows").unwrap_or(0.0);
     let rows = rows.max(estimate.rows);
-    let width = estimate.width + facts.read("toast").unwrap_or(0.0);
+    let toast = facts.read("toast").unwrap_or(0.0);
+    let width = estimate.width + toast;
     let bounds = bounds(facts.get("bounds").unwrap_or_default());
     let rows_of_range = rows_of_range(width, rows);
-    Ok(divide((first, last), rows, rows_of_range, &bounds))
+    Ok(Ranges {
+        keys: divide((first, last), rows, rows_of_range, &bounds),
+        may_be_long: toast > 0.0,
+    })
 }
 
 /// Returns the ranges if the keys have few gaps: a range then has no more rows than keys, so the histogram need not be read, which
