@@ -284,17 +284,22 @@ impl Canceller {
     /// Asks the server to cancel what a transaction is running. If the host's name now leads to another server, there is no such
     /// transaction.
     pub fn cancel(&mut self, transaction: &TransactionName) -> Result<(), Error> {
-        diesel::sql_query(
-            "select pg_cancel_backend(pid) from pg_stat_activity where application_name = $1",
-        )
-        .bind::<Text, _>(transaction.as_str())
-        .execute(&mut self.0)?;
-        Ok(())
+        self.0.transaction(|connection| {
+            // The role that has logged in may cancel; another one, which a role's settings may name, need not.
+            connection.batch_execute("set local role none")?;
+            diesel::sql_query(
+                "select pg_cancel_backend(pid) from pg_stat_activity where application_name = $1",
+            )
+            .bind::<Text, _>(transaction.as_str())
+            .execute(connection)?;
+            Ok(())
+        })
     }
 }
 
 /// SQL that identifies a server: the time at which it started, in microseconds.
-pub(crate) const SERVER: &str = "extract(epoch from pg_postmaster_start_time())::text";
+pub(crate) const SERVER: &str =
+    "(extract(epoch from pg_postmaster_start_time()) * 1000000)::bigint::text";
 
 /// Keeps Diesel from preparing statements for later. On its connection, a prepared one fails for ever once a column has got another
 /// type or the server has forgotten the statement (DISCARD ALL); and an export's queries are planned anew each time in any case.

@@ -99,35 +99,24 @@ impl Beginning<'_> {
     }
 }
 
-/// Conditions of SQL.
 impl Beginning<'_> {
-    /// Whether the relations are anything but tables, whose partitions and descendants are locked with them.
+    /// Whether the relations are anything but tables, whose partitions and descendants are locked with them. LOCK TABLE passes over
+    /// materialized views and functions that a view reads.
     fn has_views(&self) -> String {
         format!(
             "exists (select from pg_class where oid in ({}) and relkind not in ('r', 'p'))",
             regclasses(self.relations)
         )
     }
-
-    /// Whether a materialized view is among all that is read. LOCK TABLE refuses one, and passes over those that a view reads.
-    fn has_materialized_views(&self) -> String {
-        format!(
-            "exists (with recursive {} select from reads where relkind = 'm')",
-            reads(self.relations)
-        )
-    }
-
-    /// Whether a relation was rewritten under the snapshot: the catalog, read in the snapshot, then names another file than the function,
-    /// which reads what the catalog has now.
-    fn was_rewritten(&self) -> String {
-        format!(
-            "exists (with recursive {}
-                select from reads join pg_class c using (oid)
-                where c.relkind in ('r', 'm') and c.relfilenode <> pg_relation_filenode(c.oid))",
-            reads(self.relations)
-        )
-    }
 }
+
+/// SQL for whether anything that this transaction has locked was made or rewritten after its snapshot: the catalog, read in the snapshot, then
+/// has no such relation, or names another file than the function, which reads what the catalog has now.
+const WAS_REWRITTEN: &str = "exists (
+    select from pg_locks l left join pg_class c on c.oid = l.relation
+    where l.pid = pg_backend_pid() and l.locktype = 'relation'
+        and l.database = (select oid from pg_database where datname = current_database())
+        and (c.oid is null or c.relkind in ('r', 'm') and c.relfilenode not in (0, pg_relation_filenode(c.oid))))";
 
 /// Begins a read-only snapshot on a connection that speaks COPY, and returns the row of `question`, a select list, and whether the relations
 /// are locked. `query` returns the SQL that the snapshot is for. If the connection is dropped before the snapshot's end, its pool closes it.
@@ -138,7 +127,11 @@ pub fn begin_copy(
     query: impl Fn() -> Result<String, libpq::Error>,
 ) -> Result<(libpq::Row, bool), Error> {
     let views = format!("{} as views", beginning.has_views());
-    let question: Vec<&str> = question.iter().chain([&views]).map(String::as_str).collect();
+    let question: Vec<&str> = question
+        .iter()
+        .chain([&views])
+        .map(String::as_str)
+        .collect();
     let begin = |lock: &str| {
         format!(
             "begin isolation level repeatable read read only; {}{lock}; select {}",
@@ -158,18 +151,14 @@ pub fn begin_copy(
             outcome => outcome,
         };
         let row = row?.unwrap_or_default();
-        let is = |connection: &mut libpq::Connection, condition: String| {
-            let row = connection.query_row(&format!("select {condition} as so"))?;
-            Ok::<_, libpq::Error>(row.unwrap_or_default().is("so"))
-        };
-        let is_locked = !lock.is_empty()
-            && !(row.is("views") && is(connection, beginning.has_materialized_views())?);
-        if is_locked {
+        let is_locked = !lock.is_empty();
+        if is_locked && !row.is("views") {
             return Ok((row, true));
         }
         connection.execute(&format!("explain {}", query()?))?;
-        if !is(connection, beginning.was_rewritten())? {
-            return Ok((row, false));
+        let rewritten = connection.query_row(&format!("select {WAS_REWRITTEN} as so"))?;
+        if !rewritten.unwrap_or_default().is("so") {
+            return Ok((row, is_locked));
         }
         connection.execute("rollback")?;
     }
@@ -177,7 +166,8 @@ pub fn begin_copy(
 }
 
 /// Joins the snapshot that another connection has exported under a name, without waiting for any lock; returns the first row of `question`.
-/// `query` is what will be asked: it is explained, which locks its indexes, so that it waits for no lock later.
+/// `query` is what will be asked: it is explained, which locks its indexes, so that it waits for no lock later. `question` is all that
+/// comes then.
 pub fn join_copy(
     connection: &mut libpq::Connection,
     beginning: &Beginning<'_>,
@@ -188,8 +178,7 @@ pub fn join_copy(
 ) -> Result<libpq::Row, libpq::Error> {
     // Nothing may come between `begin` and the import: after its first query, a transaction has a snapshot of its own.
     let row = connection.query_row(&format!(
-        "begin isolation level repeatable read read only; set transaction snapshot '{snapshot}'; {}; {settings}{}; explain {query};
-         set local lock_timeout to default; {question}",
+        "begin isolation level repeatable read read only; set transaction snapshot '{snapshot}'; {}; {settings}{}; explain {query}; {question}",
         beginning.settings(),
         beginning.lock(" nowait"),
     ))?;
@@ -212,16 +201,13 @@ pub fn snapshot<T, E: From<Query> + From<Error>>(
         let outcome = transaction.run(|connection| {
             let locked = connection.batch_execute(&format!("{settings}{lock}"));
             locked.map_err(Attempt::NotLocked)?;
-            let is = |connection: &mut PgConnection, condition: String| {
-                diesel::select(diesel::dsl::sql::<Bool>(&condition)).get_result::<bool>(connection)
+            let is = |connection: &mut PgConnection, condition: &str| {
+                diesel::select(diesel::dsl::sql::<Bool>(condition)).get_result::<bool>(connection)
             };
-            let is_locked = !lock.is_empty()
-                && !(is(connection, beginning.has_views())?
-                    && is(connection, beginning.has_materialized_views())?);
-            if !is_locked {
+            if lock.is_empty() || is(connection, &beginning.has_views())? {
                 let query = query().map_err(Attempt::Failed)?;
                 connection.batch_execute(&format!("explain {query}"))?;
-                if is(connection, beginning.was_rewritten())? {
+                if is(connection, WAS_REWRITTEN)? {
                     return Err(Attempt::Moved);
                 }
             }
@@ -232,12 +218,13 @@ pub fn snapshot<T, E: From<Query> + From<Error>>(
         match outcome {
             Ok(value) => return Ok(value),
             Err(Attempt::Failed(error)) => return Err(error),
-            // Diesel does not tell a refusal from a timeout. After one for statements, the next attempt takes too long, as well.
+            // Diesel does not tell a refusal from a timeout.
             Err(Attempt::NotLocked(Query::DatabaseError(DatabaseErrorKind::Unknown, said)))
                 if !lock.is_empty()
-                    && beginning
-                        .lock_timeout
-                        .is_none_or(|timeout| started.elapsed() < timeout) =>
+                    && [beginning.lock_timeout, beginning.statement_timeout]
+                        .into_iter()
+                        .flatten()
+                        .all(|timeout| started.elapsed() < timeout) =>
             {
                 tracing::debug!(error = said.message(), "the relations cannot be locked");
                 lock.clear();

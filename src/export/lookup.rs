@@ -311,12 +311,9 @@ impl<'a> Lookup<'a> {
             snapshot: self.snapshot,
         };
         thread::scope(|scope| {
-            let workers: Vec<_> = std::iter::once((leader, Some(&*self.conditions)))
-                .chain(self.helpers.into_iter().map(|helper| (helper, None)))
-                .map(|(session, conditions)| {
-                    let work = &work;
-                    scope.spawn(move || work.run(session, conditions))
-                })
+            let workers: Vec<_> = std::iter::once(leader)
+                .chain(self.helpers)
+                .map(|session| scope.spawn(|| work.run(session)))
                 .collect();
             let outcome = hand_on(&self.ranges, begun, job_sender, encoder);
             // A worker notices the failure only when it sends; one that finds no rows must be cancelled.
@@ -324,8 +321,21 @@ impl<'a> Lookup<'a> {
                 source.cancellation.cancel_queries();
                 thread::sleep(Duration::from_millis(10));
             }
-            let ended: Vec<Result<(), Error>> = workers.into_iter().map(joined).collect();
-            outcome.and_then(|()| ended.into_iter().collect())
+            let mut sessions = workers.into_iter().map(joined);
+            let leader = sessions.next().flatten();
+            sessions.flatten().for_each(Session::end);
+            outcome?;
+            // Only now that all ranges are read. One query has read them all if there is one range.
+            match leader {
+                Some(leader) if self.ranges.len() > 1 => {
+                    Ok(leader.end_under(&self.conditions, export.dataset())?)
+                }
+                Some(leader) => {
+                    leader.end();
+                    Ok(())
+                }
+                None => Err(db::Error::Moved.into()),
+            }
         })
     }
 }

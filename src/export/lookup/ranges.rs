@@ -83,7 +83,7 @@ pub(super) fn of(
         .bind::<Array<Text>, _>(&scan.tables)
         .literal_sql()?;
     let facts = connection.query_row(&facts)?.unwrap_or_default();
-    let (Some(first), Some(last)) = (facts.read("first"), facts.read("last")) else {
+    let Some((first, last)) = ends(&facts)? else {
         return Ok(Ranges::default());
     };
     // By the catalog, a table that was never analyzed has no rows; by the planner, it has some.
@@ -112,7 +112,7 @@ fn of_dense(
         table.name
     );
     let ends = connection.query_row(&sql)?.unwrap_or_default();
-    let (Some(first), Some(last)) = (ends.read("first"), ends.read("last")) else {
+    let Some((first, last)) = self::ends(&ends)? else {
         return Ok(Some(Vec::new()));
     };
     let keys = (i128::from(last) - i128::from(first) + 1) as f64;
@@ -125,6 +125,20 @@ fn of_dense(
             &[],
         )
     }))
+}
+
+/// Reads the first and the last key; none if no row has a key.
+fn ends(row: &libpq::Row) -> Result<Option<(i64, i64)>, libpq::Error> {
+    let (Some(first), Some(last)) = (row.get("first"), row.get("last")) else {
+        return Ok(None);
+    };
+    match (first.parse(), last.parse()) {
+        (Ok(first), Ok(last)) => Ok(Some((first, last))),
+        _ => Err(libpq::Error::new(
+            libpq::ErrorKind::Other,
+            "a key is no integer",
+        )),
+    }
 }
 
 /// Returns how many ranges the planner's estimate makes at least: by its rows, or by its cost, which includes rows that a filter

@@ -17,7 +17,11 @@ const LOCK_TIMEOUT: Duration = Duration::from_millis(100);
 /// How many connections to try that turn out to be broken: those in the pool may all have been idle for too long.
 const ATTEMPTS: usize = 4;
 
-/// The setting for a helper's transaction: the processes of a parallel query would be in the way of the other connections.
+/// How long any connection waits for a lock while several work: for one on what has come since, such as a new partition. Whoever holds it may
+/// wait for one of the others.
+const RANGE_LOCK_TIMEOUT: &str = "set local lock_timeout = 1000";
+
+/// The setting for connections that are not the only one: the processes of a parallel query would be in the way of the others.
 const ALONE: &str = "set local max_parallel_workers_per_gather = 0";
 
 /// A connection in the export's snapshot. If it is dropped before its end, it is not used again.
@@ -75,15 +79,15 @@ impl<'a> Session<'a> {
         Ok((session, answer, locked))
     }
 
-    /// Makes the server use one process for a query, or as many as it likes.
+    /// Makes the server use one process for a query, and wait little for locks; or use as many as it likes, and wait.
     pub(super) fn set_alone(&mut self, is_alone: bool) -> Result<(), libpq::Error> {
         if self.is_alone != is_alone {
             let sql = if is_alone {
-                ALONE
+                format!("{ALONE}; {RANGE_LOCK_TIMEOUT}")
             } else {
-                "set local max_parallel_workers_per_gather to default"
+                "set local max_parallel_workers_per_gather to default; set local lock_timeout to default".to_owned()
             };
-            self.connection.execute(sql)?;
+            self.connection.execute(&sql)?;
             self.is_alone = is_alone;
         }
         Ok(())
@@ -157,7 +161,10 @@ impl<'a> Snapshot<'a> {
                 &self.name,
                 &settings,
                 &self.query,
-                &Conditions::identity(self.export.dataset()),
+                &format!(
+                    "{RANGE_LOCK_TIMEOUT}; {}",
+                    Conditions::identity(self.export.dataset())
+                ),
             );
             let error = match joined.map_err(db::Error::from) {
                 Ok(answer) if self.conditions.are_identical(&answer) => {

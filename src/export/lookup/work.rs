@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::conditions::Conditions;
 use super::own_rows::{Keys, OwnRows};
 use super::queue::{self, Gone, queue};
 use super::rows::{self, RowEncoder};
@@ -97,13 +96,9 @@ pub(super) struct Work<'a> {
 }
 
 impl<'a> Work<'a> {
-    /// Reads ranges, on one connection, until there are no more. The first connection is given the conditions, to see whether they still
-    /// hold.
-    pub(super) fn run(
-        &self,
-        mut session: Session<'a>,
-        conditions: Option<&Conditions>,
-    ) -> Result<(), Error> {
+    /// Reads ranges, on one connection, until there are no more. Returns the session, unless its work has failed; the error is in the
+    /// range's pieces then.
+    pub(super) fn run(&self, mut session: Session<'a>) -> Option<Session<'a>> {
         while let Some(job) = self.next_job() {
             let mut begun = false;
             let mut outcome = self.read(&mut session.connection, &job, &mut begun);
@@ -118,17 +113,19 @@ impl<'a> Work<'a> {
                 outcome = self.read(&mut session.connection, &job, &mut begun);
             }
             if let Err(error) = outcome {
+                let error = match error {
+                    // Something has come that was not there when the connections locked what they read.
+                    Error::Database(error) if error.is_lock_not_available() => {
+                        db::Error::Moved.into()
+                    }
+                    error => error,
+                };
                 // If nobody listens, the export has failed already.
                 let _ = job.pieces.send(Err(error), 0);
-                return Ok(());
+                return None;
             }
         }
-        // One connection has read all rows by one query.
-        match conditions.filter(|_| self.snapshot.is_some()) {
-            Some(conditions) => session.end_under(conditions, self.rows.export.dataset())?,
-            None => session.end(),
-        }
-        Ok(())
+        Some(session)
     }
 
     /// Returns another connection in the export's snapshot. There is none once the first one, which exported it, is lost.

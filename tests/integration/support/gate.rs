@@ -143,7 +143,7 @@ impl Gate {
         database
             .connect()
             .batch_execute(&format!(
-                "create or replace function passes_gate(id bigint) returns boolean language plpgsql immutable as
+                "create or replace function passes_gate(id bigint) returns boolean language plpgsql immutable set lock_timeout = 0 as
                  $$begin if {condition} then perform pg_advisory_xact_lock_shared(4242); end if; return true; end$$"
             ))
             .expect("the SQL runs");

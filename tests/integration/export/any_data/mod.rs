@@ -13,8 +13,8 @@ use cmms_export::export::manifest::ErrorClass;
 use cmms_export::export::{Plan, Strategy, queries};
 use diesel::connection::SimpleConnection;
 
-use crate::support::cluster::{PASSWORD, as_role};
 use crate::support::TestDatabase;
+use crate::support::cluster::{PASSWORD, as_role};
 use crate::support::expected_rows::ExpectedRows;
 use crate::support::findings::Findings;
 use crate::support::in_process::{Choice, client, run};

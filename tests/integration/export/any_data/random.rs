@@ -8,8 +8,8 @@ use proptest::prelude::{Just, ProptestConfig, any, prop_oneof, proptest};
 use proptest::strategy::Strategy;
 
 use super::{CHOICES, COLUMNS, MARK, check_choice};
-use crate::support::cluster::{PASSWORD, as_role};
 use crate::support::TestDatabase;
+use crate::support::cluster::{PASSWORD, as_role};
 use crate::support::findings::Findings;
 use crate::support::in_process::{Choice, client};
 use crate::support::oracle::psql;
