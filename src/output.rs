@@ -60,6 +60,9 @@ impl Output {
                 return Err(io::ErrorKind::IsADirectory.into());
             }
             refuse_trap(&path, found)?;
+            if kind.is_file() {
+                refuse_kept(&path, found)?;
+            }
             if kind.is_char_device() || kind.is_block_device() || kind.is_fifo() || kind.is_socket()
             {
                 return File::options().write(true).open(&path).map(Self::Direct);
@@ -178,6 +181,24 @@ fn refuse_trap(path: &Path, found: &Metadata) -> io::Result<()> {
         io::ErrorKind::PermissionDenied,
         format!(
             "{} belongs to another user, in a directory where everybody may make files",
+            path.display()
+        ),
+    ))
+}
+
+/// Refuses to replace a file that only others may replace: in a sticky directory, a name belongs to the file's owner and to the
+/// directory's. The kernel would say so only when the export is complete.
+fn refuse_kept(path: &Path, found: &Metadata) -> io::Result<()> {
+    const STICKY: u32 = 0o1000;
+    let directory = fs::metadata(parent(path))?;
+    let may_replace = [0, found.uid(), directory.uid()];
+    if directory.mode() & STICKY == 0 || may_replace.contains(&nix::unistd::geteuid().as_raw()) {
+        return Ok(());
+    }
+    Err(io::Error::new(
+        io::ErrorKind::PermissionDenied,
+        format!(
+            "{} belongs to another user, in a directory where only a file's owner may replace it",
             path.display()
         ),
     ))
