@@ -81,7 +81,7 @@ impl Output {
             }
         };
         if let Some(replaced) = &replaced {
-            take_after(&file, replaced)?;
+            take_after(&file, &path, replaced)?;
         }
         Ok(Self::File { file, name, path })
     }
@@ -273,7 +273,9 @@ fn unfinished() -> tempfile::Builder<'static, 'static> {
 }
 
 /// Gives a file the owner, the group and the permissions of the one that it will replace, as far as this process may.
-fn take_after(file: &File, replaced: &Metadata) -> io::Result<()> {
+fn take_after(file: &File, path: &Path, replaced: &Metadata) -> io::Result<()> {
+    /// Where Linux has a file's access control list. Without one, the error says that there is no such attribute.
+    const ACL: &str = "system.posix_acl_access";
     let group = Some(replaced.gid());
     if fchown(file, Some(replaced.uid()), group).is_err() {
         // Only root may give files away; its owner may give it any group that they are in.
@@ -283,6 +285,13 @@ fn take_after(file: &File, replaced: &Metadata) -> io::Result<()> {
     if file.metadata()?.gid() != replaced.gid() {
         // Another group has it now: that one may do what everybody may.
         mode = mode & 0o606 | (mode & 0o006) << 3;
+    }
+    if rustix::fs::getxattr_query(path, ACL).is_ok()
+        || rustix::fs::fgetxattr_query(file, ACL).is_ok()
+    {
+        // The group's permissions are then the most that the list grants anybody, and who is denied by the list may be among all others.
+        // The new file may have a list from its directory.
+        mode &= 0o600;
     }
     file.set_permissions(Permissions::from_mode(mode))
 }
