@@ -39,6 +39,7 @@ check: ## Checks format, lints, documentation and its links (seconds, once built
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets --features fault-injection -- -D warnings
 	cargo clippy --locked --test screenshots --features fault-injection -- -D warnings # no target of `cargo test`
+	cargo metadata --locked --format-version 1 --manifest-path lab/Cargo.toml >/dev/null # its Cargo.lock is current
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
 	scripts/check-links
 	scripts/check-alerts

@@ -60,6 +60,9 @@ impl Output {
                 return Err(io::ErrorKind::IsADirectory.into());
             }
             refuse_trap(&path, found)?;
+            if kind.is_file() {
+                refuse_kept(&path, found)?;
+            }
             if kind.is_char_device() || kind.is_block_device() || kind.is_fifo() || kind.is_socket()
             {
                 return File::options().write(true).open(&path).map(Self::Direct);
@@ -78,7 +81,7 @@ impl Output {
             }
         };
         if let Some(replaced) = &replaced {
-            take_after(&file, replaced)?;
+            take_after(&file, &path, replaced)?;
         }
         Ok(Self::File { file, name, path })
     }
@@ -183,6 +186,24 @@ fn refuse_trap(path: &Path, found: &Metadata) -> io::Result<()> {
     ))
 }
 
+/// Refuses to replace a file that only others may replace: in a sticky directory, a name belongs to the file's owner and to the
+/// directory's. The kernel would say so only when the export is complete.
+fn refuse_kept(path: &Path, found: &Metadata) -> io::Result<()> {
+    const STICKY: u32 = 0o1000;
+    let directory = fs::metadata(parent(path))?;
+    let may_replace = [0, found.uid(), directory.uid()];
+    if directory.mode() & STICKY == 0 || may_replace.contains(&nix::unistd::geteuid().as_raw()) {
+        return Ok(());
+    }
+    Err(io::Error::new(
+        io::ErrorKind::PermissionDenied,
+        format!(
+            "{} belongs to another user, in a directory where only a file's owner may replace it",
+            path.display()
+        ),
+    ))
+}
+
 /// Returns whether the path stands for what a process has open: `/dev/stdout`, `/dev/fd/63`, as bash has it for `>(…)`.
 fn is_descriptor(path: &Path) -> bool {
     #[cfg(target_os = "linux")]
@@ -252,7 +273,9 @@ fn unfinished() -> tempfile::Builder<'static, 'static> {
 }
 
 /// Gives a file the owner, the group and the permissions of the one that it will replace, as far as this process may.
-fn take_after(file: &File, replaced: &Metadata) -> io::Result<()> {
+fn take_after(file: &File, path: &Path, replaced: &Metadata) -> io::Result<()> {
+    /// Where Linux has a file's access control list. Without one, the error says that there is no such attribute.
+    const ACL: &str = "system.posix_acl_access";
     let group = Some(replaced.gid());
     if fchown(file, Some(replaced.uid()), group).is_err() {
         // Only root may give files away; its owner may give it any group that they are in.
@@ -262,6 +285,13 @@ fn take_after(file: &File, replaced: &Metadata) -> io::Result<()> {
     if file.metadata()?.gid() != replaced.gid() {
         // Another group has it now: that one may do what everybody may.
         mode = mode & 0o606 | (mode & 0o006) << 3;
+    }
+    if rustix::fs::getxattr_query(path, ACL).is_ok()
+        || rustix::fs::fgetxattr_query(file, ACL).is_ok()
+    {
+        // The group's permissions are then the most that the list grants anybody, and who is denied by the list may be among all others.
+        // The new file may have a list from its directory.
+        mode &= 0o600;
     }
     file.set_permissions(Permissions::from_mode(mode))
 }

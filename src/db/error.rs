@@ -20,10 +20,10 @@ pub enum Error {
     #[error("{}", OfQuery(.0))]
     Query(#[from] diesel::result::Error),
     /// A query took longer than it may.
-    #[error("the query took too long: {}", OfQuery(.0))]
+    #[error("the query took too long")]
     StatementTimeout(#[source] Query),
     /// A query waited too long for a table that somebody has locked.
-    #[error("a table is locked: {}", OfQuery(.0))]
+    #[error("a table is locked")]
     TableLocked(#[source] Query),
     /// A COPY failed.
     #[error("{}", OfCopy(.0))]

@@ -1,13 +1,14 @@
 //! What is repeated of a database's message: never a row's content.
 //!
 //! A message about a value quotes the value, as in `invalid input syntax for type bigint: "…"`, and a function that a view calls may
-//! raise one of any text. The SQLSTATE tells such messages from those about the statement, the session and the server. Diesel hides it,
-//! but says where in the statement the error is: a message that has such a place is about the statement. Details, which quote whole
-//! rows, are never repeated. The server's own log has all of it.
+//! raise one of any text with any SQLSTATE. So a message is repeated only if no function has failed, which its context tells, and the
+//! SQLSTATE is that of an error of the statement, the session or the server. Diesel hides both, but says where in the statement the error
+//! is: only a message of the parser's has such a place. Details, which quote whole rows, are never repeated. The server's own log has
+//! all of it.
 
 use std::fmt::{self, Display};
 
-use diesel::result::{DatabaseErrorKind, Error as QueryError};
+use diesel::result::{DatabaseErrorKind as Kind, Error as QueryError};
 
 use super::libpq;
 
@@ -24,6 +25,10 @@ const QUOTES: [char; 18] = [
     '"', '\'', '`', '«', '»', '‹', '›', '„', '“', '”', '‚', '‘', '’', '「', '『', '《', ':', '：',
 ];
 
+/// What is said in the place of a message.
+const LEFT_OUT: &str =
+    "the server's message is left out, as it may quote a row: PostgreSQL's own log has it";
+
 /// The text of an error of libpq.
 pub(super) struct OfCopy<'e>(pub(super) &'e libpq::Error);
 
@@ -34,13 +39,15 @@ impl Display for OfCopy<'_> {
             return self.0.fmt(f);
         };
         let class = code.get(..2).unwrap_or_default();
-        if ABOUT_NO_VALUE.contains(&class) || class == STATEMENT && self.0.position.is_some() {
-            return self.0.fmt(f);
-        }
-        if class == STATEMENT {
+        if self.0.context.is_some() {
+            f.write_str(LEFT_OUT)?;
+        } else if ABOUT_NO_VALUE.contains(&class) || class == STATEMENT && self.0.position.is_some()
+        {
+            f.write_str(&self.0.message)?;
+        } else if class == STATEMENT {
             write_beginning(&self.0.message, f)?;
         } else {
-            f.write_str("the server's message is left out, as it may quote a row")?;
+            f.write_str(LEFT_OUT)?;
         }
         write!(f, " (SQLSTATE {code})")
     }
@@ -51,15 +58,30 @@ pub(super) struct OfQuery<'e>(pub(super) &'e QueryError);
 
 impl Display for OfQuery<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            // Every other kind has one of the SQLSTATEs above.
-            QueryError::DatabaseError(DatabaseErrorKind::Unknown, information)
+        let kind = match self.0 {
+            QueryError::DatabaseError(kind, information)
                 if information.statement_position().is_none() =>
             {
-                write_beginning(information.message(), f)
+                kind
             }
-            error => error.fmt(f),
-        }
+            error => return error.fmt(f),
+        };
+        let code = match kind {
+            // The message may be libpq's, the server's last one, or a function's with such a SQLSTATE.
+            Kind::ClosedConnection => return f.write_str("the connection was lost"),
+            // No server has said it.
+            Kind::UnableToSendCommand => return self.0.fmt(f),
+            Kind::UniqueViolation => "23505",
+            Kind::ForeignKeyViolation => "23503",
+            Kind::NotNullViolation => "23502",
+            Kind::CheckViolation => "23514",
+            Kind::RestrictViolation => "23001",
+            Kind::ExclusionViolation => "23P01",
+            Kind::SerializationFailure => "40001",
+            Kind::ReadOnlyTransaction => "25006",
+            _ => return f.write_str(LEFT_OUT),
+        };
+        write!(f, "{LEFT_OUT} (SQLSTATE {code})")
     }
 }
 
@@ -82,11 +104,15 @@ mod tests {
     use super::*;
 
     fn of_copy(sqlstate: &str, message: &str, position: Option<u32>) -> String {
+        OfCopy(&copy_error(sqlstate, message, position)).to_string()
+    }
+
+    fn copy_error(sqlstate: &str, message: &str, position: Option<u32>) -> libpq::Error {
         let mut error = libpq::Error::new(libpq::ErrorKind::Server, message);
         error.sqlstate = Some(sqlstate.to_owned());
         error.detail = Some("Failing row contains (secret).".to_owned());
         error.position = position;
-        OfCopy(&error).to_string()
+        error
     }
 
     struct Told(&'static str, Option<i32>);
@@ -117,7 +143,7 @@ mod tests {
 
     fn of_query(message: &'static str, position: Option<i32>) -> String {
         let told = Box::new(Told(message, position));
-        OfQuery(&QueryError::DatabaseError(DatabaseErrorKind::Unknown, told)).to_string()
+        OfQuery(&QueryError::DatabaseError(Kind::Unknown, told)).to_string()
     }
 
     #[test]
@@ -144,6 +170,28 @@ mod tests {
     }
 
     #[test]
+    fn what_a_function_raises_is_never_repeated() {
+        const RAISED: &str = "no secret is for you";
+        for code in ["P0001", "55000", "42501", "23505", "40001", "57014"] {
+            let mut error = copy_error(code, RAISED, None);
+            error.context = Some("PL/pgSQL function f(text) line 2 at RAISE".to_owned());
+            let text = OfCopy(&error).to_string();
+            assert!(!text.contains("secret") && text.contains(code), "{text}");
+        }
+        for kind in [
+            Kind::Unknown,
+            Kind::UniqueViolation,
+            Kind::SerializationFailure,
+            Kind::ReadOnlyTransaction,
+            Kind::ClosedConnection,
+        ] {
+            let raised = QueryError::DatabaseError(kind, Box::new(Told(RAISED, None)));
+            let text = OfQuery(&raised).to_string();
+            assert!(!text.contains("secret"), "{text}");
+        }
+    }
+
+    #[test]
     fn what_is_about_the_statement_or_the_server_is_repeated() {
         let missing = "column tasks.title does not exist";
         assert_eq!(of_query(missing, Some(8)), missing);
@@ -152,7 +200,6 @@ mod tests {
             "column \"tasks\".title does not exist (SQLSTATE 42703)"
         );
         let denied = "permission denied for table tasks";
-        assert_eq!(of_query(denied, None), denied);
         assert_eq!(
             of_copy("42501", denied, None),
             format!("{denied} (SQLSTATE 42501)")
@@ -161,10 +208,6 @@ mod tests {
         assert_eq!(
             of_copy("53100", full, None),
             format!("{full} (SQLSTATE 53100)")
-        );
-        assert_eq!(
-            of_query(full, None),
-            "could not write to file… (the rest is left out, as it may quote a row)"
         );
     }
 }

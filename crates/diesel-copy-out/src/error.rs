@@ -18,6 +18,9 @@ pub struct Error {
     pub detail: Option<String>,
     /// Where in the SQL the server found the error: the number of the character, from 1.
     pub position: Option<u32>,
+    /// What the server was doing, in one line: `PL/pgSQL function …` if a function has failed. An error of the statement itself has none.
+    /// A function may raise an error with any message and any SQLSTATE.
+    pub context: Option<String>,
     cause: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -71,6 +74,7 @@ impl Error {
             sqlstate: None,
             detail: None,
             position: None,
+            context: None,
             cause: None,
         }
     }

@@ -97,6 +97,7 @@ impl CommandResult {
         error.position = self
             .field(pq_sys::PG_DIAG_STATEMENT_POSITION)
             .and_then(|position| position.parse().ok());
+        error.context = self.field(pq_sys::PG_DIAG_CONTEXT);
         error
     }
 

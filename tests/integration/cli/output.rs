@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, lchown, symlink};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -226,6 +227,52 @@ fn what_another_user_has_put_where_everybody_may_write_is_no_output() {
     symlink(path("target"), path("elsewhere")).expect("linked");
     lchown(path("elsewhere"), Some(NOBODY), None).expect("root may");
     export_to(&path("elsewhere"), &database);
+}
+
+#[test]
+fn a_file_in_a_sticky_directory_that_only_others_may_replace_is_refused_before_any_work() {
+    // Nobody else can become another user.
+    if !geteuid().is_root() {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    let set_mode = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("ours");
+    };
+    set_mode(directory.path(), 0o755);
+    // Whether everybody or a group may make files there, and whose the directory and the file are.
+    for (mode, owner, group, file_owner, is_refused) in [
+        (0o1777, 0, 0, 0, true),
+        (0o1777, 0, 0, NOBODY, false),
+        (0o1770, 0, OTHERS, 0, true),
+        (0o1770, 0, OTHERS, OTHERS, true),
+        (0o1770, NOBODY, OTHERS, OTHERS, false),
+        (0o770, 0, OTHERS, OTHERS, false),
+    ] {
+        let shared = directory.path().join("shared");
+        fs::create_dir(&shared).expect("ours");
+        let file = shared.join("tasks.csv");
+        fs::write(&file, "an older export").expect("written");
+        set_mode(&file, 0o666);
+        chown(&file, Some(file_owner), None).expect("root may");
+        chown(&shared, Some(owner), Some(group)).expect("root may");
+        set_mode(&shared, mode);
+        // No database is there. It is looked for only if the output is good.
+        let output = program("postgresql://127.0.0.1:1/nowhere")
+            .args(["export", "--output"])
+            .arg(&file)
+            .uid(NOBODY)
+            .gid(OTHERS)
+            .output()
+            .expect("the program runs");
+        let case = format!("{mode:o} {owner} {file_owner}: {output:?}");
+        assert_eq!(output.status.code(), Some(1), "{case}");
+        let said = stderr(&output);
+        assert_eq!(said.contains("only a file's owner"), is_refused, "{case}");
+        assert_eq!(said.contains("database"), !is_refused, "{case}");
+        assert_eq!(entries(&shared), ["tasks.csv"], "{case}");
+        fs::remove_dir_all(&shared).expect("ours");
+    }
 }
 
 #[test]

@@ -62,10 +62,10 @@ fn a_reader_may_be_slower_than_the_roles_idle_timeout() {
         &[("idle_in_transaction_session_timeout", "200ms")],
     );
     // Nobody works, but for those that wait for the reader; and whoever is idle in a transaction was so for twice the timeout. (Or the
-    // timeout has struck, and nobody is there.)
+    // timeout has struck, and nobody is there.) A parallel query's other processes wait for the one that waits for the reader.
     let is_left_alone = "not exists (
         select from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()
-        and (state = 'active' and wait_event is distinct from 'ClientWrite'
+        and backend_type = 'client backend' and (state = 'active' and wait_event is distinct from 'ClientWrite'
             or state = 'idle in transaction' and state_change > clock_timestamp() - interval '400 ms'))";
     for strategy in [Strategy::Lookup, Strategy::Paged, Strategy::Streamed] {
         let mut child = program(&database.url)
