@@ -123,6 +123,10 @@ fn a_view_on_whose_rows_two_queries_need_not_agree_is_read_by_one() {
         of_tasks("all_tasks where now() > '2020-01-01'"),
         of_tasks("all_tasks where current_timestamp > '2020-01-01'"),
         of_tasks("all_tasks where random() >= 0"),
+        // What tells the time without a function that says so.
+        of_tasks("all_tasks where timestamptz '2020-01-01' <@ ('(,now)'::text)::tstzrange"),
+        of_tasks("all_tasks where timestamptz '2020-01-01' < any (('{now}'::text)::timestamptz[])"),
+        of_tasks("all_tasks where timestamptz_in('now', 0, -1) > '2020-01-01'"),
         of_tasks("all_tasks where clock_timestamp() > '2020-01-01'"),
         of_tasks("(select * from all_tasks limit 11000) part"),
         of_tasks("(select * from all_tasks order by id offset 10) part"),
