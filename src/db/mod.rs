@@ -99,9 +99,13 @@ impl Pools {
             .into_iter()
             .filter(|(name, _)| name == "application_name");
         Self {
+            // As libpq has it: the URL's, or else the environment's.
             application_name: names
                 .next()
-                .map_or_else(|| APPLICATION_NAME.into(), |(_, name)| name),
+                .map(|(_, name)| name)
+                .or_else(|| std::env::var("PGAPPNAME").ok())
+                .filter(|name| !name.is_empty())
+                .unwrap_or_else(|| APPLICATION_NAME.into()),
             diesel: diesel(connections, wait),
             copy: libpq(connections, wait, true),
             // An export can do without a broken one, and a test of each before its use costs a round trip.

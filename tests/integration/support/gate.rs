@@ -139,12 +139,19 @@ impl Gate {
         Self::place_where(gated, &format!("id = {row}"));
     }
 
+    /// No time limit for locks ends the wait: at a gate, no table is locked.
     fn place_where(Gated { database, .. }: &Gated, condition: &str) {
         database
             .connect()
             .batch_execute(&format!(
                 "create or replace function passes_gate(id bigint) returns boolean language plpgsql immutable as
-                 $$begin if {condition} then perform pg_advisory_xact_lock_shared(4242); end if; return true; end$$"
+                 $$begin
+                     if {condition} then
+                         perform set_config('lock_timeout', '0', true);
+                         perform pg_advisory_xact_lock_shared(4242);
+                     end if;
+                     return true;
+                 end$$"
             ))
             .expect("the SQL runs");
     }
