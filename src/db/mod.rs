@@ -99,11 +99,13 @@ impl Pools {
             .into_iter()
             .filter(|(name, _)| name == "application_name");
         Self {
+            // As libpq has it: the URL's, or else the environment's.
             application_name: names
                 .next()
                 .map(|(_, name)| name)
                 // As libpq has it.
                 .or_else(|| std::env::var("PGAPPNAME").ok())
+                .filter(|name| !name.is_empty())
                 .unwrap_or_else(|| APPLICATION_NAME.into()),
             diesel: diesel(connections, wait),
             copy: libpq(connections, wait, true),

@@ -43,6 +43,16 @@ pub(super) struct Body {
 }
 
 impl Body {
+    /// Waits until the system has all that was handed on, so that what ends the response goes there, too, as soon as it is handed on:
+    /// only then may the connection close in good order, whatever happens to the process.
+    fn poll_written(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.unfinished
+            .as_mut()
+            .map_or(Poll::Ready(()), |unfinished| {
+                unfinished.poll_written(context)
+            })
+    }
+
     /// Notes how the export has ended: whole, or with an error.
     pub(super) fn end(&mut self, error: Option<&export::Error>) {
         self.permit = None;
@@ -109,7 +119,12 @@ impl MessageBody for Body {
         };
         Poll::Ready(match message {
             Some(Message::Chunk(mut chunk)) => {
-                let piece = chunk.split_to(chunk.len().min(PIECE));
+                let length = chunk.len().min(PIECE);
+                if body.left == Some(length as u64) && body.poll_written(context).is_pending() {
+                    body.next = Some(Message::Chunk(chunk));
+                    return Poll::Pending;
+                }
+                let piece = chunk.split_to(length);
                 body.flow.handed(piece.len());
                 body.next = (!chunk.is_empty()).then_some(Message::Chunk(chunk));
                 if let Some(left) = &mut body.left {
@@ -122,6 +137,11 @@ impl MessageBody for Body {
                 Some(Ok(piece))
             }
             Some(Message::Whole) => {
+                if body.poll_written(context).is_pending() {
+                    body.flow.offered_end();
+                    body.next = Some(Message::Whole);
+                    return Poll::Pending;
+                }
                 body.end(None);
                 None
             }

@@ -4,7 +4,7 @@
 //! Three parties: a thread of its own makes the export; a [handover](super::handover) takes it to the response's [body](Body), by
 //! way of the disk if the client is slow, so that it holds no query and fills no memory; and a [watch](Watch) stops it all when the
 //! client goes away or takes nothing, when the server does not answer, or when somebody says so. The body ends cleanly only if the
-//! export says that it is whole; in every other case it ends with an error, at which the server breaks the connection off.
+//! export says that it is whole; in every other case the connection is reset.
 
 mod maker;
 
@@ -42,10 +42,10 @@ use super::registry::Known;
 use super::watch::{Place, Watch};
 use super::{App, OfDataset};
 use crate::cli::Compression;
-use crate::export::Export;
 use crate::export::cancellation::Cancellation;
 use crate::export::format::FileType;
 use crate::export::parameters::Parameters;
+use crate::export::{self, Export};
 use crate::spool::Spool;
 
 /// Time that the response waits for the first bytes of a CSV, so that a failure before them gets a status of its own. Not for
@@ -121,6 +121,9 @@ async fn get(
     match first {
         Ok(Some(Message::Failed(error))) => {
             body.end(Some(&error));
+            if matches!(error, export::Error::BufferBusy { .. }) {
+                body.app.metrics.rejected(Rejection::Busy);
+            }
             return Err(Problem::from(error).of_export(record.id()));
         }
         Ok(None) => {

@@ -46,6 +46,16 @@ impl Flow {
         });
     }
 
+    /// Notes that only the end waits, which has no bytes of its own, and counts as one that the client does not take.
+    pub(super) fn offered_end(&self) {
+        self.with(|state| {
+            if state.bytes == 0 {
+                state.since = Instant::now();
+                state.bytes = 1;
+            }
+        });
+    }
+
     /// Notes that so many of the oldest bytes are handed on.
     pub(super) fn handed(&self, bytes: usize) {
         self.with(|state| state.handed = bytes);

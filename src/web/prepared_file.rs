@@ -135,7 +135,7 @@ pub(super) async fn get(
     }))
 }
 
-/// Breaks the connection off if its client takes nothing for so long.
+/// Resets the connection if its client takes nothing for so long.
 async fn cut_off(flow: Arc<Flow>, limit: Duration, peer: Peer, over: CancellationToken) {
     while flow.stalled_for() <= limit {
         tokio::select! {
@@ -183,6 +183,13 @@ impl MessageBody for FileBody {
         body.flow.asked();
         if body.next == body.end && body.reading.is_none() {
             return Poll::Ready(None);
+        }
+        // The connection may close in good order as soon as the last piece is handed on: so all before it must be written.
+        if body.end - body.next <= PIECE
+            && body.reading.is_none()
+            && let Some(unfinished) = &mut body.unfinished
+        {
+            ready!(unfinished.poll_written(context));
         }
         let reading = body.reading.get_or_insert_with(|| {
             let (file, offset) = (Arc::clone(&body.file), body.next);

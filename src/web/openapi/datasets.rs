@@ -132,6 +132,11 @@ fn paths(dataset: &'static dyn Dataset) -> [(String, Value); 5] {
         json!({"type": "string", "format": "binary"}),
         "The workbook, of the length that Content-Length says",
     );
+    let not_understood =
+        problem("A parameter is not understood, or a part is asked for with `Range`");
+    let unavailable = problem(
+        "The service has no place for it now, or the database is not as it must be; see Retry-After",
+    );
     let understood = |media_type: &str| {
         let no_spool =
             problem("The file would have to be made first, and the service has no spool");
@@ -172,8 +177,10 @@ fn paths(dataset: &'static dyn Dataset) -> [(String, Value); 5] {
             json!({
                 "get": of("csv", &format!("The {name} as CSV, streamed or, with `whole=true`, with its length."), &download, json!({
                     "200": csv,
+                    "400": not_understood,
                     "409": problem("There is another export of this id, or it was stopped before its first byte"),
-                    "422": problem("Too many rows for this strategy"),
+                    "422": problem("Too many rows or too much data for this strategy, or a value is NULL that `joined` cannot do without"),
+                    "503": unavailable,
                     "507": problem("With `whole=true` or over HTTP/1.0: there is no room to make the file in; see Retry-After"),
                 })),
                 "head": of("csv_head", HEAD, &download, understood("text/csv")),
@@ -184,8 +191,10 @@ fn paths(dataset: &'static dyn Dataset) -> [(String, Value); 5] {
             json!({
                 "get": of("xlsx", &format!("The {name} as an Excel workbook, as soon as it is whole."), &workbook, json!({
                     "200": xlsx,
+                    "400": not_understood,
                     "409": problem("There is another export of this id, or it was stopped before its first byte"),
-                    "422": problem("Too many rows for this strategy or for a workbook, or a text that is too long for a cell"),
+                    "422": problem("Too many rows or too much data for this strategy, too many rows for a workbook, a text that is too long for a cell, or a value is NULL that `joined` cannot do without"),
+                    "503": unavailable,
                     "507": problem("There is no room to make the workbook in; see Retry-After"),
                 })),
                 "head": of("xlsx_head", HEAD, &workbook, understood(media_type(FileType::Xlsx))),

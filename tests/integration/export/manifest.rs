@@ -305,7 +305,7 @@ fn the_openapi_document_is_true_to_the_answers() {
         .iter()
         .filter_map(|parameter| parameter["name"].as_str())
         .collect();
-    assert_eq!(names.len(), 12, "{names:?}");
+    assert_eq!(names.len(), 13, "{names:?}");
     for name in names {
         assert_eq!(
             Download::start(&server.address, &format!("/tasks.csv?{name}=")).status,

@@ -139,6 +139,7 @@ impl Gate {
         Self::place_where(gated, &format!("id = {row}"));
     }
 
+    /// No time limit for locks ends the wait: at a gate, no table is locked.
     fn place_where(Gated { database, .. }: &Gated, condition: &str) {
         database
             .connect()

@@ -1,10 +1,13 @@
 //! How a connection ends on the wire: with a reset if its file is not complete, whatever breaks it off, and in good order if it is.
 
-use std::io::{ErrorKind, Read};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use serde_json::json;
+use socket2::{Domain, Socket, Type};
 
 use crate::support::client::{Download, start_when_free};
 use crate::support::gate::{self, Gate, Gated, ROWS};
@@ -82,6 +85,65 @@ fn the_end_of_the_service_is_a_reset_also_if_it_is_killed() {
         eventually("the query is gone", || {
             gate::running_queries(&gated.database) == 0
         });
+    }
+}
+
+/// Asks for a path as a client whose system holds little for it.
+fn ask_narrowly(server: &Server, path: &str) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket.set_recv_buffer_size(4096).expect("small");
+    let address: SocketAddr = server.address.parse().expect("an address");
+    socket.connect(&address.into()).expect("the server listens");
+    let mut stream = TcpStream::from(socket);
+    let timeout = Some(Duration::from_secs(60));
+    stream.set_read_timeout(timeout).expect("not zero");
+    let host = &server.address;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n").expect("sent");
+    stream
+}
+
+#[test]
+fn a_download_is_complete_when_the_system_has_its_end_also_for_slow_readers() {
+    const READERS: usize = 16;
+    const STEP: usize = 16 << 10;
+    // More than the buffers hold.
+    let database = data::wide(8_000);
+    let mut command = program(&database.url);
+    let limits = ["--max-exports", "--max-downloads"].map(|limit| format!("{limit}={READERS}"));
+    let mut server = Server::spawn(command.arg("serve").args(limits));
+    let readers: Vec<_> = (0..READERS)
+        .map(|reader| {
+            let path = format!("/tasks.csv?strategy=copy&export_id=slow-{reader}");
+            ask_narrowly(&server, &path)
+        })
+        .collect();
+    // Each takes no more than it must until its manifest says that the service is through with it.
+    let step = |(reader, mut stream): (usize, TcpStream)| {
+        let mut taken = vec![0; STEP + reader * 100];
+        while server.manifest(&format!("slow-{reader}"))["state"] != "complete" {
+            let read = stream.read(&mut taken).expect("not broken off");
+            assert!(read > 0, "the connection is kept");
+        }
+        stream
+    };
+    let readers: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = readers
+            .into_iter()
+            .enumerate()
+            .map(|reader| scope.spawn(move || step(reader)))
+            .collect();
+        let ended = threads
+            .into_iter()
+            .map(|thread| thread.join().expect("ended"));
+        ended.collect()
+    });
+    server.signal(Signal::SIGKILL);
+    server.wait();
+    for (reader, mut stream) in readers.into_iter().enumerate() {
+        let mut rest = Vec::new();
+        let read = stream.read_to_end(&mut rest);
+        let has_end = rest.ends_with(b"\r\n0\r\n\r\n");
+        assert!(read.is_ok() && has_end, "{reader}: {read:?}, {has_end}");
     }
 }
 
