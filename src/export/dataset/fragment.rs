@@ -18,6 +18,8 @@ use diesel::row::Field as _;
 use diesel::sql_types::{Array, BigInt, Bool, Text, Untyped};
 use serde::{Serialize, Serializer};
 
+use crate::units::hexadecimal;
+
 /// The characters that make a spreadsheet take a cell that begins with one for a formula.
 /// ([OWASP ASVS 1.2.10](https://github.com/OWASP/ASVS/blob/v5.0.0/5.0/en/0x10-V1-Encoding-and-Sanitization.md), and CR, which some
 /// spreadsheets skip.) NUL, which it names too, is in no text of PostgreSQL's.
@@ -56,7 +58,7 @@ impl Condition {
         text: impl QueryFragment<Pg> + Send + Sync + 'static,
         pattern: String,
     ) -> Self {
-        Self::new(Matches(Box::new(text), pattern.into_sql::<Text>()))
+        Self::new(Matches(Box::new(text), Pattern::of(pattern)))
     }
 
     /// The condition that `key` is among the values that a query selects.
@@ -77,7 +79,31 @@ impl QueryFragment<Pg> for IsNull {
 }
 
 /// Whether a text matches a pattern for `ILIKE`.
-struct Matches(Fragment, AsExprOf<String, Text>);
+struct Matches(Fragment, Pattern);
+
+/// A pattern.
+enum Pattern {
+    /// Of characters that every database can hold.
+    Plain(AsExprOf<String, Text>),
+    /// SQL that makes the pattern on the server; NULL, which matches nothing, if a LATIN1 database lacks one of its characters. Sent as a text,
+    /// such a character is an error.
+    Encoded(String),
+}
+
+impl Pattern {
+    fn of(pattern: String) -> Self {
+        if pattern.is_ascii() {
+            return Self::Plain(pattern.into_sql::<Text>());
+        }
+        let in_latin1 = pattern.chars().all(|character| character <= '\u{ff}');
+        // `concat` keeps the planner from converting it beforehand; the query in parentheses does so once, and not for each row.
+        Self::Encoded(format!(
+            "(select case when {in_latin1} or getdatabaseencoding() <> 'LATIN1'
+                then convert_from(decode(concat('{}'), 'hex'), 'UTF8') end)",
+            hexadecimal(pattern.as_bytes())
+        ))
+    }
+}
 
 impl QueryFragment<Pg> for Matches {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
@@ -85,7 +111,13 @@ impl QueryFragment<Pg> for Matches {
         // The database's own collation: PostgreSQL refuses ILIKE under a nondeterministic one, which a column may have, but no database.
         // An index of a column without a collation of its own still serves it.
         out.push_sql(" collate \"default\" ilike ");
-        self.1.walk_ast(out.reborrow())
+        match &self.1 {
+            Pattern::Plain(pattern) => pattern.walk_ast(out.reborrow()),
+            Pattern::Encoded(sql) => {
+                out.push_sql(sql);
+                Ok(())
+            }
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use diesel::prelude::*;
 use diesel::sql_types::Bool;
 
 use crate::support::program::export;
-use crate::support::{TestDatabase, eventually, oracle, program};
+use crate::support::{Server, TestDatabase, eventually, oracle, program};
 
 fn run(database: &TestDatabase, sql: &str) {
     let mut connection = database.connect();
@@ -185,4 +185,44 @@ fn a_text_is_found_in_a_column_with_a_nondeterministic_collation() {
         let csv = export(&database.url, &flags(strategy, &["--title=über 1"]));
         assert!(csv == expected, "{strategy:?}");
     }
+}
+
+#[test]
+fn a_text_with_a_letter_that_the_databases_encoding_lacks_is_found_nowhere() {
+    let database = TestDatabase::new();
+    let name = format!("{}_latin1", database.name());
+    let of_latin1 = "template template0 encoding 'LATIN1' lc_collate 'C' lc_ctype 'C'";
+    run(&database, &format!("create database {name} {of_latin1}"));
+    let url = database
+        .url
+        .replacen(&format!("/{}", database.name()), &format!("/{name}"), 1);
+    let migrated = program(&url)
+        .arg("migrate")
+        .output()
+        .expect("the program runs");
+    assert!(migrated.status.success(), "{migrated:?}");
+    PgConnection::establish(&url)
+        .expect("the database is there")
+        .batch_execute(
+            "insert into locations values (1, 'Here'); insert into users values (1, 'somebody');
+             insert into assets values (1, 'Thing', '', 1);
+             insert into tasks select n, case when n % 3 = 0 then 'süß ' else 'sweet ' end || n, '', true, 1, 1, null from generate_series(1, 30) n",
+        )
+        .expect("the SQL runs");
+    let server = Server::start(&url);
+    for (title, rows) in [("süß", 10), ("łódź", 0), ("€", 0)] {
+        for &strategy in Strategy::all() {
+            let csv = export(&url, &flags(strategy, &[&format!("--title={title}")]));
+            let lines = csv.iter().filter(|byte| **byte == b'\n').count();
+            assert_eq!(lines, 1 + rows, "{title}: {strategy:?}");
+        }
+        let title =
+            percent_encoding::utf8_percent_encode(title, percent_encoding::NON_ALPHANUMERIC);
+        let preview = ureq::get(server.url(&format!("/api/tasks?title={title}"))).call();
+        let preview: serde_json::Value =
+            preview.expect("200").body_mut().read_json().expect("JSON");
+        assert_eq!(preview["count"], rows, "{title}");
+    }
+    drop(server);
+    run(&database, &format!("drop database {name} with (force)"));
 }
