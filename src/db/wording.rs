@@ -110,7 +110,7 @@ mod tests {
     fn copy_error(sqlstate: &str, message: &str, position: Option<u32>) -> libpq::Error {
         let mut error = libpq::Error::new(libpq::ErrorKind::Server, message);
         error.sqlstate = Some(sqlstate.to_owned());
-        error.detail = Some("Failing row contains (secret).".to_owned());
+        error.detail = Some("Failing row contains (secret).".into());
         error.position = position;
         error
     }
@@ -174,7 +174,7 @@ mod tests {
         const RAISED: &str = "no secret is for you";
         for code in ["P0001", "55000", "42501", "23505", "40001", "57014"] {
             let mut error = copy_error(code, RAISED, None);
-            error.context = Some("PL/pgSQL function f(text) line 2 at RAISE".to_owned());
+            error.context = Some("PL/pgSQL function f(text) line 2 at RAISE".into());
             let text = OfCopy(&error).to_string();
             assert!(!text.contains("secret") && text.contains(code), "{text}");
         }

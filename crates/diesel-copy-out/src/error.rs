@@ -15,12 +15,12 @@ pub struct Error {
     /// The server's five-character code, if the error came from the server.
     pub sqlstate: Option<String>,
     /// What the server added to its message, in one line.
-    pub detail: Option<String>,
+    pub detail: Option<Box<str>>,
     /// Where in the SQL the server found the error: the number of the character, from 1.
     pub position: Option<u32>,
     /// What the server was doing, in one line: `PL/pgSQL function …` if a function has failed. An error of the statement itself has none.
     /// A function may raise an error with any message and any SQLSTATE.
-    pub context: Option<String>,
+    pub context: Option<Box<str>>,
     cause: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 

@@ -93,11 +93,11 @@ impl CommandResult {
         };
         let mut error = Error::new(kind, message);
         error.sqlstate = sqlstate;
-        error.detail = self.field(pq_sys::PG_DIAG_MESSAGE_DETAIL);
+        error.detail = self.field(pq_sys::PG_DIAG_MESSAGE_DETAIL).map(Into::into);
         error.position = self
             .field(pq_sys::PG_DIAG_STATEMENT_POSITION)
             .and_then(|position| position.parse().ok());
-        error.context = self.field(pq_sys::PG_DIAG_CONTEXT);
+        error.context = self.field(pq_sys::PG_DIAG_CONTEXT).map(Into::into);
         error
     }
 
