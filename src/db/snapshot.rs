@@ -104,8 +104,8 @@ impl Beginning<'_> {
     /// materialized views and functions that a view reads.
     fn has_views(&self) -> String {
         format!(
-            "exists (select from pg_class where oid in ({}) and relkind not in ('r', 'p'))",
-            regclasses(self.relations)
+            "exists (select from {} where relkind not in ('r', 'p'))",
+            classes(self.relations)
         )
     }
 }
@@ -266,7 +266,7 @@ fn is_refused(error: &libpq::Error) -> bool {
 pub(crate) fn reads(relations: &[String]) -> String {
     format!(
         "reads (oid, relkind) as (
-            select oid, relkind from pg_class where oid in ({})
+            select oid, relkind from {}
             union
             select c.oid, c.relkind from reads join lateral (
                 select d.refobjid as oid from pg_rewrite r
@@ -275,15 +275,18 @@ pub(crate) fn reads(relations: &[String]) -> String {
                 union all
                 select inhrelid from pg_inherits where inhparent = reads.oid
             ) next on true join pg_class c on c.oid = next.oid)",
-        regclasses(relations)
+        classes(relations)
     )
 }
 
-/// SQL for the oids of these relations.
-fn regclasses(relations: &[String]) -> String {
-    let oids = relations.iter();
-    let oids = oids.map(|name| format!("to_regclass({})", quoted(name)));
-    oids.collect::<Vec<_>>().join(", ")
+/// SQL for the rows of `pg_class` that are these relations'. Each name is looked up once, and then found by the index: as a list of
+/// alternatives, they would be looked up for each row of `pg_class`.
+fn classes(relations: &[String]) -> String {
+    let names: Vec<String> = relations.iter().map(|name| quoted(name)).collect();
+    format!(
+        "unnest(array[{}]) as _ (name) join pg_class on pg_class.oid = to_regclass(name)",
+        names.join(", ")
+    )
 }
 
 /// A text as a literal of SQL, under `standard_conforming_strings`.

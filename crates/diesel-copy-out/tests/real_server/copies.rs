@@ -174,7 +174,7 @@ fn a_value_has_the_same_text_whatever_the_roles_defaults() {
     let cluster = Cluster::start();
     connect(&cluster)
         .execute(
-            "create role ann superuser login; create table orders (id int, placed_at timestamptz);
+            "create role ann superuser login password 'open-sesame'; create table orders (id int, placed_at timestamptz);
              insert into orders values (1, '2026-02-01 23:30+00'), (2, '2026-02-02 00:30+00');
              alter role ann set datestyle = 'German, DMY'; alter role ann set intervalstyle = 'iso_8601';
              alter role ann set timezone = 'Asia/Tokyo'; alter role ann set bytea_output = 'escape';
