@@ -51,7 +51,7 @@ const AHEAD: usize = 1;
 
 pub(super) fn run(source: &Source<'_>, encoder: &mut Encoder<'_>) -> Result<(), Error> {
     let (mut leader, answer, locked) = Session::begin(source)?;
-    match Lookup::prepare(source, &mut leader, &answer, locked) {
+    match Lookup::prepare(source, &mut leader, answer, locked) {
         Ok(lookup) => {
             source.observer.plan(&lookup.plan());
             lookup.run(leader, source, encoder)
@@ -156,7 +156,7 @@ impl<'a> Lookup<'a> {
     fn prepare(
         source: &Source<'a>,
         leader: &mut Session<'a>,
-        answer: &libpq::Row,
+        answer: libpq::Row,
         locked: bool,
     ) -> Result<Self, Unprepared> {
         let export = source.export;
@@ -169,7 +169,14 @@ impl<'a> Lookup<'a> {
         if !locked {
             return Err(Unprepared::unfit(UNLOCKED));
         }
-        let conditions = Arc::new(Conditions::of(connection, dataset, answer)?);
+        let answer = if export.filter.iter().next().is_some() {
+            let question = Conditions::question(dataset).join(", ");
+            let answer = connection.query_row(&format!("select {question}"))?;
+            answer.unwrap_or_default()
+        } else {
+            answer
+        };
+        let conditions = Arc::new(Conditions::of(connection, dataset, &answer)?);
         if let Some(violated) = &conditions.violated {
             return Err(Unprepared::unfit(violated.clone()));
         }

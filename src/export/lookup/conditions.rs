@@ -96,8 +96,8 @@ impl Violation {
 }
 
 impl Conditions {
-    /// SQL for the first question of an export's snapshot, to be read by [`of`](Self::of). It is asked of every export, also of those that
-    /// then are `copy`, so it asks no more than plain tables need.
+    /// A select list for a question in the export's snapshot, to be read by [`of`](Self::of). Without a filter, it is the first one, also of
+    /// exports that then are `copy`; so it asks no more than plain tables need.
     pub(super) fn question(dataset: &dyn Dataset) -> Vec<String> {
         let relations = dataset.relations().iter();
         let names: Vec<String> = relations.map(|name| quoted(name)).collect();

@@ -61,13 +61,19 @@ impl Without {
 }
 
 impl<'a> Session<'a> {
-    /// Begins the export's snapshot. Returns also what its first question was answered, and whether the relations are locked.
+    /// Begins the export's snapshot. Returns also the answer to the conditions' question, if there is no filter, and whether the relations
+    /// are locked.
     pub(super) fn begin(source: &Source<'a>) -> Result<(Self, libpq::Row, bool), Error> {
         let mut connection = source.database.copy_connection()?;
         let shown = source.be_fresh(&mut *connection)?;
         let backend = source.cancellation.register(source.database)?;
         let beginning = source.beginning(&backend);
-        let question = Conditions::question(source.export.dataset());
+        // With a filter, the rows may be few, and then nobody needs the answer.
+        let question = if source.export.filter.iter().next().is_some() {
+            Vec::new()
+        } else {
+            Conditions::question(source.export.dataset())
+        };
         let query = || libpq::CopyOutDsl::literal_sql(source.export.query());
         let (answer, locked) = snapshot::begin_copy(&mut connection, &beginning, &question, query)?;
         shown.holds_on(&mut *connection)?;
