@@ -40,7 +40,7 @@ pub(super) struct OwnRows<'a> {
 /// Which rows are read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Keys {
-    /// All.
+    /// Every row, with or without a key.
     All,
     /// Those with keys in a range.
     Range(RangeInclusive<i64>),
