@@ -4,11 +4,12 @@ mod export;
 #[cfg(test)]
 mod reference;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use ipnet::IpNet;
 
 pub use self::export::{ExportOptions, ParameterFlags};
 use crate::bench;
@@ -181,6 +182,10 @@ pub struct Serve {
     /// loopback names and these
     #[arg(long, env = "CMMS_ALLOWED_HOST", value_name = "NAME", value_delimiter = ',', value_parser = host_name)]
     pub allowed_host: Vec<String>,
+    /// A proxy, by its address or network (`10.1.2.0/24`), whose `Forwarded` or `X-Forwarded-For` is believed: the client's address,
+    /// in limits and logs, is then the last one there that is no such proxy's
+    #[arg(long, env = "CMMS_TRUSTED_PROXY", value_name = "CIDR", value_delimiter = ',', value_parser = network, help_heading = "Access")]
+    pub trusted_proxy: Vec<IpNet>,
     /// The token that clients must know
     #[command(flatten)]
     pub auth_token: AuthToken,
@@ -232,6 +237,13 @@ fn host_name(name: &str) -> Result<String, String> {
     } else {
         Err("expected a name such as exports.example.org, without a port".to_owned())
     }
+}
+
+/// Reads a network, or an address alone.
+fn network(text: &str) -> Result<IpNet, String> {
+    let network = text.parse();
+    let network = network.or_else(|_| text.parse().map(|address: IpAddr| address.into()));
+    network.map_err(|_| "expected an address or a network, such as 10.1.2.0/24".to_owned())
 }
 
 /// When downloads are compressed.

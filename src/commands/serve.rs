@@ -68,6 +68,7 @@ pub(crate) fn serve(global: &Global, options: &Serve) -> Outcome {
         shutdown_timeout: options.shutdown_timeout,
         compression: options.compression,
         allowed_hosts: options.allowed_host.clone(),
+        trusted_proxies: options.trusted_proxy.clone(),
         auth_token: options.auth_token.get().map(str::to_owned),
         allow_benchmarks: options.allow_benchmarks,
         database_url: connected.url.clone(),

@@ -18,6 +18,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::App;
+use super::client_address::client_address;
 use super::metrics::Rejection;
 use super::problem::{Kind, Problem};
 
@@ -69,7 +70,7 @@ impl Access {
         }
         match &self.token {
             Some(token) if !OPEN.contains(&request.path()) => {
-                let address = request.peer_addr().map(|address| network(address.ip()));
+                let address = client_address(request.request()).map(network);
                 self.authenticate(token, headers, address)
             }
             _ => Ok(()),

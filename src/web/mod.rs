@@ -6,6 +6,7 @@ mod benchmark_page;
 mod benchmark_store;
 mod body;
 mod choices;
+mod client_address;
 mod compression;
 mod conditions;
 mod digest;
@@ -53,6 +54,7 @@ use actix_web::rt::signal::unix::{SignalKind, signal};
 use actix_web::{
     FromRequest, Handler, HttpRequest, HttpResponse, HttpServer, Resource, Responder, web,
 };
+use ipnet::IpNet;
 use tokio::sync::Semaphore;
 
 use self::access::Access;
@@ -96,6 +98,8 @@ pub struct Settings {
     pub compression: Compression,
     /// Names to answer to beside loopback ones, if the service is bound to loopback.
     pub allowed_hosts: Vec<String>,
+    /// Proxies that are believed when they name their clients' addresses.
+    pub trusted_proxies: Vec<IpNet>,
     /// What a client must know, if anything.
     pub auth_token: Option<String>,
     /// Whether clients may run the benchmark even if the service is bound beyond loopback.
