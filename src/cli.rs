@@ -1,5 +1,6 @@
 //! The command line. Every flag can also be given as an environment variable.
 
+mod environment;
 mod export;
 #[cfg(test)]
 mod reference;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 
+pub use self::environment::{UnknownVariable, unknown_variables};
 pub use self::export::{ExportOptions, ParameterFlags};
 use crate::bench;
 use crate::db::servers::Replicas;
@@ -47,7 +49,7 @@ pub struct Global {
         help_heading = "General"
     )]
     database_url: Option<String>,
-    /// A file with the database's URL
+    /// A file with the database's URL [default: systemd's credential database-url, if there is one]
     #[arg(
         long,
         env = "DATABASE_URL_FILE",
@@ -211,7 +213,7 @@ pub struct AuthToken {
     // Hidden: `--help` prints values.
     #[arg(long, env = "CMMS_AUTH_TOKEN", help_heading = "Access", value_name = "TOKEN", hide_env_values = true, value_parser = clap::builder::NonEmptyStringValueParser::new())]
     auth_token: Option<String>,
-    /// A file with that token
+    /// A file with that token [default: systemd's credential auth-token, if there is one]
     #[arg(long, env = "CMMS_AUTH_TOKEN_FILE", help_heading = "Access", value_name = "FILE", conflicts_with = "auth_token", value_parser = secret::in_file)]
     auth_token_file: Option<String>,
 }

@@ -3,6 +3,9 @@
 use std::str::FromStr;
 use std::sync::LazyLock;
 
+/// The variables that ask for them.
+pub(crate) const VARIABLES: [&str; 3] = ["CMMS_PANIC_AT_ROW", "CMMS_PANIC_AT_ID", "CMMS_HALT_AT"];
+
 /// Panics at the row that `CMMS_PANIC_AT_ROW` names; at 0, before the first byte.
 pub(crate) fn panic_at(rows: u64) {
     static ROW: LazyLock<Option<u64>> = LazyLock::new(|| variable("CMMS_PANIC_AT_ROW"));

@@ -5,9 +5,8 @@ mod commands;
 use std::io::{self, IsTerminal};
 use std::panic;
 
-use clap::Parser;
 use clap::error::ErrorKind;
-use cmms_export::cli::{Cli, Command, LogFormat};
+use cmms_export::cli::{Cli, Command, LogFormat, unknown_variables};
 use cmms_export::db::libpq;
 use cmms_export::{connect, export, process};
 
@@ -33,7 +32,7 @@ fn main() {
 
 /// Does what the command line says, and returns the exit code. All values are dropped at its end: see [`process::end`].
 fn run() -> u8 {
-    let cli = Cli::parse();
+    let cli = Cli::read();
     if let Some(Err(error)) = cli.global.database_url().map(libpq::options) {
         usage_error(ErrorKind::ValueValidation, error);
     }
@@ -93,6 +92,14 @@ fn start_log(cli: &Cli) -> Outcome {
     match cli.global.log_format {
         LogFormat::Human => log.with_target(false).init(),
         LogFormat::Json => log.json().init(),
+    }
+    for unknown in unknown_variables() {
+        let meant = unknown.meant.unwrap_or_default();
+        tracing::warn!(
+            variable = unknown.name,
+            meant,
+            "an unknown variable is ignored"
+        );
     }
     Ok(())
 }

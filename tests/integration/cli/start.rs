@@ -203,3 +203,51 @@ fn a_start_tells_what_it_does_in_order_and_the_address_last() {
     });
     std::fs::remove_dir_all(directory).expect("ours");
 }
+
+#[test]
+fn credentials_from_systemd_are_taken_unless_something_else_is_said() {
+    let database = TestDatabase::new();
+    let credentials = tempfile::tempdir().expect("a directory");
+    let credential = |name: &str, text: &str| {
+        std::fs::write(credentials.path().join(name), text).expect("written");
+    };
+    credential("database-url", &format!("{}\n", database.url));
+    credential("auth-token", "a-token-that-nobody-guesses\n");
+    let with_credentials = |command: &mut std::process::Command| {
+        command.env("CREDENTIALS_DIRECTORY", credentials.path());
+    };
+    let mut command = program(&database.url);
+    command.arg("serve").env_remove("DATABASE_URL");
+    with_credentials(&mut command);
+    let server = Server::spawn(&mut command);
+    let status = |authorization: &str| {
+        let headers = [
+            ("Host", "localhost"),
+            ("Authorization", &format!("Bearer {authorization}")),
+        ];
+        Download::request(&server.address, "GET", "/tasks.csv", &headers).status
+    };
+    assert_eq!(status("a-token-that-nobody-guesses"), 200);
+    assert_eq!(status("a-token-that-somebody-guesses"), 401);
+
+    let mut command = program(&database.url);
+    command
+        .args(["serve", "--auth-token=said-on-the-command-line"])
+        .env("CMMS_AUTH_TOKN", "misspelled");
+    with_credentials(&mut command);
+    // Whatever is in the file: nobody needs it.
+    credential("database-url", "");
+    let server = Server::spawn(&mut command);
+    let headers = [
+        ("Host", "localhost"),
+        ("Authorization", "Bearer said-on-the-command-line"),
+    ];
+    let download = Download::request(&server.address, "GET", "/tasks.csv", &headers);
+    assert_eq!(download.status, 200);
+    let log = server.into_log();
+    assert!(
+        log.contains(r#"variable="CMMS_AUTH_TOKN" meant="CMMS_AUTH_TOKEN""#),
+        "{log}"
+    );
+    assert!(!log.contains("misspelled"), "{log}");
+}
