@@ -4,7 +4,6 @@
 use std::env;
 use std::fs::{self, DirBuilder, Permissions};
 use std::io::ErrorKind;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, fchown, lchown};
 use std::os::unix::process::CommandExt;
 use std::path::{self, Path, PathBuf};
@@ -13,6 +12,16 @@ use std::process::{Command, Stdio};
 use nix::unistd::{Gid, Uid, User, geteuid};
 
 use super::{EmbeddedError, at};
+
+/// What PostgreSQL's programs get of this process's environment: where to find programs, libraries and
+/// a place for temporary files, and the time zone of a new cluster.
+const ENVIRONMENT: [&str; 5] = [
+    "PATH",
+    "LD_LIBRARY_PATH",
+    "DYLD_LIBRARY_PATH",
+    "TMPDIR",
+    "TZ",
+];
 
 pub(super) struct Account {
     name: String,
@@ -89,17 +98,16 @@ impl Account {
         if self.dropped_to {
             command.uid(self.uid.as_raw()).gid(self.gid.as_raw());
         }
-        // PGDATA, PGOPTIONS and the like would redirect the programs, and a locale that is not
-        // installed stops them.
-        for (name, _) in env::vars_os() {
-            if ["PG", "LC_", "LANG"]
-                .iter()
-                .any(|prefix| name.as_bytes().starts_with(prefix.as_bytes()))
-            {
-                command.env_remove(name);
-            }
-        }
-        command.env("LC_ALL", "C");
+        // Nothing else: tokens and URLs are not the account's to read, PGDATA, PGOPTIONS and the
+        // like would redirect the programs, and a locale that is not installed stops them.
+        command
+            .env_clear()
+            .envs(
+                ENVIRONMENT
+                    .iter()
+                    .filter_map(|name| Some((name, env::var_os(name)?))),
+            )
+            .env("LC_ALL", "C");
         die_with_this_thread(&mut command);
         command
     }

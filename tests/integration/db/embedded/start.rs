@@ -170,3 +170,22 @@ fn a_blank_and_other_special_characters_in_the_path_work() {
     let embedded = start(temp.path().join("Bücher & \"Co\" 100 %"));
     assert_eq!(psql(&embedded, "select 1").unwrap(), "1");
 }
+
+#[test]
+fn the_servers_processes_get_nothing_of_the_environment_that_they_do_not_need() {
+    let temp = temp_dir();
+    let mut command = holder(temp.path());
+    command
+        .env("CMMS_AUTH_TOKEN", "s3cret")
+        .env("AWS_KEY", "s3cret");
+    let holder = Holder::wait_for(command.spawn().unwrap(), temp.path());
+    let processes = processes_of(temp.path());
+    assert!(processes.contains(&holder.postmaster_pid));
+    for pid in processes {
+        // A worker may have ended meanwhile.
+        let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        let environment = String::from_utf8_lossy(&environment);
+        assert!(!environment.contains("s3cret"), "{environment}");
+    }
+    holder.stop();
+}
