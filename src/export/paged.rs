@@ -1,4 +1,8 @@
 //! `paged`: the chosen values, in pages from one cursor, as `.values().iterator(chunk_size=2000)` in Django.
+//!
+//! It takes about 1.7 times as long as `streamed`. PostgreSQL sends a page's first row when it has the last one (the result of a `FETCH` goes
+//! through a tuplestore), and Diesel cannot ask for the next page meanwhile, so server and client take turns. To write one page while the
+//! next is loaded, on a second thread, made no difference that could be measured.
 
 use diesel::pg::PgRowByRowLoadingMode;
 use diesel::prelude::*;
