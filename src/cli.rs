@@ -251,7 +251,8 @@ fn network(text: &str) -> Result<IpNet, String> {
 /// When downloads are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Compression {
-    /// unless the client is on this machine, since it then costs more time than it saves
+    /// unless the client is on this machine, where it costs more time than it saves; what a proxy on this machine passes on (it has
+    /// Forwarded, X-Forwarded-For or Via, or the name of another host) is not from this machine
     #[default]
     Auto,
     /// never

@@ -80,21 +80,14 @@ impl Access {
     /// Whether the request names this machine by a loopback name or by one that was allowed, if it names any.
     fn names_us(&self, headers: &HeaderMap) -> bool {
         headers.get_all(header::HOST).all(|host| {
-            host.to_str()
-                .ok()
-                .and_then(|host| host.parse::<Authority>().ok())
-                .is_some_and(|authority| {
-                    let host = authority.host();
-                    let address = host.trim_start_matches('[').trim_end_matches(']');
-                    host.eq_ignore_ascii_case("localhost")
-                        || address
-                            .parse::<IpAddr>()
-                            .is_ok_and(|address| address.is_loopback())
-                        || self
-                            .allowed_hosts
+            host.to_str().is_ok_and(|host| {
+                is_loopback_name(host)
+                    || host.parse::<Authority>().is_ok_and(|authority| {
+                        self.allowed_hosts
                             .iter()
-                            .any(|allowed| host.eq_ignore_ascii_case(allowed))
-                })
+                            .any(|allowed| authority.host().eq_ignore_ascii_case(allowed))
+                    })
+            })
         })
     }
 
@@ -140,6 +133,18 @@ impl Access {
         }
         Err(Problem::new(Kind::Unauthorized))
     }
+}
+
+/// Whether the value of a `Host` header names this machine by a loopback name or address.
+pub(super) fn is_loopback_name(host: &str) -> bool {
+    host.parse::<Authority>().is_ok_and(|authority| {
+        let host = authority.host();
+        let address = host.trim_start_matches('[').trim_end_matches(']');
+        host.eq_ignore_ascii_case("localhost")
+            || address
+                .parse::<IpAddr>()
+                .is_ok_and(|address| address.is_loopback())
+    })
 }
 
 /// What tries are counted by: an IPv4 address, or the /64 network of an IPv6 address, which one client may have all of.

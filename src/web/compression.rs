@@ -6,6 +6,8 @@ use actix_web::HttpRequest;
 use actix_web::http::header::{self, Encoding, Header};
 use bytes::Bytes;
 
+use super::access::is_loopback_name;
+use super::client_address::client_address;
 use crate::cli::Compression;
 use crate::export::Sink;
 
@@ -27,12 +29,9 @@ impl Coding {
 
     /// Chooses what the client accepts, if compression is on.
     pub(super) fn choose(request: &HttpRequest, compression: Compression) -> Option<Self> {
-        let is_local = request
-            .peer_addr()
-            .is_some_and(|address| address.ip().is_loopback());
         match compression {
             Compression::Off => return None,
-            Compression::Auto if is_local => return None,
+            Compression::Auto if is_local(request) => return None,
             Compression::Auto | Compression::On => {}
         }
         let accepted = header::AcceptEncoding::parse(request).ok()?;
@@ -43,6 +42,19 @@ impl Coding {
             _ => None,
         }
     }
+}
+
+/// Whether the client is on this machine. A proxy that is here, too, is no client: what it passes on has a header of its own, or, as nginx
+/// does it by default, only the name by which clients know the proxy.
+fn is_local(request: &HttpRequest) -> bool {
+    let headers = request.headers();
+    let is_forwarded = [header::FORWARDED, header::X_FORWARDED_FOR, header::VIA]
+        .iter()
+        .any(|name| headers.contains_key(name));
+    let names_loopback = headers
+        .get(header::HOST)
+        .is_none_or(|host| host.to_str().is_ok_and(is_loopback_name));
+    !is_forwarded && names_loopback && client_address(request).is_some_and(|ip| ip.is_loopback())
 }
 
 /// Hands bytes on to another sink, compressed or as they are.

@@ -69,6 +69,26 @@ fn a_compressed_download_is_the_same_csv() {
         assert_eq!(response.header("content-encoding"), None, "{accepts}");
         assert_eq!(response.header("vary"), Some("Accept-Encoding"));
     }
+    let server =
+        Server::spawn(program(&database.url).args(["serve", "--allowed-host=exports.example.org"]));
+    let local = server.address.as_str();
+    for (headers, coding) in [
+        (vec![("Host", local)], None),
+        (vec![("Host", "localhost")], None),
+        // What comes through a proxy on this machine.
+        (vec![("Host", "exports.example.org")], Some("zstd")),
+        (
+            vec![("Host", local), ("X-Forwarded-For", "192.0.2.7")],
+            Some("zstd"),
+        ),
+        (vec![("Host", local), ("Via", "1.1 proxy")], Some("zstd")),
+    ] {
+        let accepts = [("Accept-Encoding", "gzip, zstd")];
+        let headers = [&headers[..], &accepts[..]].concat();
+        let response = Download::request(local, "GET", "/tasks.csv", &headers);
+        assert_eq!(response.header("content-encoding"), coding, "{headers:?}");
+        assert_eq!(response.header("vary"), Some("Accept-Encoding"));
+    }
     for compression in ["auto", "off"] {
         let option = format!("--compression={compression}");
         let server = Server::spawn(program(&database.url).args(["serve", &option]));
