@@ -74,14 +74,14 @@ pub fn data_dir(global: &Global) -> Result<PathBuf, Error> {
 
 /// Opens the database as it is, for up to so many exports at once.
 pub fn connect(global: &Global, connections: u32) -> Result<Connected, Error> {
-    let (url, embedded) = match global.database_url() {
-        // libpq has better words for an invalid one.
-        Some(url) => (patient(url).unwrap_or_else(|_| url.to_owned()), None),
-        None => {
-            let embedded = Embedded::start(&data_dir(global)?, Durability::Durable)?;
-            (embedded.database_url().to_owned(), Some(embedded))
-        }
+    let embedded = match global.database_url() {
+        Some(_) => None,
+        None => Some(Embedded::start(&data_dir(global)?, Durability::Durable)?),
     };
+    let private = embedded.as_ref().map(Embedded::database_url);
+    let url = global.database_url().or(private).unwrap_or_default();
+    // libpq has better words for an invalid one.
+    let url = patient(url).unwrap_or_else(|_| url.to_owned());
     Ok(Connected {
         database: Database::new(&url, connections, CONNECTION_WAIT),
         url,

@@ -1,18 +1,21 @@
 //! The hosts of a connection string, one by one. libpq would choose among them anew for every connection, but an export's
 //! connections must all lead to one server.
 
+use super::super::APPLICATION_NAME;
 use super::super::libpq::{self, InvalidUrl};
 use super::Role;
 use super::monitor::State;
 
-/// Defaults for a connection string: the last in milliseconds, the other times in seconds. With them, a host that has gone without a
-/// word holds nobody up for long; with the system's own defaults, one would wait for hours.
-const PATIENT: [(&str, &str); 5] = [
+/// Defaults for a connection string: the last of the times in milliseconds, the others in seconds. With them, a host that has gone without
+/// a word holds nobody up for long; with the system's own defaults, one would wait for hours. The name is what the server knows a
+/// connection by unless the string or PGAPPNAME gives another.
+const PATIENT: [(&str, &str); 6] = [
     ("connect_timeout", "5"),
     ("keepalives_idle", "10"),
     ("keepalives_interval", "5"),
     ("keepalives_count", "3"),
     ("tcp_user_timeout", "20000"),
+    ("fallback_application_name", APPLICATION_NAME),
 ];
 
 /// Returns the connection string, with the settings that make libpq give up a host that has gone without a word. Its own settings win.

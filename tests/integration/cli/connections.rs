@@ -2,8 +2,8 @@
 
 use diesel::prelude::*;
 
-use crate::support::program::export;
-use crate::support::{TestDatabase, eventually};
+use crate::support::program::{export, program};
+use crate::support::{Download, Server, TestDatabase, eventually};
 
 #[derive(QueryableByName)]
 struct Sessions {
@@ -51,4 +51,39 @@ fn an_export_looks_at_the_tables_on_the_connection_that_it_exports_on() {
     assert_eq!(connections_of(&database, &["--asset-id", "1"]), 1);
     assert_eq!(connections_of(&database, &["--strategy", "copy"]), 1);
     assert_eq!(connections_of(&database, &[]), 2);
+}
+
+#[test]
+fn every_connection_says_whose_it_is() {
+    let database = TestDatabase::new();
+    let names = |expected: &str| {
+        let mut connection = database.connect();
+        let others = diesel::sql_query(
+            "select count(*) as begun, count(*) filter (where application_name not like $1) as open from pg_stat_activity
+             where datname = current_database() and backend_type = 'client backend' and pid <> pg_backend_pid()",
+        );
+        let others = others.bind::<diesel::sql_types::Text, _>(format!("{expected}%"));
+        let found: Sessions = others.get_result(&mut connection).expect("readable");
+        (found.begun, found.open)
+    };
+    for (variable, name) in [(None, "cmms-export"), (Some("reports"), "reports")] {
+        let mut command = program(&database.url);
+        command
+            .arg("serve")
+            .envs(variable.map(|name| ("PGAPPNAME", name)));
+        let server = Server::spawn(&mut command);
+        for path in [
+            "/",
+            "/readyz",
+            "/tasks.csv?strategy=copy",
+            "/tasks.csv?strategy=streamed",
+        ] {
+            assert_eq!(Download::start(&server.address, path).status, 200);
+        }
+        let (connections, others) = names(name);
+        assert!(connections > 3, "{connections}");
+        assert_eq!(others, 0);
+        drop(server);
+        eventually("its connections have gone", || names(name).0 == 0);
+    }
 }
