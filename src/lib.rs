@@ -73,6 +73,7 @@ mod fault;
 pub mod memory;
 pub mod models;
 pub mod output;
+pub mod printable;
 pub mod process;
 pub mod progress;
 #[expect(

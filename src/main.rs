@@ -1,16 +1,17 @@
 //! The program: reads the command line and hands over.
 
 mod commands;
+mod log;
 
-use std::io::{self, IsTerminal};
+use std::io;
 use std::panic;
 
 use clap::error::ErrorKind;
-use cmms_export::cli::{Cli, Command, LogFormat, unknown_variables};
+use cmms_export::cli::{Cli, Command};
 use cmms_export::db::libpq;
 use cmms_export::{connect, export, process};
 
-use commands::{Outcome, say, usage_error};
+use commands::{say, usage_error};
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -42,7 +43,7 @@ fn run() -> u8 {
         Command::Verify(_) => Ok(()),
         _ => Ok(process::check_address_space()?),
     });
-    let started = started.and_then(|()| start_log(&cli));
+    let started = started.and_then(|()| Ok(log::start(&cli)?));
     let outcome = started.and_then(|()| match cli.command {
         Command::Serve(options) => commands::serve(&cli.global, &options),
         Command::Migrate(options) => commands::migrate(&cli.global, &options),
@@ -72,36 +73,6 @@ fn run() -> u8 {
             FAILURE
         }
     }
-}
-
-fn start_log(cli: &Cli) -> Outcome {
-    let default = match cli.command {
-        Command::Serve(_) | Command::Database => "info",
-        _ => "warn",
-    };
-    let filter = cli.global.log.as_deref().unwrap_or(default);
-    let filter = tracing_subscriber::EnvFilter::builder()
-        .parse(filter)
-        .map_err(|error| format!("--log {filter}: {error}"))?;
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        // It would say so on the standard error, which is what it could not write to, and panic when it cannot.
-        .log_internal_errors(false)
-        .with_ansi(io::stderr().is_terminal());
-    match cli.global.log_format {
-        LogFormat::Human => log.with_target(false).init(),
-        LogFormat::Json => log.json().init(),
-    }
-    for unknown in unknown_variables() {
-        let meant = unknown.meant.unwrap_or_default();
-        tracing::warn!(
-            variable = unknown.name,
-            meant,
-            "an unknown variable is ignored"
-        );
-    }
-    Ok(())
 }
 
 /// Whether the reader of our output has gone away, an error that nobody wants to read about.

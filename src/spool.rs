@@ -86,6 +86,11 @@ impl Spool {
         }
     }
 
+    /// Bytes that all files may have together.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
     /// Bytes that are taken.
     pub fn used(&self) -> u64 {
         self.used.load(Ordering::Relaxed)

@@ -23,6 +23,7 @@ use cmms_export::cli::Cli;
 use cmms_export::connect::Connected;
 use cmms_export::db::servers::{Replicas, Rules};
 use cmms_export::output::Output;
+use cmms_export::printable::printable;
 use cmms_export::progress::Progress;
 use cmms_export::seed::{self, Seed};
 
@@ -75,9 +76,10 @@ pub(super) fn stop_cluster(connected: Connected) -> Outcome {
     Ok(embedded.stop()?)
 }
 
-/// Writes to the standard error. If that fails, as on a full disk, there is nobody to tell; `eprintln!` would panic.
+/// Writes lines to the standard error. If that fails, as on a full disk, there is nobody to tell; `eprintln!` would panic.
 pub(crate) fn say(text: &str) {
-    let _ = io::stderr().write_all(text.as_bytes());
+    let lines = text.lines().map(|line| format!("{}\n", printable(line)));
+    let _ = io::stderr().write_all(lines.collect::<String>().as_bytes());
 }
 
 pub(super) fn print_line(line: &str) -> io::Result<()> {

@@ -26,6 +26,8 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
 
+use tracing::Span;
+
 use self::conditions::Conditions;
 pub(super) use self::estimate::Estimate;
 use self::names::Names;
@@ -214,11 +216,12 @@ impl<'a> Lookup<'a> {
         let snapshot = (expected > 1).then(|| export_snapshot(leader));
         let mut snapshot = snapshot.transpose()?;
         let connection = &mut *leader.connection;
+        let span = &Span::current();
         let (names, ranges, helpers) = thread::scope(|scope| {
             // The helpers connect while the first connection reads the names.
-            let helpers = snapshot
-                .iter()
-                .flat_map(|snapshot| (1..expected).map(|_| scope.spawn(|| snapshot.session())));
+            let helpers = snapshot.iter().flat_map(|snapshot| {
+                (1..expected).map(|_| scope.spawn(|| span.in_scope(|| snapshot.session())))
+            });
             let helpers: Vec<_> = helpers.collect();
             let mut names = Names::new(memory);
             let line = (export.format.lines(), export.columns.columns().len());
@@ -317,10 +320,11 @@ impl<'a> Lookup<'a> {
             longest: AtomicUsize::new(0),
             snapshot: self.snapshot,
         };
+        let span = &Span::current();
         thread::scope(|scope| {
             let workers: Vec<_> = std::iter::once(leader)
                 .chain(self.helpers)
-                .map(|session| scope.spawn(|| work.run(session)))
+                .map(|session| scope.spawn(|| span.in_scope(|| work.run(session))))
                 .collect();
             let outcome = hand_on(&self.ranges, begun, job_sender, encoder);
             // A worker notices the failure only when it sends; one that finds no rows must be cancelled.

@@ -9,6 +9,7 @@ pub mod csv;
 pub mod dataset;
 pub mod format;
 pub mod manifest;
+pub mod outcome;
 pub mod parameters;
 pub mod queries;
 pub mod record;

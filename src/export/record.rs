@@ -1,13 +1,16 @@
 //! The record of an export: it follows the export, hashes its bytes, and becomes its manifest.
 
+use std::fmt::Display;
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
+use tracing::Span;
 
 use super::manifest::{ErrorClass, Manifest, State};
+use super::outcome::Outcome;
 use super::{Error, Export, Observer, Plan, Sink, Summary};
 use crate::db::servers::{Chosen, Role};
 use crate::memory::PeakMemory;
@@ -19,6 +22,8 @@ pub struct Record {
     id: String,
     export: Export,
     is_demonstration: bool,
+    /// What it was asked for in: the log's lines about it are of the same.
+    span: Span,
     live: Mutex<Live>,
 }
 
@@ -27,6 +32,8 @@ struct Live {
     /// When it started, unless it is queued.
     started: Option<Instant>,
     source: Option<Role>,
+    /// The address of that server.
+    server: Option<String>,
     plan: Option<Plan>,
     summary: Summary,
     sha256: Option<String>,
@@ -36,6 +43,8 @@ struct Live {
     is_loaded: bool,
     /// `None` once it has ended: the memory is no longer sampled.
     memory: Option<PeakMemory>,
+    /// What went wrong, for the log.
+    reason: Option<String>,
     /// How, why and when it ended, and the memory it took.
     end: Option<(State, Option<ErrorClass>, f64, u64)>,
 }
@@ -66,18 +75,21 @@ impl Record {
         let live = Live {
             started: None,
             source: None,
+            server: None,
             plan: None,
             summary: Summary::default(),
             sha256: None,
             loaded: None,
             is_loaded: false,
             memory: None,
+            reason: None,
             end: None,
         };
         Self {
             id,
             export: export.clone(),
             is_demonstration,
+            span: Span::current(),
             live: Mutex::new(live),
         }
     }
@@ -104,6 +116,11 @@ impl Record {
     /// The export's id.
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    /// What the log's lines about it are to be in.
+    pub fn span(&self) -> &Span {
+        &self.span
     }
 
     /// How it is made, once that is known.
@@ -167,6 +184,11 @@ impl Record {
         }
     }
 
+    /// Notes what goes wrong, for the log's line about its end. Only the first call counts.
+    pub fn breaks_off(&self, reason: &dyn Display) {
+        self.lock().reason.get_or_insert_with(|| reason.to_string());
+    }
+
     /// Notes how it ended, and logs it. Only the first call counts; returns whether this was it.
     pub fn end(&self, state: State, error: Option<ErrorClass>) -> bool {
         {
@@ -178,8 +200,46 @@ impl Record {
             live.memory = None;
             live.end = Some((state, error, live.seconds(), peak_memory));
         }
-        log_end(&self.manifest());
+        self.span
+            .in_scope(|| self.log_end(Outcome::of(state, error)));
         true
+    }
+
+    /// Logs its end: all that is to be known of it, in one line.
+    fn log_end(&self, outcome: Outcome) {
+        let manifest = self.manifest();
+        let (server, reason) = {
+            let live = self.lock();
+            (live.server.clone(), live.reason.clone())
+        };
+        macro_rules! log {
+            ($level:ident) => {
+                tracing::$level!(
+                    export_id = manifest.id,
+                    dataset = manifest.dataset,
+                    columns = manifest.columns.join(","),
+                    filter = %serde_json::to_string(&manifest.filter).unwrap_or_default(),
+                    format = manifest.format.extension(),
+                    source = manifest.source.map(Role::name),
+                    server,
+                    strategy = manifest.strategy.name(),
+                    rows = manifest.rows,
+                    bytes = manifest.bytes,
+                    seconds = (manifest.seconds * 1e3).round() / 1e3,
+                    peak_memory_bytes = manifest.peak_memory_bytes,
+                    outcome = outcome.name(),
+                    error = manifest.error.map(ErrorClass::name),
+                    reason,
+                    "export"
+                )
+            };
+        }
+        // A client that goes away, or asks for what it cannot have, is nothing that anybody has to look into.
+        if outcome == Outcome::Failed {
+            log!(error);
+        } else {
+            log!(info);
+        }
     }
 
     /// Seconds since it started, or that it took.
@@ -196,7 +256,9 @@ impl Record {
 
 impl Observer for Record {
     fn server(&self, server: &Chosen) {
-        self.lock().source = Some(server.role);
+        let mut live = self.lock();
+        live.source = Some(server.role);
+        live.server = Some(server.address.clone());
     }
 
     fn plan(&self, plan: &Plan) {
@@ -252,22 +314,4 @@ impl Sink for HashingSink<'_> {
         self.hasher.reset();
         self.sink.start_over()
     }
-}
-
-/// Logs an export's end.
-fn log_end(manifest: &Manifest) {
-    tracing::info!(
-        export_id = manifest.id,
-        dataset = manifest.dataset,
-        source = manifest.source.map(Role::name),
-        strategy = manifest.strategy.name(),
-        filter = %serde_json::to_string(&manifest.filter).unwrap_or_default(),
-        rows = manifest.rows,
-        bytes = manifest.bytes,
-        seconds = (manifest.seconds * 1e3).round() / 1e3,
-        peak_memory_bytes = manifest.peak_memory_bytes,
-        outcome = manifest.state.name(),
-        error = manifest.error.map(ErrorClass::name),
-        "export"
-    );
 }

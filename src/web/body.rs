@@ -78,8 +78,8 @@ impl Body {
     fn end_lost(&mut self, error: &io::Error) {
         self.permit = None;
         self.unfinished = None;
-        let export_id = self.known.record.id();
-        tracing::error!(export_id, %error, "what was spooled cannot be read");
+        let record = &self.known.record;
+        record.breaks_off(&format_args!("what was spooled cannot be read: {error}"));
         self.app
             .export_ended(&self.known, State::Failed, Some(ErrorClass::Output));
         self.over.cancel();
@@ -90,10 +90,8 @@ impl Body {
     pub(super) fn end_without_a_word(&mut self) {
         self.permit = None;
         self.unfinished = None;
-        tracing::error!(
-            export_id = self.known.record.id(),
-            "the export's thread ended without a word"
-        );
+        let record = &self.known.record;
+        record.breaks_off(&"the export's thread ended without a word");
         self.app
             .export_ended(&self.known, State::Failed, Some(ErrorClass::Internal));
         self.over.cancel();

@@ -25,6 +25,7 @@ use bytes::Bytes;
 use time::OffsetDateTime;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, Span};
 
 use self::maker::Maker;
 use super::body::Body;
@@ -39,6 +40,7 @@ use super::peer::{Peer, Unfinished};
 use super::problem::{EXPORT_ID, Kind, Problem};
 use super::query_string::{QueryString, invalid};
 use super::registry::Known;
+use super::request_log::leave_to_export;
 use super::watch::{Place, Watch};
 use super::{App, OfDataset};
 use crate::cli::Compression;
@@ -106,6 +108,7 @@ async fn get(
         .exports
         .begin(id, &export, app.settings.is_demonstration)
         .ok_or_else(|| Problem::new(Kind::ExportIdTaken))?;
+    leave_to_export(&request);
     let record = Arc::clone(&known.record);
 
     let peer = request.conn_data::<Peer>().cloned();
@@ -124,7 +127,7 @@ async fn get(
             if matches!(error, export::Error::BufferBusy { .. }) {
                 body.app.metrics.rejected(Rejection::Busy);
             }
-            return Err(Problem::from(error).of_export(record.id()));
+            return Err(Problem::of_failure(&error).of_export(record.id()));
         }
         Ok(None) => {
             body.end_without_a_word();
@@ -376,10 +379,12 @@ fn start(
         place: Arc::downgrade(&place),
         app: Arc::clone(&app),
     };
-    rt::spawn(watch.over(body.over.clone()));
+    rt::spawn(watch.over(body.over.clone()).in_current_span());
     // A thread of its own, and not one of actix's blocking ones: those answer /readyz, and a long query holds this one long.
     let thread = std::thread::Builder::new().name("export".into());
+    let span = Span::current();
     let spawned = thread.spawn(move || {
+        let _entered = span.entered();
         let mut sender = sender;
         let maker = Maker {
             export: &export,
@@ -394,7 +399,7 @@ fn start(
             Delivery::Whole(spool) => maker.spool(spool, &place).map(Some),
         };
         if let Err(error) = &outcome {
-            tracing::warn!(export_id = known.record.id(), %error, "the export broke off");
+            known.record.breaks_off(error);
         }
         // Held until here, where the thread is through with the database, also if the client has long gone, but not until a slow
         // one has taken all. Before the last message: who asks again as soon as a download has ended must find the place free.

@@ -2,16 +2,18 @@
 //! ([names](https://prometheus.io/docs/practices/naming/), [format](https://prometheus.io/docs/specs/om/open_metrics_spec/)).
 
 mod labels;
+mod process;
 
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use actix_web::{HttpResponse, web};
-use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::text::{encode, encode_registry};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry, Unit};
 
 use super::App;
@@ -19,16 +21,20 @@ use super::pace::Paces;
 use super::problem::{Kind, Problem};
 use crate::db::servers::{Fallback, Role, Servers};
 use crate::export::Strategy;
-use crate::export::manifest::{Manifest, State};
+use crate::export::manifest::Manifest;
+use crate::export::outcome::Outcome;
 
-use labels::{Outcome, Reason, ServerLabels, Status};
+use self::process::Process;
+use labels::{Ended, Reason, ServerLabels, Status};
 pub(super) use labels::{Rejection, Removal, SpoolFallback};
 
 /// All that is counted and measured.
 pub(super) struct Metrics {
     registry: Registry,
-    exports: Family<Outcome, Counter>,
-    duration: Family<Outcome, Histogram>,
+    /// Those whose names all programs have in common.
+    common: Registry,
+    exports: Family<Ended, Counter>,
+    duration: Family<Ended, Histogram>,
     bytes: Counter,
     rows: Counter,
     in_flight: Gauge,
@@ -38,6 +44,7 @@ pub(super) struct Metrics {
     fallbacks: Family<Reason, Counter>,
     spooled: Counter,
     spool_used: Gauge,
+    spool_size: Gauge,
     spool_fallbacks: Family<Reason, Counter>,
     queued: Gauge,
     kept: Gauge,
@@ -77,7 +84,7 @@ fn seconds_from(least: f64) -> Histogram {
 impl Metrics {
     pub(super) fn new() -> Self {
         let mut names = Names(Registry::with_prefix("cmms_export"));
-        let metrics = Self {
+        let mut metrics = Self {
             exports: names.add("exports", "Exports that have ended"),
             duration: names.add_as(
                 "export_duration",
@@ -109,6 +116,7 @@ impl Metrics {
                 "What was written to the spool, for clients that fell behind, and of workbooks",
             ),
             spool_used: names.add_in("spool_used", Unit::Bytes, "What the spool holds now"),
+            spool_size: names.add_in("spool_size", Unit::Bytes, "What the spool may hold"),
             spool_fallbacks: names.add(
                 "spool_fallbacks",
                 "Exports that waited for their clients, because the spool could not take more",
@@ -131,7 +139,13 @@ impl Metrics {
                 "How far a server is behind the primary",
             ),
             registry: names.0,
+            common: Registry::default(),
         };
+        let commit = option_env!("CMMS_BUILD_COMMIT").unwrap_or("unknown");
+        let build = Info::new([("version", env!("CARGO_PKG_VERSION")), ("commit", commit)]);
+        let help = "What program this is";
+        metrics.registry.register("build", help, build);
+        metrics.common.register_collector(Box::new(Process::new()));
         metrics.begin_at_zero();
         metrics
     }
@@ -139,10 +153,10 @@ impl Metrics {
     /// Shows what has not happened yet as 0, so that an alert sees also its first time.
     fn begin_at_zero(&self) {
         for strategy in Strategy::all() {
-            for state in [State::Complete, State::Failed, State::Cancelled] {
-                drop(self.exports.get_or_create(&Outcome {
+            for outcome in Outcome::ALL {
+                drop(self.exports.get_or_create(&Ended {
                     strategy: strategy.name(),
-                    outcome: state.name(),
+                    outcome: outcome.name(),
                 }));
             }
         }
@@ -169,13 +183,13 @@ impl Metrics {
 
     pub(super) fn ended(&self, manifest: &Manifest) {
         self.paces.note(manifest);
-        let outcome = Outcome {
+        let ended = Ended {
             strategy: manifest.strategy.name(),
-            outcome: manifest.state.name(),
+            outcome: Outcome::of(manifest.state, manifest.error).name(),
         };
-        self.exports.get_or_create(&outcome).inc();
+        self.exports.get_or_create(&ended).inc();
         self.duration
-            .get_or_create(&outcome)
+            .get_or_create(&ended)
             .observe(manifest.seconds);
         self.bytes.inc_by(manifest.bytes);
         self.rows.inc_by(manifest.rows);
@@ -258,13 +272,17 @@ impl Metrics {
 )]
 pub(super) async fn metrics(app: web::Data<App>) -> Result<HttpResponse, Problem> {
     app.metrics.look_at(&app.servers);
-    let used = app.settings.spool.as_ref().map_or(0, |spool| spool.used());
+    let spool = app.settings.spool.as_ref();
+    let (used, size) = spool.map_or((0, 0), |spool| (spool.used(), spool.size()));
     app.metrics.spool_used.set(used.cast_signed());
+    app.metrics.spool_size.set(size.cast_signed());
     let (queued, kept) = app.prepared.counts();
     app.metrics.queued.set(queued as i64);
     app.metrics.kept.set(kept as i64);
     let mut text = String::new();
-    encode(&mut text, &app.metrics.registry).map_err(|error| {
+    let encoded = encode_registry(&mut text, &app.metrics.common);
+    let encoded = encoded.and_then(|()| encode(&mut text, &app.metrics.registry));
+    encoded.map_err(|error| {
         tracing::error!(%error, "the metrics cannot be written");
         Problem::new(Kind::Internal)
     })?;
@@ -290,7 +308,7 @@ mod tests {
         drop(metrics.server_up.get_or_create(&labels));
         drop(metrics.server_in_recovery.get_or_create(&labels));
         drop(metrics.server_lag.get_or_create(&labels));
-        let outcome = Outcome {
+        let outcome = Ended {
             strategy: "lookup",
             outcome: "complete",
         };
@@ -332,7 +350,10 @@ mod tests {
         let shown: BTreeSet<String> = dashboard.iter().map(base).collect();
         let all: BTreeSet<String> = series.iter().map(base).collect();
         let missing: Vec<_> = all.difference(&shown).collect();
-        assert_eq!(missing, ["cmms_export_server_in_recovery"]);
+        assert_eq!(
+            missing,
+            ["cmms_export_build_info", "cmms_export_server_in_recovery"]
+        );
     }
 
     #[test]
@@ -342,6 +363,7 @@ mod tests {
         encode(&mut text, &metrics.registry).expect("text");
         for line in [
             r#"cmms_export_exports_total{strategy="lookup",outcome="failed"} 0"#,
+            r#"cmms_export_exports_total{strategy="lookup",outcome="client_error"} 0"#,
             r#"cmms_export_requests_rejected_total{reason="busy"} 0"#,
             r#"cmms_export_spool_fallbacks_total{reason="full"} 0"#,
             r#"cmms_export_replica_fallbacks_total{reason="lag"} 0"#,

@@ -20,7 +20,6 @@ mod flow;
 mod handover;
 mod health;
 mod html;
-mod measure;
 mod metrics;
 mod openapi;
 mod order;
@@ -34,6 +33,7 @@ mod problem;
 mod query_string;
 mod read;
 mod registry;
+mod request_log;
 mod rows;
 mod service_manager;
 mod static_files;
@@ -200,7 +200,7 @@ pub fn serve(
             .configure(routes)
             .wrap(from_fn(access::guard))
             .wrap(access::security_headers())
-            .wrap(from_fn(measure::measure))
+            .wrap(from_fn(request_log::request_log))
     });
     let server = server
         .on_connect(Peer::keep)

@@ -17,6 +17,7 @@ use actix_web::{HttpRequest, HttpResponse, rt, web};
 use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::{CancellationToken, DropGuard};
+use tracing::Instrument;
 
 use super::App;
 use super::benchmark::blocking;
@@ -121,7 +122,8 @@ pub(super) async fn get(
     let peer = request.conn_data::<Peer>().cloned();
     if let Some(peer) = peer.clone() {
         let limit = app.settings.reader_timeout;
-        rt::spawn(cut_off(Arc::clone(&flow), limit, peer, over.clone()));
+        let cut_off = cut_off(Arc::clone(&flow), limit, peer, over.clone());
+        rt::spawn(cut_off.in_current_span());
     }
     Ok(response.body(FileBody {
         file: Arc::new(file),

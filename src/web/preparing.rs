@@ -11,6 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{Duration, interval, sleep};
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, Span};
 
 use super::App;
 use super::flow::Flow;
@@ -69,7 +70,8 @@ async fn work_off(app: Arc<App>) {
         }
         // It may have been deleted while it waited.
         if let Some(job) = app.prepared.next() {
-            spawn_local(prepare(Arc::clone(&app), job, places));
+            let span = job.record.span().clone();
+            spawn_local(prepare(Arc::clone(&app), job, places).instrument(span));
         }
     }
 }
@@ -88,7 +90,9 @@ async fn prepare(app: Arc<App>, job: Arc<Job>, places: Vec<OwnedSemaphorePermit>
     };
     let guard = over.clone().drop_guard();
     let thread = std::thread::Builder::new().name("export".into());
+    let span = Span::current();
     let spawned = thread.spawn(move || {
+        let _entered = span.entered();
         // Dropped also if it panics.
         let _over = guard;
         work.run();
@@ -117,7 +121,7 @@ async fn prepare(app: Arc<App>, job: Arc<Job>, places: Vec<OwnedSemaphorePermit>
 
 /// Notes that one has failed, unless it has ended already; whether it had not.
 fn fail(app: &App, job: &Job, error: &export::Error) -> bool {
-    tracing::warn!(export_id = job.record.id(), %error, "the export broke off");
+    job.record.breaks_off(error);
     let (state, class) = error.end();
     app.prepared.end(job, state, class, None)
 }

@@ -165,64 +165,69 @@ impl From<export::parameters::InvalidParameter> for Problem {
 }
 
 impl From<db::UnfitTables> for Problem {
-    /// How the tables are goes to the log.
     fn from(error: db::UnfitTables) -> Self {
-        tracing::error!("{error}");
-        Self::new(match error {
-            db::UnfitTables::Missing => Kind::TablesMissing,
-            db::UnfitTables::Different(_) => Kind::TablesDiffer,
-        })
+        export::Error::from(error).into()
     }
 }
 
 impl From<db::Error> for Problem {
     fn from(error: db::Error) -> Self {
-        tracing::error!(%error, "the database failed");
-        Self::new(if error.is_unavailable() {
-            Kind::DatabaseUnavailable
-        } else if error.is_statement_timeout() {
-            Kind::StatementTimeout
-        } else if error.is_recovery_conflict() {
-            Kind::RecoveryConflict
-        } else if matches!(error, db::Error::TableLocked(_) | db::Error::Moved) {
-            Kind::TableLocked
-        } else if matches!(error, db::Error::NotFresh(_)) {
-            Kind::NotFresh
-        } else {
-            Kind::Internal
-        })
+        export::Error::from(error).into()
     }
 }
 
 impl From<export::Error> for Problem {
+    /// What the database said, and how its tables are, goes to the log.
     fn from(error: export::Error) -> Self {
-        if error.class() == Some(ErrorClass::SpoolFull) {
-            let detail =
-                "try again when others have taken theirs, or have a CSV streamed, which needs none";
-            return Self::with_detail(Kind::SpoolFull, detail);
+        let problem = Self::of_failure(&error);
+        if !matches!(error, export::Error::NoReplica(_)) && problem.kind.parts().1.is_server_error()
+        {
+            tracing::error!(%error, "the database or the export failed");
         }
+        problem
+    }
+}
+
+impl Problem {
+    /// The problem of a failed export, whose own line in the log says more.
+    pub(super) fn of_failure(error: &export::Error) -> Self {
+        use export::Error;
         match error {
-            export::Error::TooManyRows { .. } | export::Error::TooManyRowsForXlsx { .. } => {
+            _ if error.class() == Some(ErrorClass::SpoolFull) => {
+                let detail = "try again when others have taken theirs, or have a CSV streamed, which needs none";
+                Self::with_detail(Kind::SpoolFull, detail)
+            }
+            Error::TooManyRows { .. } | Error::TooManyRowsForXlsx { .. } => {
                 Self::with_detail(Kind::TooManyRows, error.to_string())
             }
-            export::Error::TooLargeToBuffer { .. } => {
+            Error::TooLargeToBuffer { .. } => {
                 Self::with_detail(Kind::TooLargeToBuffer, error.to_string())
             }
-            export::Error::BufferBusy { .. } => Self::with_detail(Kind::Busy, error.to_string()),
-            export::Error::Cancelled => Self::new(Kind::ExportCancelled),
-            export::Error::NoReplica(_) => Self::new(Kind::NoReplica),
-            export::Error::Tables(error) => error.into(),
-            export::Error::Database(error) => error.into(),
-            export::Error::UnexpectedNull(_) => {
-                Self::with_detail(Kind::UnexpectedNull, error.to_string())
-            }
-            export::Error::TextTooLong { .. } => {
-                Self::with_detail(Kind::TextTooLong, error.to_string())
-            }
-            export::Error::Sink(error) | export::Error::Workbook(error) => {
-                tracing::error!(%error, "the export failed");
-                Self::new(Kind::Internal)
-            }
+            Error::BufferBusy { .. } => Self::with_detail(Kind::Busy, error.to_string()),
+            Error::UnexpectedNull(_) => Self::with_detail(Kind::UnexpectedNull, error.to_string()),
+            Error::TextTooLong { .. } => Self::with_detail(Kind::TextTooLong, error.to_string()),
+            Error::Cancelled => Self::new(Kind::ExportCancelled),
+            Error::NoReplica(_) => Self::new(Kind::NoReplica),
+            Error::Tables(db::UnfitTables::Missing) => Self::new(Kind::TablesMissing),
+            Error::Tables(db::UnfitTables::Different(_)) => Self::new(Kind::TablesDiffer),
+            Error::Database(error) => Self::new(of_database(error)),
+            Error::Sink(_) | Error::Workbook(_) => Self::new(Kind::Internal),
         }
+    }
+}
+
+fn of_database(error: &db::Error) -> Kind {
+    if error.is_unavailable() {
+        Kind::DatabaseUnavailable
+    } else if error.is_statement_timeout() {
+        Kind::StatementTimeout
+    } else if error.is_recovery_conflict() {
+        Kind::RecoveryConflict
+    } else if matches!(error, db::Error::TableLocked(_) | db::Error::Moved) {
+        Kind::TableLocked
+    } else if matches!(error, db::Error::NotFresh(_)) {
+        Kind::NotFresh
+    } else {
+        Kind::Internal
     }
 }

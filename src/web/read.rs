@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use actix_web::{HttpRequest, rt, web};
 use diesel::{PgConnection, QueryResult};
+use tracing::Span;
 
 use super::App;
 use super::flow::Flow;
@@ -45,7 +46,9 @@ pub(super) async fn read<T: Send + 'static>(
     let from_server = Arc::clone(&flow);
     let (database, servers) = (app.database.clone(), Arc::clone(&app.servers));
     let cancelled = cancellation.clone();
+    let span = Span::current();
     let mut reading = pin!(web::block(move || {
+        let _entered = span.entered();
         let attempt = |database: &Database| {
             let mut connection = database.control_connection()?;
             let started = Instant::now();

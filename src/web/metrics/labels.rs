@@ -3,7 +3,7 @@
 use prometheus_client::encoding::EncodeLabelSet;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(in crate::web) struct Outcome {
+pub(in crate::web) struct Ended {
     pub(super) strategy: &'static str,
     pub(super) outcome: &'static str,
 }

@@ -221,6 +221,21 @@ fn the_metrics_count_what_happened() {
         1.0
     );
     assert_eq!(server.metric("cmms_export_pool_wait_seconds_count"), 1.0);
+    assert_eq!(server.metric("cmms_export_build_info{"), 1.0);
+    assert_eq!(
+        server.metric("cmms_export_spool_size_bytes "),
+        f64::from(10 << 10) * f64::from(1 << 20)
+    );
+    // It has some files open and has started by now, but not long ago.
+    for name in ["resident_memory_bytes", "open_fds", "max_fds"] {
+        assert!(server.metric(&format!("process_{name} ")) > 9.0, "{name}");
+    }
+    assert!(server.metric("process_cpu_seconds_total ") > 0.0);
+    let now = std::time::SystemTime::UNIX_EPOCH
+        .elapsed()
+        .expect("a clock");
+    let age = now.as_secs_f64() - server.metric("process_start_time_seconds ");
+    assert!((0.0..600.0).contains(&age), "{age}");
 }
 
 #[test]

@@ -65,7 +65,7 @@ fn a_row_that_cannot_be_read_is_in_no_error_and_no_log_line() {
     }
     let log = server.into_log();
     assert!(
-        log.contains("the export broke off") && !log.contains(SECRET),
+        log.contains("outcome=\"failed\"") && !log.contains(SECRET),
         "{log}"
     );
 }

@@ -285,10 +285,7 @@ fn each_request_is_logged_with_its_time_and_peak_memory() {
         "--log-format",
         "json",
     ]));
-    let bytes = Download::start(&server.address, "/tasks.csv")
-        .finish()
-        .0
-        .len();
+    let bytes = Download::start(&server.address, "/api/tasks").whole().len();
     let log = server.into_log();
     let lines = log
         .lines()
@@ -297,8 +294,9 @@ fn each_request_is_logged_with_its_time_and_peak_memory() {
         .map(|line| line["fields"].clone())
         .find(|fields| fields["message"] == "request");
     let request = request.unwrap_or_else(|| panic!("no such line: {log}"));
-    assert_eq!(request["path"], "/tasks.csv");
+    assert_eq!(request["path"], "/api/tasks");
     assert_eq!(request["status"], 200);
+    assert_eq!(request["outcome"], "complete");
     assert_eq!(request["bytes"], bytes, "measured to its last byte");
     assert!(
         request["seconds"]

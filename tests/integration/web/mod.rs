@@ -16,6 +16,7 @@ mod prepared;
 mod prepared_faults;
 mod prepared_file;
 mod prepared_page;
+mod request_log;
 mod spool;
 mod wget;
 mod xlsx;

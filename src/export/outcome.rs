@@ -1,0 +1,61 @@
+//! How an export has ended, as logs, metrics and alerts tell it.
+
+use super::manifest::{ErrorClass, State};
+
+/// How an export has ended, and who has to do something about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// The file is complete.
+    Complete,
+    /// Its client went away, or somebody stopped it.
+    Cancelled,
+    /// The request asked for what cannot be had, or its client took nothing for too long.
+    ClientError,
+    /// Other exports held what it needed.
+    Rejected,
+    /// The service, its database or its disk failed.
+    Failed,
+}
+
+impl Outcome {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::Complete,
+        Self::Cancelled,
+        Self::ClientError,
+        Self::Rejected,
+        Self::Failed,
+    ];
+
+    /// Returns the outcome of an export that has ended in this state, with this error.
+    pub fn of(state: State, error: Option<ErrorClass>) -> Self {
+        match (state, error) {
+            (State::Complete, _) => Self::Complete,
+            (State::Cancelled, _) => Self::Cancelled,
+            (
+                _,
+                Some(
+                    ErrorClass::TooManyRows
+                    | ErrorClass::TooLargeToBuffer
+                    | ErrorClass::UnexpectedNull
+                    | ErrorClass::TextTooLong
+                    | ErrorClass::ReaderTimeout,
+                ),
+            ) => Self::ClientError,
+            (_, Some(ErrorClass::Busy)) => Self::Rejected,
+            // Also any that is not thought of here: somebody should look.
+            _ => Self::Failed,
+        }
+    }
+
+    /// Returns its name in logs and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::Cancelled => "cancelled",
+            Self::ClientError => "client_error",
+            Self::Rejected => "rejected",
+            Self::Failed => "failed",
+        }
+    }
+}
