@@ -22,7 +22,7 @@ cluster: setup ## Builds, starts a primary with two hot standbys, migrates, seed
 export RUST_TEST_THREADS ?= 4
 
 test: setup-browser setup-wget setup-python ## Runs all tests
-	cargo test --locked --workspace --features fault-injection
+	scripts/test
 
 # Versions of PostgreSQL beside that of `make test`: the oldest and the newest. Their programs come from npm.
 VERSIONS ?= 13 18
@@ -67,11 +67,15 @@ deb: setup $(TOOLS)/bin/cargo-deb ## Builds the Debian package, with a systemd u
 
 $(TOOLS)/bin/cargo-deb:
 	@echo 'setup: cargo-deb is missing: running cargo install' >&2
-	cargo install --quiet --locked --root $(TOOLS) --version 3.8.0 cargo-deb
+	cargo install --quiet --debug --locked --root $(TOOLS) --version 3.8.0 cargo-deb
 
-test-deb: deb ## Installs the package on this machine (Debian, as root), tries it, and purges it
+# Of the program as `make test` builds it: a release takes minutes more, and is packaged in the same way.
+test-deb: setup $(TOOLS)/bin/cargo-deb ## Installs the package on this machine (Debian, as root), tries it, and purges it
 	@scripts/install-packages systemd-analyze
-	scripts/test-deb target/debian/cmms-export.deb
+	cargo test --locked --workspace --features fault-injection --no-run
+	target/debug/examples/package-files target/package
+	$(TOOLS)/bin/cargo-deb --profile dev --no-build --output target/debian/cmms-export-dev.deb
+	scripts/test-deb target/debian/cmms-export-dev.deb
 
 bench: setup ## Measures the strategies on the article's data, in the private cluster, and writes the table in docs/benchmark.md
 	cargo build --release --locked
