@@ -121,7 +121,8 @@ fn others(connection: &mut libpq::Connection) -> Result<Option<Others>, Error> {
         return Ok(None);
     }
     let sql = format!(
-        "select json_agg(json_build_object('name', c.oid::regclass::text, 'bare', c.relname) order by c.relname) as relations
+        "select json_agg(json_build_object('name', c.oid::regclass::text, 'bare', c.relname) order by c.relname) as relations,
+             to_json(current_setting('server_version_num')::integer >= 150000) as has_invokers
          from pg_class c join pg_namespace n on n.oid = c.relnamespace
          where n.nspname = any (current_schemas(false)) and c.relkind in ('r', 'p', 'v', 'm', 'f') and not c.relispartition
              and c.relname <> '{MIGRATIONS_TABLE}' and not exists (
@@ -133,12 +134,18 @@ fn others(connection: &mut libpq::Connection) -> Result<Option<Others>, Error> {
     if relations.is_empty() {
         return Ok(None);
     }
+    // Else a view reads with its owner's rights: by nobody's policies, if that is the tables' owner, too.
+    let options = if libpq::read_json(&row, "has_invokers")? {
+        "with (security_invoker = true) "
+    } else {
+        ""
+    };
     let sources = Sources::among(&relations);
     let named = |bare: &str| relations.iter().any(|relation| relation.bare == bare);
     let is_django = named("django_migrations") || (sources.is_some() && named("auth_user"));
     let views = match &sources {
-        Some(sources) => views(sources, &columns_of(connection, &sources.names())?),
-        None => views(&Sources::stock(), &[]),
+        Some(sources) => views(sources, options, &columns_of(connection, &sources.names())?),
+        None => views(&Sources::stock(), options, &[]),
     };
     Ok(Some(Others {
         names: relations
@@ -204,7 +211,7 @@ impl Sources {
 }
 
 /// The SQL of the views, with the casts that their tables' columns need. If a table's columns are not known, they count as Django's.
-fn views(sources: &Sources, found: &[Column]) -> String {
+fn views(sources: &Sources, options: &str, found: &[Column]) -> String {
     let expected = expected();
     let mut sql = String::new();
     for table in OURS {
@@ -235,7 +242,7 @@ fn views(sources: &Sources, found: &[Column]) -> String {
             .collect();
         let _ = writeln!(
             sql,
-            "create view {table} as select {} from {source};",
+            "create view {table} {options}as select {} from {source};",
             columns.join(", ")
         );
     }
