@@ -123,6 +123,8 @@ struct App {
     permits: Arc<Semaphore>,
     /// Places for downloads.
     download_permits: Arc<Semaphore>,
+    /// Places for counts.
+    count_permits: Semaphore,
     exports: Registry,
     prepared: Arc<Prepared>,
     metrics: Arc<Metrics>,
@@ -174,6 +176,7 @@ pub fn serve(
         database,
         permits: Arc::new(Semaphore::new(settings.max_exports)),
         download_permits: Arc::new(Semaphore::new(settings.max_downloads)),
+        count_permits: Semaphore::new(rows::MAX_COUNTS),
         exports: Registry::default(),
         prepared: Prepared::open(
             settings.spool.as_ref(),

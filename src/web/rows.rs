@@ -1,17 +1,22 @@
 //! `/api/{dataset}`: the first rows of an export, and how many it has.
 
-use actix_web::{HttpRequest, web};
+use actix_web::{HttpRequest, rt, web};
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
+use tokio::sync::SemaphorePermit;
 use utoipa::ToSchema;
 
-use super::problem::Problem;
+use super::peer::Peer;
+use super::problem::{Kind, Problem};
 use super::query_string::QueryString;
 use super::read::{QUERY_TIMEOUT, ReadFrom, read};
 use super::{App, OfDataset};
 use crate::export::dataset::{Row, Selection};
 use crate::export::parameters::{columns_from, filter_from_pairs};
 use crate::export::queries::{self, FirstRows};
+
+/// Counts that run at once. They read all rows, and must leave connections to the pages, which read a few.
+pub(super) const MAX_COUNTS: usize = 2;
 
 /// What an export has in it.
 #[derive(Serialize)]
@@ -87,6 +92,19 @@ impl Serialize for NamedRow<'_> {
     }
 }
 
+/// Waits until a count may run.
+async fn place_for_count<'a>(
+    request: &HttpRequest,
+    app: &'a App,
+) -> Result<SemaphorePermit<'a>, Problem> {
+    let permit = rt::time::timeout(QUERY_TIMEOUT, app.count_permits.acquire()).await;
+    let is_gone = request.conn_data::<Peer>().is_some_and(Peer::is_gone);
+    match permit {
+        Ok(Ok(permit)) if !is_gone => Ok(permit),
+        _ => Err(Problem::new(Kind::StatementTimeout)),
+    }
+}
+
 /// The number of the rows.
 pub(super) async fn count(
     request: HttpRequest,
@@ -95,6 +113,7 @@ pub(super) async fn count(
 ) -> Result<web::Json<Count>, Problem> {
     let query = QueryString::parse(request.query_string())?;
     let filter = filter_from_pairs(dataset.0, query.rest())?;
+    let _permit = place_for_count(&request, &app).await?;
     let count = read(
         &request,
         &app,
@@ -122,6 +141,11 @@ pub(super) async fn preview(
         None => Selection::default_of(dataset),
     };
     let filter = filter_from_pairs(dataset, query.rest())?;
+    let _permit = if counts {
+        Some(place_for_count(&request, &app).await?)
+    } else {
+        None
+    };
     let preview = read(
         &request,
         &app,

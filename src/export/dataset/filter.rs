@@ -144,8 +144,8 @@ pub enum InvalidFilter {
     Text(#[from] InvalidText),
 }
 
-/// The most characters of a search text: PostgreSQL compares it with every row's.
-pub const MAX_SEARCH_LENGTH: usize = 1_000;
+/// The most characters of a search text: PostgreSQL puts it into lower case for every row.
+pub const MAX_SEARCH_LENGTH: usize = 200;
 
 /// Why a text cannot be searched for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

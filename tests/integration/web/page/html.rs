@@ -44,7 +44,7 @@ fn the_page_shows_the_choice_in_its_address_without_a_script() {
         "<option value=\"1\" selected>Location 1</option>",
         "value=\"true\" checked",
         "<option value=\"none\" selected>",
-        "id=\"title\" name=\"title\" type=\"search\" maxlength=\"1000\" value=\"1\"",
+        "id=\"title\" name=\"title\" type=\"search\" maxlength=\"200\" value=\"1\"",
         "value=\"data\" checked",
         "<option value=\"tab\" selected>",
         "<option selected>paged</option>",
