@@ -180,10 +180,13 @@ pub struct Serve {
     /// Where exports run
     #[command(flatten)]
     pub replicas: Replicas,
-    /// A name, without a port, by which a proxy on this machine is known: on a loopback address, the service answers only to
-    /// loopback names and these
+    /// A name, without a port, by which clients or their proxy ask: the service then answers only to loopback names and these
+    /// [default: on a loopback address to loopback names only, elsewhere to all]
     #[arg(long, env = "CMMS_ALLOWED_HOST", value_name = "NAME", value_delimiter = ',', value_parser = host_name)]
     pub allowed_host: Vec<String>,
+    /// Another site, such as `https://portal.example.org`, whose pages may do what the service's own do
+    #[arg(long, env = "CMMS_ALLOWED_ORIGIN", value_name = "ORIGIN", value_delimiter = ',', value_parser = origin, help_heading = "Access")]
+    pub allowed_origin: Vec<String>,
     /// A proxy, by its address or network (`10.1.2.0/24`), whose `Forwarded` or `X-Forwarded-For` is believed: the client's address,
     /// in limits and logs, is then the last one there that is no such proxy's
     #[arg(long, env = "CMMS_TRUSTED_PROXY", value_name = "CIDR", value_delimiter = ',', value_parser = network, help_heading = "Access")]
@@ -224,7 +227,16 @@ impl AuthToken {
         let either = self.auth_token.as_ref().or(self.auth_token_file.as_ref());
         either.map(String::as_str)
     }
+
+    /// Whether there is one that can be guessed.
+    pub fn is_short(&self) -> bool {
+        self.get()
+            .is_some_and(|token| token.len() < MIN_TOKEN_LENGTH)
+    }
 }
+
+/// The fewest bytes of a token that nobody guesses.
+const MIN_TOKEN_LENGTH: usize = 16;
 
 /// Reads a host's name, without a port.
 fn host_name(name: &str) -> Result<String, String> {
@@ -238,6 +250,30 @@ fn host_name(name: &str) -> Result<String, String> {
         Ok(name.to_owned())
     } else {
         Err("expected a name such as exports.example.org, without a port".to_owned())
+    }
+}
+
+/// Reads an origin, and returns it as browsers write it.
+fn origin(text: &str) -> Result<String, String> {
+    let text = text.to_ascii_lowercase();
+    let port = match text.split_once("://") {
+        Some(("https", _)) => ":443",
+        Some(("http", _)) => ":80",
+        _ => "/",
+    };
+    let origin = text.strip_suffix(port).unwrap_or(&text);
+    let authority = origin
+        .split_once("://")
+        .map_or("", |(_, authority)| authority);
+    let is_origin = port != "/"
+        && !authority.is_empty()
+        && authority.bytes().all(|byte| {
+            byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':' | b'[' | b']')
+        });
+    if is_origin {
+        Ok(origin.to_owned())
+    } else {
+        Err("expected an origin such as https://portal.example.org, without a path".to_owned())
     }
 }
 
@@ -264,23 +300,32 @@ pub enum Compression {
 impl Serve {
     /// Checks that the address lets nobody in by mistake.
     pub fn check(&self, address: SocketAddr) -> Result<(), OpenToAll> {
-        let safe = address.ip().is_loopback()
-            || self.auth_token.get().is_some()
-            || self.allow_unauthenticated;
-        if safe {
+        if address.ip().is_loopback() {
             Ok(())
+        } else if self.auth_token.is_short() {
+            Err(OpenToAll::ShortToken(address))
+        } else if self.auth_token.get().is_none() && !self.allow_unauthenticated {
+            Err(OpenToAll::NoToken(address))
         } else {
-            Err(OpenToAll(address))
+            Ok(())
         }
     }
 }
 
 /// The service would be open to everybody who reaches the address.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "{0} can be reached from other machines: set CMMS_AUTH_TOKEN, or say --allow-unauthenticated if everybody may export"
-)]
-pub struct OpenToAll(SocketAddr);
+pub enum OpenToAll {
+    /// There is no token.
+    #[error(
+        "{0} can be reached from other machines: set CMMS_AUTH_TOKEN, or say --allow-unauthenticated if everybody may export"
+    )]
+    NoToken(SocketAddr),
+    /// The token can be guessed.
+    #[error(
+        "{0} can be reached from other machines, and the token has fewer than {MIN_TOKEN_LENGTH} bytes: `openssl rand -hex 32` makes one"
+    )]
+    ShortToken(SocketAddr),
+}
 
 /// A benchmark.
 #[derive(Debug, clap::Args)]

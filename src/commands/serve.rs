@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use clap::error::ErrorKind;
-use cmms_export::cli::{Global, Serve};
+use cmms_export::cli::{Global, OpenToAll, Serve};
 use cmms_export::connect::{Start, connect_for_exports, data_dir, wait_for_database};
 use cmms_export::spool::Spool;
 use cmms_export::web;
@@ -20,7 +20,16 @@ pub(crate) fn serve(global: &Global, options: &Serve) -> Outcome {
         None => options.bind,
     };
     if let Err(error) = options.check(address) {
-        usage_error(ErrorKind::MissingRequiredArgument, error);
+        let kind = match error {
+            OpenToAll::NoToken(_) => ErrorKind::MissingRequiredArgument,
+            OpenToAll::ShortToken(_) => ErrorKind::InvalidValue,
+        };
+        usage_error(kind, error);
+    }
+    if options.auth_token.is_short() {
+        tracing::warn!(
+            "the token is short enough to be guessed: `openssl rand -hex 32` makes a better one"
+        );
     }
     if options.require_database && global.database_url().is_none_or(str::is_empty) {
         usage_error(
@@ -68,6 +77,7 @@ pub(crate) fn serve(global: &Global, options: &Serve) -> Outcome {
         shutdown_timeout: options.shutdown_timeout,
         compression: options.compression,
         allowed_hosts: options.allowed_host.clone(),
+        allowed_origins: options.allowed_origin.clone(),
         trusted_proxies: options.trusted_proxy.clone(),
         auth_token: options.auth_token.get().map(str::to_owned),
         allow_benchmarks: options.allow_benchmarks,

@@ -1,4 +1,4 @@
-//! Who may ask for what: hosts, sites, tokens; and the headers that tell browsers to be careful.
+//! Who may ask for what: hosts and tokens, beside [sites](super::sites); and the headers that tell browsers to be careful.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderMap, HeaderValue};
 use actix_web::http::uri::Authority;
 use actix_web::middleware::{DefaultHeaders, Next};
@@ -17,10 +16,11 @@ use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::App;
 use super::client_address::client_address;
 use super::metrics::Rejection;
 use super::problem::{Kind, Problem};
+use super::sites::Sites;
+use super::{App, Settings};
 
 /// What is open to everybody: it tells nothing more than a state.
 pub(super) const OPEN: [&str; 2] = ["/livez", "/readyz"];
@@ -34,8 +34,9 @@ const MAX_ADDRESSES: usize = 10_000;
 pub(super) struct Access {
     /// Bound to loopback: then only loopback names are answered to, against DNS rebinding.
     pub(super) loopback: bool,
-    /// Other names to answer to then: those by which a proxy on this machine is known.
+    /// Other names to answer to. If there are any, only to these and to loopback ones, wherever it is bound.
     allowed_hosts: Vec<String>,
+    pub(super) sites: Sites,
     /// The SHA-256 of the token, if one is needed.
     token: Option<[u8; 32]>,
     tries: Mutex<HashMap<IpAddr, Tries>>,
@@ -47,10 +48,12 @@ struct Tries {
 }
 
 impl Access {
-    pub(super) fn new(loopback: bool, allowed_hosts: &[String], token: Option<&str>) -> Self {
+    pub(super) fn new(loopback: bool, settings: &Settings) -> Self {
+        let token = settings.auth_token.as_ref();
         Self {
             loopback,
-            allowed_hosts: allowed_hosts.to_vec(),
+            allowed_hosts: settings.allowed_hosts.clone(),
+            sites: Sites::new(&settings.allowed_origins),
             token: token.map(|token| Sha256::digest(token).into()),
             tries: Mutex::default(),
         }
@@ -58,18 +61,15 @@ impl Access {
 
     fn check(&self, request: &ServiceRequest) -> Result<(), Problem> {
         let headers = request.headers();
-        if self.loopback && !self.names_us(headers) {
+        let is_open = OPEN.contains(&request.path());
+        // Probes ask by an address that nobody knows beforehand.
+        let is_named = self.loopback || !(self.allowed_hosts.is_empty() || is_open);
+        if is_named && !self.names_us(headers) {
             return Err(Problem::new(Kind::WrongHost));
         }
-        if !matches!(
-            *request.method(),
-            Method::GET | Method::HEAD | Method::OPTIONS
-        ) && is_cross_site(headers)
-        {
-            return Err(Problem::new(Kind::CrossSite));
-        }
+        self.sites.check(request.request())?;
         match &self.token {
-            Some(token) if !OPEN.contains(&request.path()) => {
+            Some(token) if !is_open => {
                 let address = client_address(request.request()).map(network);
                 self.authenticate(token, headers, address)
             }
@@ -101,22 +101,22 @@ impl Access {
         let Some(given) = headers.get(header::AUTHORIZATION) else {
             return Err(Problem::new(Kind::Unauthorized));
         };
+        // Hashes of equal length: neither what is equal nor how long the token is shows in the time.
+        let matches =
+            |candidate: &[u8]| bool::from(Sha256::digest(candidate).as_slice().ct_eq(token));
+        // However many wrong ones came from there: others behind the same proxy would lock everybody out.
+        if candidate(given).is_some_and(|candidate| matches(&candidate)) {
+            return Ok(());
+        }
         let mut all_tries = self.tries.lock().unwrap_or_else(PoisonError::into_inner);
         let tries = address.and_then(|address| all_tries.get(&address));
         if let Some(tries) = tries.filter(|tries| tries.count >= MAX_TRIES) {
-            // Not even compared: otherwise the answer to a right guess would differ.
             let left = TRIES_PERIOD.saturating_sub(tries.since.elapsed());
             if !left.is_zero() {
                 return Err(Problem::new(Kind::TooManyTries {
                     retry_seconds: left.as_secs() + 1,
                 }));
             }
-        }
-        // Hashes of equal length: neither what is equal nor how long the token is shows in the time.
-        let matches =
-            |candidate: &[u8]| bool::from(Sha256::digest(candidate).as_slice().ct_eq(token));
-        if candidate(given).is_some_and(|candidate| matches(&candidate)) {
-            return Ok(());
         }
         if let Some(address) = address {
             all_tries.retain(|_, tries| tries.since.elapsed() < TRIES_PERIOD);
@@ -169,22 +169,6 @@ fn candidate(header: &HeaderValue) -> Option<Vec<u8>> {
     None
 }
 
-/// Whether a browser says that another site's page has made it send this.
-fn is_cross_site(headers: &HeaderMap) -> bool {
-    let text = |name| {
-        headers
-            .get(name)
-            .map(|value: &HeaderValue| value.to_str().unwrap_or_default())
-    };
-    match (text("sec-fetch-site"), text("origin"), text("host")) {
-        (Some(site), _, _) => !matches!(site, "same-origin" | "none"),
-        (None, Some(origin), host) => {
-            origin.split_once("://").map(|(_, authority)| authority) != host
-        }
-        (None, None, _) => false,
-    }
-}
-
 /// Turns away who may not ask.
 pub(super) async fn guard<B: MessageBody>(
     request: ServiceRequest,
@@ -228,7 +212,9 @@ pub(super) fn security_headers() -> DefaultHeaders {
         ))
         .add((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .add((header::X_FRAME_OPTIONS, "DENY"))
-        .add((header::REFERRER_POLICY, "no-referrer"))
+        // With `no-referrer`, forms would say that they come from nowhere (`Origin: null`).
+        .add((header::REFERRER_POLICY, "same-origin"))
+        .add((header::CACHE_CONTROL, "no-store"))
         .add(("Cross-Origin-Resource-Policy", "same-origin"))
         .add(("Cross-Origin-Opener-Policy", "same-origin"))
 }

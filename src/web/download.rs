@@ -18,7 +18,7 @@ use std::time::Duration;
 use actix_web::body::{BodySize, MessageBody};
 use actix_web::http::Version;
 use actix_web::http::header::{
-    CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_TYPE, VARY,
+    CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_TYPE, LOCATION, VARY,
 };
 use actix_web::{HttpRequest, HttpResponse, rt, web};
 use bytes::Bytes;
@@ -32,6 +32,7 @@ use super::body::Body;
 use super::compression::Coding;
 use super::conditions::refuse_range;
 use super::digest::{REPR_DIGEST, repr_digest};
+use super::export_page::address;
 use super::filename::content_disposition;
 use super::flow::Flow;
 use super::handover::{Message, handover};
@@ -95,6 +96,12 @@ async fn get(
         whole,
         parameters,
     } = Query::read(request.query_string(), &dataset, file_type)?;
+    if app.access.sites.sent(request.headers()) {
+        // Who follows a link decides on the page.
+        return Ok(HttpResponse::SeeOther()
+            .insert_header((LOCATION, address(&parameters)))
+            .finish());
+    }
     refuse_range(&request)?;
     let export = parameters.into_export(app.settings.limits);
     let disposition = content_disposition(&export.filter, file_type, OffsetDateTime::now_utc());

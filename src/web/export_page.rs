@@ -136,8 +136,14 @@ pub(super) async fn page(
         if app.servers.knows_primary() {
             pairs.push(("fresh", "true".to_owned()));
         }
+        let location = if app.access.sites.sent(request.headers()) {
+            // Who follows another site's link decides on the page.
+            address(&choose.parameters)
+        } else {
+            download(&choose.parameters, &pairs)
+        };
         return Ok(HttpResponse::SeeOther()
-            .insert_header((LOCATION, download(&choose.parameters, &pairs)))
+            .insert_header((LOCATION, location))
             .finish());
     }
     match load(&request, &app, choose).await {

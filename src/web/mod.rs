@@ -36,6 +36,7 @@ mod registry;
 mod request_log;
 mod rows;
 mod service_manager;
+mod sites;
 mod static_files;
 mod watch;
 
@@ -96,8 +97,10 @@ pub struct Settings {
     pub shutdown_timeout: Duration,
     /// When downloads are compressed.
     pub compression: Compression,
-    /// Names to answer to beside loopback ones, if the service is bound to loopback.
+    /// Names to answer to beside loopback ones. Without any, a service that is bound beyond loopback answers to all.
     pub allowed_hosts: Vec<String>,
+    /// Origins of other sites whose pages may do what the service's own do.
+    pub allowed_origins: Vec<String>,
     /// Proxies that are believed when they name their clients' addresses.
     pub trusted_proxies: Vec<IpNet>,
     /// What a client must know, if anything.
@@ -185,11 +188,7 @@ pub fn serve(
             Arc::clone(&metrics),
         ),
         metrics,
-        access: Access::new(
-            address.ip().is_loopback(),
-            &settings.allowed_hosts,
-            settings.auth_token.as_deref(),
-        ),
+        access: Access::new(address.ip().is_loopback(), &settings),
         benchmarks: Benchmarks::new(settings.data_dir.as_deref()),
         settings,
     });

@@ -1,6 +1,7 @@
 //! Where pages and files are.
 
 use actix_web::HttpRequest;
+use actix_web::http::header::HOST;
 
 use crate::datasets;
 use crate::export::dataset::Dataset;
@@ -48,15 +49,46 @@ pub(super) fn query<'p>(pairs: impl IntoIterator<Item = &'p (&'static str, Strin
 
 /// Returns the command that downloads, up to the path.
 pub(super) fn curl(request: &HttpRequest, needs_token: bool) -> String {
-    let connection = request.connection_info();
+    // As the request has it: what `X-Forwarded-Host` has, anybody may have written.
+    let host = request.headers().get(HOST);
+    let host = host.and_then(|host| host.to_str().ok());
+    let host = host.unwrap_or_else(|| request.app_config().host());
+    let scheme = match request.connection_info().scheme() {
+        "https" => "https",
+        _ => "http",
+    };
     let token = if needs_token {
         "-H \"Authorization: Bearer $CMMS_AUTH_TOKEN\" "
     } else {
         ""
     };
     format!(
-        "curl -fOJ {token}'{}://{}",
-        connection.scheme(),
-        connection.host()
+        "curl -fOJ {token}'{scheme}://{}",
+        host.replace('\'', r"'\''")
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    fn curl_for(headers: &[(&str, &str)]) -> String {
+        let mut request = TestRequest::default();
+        for header in headers {
+            request = request.append_header(*header);
+        }
+        curl(&request.to_http_request(), false)
+    }
+
+    #[test]
+    fn the_command_has_the_host_that_was_asked_in_quotes() {
+        let host = ("Host", "exports.example.org:8080");
+        let forged = ("X-Forwarded-Host", "evil.example");
+        let command = curl_for(&[host, forged, ("X-Forwarded-Proto", "https")]);
+        assert_eq!(command, "curl -fOJ 'https://exports.example.org:8080");
+        let command = curl_for(&[("Host", "a'$(id)'.x"), ("X-Forwarded-Proto", "';id;'")]);
+        assert_eq!(command, r"curl -fOJ 'http://a'\''$(id)'\''.x");
+    }
 }

@@ -171,12 +171,14 @@ fn paths(dataset: &'static dyn Dataset) -> [(String, Value); 5] {
         },
     });
     let page = json!({"200": {"description": "", "content": {"text/html": {"schema": {"type": "string"}}}}});
+    let linked = json!({"description": "For a link of another site's page: to the page of this service, with the choice filled in"});
     [
         (
             format!("/{name}.csv"),
             json!({
                 "get": of("csv", &format!("The {name} as CSV, streamed or, with `whole=true`, with its length."), &download, json!({
                     "200": csv,
+                    "303": linked,
                     "400": not_understood,
                     "409": problem("There is another export of this id, or it was stopped before its first byte"),
                     "422": problem("Too many rows or too much data for this strategy, or a value is NULL that `joined` cannot do without"),
@@ -191,6 +193,7 @@ fn paths(dataset: &'static dyn Dataset) -> [(String, Value); 5] {
             json!({
                 "get": of("xlsx", &format!("The {name} as an Excel workbook, as soon as it is whole."), &workbook, json!({
                     "200": xlsx,
+                    "303": linked,
                     "400": not_understood,
                     "409": problem("There is another export of this id, or it was stopped before its first byte"),
                     "422": problem("Too many rows or too much data for this strategy, too many rows for a workbook, a text that is too long for a cell, or a value is NULL that `joined` cannot do without"),

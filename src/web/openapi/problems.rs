@@ -12,13 +12,20 @@ use crate::export::dataset::Dataset;
 pub(super) struct Problems;
 
 /// What any address can answer: status, meaning.
-const EVERYWHERE: [(&str, &str); 4] = [
+const EVERYWHERE: [(&str, &str); 5] = [
     ("400", "Something in the request is not understood"),
+    (
+        "403",
+        "Another site's page may not do this, or the service is not set up for it",
+    ),
     (
         "405",
         "The address does not take the method; Allow says which it takes",
     ),
-    ("421", "Bound to loopback: the request names another host"),
+    (
+        "421",
+        "The service does not answer to the host that the request names",
+    ),
     ("500", "Something went wrong; the log says what"),
 ];
 const BEHIND_THE_TOKEN: [(&str, &str); 2] = [

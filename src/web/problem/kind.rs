@@ -16,7 +16,7 @@ pub(in crate::web) enum Kind {
         /// Those that it takes.
         allowed: &'static str,
     },
-    /// The request names another host than this one, as a page that rebinds its own name to this machine does.
+    /// The request names another host than this one, as that of a page does that rebinds its own name to this machine.
     WrongHost,
     /// A page of another site has sent the request.
     CrossSite,
@@ -139,7 +139,7 @@ impl Kind {
             Self::WrongHost => (
                 "wrong-host",
                 StatusCode::MISDIRECTED_REQUEST,
-                "This service answers to loopback names only",
+                "This service does not answer to this host name",
             ),
             Self::CrossSite => (
                 "cross-site",

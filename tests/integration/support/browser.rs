@@ -71,6 +71,8 @@ impl Browser {
             "--disable-lcd-text".to_owned(),
             "--hide-scrollbars".to_owned(),
             "--window-size=1280,1000".to_owned(),
+            // A name of this machine that browsers do not count as secure, as that of a service on plain HTTP.
+            "--host-resolver-rules=MAP cmms.test 127.0.0.1".to_owned(),
             format!("--user-data-dir={}", profile.path().display()),
         ];
         if nix::unistd::getuid().is_root() {

@@ -96,6 +96,25 @@ fn on_loopback_the_name_of_a_proxy_is_answered_to_if_it_is_allowed() {
 }
 
 #[test]
+fn beyond_loopback_too_only_allowed_names_are_answered_to() {
+    let database = TestDatabase::new();
+    let mut command = program(&database.url);
+    let everywhere = ["serve", "--bind", "0.0.0.0:0", "--allow-unauthenticated"];
+    let allowed = ["--allowed-host", "exports,10.1.2.3"];
+    let server = Server::spawn_as_bound(command.args(everywhere).args(allowed));
+    let ask = |path: &str, host: &str| {
+        Download::request(&server.address, "GET", path, &[("Host", host)]).status
+    };
+    for host in ["exports", "exports:8080", "10.1.2.3:8080", "localhost"] {
+        assert_eq!(ask("/", host), 200, "{host}");
+    }
+    for host in ["evil.example", "10.1.2.4", ""] {
+        assert_eq!(ask("/", host), 421, "{host}");
+        assert_eq!(ask("/livez", host), 200, "{host}");
+    }
+}
+
+#[test]
 fn another_sites_page_may_not_change_anything() {
     let database = TestDatabase::new();
     let server = Server::start(&database.url);
@@ -120,7 +139,7 @@ fn another_sites_page_may_not_change_anything() {
             "/api/exports/there",
             &[("Origin", "http://example.com")]
         ),
-        200
+        403
     );
 }
 
@@ -213,37 +232,88 @@ fn with_a_token_only_the_health_is_open() {
 }
 
 #[test]
-fn wrong_tokens_are_limited_and_then_not_even_compared() {
+fn wrong_tokens_are_limited_and_the_right_one_passes_all_the_same() {
     let database = TestDatabase::new();
     let server = with_token(&database);
-    let right = format!("Bearer {TOKEN}");
+    let guess = ("Authorization", "Bearer guess");
     for _ in 0..10 {
-        assert_eq!(
-            status(&server, "GET", "/", &[("Authorization", "Bearer guess")]),
-            401
-        );
+        assert_eq!(status(&server, "GET", "/", &[guess]), 401);
     }
-    for authorization in ["Bearer guess", &right] {
+    let refused = Download::request(
+        &server.address,
+        "GET",
+        "/",
+        &[("Host", &server.address), guess],
+    );
+    assert_eq!(refused.status, 429);
+    assert!(
+        refused
+            .header("retry-after")
+            .is_some_and(|seconds| (1..=60).contains(&seconds.parse().unwrap_or(0)))
+    );
+    let right = format!("Bearer {TOKEN}");
+    assert_eq!(
+        status(&server, "GET", "/", &[("Authorization", &right)]),
+        200
+    );
+    // Nobody is believed to be another client than the connection's.
+    let elsewhere = ("X-Forwarded-For", "192.0.2.7");
+    assert_eq!(status(&server, "GET", "/", &[guess, elsewhere]), 429);
+}
+
+#[test]
+fn wrong_tokens_are_counted_by_the_client_that_a_trusted_proxy_names() {
+    let database = TestDatabase::new();
+    let mut command = program(&database.url);
+    command.args(["serve", "--trusted-proxy", "::1,127.0.0.0/8"]);
+    let server = Server::spawn(command.env("CMMS_AUTH_TOKEN", TOKEN));
+    let guess = |client: &str| {
         let headers = [
-            ("Host", server.address.as_str()),
-            ("Authorization", authorization),
+            ("Authorization", "Bearer guess"),
+            ("X-Forwarded-For", client),
         ];
-        let refused = Download::request(&server.address, "GET", "/", &headers);
-        assert_eq!(refused.status, 429);
-        assert!(
-            refused
-                .header("retry-after")
-                .is_some_and(|seconds| (1..=60).contains(&seconds.parse().unwrap_or(0)))
-        );
+        status(&server, "GET", "/", &headers)
+    };
+    for number in 0..10 {
+        assert_eq!(guess(&format!("198.51.100.{number}, 192.0.2.7")), 401);
     }
-    assert_eq!(status(&server, "GET", "/livez", &[]), 200);
+    assert_eq!(guess("192.0.2.7"), 429);
+    assert_eq!(guess("192.0.2.8"), 401);
+}
+
+#[test]
+fn a_token_that_can_be_guessed_is_refused_where_others_could_try() {
+    let database = TestDatabase::new();
+    let start = |token: &str, address: &str| {
+        let mut command = program(&database.url);
+        command.args(["serve", "--bind", address]);
+        command.env("CMMS_AUTH_TOKEN", token);
+        command
+    };
+    let refused = start("15 bytes, wrong", "0.0.0.0:0").output();
+    let refused = refused.expect("the program runs");
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(stderr(&refused).contains("fewer than 16 bytes"));
+    drop(Server::spawn_as_bound(&mut start(
+        "16 bytes, enough",
+        "0.0.0.0:0",
+    )));
+    let warned = Server::spawn_as_bound(&mut start("15 bytes, wrong", "127.0.0.1:0"));
+    assert!(warned.into_log().contains("short enough to be guessed"));
 }
 
 #[test]
 fn every_answer_tells_browsers_to_be_careful() {
     let database = TestDatabase::new();
     let server = Server::start(&database.url);
-    for path in ["/", "/tasks.csv", "/tasks.csv?done=x", "/nothing", "/livez"] {
+    for path in [
+        "/",
+        "/tasks.csv",
+        "/tasks.csv?done=x",
+        "/api/tasks",
+        "/nothing",
+        "/livez",
+    ] {
         let answer = Download::start(&server.address, path);
         let policy = answer.header("content-security-policy").expect("required");
         assert!(
@@ -258,9 +328,11 @@ fn every_answer_tells_browsers_to_be_careful() {
         );
         assert_eq!(
             answer.header("referrer-policy"),
-            Some("no-referrer"),
+            Some("same-origin"),
             "{path}"
         );
+        let cache = answer.header("cache-control").expect("required");
+        assert!(cache.contains("no-store"), "{path}: {cache}");
     }
 }
 

@@ -18,6 +18,7 @@ mod prepared_faults;
 mod prepared_file;
 mod prepared_page;
 mod request_log;
+mod sites;
 mod spool;
 mod wget;
 mod xlsx;

@@ -160,12 +160,14 @@ fn a_full_queue_is_told_from_a_broken_server() {
 }
 
 #[test]
-fn without_scripts_it_is_prepared_and_deleted_too() {
+fn without_scripts_and_on_plain_http_it_is_prepared_and_deleted_too() {
     let database =
         TestDatabase::seeded(&["--tasks=2000", "--locations=3", "--assets=12", "--users=4"]);
-    let server = Server::start(&database.url);
+    let mut command = program(&database.url);
+    let server = Server::spawn(command.args(["serve", "--allowed-host=cmms.test"]));
     let browser = Browser::without_scripts();
-    browser.open(&server.url("/?done=true&location_id=1"));
+    let address = server.url("/?done=true&location_id=1");
+    browser.open(&address.replace("127.0.0.1", "cmms.test"));
     browser.click("#prepare");
     let chosen = "/?location_id=1&done=true&format=xlsx#prepared";
     browser.eventually("the choice is kept", || browser.address().ends_with(chosen));
