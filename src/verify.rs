@@ -2,12 +2,11 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use crate::export::csv::Delimiter;
 use crate::export::format::FileType;
 use crate::export::manifest::{Manifest, State};
 use crate::units::hexadecimal;
@@ -29,6 +28,12 @@ pub enum Error {
     /// The export itself did not end well.
     #[error("not whole: the export is {}", .0.name())]
     State(State),
+    /// It is a CSV that ends where none can end.
+    #[error("not whole: {bytes} bytes, which end within a quoted text")]
+    OpenQuote {
+        /// Bytes of the file.
+        bytes: u64,
+    },
     /// Something is missing, or too much.
     #[error("not whole: {found}, but the export made {expected}")]
     Different {
@@ -82,37 +87,29 @@ pub fn manifest(path: &Path) -> Result<Manifest, Error> {
 }
 
 /// Says what is in a file that is whole.
-pub fn verify(file: impl Read, manifest: &Manifest) -> Result<Contents, Error> {
+pub fn verify(mut file: impl Read, manifest: &Manifest) -> Result<Contents, Error> {
     if manifest.state != State::Complete {
         return Err(Error::State(manifest.state));
     }
-    let mut hashing = Hashing {
-        file,
-        hasher: Sha256::new(),
-        bytes: 0,
-    };
-    let rows = match manifest.format {
-        FileType::Csv => Some(count_rows(
-            &mut hashing,
-            manifest.delimiter.unwrap_or_default(),
-        )?),
-        FileType::Xlsx => {
-            io::copy(&mut hashing, &mut io::sink())?;
-            None
-        }
-    };
+    let mut read = Counter::default();
+    io::copy(&mut file, &mut read)?;
+    let is_csv = manifest.format == FileType::Csv;
+    if is_csv && read.is_quoted {
+        return Err(Error::OpenQuote { bytes: read.bytes });
+    }
     let found = Contents {
-        rows,
-        bytes: hashing.bytes,
+        // But for the header.
+        rows: is_csv.then(|| read.lines.saturating_sub(1)),
+        bytes: read.bytes,
     };
     let expected = Contents {
         rows: Some(manifest.rows),
         bytes: manifest.bytes,
     };
-    if found.bytes != expected.bytes || rows.is_some_and(|rows| rows != manifest.rows) {
+    if found.bytes != expected.bytes || found.rows.is_some_and(|rows| rows != manifest.rows) {
         return Err(Error::Different { found, expected });
     }
-    let sha256 = hexadecimal(&hashing.hasher.finalize());
+    let sha256 = hexadecimal(&read.hasher.finalize());
     match &manifest.sha256 {
         Some(known) if *known == sha256 => Ok(expected),
         known => Err(Error::Changed {
@@ -122,32 +119,67 @@ pub fn verify(file: impl Read, manifest: &Manifest) -> Result<Contents, Error> {
     }
 }
 
-/// Counts the lines of a CSV after its header.
-fn count_rows(csv: impl Read, delimiter: Delimiter) -> io::Result<u64> {
-    let mut reader = csv::ReaderBuilder::new()
-        .delimiter(delimiter.byte())
-        .flexible(true)
-        .from_reader(csv);
-    let mut rows = 0;
-    let mut record = csv::ByteRecord::new();
-    while reader.read_byte_record(&mut record)? {
-        rows += 1;
-    }
-    Ok(rows)
-}
-
-/// Hashes what is read through it.
-struct Hashing<R> {
-    file: R,
+/// Hashes what is written to it, and counts the lines of a CSV, however long they are. Our files have a quotation mark in quoted texts
+/// alone, where it is doubled.
+#[derive(Default)]
+struct Counter {
     hasher: Sha256,
     bytes: u64,
+    lines: u64,
+    is_quoted: bool,
 }
 
-impl<R: Read> Read for Hashing<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let length = self.file.read(buffer)?;
-        self.hasher.update(&buffer[..length]);
-        self.bytes += length as u64;
-        Ok(length)
+impl Write for Counter {
+    fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
+        self.hasher.update(piece);
+        self.bytes += piece.len() as u64;
+        for byte in piece {
+            match byte {
+                b'"' => self.is_quoted = !self.is_quoted,
+                b'\n' if !self.is_quoted => self.lines += 1,
+                _ => {}
+            }
+        }
+        Ok(piece.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::datasets;
+    use crate::export::Export;
+    use crate::export::record::Record;
+
+    /// What `verify` says of a file whose manifest has so many rows, and its own length and hash.
+    fn verdict(file: &[u8], rows: u64) -> Result<String, String> {
+        let export = Export::of(datasets::default());
+        let manifest = Manifest {
+            state: State::Complete,
+            rows,
+            bytes: file.len() as u64,
+            sha256: Some(hexadecimal(&Sha256::digest(file))),
+            ..Record::queue(String::new(), &export, false).manifest()
+        };
+        let contents = verify(file, &manifest).map_err(|error| error.to_string())?;
+        Ok(contents.to_string())
+    }
+
+    #[test]
+    fn rows_are_lines_outside_of_quotes_empty_ones_too() {
+        let csv = b"ID,\"a\nheader\"\r\n1,\"two\nlines, \"\"quoted\"\"\"\r\n\r\n\"\"\r\n";
+        let whole = format!("3 rows, {} bytes", csv.len());
+        assert_eq!(verdict(csv, 3), Ok(whole));
+        assert!(verdict(csv, 2).is_err());
+    }
+
+    #[test]
+    fn a_csv_that_ends_within_quotes_is_not_whole() {
+        let said = "not whole: 6 bytes, which end within a quoted text";
+        assert_eq!(verdict(b"ID\n1,\"", 1), Err(said.to_owned()));
     }
 }

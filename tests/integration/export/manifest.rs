@@ -1,13 +1,14 @@
 //! Manifests: the proof that an export is whole, and its progress as seen from outside.
 
 use std::fs;
-use std::process::Command;
+use std::io::Write;
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
 use crate::support::client::{Download, download};
 use crate::support::oracle;
-use crate::support::program::{program, stderr};
+use crate::support::program::{peak_memory, program, stderr};
 use crate::support::{Server, data, eventually};
 
 fn sha256(file: &std::path::Path) -> String {
@@ -143,6 +144,36 @@ fn verify_tells_whole_from_not_whole() {
     fs::write(&csv, changed).expect("written");
     assert_eq!(verify(file).0, Some(1));
     assert_eq!(verify("/nowhere/manifest.json").0, Some(1));
+}
+
+#[test]
+fn verify_takes_no_memory_for_a_quotation_mark_that_is_never_closed() {
+    const SIZE: usize = 64 << 20;
+    let database = data::hostile();
+    let directory = tempfile::tempdir().expect("a directory");
+    let manifest = directory.path().join("manifest.json");
+    let mut export = program(&database.url);
+    export.args(["export", "--output=/dev/null", "--manifest"]);
+    assert!(export.arg(&manifest).status().expect("it runs").success());
+    let mut verify = program(&database.url)
+        .args(["verify", "-", "--manifest"])
+        .arg(&manifest)
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program runs");
+    let mut file = verify.stdin.take().expect("a pipe");
+    file.write_all(b"ID\n\"").expect("it reads");
+    for _ in 0..SIZE >> 20 {
+        file.write_all(&vec![b'x'; 1 << 20]).expect("it reads");
+    }
+    let peak = peak_memory(verify.id());
+    drop(file);
+    let output = verify.wait_with_output().expect("it ends");
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("end within a quoted text"), "{said}");
+    assert!(peak < SIZE as u64 / 2, "{peak} bytes");
 }
 
 #[test]
