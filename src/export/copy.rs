@@ -1,4 +1,4 @@
-//! `copy`: `COPY (…) TO STDOUT` on a connection of our own, its bytes passed through.
+//! `copy`: `COPY (…) TO STDOUT` on a connection of our own, its bytes passed through if they are for programs.
 
 use super::encoder::Encoder;
 use super::{Error, Source};
@@ -15,7 +15,7 @@ pub(super) fn rows(
     encoder: &mut Encoder<'_>,
 ) -> Result<(), Error> {
     // The header is the encoder's, as with every strategy; and COPY would print the columns' own names.
-    let delimiter = source.export.format.lines().delimiter.byte();
+    let delimiter = source.export.format.copied().delimiter.byte();
     let options = Options::csv().delimiter(delimiter.into());
     let mut rows = source.export.query().copy_out(connection, &options)?;
     while let Some(line) = rows.next_row()? {

@@ -3,11 +3,13 @@
 //! The bytes are those that PostgreSQL's own `COPY … TO STDOUT WITH (FORMAT csv, HEADER)` prints, whichever strategy has loaded the
 //! rows. See [`CopyAttributeOutCSV`](https://github.com/postgres/postgres/blob/master/src/backend/commands/copyto.c).
 
+use std::borrow::Cow;
+
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::dataset::{Cell, ColumnKind, FORMULA_STARTS};
+use super::dataset::Cell;
 
 /// Who the CSV is for.
 #[derive(
@@ -18,7 +20,7 @@ pub enum Preset {
     /// For programs: exactly what PostgreSQL's COPY prints.
     #[default]
     Data,
-    /// For people: a byte order mark, CRLF line ends, and texts that look like formulas made harmless.
+    /// For people: a byte order mark, CRLF line ends, and nothing that a spreadsheet takes for a formula.
     Excel,
 }
 
@@ -63,8 +65,8 @@ pub struct Format {
 }
 
 impl Format {
-    /// Whether a text that looks like a formula gets a `'` before it.
-    pub fn escapes_formulas(self) -> bool {
+    /// Whether a `'` goes where a spreadsheet would begin a formula.
+    pub(super) fn escapes_formulas(self) -> bool {
         self.preset == Preset::Excel
     }
 
@@ -113,6 +115,11 @@ impl FieldWriter {
 
     /// Appends the field for a text that is not NULL; it may be empty.
     pub(super) fn write_text(self, text: &[u8], line: &mut Vec<u8>) {
+        let text = if self.format.escapes_formulas() {
+            &*without_formulas(text)
+        } else {
+            text
+        };
         let delimiter = self.format.delimiter.byte();
         let special = |byte: u8| byte == delimiter || matches!(byte, b'"' | b'\n' | b'\r');
         // Few texts have a special byte, so looking at all of them, sixteen at a time, beats stopping at the first.
@@ -120,15 +127,8 @@ impl FieldWriter {
             || text.iter().fold(false, |any, byte| any | special(*byte))
             // Alone on a line, COPY would read it as the end of the data.
             || (self.is_only && text == b"\\.");
-        let formula = self.format.escapes_formulas()
-            && (text.first()).is_some_and(|first| FORMULA_STARTS.contains(&char::from(*first)));
         if quoted {
             line.push(b'"');
-        }
-        if formula {
-            line.push(b'\'');
-        }
-        if quoted {
             for piece in text.split_inclusive(|byte| *byte == b'"') {
                 line.extend_from_slice(piece);
                 if piece.ends_with(b"\"") {
@@ -142,11 +142,40 @@ impl FieldWriter {
     }
 }
 
-impl ColumnKind {
-    /// Whether texts that look like formulas are made harmless in a column of this kind.
-    pub(super) fn is_escaped(self, format: Format) -> bool {
-        self == Self::Text && format.escapes_formulas()
+/// Puts a `'` before what a spreadsheet would take for the beginning of a formula: at the text's beginning and, as the file may be opened
+/// with another separator than its own, after each separator and line end in it, also if quotation marks follow them.
+fn without_formulas(text: &[u8]) -> Cow<'_, [u8]> {
+    let mut harmless = Vec::new();
+    let mut copied = 0;
+    let mut begins = true;
+    for (index, byte) in text.iter().enumerate() {
+        let skipped_at_first = index == 0 && matches!(byte, b'\t' | b'\r' | b'\n');
+        if begins && (skipped_at_first || begins_formula(&text[index..])) {
+            harmless.extend_from_slice(&text[copied..index]);
+            harmless.push(b'\'');
+            copied = index;
+        }
+        begins = match byte {
+            b',' | b';' | b'\t' | b'\r' | b'\n' => true,
+            b'"' => begins,
+            _ => false,
+        };
     }
+    if harmless.is_empty() {
+        return Cow::Borrowed(text);
+    }
+    harmless.extend_from_slice(&text[copied..]);
+    Cow::Owned(harmless)
+}
+
+/// Whether a spreadsheet takes a cell for a formula that begins so: with `=`, `+`, `-`, `@`, or one of these in full width. With TAB, CR and
+/// LF, which some skip, they are the list of [OWASP](https://owasp.org/www-community/attacks/CSV_Injection). (NUL, which ASVS 1.2.10 adds,
+/// is in no text of PostgreSQL's.)
+fn begins_formula(text: &[u8]) -> bool {
+    matches!(
+        text,
+        [b'=' | b'+' | b'-' | b'@', ..] | [0xef, 0xbc, 0x9d | 0x8b | 0x8d | 0xa0, ..]
+    )
 }
 
 #[cfg(test)]
@@ -207,5 +236,27 @@ mod tests {
         let cells = ["=1;2", "-x", "@", "\tt", "a=1"].map(Cell::Text);
         assert_eq!(line(excel, &cells), "\"'=1;2\";'-x;'@;'\tt;a=1");
         assert_eq!(line(excel, &[Cell::Integer(-5), Cell::Text("+")]), "-5;'+");
+        let cells = ["＝1", "＋1", "－1", "＠x", "ｘ＝1"].map(Cell::Text);
+        assert_eq!(line(excel, &cells), "'＝1;'＋1;'－1;'＠x;ｘ＝1");
+    }
+
+    #[test]
+    fn no_text_becomes_a_formula_with_another_separator_either() {
+        for (text, harmless) in [
+            ("x,=1", "x,'=1"),
+            ("x;=1;y", "x;'=1;y"),
+            ("x\t＝1", "x\t'＝1"),
+            ("x\n=1\r@y", "x\n'=1\r'@y"),
+            ("\n=1", "'\n'=1"),
+            ("\"=1", "\"'=1"),
+            ("x;\"\"=1", "x;\"\"'=1"),
+            ("x\"=1", "x\"=1"),
+            ("a, -b", "a, -b"),
+            ("a,,;=", "a,,;'="),
+            ("a,\tb\n", "a,\tb\n"),
+        ] {
+            let found = without_formulas(text.as_bytes()).into_owned();
+            assert_eq!(String::from_utf8_lossy(&found), harmless, "{text:?}");
+        }
     }
 }

@@ -21,7 +21,7 @@ pub use self::filter::{
     SearchText,
 };
 pub use self::fragment::{
-    Cell, Condition, FORMULA_STARTS, Fragment, Order, Query, Question, Row, SelectList, Selected,
+    Cell, Condition, Fragment, Order, Query, Question, Row, SelectList, Selected,
 };
 pub use self::loaded::{Loader, Measured, Rows};
 pub use self::model::{Own, Referenced, UnexpectedNull};

@@ -4,8 +4,9 @@ use bytes::Bytes;
 
 use super::buffers::Buffers;
 use super::cancellation::Cancellation;
+use super::cells::{Cells, unreadable};
 use super::csv::{FieldWriter, Format};
-use super::dataset::Cell;
+use super::dataset::{Cell, ColumnKind};
 use super::format::FileFormat;
 use super::xlsx::XlsxEncoder;
 use super::{Error, Export, Observer, Sink, Summary};
@@ -78,6 +79,9 @@ impl<'s> Encoder<'s> {
 pub(super) struct CsvEncoder<'s> {
     format: Format,
     fields: FieldWriter,
+    /// For each column, whether its values are texts.
+    texts: Vec<bool>,
+    read: Cells,
     sink: &'s mut dyn Sink,
     observer: &'s dyn Observer,
     buffers: Buffers,
@@ -100,6 +104,11 @@ impl<'s> CsvEncoder<'s> {
         let mut encoder = Self {
             format,
             fields: FieldWriter::new(format, columns.len()),
+            texts: columns
+                .iter()
+                .map(|column| column.kind() != ColumnKind::Integer)
+                .collect(),
+            read: Cells::default(),
             sink,
             observer,
             buffers,
@@ -129,8 +138,26 @@ impl<'s> CsvEncoder<'s> {
 
     /// Writes a line that COPY has encoded; it ends with LF.
     fn copied_line(&mut self, line: &[u8]) -> Result<(), Error> {
-        self.buffer
-            .extend_from_slice(line.strip_suffix(b"\n").unwrap_or(line));
+        if self.format.escapes_formulas() {
+            let rest = self.read.read(line).ok_or_else(unreadable)?;
+            let fields = self.read.fields();
+            if !rest.is_empty() || fields.len() != self.texts.len() {
+                return Err(unreadable());
+            }
+            for (index, (field, is_text)) in fields.zip(&self.texts).enumerate() {
+                if index > 0 {
+                    self.buffer.push(self.format.delimiter.byte());
+                }
+                match field {
+                    None => {}
+                    Some(text) if *is_text => self.fields.write_text(text, &mut self.buffer),
+                    Some(number) => self.buffer.extend_from_slice(number),
+                }
+            }
+        } else {
+            self.buffer
+                .extend_from_slice(line.strip_suffix(b"\n").unwrap_or(line));
+        }
         self.buffer.extend_from_slice(self.format.line_end());
         self.end_line()
     }

@@ -61,7 +61,14 @@ impl FileFormat {
         }
     }
 
-    /// How the lines are to be that COPY and `lookup` encode. A workbook's cells are read from the lines that are for programs.
+    /// How the lines are to be that COPY encodes. Those with other line ends or texts than its own are written from the cells of lines
+    /// that are for programs, as a workbook is.
+    pub(super) fn copied(self) -> csv::Format {
+        let own = self.csv().filter(|format| !format.escapes_formulas());
+        own.unwrap_or_default()
+    }
+
+    /// The same, of lines that `lookup` encodes.
     pub(super) fn lines(self) -> csv::Format {
         self.csv().unwrap_or_default()
     }

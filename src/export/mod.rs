@@ -17,6 +17,7 @@ pub mod routing;
 
 mod budget;
 mod buffers;
+mod cells;
 mod copy;
 mod encoder;
 mod error;
@@ -80,9 +81,10 @@ impl Export {
         self.filter.dataset()
     }
 
-    /// Returns the query for its rows, in the form that COPY writes: what `copy` asks the server.
+    /// Returns the query for its rows: what `copy` asks the server.
     pub fn query(&self) -> Query {
-        queries::written_rows(&self.columns, &self.filter, self.format.lines())
+        let question = queries::rows(&self.columns, &self.filter);
+        self.dataset().joined(question)
     }
 
     /// The same as SQL.

@@ -4,8 +4,7 @@ use diesel::prelude::*;
 use diesel::sql_types::Text;
 
 use super::Error;
-use super::csv::Format;
-use super::dataset::{Cell, Dataset, Filter, Fragment, Query, Question, Row, Selected, Selection};
+use super::dataset::{Cell, Dataset, Filter, Fragment, Question, Row, Selected, Selection};
 use super::lookup::Estimate;
 use crate::db::libpq::CopyOutDsl as _;
 
@@ -54,21 +53,6 @@ pub(super) fn rows(columns: &Selection, filter: &Filter) -> Question {
     Question::of(values.map(|column| Selected::Plain(column.joined())))
         .with(filter.conditions())
         .ordered([key(filter.dataset())])
-}
-
-/// The query for the same rows, which writes texts as `format` wants them.
-pub(super) fn written_rows(columns: &Selection, filter: &Filter, format: Format) -> Query {
-    let values = columns.columns().iter().map(|column| {
-        if column.kind().is_escaped(format) {
-            Selected::WithoutFormulas(column.joined())
-        } else {
-            Selected::Plain(column.joined())
-        }
-    });
-    let question = Question::of(values)
-        .with(filter.conditions())
-        .ordered([key(filter.dataset())]);
-    filter.dataset().joined(question)
 }
 
 /// Loads the export's first rows.

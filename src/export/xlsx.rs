@@ -6,16 +6,14 @@
 //! The XML is written here, into a ZIP by `zip`, and not by `rust_xlsxwriter` (0.102), the library for this: it leaves an empty text
 //! out, as if it were NULL; it makes an `A` of `_x0041` before a control character; and it panics if its temporary file fails.
 
-mod record;
 mod workbook;
 mod xml;
 
-use self::record::Record;
 use self::workbook::{MOST_CHARACTERS, SHEET_ROWS, Workbook};
 use super::cancellation::Cancellation;
+use super::cells::{Cells, unreadable};
 use super::dataset::{Cell, Column, ColumnKind};
 use super::{Error, Export, Observer, Sink, Summary};
-use crate::db;
 
 /// Bytes that go to the sink at a time.
 const CHUNK: usize = 64 * 1024;
@@ -28,7 +26,7 @@ pub(super) struct XlsxEncoder<'s> {
     workbook: Workbook,
     columns: Vec<&'static Column>,
     most_rows: Option<u64>,
-    record: Record,
+    read: Cells,
     sink: &'s mut dyn Sink,
     observer: &'s dyn Observer,
     cancellation: &'s Cancellation,
@@ -49,7 +47,7 @@ impl<'s> XlsxEncoder<'s> {
             workbook: Workbook::new(title, headers, SHEET_ROWS).map_err(Error::Workbook)?,
             columns,
             most_rows: export.limits.max_xlsx_rows,
-            record: Record::default(),
+            read: Cells::default(),
             sink,
             observer,
             cancellation,
@@ -71,8 +69,8 @@ impl<'s> XlsxEncoder<'s> {
     pub(super) fn lines(&mut self, mut lines: &[u8], rows: u64) -> Result<(), Error> {
         let mut left = rows;
         while !lines.is_empty() {
-            lines = self.record.read(lines).ok_or_else(unreadable)?;
-            let fields = self.record.fields();
+            lines = self.read.read(lines).ok_or_else(unreadable)?;
+            let fields = self.read.fields();
             if left == 0 || fields.len() != self.columns.len() {
                 return Err(unreadable());
             }
@@ -172,12 +170,6 @@ fn cell(field: Option<&[u8]>, kind: ColumnKind) -> Result<Cell<'_>, Error> {
         ColumnKind::Integer => Cell::Integer(text.parse().map_err(|_| unreadable())?),
         ColumnKind::Text | ColumnKind::Label(_) => Cell::Text(text),
     })
-}
-
-fn unreadable() -> Error {
-    Error::Database(db::Error::Inconsistent(
-        "a row is not what was asked for".into(),
-    ))
 }
 
 fn capitalized(name: &str) -> String {

@@ -20,11 +20,6 @@ use serde::{Serialize, Serializer};
 
 use crate::units::hexadecimal;
 
-/// The characters that make a spreadsheet take a cell that begins with one for a formula.
-/// ([OWASP ASVS 1.2.10](https://github.com/OWASP/ASVS/blob/v5.0.0/5.0/en/0x10-V1-Encoding-and-Sanitization.md), and CR, which some
-/// spreadsheets skip.) NUL, which it names too, is in no text of PostgreSQL's.
-pub const FORMULA_STARTS: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
-
 /// A part of a query.
 pub type Fragment = Box<dyn QueryFragment<Pg> + Send + Sync>;
 
@@ -171,8 +166,6 @@ pub struct Order(pub(super) Vec<&'static Fragment>);
 pub enum Selected {
     /// As it is.
     Plain(&'static Fragment),
-    /// A text, with a `'` before it if a spreadsheet would take it for a formula.
-    WithoutFormulas(&'static Fragment),
     /// The first characters of a text, so many of them: the server sends no more.
     Beginning(&'static Fragment, usize),
     /// The number of rows.
@@ -191,7 +184,6 @@ impl QueryFragment<Pg> for SelectList {
             }
             match selected {
                 Selected::Plain(fragment) => fragment.walk_ast(out.reborrow())?,
-                Selected::WithoutFormulas(text) => without_formulas(text, out.reborrow())?,
                 Selected::Beginning(text, characters) => {
                     out.push_sql("left((");
                     text.walk_ast(out.reborrow())?;
@@ -202,26 +194,6 @@ impl QueryFragment<Pg> for SelectList {
         }
         Ok(())
     }
-}
-
-/// Writes the text of a value as its type prints it, which `concat` takes: a cast to `text` would strip the blanks of a `char(n)`. The
-/// first character is compared as it is: under another collation, other characters may equal `=`.
-fn without_formulas<'b>(text: &'b Fragment, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-    out.push_sql("case when left(");
-    text.walk_ast(out.reborrow())?;
-    out.push_sql(", 1) collate \"C\" in (");
-    for (index, start) in FORMULA_STARTS.iter().enumerate() {
-        let comma = if index > 0 { ", " } else { "" };
-        out.push_sql(&format!("{comma}chr({})", u32::from(*start)));
-    }
-    out.push_sql(") then concat('''', ");
-    text.walk_ast(out.reborrow())?;
-    out.push_sql(") when ");
-    text.walk_ast(out.reborrow())?;
-    out.push_sql(" is not null then concat(");
-    text.walk_ast(out.reborrow())?;
-    out.push_sql(") end");
-    Ok(())
 }
 
 impl QueryFragment<Pg> for Condition {

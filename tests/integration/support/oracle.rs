@@ -15,11 +15,43 @@ pub(crate) struct Filter {
 
 /// The export's rows, by psql.
 pub(crate) fn copy(database: &TestDatabase, condition: &str, delimiter: char) -> Vec<u8> {
+    copy_texts(database, condition, delimiter, |column| column.to_owned())
+}
+
+/// The same for people: a byte order mark, CRLF, and a `'` where a spreadsheet would begin a formula.
+pub(crate) fn copy_for_excel(database: &TestDatabase, condition: &str, delimiter: char) -> Vec<u8> {
+    const INSIDE: &str = r#"'((?:^|[,;\t\r\n])"*)(?=[=+@＝＋－＠-])'"#;
+    const FIRST: &str = r"'^(?=[\t\r\n])'";
+    let lines = copy_texts(database, condition, delimiter, |column| {
+        format!(
+            "regexp_replace(regexp_replace({column}, {INSIDE}, '\\1' || chr(39), 'g'), {FIRST}, chr(39))"
+        )
+    });
+    let mut csv = "\u{feff}".as_bytes().to_vec();
+    let mut quoted = false;
+    for byte in lines {
+        quoted ^= byte == b'"';
+        if byte == b'\n' && !quoted {
+            csv.push(b'\r');
+        }
+        csv.push(byte);
+    }
+    csv
+}
+
+fn copy_texts(
+    database: &TestDatabase,
+    condition: &str,
+    delimiter: char,
+    text: impl Fn(&str) -> String,
+) -> Vec<u8> {
+    let [title, asset, location, creator, editor] =
+        ["t.title", "a.name", "l.name", "c.username", "e.username"].map(text);
     let sql = format!(
         r#"copy (
-            select t.id as "ID", t.title as "Title", a.name as "Asset", l.name as "Asset Location",
+            select t.id as "ID", {title} as "Title", {asset} as "Asset", {location} as "Asset Location",
                    case when t.done then 'Done' when not t.done then 'Not Done' end as "Done",
-                   c.username as "Created By", e.username as "Updated By"
+                   {creator} as "Created By", {editor} as "Updated By"
             from tasks t left join assets a on a.id = t.asset_id left join locations l on l.id = a.location_id
                 left join users c on c.id = t.created_by_id left join users e on e.id = t.updated_by_id
             where {condition}

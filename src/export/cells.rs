@@ -1,17 +1,20 @@
-//! The fields of a line of CSV, as COPY prints them; NULL and an empty text are told apart, which readers of CSV do not do.
+//! The cells of a line of CSV, as COPY prints them; NULL and an empty text are told apart, which readers of CSV do not do.
 
 use memchr::{memchr, memchr2};
 
-/// A line's fields. It is used again for the next line.
+use super::Error;
+use crate::db;
+
+/// A line's cells. It is used again for the next line.
 #[derive(Debug, Default)]
-pub(super) struct Record {
+pub(super) struct Cells {
     /// The fields' texts, one after the other.
     text: Vec<u8>,
     /// Where each text ends; `None` is NULL.
     ends: Vec<Option<usize>>,
 }
 
-impl Record {
+impl Cells {
     /// Reads the first of these lines and says what is left; `None` if it does not end as a line does. The delimiter is a comma, a
     /// line ends with LF.
     pub(super) fn read<'l>(&mut self, mut lines: &'l [u8]) -> Option<&'l [u8]> {
@@ -65,21 +68,28 @@ impl Record {
     }
 }
 
+/// The error that COPY has sent something else than lines of the query.
+pub(super) fn unreadable() -> Error {
+    Error::Database(db::Error::Inconsistent(
+        "a row is not what was asked for".into(),
+    ))
+}
+
 #[cfg(test)]
 #[expect(clippy::expect_used, reason = "a test fails by panicking")]
 mod tests {
-    use super::super::super::csv::{FieldWriter, Format};
-    use super::super::super::dataset::Cell;
+    use super::super::csv::{FieldWriter, Format};
+    use super::super::dataset::Cell;
     use super::*;
 
     fn read(lines: &[u8]) -> Vec<Vec<Option<String>>> {
-        let mut record = Record::default();
+        let mut cells = Cells::default();
         let mut left = lines;
         let mut all = Vec::new();
         while !left.is_empty() {
-            left = record.read(left).expect("a line");
+            left = cells.read(left).expect("a line");
             let text = |text: &[u8]| String::from_utf8_lossy(text).into_owned();
-            all.push(record.fields().map(|field| field.map(text)).collect());
+            all.push(cells.fields().map(|field| field.map(text)).collect());
         }
         all
     }
@@ -102,11 +112,7 @@ mod tests {
     #[test]
     fn a_line_that_does_not_end_is_none() {
         for broken in ["", "a", "a,", "\"a", "\"a\"", "\"a\"b\n", "\"a\n"] {
-            assert_eq!(
-                Record::default().read(broken.as_bytes()),
-                None,
-                "{broken:?}"
-            );
+            assert_eq!(Cells::default().read(broken.as_bytes()), None, "{broken:?}");
         }
     }
 
