@@ -58,7 +58,7 @@
 //! * [`progress`] and [`output`]: how far it is, where it goes.
 //! * [`process`]: signals, and how the process ends.
 //! * [`mod@bench`]: what each strategy costs, measured in fresh processes.
-//! * [`spool`]: files that wait for their readers; [`shelf`]: those of exports that were prepared for later.
+//! * [`spool`]: files that wait for their readers; [`store`]: those of exports that were prepared for later.
 //! * [`cli`] and [`connect`]: the command line, and the way from it to a database.
 //! * [`web`]: the service. Nothing below it knows HTTP.
 
@@ -83,8 +83,8 @@ pub mod progress;
 pub mod schema;
 pub mod secret;
 pub mod seed;
-pub mod shelf;
 pub mod spool;
+pub mod store;
 pub mod units;
 pub mod verify;
 pub mod web;

@@ -1,12 +1,11 @@
 //! The spool: a directory for files that wait for their readers, and the space that all of them may take together.
 
-use std::fmt;
 use std::fs::{DirBuilder, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use nix::sys::statvfs::statvfs;
@@ -14,43 +13,24 @@ use nix::sys::statvfs::statvfs;
 use crate::export::{Sink, SpoolFull};
 
 /// A directory for files that wait for their readers.
+#[derive(Debug)]
 pub struct Spool {
     directory: PathBuf,
     /// Bytes that all files may have together.
     size: u64,
     /// Bytes that they have, or may be about to have.
     used: AtomicU64,
-    /// Gives up something that is only kept, and says whether it did.
-    keeper: OnceLock<Box<dyn Fn() -> bool + Send + Sync>>,
-}
-
-impl fmt::Debug for Spool {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Spool")
-            .field("directory", &self.directory)
-            .field("size", &self.size)
-            .field("used", &self.used)
-            .finish_non_exhaustive()
-    }
 }
 
 impl Spool {
     /// The spool in this directory, made if it is not there, for its owner alone.
     pub fn open(directory: &Path, size: u64) -> io::Result<Arc<Self>> {
-        if let Some(parent) = directory.parent() {
-            // As usual, and not for us alone: the private cluster below it may be another account's.
-            std::fs::create_dir_all(parent)?;
-        }
-        match DirBuilder::new().mode(0o700).create(directory) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            _ => {}
-        }
         let spool = Arc::new(Self {
             directory: directory.to_owned(),
             size,
             used: AtomicU64::new(0),
-            keeper: OnceLock::new(),
         });
+        spool.make_directory()?;
         // Found out now, and not by the first slow reader.
         let written =
             tempfile::tempfile_in(&spool.directory).and_then(|file| file.write_all_at(b"\n", 0));
@@ -64,12 +44,32 @@ impl Spool {
         }
     }
 
+    fn make_directory(&self) -> io::Result<()> {
+        if let Some(parent) = self.directory.parent() {
+            // As usual, and not for us alone: the private cluster below it may be another account's.
+            std::fs::create_dir_all(parent)?;
+        }
+        make_private(&self.directory)
+    }
+
+    /// Does what needs the directory; makes it again if somebody has removed it.
+    pub(crate) fn in_directory<T>(&self, work: impl Fn(&Path) -> io::Result<T>) -> io::Result<T> {
+        match work(&self.directory) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                tracing::warn!(directory = ?self.directory, "the spool's directory is gone: it is made again");
+                self.make_directory()?;
+                work(&self.directory)
+            }
+            outcome => outcome,
+        }
+    }
+
     /// Where it is.
     pub fn directory(&self) -> &Path {
         &self.directory
     }
 
-    /// Warns if the disk has not the room that the spool may take: then the disk is full before what is only kept is given up.
+    /// Warns if the disk has not the room that the spool may take: then the disk is full before the spool is.
     pub fn compare_with_disk(&self) {
         match statvfs(&self.directory) {
             Ok(disk) => {
@@ -99,7 +99,7 @@ impl Spool {
     /// A new file without a name, which is gone as soon as nobody has it open, however the program ends.
     pub fn unnamed(self: &Arc<Self>) -> io::Result<SpoolFile> {
         // Of mode 0600 if the system cannot make one without a name.
-        Ok(self.adopt(tempfile::tempfile_in(&self.directory)?))
+        Ok(self.adopt(self.in_directory(|directory| tempfile::tempfile_in(directory))?))
     }
 
     /// An empty file, which is to take space of the spool's.
@@ -120,36 +120,22 @@ impl Spool {
         }
     }
 
-    /// Sets who gives up something that is only kept each time there is no space, and says whether it did. Only the first call counts.
-    pub fn set_keeper(&self, keeper: impl Fn() -> bool + Send + Sync + 'static) {
-        let _ = self.keeper.set(Box::new(keeper));
-    }
-
-    /// Makes room for so much more, at the cost of what is only kept; whether there is room now.
-    pub fn make_room(&self, bytes: u64) -> bool {
-        let has_room = || self.used().saturating_add(bytes) <= self.size;
-        let give_up = || self.keeper.get().is_some_and(|give_up| give_up());
-        // For what cannot fit, nothing is given up.
-        let can_fit = bytes <= self.size;
-        while can_fit && !has_room() && give_up() {}
-        has_room()
+    /// Whether there is room now for so much more.
+    pub fn has_room(&self, bytes: u64) -> bool {
+        self.with(bytes, self.used()).is_some()
     }
 
     fn take(&self, bytes: u64) -> bool {
-        let more = |used: u64| used.checked_add(bytes).filter(|used| *used <= self.size);
-        let take = || {
-            self.used
-                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
-                .is_ok()
-        };
-        loop {
-            if take() {
-                return true;
-            }
-            if !self.make_room(bytes) {
-                return false;
-            }
-        }
+        let more = |used| self.with(bytes, used);
+        let taken = self
+            .used
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+        taken.is_ok()
+    }
+
+    /// What is used with so much more, if there is room.
+    fn with(&self, bytes: u64, used: u64) -> Option<u64> {
+        used.checked_add(bytes).filter(|used| *used <= self.size)
     }
 }
 
@@ -263,6 +249,14 @@ impl Sink for SpoolSink {
     fn start_over(&mut self) -> bool {
         self.written = 0;
         !self.file.is_given_up.load(Ordering::Relaxed) && self.file.clear().is_ok()
+    }
+}
+
+/// Makes a directory for its owner alone, if it is not there.
+pub(crate) fn make_private(directory: &Path) -> io::Result<()> {
+    match DirBuilder::new().mode(0o700).create(directory) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
     }
 }
 

@@ -70,7 +70,7 @@ function show(list) {
 
 async function refresh() {
   clearTimeout(refreshTimer);
-  const page = await fetch('/exports').then((response) => (response.ok ? response.text() : null)).catch(() => null);
+  const page = await fetch('/exports?latest=true').then((response) => (response.ok ? response.text() : null)).catch(() => null);
   const list = page && new DOMParser().parseFromString(page, 'text/html').getElementById('prepared');
   if (list) show(document.adoptNode(list));
   const isBusy = items(byId('prepared')).some((item) => ['queued', 'running'].includes(stateOf(item)));

@@ -1,5 +1,4 @@
 use std::os::unix::fs::PermissionsExt;
-use std::sync::{Mutex, PoisonError};
 
 use super::*;
 use crate::export::Error;
@@ -56,19 +55,26 @@ fn a_file_that_is_dropped_frees_its_space() -> io::Result<()> {
 }
 
 #[test]
-fn what_is_only_kept_is_given_up_for_what_is_made_but_not_in_vain() -> io::Result<()> {
+fn nothing_that_is_kept_gives_way_to_what_is_made() -> io::Result<()> {
     let (_parent, spool) = open(10);
     let spool = spool?;
-    let kept = Mutex::new(vec![spool.occupied(4), spool.occupied(4)]);
-    spool.set_keeper(move || {
-        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.pop().is_some()
-    });
+    let kept = spool.occupied(8);
     let file = spool.unnamed()?;
-    assert!(!file.reserve(11) && spool.used() == 8);
-    assert!(file.reserve(3) && spool.used() == 7);
-    assert!(spool.make_room(7) && spool.used() == 3);
-    assert!(file.reserve(7) && !file.reserve(1));
+    assert!(!file.reserve(3) && !spool.has_room(3) && spool.used() == 8);
+    assert!(file.reserve(2) && !spool.has_room(1));
+    drop(kept);
+    assert!(spool.has_room(8) && file.reserve(8));
+    Ok(())
+}
+
+#[test]
+fn its_directory_is_made_again_if_somebody_has_removed_it() -> io::Result<()> {
+    let (parent, spool) = open(10);
+    let spool = spool?;
+    std::fs::remove_dir_all(parent.path().join("made"))?;
+    spool.unnamed()?.write_at(b"bytes", 0)?;
+    let mode = spool.directory().metadata()?.permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
     Ok(())
 }
 

@@ -150,7 +150,7 @@ pub(super) async fn page(
         Ok((parameters, content, count)) => {
             let pairs = parameters.to_pairs();
             let download = download(&parameters, &pairs);
-            let prepared = List::load(&app).await?;
+            let prepared = List::latest(&app).await?;
             let pace = |format| app.metrics.paces.of(dataset.name(), format);
             let estimate = estimate(count, pace(parameters.file_type));
             let paces = serde_json::json!({"csv": pace(FileType::Csv).map(Pace::parts), "xlsx": pace(FileType::Xlsx).map(Pace::parts)}).to_string();

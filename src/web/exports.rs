@@ -12,6 +12,7 @@ use super::download::is_id;
 use super::events::Event;
 use super::filename::content_disposition;
 use super::order::Order;
+use super::prepared::PAGE;
 use super::problem::{EXPORT_ID, Kind, Problem, ProblemBody};
 use super::query_string::{QueryString, invalid};
 use super::registry::Known;
@@ -29,7 +30,7 @@ use crate::export::manifest::{Manifest, State};
         (status = 303, description = "It waits, or runs: the page shows it"),
         (status = 403, description = "Another site's page asks, or there is no place for files", content_type = "application/problem+json", body = ProblemBody<'static>),
         (status = 503, description = "As many exports as are allowed wait already; see Retry-After", content_type = "application/problem+json", body = ProblemBody<'static>),
-        (status = 507, description = "There is no more space", content_type = "application/problem+json", body = ProblemBody<'static>),
+        (status = 507, description = "There is no room for another file, or there are as many prepared exports as there may be; see Retry-After", content_type = "application/problem+json", body = ProblemBody<'static>),
     )
 )]
 pub(super) async fn post(
@@ -96,8 +97,11 @@ pub(super) async fn list(
         return Err(invalid(name, "expected `before` alone"));
     }
     let prepared = Arc::clone(&app.prepared);
-    let page =
-        blocking(move || prepared.list(before.as_deref().filter(|id| !id.is_empty()))).await?;
+    let page = blocking(move || {
+        let before = before.as_deref().filter(|id| !id.is_empty());
+        prepared.list(before, PAGE)
+    })
+    .await?;
     let (manifests, next) = page.ok_or_else(|| Problem::new(Kind::NotFound))?;
     let mut response = HttpResponse::Ok();
     if let Some(last) = next {

@@ -367,7 +367,6 @@ mod tests {
             r#"cmms_export_requests_rejected_total{reason="busy"} 0"#,
             r#"cmms_export_spool_fallbacks_total{reason="full"} 0"#,
             r#"cmms_export_replica_fallbacks_total{reason="lag"} 0"#,
-            r#"cmms_export_prepared_removed_total{reason="evicted"} 0"#,
         ] {
             assert!(text.lines().any(|found| found == line), "{line}: {text}");
         }

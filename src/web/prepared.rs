@@ -18,22 +18,22 @@ pub(super) use self::queue::Job;
 use super::metrics::{Metrics, Removal};
 use super::problem::{Kind, Problem};
 use crate::export::manifest::{Manifest, State};
-use crate::shelf::{KeptFile, Label, Shelf};
 use crate::spool::Spool;
+use crate::store::{KeptFile, Label, Store};
 
 /// Time between two tries to take what another service has.
 const TAKE_OVER_INTERVAL: Duration = Duration::from_secs(1);
-/// How many are listed at a time.
+/// How many are listed at a time at most.
 pub(super) const PAGE: usize = 100;
 
 /// All of them.
 pub(super) struct Prepared {
     spool: Option<Arc<Spool>>,
-    /// Empty if exports cannot be prepared here, or not yet.
-    shelf: OnceLock<Shelf>,
-    /// Whether another service has the shelf, and this one waits for it.
+    /// Empty if there is none, or none yet.
+    store: OnceLock<Store>,
+    /// Whether another service has the store, and this one waits for it.
     is_awaited: AtomicBool,
-    /// Why the shelf could not be taken at the last try.
+    /// Why the store could not be taken at the last try.
     obstacle: Mutex<Option<io::ErrorKind>>,
     max_queued: usize,
     /// How long one is kept after its end.
@@ -47,7 +47,7 @@ pub(super) struct Prepared {
     pub(super) stopping: CancellationToken,
 }
 
-/// A file that is being read, and meanwhile not given up for others.
+/// A file that is being read.
 pub(super) struct Fetched {
     pub(super) file: KeptFile,
     pub(super) manifest: Manifest,
@@ -55,7 +55,7 @@ pub(super) struct Fetched {
 }
 
 impl Prepared {
-    /// Those on the shelf of this spool.
+    /// Those in the store of this spool.
     pub(super) fn open(
         spool: Option<&Arc<Spool>>,
         max_queued: usize,
@@ -64,7 +64,7 @@ impl Prepared {
     ) -> Arc<Self> {
         let prepared = Arc::new(Self {
             spool: spool.cloned(),
-            shelf: OnceLock::new(),
+            store: OnceLock::new(),
             max_queued,
             keep,
             metrics,
@@ -76,38 +76,24 @@ impl Prepared {
             obstacle: Mutex::default(),
         });
         if let Some(spool) = spool {
-            let keeper = Arc::downgrade(&prepared);
-            spool.set_keeper(move || keeper.upgrade().is_some_and(|it| it.give_one_up()));
-            prepared.take_shelf(spool);
+            prepared.take_store(spool);
         }
         prepared
     }
 
-    /// Takes the shelf and what is on it, if that can be done. Says why not, but not the same again and again.
-    fn take_shelf(&self, spool: &Arc<Spool>) {
-        let (shelf, found) = match Shelf::open(spool, self.keep) {
+    /// Takes the store and what is in it, if that can be done.
+    fn take_store(&self, spool: &Arc<Spool>) {
+        let (store, found) = match Store::open(spool, self.keep) {
             Ok(opened) => opened,
             Err(error) => {
                 let is_another_ones = error.kind() == io::ErrorKind::ResourceBusy;
                 self.is_awaited.store(is_another_ones, Ordering::Relaxed);
-                let mut obstacle = self.obstacle.lock().unwrap_or_else(PoisonError::into_inner);
-                if obstacle.replace(error.kind()) != Some(error.kind()) {
-                    let advice = if is_another_ones {
-                        "give this service a --spool-dir of its own, or end the other one"
-                    } else {
-                        "it is tried again until it can be done"
-                    };
-                    tracing::warn!(%error, "no exports can be prepared for later: {advice}");
-                }
+                self.set_obstacle(Some(&error));
                 return;
             }
         };
         self.is_awaited.store(false, Ordering::Relaxed);
-        let mut obstacle = self.obstacle.lock().unwrap_or_else(PoisonError::into_inner);
-        if obstacle.take().is_some() {
-            tracing::info!("from now on, exports can be prepared for later");
-        }
-        drop(obstacle);
+        self.set_obstacle(None);
         self.with(|all| {
             for found in found {
                 let Label {
@@ -125,36 +111,54 @@ impl Prepared {
                 all.by_id.insert(manifest.id, entry);
             }
             // Before anybody can remove one of them.
-            let _ = self.shelf.set(shelf);
+            let _ = self.store.set(store);
         });
-        // There may be less space than there was.
-        spool.make_room(0);
         self.sweep();
         spool.compare_with_disk();
     }
 
-    /// Waits until the shelf is there; whether it is. A service that was here before may take its time to end.
-    pub(super) async fn wait_for_shelf(&self) -> bool {
-        while let (Some(spool), None) = (&self.spool, self.shelf.get()) {
+    /// Notes whether something is in the way of the store. Says what, but not the same again and again.
+    fn set_obstacle(&self, error: Option<&io::Error>) {
+        let mut obstacle = self.obstacle.lock().unwrap_or_else(PoisonError::into_inner);
+        let kind = error.map(io::Error::kind);
+        let before = std::mem::replace(&mut *obstacle, kind);
+        match error {
+            _ if before == kind => {}
+            None => tracing::info!("from now on, exports can be prepared for later"),
+            Some(error) => {
+                let advice = if kind == Some(io::ErrorKind::ResourceBusy) {
+                    "give this service a --spool-dir of its own, or end the other one"
+                } else {
+                    "it is tried again until it can be done"
+                };
+                tracing::warn!(%error, "no exports can be prepared for later: {advice}");
+            }
+        }
+    }
+
+    /// Waits until the store is there; whether it is. A service that was here before may take its time to end.
+    pub(super) async fn wait_for_store(&self) -> bool {
+        while let (Some(spool), None) = (&self.spool, self.store.get()) {
             sleep(TAKE_OVER_INTERVAL).await;
-            self.take_shelf(spool);
+            self.take_store(spool);
         }
         self.is_possible()
     }
 
-    /// Whether another service has the shelf, and this one waits for it.
+    /// Whether another service has the store, and this one waits for it.
     pub(super) fn is_awaited(&self) -> bool {
         self.is_awaited.load(Ordering::Relaxed)
     }
 
     /// Whether exports can be prepared here.
     pub(super) fn is_possible(&self) -> bool {
-        self.shelf.get().is_some()
+        self.store().is_ok()
     }
 
-    fn shelf(&self) -> Result<&Shelf, Problem> {
-        let off = || Problem::new(Kind::PreparingOff);
-        self.shelf.get().ok_or_else(off)
+    fn store(&self) -> Result<&Store, Problem> {
+        let obstacle = self.obstacle.lock().unwrap_or_else(PoisonError::into_inner);
+        let store = self.store.get().filter(|_| obstacle.is_none());
+        store.ok_or_else(|| Problem::new(Kind::PreparingOff))
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut All) -> T) -> T {
@@ -177,9 +181,13 @@ impl Prepared {
         self.with(|all| all.manifest(id))
     }
 
-    /// A page of manifests, the newest first, of those before the one of this id, if one is given; and the id of the last, if there are
-    /// more. None if there is no such id.
-    pub(super) fn list(&self, before: Option<&str>) -> Option<(Vec<Manifest>, Option<String>)> {
+    /// So many manifests at most, the newest first, of those before the one of this id, if one is given; and the id of the last, if there
+    /// are more. None if there is no such id.
+    pub(super) fn list(
+        &self,
+        before: Option<&str>,
+        limit: usize,
+    ) -> Option<(Vec<Manifest>, Option<String>)> {
         self.sweep();
         self.with(|all| {
             let key = |(id, entry): &(&String, &Entry)| (entry.requested_at, (*id).clone());
@@ -191,8 +199,10 @@ impl Prepared {
             listed.retain(|entry| before.as_ref().is_none_or(|before| key(entry) < *before));
             listed.sort_by_cached_key(key);
             let listed: Vec<&String> = listed.into_iter().rev().map(|(id, _)| id).collect();
-            let next = (listed.len() > PAGE).then(|| listed[PAGE - 1].clone());
-            let page = listed.iter().take(PAGE);
+            let last = limit.checked_sub(1).and_then(|last| listed.get(last));
+            let next = last.filter(|_| listed.len() > limit);
+            let next = next.map(|id| (*id).clone());
+            let page = listed.iter().take(limit);
             let manifests = page.filter_map(|id| all.manifest(id)).collect();
             Some((manifests, next))
         })
@@ -219,14 +229,14 @@ impl Prepared {
                     not_found()
                 }),
                 Stands::Kept(manifest, Some(space)) if file_name(manifest) == name => {
-                    // From here on it is read, and not given up for others.
+                    // Taken until it is read, also if it is removed meanwhile.
                     let space = Arc::clone(space);
                     Ok((manifest.as_ref().clone(), entry.disposition.clone(), space))
                 }
                 Stands::Kept(..) => Err(not_found()),
             }
         })?;
-        let file = self.shelf()?.open_file(id, space).map_err(|error| {
+        let file = self.store()?.open_file(id, space).map_err(|error| {
             // Deleted meanwhile, or by somebody else.
             tracing::warn!(export_id = id, %error, "the file of an export cannot be opened");
             not_found()

@@ -1,5 +1,4 @@
-//! The exports that were prepared for later, for people: a list on every export page, and a page of its own, from which the others'
-//! scripts take it anew.
+//! The prepared exports, for people: the latest on every export page, whose script asks for them again, and all on a page of its own.
 
 use std::sync::Arc;
 
@@ -12,12 +11,17 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::benchmark::blocking;
+use super::prepared::PAGE;
 use super::problem::{Kind, Problem, ProblemBody};
+use super::query_string::{QueryString, invalid};
 use super::{App, failures, html};
 use crate::export::csv::Preset;
 use crate::export::format::FileType;
 use crate::export::manifest::{Manifest, State};
 use crate::units::{grouped, readable_bytes};
+
+/// How many an export page shows.
+const LATEST: usize = 5;
 
 #[derive(Template)]
 #[template(path = "exports.html")]
@@ -31,8 +35,8 @@ struct Page {
 #[template(path = "prepared.html")]
 pub(super) struct List {
     items: Vec<Item>,
-    /// Whether there are older ones, which are not shown.
-    has_more: bool,
+    /// The address of a page with older ones, and its name, if there are any.
+    more: Option<(String, &'static str)>,
 }
 
 /// An export in the list.
@@ -78,17 +82,36 @@ impl Moment {
 }
 
 impl List {
-    /// Those that there are now. Removes what has expired.
-    pub(super) async fn load(app: &App) -> Result<Option<Self>, Problem> {
+    /// The latest, for an export page. None if none can be prepared here.
+    pub(super) async fn latest(app: &App) -> Result<Option<Self>, Problem> {
+        let all = || ("/exports".to_owned(), "All prepared exports");
+        Self::load(app, None, LATEST, |_last| all()).await
+    }
+
+    /// All, so many at a time, those before the one of this id, or the first if it is gone.
+    async fn all(app: &App, before: Option<String>) -> Result<Option<Self>, Problem> {
+        let older = |last| (format!("/exports?before={last}"), "Older ones");
+        Self::load(app, before, PAGE, older).await
+    }
+
+    async fn load(
+        app: &App,
+        before: Option<String>,
+        limit: usize,
+        more: impl FnOnce(String) -> (String, &'static str),
+    ) -> Result<Option<Self>, Problem> {
         if !app.prepared.is_possible() {
             return Ok(None);
         }
         let prepared = Arc::clone(&app.prepared);
-        let page = blocking(move || prepared.list(None)).await?;
-        let (manifests, next) = page.unwrap_or_default();
+        let list = move || {
+            let page = prepared.list(before.as_deref(), limit);
+            page.or_else(|| prepared.list(None, limit))
+        };
+        let (manifests, next) = blocking(list).await?.unwrap_or_default();
         Ok(Some(Self {
             items: manifests.into_iter().map(Item::of).collect(),
-            has_more: next.is_some(),
+            more: next.map(more),
         }))
     }
 }
@@ -153,11 +176,15 @@ fn filter_text(name: String, value: &Value) -> FilterText {
     FilterText { name, value, text }
 }
 
-/// The exports that were prepared for later, for people.
+/// The prepared exports, for people: 100 at a time, the newest first.
 #[utoipa::path(
     method(get, head),
     path = "/exports",
     operation_id = "exports_page",
+    params(
+        ("before" = Option<String>, Query, description = "Only those that were asked for before the one of this id"),
+        ("latest" = Option<bool>, Query, description = "Whether to list the latest five alone, as the export pages do"),
+    ),
     responses(
         (status = 200, content_type = "text/html", body = String),
         (status = 403, description = "There is no place to prepare exports in", content_type = "application/problem+json", body = ProblemBody<'static>),
@@ -167,7 +194,22 @@ pub(super) async fn page(
     request: HttpRequest,
     app: web::Data<App>,
 ) -> Result<HttpResponse, Problem> {
-    let Some(prepared) = List::load(&app).await? else {
+    let mut query = QueryString::parse(request.query_string())?;
+    let before = query.take("before")?.map(|id| id.into_owned());
+    let is_latest = match query.take("latest")?.as_deref() {
+        None | Some("false") => false,
+        Some("true") => true,
+        Some(_) => return Err(invalid("latest", "expected `true` or `false`")),
+    };
+    if let Some((name, _)) = query.rest().first() {
+        return Err(invalid(name, "expected `before` or `latest`"));
+    }
+    let list = if is_latest {
+        List::latest(&app).await?
+    } else {
+        List::all(&app, before).await?
+    };
+    let Some(prepared) = list else {
         return html::unavailable(&request, Problem::new(Kind::PreparingOff));
     };
     let demonstration = app.settings.is_demonstration;

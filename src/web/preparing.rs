@@ -40,7 +40,7 @@ pub(super) fn start(app: Arc<App>) -> io::Result<()> {
 async fn see_to(app: Arc<App>) {
     let stopping = app.prepared.stopping.clone();
     let seeing = async {
-        if app.prepared.wait_for_shelf().await {
+        if app.prepared.wait_for_store().await {
             spawn_local(sweep(Arc::clone(&app)));
             work_off(app).await;
         }

@@ -218,7 +218,7 @@ fn write<'a>(
     let length = chunks.clone().map(|chunk| chunk.len() as u64).sum();
     let (file, from) = match begun {
         Some(begun) => begun,
-        None if !spool.make_room(length) => return Err(NotSpooled::Full),
+        None if !spool.has_room(length) => return Err(NotSpooled::Full),
         None => (Arc::new(spool.unnamed().map_err(NotSpooled::Failed)?), 0),
     };
     if !file.reserve(length) {

@@ -33,6 +33,8 @@ pub(in crate::web) enum Rejection {
     Downloads,
     /// As many exports as are allowed wait to be prepared.
     Queue,
+    /// There is no room to prepare an export in, or as many are prepared as there may be.
+    Spool,
     /// Its credentials are missing or wrong.
     Unauthorized,
     /// Its address has tried wrong credentials too often.
@@ -40,10 +42,11 @@ pub(in crate::web) enum Rejection {
 }
 
 impl Rejection {
-    pub(in crate::web) const ALL: [Self; 5] = [
+    pub(in crate::web) const ALL: [Self; 6] = [
         Self::Busy,
         Self::Downloads,
         Self::Queue,
+        Self::Spool,
         Self::Unauthorized,
         Self::TooManyTries,
     ];
@@ -53,6 +56,7 @@ impl Rejection {
             Self::Busy => "busy",
             Self::Downloads => "downloads",
             Self::Queue => "queue",
+            Self::Spool => "spool",
             Self::Unauthorized => "unauthorized",
             Self::TooManyTries => "too_many_tries",
         }
@@ -84,19 +88,16 @@ impl SpoolFallback {
 pub(in crate::web) enum Removal {
     /// It was kept for as long as it is kept.
     Expired,
-    /// There was no space without it.
-    Evicted,
     /// Somebody has deleted it.
     Deleted,
 }
 
 impl Removal {
-    pub(in crate::web) const ALL: [Self; 3] = [Self::Expired, Self::Evicted, Self::Deleted];
+    pub(in crate::web) const ALL: [Self; 2] = [Self::Expired, Self::Deleted];
 
     pub(in crate::web) fn name(self) -> &'static str {
         match self {
             Self::Expired => "expired",
-            Self::Evicted => "evicted",
             Self::Deleted => "deleted",
         }
     }

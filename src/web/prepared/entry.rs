@@ -80,13 +80,9 @@ impl Entry {
         matches!(self.stands, Stands::Kept(_, Some(_)))
     }
 
-    /// Whether it is kept, and nobody reads it.
-    pub(super) fn is_idle(&self) -> bool {
-        match &self.stands {
-            Stands::Live(_) => false,
-            Stands::Kept(_, None) => true,
-            Stands::Kept(_, Some(space)) => Arc::strong_count(space) == 1,
-        }
+    /// Whether it has ended without a file.
+    pub(super) fn is_without_file(&self) -> bool {
+        matches!(self.stands, Stands::Kept(_, None))
     }
 }
 

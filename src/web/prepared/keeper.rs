@@ -1,18 +1,19 @@
-//! What is kept: for so long, so many, and for as long as there is room.
+//! What is kept: until its time is over, or somebody deletes it. What has no room is refused.
 
 use time::OffsetDateTime;
 
 use super::Prepared;
-use super::entry::{All, Entry};
+use super::entry::Entry;
 use crate::export::manifest::Manifest;
-use crate::shelf::Label;
+use crate::store::Label;
 use crate::web::metrics::Removal;
+use crate::web::problem::{Kind, Problem};
 
-/// Exports that are kept at most, those that came to nothing included: each is a file, or two, and some memory.
-const MAX_KEPT: usize = 1_000;
+/// Prepared exports at most, those that wait and those that came to nothing included: each is a file, or two, and some memory.
+const MAX_PREPARED: usize = 1_000;
 
 impl Prepared {
-    /// Puts the label of one that is kept on the shelf.
+    /// Puts the label of one that is kept in the store.
     pub(super) fn note(&self, id: &str) {
         let label = self.with(|all| {
             let entry = all.by_id.get(id)?;
@@ -21,15 +22,15 @@ impl Prepared {
                 disposition: entry.disposition.clone(),
             })
         });
-        let Some(shelf) = self.shelf.get() else {
+        let Some(store) = self.store.get() else {
             return;
         };
-        if let Some(Err(error)) = label.map(|label| shelf.put(&label)) {
+        if let Some(Err(error)) = label.map(|label| store.put(&label)) {
             tracing::error!(export_id = id, %error, "how an export ended cannot be noted");
         }
         // Removed meanwhile: then its label goes, too.
         if !self.has(id) {
-            shelf.remove_all(&[id]);
+            store.remove_all(&[id]);
         }
     }
 
@@ -41,7 +42,7 @@ impl Prepared {
         }
     }
 
-    /// Removes what was kept for long enough, and the oldest if there are too many.
+    /// Removes what was kept for long enough.
     pub(in crate::web) fn sweep(&self) {
         let now = OffsetDateTime::now_utc();
         let due: Vec<(String, Entry)> = self.with(|all| {
@@ -54,46 +55,66 @@ impl Prepared {
             self.remove(&ids, Removal::Expired);
         }
         drop(due);
-        let are_too_many = |all: &mut All| {
-            let kept = all.by_id.values().filter(|entry| entry.job().is_none());
-            kept.count() > MAX_KEPT
+        self.restore();
+    }
+
+    /// Makes the store's directory again if somebody has removed it, and forgets the files that were there.
+    fn restore(&self) {
+        let Some(store) = self.store.get() else {
+            return;
         };
-        while self.with(are_too_many) && self.give_up(|_| true) {}
-    }
-
-    /// Gives up the oldest file that nobody reads; whether there was one.
-    pub(super) fn give_one_up(&self) -> bool {
-        self.give_up(Entry::has_file)
-    }
-
-    fn give_up(&self, is_meant: impl Fn(&Entry) -> bool) -> bool {
-        let given_up = self.with(|all| {
-            let idle = all
-                .by_id
-                .iter()
-                .filter(|(_, entry)| entry.is_idle() && is_meant(entry));
-            // What came to nothing goes before any file.
-            let (id, _) = idle.min_by_key(|(_, entry)| (entry.has_file(), entry.expires_at()))?;
-            let id = id.clone();
-            all.by_id.remove_entry(&id)
-        });
-        // Its space is free when its file is gone.
-        given_up
-            .inspect(|(id, _)| {
-                tracing::warn!(
-                    export_id = id,
-                    "an export that was kept is given up for others"
+        match store.restore() {
+            Ok(false) => self.set_obstacle(None),
+            Ok(true) => {
+                let is_lost =
+                    |id: &String, entry: &mut Entry| entry.has_file() && !store.has_file(id);
+                let lost = self.with(|all| all.by_id.extract_if(is_lost).count());
+                tracing::error!(
+                    lost,
+                    "the directory of prepared exports was gone: it is made again"
                 );
-                self.remove(&[id], Removal::Evicted);
-            })
-            .is_some()
+                self.set_obstacle(None);
+            }
+            Err(error) => self.set_obstacle(Some(&error)),
+        }
+    }
+
+    /// Finds out whether there is a place and room for one more. The oldest that came to nothing gives way: it has no file.
+    pub(super) fn make_place(&self) -> Result<(), Problem> {
+        if !self.spool.as_ref().is_some_and(|spool| spool.has_room(1)) {
+            return Err(full("the server's room for files is taken"));
+        }
+        let (has_place, given_up) = self.with(|all| {
+            if all.by_id.len() < MAX_PREPARED {
+                return (true, None);
+            }
+            let came_to_nothing = all.by_id.iter().filter(|(_, it)| it.is_without_file());
+            let oldest = came_to_nothing.min_by_key(|(_, it)| it.expires_at());
+            let oldest = oldest.map(|(id, _)| id.clone());
+            let given_up = oldest.and_then(|id| all.by_id.remove_entry(&id));
+            (given_up.is_some(), given_up)
+        });
+        if let Some((id, _)) = given_up {
+            self.remove(&[&id], Removal::Expired);
+        }
+        if has_place {
+            Ok(())
+        } else {
+            Err(full("there are as many prepared exports as there may be"))
+        }
     }
 
     pub(super) fn remove(&self, ids: &[&str], why: Removal) {
-        if let Some(shelf) = self.shelf.get() {
-            shelf.remove_all(ids);
+        if let Some(store) = self.store.get() {
+            store.remove_all(ids);
         }
         // Only now is it so.
         ids.iter().for_each(|_| self.metrics.removed(why));
     }
+}
+
+fn full(what: &str) -> Problem {
+    let advice =
+        "delete prepared exports, or wait until some expire; a CSV can be downloaded without";
+    Problem::with_detail(Kind::SpoolFull, format!("{what}: {advice}"))
 }

@@ -11,8 +11,8 @@ use crate::export::cancellation::Cancellation;
 use crate::export::manifest::{ErrorClass, Manifest, State};
 use crate::export::record::Record;
 use crate::export::{self, Export};
-use crate::shelf::Label;
 use crate::spool::{Space, SpoolFile};
+use crate::store::Label;
 use crate::web::metrics::Rejection;
 use crate::web::problem::{Kind, Problem};
 
@@ -36,7 +36,8 @@ impl Prepared {
         disposition: String,
         is_demonstration: bool,
     ) -> Result<Manifest, Problem> {
-        let shelf = self.shelf()?;
+        self.sweep();
+        let store = self.store()?;
         let id = format!("{:032x}", rand::random::<u128>());
         let record = Record::queue(id.clone(), &export, is_demonstration);
         let job = Arc::new(Job {
@@ -56,12 +57,15 @@ impl Prepared {
             self.metrics.rejected(Rejection::Queue);
             return Err(Problem::new(Kind::QueueFull));
         }
+        self.make_place().inspect_err(|_| {
+            self.metrics.rejected(Rejection::Spool);
+        })?;
         let label = Label {
             manifest: entry.manifest(),
             disposition: entry.disposition.clone(),
         };
         // Noted before it can run, so that no later note is overwritten.
-        shelf.put(&label).map_err(export::Error::Sink)?;
+        store.put(&label).map_err(export::Error::Sink)?;
         let manifest = self.with(|all| {
             all.by_id.insert(id.clone(), entry);
             all.queue.push_back(job);
@@ -111,8 +115,8 @@ impl Prepared {
 
     /// Begins the file of one that runs.
     pub(in crate::web) fn begin(&self, job: &Job) -> Result<SpoolFile, export::Error> {
-        let shelf = self.shelf.get().ok_or(export::Error::Cancelled)?;
-        shelf.begin(job.record.id()).map_err(export::Error::Sink)
+        let store = self.store.get().ok_or(export::Error::Cancelled)?;
+        store.begin(job.record.id()).map_err(export::Error::Sink)
     }
 
     /// Publishes the file of one that is whole, and notes that it is complete.
@@ -122,7 +126,7 @@ impl Prepared {
         file: Arc<SpoolFile>,
     ) -> Result<(), export::Error> {
         let id = job.record.id();
-        let shelf = self.shelf.get().ok_or(export::Error::Cancelled)?;
+        let store = self.store.get().ok_or(export::Error::Cancelled)?;
         let label = self.with(|all| {
             let entry = all.by_id.get(id)?;
             Some(Label {
@@ -131,11 +135,11 @@ impl Prepared {
             })
         });
         let label = label.ok_or(export::Error::Cancelled)?;
-        let published = shelf.publish(file, &label);
+        let published = store.publish(file, &label);
         let space = published.map_err(export::Error::Sink)?;
         if !self.end(job, State::Complete, None, Some((label.manifest, space))) {
             // It was stopped at the last moment.
-            shelf.remove_file(id);
+            store.remove_file(id);
             self.note(id);
         }
         Ok(())
@@ -144,11 +148,11 @@ impl Prepared {
     /// The thread of one has ended: if it did so without a word, it has panicked; and it may have begun a file after it was stopped.
     pub(in crate::web) fn finish(&self, job: &Job) {
         self.end(job, State::Failed, Some(ErrorClass::Internal), None);
-        if let (Some(shelf), false) = (
-            self.shelf.get(),
+        if let (Some(store), false) = (
+            self.store.get(),
             job.record.manifest().state == State::Complete,
         ) {
-            shelf.remove_file(job.record.id());
+            store.remove_file(job.record.id());
         }
     }
 
@@ -182,8 +186,8 @@ impl Prepared {
             self.metrics.ended(&job.record.manifest());
         }
         if !is_complete {
-            if let Some(shelf) = self.shelf.get() {
-                shelf.remove_file(id);
+            if let Some(store) = self.store.get() {
+                store.remove_file(id);
             }
             // Of one that is interrupted the label says already that it has not ended; and a program that is to end has no time for
             // as many labels as are queued.

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::support::client::{Download, End, download};
 use crate::support::gate::{Gate, Gated};
 use crate::support::prepared::{
-    by, complete, delete, files, get, order, post, prepare, serve_from,
+    by, complete, delete, files, get, has_failed, order, post, prepare, serve_from,
 };
 use crate::support::program::program;
 use crate::support::{Server, TestDatabase, data, eventually, oracle};
@@ -177,6 +177,27 @@ fn the_list_has_the_newest_first_a_hundred_a_page() {
         newest[100..]
     );
     assert_eq!(second.header("link"), None);
+    // The pages for people: the latest five, and all.
+    let shown = |path: &str| {
+        let page = get(&server, path, &[]);
+        let page = String::from_utf8(page.body).expect("text");
+        (page.matches("<li id=\"export-").count(), page)
+    };
+    let (count, page) = shown("/exports?latest=true");
+    assert!(
+        count == 5 && page.contains("href=\"/exports\">All prepared exports"),
+        "{page}"
+    );
+    assert_eq!(shown("/").0, 5);
+    let (count, page) = shown("/exports");
+    let older = format!("/exports?before={}", newest[99]);
+    assert!(
+        count == 100 && page.contains(&format!("href=\"{older}\">Older ones")),
+        "{page}"
+    );
+    assert_eq!(shown(&older).0, 3);
+    assert_eq!(shown("/exports?before=gone").0, 100);
+    assert_eq!(get(&server, "/exports?page=2", &[]).status, 400);
     // Downloads are not among them.
     download(&server.address, "export_id=mine");
     assert_eq!(ids(&listed(&server)), newest[..100]);
@@ -214,36 +235,99 @@ fn events_tell_how_it_goes_from_the_queue_to_its_end() {
 }
 
 #[test]
-fn the_oldest_that_nobody_reads_makes_room_for_the_next() {
+fn a_prepared_export_stays_until_it_expires_or_is_deleted_and_what_has_no_room_is_refused() {
     let database = data::wide(50_000);
     let expected = oracle::copy(&database, "true", ',');
-    let bytes = expected.len() as f64;
     let spool = tempfile::tempdir().expect("a directory");
-    // Room for two and a half.
-    let size = format!("--spool-size={}", expected.len() * 5 / 2);
+    // Room for two.
+    let size = format!("--spool-size={}", 2 * expected.len());
     let server = serve_from(&database.url, spool.path(), &[&size]);
-    let (first, first_file) = prepare(&server, &by("copy"));
-    let (second, _) = prepare(&server, &by("copy"));
-    assert_eq!(server.metric("cmms_export_spool_used_bytes "), 2.0 * bytes);
-    let headers = [("Host", server.address.as_str())];
-    let reading = Download::request(&server.address, "GET", &first_file, &headers);
-    let (third, third_file) = prepare(&server, &by("copy"));
-    assert_eq!(ids(&listed(&server)), [third.as_str(), first.as_str()]);
-    assert_eq!(
-        get(&server, &format!("/api/exports/{second}"), &[]).status,
-        404
-    );
-    assert_eq!(
-        server.metric("cmms_export_prepared_removed_total{reason=\"evicted\"}"),
-        1.0
-    );
-    assert!(get(&server, &third_file, &[]).body == expected);
-    // The one that is read stays, whatever comes.
+    let prepared = [by("copy"), by("lookup")].map(|what| prepare(&server, &what));
+    let refused = post(&server, "application/json", "{}", &[]);
+    assert_eq!(refused.status, 507);
+    assert_eq!(refused.json()["type"], "urn:cmms-export:problem:spool-full");
+    assert!(refused.header("retry-after").is_some());
+    let refusals = "cmms_export_requests_rejected_total{reason=\"spool\"}";
+    assert_eq!(server.metric(refusals), 1.0);
+    // A CSV needs no room, and its slow reader takes none.
+    let mut slow = Download::start(&server.address, "/tasks.csv?export_id=slow&strategy=copy");
+    let mut csv = slow.chunk().expect("a chunk").expect("not the last");
+    eventually("it waits for its reader", || {
+        server.metric("cmms_export_spool_fallbacks_total{reason=\"full\"}") == 1.0
+    });
+    let (rest, end) = slow.finish();
+    csv.extend(rest);
+    assert_eq!(end, End::Clean);
+    assert!(csv == expected);
+    for (_, file) in &prepared {
+        assert!(get(&server, file, &[]).body == expected);
+    }
+    // What turns out to have no room fails alone.
+    assert_eq!(delete(&server, &prepared[0].0), 204);
+    let large = json!({"columns": ["id", "title", "description", "asset", "asset_location", "done", "created_by", "asset_id"]});
+    let id = order(&server, &large);
+    has_failed(&server.ended(&id), "spool-full");
+    assert!(get(&server, &prepared[1].1, &[]).body == expected);
     prepare(&server, &by("copy"));
-    assert!(ids(&listed(&server)).contains(&first.as_str()));
-    let mut body = Vec::new();
-    std::io::Read::read_to_end(&mut reading.into_stream(), &mut body).expect("whole");
-    assert!(body == expected);
+}
+
+#[test]
+fn there_are_a_thousand_at_most_and_one_that_came_to_nothing_gives_way() {
+    let database = TestDatabase::seeded(&["--tasks=10"]);
+    let spool = tempfile::tempdir().expect("a directory");
+    let mut server = serve_from(&database.url, spool.path(), &[]);
+    let (first, _) = prepare(&server, &json!({}));
+    server.signal(Signal::SIGTERM);
+    server.wait();
+    let path = |id: &str, kind: &str| spool.path().join(format!("cmms-exports/{id}.{kind}"));
+    let label = std::fs::read_to_string(path(&first, "json")).expect("there");
+    for number in 1..1_000 {
+        let id = format!("{number:032x}");
+        let mut label = label.replace(&first, &id);
+        if number == 500 {
+            label = label.replace("\"complete\"", "\"cancelled\"");
+        }
+        std::fs::write(path(&id, "json"), label).expect("written");
+        std::fs::copy(path(&first, "export"), path(&id, "export")).expect("copied");
+    }
+    let server = serve_from(&database.url, spool.path(), &[]);
+    let cancelled = format!("/api/exports/{:032x}", 500);
+    assert_eq!(get(&server, &cancelled, &[]).status, 200);
+    let (id, _) = prepare(&server, &json!({}));
+    assert_eq!(get(&server, &cancelled, &[]).status, 404);
+    let refused = post(&server, "application/json", "{}", &[]);
+    assert_eq!(refused.status, 507);
+    let detail = refused.json()["detail"]
+        .as_str()
+        .expect("a text")
+        .to_owned();
+    assert!(detail.contains("as many prepared exports as"), "{detail}");
+    assert_eq!(server.metric("cmms_export_prepared_files "), 1_000.0);
+    assert_eq!(delete(&server, &id), 204);
+    prepare(&server, &json!({}));
+}
+
+#[test]
+fn a_spool_that_somebody_removes_under_the_service_is_made_again() {
+    let database = TestDatabase::seeded(&["--tasks=10"]);
+    let spool = tempfile::tempdir().expect("a directory");
+    let server = serve_from(&database.url, spool.path(), &[]);
+    let (lost, lost_file) = prepare(&server, &json!({}));
+    std::fs::remove_dir_all(spool.path()).expect("removed");
+    let (id, file) = prepare(&server, &json!({}));
+    assert!(get(&server, &file, &[]).body == oracle::copy(&database, "true", ','));
+    assert_eq!(ids(&listed(&server)), [id.as_str()]);
+    assert_eq!(get(&server, &lost_file, &[]).status, 404);
+    assert_eq!(delete(&server, &lost), 404);
+    std::fs::remove_dir_all(spool.path()).expect("removed");
+    assert_eq!(get(&server, "/tasks.xlsx", &[]).status, 200);
+    eventually("nothing takes space", || {
+        server.metric("cmms_export_spool_used_bytes ") == 0.0
+    });
+    // It is locked again.
+    prepare(&server, &json!({}));
+    let second = serve_from(&database.url, spool.path(), &[]);
+    assert_eq!(post(&second, "application/json", "{}", &[]).status, 403);
 }
 
 #[test]
@@ -265,11 +349,7 @@ fn the_quota_holds_under_ten_exports_at_once() {
     });
     let mut whole = 0;
     for id in &ordered {
-        let answer = get(&server, &format!("/api/exports/{id}"), &[]);
-        if answer.status == 404 {
-            continue;
-        }
-        let manifest = answer.json();
+        let manifest = server.manifest(id);
         if manifest["state"] == "complete" {
             whole += 1;
             let file = manifest["file"].as_str().expect("a path");
@@ -289,8 +369,6 @@ fn the_quota_holds_under_ten_exports_at_once() {
         named(".export") == whole && named(".part") == 0
     });
     assert!(whole > 0, "they do not all fail");
-    // Now that there is peace, one more is made.
-    prepare(&server, &by("copy"));
 }
 
 #[test]

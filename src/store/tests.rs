@@ -29,8 +29,8 @@ fn whole(id: &str, bytes: u64) -> Label {
     label
 }
 
-fn write(shelf: &Shelf, id: &str) -> io::Result<Arc<SpoolFile>> {
-    let mut sink = SpoolSink::new(shelf.begin(id)?);
+fn write(store: &Store, id: &str) -> io::Result<Arc<SpoolFile>> {
+    let mut sink = SpoolSink::new(store.begin(id)?);
     sink.write(Bytes::from_static(b"bytes"))?;
     Ok(sink.into_file().0)
 }
@@ -60,8 +60,8 @@ fn expiry(found: &[Found]) -> BTreeMap<&str, Option<OffsetDateTime>> {
         .collect()
 }
 
-fn names(shelf: &Shelf) -> io::Result<Vec<String>> {
-    let files = shelf.files(|_| true)?;
+fn names(store: &Store) -> io::Result<Vec<String>> {
+    let files = store.files(|_| true)?;
     let name = |path: &PathBuf| Some(path.file_name()?.to_str()?.to_owned());
     let mut names: Vec<String> = files.iter().filter_map(name).collect();
     names.sort();
@@ -72,27 +72,27 @@ fn names(shelf: &Shelf) -> io::Result<Vec<String>> {
 fn what_is_whole_is_found_again_and_the_rest_is_interrupted_and_leaves_no_file() -> Outcome {
     let parent = tempfile::tempdir()?;
     let spool = Spool::open(parent.path(), 100)?;
-    let (shelf, found) = Shelf::open(&spool, KEEP)?;
+    let (store, found) = Store::open(&spool, KEEP)?;
     assert!(found.is_empty());
-    shelf.put(&label("queued"))?;
-    shelf.put(&label("written"))?;
-    write(&shelf, "written")?;
+    store.put(&label("queued"))?;
+    store.put(&label("written"))?;
+    write(&store, "written")?;
     // Killed between the file's new name and its label's.
-    shelf.put(&label("named"))?;
-    write(&shelf, "named")?.finish()?;
-    fs::rename(shelf.path("named", "part"), shelf.path("named", "export"))?;
-    fs::write(shelf.directory.join(".label-half"), "{")?;
-    shelf.put(&label("whole"))?;
-    shelf.publish(write(&shelf, "whole")?, &whole("whole", 5))?;
-    shelf.put(&label("short"))?;
-    shelf.publish(write(&shelf, "short")?, &whole("short", 6))?;
+    store.put(&label("named"))?;
+    write(&store, "named")?.finish()?;
+    fs::rename(store.path("named", "part"), store.path("named", "export"))?;
+    fs::write(store.directory.join(".label-half"), "{")?;
+    store.put(&label("whole"))?;
+    store.publish(write(&store, "whole")?, &whole("whole", 5))?;
+    store.put(&label("short"))?;
+    store.publish(write(&store, "short")?, &whole("short", 6))?;
     // As a newer version may have written it.
-    fs::write(shelf.path("unread", "json"), "{}")?;
-    fs::write(shelf.path("unread", "export"), "12345")?;
-    drop(shelf);
+    fs::write(store.path("unread", "json"), "{}")?;
+    fs::write(store.path("unread", "export"), "12345")?;
+    drop(store);
     assert_eq!(spool.used(), 0);
 
-    let (shelf, found) = Shelf::open(&spool, KEEP)?;
+    let (store, found) = Store::open(&spool, KEEP)?;
     let interrupted = Some(ErrorClass::Interrupted);
     let expected = [
         ("named", State::Failed, interrupted, false),
@@ -114,9 +114,9 @@ fn what_is_whole_is_found_again_and_the_rest_is_interrupted_and_leaves_no_file()
         "whole.json",
         "written.json",
     ];
-    assert_eq!(names(&shelf)?, left);
-    drop(shelf);
-    let (_shelf, again) = Shelf::open(&spool, KEEP)?;
+    assert_eq!(names(&store)?, left);
+    drop(store);
+    let (_store, again) = Store::open(&spool, KEEP)?;
     assert_eq!(stands(&again), expected, "it stays so");
     assert_eq!(expiry(&again), expiry(&found), "nor is it kept for longer");
     assert!(
@@ -131,15 +131,15 @@ fn what_is_whole_is_found_again_and_the_rest_is_interrupted_and_leaves_no_file()
 fn what_is_removed_is_gone_with_its_space_and_its_reader_reads_on() -> Outcome {
     let parent = tempfile::tempdir()?;
     let spool = Spool::open(parent.path(), 100)?;
-    let (shelf, _) = Shelf::open(&spool, KEEP)?;
-    let space = shelf.publish(write(&shelf, "a")?, &whole("a", 5))?;
-    let mode = fs::metadata(shelf.path("a", "export"))?
+    let (store, _) = Store::open(&spool, KEEP)?;
+    let space = store.publish(write(&store, "a")?, &whole("a", 5))?;
+    let mode = fs::metadata(store.path("a", "export"))?
         .permissions()
         .mode();
     assert_eq!(mode & 0o777, 0o600);
-    let reader = shelf.open_file("a", space)?;
-    shelf.remove_all(&["a"]);
-    assert_eq!(names(&shelf)?, ["lock"]);
+    let reader = store.open_file("a", space)?;
+    store.remove_all(&["a"]);
+    assert_eq!(names(&store)?, ["lock"]);
     assert_eq!(reader.read_at(5, 0)?, b"bytes");
     assert_eq!(spool.used(), 5);
     drop(reader);
@@ -153,22 +153,46 @@ fn what_is_removed_is_gone_with_its_space_and_its_reader_reads_on() -> Outcome {
 }
 
 #[test]
+fn a_directory_that_somebody_has_removed_is_made_again_and_locked() -> Outcome {
+    let parent = tempfile::tempdir()?;
+    let spool = Spool::open(&parent.path().join("spool"), 100)?;
+    let (store, _) = Store::open(&spool, KEEP)?;
+    store.publish(write(&store, "a")?, &whole("a", 5))?;
+    assert!(!store.restore()? && store.has_file("a"));
+    fs::remove_dir_all(spool.directory())?;
+    assert!(store.put(&label("b")).is_err());
+    assert!(store.restore()? && !store.has_file("a"));
+    store.put(&label("b"))?;
+    assert_eq!(names(&store)?, ["b.json", "lock"]);
+    let second = Store::open(&spool, KEEP).map_err(|error| error.kind());
+    assert_eq!(second.err(), Some(io::ErrorKind::ResourceBusy));
+    // Another service was faster.
+    fs::remove_dir_all(&store.directory)?;
+    let (other, _) = Store::open(&spool, KEEP)?;
+    let restored = store.restore().map_err(|error| error.kind());
+    assert_eq!(restored, Err(io::ErrorKind::ResourceBusy));
+    drop(other);
+    assert!(store.restore()?);
+    Ok(())
+}
+
+#[test]
 fn a_directory_of_somebody_elses_is_refused() -> Outcome {
     let parent = tempfile::tempdir()?;
     let spool = Spool::open(parent.path(), 100)?;
-    let (kept, _) = Shelf::open(&spool, KEEP)?;
-    let second = Shelf::open(&spool, KEEP).map_err(|error| error.kind());
+    let (kept, _) = Store::open(&spool, KEEP)?;
+    let second = Store::open(&spool, KEEP).map_err(|error| error.kind());
     assert_eq!(second.err(), Some(io::ErrorKind::ResourceBusy));
     let directory = kept.directory.clone();
     drop(kept);
     fs::set_permissions(&directory, fs::Permissions::from_mode(0o755))?;
     assert!(
-        Shelf::open(&spool, KEEP).is_err(),
+        Store::open(&spool, KEEP).is_err(),
         "others can look into it"
     );
     fs::remove_dir_all(&directory)?;
     let elsewhere = tempfile::tempdir()?;
     std::os::unix::fs::symlink(elsewhere.path(), &directory)?;
-    assert!(Shelf::open(&spool, KEEP).is_err(), "a link leads elsewhere");
+    assert!(Store::open(&spool, KEEP).is_err(), "a link leads elsewhere");
     Ok(())
 }

@@ -1,13 +1,14 @@
-//! The shelf: exports that were prepared for later, each with its manifest, in a directory of the spool's that outlives the program.
+//! The store of prepared exports: the files of exports that were prepared for later, each with its manifest, in a directory of the
+//! spool's that outlives the program.
 //!
 //! An export has up to three files there: `{id}.json`, its label, from when it was asked for; `{id}.part` while it is written; and
 //! `{id}.export` once it is whole. The label of a whole one is written last: an export whose label does not say so is not whole.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use nix::unistd::Uid;
@@ -15,20 +16,22 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::export::manifest::{ErrorClass, Manifest, State};
-use crate::spool::{Space, Spool, SpoolFile, free_elsewhere, or_full};
+use crate::spool::{Space, Spool, SpoolFile, free_elsewhere, make_private, or_full};
 
 /// Its directory, in that of the spool.
 const DIRECTORY: &str = "cmms-exports";
+/// The file in it by which services on one spool exclude each other.
+const LOCK: &str = "lock";
 /// What the name of a label begins with until it is whole.
 const UNFINISHED: &str = ".label-";
 
 /// The directory.
 #[derive(Debug)]
-pub struct Shelf {
+pub struct Store {
     directory: PathBuf,
     spool: Arc<Spool>,
     /// Locked as long as the program runs.
-    _lock: File,
+    lock: Mutex<File>,
 }
 
 /// What is kept of an export beside its file.
@@ -46,7 +49,7 @@ impl Label {
     }
 }
 
-/// An export that was found on the shelf.
+/// An export that was found on the store.
 #[derive(Debug)]
 pub struct Found {
     /// What is known of it. It has ended.
@@ -55,36 +58,35 @@ pub struct Found {
     pub space: Option<Space>,
 }
 
-impl Shelf {
-    /// Opens the shelf, and takes stock: what was under way when the program ended is interrupted, leaves no file, and is kept for `keep`
+impl Store {
+    /// Opens the store, and takes stock: what was under way when the program ended is interrupted, leaves no file, and is kept for `keep`
     /// from now on.
     pub fn open(spool: &Arc<Spool>, keep: Duration) -> io::Result<(Self, Vec<Found>)> {
-        let directory = spool.directory().join(DIRECTORY);
-        match DirBuilder::new().mode(0o700).create(&directory) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        let store = Self {
+            directory: spool.directory().join(DIRECTORY),
+            spool: Arc::clone(spool),
+            lock: Mutex::new(lock(spool)?),
+        };
+        let found = store.take_stock(keep)?;
+        Ok((store, found))
+    }
+
+    /// Makes the directory again, and locks it, if somebody has removed it; whether it was gone, and with it what was kept there.
+    pub fn restore(&self) -> io::Result<bool> {
+        let identity = |file: &Metadata| (file.dev(), file.ino());
+        let mut held = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        match fs::metadata(self.directory.join(LOCK)) {
+            Ok(there) if identity(&there) == identity(&held.metadata()?) => return Ok(false),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        check_owner(&directory)?;
-        let lock = OpenOptions::new()
-            .create(true)
-            .write(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(directory.join("lock"))?;
-        lock.try_lock().map_err(|error| match error {
-            fs::TryLockError::WouldBlock => io::Error::new(
-                io::ErrorKind::ResourceBusy,
-                "another service keeps its exports there",
-            ),
-            fs::TryLockError::Error(error) => error,
-        })?;
-        let shelf = Self {
-            directory,
-            spool: Arc::clone(spool),
-            _lock: lock,
-        };
-        let found = shelf.take_stock(keep)?;
-        Ok((shelf, found))
+        *held = lock(&self.spool)?;
+        Ok(true)
+    }
+
+    /// Whether an export's file is there.
+    pub fn has_file(&self, id: &str) -> bool {
+        self.path(id, "export").exists()
     }
 
     fn take_stock(&self, keep: Duration) -> io::Result<Vec<Found>> {
@@ -111,7 +113,7 @@ impl Shelf {
         }
         // For all labels at once.
         if let Err(error) = self.sync() {
-            tracing::error!(%error, "what the shelf has cannot be noted");
+            tracing::error!(%error, "what the store has cannot be noted");
         }
         Ok(found)
     }
@@ -303,6 +305,29 @@ fn is_unfinished(path: &Path) -> bool {
     let kind = path.extension().and_then(|kind| kind.to_str());
     let name = path.file_name().and_then(|name| name.to_str());
     matches!(kind, Some("part" | "export")) || name.is_some_and(|name| name.starts_with(UNFINISHED))
+}
+
+/// Locks the directory, and makes it if it is not there.
+fn lock(spool: &Spool) -> io::Result<File> {
+    let directory = spool.in_directory(|spool| {
+        let directory = spool.join(DIRECTORY);
+        make_private(&directory).map(|()| directory)
+    })?;
+    check_owner(&directory)?;
+    let lock = OpenOptions::new()
+        .create(true)
+        .write(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(directory.join(LOCK))?;
+    lock.try_lock().map_err(|error| match error {
+        fs::TryLockError::WouldBlock => io::Error::new(
+            io::ErrorKind::ResourceBusy,
+            "another service keeps its exports there",
+        ),
+        fs::TryLockError::Error(error) => error,
+    })?;
+    Ok(lock)
 }
 
 /// In a directory for everybody, such as `/tmp`, another account may have been there first.
