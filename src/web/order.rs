@@ -104,7 +104,10 @@ fn text(name: &str, value: &Value) -> Result<String, &'static str> {
                 .or(none.map(str::to_owned))
                 .ok_or("an id or `none`")
         }
-        _ => string(value).ok_or("a text"),
+        (_, Some(FilterKind::Text)) => string(value).ok_or("a text"),
+        _ => string(value)
+            .filter(|text| !text.is_empty())
+            .ok_or("a text"),
     }
 }
 
@@ -166,6 +169,7 @@ mod tests {
             Ok("tasks preset=data false false".to_owned())
         );
         assert_eq!(form(""), json(&json!({})));
+        assert_eq!(form("dataset=&format=&preset="), form(""));
         assert_eq!(read("application/json", ""), form(""));
         let all = json!({"dataset": "tasks", "done": false, "location_id": 3.0, "updated_by_id": "none", "title": "a b",
             "columns": ["title", "id"], "strategy": "copy", "preset": "excel", "delimiter": ";", "format": "csv", "fresh": true});
@@ -209,6 +213,7 @@ mod tests {
                 json!({"format": "pdf"}),
                 "`format`: expected one of `csv`, `xlsx`",
             ),
+            (json!({"format": ""}), "`format`: expected a text"),
             (json!({"format": "xlsx", "preset": "data"}), "`preset`: "),
             (json!({"colour": "red"}), "unknown parameter `colour`"),
             (

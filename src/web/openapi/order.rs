@@ -37,22 +37,27 @@ fn order_schema(
     choice: fn(Value) -> Value,
 ) -> Value {
     let mut columns = columns_schema(dataset);
-    if choice(Value::Null) != Value::Null {
+    let is_form = choice(Value::Null) != Value::Null;
+    if is_form {
         // A form cannot say that there are none.
         columns["minItems"] = 0.into();
     }
     let one_of = |names: Vec<String>| choice(json!({"type": "string", "enum": names}));
     let truth = filter_of(FilterKind::Boolean);
-    let only = |name: &str| json!({"type": "string", "enum": [name]});
+    let is_default = *dataset == *datasets::default();
+    let only = |name: &str, is_default: bool| {
+        let names = [name, ""];
+        json!({"type": "string", "enum": if is_form && is_default { &names[..] } else { &names[..1] }})
+    };
     let mut properties = json!({
-        "dataset": only(dataset.name()),
+        "dataset": only(dataset.name(), is_default),
         "columns": columns,
-        "format": only(file_type.extension()),
+        "format": only(file_type.extension(), file_type == FileType::default()),
         "strategy": one_of(names_of::<Strategy>()),
         "fresh": truth,
     });
     let mut required = Vec::new();
-    if *dataset != *datasets::default() {
+    if !is_default {
         required.push("dataset");
     }
     match file_type {
@@ -60,7 +65,14 @@ fn order_schema(
             properties["preset"] = one_of(names_of::<Preset>());
             properties["delimiter"] = one_of(names_of::<Delimiter>());
         }
-        FileType::Xlsx => required.push("format"),
+        FileType::Xlsx => {
+            required.push("format");
+            if is_form {
+                // As a form sends a field that is left empty.
+                properties["preset"] = json!({"type": "string", "maxLength": 0});
+                properties["delimiter"] = properties["preset"].clone();
+            }
+        }
     }
     for field in dataset.filters() {
         properties[field.name()] = filter_of(field.kind());
