@@ -6,27 +6,24 @@
 //! client goes away or takes nothing, when the server does not answer, or when somebody says so. The body ends cleanly only if the
 //! export says that it is whole; in every other case the connection is reset.
 
+mod head;
 mod maker;
 
-use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use actix_web::body::{BodySize, MessageBody};
 use actix_web::http::Version;
 use actix_web::http::header::{
     CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_TYPE, LOCATION, VARY,
 };
 use actix_web::{HttpRequest, HttpResponse, rt, web};
-use bytes::Bytes;
 use time::OffsetDateTime;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
 
+pub(super) use self::head::{Unsent, csv_head, xlsx_head};
 use self::maker::Maker;
 use super::body::Body;
 use super::compression::Coding;
@@ -45,10 +42,10 @@ use super::request_log::leave_to_export;
 use super::watch::{Place, Watch};
 use super::{App, OfDataset};
 use crate::cli::Compression;
+use crate::export::Export;
 use crate::export::cancellation::Cancellation;
 use crate::export::format::FileType;
 use crate::export::parameters::Parameters;
-use crate::export::{self, Export};
 use crate::spool::Spool;
 
 /// Time that the response waits for the first bytes of a CSV, so that a failure before them gets a status of its own. Not for
@@ -131,9 +128,6 @@ async fn get(
     match first {
         Ok(Some(Message::Failed(error))) => {
             body.end(Some(&error));
-            if matches!(error, export::Error::BufferBusy { .. }) {
-                body.app.metrics.rejected(Rejection::Busy);
-            }
             return Err(Problem::of_failure(&error).of_export(record.id()));
         }
         Ok(None) => {
@@ -247,60 +241,6 @@ pub(super) fn place_for_download(app: &App) -> Result<OwnedSemaphorePermit, Prob
         app.metrics.rejected(Rejection::Downloads);
         Problem::with_detail(Kind::Busy, "as many downloads as are allowed are under way")
     })
-}
-
-/// What a CSV would be, without the export: nothing is asked of the database.
-pub(super) async fn csv_head(
-    request: HttpRequest,
-    app: web::Data<App>,
-    dataset: OfDataset,
-) -> Result<HttpResponse, Problem> {
-    head(&request, &app, &dataset, FileType::Csv)
-}
-
-/// The same of a workbook.
-pub(super) async fn xlsx_head(
-    request: HttpRequest,
-    app: web::Data<App>,
-    dataset: OfDataset,
-) -> Result<HttpResponse, Problem> {
-    head(&request, &app, &dataset, FileType::Xlsx)
-}
-
-fn head(
-    request: &HttpRequest,
-    app: &App,
-    dataset: &OfDataset,
-    file_type: FileType,
-) -> Result<HttpResponse, Problem> {
-    let query = Query::read(request.query_string(), dataset, file_type)?;
-    Delivery::choose(request, app, file_type, query.whole)?;
-    let filter = query.parameters.filter;
-    let disposition = content_disposition(&filter, file_type, OffsetDateTime::now_utc());
-    Ok(HttpResponse::Ok()
-        .insert_header((CONTENT_TYPE, media_type(file_type)))
-        .insert_header((CONTENT_DISPOSITION, disposition))
-        .insert_header((CACHE_CONTROL, UNTOUCHED))
-        // Nobody knows the length before it is made.
-        .body(Unsent(BodySize::Stream)))
-}
-
-/// The body of a response to HEAD, of the size that it would have.
-pub(super) struct Unsent(pub(super) BodySize);
-
-impl MessageBody for Unsent {
-    type Error = io::Error;
-
-    fn size(&self) -> BodySize {
-        self.0
-    }
-
-    fn poll_next(
-        self: Pin<&mut Self>,
-        _context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Bytes, io::Error>>> {
-        Poll::Ready(None)
-    }
 }
 
 /// What a download is asked for with.

@@ -183,9 +183,13 @@ impl Metrics {
 
     pub(super) fn ended(&self, manifest: &Manifest) {
         self.paces.note(manifest);
+        let outcome = Outcome::of(manifest.state, manifest.error);
+        if outcome == Outcome::Rejected {
+            self.rejected(Rejection::Busy);
+        }
         let ended = Ended {
             strategy: manifest.strategy.name(),
-            outcome: Outcome::of(manifest.state, manifest.error).name(),
+            outcome: outcome.name(),
         };
         self.exports.get_or_create(&ended).inc();
         self.duration

@@ -44,7 +44,13 @@ fn an_export_is_one_line_with_all_that_it_was_also_if_it_breaks_off() {
         download.chunk().expect("a chunk").expect("not the last");
         gate.reached();
         match id {
-            "closed" => drop(download),
+            "closed" => {
+                // Somebody who watches it, and leaves.
+                let watched = format!("/api/exports/{id}/events");
+                drop(request_of("192.0.2.5", &server, &watched));
+                eventually("it is noticed", || server.has_logged("\"aborted\""));
+                drop(download);
+            }
             _ => gate.terminate(),
         }
         server.ended(id);
@@ -71,6 +77,9 @@ fn an_export_is_one_line_with_all_that_it_was_also_if_it_breaks_off() {
     }
 
     let log = server.into_log();
+    let watcher = &of_client(&log, "192.0.2.5")[0]["fields"];
+    let told = (&watcher["message"], &watcher["status"], &watcher["outcome"]);
+    assert_eq!(told, (&json!("request"), &json!(200), &json!("aborted")));
     for (client, level, outcome) in [
         ("192.0.2.1", "INFO", "cancelled"),
         ("192.0.2.2", "ERROR", "failed"),
