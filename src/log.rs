@@ -3,22 +3,20 @@
 use std::io::{self, IsTerminal, Write};
 
 use cmms_export::cli::{Cli, Command, LogFormat, unknown_variables};
+use cmms_export::export::record::LOG_TARGET;
 use cmms_export::printable::printable;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::fmt::format;
 
-/// What is logged if nobody says. The command `export` itself tells, at its end, why its export has failed.
-const SERVICE: &str = "info";
-const COMMAND: &str = "warn,cmms_export::export::record=off";
-
 /// Starts the log.
 pub(super) fn start(cli: &Cli) -> Result<(), String> {
     let default = match cli.command {
-        Command::Serve(_) | Command::Database => SERVICE,
-        _ => COMMAND,
+        Command::Serve(_) | Command::Database => "info".to_owned(),
+        // The command itself tells, at its end, why its export has failed.
+        _ => format!("warn,{LOG_TARGET}=off"),
     };
-    let filter = cli.global.log.as_deref().unwrap_or(default);
+    let filter = cli.global.log.as_deref().unwrap_or(&default);
     let filter = EnvFilter::builder()
         .parse(filter)
         .map_err(|error| format!("--log {filter}: {error}"))?;

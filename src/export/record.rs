@@ -16,6 +16,9 @@ use crate::db::servers::{Chosen, Role};
 use crate::memory::PeakMemory;
 use crate::units::hexadecimal;
 
+/// By which `--log` knows the lines about exports' ends.
+pub const LOG_TARGET: &str = "cmms_export::exports";
+
 /// An export's manifest while the export runs.
 #[derive(Debug)]
 pub struct Record {
@@ -215,6 +218,7 @@ impl Record {
         macro_rules! log {
             ($level:ident) => {
                 tracing::$level!(
+                    target: LOG_TARGET,
                     export_id = manifest.id,
                     dataset = manifest.dataset,
                     columns = manifest.columns.join(","),

@@ -175,6 +175,7 @@ mod tests {
             let expected = [
                 ("connect_timeout", "5"),
                 ("dbname", "cmms"),
+                ("fallback_application_name", "cmms-export"),
                 ("host", host),
                 ("keepalives_count", "3"),
                 ("keepalives_idle", "10"),
@@ -207,6 +208,7 @@ mod tests {
         let expected = [
             ("connect_timeout", "9"),
             ("dbname", "cmms"),
+            ("fallback_application_name", "cmms-export"),
             ("host", "one,two"),
             ("keepalives_count", "3"),
             ("keepalives_idle", "10"),
