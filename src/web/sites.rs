@@ -3,7 +3,7 @@
 
 use actix_web::HttpRequest;
 use actix_web::http::Method;
-use actix_web::http::header::{self, HeaderMap};
+use actix_web::http::header::HeaderMap;
 
 use super::html::accepts_html;
 use super::problem::{Kind, Problem};
