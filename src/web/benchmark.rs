@@ -3,6 +3,7 @@
 use actix_web::http::header::{CONTENT_TYPE, LOCATION};
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
+use tracing::Span;
 use utoipa::ToSchema;
 
 use super::benchmark_store::{Benchmark, Entry, Status};
@@ -219,7 +220,8 @@ async fn find(id: web::Path<String>, app: web::Data<App>) -> Result<Benchmark, P
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Problem> {
-    web::block(work)
+    let span = Span::current();
+    web::block(move || span.in_scope(work))
         .await
         .map_err(|_| Problem::new(Kind::Internal))
 }

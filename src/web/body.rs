@@ -164,6 +164,7 @@ impl MessageBody for Body {
 impl Drop for Body {
     fn drop(&mut self) {
         if !self.over.is_cancelled() {
+            let _entered = self.known.record.span().clone().entered();
             self.receiver.close();
             self.app.export_ended(&self.known, State::Cancelled, None);
             self.over.cancel();

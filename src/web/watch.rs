@@ -8,6 +8,7 @@ use std::time::Duration;
 use actix_web::rt;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
+use tracing::Span;
 
 use super::App;
 use super::flow::Flow;
@@ -124,7 +125,8 @@ impl Watch {
 pub(super) fn cancel(cancellation: Cancellation) {
     // A plain thread: when the server shuts down, this happens where no runtime is left.
     let thread = std::thread::Builder::new().name("cancel-export".into());
-    if let Err(error) = thread.spawn(move || cancellation.cancel()) {
+    let span = Span::current();
+    if let Err(error) = thread.spawn(move || span.in_scope(|| cancellation.cancel())) {
         tracing::error!(%error, "no thread to cancel an export: it ends with its next bytes");
     }
 }

@@ -134,6 +134,12 @@ fn each_line_of_a_request_names_its_client_and_none_obeys_what_it_quotes() {
     assert_eq!((of_kind("export"), of_kind("request")), (1, 3), "{log}");
     assert!(log.contains(r"\u009b31m\u202e\u2028"), "{log}");
     assert!(!log.contains(['\u{9b}', '\u{202e}', '\u{2028}']), "{log}");
+
+    let mut command = program(&database.url);
+    let command = command.args(["export", "--log=info", "--title=\u{9b}31m\u{202e}"]);
+    let said = stderr(&command.output().expect("the program runs"));
+    assert!(said.contains(r#"{"title":"\u009b31m\u202e"}"#), "{said}");
+    assert!(!said.contains(['\u{9b}', '\u{202e}']), "{said}");
 }
 
 #[test]
