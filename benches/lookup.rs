@@ -184,7 +184,7 @@ impl Bench<'_> {
     fn export(&self, strategy: Strategy) {
         let export = Export {
             strategy,
-            ..Export::of(datasets::default())
+            ..Export::of(datasets::catalog().default())
         };
         let mut sink = Counter::default();
         let ran = Ran::default();

@@ -195,8 +195,8 @@ fn download(kept: &mut TcpStream, address: &str, filter: &Filter, strategy: Stra
 fn query_milliseconds(connection: &mut PgConnection, filter: &Filter) -> f64 {
     let pairs = filter.parameters.iter();
     let pairs = pairs.map(|(name, value)| ((*name).into(), (*value).into()));
-    let parameters =
-        Parameters::from_pairs(datasets::default(), FileType::Csv, pairs).expect("known filters");
+    let parameters = Parameters::from_pairs(datasets::catalog().default(), FileType::Csv, pairs)
+        .expect("known filters");
     let export = parameters.into_export(Limits::default());
     let sql = format!(
         "explain (analyze, timing off, format json) {}",

@@ -9,7 +9,7 @@ use std::panic;
 use clap::error::ErrorKind;
 use cmms_export::cli::{Cli, Command};
 use cmms_export::db::libpq;
-use cmms_export::{connect, export, process};
+use cmms_export::{connect, datasets, export, process};
 
 use commands::{say, usage_error};
 
@@ -45,10 +45,10 @@ fn run() -> u8 {
     });
     let started = started.and_then(|()| Ok(log::start(&cli)?));
     let outcome = started.and_then(|()| match cli.command {
-        Command::Serve(options) => commands::serve(&cli.global, &options),
+        Command::Serve(options) => commands::serve(&cli.global, &options, datasets::catalog()),
         Command::Migrate(options) => commands::migrate(&cli.global, &options),
         Command::Seed(options) => commands::seed(&cli.global, &options),
-        Command::Export(options) => commands::export(&cli.global, *options),
+        Command::Export(options) => commands::export(&cli.global, *options, &datasets::catalog()),
         Command::Verify(options) => commands::verify(&options),
         Command::Bench(options) => commands::bench(&cli.global, options),
         Command::BenchRun => commands::bench_run(&cli.global),

@@ -157,7 +157,7 @@ mod tests {
 
     /// What `verify` says of a file whose manifest has so many rows, and its own length and hash.
     fn verdict(file: &[u8], rows: u64) -> Result<String, String> {
-        let export = Export::of(datasets::default());
+        let export = Export::of(datasets::catalog().default());
         let manifest = Manifest {
             state: State::Complete,
             rows,

@@ -119,12 +119,11 @@ fn measure(job: &Job, url: &str, cancellation: &Cancellation) -> Result<Run, exp
     drop(database.connection()?);
     drop(database.copy_connection()?);
     let backends_before = backends_cpu(&database)?;
-    let mut export = Export {
+    let export = Export {
         strategy: job.strategy,
         limits: job.limits,
-        ..Export::of(datasets::default())
+        ..datasets::benchmarked(job.up_to_id)
     };
-    export.filter.up_to_id = job.up_to_id;
 
     let idle = memory::resident_bytes() as u64;
     let started = Instant::now();

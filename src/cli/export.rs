@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::builder::{TypedValueParser, ValueParser};
+use clap::builder::{PossibleValuesParser, ValueParser};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
@@ -10,7 +10,7 @@ use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 use crate::datasets;
 use crate::db::servers::Replicas;
 use crate::export::csv::{Delimiter, Preset};
-use crate::export::dataset::{Dataset, FilterField, FilterKind, FilterValue};
+use crate::export::dataset::{Catalog, FilterField, FilterKind, FilterValue};
 use crate::export::format::FileType;
 use crate::export::parameters::{NOT_OF_XLSX, Parameters, columns_from};
 use crate::export::{Limits, Strategy, WorkbookLimits};
@@ -57,14 +57,19 @@ pub struct ExportOptions {
 
 /// What to export, and how.
 #[derive(Debug, Clone)]
-pub struct ParameterFlags(pub Parameters);
+pub struct ParameterFlags {
+    options: Options,
+    file_type: FileType,
+    /// The filters that are set, by their names.
+    filters: Vec<(String, FilterValue)>,
+}
 
 /// The flags that are the same for every dataset.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 struct Options {
     /// What to export
-    #[arg(value_name = "DATASET", value_parser = dataset_parser(), default_value = datasets::default().name())]
-    dataset: &'static dyn Dataset,
+    #[arg(value_name = "DATASET", value_parser = dataset_names(), default_value = datasets::catalog().default().name().to_owned())]
+    dataset: String,
     /// How the rows are loaded
     #[arg(long, env = "CMMS_STRATEGY", value_enum, default_value_t)]
     strategy: Strategy,
@@ -99,10 +104,8 @@ struct Options {
     delimiter: Delimiter,
 }
 
-fn dataset_parser() -> impl TypedValueParser<Value = &'static dyn Dataset> {
-    let names = datasets::all().map(Dataset::name);
-    clap::builder::PossibleValuesParser::new(names)
-        .try_map(|name| datasets::find(&name).ok_or("no dataset"))
+fn dataset_names() -> PossibleValuesParser {
+    PossibleValuesParser::new(datasets::catalog().names().map(str::to_owned))
 }
 
 /// The endings of files that nobody would expect CSV in.
@@ -137,38 +140,74 @@ fn refuse_csv_flags(matches: &ArgMatches) -> Result<(), clap::Error> {
     Ok(())
 }
 
-/// Returns the filters of all datasets, by name: several datasets may have one of the same name.
-fn filters() -> Vec<(&'static str, Vec<&'static FilterField>)> {
+/// The filters of all datasets as flags. Several datasets may have a filter of the same name.
+fn filter_flags(catalog: &Catalog) -> Vec<Arg> {
     let mut filters: Vec<(&str, Vec<&FilterField>)> = Vec::new();
-    for field in datasets::all().flat_map(Dataset::filters) {
+    for field in catalog.all().flat_map(|dataset| dataset.filters()) {
         match filters.iter_mut().find(|(name, _)| *name == field.name()) {
             Some((_, fields)) => fields.push(field),
             None => filters.push((field.name(), vec![field])),
         }
     }
-    filters
+    let flags = filters.iter();
+    flags.map(|(name, fields)| flag(name, fields)).collect()
 }
 
-fn flag(name: &'static str, fields: &[&'static FilterField]) -> Arg {
+fn flag(name: &str, fields: &[&FilterField]) -> Arg {
     let kind = fields
         .first()
         .map_or(FilterKind::Text, |field| field.kind());
     let help: Vec<&str> = fields.iter().map(|field| field.help()).collect();
     let parser = ValueParser::from(move |text: &str| kind.parse(text));
-    Arg::new(name)
+    Arg::new(name.to_owned())
         .long(name.replace('_', "-"))
         .env(format!("CMMS_{}", name.to_uppercase()))
         .help_heading(FILTERS)
         .help(help.join("; or: "))
-        .value_name(kind.placeholder())
+        .value_name(placeholder(kind))
         .value_parser(parser)
         .allow_hyphen_values(true)
 }
 
+/// What a usage text shows in place of a filter's value.
+fn placeholder(kind: FilterKind) -> &'static str {
+    match kind {
+        FilterKind::Boolean => "true|false",
+        FilterKind::Id => "N",
+        FilterKind::IdOrNone => "N|none",
+        FilterKind::Text => "TEXT",
+    }
+}
+
+impl ParameterFlags {
+    /// Returns the parameters of an export of the catalog, or why there is no such export.
+    pub fn parameters(self, catalog: &Catalog) -> Result<Parameters, String> {
+        let options = self.options;
+        let dataset = catalog.find(&options.dataset).ok_or("no such dataset")?;
+        let mut parameters = Parameters {
+            strategy: options.strategy,
+            file_type: self.file_type,
+            preset: options.preset,
+            delimiter: options.delimiter,
+            ..Parameters::of(dataset)
+        };
+        if let Some(columns) = options.columns {
+            parameters.columns =
+                columns_from(dataset, &columns).map_err(|error| error.to_string())?;
+        }
+        for (name, value) in self.filters {
+            let field = dataset.filters().iter().find(|field| field.name() == name);
+            let field =
+                field.ok_or_else(|| format!("the {} have no filter `{name}`", dataset.name()))?;
+            parameters.filter.set(field, value);
+        }
+        Ok(parameters)
+    }
+}
+
 impl Args for ParameterFlags {
     fn augment_args(command: Command) -> Command {
-        let flags = filters().into_iter();
-        Options::augment_args(command).args(flags.map(|(name, fields)| flag(name, &fields)))
+        Options::augment_args(command).args(filter_flags(&datasets::catalog()))
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -178,43 +217,23 @@ impl Args for ParameterFlags {
 
 impl FromArgMatches for ParameterFlags {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let Options {
-            dataset,
-            strategy,
-            columns,
-            format,
-            preset,
-            delimiter,
-        } = Options::from_arg_matches(matches)?;
+        let options = Options::from_arg_matches(matches)?;
         let output: Option<&PathBuf> = matches.get_one("output");
         let named = file_type_of(output)?;
-        let file_type = format.unwrap_or(named);
+        let file_type = options.format.unwrap_or(named);
         if file_type == FileType::Xlsx {
             refuse_csv_flags(matches)?;
         }
-        let mut parameters = Parameters {
-            strategy,
+        // Only filters have such values.
+        let filters = matches.ids().filter_map(|id| {
+            let value: &FilterValue = matches.try_get_one(id.as_str()).ok()??;
+            Some((id.to_string(), value.clone()))
+        });
+        Ok(Self {
             file_type,
-            preset,
-            delimiter,
-            ..Parameters::of(dataset)
-        };
-        if let Some(columns) = columns {
-            parameters.columns = columns_from(dataset, &columns)
-                .map_err(|error| clap::Error::raw(ErrorKind::InvalidValue, error))?;
-        }
-        for (name, _) in filters() {
-            let Some(value) = matches.get_one::<FilterValue>(name) else {
-                continue;
-            };
-            let field = dataset.filters().iter().find(|field| field.name() == name);
-            let field = field.ok_or_else(|| {
-                let error = format!("the {} have no filter `{name}`", dataset.name());
-                clap::Error::raw(ErrorKind::ArgumentConflict, error)
-            })?;
-            parameters.filter.set(field, value.clone());
-        }
-        Ok(Self(parameters))
+            filters: filters.collect(),
+            options,
+        })
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {

@@ -10,6 +10,7 @@ use cmms_export::connect::{Start, connect_for_exports};
 use cmms_export::db::Database;
 use cmms_export::db::servers::Servers;
 use cmms_export::export::cancellation::Cancellation;
+use cmms_export::export::dataset::Catalog;
 use cmms_export::export::manifest::State;
 use cmms_export::export::record::Record;
 use cmms_export::export::{self, Sink, routing};
@@ -18,7 +19,11 @@ use cmms_export::progress::{self, ExportProgress};
 
 use super::{Outcome, open_output, replica_rules, say, stop_cluster, usage_error};
 
-pub(crate) fn export(global: &Global, options: ExportOptions) -> Outcome {
+pub(crate) fn export(global: &Global, options: ExportOptions, catalog: &Catalog) -> Outcome {
+    let parameters = options
+        .parameters
+        .parameters(catalog)
+        .unwrap_or_else(|error| usage_error(ErrorKind::InvalidValue, error));
     if options.manifest.as_ref() == Some(&options.output) {
         usage_error(
             ErrorKind::ArgumentConflict,
@@ -29,7 +34,7 @@ pub(crate) fn export(global: &Global, options: ExportOptions) -> Outcome {
     let mut output = open_output(&options.output)?;
     let manifest = options.manifest.as_deref().map(open_output).transpose()?;
     let limits = options.limits.and(options.workbook_limits);
-    let export = options.parameters.0.into_export(limits);
+    let export = parameters.into_export(limits);
     let cancellation = Cancellation::default();
     cancel_on_signal(cancellation.clone(), output.unfinished_path())?;
     let connections = export::CONNECTIONS as u32;

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use clap::error::ErrorKind;
 use cmms_export::cli::{Global, OpenToAll, Serve};
 use cmms_export::connect::{Start, connect_for_exports, data_dir, wait_for_database};
+use cmms_export::export::dataset::Catalog;
 use cmms_export::spool::Spool;
 use cmms_export::web;
 
 use super::{Outcome, print_line, replica_rules, seed_private, stop_cluster, usage_error};
 
-pub(crate) fn serve(global: &Global, options: &Serve) -> Outcome {
+pub(crate) fn serve(global: &Global, options: &Serve, catalog: Catalog) -> Outcome {
     let handed_over = web::handed_over_listener()
         .map_err(|error| format!("what systemd handed over (LISTEN_FDS): {error}"))?;
     let address = match &handed_over {
@@ -66,6 +67,7 @@ pub(crate) fn serve(global: &Global, options: &Serve) -> Outcome {
         );
     }
     let settings = web::Settings {
+        catalog: Arc::new(catalog),
         limits: options.limits.and(options.workbook_limits),
         rules,
         max_exports: options.max_exports.into(),

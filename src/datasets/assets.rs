@@ -1,5 +1,7 @@
 //! The assets, with their locations.
 
+use std::sync::Arc;
+
 use diesel::prelude::*;
 
 use crate::export::dataset::{Dataset, Declaration, Own, Referenced};
@@ -14,7 +16,7 @@ struct Model {
 
 /// Declares the dataset.
 #[rustfmt::skip]
-pub(super) fn declare() -> Box<dyn Dataset> {
+pub(super) fn declare() -> Arc<dyn Dataset> {
     let mut assets = Declaration::new(
         ["assets", "asset"],
         assets::id,
@@ -35,5 +37,5 @@ pub(super) fn declare() -> Box<dyn Dataset> {
 
     assets.id_filter("location_id", "locations", "Only assets at this location", |id| assets::location_id.eq(id));
     assets.text_filter("name", "Only assets whose name has this text in it, in upper or lower case", assets::name);
-    Box::new(assets)
+    Arc::new(assets)
 }

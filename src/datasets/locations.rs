@@ -1,5 +1,7 @@
 //! The locations.
 
+use std::sync::Arc;
+
 use diesel::prelude::*;
 
 use crate::export::dataset::{Dataset, Declaration, Own};
@@ -8,7 +10,7 @@ use crate::schema::locations;
 
 /// Declares the dataset.
 #[rustfmt::skip]
-pub(super) fn declare() -> Box<dyn Dataset> {
+pub(super) fn declare() -> Arc<dyn Dataset> {
     let mut locations = Declaration::new(
         ["locations", "location"],
         locations::id,
@@ -19,5 +21,5 @@ pub(super) fn declare() -> Box<dyn Dataset> {
     locations.column("id", "ID", locations::id, |row: &Own<Location>| row.id.into());
     locations.column("name", "Name", locations::name, |row| (&row.name).into()).as_label();
     locations.text_filter("name", "Only locations whose name has this text in it, in upper or lower case", locations::name);
-    Box::new(locations)
+    Arc::new(locations)
 }

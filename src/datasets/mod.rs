@@ -1,36 +1,29 @@
 //! What this program exports, a file for each dataset: the query, the columns, the filters.
 //!
-//! Nothing else names them. The command line, the web and every strategy take them from here.
+//! Nothing else names them. The command line, the web and every strategy take them from the [`catalog`].
 
 mod assets;
 mod locations;
 mod tasks;
 mod users;
 
-use std::sync::LazyLock;
+use crate::export::Export;
+use crate::export::dataset::{Catalog, FilterValue};
 
-use crate::export::dataset::Dataset;
-
-static ALL: LazyLock<[Box<dyn Dataset>; 4]> = LazyLock::new(|| {
-    [
-        tasks::declare(),
-        assets::declare(),
-        locations::declare(),
-        users::declare(),
-    ]
-});
-
-/// All datasets; the first is the one that is meant if none is named.
-pub fn all() -> impl Iterator<Item = &'static dyn Dataset> {
-    ALL.iter().map(|dataset| &**dataset)
+/// Declares this program's datasets.
+pub fn catalog() -> Catalog {
+    let others = [assets::declare(), locations::declare(), users::declare()];
+    Catalog::new(tasks::declare(false), others)
 }
 
-/// The dataset that is meant if none is named.
-pub fn default() -> &'static dyn Dataset {
-    &*ALL[0]
-}
-
-/// The dataset of this name.
-pub fn find(name: &str) -> Option<&'static dyn Dataset> {
-    all().find(|dataset| dataset.name() == name)
+/// The export that the benchmark measures: of the tasks up to this id, to compare sizes.
+pub(crate) fn benchmarked(up_to_id: Option<i64>) -> Export {
+    let dataset = tasks::declare(true);
+    let mut export = Export::of(&dataset);
+    let mut fields = dataset.filters().iter();
+    let field = fields.find(|field| field.name() == tasks::UP_TO_ID);
+    if let (Some(field), Some(id)) = (field, up_to_id) {
+        export.filter.set(field, FilterValue::Id(id));
+    }
+    export
 }

@@ -1,5 +1,7 @@
 //! The tasks, with their assets, these assets' locations, and who created and last changed them.
 
+use std::sync::Arc;
+
 use diesel::dsl::{IntoBoxed, auto_type};
 use diesel::pg::Pg;
 use diesel::prelude::*;
@@ -54,9 +56,12 @@ fn models(query: IntoBoxed<'static, joined, Pg>, loader: Loader<'_>) -> Result<R
     loader.load(query.select((columns,)))
 }
 
-/// Declares the dataset.
+/// The benchmark's own filter: the last id to export.
+pub(super) const UP_TO_ID: &str = "up_to_id";
+
+/// Declares the dataset, for the benchmark with a filter more.
 #[rustfmt::skip]
-pub(super) fn declare() -> Box<dyn Dataset> {
+pub(super) fn declare(is_benchmark: bool) -> Arc<dyn Dataset> {
     let mut tasks = Declaration::new(
         ["tasks", "task"],
         tasks::id,
@@ -96,5 +101,8 @@ pub(super) fn declare() -> Box<dyn Dataset> {
     );
     tasks.boolean_filter("done", "Only tasks that are done, or that are not", |done| tasks::done.eq(done));
     tasks.text_filter("title", "Only tasks whose title has this text in it, in upper or lower case", tasks::title);
-    Box::new(tasks)
+    if is_benchmark {
+        tasks.id_filter(UP_TO_ID, "tasks", "Only tasks up to this one", |id| tasks::id.le(id));
+    }
+    Arc::new(tasks)
 }

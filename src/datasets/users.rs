@@ -1,5 +1,7 @@
 //! The users.
 
+use std::sync::Arc;
+
 use diesel::prelude::*;
 
 use crate::export::dataset::{Dataset, Declaration, Own};
@@ -8,7 +10,7 @@ use crate::schema::users;
 
 /// Declares the dataset.
 #[rustfmt::skip]
-pub(super) fn declare() -> Box<dyn Dataset> {
+pub(super) fn declare() -> Arc<dyn Dataset> {
     let mut users = Declaration::new(
         ["users", "user"],
         users::id,
@@ -19,5 +21,5 @@ pub(super) fn declare() -> Box<dyn Dataset> {
     users.column("id", "ID", users::id, |row: &Own<User>| row.id.into());
     users.column("username", "Username", users::username, |row| (&row.username).into()).as_label();
     users.text_filter("username", "Only users whose username has this text in it, in upper or lower case", users::username);
-    Box::new(users)
+    Arc::new(users)
 }

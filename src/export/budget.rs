@@ -90,7 +90,7 @@ mod tests {
     const MIB: u64 = 1 << 20;
 
     fn reservation(budget: &Budget, limit: u64) -> Reservation {
-        let mut export = Export::of(datasets::default());
+        let mut export = Export::of(datasets::catalog().default());
         export.limits.max_buffered_size = limit;
         Reservation::of(&export, budget)
     }

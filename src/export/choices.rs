@@ -1,11 +1,14 @@
 //! What a filter can be set to: the rows of another dataset, by their names.
 
+use std::sync::Arc;
+
 use diesel::prelude::*;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::dataset::{
-    Cell, Condition, Dataset, Filter, FilterValue, Fragment, Question, Row, SearchText, Selected,
+    Cell, Column, Condition, Dataset, Filter, FilterValue, Fragment, Question, Row, SearchText,
+    Selected,
 };
 use super::queries::PREVIEW_CHARACTERS;
 
@@ -58,27 +61,29 @@ pub fn load(
 /// Finds the choice with this id.
 pub fn find(
     connection: &mut PgConnection,
-    dataset: &'static dyn Dataset,
+    dataset: &Arc<dyn Dataset>,
     id: i64,
 ) -> QueryResult<Option<Choice>> {
     let (key, _name) = key_and_name(dataset);
-    let question = Question::of(selected(dataset)).with([Condition::compare(key, "=", id)]);
+    let question = Question::of(selected(dataset)).with([Condition::compare(&key, "=", id)]);
     let row: Option<Row> = dataset.joined(question).get_result(connection).optional()?;
     Ok(row.as_ref().map(Choice::read))
 }
 
-fn key_and_name(dataset: &'static dyn Dataset) -> (&'static Fragment, &'static Fragment) {
-    let key = &dataset.table().key_value;
-    let label = dataset.label();
-    (key, label.map_or(key, |column| column.joined()))
+fn key_and_name(dataset: &Arc<dyn Dataset>) -> (Fragment, Fragment) {
+    let key = Arc::clone(&dataset.table().key_value);
+    let name = dataset.label().map_or(Arc::clone(&key), Column::joined);
+    (key, name)
 }
 
 /// The key, and the name's beginning, as previews have it: one character more shows that there are more.
-fn selected(dataset: &'static dyn Dataset) -> [Selected; 2] {
+fn selected(dataset: &Arc<dyn Dataset>) -> [Selected; 2] {
     let (key, _name) = key_and_name(dataset);
-    let name = dataset.label().map_or(Selected::Plain(key), |column| {
-        column.beginning(PREVIEW_CHARACTERS + 1)
-    });
+    let name = dataset
+        .label()
+        .map_or(Selected::Plain(Arc::clone(&key)), |column| {
+            column.beginning(PREVIEW_CHARACTERS + 1)
+        });
     [Selected::Plain(key), name]
 }
 

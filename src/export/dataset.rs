@@ -1,8 +1,9 @@
 //! What can be exported: a dataset has columns and filters, and makes the queries for them.
 //!
 //! The export knows datasets by the trait [`Dataset`] alone. A [`Declaration`] makes one from a query in Diesel's terms: Diesel checks
-//! its types, then the declaration erases them. This program's datasets are in [`datasets`](crate::datasets).
+//! its types, then the declaration erases them. A [`Catalog`] holds those of a program; an export holds its own.
 
+mod catalog;
 mod column;
 mod declaration;
 mod filter;
@@ -14,6 +15,7 @@ use std::fmt;
 
 use super::Error;
 
+pub use self::catalog::Catalog;
 pub use self::column::{Column, ColumnKind, ColumnType, InvalidColumns, Origin, Selection};
 pub use self::declaration::{Boxed, Declaration, ReferenceTo};
 pub use self::filter::{
@@ -32,10 +34,10 @@ pub use self::model::{Own, Referenced, UnexpectedNull};
 /// A method that takes a question returns the query that asks it: `joined` of all tables, `own` of the dataset's own table alone.
 pub trait Dataset: Send + Sync {
     /// Its name on the command line and on the web, in the plural: `tasks`.
-    fn name(&self) -> &'static str;
+    fn name(&self) -> &str;
 
     /// A word for one of its rows: `task`.
-    fn row_name(&self) -> &'static str;
+    fn row_name(&self) -> &str;
 
     /// All of its columns.
     fn columns(&self) -> &[Column];
@@ -62,14 +64,14 @@ pub trait Dataset: Send + Sync {
     fn relations(&self) -> &[String];
 
     /// The query of all tables.
-    fn joined(&'static self, question: Question) -> Query;
+    fn joined(&self, question: Question) -> Query;
 
     /// The query of its own table alone.
-    fn own(&'static self, question: Question) -> Query;
+    fn own(&self, question: Question) -> Query;
 
     /// Loads the first rows, up to `limit`, with all columns of all tables.
     fn models(
-        &'static self,
+        &self,
         conditions: Vec<Condition>,
         limit: i64,
         loader: Loader<'_>,
@@ -81,7 +83,7 @@ pub struct Table {
     /// Its name, as SQL writes it.
     pub name: String,
     /// The name of its key column.
-    pub key: &'static str,
+    pub key: String,
     /// The key, in a query.
     pub key_value: Fragment,
 }
@@ -89,7 +91,7 @@ pub struct Table {
 /// What a dataset's rows refer to by an id: rows of another table, or of several joined ones.
 pub struct Reference {
     /// The column with the id in the dataset's own table.
-    pub column: &'static str,
+    pub column: String,
     /// That id.
     pub value: Fragment,
     /// The id of a row that is referred to, in the query of those rows.

@@ -25,7 +25,7 @@ pub(super) enum Encoder<'s> {
 impl<'s> Encoder<'s> {
     /// Returns an encoder for an export.
     pub(super) fn new(
-        export: &Export,
+        export: &'s Export,
         sink: &'s mut dyn Sink,
         observer: &'s dyn Observer,
         cancellation: &'s Cancellation,

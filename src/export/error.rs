@@ -83,7 +83,7 @@ pub enum Error {
         /// Which of the export's rows, from 1.
         row: u64,
         /// The column's name.
-        column: &'static str,
+        column: String,
         /// The characters that a cell may have.
         most: usize,
     },

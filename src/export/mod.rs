@@ -31,6 +31,8 @@ mod streamed;
 mod tuples;
 mod xlsx;
 
+use std::sync::Arc;
+
 use diesel::prelude::*;
 
 pub use self::budget::Budget;
@@ -66,7 +68,7 @@ pub struct Export {
 
 impl Export {
     /// Returns the export of all rows of a dataset, with the defaults.
-    pub fn of(dataset: &'static dyn Dataset) -> Self {
+    pub fn of(dataset: &Arc<dyn Dataset>) -> Self {
         Self {
             strategy: Strategy::default(),
             columns: Selection::default_of(dataset),
@@ -77,8 +79,8 @@ impl Export {
     }
 
     /// The dataset.
-    pub fn dataset(&self) -> &'static dyn Dataset {
-        self.filter.dataset()
+    pub fn dataset(&self) -> &dyn Dataset {
+        &**self.filter.dataset()
     }
 
     /// Returns the query for its rows: what `copy` asks the server.
@@ -205,7 +207,7 @@ impl Source<'_> {
     }
 
     /// How a transaction of the export begins.
-    fn beginning<'b>(&self, backend: &'b Backend<'_>) -> Beginning<'b> {
+    fn beginning<'b>(&'b self, backend: &'b Backend<'_>) -> Beginning<'b> {
         Beginning {
             name: backend.transaction(),
             relations: self.export.dataset().relations(),

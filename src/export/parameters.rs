@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Display;
+use std::sync::Arc;
 
 use clap::ValueEnum;
 
@@ -55,7 +56,7 @@ impl InvalidParameter {
         Self(format!("`{name}`: {reason}"))
     }
 
-    fn unknown(name: &str, known: impl IntoIterator<Item = &'static str>) -> Self {
+    fn unknown<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
         let known: Vec<String> = known.into_iter().map(|name| format!("`{name}`")).collect();
         Self(format!(
             "unknown parameter `{name}`: expected one of {}",
@@ -66,7 +67,7 @@ impl InvalidParameter {
 
 impl Parameters {
     /// Returns the defaults for a dataset: all rows, its default columns.
-    pub fn of(dataset: &'static dyn Dataset) -> Self {
+    pub fn of(dataset: &Arc<dyn Dataset>) -> Self {
         Self {
             strategy: Strategy::default(),
             columns: Selection::default_of(dataset),
@@ -80,7 +81,7 @@ impl Parameters {
     /// Reads the parameters of an export in this format from the names and values of a URL's query. An empty value counts as none: a form sends
     /// one for each field that was left empty. Columns may be named in several parameters, as a form's check boxes do.
     pub fn from_pairs<'a>(
-        dataset: &'static dyn Dataset,
+        dataset: &Arc<dyn Dataset>,
         file_type: FileType,
         pairs: impl IntoIterator<Item = Pair<'a>>,
     ) -> Result<Self, InvalidParameter> {
@@ -126,7 +127,7 @@ impl Parameters {
 
     /// The names and values that say the same in a URL. Defaults are omitted, except `preset`: the page has another default than the
     /// download. A workbook has none.
-    pub fn to_pairs(&self) -> Vec<(&'static str, String)> {
+    pub fn to_pairs(&self) -> Vec<(String, String)> {
         let columns = (!self.columns.is_default()).then(|| self.columns.to_string());
         let is_csv = self.file_type == FileType::Csv;
         let options = [
@@ -139,11 +140,11 @@ impl Parameters {
             ("strategy", name_unless_default(self.strategy)),
         ];
         let set = self.filter.iter();
-        set.map(|(field, value)| (field.name(), value.to_string()))
+        set.map(|(field, value)| (field.name().to_owned(), value.to_string()))
             .chain(
                 options
                     .into_iter()
-                    .filter_map(|(name, value)| Some((name, value?))),
+                    .filter_map(|(name, value)| Some((name.to_owned(), value?))),
             )
             .collect()
     }
@@ -173,7 +174,7 @@ impl Parameters {
 
 /// Reads names of columns.
 pub fn columns_from(
-    dataset: &'static dyn Dataset,
+    dataset: &Arc<dyn Dataset>,
     names: &str,
 ) -> Result<Selection, InvalidParameter> {
     Selection::parse(dataset, names).map_err(|error| InvalidParameter::of("columns", error))
@@ -181,7 +182,7 @@ pub fn columns_from(
 
 /// Reads the parameters that say which rows, if no others are allowed.
 pub fn filter_from_pairs<'a>(
-    dataset: &'static dyn Dataset,
+    dataset: &Arc<dyn Dataset>,
     pairs: impl IntoIterator<Item = Pair<'a>>,
 ) -> Result<Filter, InvalidParameter> {
     let mut filter = Filter::all(dataset);
@@ -252,11 +253,11 @@ mod tests {
     fn read(query: &Query) -> Result<Parameters, String> {
         let pairs = query.iter();
         let pairs = pairs.map(|(name, value)| ((*name).into(), (*value).into()));
-        Parameters::from_pairs(datasets::default(), FileType::Csv, pairs)
+        Parameters::from_pairs(datasets::catalog().default(), FileType::Csv, pairs)
             .map_err(|error| error.to_string())
     }
 
-    fn said(query: &Query) -> Result<Vec<(&'static str, String)>, String> {
+    fn said(query: &Query) -> Result<Vec<(String, String)>, String> {
         Ok(read(query)?.to_pairs())
     }
 
@@ -272,13 +273,13 @@ mod tests {
             ("delimiter", ";"),
             ("strategy", "copy"),
         ];
-        let expected = all.map(|(name, value)| (name, value.to_owned()));
+        let expected = all.map(|(name, value)| (name.to_owned(), value.to_owned()));
         assert_eq!(said(&all), Ok(expected.to_vec()));
     }
 
     #[test]
     fn defaults_and_what_is_left_open_are_omitted_except_the_preset() {
-        let preset = vec![("preset", "data".to_owned())];
+        let preset = vec![("preset".to_owned(), "data".to_owned())];
         let open = [
             ("done", ""),
             ("title", ""),

@@ -1,5 +1,7 @@
 //! The queries of an export: for the rows, for their number, for the first of them.
 
+use std::sync::Arc;
+
 use diesel::prelude::*;
 use diesel::sql_types::Text;
 
@@ -43,13 +45,13 @@ impl FirstRows {
     }
 }
 
-fn key(dataset: &'static dyn Dataset) -> &'static Fragment {
-    &dataset.table().key_value
+fn key(dataset: &Arc<dyn Dataset>) -> Fragment {
+    Arc::clone(&dataset.table().key_value)
 }
 
 /// Returns the query for the chosen values of the filtered rows, in the export's order.
 pub(super) fn rows(columns: &Selection, filter: &Filter) -> Question {
-    let values = columns.columns().iter();
+    let values = columns.columns().into_iter();
     Question::of(values.map(|column| Selected::Plain(column.joined())))
         .with(filter.conditions())
         .ordered([key(filter.dataset())])
@@ -62,7 +64,7 @@ pub fn first_rows(
     filter: &Filter,
 ) -> QueryResult<FirstRows> {
     // One character more shows that there are more.
-    let values = columns.columns().iter();
+    let values = columns.columns().into_iter();
     let question = Question::of(values.map(|column| column.beginning(PREVIEW_CHARACTERS + 1)))
         .with(filter.conditions())
         .ordered([key(filter.dataset())])
@@ -112,7 +114,7 @@ struct Explained {
 }
 
 /// Returns whether the dataset has any row.
-pub fn any(connection: &mut PgConnection, dataset: &'static dyn Dataset) -> QueryResult<bool> {
+pub fn any(connection: &mut PgConnection, dataset: &Arc<dyn Dataset>) -> QueryResult<bool> {
     let question = Question::of([Selected::Plain(key(dataset))]).limit(1);
     let first: Option<Row> = dataset.own(question).get_result(connection).optional()?;
     Ok(first.is_some())

@@ -23,8 +23,8 @@ const TELL: u64 = 1_000;
 
 /// Writes the workbook to a sink, in chunks.
 pub(super) struct XlsxEncoder<'s> {
-    workbook: Workbook,
-    columns: Vec<&'static Column>,
+    workbook: Workbook<'s>,
+    columns: Vec<&'s Column>,
     most_rows: Option<u64>,
     read: Cells,
     sink: &'s mut dyn Sink,
@@ -35,12 +35,12 @@ pub(super) struct XlsxEncoder<'s> {
 
 impl<'s> XlsxEncoder<'s> {
     pub(super) fn new(
-        export: &Export,
+        export: &'s Export,
         sink: &'s mut dyn Sink,
         observer: &'s dyn Observer,
         cancellation: &'s Cancellation,
     ) -> Result<Self, Error> {
-        let columns = export.columns.columns().to_vec();
+        let columns = export.columns.columns();
         let headers = columns.iter().map(|column| column.header()).collect();
         let title = capitalized(export.dataset().name());
         Ok(Self {
@@ -131,8 +131,8 @@ fn send(
 
 /// Writes a row, after so many, if Excel takes its texts.
 fn write_row<'a>(
-    workbook: &mut Workbook,
-    columns: &[&'static Column],
+    workbook: &mut Workbook<'_>,
+    columns: &[&Column],
     so_far: &Summary,
     cells: impl Iterator<Item = Result<Cell<'a>, Error>>,
 ) -> Result<(), Error> {
@@ -141,7 +141,7 @@ fn write_row<'a>(
         let cell = cell.and_then(|cell| match cell {
             Cell::Text(text) if is_too_long(text) => Err(Error::TextTooLong {
                 row: so_far.rows + 1,
-                column: column.name(),
+                column: column.name().to_owned(),
                 most: MOST_CHARACTERS,
             }),
             cell => Ok(cell),
@@ -161,7 +161,7 @@ fn is_too_long(text: &str) -> bool {
 }
 
 /// Returns the value of a field that COPY has printed.
-fn cell(field: Option<&[u8]>, kind: ColumnKind) -> Result<Cell<'_>, Error> {
+fn cell<'f>(field: Option<&'f [u8]>, kind: &ColumnKind) -> Result<Cell<'f>, Error> {
     let Some(field) = field else {
         return Ok(Cell::Null);
     };

@@ -15,7 +15,7 @@ const KEEP: Duration = Duration::from_secs(60);
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
 fn label(id: &str) -> Label {
-    let export = Export::of(datasets::default());
+    let export = Export::of(datasets::catalog().default());
     Label {
         manifest: Record::queue(id.to_owned(), &export, false).manifest(),
         disposition: String::new(),

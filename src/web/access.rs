@@ -53,7 +53,7 @@ impl Access {
         Self {
             loopback,
             allowed_hosts: settings.allowed_hosts.clone(),
-            sites: Sites::new(&settings.allowed_origins),
+            sites: Sites::new(&settings.allowed_origins, &settings.catalog),
             token: token.map(|token| Sha256::digest(token).into()),
             tries: Mutex::default(),
         }

@@ -15,7 +15,6 @@ use super::{App, html};
 use crate::bench::explanation::{self, Explanation};
 use crate::bench::result::{Report, StrategyResult};
 use crate::bench::{Progress, charts, render};
-use crate::datasets;
 use crate::export::manifest::State;
 use crate::export::{Export, Strategy};
 use crate::units::grouped;
@@ -180,7 +179,7 @@ impl Page {
                     (*strategy, class, explanation::of(*strategy))
                 })
                 .collect(),
-            query: Export::of(datasets::default()).sql()?,
+            query: Export::of(app.settings.catalog.default()).sql()?,
         })
     }
 }

@@ -1,22 +1,27 @@
 //! `GET /api/filters`: what a filter can be set to.
 
+use std::sync::Arc;
+
 use actix_web::{HttpRequest, web};
 
 use super::App;
 use super::problem::Problem;
 use super::query_string::{QueryString, invalid};
 use super::read::{QUERY_TIMEOUT, ReadFrom, read};
-use crate::datasets;
 use crate::export::choices::{self, Choices};
-use crate::export::dataset::{Dataset, FilterField, InvalidText, SearchText};
+use crate::export::dataset::{Catalog, Dataset, FilterField, InvalidText, SearchText};
 use crate::export::parameters::filter_from_pairs;
 
+/// The datasets that a filter can choose from.
+pub(super) fn of_choices(catalog: &Catalog) -> impl Iterator<Item = &Arc<dyn Dataset>> {
+    catalog.all().filter(|dataset| dataset.label().is_some())
+}
+
 /// The filters that narrow what can be chosen of some dataset.
-pub(super) fn narrowing() -> impl Iterator<Item = &'static FilterField> {
-    datasets::all()
-        .filter(|dataset| dataset.label().is_some())
-        .flat_map(Dataset::filters)
-        .filter(|field| field.kind().of().is_some())
+pub(super) fn narrowing(catalog: &Catalog) -> impl Iterator<Item = &FilterField> {
+    of_choices(catalog)
+        .flat_map(|dataset| dataset.filters())
+        .filter(|field| field.of().is_some())
 }
 
 /// What a filter can be set to: the first 200, in the order of their names.
@@ -26,11 +31,11 @@ pub(super) async fn filters(
 ) -> Result<web::Json<Choices>, Problem> {
     let mut query = QueryString::parse(request.query_string())?;
     let of = query.take("of")?.unwrap_or_default();
-    let dataset = datasets::all()
-        .find(|dataset| dataset.name() == of && dataset.label().is_some())
+    let catalog = &app.settings.catalog;
+    let dataset = of_choices(catalog)
+        .find(|dataset| dataset.name() == of)
         .ok_or_else(|| {
-            let names = datasets::all().filter(|dataset| dataset.label().is_some());
-            let names: Vec<String> = names
+            let names: Vec<String> = of_choices(catalog)
                 .map(|dataset| format!("`{}`", dataset.name()))
                 .collect();
             invalid("of", &format!("expected one of {}", names.join(", ")))
@@ -40,7 +45,7 @@ pub(super) async fn filters(
         .parse()
         .map_err(|error: InvalidText| invalid("q", &error.to_string()))?;
     let mut pairs = query.rest();
-    for field in narrowing() {
+    for field in narrowing(catalog) {
         if dataset
             .filters()
             .iter()
@@ -61,7 +66,7 @@ pub(super) async fn filters(
     let choices = read(
         &request,
         &app,
-        dataset,
+        Arc::clone(dataset),
         ReadFrom::Database,
         QUERY_TIMEOUT,
         move |connection| choices::load(connection, &filter, &text),

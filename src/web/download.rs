@@ -273,7 +273,7 @@ impl Query {
             id,
             fresh,
             whole,
-            parameters: Parameters::from_pairs(dataset.0, file_type, query.rest())?,
+            parameters: Parameters::from_pairs(&dataset.0, file_type, query.rest())?,
         })
     }
 }

@@ -6,6 +6,7 @@ mod count;
 mod filters;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::LOCATION;
@@ -17,9 +18,8 @@ use super::prepared_page::List;
 use super::problem::Problem;
 use super::read::{QUERY_TIMEOUT, ReadFrom, read};
 use super::{App, OfDataset, html};
-use crate::datasets;
 use crate::export::csv::{Delimiter, Preset};
-use crate::export::dataset::{Cell, Column, ColumnKind, Dataset};
+use crate::export::dataset::{Catalog, Cell, Column, ColumnKind, Dataset};
 use crate::export::format::FileType;
 use crate::export::parameters::Parameters;
 use crate::export::queries::{self, FirstRows};
@@ -36,18 +36,18 @@ const REST: &str = "<span role=\"img\" title=\"The file has all of this text\" a
 
 #[derive(Template)]
 #[template(path = "export.html")]
-struct ExportPage {
+struct ExportPage<'a> {
     demonstration: bool,
     tabs: Vec<Tab>,
-    dataset: &'static dyn Dataset,
+    dataset: &'a Arc<dyn Dataset>,
     /// Where the page is.
     path: String,
     controls: Vec<Control>,
-    parameters: Parameters,
+    parameters: &'a Parameters,
     /// The same as names and values of the page's address.
-    chosen: Vec<(&'static str, String)>,
+    chosen: Vec<(String, String)>,
     /// The columns that are chosen, in their order, and then the others.
-    columns: Vec<&'static Column>,
+    columns: Vec<&'a Column>,
     first: FirstRows,
     count: Count,
     /// Whether the dataset has no row at all.
@@ -66,7 +66,7 @@ struct ExportPage {
     is_fresh: bool,
 }
 
-impl ExportPage {
+impl ExportPage<'_> {
     fn is_chosen(&self, column: &Column) -> bool {
         self.parameters.columns.has(column)
     }
@@ -81,7 +81,7 @@ impl ExportPage {
 
     /// Returns the page's address with the default columns.
     fn with_default_columns(&self) -> String {
-        let others = self.chosen.iter().filter(|(name, _)| *name != "columns");
+        let others = self.chosen.iter().filter(|(name, _)| name != "columns");
         format!("{}?{}", self.path, query(others))
     }
 }
@@ -94,11 +94,11 @@ struct Tab {
 }
 
 impl Tab {
-    fn all(current: &'static dyn Dataset) -> Vec<Self> {
-        let tabs = datasets::all().map(|dataset| Self {
+    fn all(catalog: &Catalog, current: &Arc<dyn Dataset>) -> Vec<Self> {
+        let tabs = catalog.all().map(|dataset| Self {
             title: capitalized(dataset.name()),
-            path: path(dataset),
-            is_current: *dataset == *current,
+            path: path(dataset, catalog),
+            is_current: dataset == current,
         });
         tabs.collect()
     }
@@ -117,7 +117,8 @@ pub(super) async fn index(
     request: HttpRequest,
     app: web::Data<App>,
 ) -> Result<HttpResponse, Problem> {
-    page(request, app, OfDataset(datasets::default())).await
+    let dataset = OfDataset(Arc::clone(app.settings.catalog.default()));
+    page(request, app, dataset).await
 }
 
 /// The export page of a dataset.
@@ -126,7 +127,7 @@ pub(super) async fn page(
     app: web::Data<App>,
     OfDataset(dataset): OfDataset,
 ) -> Result<HttpResponse, Problem> {
-    let choose = match read_query(request.query_string(), dataset) {
+    let choose = match read_query(request.query_string(), &dataset) {
         Ok(choose) => choose,
         Err(problem) => return html::unavailable(&request, problem),
     };
@@ -134,7 +135,7 @@ pub(super) async fn page(
         // Without the page's script, its form cannot know which address has the file of the format that is chosen.
         let mut pairs = choose.parameters.to_pairs();
         if app.servers.knows_primary() {
-            pairs.push(("fresh", "true".to_owned()));
+            pairs.push(("fresh".to_owned(), "true".to_owned()));
         }
         let location = if app.access.sites.sent(request.headers()) {
             // Who follows another site's link decides on the page.
@@ -156,23 +157,23 @@ pub(super) async fn page(
             let paces = serde_json::json!({"csv": pace(FileType::Csv).map(Pace::parts), "xlsx": pace(FileType::Xlsx).map(Pace::parts)}).to_string();
             let chosen = chosen(&parameters);
             let all = dataset.columns().iter();
+            let catalog = &app.settings.catalog;
             let others = all.filter(|column| !parameters.columns.has(column));
             let page = ExportPage {
                 demonstration: app.settings.is_demonstration,
-                tabs: Tab::all(dataset),
-                dataset,
-                path: path(dataset),
+                tabs: Tab::all(catalog, &dataset),
+                dataset: &dataset,
+                path: path(&dataset, catalog),
                 controls: content.controls,
                 columns: parameters
                     .columns
                     .columns()
-                    .iter()
-                    .copied()
+                    .into_iter()
                     .chain(others)
                     .collect(),
                 download,
                 chosen,
-                parameters,
+                parameters: &parameters,
                 first: content.first,
                 count,
                 is_empty: content.is_empty,
@@ -218,7 +219,7 @@ async fn load(
     let rows = read(
         request,
         app,
-        filter.dataset(),
+        Arc::clone(filter.dataset()),
         ReadFrom::Exports,
         QUERY_TIMEOUT,
         move |connection| {

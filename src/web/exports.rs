@@ -49,14 +49,14 @@ async fn prepare(
     body: &[u8],
     app: web::Data<App>,
 ) -> Result<HttpResponse, Problem> {
-    let order = Order::read(request, body)?;
+    let order = Order::read(request, body, &app.settings.catalog)?;
     let fresh = order.is_fresh(app.servers.knows_primary());
     let Order {
         is_page,
         parameters,
         ..
     } = order;
-    let page = export_page::address(&parameters);
+    let page = export_page::address(&parameters, &app.settings.catalog);
     let disposition = content_disposition(
         &parameters.filter,
         parameters.file_type,

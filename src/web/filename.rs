@@ -100,7 +100,8 @@ mod tests {
         let pairs = query
             .iter()
             .map(|(name, value)| ((*name).into(), (*value).into()));
-        let dataset = datasets::default();
+        let catalog = datasets::catalog();
+        let dataset = catalog.default();
         filter_from_pairs(dataset, pairs).unwrap_or_else(|_| Filter::all(dataset))
     }
 

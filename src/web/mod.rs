@@ -67,10 +67,9 @@ use self::problem::{Kind, Problem};
 use self::registry::{Known, Registry};
 pub use self::service_manager::handed_over_listener;
 use crate::cli::Compression;
-use crate::datasets;
 use crate::db::Database;
 use crate::db::servers::{Rules, Servers};
-use crate::export::dataset::Dataset;
+use crate::export::dataset::{Catalog, Dataset};
 use crate::export::manifest::{ErrorClass, State};
 use crate::export::{Budget, Limits};
 use crate::spool::Spool;
@@ -78,6 +77,8 @@ use crate::spool::Spool;
 /// What the service is told.
 #[derive(Debug, Clone)]
 pub struct Settings {
+    /// What can be exported.
+    pub catalog: Arc<Catalog>,
     /// What an export may cost.
     pub limits: Limits,
     /// Exports that may run at once.
@@ -199,7 +200,7 @@ pub fn serve(
     let server = HttpServer::new(move || {
         actix_web::App::new()
             .app_data(app.clone())
-            .configure(routes)
+            .configure(|config| routes(config, &app.settings.catalog))
             .wrap(from_fn(access::guard))
             .wrap(access::security_headers())
             .wrap(from_fn(request_log::request_log))
@@ -239,10 +240,10 @@ fn interrupt_on_signal(prepared: Arc<Prepared>) -> io::Result<()> {
     Ok(())
 }
 
-fn routes(config: &mut web::ServiceConfig) {
-    for dataset in datasets::all() {
+fn routes(config: &mut web::ServiceConfig, catalog: &Catalog) {
+    for dataset in catalog.all() {
         let name = dataset.name();
-        let of_dataset = |resource: Resource| resource.app_data(OfDataset(dataset));
+        let of_dataset = |resource: Resource| resource.app_data(OfDataset(Arc::clone(dataset)));
         config
             .service(of_dataset(read_only(
                 &format!("/{name}"),
@@ -302,17 +303,16 @@ fn routes(config: &mut web::ServiceConfig) {
 }
 
 /// The dataset that an address is of.
-#[derive(Clone, Copy)]
-struct OfDataset(&'static dyn Dataset);
+#[derive(Clone)]
+struct OfDataset(Arc<dyn Dataset>);
 
 impl FromRequest for OfDataset {
     type Error = Problem;
     type Future = Ready<Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, _payload: &mut Payload) -> Self::Future {
-        // What is of no one dataset is of the default one.
-        let dataset = request.app_data().copied();
-        ready(Ok(dataset.unwrap_or(Self(datasets::default()))))
+        let dataset = request.app_data().cloned();
+        ready(dataset.ok_or_else(|| Problem::new(Kind::NotFound)))
     }
 }
 

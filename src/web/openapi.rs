@@ -6,10 +6,11 @@ mod parameters;
 mod problems;
 
 use actix_web::web;
-use utoipa::{OpenApi, openapi};
+use utoipa::{Modify, OpenApi, openapi};
 
-use super::problem;
+use super::{App, problem};
 use crate::export::choices::Choices;
+use crate::export::dataset::Catalog;
 
 use self::datasets::Datasets;
 use self::problems::Problems;
@@ -41,14 +42,20 @@ use self::problems::Problems;
         document,
     ),
     components(schemas(problem::ProblemBody<'static>, Choices)),
-    modifiers(&Datasets, &Problems)
 )]
 struct Document;
 
 /// This document.
 #[utoipa::path(method(get, head), path = "/openapi.json", responses((status = 200, description = "OpenAPI 3.1", body = serde_json::Value)))]
-pub(super) async fn document() -> web::Json<openapi::OpenApi> {
-    web::Json(Document::openapi())
+pub(super) async fn document(app: web::Data<App>) -> web::Json<openapi::OpenApi> {
+    web::Json(of(&app.settings.catalog))
+}
+
+fn of(catalog: &Catalog) -> openapi::OpenApi {
+    let mut document = Document::openapi();
+    Datasets(catalog).modify(&mut document);
+    Problems(catalog).modify(&mut document);
+    document
 }
 
 #[cfg(test)]
@@ -59,7 +66,7 @@ mod tests {
 
     #[test]
     fn every_operation_has_an_id_of_its_own() {
-        let paths = Document::openapi().paths.paths;
+        let paths = of(&crate::datasets::catalog()).paths.paths;
         let operations = paths
             .values()
             .flat_map(|item| [&item.get, &item.head, &item.post, &item.delete])

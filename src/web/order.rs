@@ -7,8 +7,7 @@ use serde_json::{Map, Value};
 use super::html::accepts_html;
 use super::problem::{Kind, Problem};
 use super::query_string::{QueryString, invalid};
-use crate::datasets;
-use crate::export::dataset::{Dataset, FilterKind};
+use crate::export::dataset::{Catalog, FilterKind};
 use crate::export::format::FileType;
 use crate::export::parameters::{Pair, Parameters, file_type_named};
 
@@ -26,7 +25,11 @@ pub(super) struct Order {
 
 impl Order {
     /// Reads a request. The parameters have the same names as those of the download; `dataset` and `format` are in its path there.
-    pub(super) fn read(request: &HttpRequest, body: &[u8]) -> Result<Self, Problem> {
+    pub(super) fn read(
+        request: &HttpRequest,
+        body: &[u8],
+        catalog: &Catalog,
+    ) -> Result<Self, Problem> {
         let unclear = |detail: &str| Problem::with_detail(Kind::InvalidParameter, detail);
         if body.len() > MAX_REQUEST {
             return Err(unclear("the request is too long"));
@@ -44,12 +47,12 @@ impl Order {
         } else {
             let values: Map<String, Value> =
                 serde_json::from_slice(body).map_err(|error| unclear(&error.to_string()))?;
-            QueryString::of(pairs(values)?)
+            QueryString::of(pairs(values, catalog)?)
         };
         let dataset = match query.take("dataset")?.as_deref() {
-            None | Some("") => datasets::default(),
-            Some(name) => datasets::find(name).ok_or_else(|| {
-                let names: Vec<&str> = datasets::all().map(Dataset::name).collect();
+            None | Some("") => catalog.default(),
+            Some(name) => catalog.find(name).ok_or_else(|| {
+                let names: Vec<&str> = catalog.names().collect();
                 invalid("dataset", &format!("expected one of {}", names.join(", ")))
             })?,
         };
@@ -77,17 +80,18 @@ impl Order {
 }
 
 /// The names and values of a JSON object as a form has them. A value must be of its parameter's type.
-fn pairs(values: Map<String, Value>) -> Result<Vec<Pair<'static>>, Problem> {
+fn pairs(values: Map<String, Value>, catalog: &Catalog) -> Result<Vec<Pair<'static>>, Problem> {
     let pairs = values.into_iter().map(|(name, value)| {
-        let text = text(&name, &value);
+        let text = text(&name, &value, catalog);
         let text = text.map_err(|expected| invalid(&name, &format!("expected {expected}")))?;
         Ok((name.into(), text.into()))
     });
     pairs.collect()
 }
 
-fn text(name: &str, value: &Value) -> Result<String, &'static str> {
-    let kind = datasets::all()
+fn text(name: &str, value: &Value, catalog: &Catalog) -> Result<String, &'static str> {
+    let kind = catalog
+        .all()
         .flat_map(|dataset| dataset.filters())
         .find(|field| field.name() == name)
         .map(|field| field.kind());
@@ -97,8 +101,8 @@ fn text(name: &str, value: &Value) -> Result<String, &'static str> {
     match (name, kind) {
         ("columns", _) => columns(value).ok_or("a list of columns' names"),
         ("fresh", _) | (_, Some(FilterKind::Boolean)) => boolean(value).ok_or("`true` or `false`"),
-        (_, Some(FilterKind::Id { .. })) => id(value).ok_or("an id"),
-        (_, Some(FilterKind::IdOrNone { .. })) => {
+        (_, Some(FilterKind::Id)) => id(value).ok_or("an id"),
+        (_, Some(FilterKind::IdOrNone)) => {
             let none = value.as_str().filter(|text| *text == "none");
             id(value)
                 .or(none.map(str::to_owned))
@@ -134,10 +138,15 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::datasets;
 
     fn read(kind: &str, body: &str) -> Result<String, String> {
         let request = TestRequest::post().insert_header((CONTENT_TYPE, kind));
-        let order = Order::read(&request.to_http_request(), body.as_bytes());
+        let order = Order::read(
+            &request.to_http_request(),
+            body.as_bytes(),
+            &datasets::catalog(),
+        );
         let order = order.map_err(|problem| problem.to_string())?;
         let parameters = order.parameters;
         let pairs: Vec<String> = parameters
@@ -193,7 +202,8 @@ mod tests {
             .insert_header((ACCEPT, "text/html,*/*;q=0.8"))
             .to_http_request();
         let is_fresh = |body, knows_primary| {
-            Order::read(&request, body).map(|order| order.is_fresh(knows_primary))
+            Order::read(&request, body, &datasets::catalog())
+                .map(|order| order.is_fresh(knows_primary))
         };
         assert!(is_fresh(b"dataset=tasks", true)?);
         assert!(!is_fresh(b"dataset=tasks", false)?);

@@ -70,7 +70,12 @@ mod tests {
             rows,
             bytes,
             seconds,
-            ..Record::queue(String::new(), &Export::of(datasets::default()), false).manifest()
+            ..Record::queue(
+                String::new(),
+                &Export::of(datasets::catalog().default()),
+                false,
+            )
+            .manifest()
         };
         let paces = Paces::default();
         paces.note(&manifest(10, 999_999, 99.0));

@@ -36,7 +36,7 @@ pub(super) enum ReadFrom {
 pub(super) async fn read<T: Send + 'static>(
     request: &HttpRequest,
     app: &App,
-    dataset: &'static dyn Dataset,
+    dataset: Arc<dyn Dataset>,
     from: ReadFrom,
     timeout: Duration,
     work: impl Fn(&mut PgConnection) -> QueryResult<T> + Send + 'static,
@@ -60,7 +60,7 @@ pub(super) async fn read<T: Send + 'static>(
                 // There are few connections for short work, and one that waits is in use.
                 lock_timeout: Some(LOCK_TIMEOUT),
             };
-            let query = || Export::of(dataset).sql();
+            let query = || Export::of(&dataset).sql();
             let outcome = snapshot::snapshot(&mut connection, &beginning, query, |connection| {
                 Ok(work(connection)?)
             });

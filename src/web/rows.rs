@@ -1,5 +1,7 @@
 //! `/api/{dataset}`: the first rows of an export, and how many it has.
 
+use std::sync::Arc;
+
 use actix_web::{HttpRequest, rt, web};
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
@@ -35,19 +37,20 @@ struct Cut {
     /// The number of its row, from 0.
     row: usize,
     /// The name of its column in the header.
-    column: &'static str,
+    column: String,
 }
 
 impl Preview {
     fn new(count: Option<i64>, columns: Selection, first: FirstRows) -> Self {
-        let name = |column: usize| columns.columns()[column].header();
+        let name = |column: usize| columns.columns()[column].header().to_owned();
         let cut = first.cut.iter().map(|&(row, column)| Cut {
             row,
             column: name(column),
         });
+        let cut = cut.collect();
         Self {
             count,
-            cut: cut.collect(),
+            cut,
             rows: Rows {
                 rows: first.rows,
                 columns,
@@ -112,12 +115,12 @@ pub(super) async fn count(
     dataset: OfDataset,
 ) -> Result<web::Json<Count>, Problem> {
     let query = QueryString::parse(request.query_string())?;
-    let filter = filter_from_pairs(dataset.0, query.rest())?;
+    let filter = filter_from_pairs(&dataset.0, query.rest())?;
     let _permit = place_for_count(&request, &app).await?;
     let count = read(
         &request,
         &app,
-        filter.dataset(),
+        Arc::clone(filter.dataset()),
         ReadFrom::Exports,
         QUERY_TIMEOUT,
         move |connection| queries::count(connection, &filter),
@@ -137,10 +140,10 @@ pub(super) async fn preview(
     let mut query = QueryString::parse(request.query_string())?;
     let counts = query.take_bool("count")?.unwrap_or(true);
     let columns = match query.take("columns")? {
-        Some(names) => columns_from(dataset, &names)?,
-        None => Selection::default_of(dataset),
+        Some(names) => columns_from(&dataset, &names)?,
+        None => Selection::default_of(&dataset),
     };
-    let filter = filter_from_pairs(dataset, query.rest())?;
+    let filter = filter_from_pairs(&dataset, query.rest())?;
     let _permit = if counts {
         Some(place_for_count(&request, &app).await?)
     } else {
@@ -149,7 +152,7 @@ pub(super) async fn preview(
     let preview = read(
         &request,
         &app,
-        filter.dataset(),
+        Arc::clone(filter.dataset()),
         ReadFrom::Exports,
         QUERY_TIMEOUT,
         move |connection| {

@@ -1,31 +1,35 @@
 //! What other sites' pages may have a browser do here: follow links to pages and prepared files. Nothing else, since whatever they start
 //! costs, and the time of an answer tells what is in it.
 
+use std::sync::Arc;
+
 use actix_web::HttpRequest;
 use actix_web::http::Method;
 use actix_web::http::header::HeaderMap;
 
 use super::html::accepts_html;
 use super::problem::{Kind, Problem};
-use crate::datasets;
+use crate::export::dataset::Catalog;
 
 /// The sites that requests come from.
 pub(super) struct Sites {
     /// Origins of other sites whose pages may do what our own do.
     allowed: Vec<String>,
+    catalog: Arc<Catalog>,
 }
 
 impl Sites {
-    pub(super) fn new(allowed: &[String]) -> Self {
+    pub(super) fn new(allowed: &[String], catalog: &Arc<Catalog>) -> Self {
         Self {
             allowed: allowed.to_vec(),
+            catalog: Arc::clone(catalog),
         }
     }
 
     /// Refuses what another site's page has its reader's browser send, unless it is a link that the reader follows.
     pub(super) fn check(&self, request: &HttpRequest) -> Result<(), Problem> {
         let is_refused = self.sent(request.headers())
-            && !(is_navigation(request) && may_be_linked(request.path()));
+            && !(is_navigation(request) && self.may_be_linked(request.path()));
         if is_refused {
             Err(Problem::new(Kind::CrossSite))
         } else {
@@ -48,6 +52,15 @@ impl Sites {
             }
             (None, None) => false,
         }
+    }
+
+    /// Whether links may lead there: to pages, to prepared files, and to downloads, which then show the page instead.
+    fn may_be_linked(&self, path: &str) -> bool {
+        let path = path.trim_start_matches('/');
+        let (name, extension) = path.split_once('.').unwrap_or((path, ""));
+        matches!(path, "" | "benchmark" | "exports")
+            || path.starts_with("exports/")
+            || (matches!(extension, "" | "csv" | "xlsx") && self.catalog.find(name).is_some())
     }
 }
 
@@ -76,15 +89,6 @@ fn is_navigation(request: &HttpRequest) -> bool {
     is_opened && *request.method() == Method::GET
 }
 
-/// Whether links may lead there: to pages, to prepared files, and to downloads, which then show the page instead.
-fn may_be_linked(path: &str) -> bool {
-    let path = path.trim_start_matches('/');
-    let (name, extension) = path.split_once('.').unwrap_or((path, ""));
-    matches!(path, "" | "benchmark" | "exports")
-        || path.starts_with("exports/")
-        || (matches!(extension, "" | "csv" | "xlsx") && datasets::find(name).is_some())
-}
-
 #[cfg(test)]
 mod tests {
     use actix_web::test::TestRequest;
@@ -99,7 +103,10 @@ mod tests {
 
     /// Whether a request to us, cmms.example.org, is let in.
     fn passes(method: Method, path: &str, headers: &[(&str, &str)]) -> bool {
-        let sites = Sites::new(&["https://portal.example.org".to_owned()]);
+        let sites = Sites::new(
+            &["https://portal.example.org".to_owned()],
+            &Arc::new(crate::datasets::catalog()),
+        );
         let mut request = TestRequest::with_uri(path).method(method);
         for header in [&[("Host", "cmms.example.org")], headers].concat() {
             request = request.append_header(header);

@@ -1,6 +1,7 @@
 //! The columns of a dataset, and a choice of them.
 
 use std::fmt;
+use std::sync::Arc;
 
 use diesel::sql_types::is_nullable::NotNull;
 use diesel::sql_types::{BigInt, Nullable, SqlType, Text};
@@ -10,8 +11,8 @@ use super::fragment::{Fragment, Selected};
 
 /// A column that an export can have.
 pub struct Column {
-    pub(super) name: &'static str,
-    pub(super) header: &'static str,
+    pub(super) name: String,
+    pub(super) header: String,
     /// Its index among the dataset's columns.
     pub(super) index: usize,
     pub(super) is_default: bool,
@@ -23,13 +24,13 @@ pub struct Column {
 
 impl Column {
     /// The name by which the command line and the web know it.
-    pub fn name(&self) -> &'static str {
-        self.name
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// Its name in the header.
-    pub fn header(&self) -> &'static str {
-        self.header
+    pub fn header(&self) -> &str {
+        &self.header
     }
 
     /// Returns whether an export has it by default.
@@ -38,8 +39,8 @@ impl Column {
     }
 
     /// What its values are.
-    pub fn kind(&self) -> ColumnKind {
-        self.kind
+    pub fn kind(&self) -> &ColumnKind {
+        &self.kind
     }
 
     /// Where `lookup` reads its values.
@@ -48,34 +49,34 @@ impl Column {
     }
 
     /// Its value in the query of all tables.
-    pub fn joined(&self) -> &Fragment {
-        &self.joined
+    pub fn joined(&self) -> Fragment {
+        Arc::clone(&self.joined)
     }
 
     /// The same; of a text no more than so many characters.
-    pub(crate) fn beginning(&'static self, characters: usize) -> Selected {
+    pub(crate) fn beginning(&self, characters: usize) -> Selected {
         match self.kind {
-            ColumnKind::Text => Selected::Beginning(&self.joined, characters),
-            ColumnKind::Integer | ColumnKind::Label(_) => Selected::Plain(&self.joined),
+            ColumnKind::Text => Selected::Beginning(self.joined(), characters),
+            ColumnKind::Integer | ColumnKind::Label(_) => Selected::Plain(self.joined()),
         }
     }
 }
 
 impl fmt::Debug for Column {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name)
+        f.write_str(&self.name)
     }
 }
 
 /// What a column's values are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ColumnKind {
     /// 64-bit integers.
     Integer,
     /// Texts.
     Text,
     /// Booleans, written as two texts: the first for true, the second for false.
-    Label([&'static str; 2]),
+    Label([String; 2]),
 }
 
 /// A type of SQL that a column's values can have.
@@ -101,7 +102,7 @@ pub enum Origin {
     /// In the dataset's own table.
     Own {
         /// The column's name there.
-        column: &'static str,
+        column: String,
         /// The value, as it is stored.
         value: Fragment,
     },
@@ -117,8 +118,9 @@ pub enum Origin {
 /// Some of a dataset's columns, in the order that the user chose.
 #[derive(Clone)]
 pub struct Selection {
-    dataset: &'static dyn Dataset,
-    columns: Vec<&'static Column>,
+    dataset: Arc<dyn Dataset>,
+    /// Their indexes among the dataset's columns.
+    columns: Vec<usize>,
 }
 
 /// Why a list of columns is invalid.
@@ -126,29 +128,30 @@ pub struct Selection {
 #[error("{reason}: the columns of {dataset} are {}", names.join(", "))]
 pub struct InvalidColumns {
     reason: String,
-    dataset: &'static str,
-    names: Vec<&'static str>,
+    dataset: String,
+    names: Vec<String>,
 }
 
 impl Selection {
     /// The columns that an export has by default.
-    pub fn default_of(dataset: &'static dyn Dataset) -> Self {
+    pub fn default_of(dataset: &Arc<dyn Dataset>) -> Self {
         let columns = dataset.columns().iter();
+        let columns = columns.filter(|column| column.is_default);
         Self {
-            dataset,
-            columns: columns.filter(|column| column.is_default).collect(),
+            dataset: Arc::clone(dataset),
+            columns: columns.map(|column| column.index).collect(),
         }
     }
 
     /// Reads column names, separated by commas, with or without blanks around them.
-    pub fn parse(dataset: &'static dyn Dataset, names: &str) -> Result<Self, InvalidColumns> {
+    pub fn parse(dataset: &Arc<dyn Dataset>, names: &str) -> Result<Self, InvalidColumns> {
         let all = dataset.columns();
         let invalid = |reason| InvalidColumns {
             reason,
-            dataset: dataset.name(),
-            names: all.iter().map(Column::name).collect(),
+            dataset: dataset.name().to_owned(),
+            names: all.iter().map(|column| column.name.clone()).collect(),
         };
-        let mut columns: Vec<&'static Column> = Vec::new();
+        let mut columns = Vec::new();
         for name in names.split(',').map(str::trim) {
             if name.is_empty() {
                 return Err(invalid("a column's name is empty".to_owned()));
@@ -157,43 +160,45 @@ impl Selection {
                 .iter()
                 .find(|column| column.name == name)
                 .ok_or_else(|| invalid(format!("there is no column `{name}`")))?;
-            if columns.iter().any(|chosen| chosen.name == name) {
+            if columns.contains(&column.index) {
                 return Err(invalid(format!("the column `{name}` is there twice")));
             }
-            columns.push(column);
+            columns.push(column.index);
         }
+        let dataset = Arc::clone(dataset);
         Ok(Self { dataset, columns })
     }
 
     /// The dataset.
-    pub fn dataset(&self) -> &'static dyn Dataset {
-        self.dataset
+    pub fn dataset(&self) -> &Arc<dyn Dataset> {
+        &self.dataset
     }
 
     /// The columns, in their order.
-    pub fn columns(&self) -> &[&'static Column] {
-        &self.columns
+    pub fn columns(&self) -> Vec<&Column> {
+        let all = self.dataset.columns();
+        self.columns.iter().map(|index| &all[*index]).collect()
     }
 
     /// Their names.
-    pub fn names(&self) -> impl Iterator<Item = &'static str> {
-        self.columns.iter().map(|column| column.name)
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.columns().into_iter().map(Column::name)
     }
 
     /// Returns whether this column is among them.
     pub fn has(&self, column: &Column) -> bool {
-        self.names().any(|name| name == column.name)
+        self.columns.contains(&column.index)
     }
 
     /// Returns whether they are the default columns.
     pub fn is_default(&self) -> bool {
-        *self == Self::default_of(self.dataset)
+        *self == Self::default_of(&self.dataset)
     }
 }
 
 impl PartialEq for Selection {
     fn eq(&self, other: &Self) -> bool {
-        self.dataset == other.dataset && self.names().eq(other.names())
+        *self.dataset == *other.dataset && self.columns == other.columns
     }
 }
 

@@ -1,6 +1,7 @@
 //! How a dataset is declared.
 
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use diesel::associations::HasTable;
 use diesel::expression::Expression;
@@ -65,8 +66,8 @@ fn restricted<Q: Boxed>(query: Q, conditions: Vec<Condition>) -> Q {
 /// A dataset, also while it is being declared. `Own` is the query of its own table, `Joined` that of the table and all that is joined
 /// to it, `Model` a row with all columns.
 pub struct Declaration<Joined, Own, Model> {
-    name: &'static str,
-    row_name: &'static str,
+    name: String,
+    row_name: String,
     joined: fn() -> Joined,
     own: fn() -> Own,
     models: fn(Joined, Loader<'_>) -> Result<Rows<Model>, Error>,
@@ -89,7 +90,7 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
     /// Declares a dataset that has no columns and filters yet. `key` is the key of its own table; `joined` returns the query with all
     /// that is joined to the table, by LEFT JOINs alone; `own` that of the table alone; `models` loads rows with all columns.
     pub fn new<Key>(
-        [name, row_name]: [&'static str; 2],
+        [name, row_name]: [&str; 2],
         key: Key,
         joined: fn() -> Joined,
         own: fn() -> Own,
@@ -103,16 +104,16 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
     {
         let table = sql_of(&Key::Table::table());
         Self {
-            name,
-            row_name,
+            name: name.to_owned(),
+            row_name: row_name.to_owned(),
             joined,
             own,
             models,
             relations: vec![table.clone()],
             table: Table {
                 name: table,
-                key: Key::NAME,
-                key_value: Box::new(key),
+                key: Key::NAME.to_owned(),
+                key_value: Arc::new(key),
             },
             columns: Vec::new(),
             cells: Vec::new(),
@@ -150,9 +151,9 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
     {
         self.add_relation(sql_of(&Id::Table::table()));
         self.references.push(Reference {
-            column: C::NAME,
-            value: Box::new(column),
-            id: Box::new(id),
+            column: C::NAME.to_owned(),
+            value: Arc::new(column),
+            id: Arc::new(id),
             query: Box::new(move |question| ask(query(), question)),
         });
         ReferenceTo {
@@ -164,8 +165,8 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
     /// Adds a column of the dataset's own table. `header` is its name in the header; `cell` reads it from a model.
     pub fn column<C>(
         &mut self,
-        name: &'static str,
-        header: &'static str,
+        name: &str,
+        header: &str,
         column: C,
         cell: fn(&Model) -> Cell<'_>,
     ) -> &mut Self
@@ -175,19 +176,19 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
         Own: SelectDsl<C>,
     {
         let own = Origin::Own {
-            column: C::NAME,
-            value: Box::new(column),
+            column: C::NAME.to_owned(),
+            value: Arc::new(column),
         };
-        self.push(name, header, C::SqlType::KIND, Box::new(column), own, cell)
+        self.push(name, header, C::SqlType::KIND, Arc::new(column), own, cell)
     }
 
     /// Adds a boolean column of the dataset's own table, with a text for true and one for false; NULL is an empty field.
     pub fn label_column<C>(
         &mut self,
-        name: &'static str,
-        header: &'static str,
+        name: &str,
+        header: &str,
         column: C,
-        labels: [&'static str; 2],
+        labels: [&str; 2],
         cell: fn(&Model) -> Cell<'_>,
     ) -> &mut Self
     where
@@ -196,15 +197,15 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
         Own: SelectDsl<C>,
     {
         let own = Origin::Own {
-            column: C::NAME,
-            value: Box::new(column),
+            column: C::NAME.to_owned(),
+            value: Arc::new(column),
         };
         let labelled = Labelled::new(column, labels);
         self.push(
             name,
             header,
-            ColumnKind::Label(labels),
-            Box::new(labelled),
+            ColumnKind::Label(labels.map(str::to_owned)),
+            Arc::new(labelled),
             own,
             cell,
         )
@@ -215,8 +216,8 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
     pub fn referenced_column<Referenced, C, R>(
         &mut self,
         reference: &ReferenceTo<Referenced>,
-        name: &'static str,
-        header: &'static str,
+        name: &str,
+        header: &str,
         column: C,
         referenced: R,
         cell: fn(&Model) -> Cell<'_>,
@@ -229,13 +230,13 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
     {
         let origin = Origin::Referenced {
             reference: reference.index,
-            value: Box::new(referenced),
+            value: Arc::new(referenced),
         };
         self.push(
             name,
             header,
             C::SqlType::KIND,
-            Box::new(column),
+            Arc::new(column),
             origin,
             cell,
         )
@@ -243,16 +244,16 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
 
     fn push(
         &mut self,
-        name: &'static str,
-        header: &'static str,
+        name: &str,
+        header: &str,
         kind: ColumnKind,
         joined: super::Fragment,
         origin: Origin,
         cell: fn(&Model) -> Cell<'_>,
     ) -> &mut Self {
         self.columns.push(Column {
-            name,
-            header,
+            name: name.to_owned(),
+            header: header.to_owned(),
             index: self.columns.len(),
             is_default: true,
             kind,
@@ -280,8 +281,8 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
     /// Adds a filter of the dataset's own table that is set to true or false. `help` says what it does.
     pub fn boolean_filter<C>(
         &mut self,
-        name: &'static str,
-        help: &'static str,
+        name: &str,
+        help: &str,
         condition: fn(bool) -> C,
     ) -> &mut Self
     where
@@ -289,7 +290,7 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
         Joined: FilterDsl<C>,
         Own: FilterDsl<C>,
     {
-        self.filter(name, help, FilterKind::Boolean, None, move |value| {
+        self.filter(name, help, FilterKind::Boolean, None, None, move |value| {
             let is = matches!(value, FilterValue::Boolean(true));
             Condition::new(condition(is))
         })
@@ -298,9 +299,9 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
     /// Adds a filter of the dataset's own table that is set to the id of a row of the dataset `of`.
     pub fn id_filter<C>(
         &mut self,
-        name: &'static str,
-        of: &'static str,
-        help: &'static str,
+        name: &str,
+        of: &str,
+        help: &str,
         condition: fn(i64) -> C,
     ) -> &mut Self
     where
@@ -308,7 +309,7 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
         Joined: FilterDsl<C>,
         Own: FilterDsl<C>,
     {
-        self.filter(name, help, FilterKind::Id { of }, None, move |value| {
+        self.filter(name, help, FilterKind::Id, Some(of), None, move |value| {
             Condition::new(condition(id(value)))
         })
     }
@@ -316,9 +317,9 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
     /// Adds a filter as [`id_filter`](Self::id_filter) does, which can also be set to `none`, with a condition of its own.
     pub fn id_or_none_filter<C, N>(
         &mut self,
-        name: &'static str,
-        of: &'static str,
-        help: &'static str,
+        name: &str,
+        of: &str,
+        help: &str,
         condition: fn(i64) -> C,
         none: fn() -> N,
     ) -> &mut Self
@@ -328,8 +329,8 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
         Joined: FilterDsl<C> + FilterDsl<N>,
         Own: FilterDsl<C> + FilterDsl<N>,
     {
-        let kind = FilterKind::IdOrNone { of };
-        self.filter(name, help, kind, None, move |value| match value {
+        let kind = FilterKind::IdOrNone;
+        self.filter(name, help, kind, Some(of), None, move |value| match value {
             FilterValue::NoId => Condition::new(none()),
             value => Condition::new(condition(id(value))),
         })
@@ -339,9 +340,9 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
     pub fn referenced_id_filter<Referenced, C>(
         &mut self,
         reference: &ReferenceTo<Referenced>,
-        name: &'static str,
-        of: &'static str,
-        help: &'static str,
+        name: &str,
+        of: &str,
+        help: &str,
         condition: fn(i64) -> C,
     ) -> &mut Self
     where
@@ -350,20 +351,25 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
         Referenced: FilterDsl<C>,
     {
         let reference = Some(reference.index);
-        self.filter(name, help, FilterKind::Id { of }, reference, move |value| {
-            Condition::new(condition(id(value)))
-        })
+        self.filter(
+            name,
+            help,
+            FilterKind::Id,
+            Some(of),
+            reference,
+            move |value| Condition::new(condition(id(value))),
+        )
     }
 
     /// Adds a filter that is set to a part of the text in a column of the dataset's own table.
-    pub fn text_filter<C>(&mut self, name: &'static str, help: &'static str, column: C) -> &mut Self
+    pub fn text_filter<C>(&mut self, name: &str, help: &str, column: C) -> &mut Self
     where
         C: diesel::Column + TextExpressionMethods,
         C: QueryFragment<Pg> + Copy + Send + Sync + 'static,
         Joined: SelectDsl<C>,
         Own: SelectDsl<C>,
     {
-        self.filter(name, help, FilterKind::Text, None, move |value| {
+        self.filter(name, help, FilterKind::Text, None, None, move |value| {
             let pattern = match value {
                 FilterValue::Text(text) => text.like_pattern(),
                 other => other.to_string(),
@@ -374,16 +380,19 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
 
     fn filter(
         &mut self,
-        name: &'static str,
-        help: &'static str,
+        name: &str,
+        help: &str,
         kind: FilterKind,
+        of: Option<&str>,
         reference: Option<usize>,
         condition: impl Fn(&FilterValue) -> Condition + Send + Sync + 'static,
     ) -> &mut Self {
         self.filters.push(FilterField {
-            name,
-            help,
+            name: name.to_owned(),
+            help: help.to_owned(),
+            index: self.filters.len(),
             kind,
+            of: of.map(str::to_owned),
             reference,
             condition: Box::new(condition),
         });
@@ -413,12 +422,12 @@ where
     Own: Boxed + 'static,
     Model: Send + 'static,
 {
-    fn name(&self) -> &'static str {
-        self.name
+    fn name(&self) -> &str {
+        &self.name
     }
 
-    fn row_name(&self) -> &'static str {
-        self.row_name
+    fn row_name(&self) -> &str {
+        &self.row_name
     }
 
     fn columns(&self) -> &[Column] {
@@ -445,32 +454,32 @@ where
         &self.relations
     }
 
-    fn joined(&'static self, question: Question) -> Query {
+    fn joined(&self, question: Question) -> Query {
         ask((self.joined)(), question)
     }
 
-    fn own(&'static self, question: Question) -> Query {
+    fn own(&self, question: Question) -> Query {
         ask((self.own)(), question)
     }
 
     fn models(
-        &'static self,
+        &self,
         conditions: Vec<Condition>,
         limit: i64,
         loader: Loader<'_>,
     ) -> Result<Box<dyn Models>, Error> {
         let query = restricted((self.joined)(), conditions)
-            .order(Order(vec![&self.table.key_value]))
+            .order(Order(vec![Arc::clone(&self.table.key_value)]))
             .limit(limit);
         Ok(Box::new(Loaded {
-            cells: &self.cells,
+            cells: self.cells.clone(),
             models: (self.models)(query, loader)?,
         }))
     }
 }
 
 struct Loaded<Model: 'static> {
-    cells: &'static [fn(&Model) -> Cell<'_>],
+    cells: Vec<fn(&Model) -> Cell<'_>>,
     models: Rows<Model>,
 }
 

@@ -1,7 +1,9 @@
 //! The filters of a dataset, and their values.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
@@ -13,9 +15,12 @@ pub(super) type MakeCondition = dyn Fn(&FilterValue) -> Condition + Send + Sync;
 
 /// A filter that a dataset has.
 pub struct FilterField {
-    pub(super) name: &'static str,
-    pub(super) help: &'static str,
+    pub(super) name: String,
+    pub(super) help: String,
+    /// Its index among the dataset's filters.
+    pub(super) index: usize,
     pub(super) kind: FilterKind,
+    pub(super) of: Option<String>,
     /// The index of the reference that its condition is about; `None` if that is the dataset's own table.
     pub(super) reference: Option<usize>,
     pub(super) condition: Box<MakeCondition>,
@@ -27,33 +32,32 @@ pub enum FilterKind {
     /// `true` or `false`.
     Boolean,
     /// The id of a row of another dataset.
-    Id {
-        /// That dataset's name.
-        of: &'static str,
-    },
+    Id,
     /// Such an id, or `none`.
-    IdOrNone {
-        /// That dataset's name.
-        of: &'static str,
-    },
+    IdOrNone,
     /// A part of a text; upper and lower case count as equal.
     Text,
 }
 
 impl FilterField {
     /// The name by which the command line and the web know it.
-    pub fn name(&self) -> &'static str {
-        self.name
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// What it does, in a sentence without a full stop.
-    pub fn help(&self) -> &'static str {
-        self.help
+    pub fn help(&self) -> &str {
+        &self.help
     }
 
     /// What it can be set to.
     pub fn kind(&self) -> FilterKind {
         self.kind
+    }
+
+    /// The name of the dataset whose rows it chooses from.
+    pub fn of(&self) -> Option<&str> {
+        self.of.as_deref()
     }
 
     /// Returns its condition for a value.
@@ -77,28 +81,10 @@ impl FilterKind {
             Self::Boolean if is("true") => Ok(FilterValue::Boolean(true)),
             Self::Boolean if is("false") => Ok(FilterValue::Boolean(false)),
             Self::Boolean => Err(InvalidFilter::NoBoolean),
-            Self::Id { .. } => id().map_err(|_| InvalidFilter::NoId),
-            Self::IdOrNone { .. } if is("none") => Ok(FilterValue::NoId),
-            Self::IdOrNone { .. } => id().map_err(|_| InvalidFilter::NeitherIdNorNone),
+            Self::Id => id().map_err(|_| InvalidFilter::NoId),
+            Self::IdOrNone if is("none") => Ok(FilterValue::NoId),
+            Self::IdOrNone => id().map_err(|_| InvalidFilter::NeitherIdNorNone),
             Self::Text => Ok(FilterValue::Text(text.parse()?)),
-        }
-    }
-
-    /// What a usage text shows in place of a value of this kind.
-    pub fn placeholder(self) -> &'static str {
-        match self {
-            Self::Boolean => "true|false",
-            Self::Id { .. } => "N",
-            Self::IdOrNone { .. } => "N|none",
-            Self::Text => "TEXT",
-        }
-    }
-
-    /// The name of the dataset whose rows it chooses from.
-    pub fn of(self) -> Option<&'static str> {
-        match self {
-            Self::Id { of } | Self::IdOrNone { of } => Some(of),
-            Self::Boolean | Self::Text => None,
         }
     }
 }
@@ -205,41 +191,28 @@ impl SearchText {
 /// Which rows of a dataset to export: those that meet the condition of every filter that is set.
 #[derive(Clone)]
 pub struct Filter {
-    dataset: &'static dyn Dataset,
-    /// In the order of the dataset's filters, each at most once.
-    set: Vec<(&'static FilterField, FilterValue)>,
-    /// The last id to export. Only the benchmark sets it, to compare sizes; it is no parameter of an export.
-    pub up_to_id: Option<i64>,
+    dataset: Arc<dyn Dataset>,
+    /// By the filters' indexes among those of the dataset.
+    set: BTreeMap<usize, FilterValue>,
 }
 
 impl Filter {
     /// The filter that all rows pass.
-    pub fn all(dataset: &'static dyn Dataset) -> Self {
+    pub fn all(dataset: &Arc<dyn Dataset>) -> Self {
         Self {
-            dataset,
-            set: Vec::new(),
-            up_to_id: None,
+            dataset: Arc::clone(dataset),
+            set: BTreeMap::new(),
         }
     }
 
     /// The dataset.
-    pub fn dataset(&self) -> &'static dyn Dataset {
-        self.dataset
+    pub fn dataset(&self) -> &Arc<dyn Dataset> {
+        &self.dataset
     }
 
     /// Sets one of the dataset's filters.
-    pub fn set(&mut self, field: &'static FilterField, value: FilterValue) {
-        let place = |field: &FilterField| {
-            self.dataset
-                .filters()
-                .iter()
-                .position(|known| known.name == field.name)
-        };
-        self.set.retain(|(known, _)| known.name != field.name);
-        let at = self
-            .set
-            .partition_point(|(known, _)| place(known) < place(field));
-        self.set.insert(at, (field, value));
+    pub fn set(&mut self, field: &FilterField, value: FilterValue) {
+        self.set.insert(field.index, value);
     }
 
     /// The value of the filter of this name, if it is set.
@@ -265,11 +238,8 @@ impl Filter {
 
     fn conditions_where(&self, is_wanted: impl Fn(Option<usize>) -> bool) -> Vec<Condition> {
         let wanted = self.iter().filter(|(field, _)| is_wanted(field.reference));
-        let up_to = self.up_to_id.filter(|_| is_wanted(None));
-        let key = &self.dataset.table().key_value;
         wanted
             .map(|(field, value)| field.condition(value))
-            .chain(up_to.map(|id| Condition::compare(key, "<=", id)))
             .collect()
     }
 
@@ -278,28 +248,25 @@ impl Filter {
         let set = self.iter().map(|(field, value)| {
             let value = match (field.kind, value) {
                 (_, FilterValue::Boolean(value)) => Value::from(*value),
-                (FilterKind::Id { .. }, FilterValue::Id(id)) => (*id).into(),
+                (FilterKind::Id, FilterValue::Id(id)) => (*id).into(),
                 (_, value) => value.to_string().into(),
             };
-            (field.name.to_owned(), value)
+            (field.name.clone(), value)
         });
         set.collect()
     }
 
     /// The filters that are set.
-    pub fn iter(&self) -> impl Iterator<Item = (&'static FilterField, &FilterValue)> {
-        self.set.iter().map(|(field, value)| (*field, value))
+    pub fn iter(&self) -> impl Iterator<Item = (&FilterField, &FilterValue)> {
+        let fields = self.dataset.filters();
+        let set = self.set.iter();
+        set.map(|(index, value)| (&fields[*index], value))
     }
 }
 
 impl PartialEq for Filter {
     fn eq(&self, other: &Self) -> bool {
-        let set = |filter: &Self| -> Vec<(&str, FilterValue)> {
-            let set = filter.iter();
-            set.map(|(field, value)| (field.name, value.clone()))
-                .collect()
-        };
-        self.dataset == other.dataset && set(self) == set(other) && self.up_to_id == other.up_to_id
+        *self.dataset == *other.dataset && self.set == other.set
     }
 }
 
@@ -307,7 +274,7 @@ impl Eq for Filter {}
 
 impl fmt::Debug for Filter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let set = self.iter().map(|(field, value)| (field.name, value));
+        let set = self.iter().map(|(field, value)| (&field.name, value));
         f.debug_map().entries(set).finish()
     }
 }
@@ -331,8 +298,8 @@ mod tests {
 
     #[test]
     fn each_kind_takes_its_own_values_and_no_others() {
-        let id = FilterKind::Id { of: "users" };
-        let id_or_none = FilterKind::IdOrNone { of: "users" };
+        let id = FilterKind::Id;
+        let id_or_none = FilterKind::IdOrNone;
         let check = |kind: FilterKind, text: &str, value: Result<FilterValue, InvalidFilter>| {
             assert_eq!(kind.parse(text), value, "{kind:?} {text:?}");
         };

@@ -6,6 +6,8 @@
 //!
 //! Every query binds its values. COPY takes no parameters: [`CopyOutDsl`](crate::db::libpq::CopyOutDsl) writes them into its SQL.
 
+use std::sync::Arc;
+
 use diesel::deserialize::{self, FromSql, FromSqlRow};
 use diesel::dsl::AsExprOf;
 use diesel::expression::{
@@ -21,7 +23,7 @@ use serde::{Serialize, Serializer};
 use crate::units::hexadecimal;
 
 /// A part of a query.
-pub type Fragment = Box<dyn QueryFragment<Pg> + Send + Sync>;
+pub type Fragment = Arc<dyn QueryFragment<Pg> + Send + Sync>;
 
 /// A condition on rows.
 pub struct Condition(Box<dyn QueryFragment<Pg> + Send>);
@@ -33,19 +35,24 @@ impl Condition {
     }
 
     /// The condition that `key`, an integer, compares in this way with a value.
-    pub(crate) fn compare(key: &'static Fragment, operator: &'static str, value: i64) -> Self {
-        Self::new(Comparison(key, operator, value.into_sql::<BigInt>()))
+    pub(crate) fn compare(key: &Fragment, operator: &'static str, value: i64) -> Self {
+        Self::new(Comparison(
+            Arc::clone(key),
+            operator,
+            value.into_sql::<BigInt>(),
+        ))
     }
 
     /// The condition that `key` is NULL.
-    pub(crate) fn is_null(key: &'static Fragment) -> Self {
-        Self::new(IsNull(key))
+    pub(crate) fn is_null(key: &Fragment) -> Self {
+        Self::new(IsNull(Arc::clone(key)))
     }
 
     /// The condition that `key` is one of `ids`. They are an array: the server hashes it, and the rows stay in their index's order,
     /// as they would not with a join.
-    pub(crate) fn is_any(key: &'static Fragment, ids: Vec<i64>) -> Self {
-        Self::new(Comparison(key, "= any", ids.into_sql::<Array<BigInt>>()))
+    pub(crate) fn is_any(key: &Fragment, ids: Vec<i64>) -> Self {
+        let ids = ids.into_sql::<Array<BigInt>>();
+        Self::new(Comparison(Arc::clone(key), "= any", ids))
     }
 
     /// The condition that `text` matches a pattern for `ILIKE`.
@@ -53,17 +60,17 @@ impl Condition {
         text: impl QueryFragment<Pg> + Send + Sync + 'static,
         pattern: String,
     ) -> Self {
-        Self::new(Matches(Box::new(text), Pattern::of(pattern)))
+        Self::new(Matches(Arc::new(text), Pattern::of(pattern)))
     }
 
     /// The condition that `key` is among the values that a query selects.
-    pub(crate) fn is_in(key: &'static Fragment, query: Query) -> Self {
-        Self::new(Comparison(key, "in", query))
+    pub(crate) fn is_in(key: &Fragment, query: Query) -> Self {
+        Self::new(Comparison(Arc::clone(key), "in", query))
     }
 }
 
 /// A comparison with NULL.
-struct IsNull(&'static Fragment);
+struct IsNull(Fragment);
 
 impl QueryFragment<Pg> for IsNull {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
@@ -117,7 +124,7 @@ impl QueryFragment<Pg> for Matches {
 }
 
 /// A comparison. Diesel has no type for expressions that belong to no table.
-struct Comparison<V>(&'static Fragment, &'static str, V);
+struct Comparison<V>(Fragment, &'static str, V);
 
 impl<V: QueryFragment<Pg>> QueryFragment<Pg> for Comparison<V> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
@@ -132,14 +139,14 @@ impl<V: QueryFragment<Pg>> QueryFragment<Pg> for Comparison<V> {
 /// One of two texts for a boolean; NULL for NULL.
 pub(super) struct Labelled<C> {
     column: C,
-    labels: [AsExprOf<&'static str, Text>; 2],
+    labels: [AsExprOf<String, Text>; 2],
 }
 
 impl<C> Labelled<C> {
-    pub(super) fn new(column: C, labels: [&'static str; 2]) -> Self {
+    pub(super) fn new(column: C, labels: [&str; 2]) -> Self {
         Self {
             column,
-            labels: labels.map(IntoSql::into_sql::<Text>),
+            labels: labels.map(|label| label.to_owned().into_sql::<Text>()),
         }
     }
 }
@@ -159,15 +166,15 @@ impl<C: QueryFragment<Pg>> QueryFragment<Pg> for Labelled<C> {
 
 /// What rows are ordered by.
 #[derive(Clone)]
-pub struct Order(pub(super) Vec<&'static Fragment>);
+pub struct Order(pub(super) Vec<Fragment>);
 
 /// A value of a select list.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub enum Selected {
     /// As it is.
-    Plain(&'static Fragment),
+    Plain(Fragment),
     /// The first characters of a text, so many of them: the server sends no more.
-    Beginning(&'static Fragment, usize),
+    Beginning(Fragment, usize),
     /// The number of rows.
     Count,
 }
@@ -267,7 +274,7 @@ impl Question {
     }
 
     /// Asks for the rows in this order.
-    pub fn ordered(self, by: impl IntoIterator<Item = &'static Fragment>) -> Self {
+    pub fn ordered(self, by: impl IntoIterator<Item = Fragment>) -> Self {
         Self {
             order: Some(Order(by.into_iter().collect())),
             ..self

@@ -148,7 +148,7 @@ mod tests {
         rows: impl Iterator<Item = QueryResult<usize>>,
         most: u64,
     ) -> Result<Rows<usize>, Error> {
-        let mut export = Export::of(datasets::default());
+        let mut export = Export::of(datasets::catalog().default());
         export.limits.max_buffered_size = most;
         let reservation = Reservation::of(&export, &Budget::default());
         let measured = rows.map(|row| row.map(|row| Measured { row, bytes: 8 }));

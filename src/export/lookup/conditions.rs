@@ -121,7 +121,7 @@ impl Conditions {
                       select from pg_constraint where conrelid = attrelid and contype = 'n' and not convalidated and attnum = any (conkey))
                   from pg_attribute where attrelid = to_regclass({}) and attname = {}) as has_all_keys",
                 quoted(&table.name),
-                quoted(table.key)
+                quoted(&table.key)
             ),
         ]
     }

@@ -93,7 +93,7 @@ impl Writer<'_> {
         let id = fields.next_id()?;
         for kind in self.kinds {
             texts.push(self.delimiter);
-            self.fields.write_copied(*kind, fields.next()?, texts)?;
+            self.fields.write_copied(kind, fields.next()?, texts)?;
         }
         fields.next().is_none().then_some(id)
     }

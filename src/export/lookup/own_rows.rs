@@ -1,6 +1,7 @@
 //! What `lookup` reads of the dataset's own table, and the best way to read it.
 
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use super::Unprepared;
 use super::estimate::{Estimate, Scan};
@@ -27,14 +28,14 @@ const BY_FILTER: &str = "the rows are found by the filter, not in the order of t
 pub(super) struct OwnRows<'a> {
     pub(super) export: &'a Export,
     /// The values of a row: those of its own columns, and the ids by which it refers to other rows.
-    values: Vec<&'static Fragment>,
+    values: Vec<Fragment>,
     /// The columns of these values, each once.
-    pub(super) columns: Vec<&'static str>,
+    pub(super) columns: Vec<&'a str>,
     /// What is made of each value.
     pub(super) steps: Vec<Step>,
     pub(super) tables: Vec<NamesQuery>,
     /// The ids that the filter's conditions on what the rows refer to leave. The query names them instead of these conditions.
-    ids: Vec<(&'static Fragment, Vec<i64>)>,
+    ids: Vec<(Fragment, Vec<i64>)>,
 }
 
 /// Which rows are read.
@@ -91,7 +92,7 @@ impl<'a> OwnRows<'a> {
                     value,
                 } = column.origin()
                 {
-                    rows.push(name, value, Step::Value(column.kind()));
+                    rows.push(name, value, Step::Value(column.kind().clone()));
                 }
             }
             let Some(Origin::Referenced { reference, .. }) =
@@ -102,18 +103,18 @@ impl<'a> OwnRows<'a> {
             let conditions = export.filter.conditions_of_reference(*reference);
             let reference = &references[*reference];
             let names = group.iter().filter_map(|column| match column.origin() {
-                Origin::Referenced { value, .. } => Some(Selected::Plain(value)),
+                Origin::Referenced { value, .. } => Some(Selected::Plain(Arc::clone(value))),
                 Origin::Own { .. } => None,
             });
-            let id = Selected::Plain(&reference.id);
+            let id = Selected::Plain(Arc::clone(&reference.id));
             let question = Question::of(std::iter::once(id).chain(names)).with(conditions);
             let table = rows.table(NamesQuery {
                 sql: (reference.query)(question).literal_sql()?,
-                kinds: group.iter().map(|column| column.kind()).collect(),
+                kinds: group.iter().map(|column| column.kind().clone()).collect(),
             });
             let count = group.len();
             rows.push(
-                reference.column,
+                &reference.column,
                 &reference.value,
                 Step::Names { table, count },
             );
@@ -121,8 +122,8 @@ impl<'a> OwnRows<'a> {
         Ok(rows)
     }
 
-    fn push(&mut self, column: &'static str, value: &'static Fragment, step: Step) {
-        self.values.push(value);
+    fn push(&mut self, column: &'a str, value: &Fragment, step: Step) {
+        self.values.push(Arc::clone(value));
         self.steps.push(step);
         if !self.columns.contains(&column) {
             self.columns.push(column);
@@ -149,7 +150,8 @@ impl<'a> OwnRows<'a> {
             if conditions.is_empty() {
                 continue;
             }
-            let question = Question::of([Selected::Plain(&reference.id)]).with(conditions);
+            let question =
+                Question::of([Selected::Plain(Arc::clone(&reference.id))]).with(conditions);
             let query = (reference.query)(question);
             let mut rows = query.copy_out(connection, &rows::COPY_OPTIONS)?;
             let mut ids = Vec::new();
@@ -159,7 +161,7 @@ impl<'a> OwnRows<'a> {
                     return Ok(false);
                 }
             }
-            self.ids.push((&reference.value, ids));
+            self.ids.push((Arc::clone(&reference.value), ids));
         }
         Ok(true)
     }
@@ -180,7 +182,7 @@ impl<'a> OwnRows<'a> {
         if (0..dataset.references().len()).all(is_loaded) {
             return Ok(true);
         }
-        let key = Selected::Plain(&dataset.table().key_value);
+        let key = Selected::Plain(Arc::clone(&dataset.table().key_value));
         let plan = Estimate::of(
             connection,
             &dataset.joined(Question::of([key])).literal_sql()?,
@@ -198,7 +200,7 @@ impl<'a> OwnRows<'a> {
         let references = self.export.dataset().references().iter().enumerate();
         let referenced = references.filter_map(|(index, reference)| {
             let conditions = filter.conditions_of_reference(index);
-            let ids = Question::of([Selected::Plain(&reference.id)]);
+            let ids = Question::of([Selected::Plain(Arc::clone(&reference.id))]);
             (!conditions.is_empty())
                 .then(|| (reference.query)(ids.with(conditions)))
                 .map(|ids| Condition::is_in(&reference.value, ids))
@@ -264,8 +266,8 @@ impl<'a> OwnRows<'a> {
 
     /// The values of the rows that meet the filter's conditions on the table itself.
     fn question(&self) -> Question {
-        Question::of(self.values.iter().map(|value| Selected::Plain(value)))
+        Question::of(self.values.iter().cloned().map(Selected::Plain))
             .with(self.export.filter.own_conditions())
-            .ordered([&self.export.dataset().table().key_value])
+            .ordered([Arc::clone(&self.export.dataset().table().key_value)])
     }
 }

@@ -75,10 +75,10 @@ pub(super) fn of(
         return Ok(Ranges::of_short(ranges));
     }
     let sql = FACTS
-        .replace("{key}", &identifier(table.key))
+        .replace("{key}", &identifier(&table.key))
         .replace("{table}", &table.name);
     let facts = diesel::sql_query(sql)
-        .bind::<Text, _>(table.key)
+        .bind::<Text, _>(&table.key)
         .bind::<Array<Text>, _>(columns)
         .bind::<Array<Text>, _>(&scan.tables)
         .literal_sql()?;
@@ -106,7 +106,7 @@ fn of_dense(
     table: &Table,
     estimate: &Estimate,
 ) -> Result<Option<Vec<RangeInclusive<i64>>>, libpq::Error> {
-    let key = identifier(table.key);
+    let key = identifier(&table.key);
     let sql = format!(
         "select min({key}) as first, max({key}) as last from {}",
         table.name

@@ -46,7 +46,7 @@ impl<'n> RowEncoder<'n> {
         let delimiter = format.delimiter.byte();
         let labels = steps.iter().map(|step| {
             let kind = match step {
-                Step::Value(kind @ ColumnKind::Label(_)) => *kind,
+                Step::Value(kind @ ColumnKind::Label(_)) => kind,
                 _ => return Default::default(),
             };
             [b"t", b"f", NULL].map(|value: &[u8]| {
@@ -74,7 +74,7 @@ impl<'n> RowEncoder<'n> {
             let is_first = index == 0;
             match step {
                 Step::Value(kind @ ColumnKind::Label(_)) => {
-                    let field = fields.next_of(*kind).ok_or_else(unreadable)?;
+                    let field = fields.next_of(kind).ok_or_else(unreadable)?;
                     let label = match field {
                         b"t" => &self.labels[index][0],
                         b"f" => &self.labels[index][1],
@@ -87,9 +87,9 @@ impl<'n> RowEncoder<'n> {
                     if !is_first {
                         lines.push(self.delimiter);
                     }
-                    let field = fields.next_of(*kind).ok_or_else(unreadable)?;
+                    let field = fields.next_of(kind).ok_or_else(unreadable)?;
                     self.fields
-                        .write_copied(*kind, field, lines)
+                        .write_copied(kind, field, lines)
                         .ok_or_else(unreadable)?;
                 }
                 Step::Names { table, count } => {
@@ -118,7 +118,7 @@ impl FieldWriter {
     /// Appends the field for a value that COPY has sent; returns `None` if the value is not of this kind.
     pub(super) fn write_copied(
         self,
-        kind: ColumnKind,
+        kind: &ColumnKind,
         field: &[u8],
         line: &mut Vec<u8>,
     ) -> Option<()> {
@@ -164,8 +164,8 @@ impl<'r> Fields<'r> {
     }
 
     /// Takes the next field, which is of this kind. In a short one, a search by many bytes at once does not pay.
-    pub(super) fn next_of(&mut self, kind: ColumnKind) -> Option<&'r [u8]> {
-        if kind == ColumnKind::Text {
+    pub(super) fn next_of(&mut self, kind: &ColumnKind) -> Option<&'r [u8]> {
+        if *kind == ColumnKind::Text {
             return self.next();
         }
         let rest = self.rest.take()?;
@@ -237,12 +237,14 @@ fn unescaped(text: &[u8]) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    const STEPS: [Step; 4] = [
-        Step::Value(ColumnKind::Integer),
-        Step::Value(ColumnKind::Text),
-        Step::Names { table: 0, count: 2 },
-        Step::Value(ColumnKind::Label(["Done", "Not Done"])),
-    ];
+    fn steps() -> [Step; 4] {
+        [
+            Step::Value(ColumnKind::Integer),
+            Step::Value(ColumnKind::Text),
+            Step::Names { table: 0, count: 2 },
+            Step::Value(ColumnKind::Label(["Done", "Not Done"].map(str::to_owned))),
+        ]
+    }
 
     fn encoded(steps: &[Step], row: &str) -> Option<String> {
         let names = Names::of_one([(-7, ",Pump,Hall"), (i64::MAX, ",\"\",")]);
@@ -253,7 +255,7 @@ mod tests {
     }
 
     fn check(row: &str, line: &str) {
-        assert_eq!(encoded(&STEPS, row).as_deref(), Some(line), "{row:?}");
+        assert_eq!(encoded(&steps(), row).as_deref(), Some(line), "{row:?}");
     }
 
     #[test]
@@ -279,7 +281,7 @@ mod tests {
 
     #[test]
     fn names_that_come_first_have_no_delimiter_before_them() {
-        let steps = [STEPS[2].clone(), STEPS[0].clone()];
+        let steps = [steps()[2].clone(), steps()[0].clone()];
         assert_eq!(encoded(&steps, "-7\t1\n").as_deref(), Some("Pump,Hall,1\n"));
         assert_eq!(encoded(&steps, "\\N\t1\n").as_deref(), Some(",,1\n"));
     }
@@ -297,7 +299,7 @@ mod tests {
             "1\tx\t7x\tt\n",
             "1\tx\t-\tt\n",
         ] {
-            assert_eq!(encoded(&STEPS, row), None, "{row:?}");
+            assert_eq!(encoded(&steps(), row), None, "{row:?}");
         }
     }
 }

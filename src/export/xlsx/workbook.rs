@@ -46,11 +46,11 @@ const TEXT: u8 = 3;
 const LINES: u8 = 4;
 
 /// A workbook that is being written.
-pub(super) struct Workbook {
+pub(super) struct Workbook<'h> {
     zip: ZipWriter<StreamWriter<Pending>>,
     pending: Pending,
     title: String,
-    headers: Vec<&'static str>,
+    headers: Vec<&'h str>,
     /// The columns' names in a sheet.
     names: Vec<String>,
     widths: Vec<usize>,
@@ -82,13 +82,9 @@ impl Write for Pending {
     }
 }
 
-impl Workbook {
+impl<'h> Workbook<'h> {
     /// A workbook with these columns, whose sheets are called so.
-    pub(super) fn new(
-        title: String,
-        headers: Vec<&'static str>,
-        most_rows: u32,
-    ) -> io::Result<Self> {
+    pub(super) fn new(title: String, headers: Vec<&'h str>, most_rows: u32) -> io::Result<Self> {
         let pending = Pending::default();
         let mut workbook = Self {
             zip: ZipWriter::new_stream(pending.clone()),

@@ -1,16 +1,17 @@
 //! Where pages and files are.
 
+use std::sync::Arc;
+
 use actix_web::HttpRequest;
 use actix_web::http::header::HOST;
 
-use crate::datasets;
-use crate::export::dataset::Dataset;
+use crate::export::dataset::{Catalog, Dataset};
 use crate::export::format::FileType;
 use crate::export::parameters::Parameters;
 
 /// Returns the address of a dataset's page.
-pub(super) fn path(dataset: &dyn Dataset) -> String {
-    if *dataset == *datasets::default() {
+pub(super) fn path(dataset: &Arc<dyn Dataset>, catalog: &Catalog) -> String {
+    if dataset == catalog.default() {
         "/".to_owned()
     } else {
         format!("/{}", dataset.name())
@@ -18,22 +19,23 @@ pub(super) fn path(dataset: &dyn Dataset) -> String {
 }
 
 /// Returns the address of the page with these parameters.
-pub(in crate::web) fn address(parameters: &Parameters) -> String {
+pub(in crate::web) fn address(parameters: &Parameters, catalog: &Catalog) -> String {
     let chosen = chosen(parameters);
-    format!("{}?{}", path(parameters.filter.dataset()), query(&chosen))
+    let path = path(parameters.filter.dataset(), catalog);
+    format!("{path}?{}", query(&chosen))
 }
 
 /// Returns the parameters as names and values of the page's address.
-pub(super) fn chosen(parameters: &Parameters) -> Vec<(&'static str, String)> {
+pub(super) fn chosen(parameters: &Parameters) -> Vec<(String, String)> {
     let mut chosen = parameters.to_pairs();
     if parameters.file_type == FileType::Xlsx {
-        chosen.push(("format", "xlsx".to_owned()));
+        chosen.push(("format".to_owned(), "xlsx".to_owned()));
     }
     chosen
 }
 
 /// Returns the file's address.
-pub(super) fn download(parameters: &Parameters, pairs: &[(&'static str, String)]) -> String {
+pub(super) fn download(parameters: &Parameters, pairs: &[(String, String)]) -> String {
     let name = parameters.filter.dataset().name();
     let extension = parameters.file_type.extension();
     let query = query(pairs);
@@ -41,7 +43,7 @@ pub(super) fn download(parameters: &Parameters, pairs: &[(&'static str, String)]
     format!("/{name}.{extension}{separator}{query}")
 }
 
-pub(super) fn query<'p>(pairs: impl IntoIterator<Item = &'p (&'static str, String)>) -> String {
+pub(super) fn query<'p>(pairs: impl IntoIterator<Item = &'p (String, String)>) -> String {
     form_urlencoded::Serializer::new(String::new())
         .extend_pairs(pairs)
         .finish()

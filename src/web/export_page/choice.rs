@@ -1,5 +1,7 @@
 //! What the page is asked for, by its query string.
 
+use std::sync::Arc;
+
 use clap::ValueEnum;
 
 use crate::export;
@@ -18,10 +20,10 @@ pub(super) struct Choose {
     /// Whether the file is asked for, and not the page.
     pub(super) is_download: bool,
     /// What is looked for in the lists of filters, by these filters' names.
-    pub(super) searches: Vec<(&'static str, SearchText)>,
+    pub(super) searches: Vec<(String, SearchText)>,
 }
 
-pub(super) fn read_query(query: &str, dataset: &'static dyn Dataset) -> Result<Choose, Problem> {
+pub(super) fn read_query(query: &str, dataset: &Arc<dyn Dataset>) -> Result<Choose, Problem> {
     let mut query = QueryString::parse(query)?;
     let mut searches = Vec::new();
     for field in dataset.filters() {
@@ -31,7 +33,7 @@ pub(super) fn read_query(query: &str, dataset: &'static dyn Dataset) -> Result<C
             let text = text.map_err(|error: export::dataset::InvalidText| {
                 invalid(&name, &error.to_string())
             })?;
-            searches.push((field.name(), text));
+            searches.push((field.name().to_owned(), text));
         }
     }
     let moved = query.take("move")?;

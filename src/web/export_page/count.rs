@@ -1,5 +1,6 @@
 //! How many rows match, and what that means for a download.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::HttpRequest;
@@ -35,7 +36,7 @@ pub(super) async fn of(
     let exact = read(
         request,
         app,
-        filter.dataset(),
+        Arc::clone(filter.dataset()),
         ReadFrom::Exports,
         COUNT_TIMEOUT,
         move |connection| queries::count(connection, &filter),
@@ -46,7 +47,7 @@ pub(super) async fn of(
     let many = read(
         request,
         app,
-        at_least.dataset(),
+        Arc::clone(at_least.dataset()),
         ReadFrom::Exports,
         COUNT_TIMEOUT,
         move |connection| queries::has_more_than(connection, &at_least, MANY),

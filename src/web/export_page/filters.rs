@@ -1,12 +1,15 @@
 //! The filters on the page: what each is set to, and what there is to choose from.
 
+use std::sync::Arc;
+
 use actix_web::HttpRequest;
 use diesel::{PgConnection, QueryResult};
 
-use crate::datasets;
 use crate::export;
 use crate::export::choices::{self, Choice};
-use crate::export::dataset::{Dataset, Filter, FilterField, FilterKind, FilterValue, SearchText};
+use crate::export::dataset::{
+    Catalog, Dataset, Filter, FilterField, FilterKind, FilterValue, SearchText,
+};
 use crate::export::parameters::Parameters;
 use crate::web::App;
 use crate::web::read::{QUERY_TIMEOUT, ReadFrom, read};
@@ -15,7 +18,7 @@ use super::capitalized;
 
 /// A filter on the page.
 pub(super) struct Control {
-    pub(super) name: &'static str,
+    pub(super) name: String,
     pub(super) label: String,
     pub(super) is: Is,
 }
@@ -30,9 +33,9 @@ pub(super) enum Is {
 /// A filter that is set by choosing from a list.
 pub(super) struct Select {
     /// The dataset that it chooses from.
-    pub(super) of: &'static str,
+    pub(super) of: String,
     /// The other filters that narrow the choice.
-    pub(super) narrowed_by: Vec<&'static str>,
+    pub(super) narrowed_by: Vec<String>,
     pub(super) can_be_none: bool,
     /// The name of the parameter by which the page, without its script, looks for other choices.
     pub(super) search: String,
@@ -55,13 +58,14 @@ impl Select {
 /// The filters, with what each is set to and what there is to choose from.
 fn controls(
     connection: &mut PgConnection,
+    catalog: &Catalog,
     filter: &Filter,
-    searches: &[(&'static str, SearchText)],
+    searches: &[(String, SearchText)],
 ) -> QueryResult<Vec<Control>> {
     let fields = filter.dataset().filters().iter();
     let controls = fields.map(|field| {
         let value = filter.get(field.name());
-        let is = match (field.kind(), field.kind().of().and_then(datasets::find)) {
+        let is = match (field.kind(), field.of().and_then(|of| catalog.find(of))) {
             (_, Some(of)) => {
                 let search = searches.iter().find(|(name, _)| *name == field.name());
                 let text = search.map(|(_, text)| text.clone()).unwrap_or_default();
@@ -74,7 +78,7 @@ fn controls(
             _ => Is::Text(value.map(ToString::to_string).unwrap_or_default()),
         };
         Ok(Control {
-            name: field.name(),
+            name: field.name().to_owned(),
             label: label(field),
             is,
         })
@@ -85,25 +89,21 @@ fn controls(
 fn select(
     connection: &mut PgConnection,
     field: &FilterField,
-    of: &'static dyn Dataset,
+    of: &Arc<dyn Dataset>,
     text: SearchText,
     filter: &Filter,
 ) -> QueryResult<Select> {
     // What narrows the rows narrows the choice, too: of the assets, only those at the location.
     let mut choice = Filter::all(of);
     let mut narrowed_by = Vec::new();
-    for shared in of
-        .filters()
-        .iter()
-        .filter(|shared| shared.kind().of().is_some())
-    {
+    for shared in of.filters().iter().filter(|shared| shared.of().is_some()) {
         if filter
             .dataset()
             .filters()
             .iter()
             .any(|own| own.name() == shared.name())
         {
-            narrowed_by.push(shared.name());
+            narrowed_by.push(shared.name().to_owned());
             if let Some(value) = filter.get(shared.name()) {
                 choice.set(shared, value.clone());
             }
@@ -122,9 +122,9 @@ fn select(
         choices.choices.insert(0, chosen);
     }
     Ok(Select {
-        of: of.name(),
+        of: of.name().to_owned(),
         narrowed_by,
-        can_be_none: matches!(field.kind(), FilterKind::IdOrNone { .. }),
+        can_be_none: matches!(field.kind(), FilterKind::IdOrNone),
         search: search_name(field),
         text,
         choices: choices.choices,
@@ -138,11 +138,13 @@ pub(super) async fn look_up(
     request: &HttpRequest,
     app: &App,
     filter: &Filter,
-    searches: &[(&'static str, SearchText)],
+    searches: &[(String, SearchText)],
 ) -> Result<Vec<Control>, export::Error> {
     let (chosen, searches) = (filter.clone(), searches.to_vec());
-    let controls = move |connection: &mut PgConnection| controls(connection, &chosen, &searches);
-    let dataset = filter.dataset();
+    let catalog = Arc::clone(&app.settings.catalog);
+    let controls =
+        move |connection: &mut PgConnection| controls(connection, &catalog, &chosen, &searches);
+    let dataset = Arc::clone(filter.dataset());
     read(
         request,
         app,
@@ -159,13 +161,14 @@ pub(super) async fn choose_found(
     request: &HttpRequest,
     app: &App,
     parameters: &mut Parameters,
-    searches: &[(&'static str, SearchText)],
+    searches: &[(String, SearchText)],
 ) -> Result<(), export::Error> {
     if searches.iter().all(|(_, text)| text.as_str().is_empty()) {
         return Ok(());
     }
+    let dataset = Arc::clone(parameters.filter.dataset());
     for control in look_up(request, app, &parameters.filter, searches).await? {
-        let field = parameters.filter.dataset().filters().iter();
+        let field = dataset.filters().iter();
         let field = field.into_iter().find(|field| field.name() == control.name);
         if let (Some(field), Is::Select(select)) = (field, control.is)
             && select.chosen.is_none()

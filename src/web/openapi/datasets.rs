@@ -1,15 +1,17 @@
 //! The addresses that every dataset has.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 use utoipa::openapi::{RefOr, Required};
 use utoipa::{Modify, openapi};
 
-use crate::datasets;
 use crate::export::Strategy;
 use crate::export::csv::{Delimiter, Preset};
-use crate::export::dataset::{ColumnKind, Dataset};
+use crate::export::dataset::{Catalog, ColumnKind, Dataset};
 use crate::export::format::FileType;
 use crate::export::parameters::names_of;
+use crate::web::choices::{narrowing, of_choices};
 use crate::web::download::media_type;
 
 use super::order::order_body;
@@ -18,11 +20,11 @@ use super::parameters::{
 };
 
 /// Adds the addresses that every dataset has, with the parameters that it declares.
-pub(super) struct Datasets;
+pub(super) struct Datasets<'c>(pub(super) &'c Catalog);
 
-impl Modify for Datasets {
+impl Modify for Datasets<'_> {
     fn modify(&self, document: &mut openapi::OpenApi) {
-        for (path, item) in datasets::all().flat_map(paths).chain([filters_path()]) {
+        for (path, item) in self.0.all().flat_map(paths).chain([filters_path(self.0)]) {
             match serde_json::from_value(item) {
                 Ok(item) => {
                     document.paths.paths.insert(path, item);
@@ -36,7 +38,7 @@ impl Modify for Datasets {
             .get_mut("/api/exports")
             .and_then(|item| item.post.as_mut())
         {
-            post.request_body = serde_json::from_value(order_body())
+            post.request_body = serde_json::from_value(order_body(self.0))
                 .inspect_err(|error| tracing::error!(%error, "an order is not described"))
                 .ok();
         }
@@ -64,7 +66,7 @@ impl Modify for Datasets {
     }
 }
 
-fn paths(dataset: &'static dyn Dataset) -> [(String, Value); 5] {
+fn paths(dataset: &Arc<dyn Dataset>) -> [(String, Value); 5] {
     let name = dataset.name();
     let filters = || dataset.filters().iter().map(filter_parameter);
     let columns = || columns_parameter(dataset);
@@ -248,9 +250,8 @@ fn links(operations: &[(&str, &str)]) -> Value {
 }
 
 /// `/api/filters`, which is of all datasets that others refer to.
-fn filters_path() -> (String, Value) {
-    let known = || datasets::all().filter(|dataset| dataset.label().is_some());
-    let names: Vec<&str> = known().map(Dataset::name).collect();
+fn filters_path(catalog: &Catalog) -> (String, Value) {
+    let names: Vec<&str> = of_choices(catalog).map(|dataset| dataset.name()).collect();
     let mut of = parameter(
         "of",
         "Of which dataset",
@@ -260,7 +261,7 @@ fn filters_path() -> (String, Value) {
     let words =
         "Only those whose name has all of these words in it, in any order, in upper or lower case";
     let mut parameters = vec![of, parameter("q", words, text_schema())];
-    for field in crate::web::choices::narrowing() {
+    for field in narrowing(catalog) {
         if parameters.iter().all(|known| known["name"] != field.name()) {
             parameters.push(filter_parameter(field));
         }
@@ -275,7 +276,7 @@ fn filters_path() -> (String, Value) {
     )
 }
 
-fn row_schema(dataset: &'static dyn Dataset) -> Value {
+fn row_schema(dataset: &Arc<dyn Dataset>) -> Value {
     let columns = dataset.columns().iter().map(|column| {
         let schema = match column.kind() {
             ColumnKind::Integer => json!({"type": ["integer", "null"], "format": "int64"}),

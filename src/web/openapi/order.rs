@@ -1,22 +1,24 @@
 //! What orders an export that is prepared for later.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
-use crate::datasets;
 use crate::export::Strategy;
 use crate::export::csv::{Delimiter, Preset};
-use crate::export::dataset::{Dataset, FilterKind};
+use crate::export::dataset::{Catalog, Dataset, FilterKind};
 use crate::export::format::FileType;
 use crate::export::parameters::names_of;
 
 use super::parameters::{columns_schema, or_empty, text_filter, text_schema};
 
 /// What `POST /api/exports` takes: an export of one of the datasets, in one of the formats.
-pub(super) fn order_body() -> Value {
+pub(super) fn order_body(catalog: &Catalog) -> Value {
     let any = |filter_of: fn(FilterKind) -> Value, choice: fn(Value) -> Value| {
-        let orders = datasets::all().flat_map(|dataset| {
+        let orders = catalog.all().flat_map(|dataset| {
+            let is_default = dataset == catalog.default();
             [FileType::Csv, FileType::Xlsx]
-                .map(|file_type| order_schema(dataset, file_type, filter_of, choice))
+                .map(|file_type| order_schema((dataset, is_default), file_type, filter_of, choice))
         });
         json!({"schema": {"oneOf": orders.collect::<Vec<_>>()}})
     };
@@ -31,7 +33,7 @@ pub(super) fn order_body() -> Value {
 
 /// An export of a dataset, with its filters and choices as JSON or a form has them.
 fn order_schema(
-    dataset: &'static dyn Dataset,
+    (dataset, is_default): (&Arc<dyn Dataset>, bool),
     file_type: FileType,
     filter_of: fn(FilterKind) -> Value,
     choice: fn(Value) -> Value,
@@ -44,7 +46,6 @@ fn order_schema(
     }
     let one_of = |names: Vec<String>| choice(json!({"type": "string", "enum": names}));
     let truth = filter_of(FilterKind::Boolean);
-    let is_default = *dataset == *datasets::default();
     let only = |name: &str, is_default: bool| {
         let names = [name, ""];
         json!({"type": "string", "enum": if is_form && is_default { &names[..] } else { &names[..1] }})
@@ -84,8 +85,8 @@ fn json_filter(kind: FilterKind) -> Value {
     let id = json!({"type": "integer", "format": "int64"});
     match kind {
         FilterKind::Boolean => json!({"type": "boolean"}),
-        FilterKind::Id { .. } => id,
-        FilterKind::IdOrNone { .. } => json!({"oneOf": [id, {"type": "string", "enum": ["none"]}]}),
+        FilterKind::Id => id,
+        FilterKind::IdOrNone => json!({"oneOf": [id, {"type": "string", "enum": ["none"]}]}),
         FilterKind::Text => text_schema(),
     }
 }

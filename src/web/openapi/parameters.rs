@@ -1,5 +1,7 @@
 //! Parameters of an address, and what they can be.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use crate::export::dataset::{
@@ -11,8 +13,8 @@ use crate::export::parameters::OPTIONS;
 pub(super) fn text_filter(kind: FilterKind) -> Value {
     match kind {
         FilterKind::Boolean => json!({"type": "string", "enum": ["true", "false", ""]}),
-        FilterKind::Id { .. } => json!({"type": "string", "pattern": "^(-?[0-9]{1,18})?$"}),
-        FilterKind::IdOrNone { .. } => {
+        FilterKind::Id => json!({"type": "string", "pattern": "^(-?[0-9]{1,18})?$"}),
+        FilterKind::IdOrNone => {
             json!({"type": "string", "pattern": "^(-?[0-9]{1,18}|none)?$"})
         }
         FilterKind::Text => text_schema(),
@@ -43,7 +45,7 @@ pub(super) fn filter_parameter(field: &FilterField) -> Value {
     parameter(field.name(), field.help(), text_filter(field.kind()))
 }
 
-pub(super) fn columns_parameter(dataset: &'static dyn Dataset) -> Value {
+pub(super) fn columns_parameter(dataset: &Arc<dyn Dataset>) -> Value {
     json!({
         "name": "columns", "in": "query", "required": false, "style": "form", "explode": false,
         "description": format!("{}. Without: {}", OPTIONS[0].1, Selection::default_of(dataset)),
@@ -51,7 +53,7 @@ pub(super) fn columns_parameter(dataset: &'static dyn Dataset) -> Value {
     })
 }
 
-pub(super) fn columns_schema(dataset: &'static dyn Dataset) -> Value {
+pub(super) fn columns_schema(dataset: &Arc<dyn Dataset>) -> Value {
     let names: Vec<&str> = dataset.columns().iter().map(Column::name).collect();
     json!({"type": "array", "minItems": 1, "uniqueItems": true, "items": {"type": "string", "enum": names}})
 }

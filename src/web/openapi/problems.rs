@@ -1,15 +1,16 @@
 //! Which errors each address can answer with.
 
+use std::sync::Arc;
+
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{Content, Ref, RefOr, ResponseBuilder};
 use utoipa::{Modify, openapi};
 
-use crate::datasets;
-use crate::export::dataset::Dataset;
+use crate::export::dataset::{Catalog, Dataset};
 
 /// Says of every operation which errors it can answer with.
-pub(super) struct Problems;
+pub(super) struct Problems<'c>(pub(super) &'c Catalog);
 
 /// What any address can answer: status, meaning.
 const EVERYWHERE: [(&str, &str); 5] = [
@@ -43,7 +44,7 @@ const OF_THE_DATABASE: [(&str, &str); 2] = [
     ("504", "The query took longer than it may"),
 ];
 
-impl Modify for Problems {
+impl Modify for Problems<'_> {
     fn modify(&self, document: &mut openapi::OpenApi) {
         let components = document.components.get_or_insert_default();
         for (name, scheme) in [
@@ -58,12 +59,12 @@ impl Modify for Problems {
                 head.operation_id = get.operation_id.as_ref().map(|id| format!("{id}_head"));
             }
             let open = crate::web::access::OPEN.contains(&path.as_str());
-            let of_dataset = |dataset: &dyn Dataset| {
+            let of_dataset = |dataset: &Arc<dyn Dataset>| {
                 let path = path.trim_start_matches("/api").trim_start_matches('/');
                 path.split(['.', '/']).next() == Some(dataset.name())
             };
             let database = matches!(path.as_str(), "/" | "/readyz" | "/api/filters")
-                || datasets::all().any(of_dataset);
+                || self.0.all().any(of_dataset);
             let operations = [
                 &mut item.get,
                 &mut item.delete,

@@ -2,7 +2,7 @@
 
 use cmms_export::datasets;
 use cmms_export::export::Strategy;
-use cmms_export::export::dataset::{Dataset, Selection};
+use cmms_export::export::dataset::Selection;
 use proptest::prelude::{ProptestConfig, prop_assert_eq, proptest};
 use proptest::strategy::Strategy as _;
 use serde_json::{Value, json};
@@ -14,10 +14,11 @@ use crate::support::{Server, TestDatabase, data};
 
 #[test]
 fn the_datasets_are_these_with_these_columns() {
-    let names: Vec<&str> = datasets::all().map(Dataset::name).collect();
+    let catalog = datasets::catalog();
+    let names: Vec<&str> = catalog.names().collect();
     assert_eq!(names, DATASETS.map(|expected| expected.name));
     for expected in &DATASETS {
-        let dataset = datasets::find(expected.name).expect("declared");
+        let dataset = catalog.find(expected.name).expect("declared");
         let columns: Vec<[&str; 2]> = dataset
             .columns()
             .iter()

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -52,7 +53,7 @@ mod documents {
     }
 
     /// Declares it.
-    pub(crate) fn declare() -> &'static dyn Dataset {
+    pub(crate) fn declare() -> Arc<dyn Dataset> {
         let mut dataset = Declaration::new(
             ["documents", "document"],
             documents::number,
@@ -92,7 +93,7 @@ mod documents {
         dataset.boolean_filter("old", "Only old ones, or only new ones", |old| {
             documents::is_old.eq(old)
         });
-        Box::leak(Box::new(dataset))
+        Arc::new(dataset)
     }
 }
 
@@ -141,7 +142,7 @@ fn a_dataset_of_another_table_is_exported_by_every_strategy() {
              to stdout with (format csv, header)"
         );
         let csv = oracle::psql(&database, &sql);
-        let mut filter = Filter::all(dataset);
+        let mut filter = Filter::all(&dataset);
         if let Some(old) = old {
             let field = &dataset.filters()[0];
             filter.set(field, field.parse(old).expect("a boolean"));
@@ -150,7 +151,7 @@ fn a_dataset_of_another_table_is_exported_by_every_strategy() {
             let export = Export {
                 strategy,
                 filter: filter.clone(),
-                ..Export::of(dataset)
+                ..Export::of(&dataset)
             };
             let mut kept = Kept(Vec::new());
             let ran = Ran(RefCell::default());

@@ -35,7 +35,8 @@ impl Choice {
     };
 
     pub(crate) fn export(&self, strategy: Strategy) -> Export {
-        let dataset = datasets::find(self.dataset).expect("declared");
+        let catalog = datasets::catalog();
+        let dataset = catalog.find(self.dataset).expect("declared");
         let mut export = Export::of(dataset);
         export.strategy = strategy;
         if let Some(columns) = self.columns {

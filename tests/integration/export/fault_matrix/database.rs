@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use cmms_export::datasets;
 use cmms_export::export::Strategy;
-use cmms_export::export::dataset::Dataset;
 use diesel::connection::SimpleConnection;
 
 use crate::export::moments::MOMENTS;
@@ -29,8 +28,11 @@ fn a_terminated_backend_breaks_the_export_off() {
 
 #[test]
 fn a_terminated_backend_breaks_the_export_of_every_other_dataset_off() {
-    let others = datasets::all().filter(|dataset| *dataset != datasets::default());
-    for dataset in others.map(Dataset::name) {
+    let catalog = datasets::catalog();
+    let others = catalog
+        .all()
+        .filter(|dataset| *dataset != catalog.default());
+    for dataset in others.map(|dataset| dataset.name()) {
         let gated = Gated::of(dataset);
         let server = Server::spawn(program(&gated.url).args(["serve", "--max-exports=1"]));
         let address = &server.address;

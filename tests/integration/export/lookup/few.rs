@@ -1,5 +1,6 @@
 //! Filters that leave few rows.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use cmms_export::datasets;
@@ -17,8 +18,9 @@ pub(super) fn filtered(
     dataset: &str,
     (name, value): (&str, &str),
 ) -> super::Outcome {
-    let mut export = Export::of(datasets::find(dataset).expect("declared"));
-    let mut fields = export.dataset().filters().iter();
+    let mut export = Export::of(datasets::catalog().find(dataset).expect("declared"));
+    let dataset = Arc::clone(export.filter.dataset());
+    let mut fields = dataset.filters().iter();
     let field = fields.find(|field| field.name() == name).expect("there");
     let value: Result<FilterValue, InvalidFilter> = field.parse(value);
     export.filter.set(field, value.expect("one of its values"));

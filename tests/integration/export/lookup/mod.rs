@@ -55,7 +55,7 @@ impl Sink for Recorder<'_> {
 }
 
 fn everything() -> Export {
-    Export::of(datasets::default())
+    Export::of(datasets::catalog().default())
 }
 
 struct Outcome {

@@ -2,6 +2,7 @@
 
 use std::io::Read as _;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cmms_export::datasets;
@@ -93,12 +94,13 @@ fn descriptions_are_read_from_the_table_however_long_they_are() {
     let columns = ["id", "description", "asset"].join(",");
     for condition in ["true", "done"] {
         let mut export = everything();
-        export.columns = Selection::parse(datasets::default(), &columns).expect("there are such");
+        export.columns =
+            Selection::parse(datasets::catalog().default(), &columns).expect("there are such");
         if condition == "done" {
-            let field = export.dataset().filters().iter();
-            let done = { field }
-                .find(|field| field.name() == "done")
-                .expect("there");
+            let tasks = Arc::clone(export.filter.dataset());
+            let mut fields = tasks.filters().iter();
+            let done = fields.find(|field| field.name() == "done");
+            let done = done.expect("there");
             export.filter.set(done, FilterValue::Boolean(true));
         }
         let client = client(&database);
@@ -127,7 +129,7 @@ fn assets_are_read_by_ranges_too() {
         "insert into assets select id, 'Asset ' || id, 'Of ' || id, 1 from generate_series(1000, 60000) id",
     );
     change(&database, "vacuum analyze assets");
-    let export = Export::of(datasets::find("assets").expect("declared"));
+    let export = Export::of(datasets::catalog().find("assets").expect("declared"));
     let client = client(&database);
     let outcome = run(&client, &export, || (), || Ok(()), &Cancellation::default());
     outcome.result.as_ref().expect("whole");
