@@ -2,6 +2,7 @@
 
 mod environment;
 mod export;
+mod flags;
 #[cfg(test)]
 mod reference;
 
@@ -14,12 +15,14 @@ use ipnet::IpNet;
 
 pub use self::environment::{UnknownVariable, unknown_variables};
 pub use self::export::{ExportOptions, ParameterFlags};
+use self::flags::one_of;
+pub use self::flags::{InvalidReplicas, LimitFlags, Replicas, WorkbookFlags};
 use crate::bench;
-use crate::db::servers::Replicas;
-use crate::export::{Limits, Strategy, WorkbookLimits};
+use crate::export::Strategy;
 use crate::secret;
 use crate::seed::Seed;
 use crate::units::{bytes, duration, seconds};
+use crate::web::Compression;
 
 /// Exports the tasks of a CMMS, its assets, locations and users from PostgreSQL to CSV or to an Excel workbook.
 ///
@@ -169,14 +172,14 @@ pub struct Serve {
     #[arg(long, env = "CMMS_SHUTDOWN_TIMEOUT", value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub shutdown_timeout: Duration,
     /// When downloads are compressed, with zstd or gzip, as their client takes it
-    #[arg(long, env = "CMMS_COMPRESSION", value_enum, default_value_t)]
+    #[arg(long, env = "CMMS_COMPRESSION", value_parser = one_of::<Compression>(), default_value_t)]
     pub compression: Compression,
     /// What an export may cost
     #[command(flatten)]
-    pub limits: Limits,
+    pub limits: LimitFlags,
     /// What a workbook may cost
     #[command(flatten)]
-    pub workbook_limits: WorkbookLimits,
+    pub workbook_limits: WorkbookFlags,
     /// Where exports run
     #[command(flatten)]
     pub replicas: Replicas,
@@ -284,19 +287,6 @@ fn network(text: &str) -> Result<IpNet, String> {
     network.map_err(|_| "expected an address or a network, such as 10.1.2.0/24".to_owned())
 }
 
-/// When downloads are compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub enum Compression {
-    /// unless the client is on this machine, where it costs more time than it saves; what a proxy on this machine passes on (it has
-    /// Forwarded, X-Forwarded-For or Via, or the name of another host) is not from this machine
-    #[default]
-    Auto,
-    /// never
-    Off,
-    /// whenever the client takes it
-    On,
-}
-
 impl Serve {
     /// Checks that the address lets nobody in by mistake.
     pub fn check(&self, address: SocketAddr) -> Result<(), OpenToAll> {
@@ -335,7 +325,7 @@ pub struct Bench {
         long,
         env = "CMMS_STRATEGIES",
         value_name = "A,B",
-        value_enum,
+        value_parser = one_of::<Strategy>(),
         value_delimiter = ','
     )]
     pub strategies: Vec<Strategy>,
@@ -353,7 +343,7 @@ pub struct Bench {
     pub markdown: bool,
     /// What an export may cost
     #[command(flatten)]
-    pub limits: Limits,
+    pub limits: LimitFlags,
 }
 
 /// The migrations.

@@ -15,7 +15,6 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::process::{ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use clap::ValueEnum;
 use diesel::prelude::*;
 use rand::seq::SliceRandom;
 use serde::de::Error as _;
@@ -96,8 +95,9 @@ impl Options {
             match name.as_ref() {
                 "strategies" => {
                     for name in value.split(',') {
-                        let strategy = Strategy::from_str(name, false).map_err(|_| invalid())?;
-                        options.strategies.push(strategy);
+                        options
+                            .strategies
+                            .push(name.parse().map_err(|_| invalid())?);
                     }
                 }
                 "runs" => options.runs = value.parse().map_err(|_| invalid())?,

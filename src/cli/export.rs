@@ -8,12 +8,13 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 
 use crate::datasets;
-use crate::db::servers::Replicas;
+use crate::export::Strategy;
 use crate::export::csv::{Delimiter, Preset};
 use crate::export::dataset::{Catalog, FilterField, FilterKind, FilterValue};
 use crate::export::format::FileType;
 use crate::export::parameters::{NOT_OF_XLSX, Parameters, columns_from};
-use crate::export::{Limits, Strategy, WorkbookLimits};
+
+use super::flags::{LimitFlags, Replicas, WorkbookFlags, one_of};
 
 const FILTERS: &str = "Filters (all that are given must hold)";
 
@@ -25,10 +26,10 @@ pub struct ExportOptions {
     pub parameters: ParameterFlags,
     /// What it may cost
     #[command(flatten)]
-    pub limits: Limits,
+    pub limits: LimitFlags,
     /// What a workbook may cost
     #[command(flatten)]
-    pub workbook_limits: WorkbookLimits,
+    pub workbook_limits: WorkbookFlags,
     /// Where it runs
     #[command(flatten)]
     pub replicas: Replicas,
@@ -71,7 +72,7 @@ struct Options {
     #[arg(value_name = "DATASET", value_parser = dataset_names(), default_value = datasets::catalog().default().name().to_owned())]
     dataset: String,
     /// How the rows are loaded
-    #[arg(long, env = "CMMS_STRATEGY", value_enum, default_value_t)]
+    #[arg(long, env = "CMMS_STRATEGY", value_parser = one_of::<Strategy>(), default_value_t)]
     strategy: Strategy,
     /// The columns, in this order: their names, separated by commas [default: the dataset's own choice]
     #[arg(
@@ -82,14 +83,14 @@ struct Options {
     )]
     columns: Option<String>,
     /// In what format [default: xlsx if the output is called so, else csv]
-    #[arg(long, env = "CMMS_FORMAT", help_heading = "Output", value_enum)]
+    #[arg(long, env = "CMMS_FORMAT", help_heading = "Output", value_parser = one_of::<FileType>())]
     format: Option<FileType>,
     /// For whom the CSV is
     #[arg(
         long,
         env = "CMMS_PRESET",
         help_heading = "Output",
-        value_enum,
+        value_parser = one_of::<Preset>(),
         default_value_t
     )]
     preset: Preset,
@@ -98,7 +99,7 @@ struct Options {
         long,
         env = "CMMS_DELIMITER",
         help_heading = "Output",
-        value_enum,
+        value_parser = one_of::<Delimiter>(),
         default_value_t
     )]
     delimiter: Delimiter,

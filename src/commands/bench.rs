@@ -25,7 +25,7 @@ pub(crate) fn bench(global: &Global, options: Bench) -> Outcome {
     let mut progress = None;
     let report = bench::run(
         &what,
-        options.limits,
+        options.limits.limits(),
         &connected.database,
         &connected.url,
         &stop,

@@ -19,9 +19,9 @@ use std::path::Path;
 
 use clap::CommandFactory;
 use clap::error::ErrorKind;
-use cmms_export::cli::Cli;
+use cmms_export::cli::{Cli, Replicas};
 use cmms_export::connect::Connected;
-use cmms_export::db::servers::{Replicas, Rules};
+use cmms_export::db::servers::Rules;
 use cmms_export::output::Output;
 use cmms_export::printable::printable;
 use cmms_export::progress::Progress;

@@ -21,7 +21,7 @@ use self::monitor::Monitor;
 pub use self::monitor::{Server, State};
 use super::{Database, Freshness};
 
-pub use self::rules::{Fallback, InvalidReplicas, Replicas, Rules};
+pub use self::rules::{Fallback, Rules};
 
 /// How long a server may not answer before it counts as unreachable.
 pub const PATIENCE: Duration = Duration::from_secs(5);
@@ -31,8 +31,11 @@ const FIRST_ANSWERS_WAIT: Duration = Duration::from_secs(3);
 const REPLICA_WAIT: Duration = Duration::from_secs(1);
 
 /// What a server is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema, strum::IntoStaticStr,
+)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum Role {
     /// It accepts writes.
     Primary,
@@ -43,10 +46,7 @@ pub enum Role {
 impl Role {
     /// The name by which headers know it.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Primary => "primary",
-            Self::Replica => "replica",
-        }
+        self.into()
     }
 }
 

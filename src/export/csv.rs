@@ -5,17 +5,31 @@
 
 use std::borrow::Cow;
 
-use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
+use strum::{Display, EnumMessage, EnumString, IntoStaticStr, VariantArray};
 use utoipa::ToSchema;
 
 use super::dataset::Cell;
 
 /// Who the CSV is for.
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize, Deserialize, ToSchema,
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Default,
+    Serialize,
+    Deserialize,
+    ToSchema,
+    Display,
+    EnumMessage,
+    EnumString,
+    IntoStaticStr,
+    VariantArray,
 )]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum Preset {
     /// For programs: exactly what PostgreSQL's COPY prints.
     #[default]
@@ -26,20 +40,33 @@ pub enum Preset {
 
 /// The column separator.
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize, Deserialize, ToSchema,
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Default,
+    Serialize,
+    Deserialize,
+    ToSchema,
+    Display,
+    EnumMessage,
+    EnumString,
+    IntoStaticStr,
+    VariantArray,
 )]
 pub enum Delimiter {
     /// `,`
     #[default]
-    #[value(name = ",")]
+    #[strum(serialize = ",")]
     #[serde(rename = ",")]
     Comma,
     /// `;`, which Excel expects if the decimal separator is a comma
-    #[value(name = ";")]
+    #[strum(serialize = ";")]
     #[serde(rename = ";")]
     Semicolon,
     /// a tabulator
-    #[value(name = "tab")]
+    #[strum(serialize = "tab")]
     #[serde(rename = "tab")]
     Tab,
 }

@@ -1,16 +1,31 @@
 //! The format of an export's file.
 
-use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
+use strum::{Display, EnumMessage, EnumString, IntoStaticStr, VariantArray};
 use utoipa::ToSchema;
 
 use super::csv;
 
 /// A format of files.
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, Default, ValueEnum, Serialize, Deserialize, ToSchema,
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    Default,
+    Serialize,
+    Deserialize,
+    ToSchema,
+    Display,
+    EnumMessage,
+    EnumString,
+    IntoStaticStr,
+    VariantArray,
 )]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum FileType {
     /// comma-separated values
     #[default]
@@ -22,10 +37,7 @@ pub enum FileType {
 impl FileType {
     /// Returns the extension of its files.
     pub fn extension(self) -> &'static str {
-        match self {
-            Self::Csv => "csv",
-            Self::Xlsx => "xlsx",
-        }
+        self.into()
     }
 }
 

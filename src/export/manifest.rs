@@ -12,8 +12,11 @@ use super::format::FileType;
 use crate::db::servers::Role;
 
 /// The state of an export.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema, strum::IntoStaticStr,
+)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum State {
     /// It waits for a place.
     Queued,
@@ -30,13 +33,7 @@ pub enum State {
 impl State {
     /// Returns its name in logs and metrics.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Queued => "queued",
-            Self::Running => "running",
-            Self::Complete => "complete",
-            Self::Failed => "failed",
-            Self::Cancelled => "cancelled",
-        }
+        self.into()
     }
 
     /// Returns whether it is final.
@@ -46,8 +43,11 @@ impl State {
 }
 
 /// Why an export failed. The log says more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema, strum::IntoStaticStr,
+)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 pub enum ErrorClass {
     /// The database refused or broke off the query.
     Database,
@@ -90,26 +90,7 @@ pub enum ErrorClass {
 impl ErrorClass {
     /// Returns its name in manifests and logs.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Database => "database",
-            Self::DatabaseUnavailable => "database-unavailable",
-            Self::NoReplica => "no-replica",
-            Self::NotFresh => "not-fresh",
-            Self::TablesMissing => "tables-missing",
-            Self::TablesDiffer => "tables-differ",
-            Self::RecoveryConflict => "recovery-conflict",
-            Self::StatementTimeout => "statement-timeout",
-            Self::TooManyRows => "too-many-rows",
-            Self::UnexpectedNull => "unexpected-null",
-            Self::TooLargeToBuffer => "too-large-to-buffer",
-            Self::Busy => "busy",
-            Self::TextTooLong => "text-too-long",
-            Self::ReaderTimeout => "reader-timeout",
-            Self::Output => "output",
-            Self::SpoolFull => "spool-full",
-            Self::Interrupted => "interrupted",
-            Self::Internal => "internal",
-        }
+        self.into()
     }
 }
 

@@ -42,7 +42,7 @@ use self::dataset::{Dataset, Filter, Loader, Query, Selection};
 use self::encoder::Encoder;
 pub use self::error::{Error, SpoolFull};
 use self::format::FileFormat;
-pub use self::limits::{Limits, WorkbookLimits};
+pub use self::limits::Limits;
 pub use self::lookup::CONNECTIONS;
 use self::sink::CancellableSink;
 pub use self::sink::{Observer, Plan, Sink, Summary};

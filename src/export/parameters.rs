@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 use std::fmt::Display;
+use std::str::FromStr;
 use std::sync::Arc;
 
-use clap::ValueEnum;
+use strum::VariantArray;
 
 use super::csv::{Delimiter, Format, Preset};
 use super::dataset::{Dataset, Filter, Selection};
@@ -132,12 +133,12 @@ impl Parameters {
         let is_csv = self.file_type == FileType::Csv;
         let options = [
             ("columns", columns),
-            ("preset", name(self.preset).filter(|_| is_csv)),
+            ("preset", is_csv.then(|| self.preset.to_string())),
             (
                 "delimiter",
-                name_unless_default(self.delimiter).filter(|_| is_csv),
+                unless_default(self.delimiter).filter(|_| is_csv),
             ),
-            ("strategy", name_unless_default(self.strategy)),
+            ("strategy", unless_default(self.strategy)),
         ];
         let set = self.filter.iter();
         set.map(|(field, value)| (field.name().to_owned(), value.to_string()))
@@ -207,36 +208,27 @@ pub fn filter_from_pairs<'a>(
     Ok(filter)
 }
 
-fn name(value: impl ValueEnum) -> Option<String> {
-    Some(value.to_possible_value()?.get_name().to_owned())
-}
-
-fn name_unless_default<T: ValueEnum + Default + PartialEq>(value: T) -> Option<String> {
-    if value == T::default() {
-        None
-    } else {
-        name(value)
-    }
+fn unless_default<T: Default + PartialEq + Display>(value: T) -> Option<String> {
+    (value != T::default()).then(|| value.to_string())
 }
 
 /// The names that a parameter's value can have.
-pub fn names_of<T: ValueEnum>() -> Vec<String> {
-    let variants = T::value_variants().iter();
-    variants
-        .filter_map(|variant| Some(variant.to_possible_value()?.get_name().to_owned()))
+pub fn names_of<T: VariantArray + Copy + Into<&'static str>>() -> Vec<&'static str> {
+    T::VARIANTS
+        .iter()
+        .map(|variant| (*variant).into())
         .collect()
 }
 
-/// Reads the name of a file format.
-pub fn file_type_named(name: &str, text: &str) -> Result<FileType, InvalidParameter> {
-    named(name, text)
-}
-
-fn named<T: ValueEnum + Default>(name: &str, text: &str) -> Result<T, InvalidParameter> {
+/// Reads a parameter's value by its name; the default if it is empty.
+pub fn named<T>(name: &str, text: &str) -> Result<T, InvalidParameter>
+where
+    T: Default + FromStr + VariantArray + Copy + Into<&'static str>,
+{
     if text.is_empty() {
         return Ok(T::default());
     }
-    T::from_str(text, false).map_err(|_| {
+    text.parse().map_err(|_| {
         let names = names_of::<T>().into_iter();
         let names: Vec<String> = names.map(|name| format!("`{name}`")).collect();
         InvalidParameter::of(name, format!("expected one of {}", names.join(", ")))

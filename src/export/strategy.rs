@@ -1,14 +1,29 @@
 //! The strategies: the ways to load the rows.
 
-use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
+use strum::{Display, EnumMessage, EnumString, IntoStaticStr, VariantArray};
 use utoipa::ToSchema;
 
 /// How the rows are loaded. Every strategy makes the same bytes.
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, Default, ValueEnum, Serialize, Deserialize, ToSchema,
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    Default,
+    Serialize,
+    Deserialize,
+    ToSchema,
+    Display,
+    EnumMessage,
+    EnumString,
+    IntoStaticStr,
+    VariantArray,
 )]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum Strategy {
     /// full model structs of all joined tables, all in memory
     Joined,
@@ -28,7 +43,7 @@ pub enum Strategy {
 impl Strategy {
     /// All strategies, from the article's first to its last.
     pub fn all() -> &'static [Self] {
-        Self::value_variants()
+        Self::VARIANTS
     }
 
     /// Returns the strategies that hold only a part of the rows in memory.
@@ -46,13 +61,6 @@ impl Strategy {
 
     /// Returns its name on the command line and on the web.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Joined => "joined",
-            Self::Tuples => "tuples",
-            Self::Streamed => "streamed",
-            Self::Paged => "paged",
-            Self::Copy => "copy",
-            Self::Lookup => "lookup",
-        }
+        self.into()
     }
 }

@@ -5,11 +5,37 @@ use std::io::{self, Write};
 use actix_web::HttpRequest;
 use actix_web::http::header::{self, Encoding, Header};
 use bytes::Bytes;
+use strum::{Display, EnumMessage, EnumString, IntoStaticStr, VariantArray};
 
 use super::access::is_loopback_name;
 use super::client_address::client_address;
-use crate::cli::Compression;
 use crate::export::Sink;
+
+/// When downloads are compressed.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Default,
+    Display,
+    EnumMessage,
+    EnumString,
+    IntoStaticStr,
+    VariantArray,
+)]
+#[strum(serialize_all = "lowercase")]
+pub enum Compression {
+    /// unless the client is on this machine, where it costs more time than it saves; what a proxy on this machine passes on (it has
+    /// Forwarded, X-Forwarded-For or Via, or the name of another host) is not from this machine
+    #[default]
+    Auto,
+    /// never
+    Off,
+    /// whenever the client takes it
+    On,
+}
 
 /// How a download is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -23,6 +23,7 @@ use crate::db::servers::{Fallback, Role, Servers};
 use crate::export::Strategy;
 use crate::export::manifest::Manifest;
 use crate::export::outcome::Outcome;
+use crate::export::parameters::names_of;
 
 use self::process::Process;
 use labels::{Ended, Reason, ServerLabels, Status};
@@ -162,13 +163,10 @@ impl Metrics {
         }
         drop(self.responses.get_or_create(&Status { status: 500 }));
         let families = [
-            (&self.rejected, Rejection::ALL.map(Rejection::name).to_vec()),
-            (&self.fallbacks, Fallback::ALL.map(Fallback::name).to_vec()),
-            (
-                &self.spool_fallbacks,
-                SpoolFallback::ALL.map(SpoolFallback::name).to_vec(),
-            ),
-            (&self.removed, Removal::ALL.map(Removal::name).to_vec()),
+            (&self.rejected, names_of::<Rejection>()),
+            (&self.fallbacks, names_of::<Fallback>()),
+            (&self.spool_fallbacks, names_of::<SpoolFallback>()),
+            (&self.removed, names_of::<Removal>()),
         ];
         for (family, reasons) in families {
             for reason in reasons {

@@ -60,13 +60,13 @@ use tokio::sync::Semaphore;
 
 use self::access::Access;
 use self::benchmark_store::Benchmarks;
+pub use self::compression::Compression;
 use self::metrics::Metrics;
 use self::peer::Peer;
 use self::prepared::Prepared;
 use self::problem::{Kind, Problem};
 use self::registry::{Known, Registry};
 pub use self::service_manager::handed_over_listener;
-use crate::cli::Compression;
 use crate::db::Database;
 use crate::db::servers::{Rules, Servers};
 use crate::export::dataset::{Catalog, Dataset};

@@ -9,7 +9,7 @@ use super::problem::{Kind, Problem};
 use super::query_string::{QueryString, invalid};
 use crate::export::dataset::{Catalog, FilterKind};
 use crate::export::format::FileType;
-use crate::export::parameters::{Pair, Parameters, file_type_named};
+use crate::export::parameters::{Pair, Parameters, named};
 
 /// Bytes of a request.
 const MAX_REQUEST: usize = 64 * 1024;
@@ -57,7 +57,7 @@ impl Order {
             })?,
         };
         let format = query.take("format")?.unwrap_or_default();
-        let file_type = file_type_named("format", &format)?;
+        let file_type = named("format", &format)?;
         let is_page = is_form && accepts_html(request.headers());
         if is_page && file_type == FileType::Xlsx {
             // The page's form has what is of CSV alone, whatever is chosen.

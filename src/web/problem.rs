@@ -95,7 +95,7 @@ pub(super) struct ProblemBody<'a> {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.kind.parts().2)?;
+        f.write_str(self.kind.parts().1)?;
         self.detail
             .iter()
             .try_for_each(|detail| write!(f, ": {detail}"))
@@ -104,11 +104,12 @@ impl fmt::Display for Problem {
 
 impl ResponseError for Problem {
     fn status_code(&self) -> StatusCode {
-        self.kind.parts().1
+        self.kind.parts().0
     }
 
     fn error_response(&self) -> HttpResponse {
-        let (name, status, title) = self.kind.parts();
+        let name = self.kind.name();
+        let (status, title) = self.kind.parts();
         let body = ProblemBody {
             r#type: format!("urn:cmms-export:problem:{name}"),
             title,

@@ -2,13 +2,11 @@
 
 use std::sync::Arc;
 
-use clap::ValueEnum;
-
 use crate::export;
 use crate::export::csv::Preset;
 use crate::export::dataset::{Dataset, SearchText};
 use crate::export::format::FileType;
-use crate::export::parameters::{Parameters, columns_from};
+use crate::export::parameters::{Parameters, columns_from, named};
 use crate::web::problem::Problem;
 use crate::web::query_string::{QueryString, invalid};
 
@@ -43,8 +41,7 @@ pub(super) fn read_query(query: &str, dataset: &Arc<dyn Dataset>) -> Result<Choo
     let file_type = match query.take("format")?.as_deref() {
         None | Some("") if says_preset => FileType::Csv,
         None | Some("") => FileType::Xlsx,
-        Some(name) => FileType::from_str(name, false)
-            .map_err(|_| invalid("format", "expected `csv` or `xlsx`"))?,
+        Some(name) => named("format", name)?,
     };
     // The form has what is of CSV alone, whatever is chosen.
     let mut parameters = Parameters::from_pairs(dataset, FileType::Csv, query.rest())?;

@@ -25,7 +25,8 @@ pub(in crate::web) struct ServerLabels {
 }
 
 /// Why a request was turned away.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub(in crate::web) enum Rejection {
     /// As many exports as are allowed run already.
     Busy,
@@ -42,29 +43,14 @@ pub(in crate::web) enum Rejection {
 }
 
 impl Rejection {
-    pub(in crate::web) const ALL: [Self; 6] = [
-        Self::Busy,
-        Self::Downloads,
-        Self::Queue,
-        Self::Spool,
-        Self::Unauthorized,
-        Self::TooManyTries,
-    ];
-
     pub(in crate::web) fn name(self) -> &'static str {
-        match self {
-            Self::Busy => "busy",
-            Self::Downloads => "downloads",
-            Self::Queue => "queue",
-            Self::Spool => "spool",
-            Self::Unauthorized => "unauthorized",
-            Self::TooManyTries => "too_many_tries",
-        }
+        self.into()
     }
 }
 
 /// Why an export had to wait for its client although there is a spool.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub(in crate::web) enum SpoolFallback {
     /// The spool is full.
     Full,
@@ -73,18 +59,14 @@ pub(in crate::web) enum SpoolFallback {
 }
 
 impl SpoolFallback {
-    pub(in crate::web) const ALL: [Self; 2] = [Self::Full, Self::Failed];
-
     pub(in crate::web) fn name(self) -> &'static str {
-        match self {
-            Self::Full => "full",
-            Self::Failed => "failed",
-        }
+        self.into()
     }
 }
 
 /// Why a prepared export is not kept any more.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub(in crate::web) enum Removal {
     /// It was kept for as long as it is kept.
     Expired,
@@ -93,12 +75,7 @@ pub(in crate::web) enum Removal {
 }
 
 impl Removal {
-    pub(in crate::web) const ALL: [Self; 2] = [Self::Expired, Self::Deleted];
-
     pub(in crate::web) fn name(self) -> &'static str {
-        match self {
-            Self::Expired => "expired",
-            Self::Deleted => "deleted",
-        }
+        self.into()
     }
 }

@@ -44,7 +44,7 @@ fn order_schema(
         // A form cannot say that there are none.
         columns["minItems"] = 0.into();
     }
-    let one_of = |names: Vec<String>| choice(json!({"type": "string", "enum": names}));
+    let one_of = |names: Vec<&str>| choice(json!({"type": "string", "enum": names}));
     let truth = filter_of(FilterKind::Boolean);
     let only = |name: &str, is_default: bool| {
         let names = [name, ""];

@@ -35,7 +35,7 @@ pub(super) fn or_empty(schema: Value) -> Value {
     json!({"oneOf": [schema, {"type": "string", "maxLength": 0}]})
 }
 
-pub(super) fn option_parameter(name: &str, values: &[String]) -> Value {
+pub(super) fn option_parameter(name: &str, values: &[&str]) -> Value {
     let description = OPTIONS.iter().find(|(option, _)| *option == name);
     let schema = or_empty(json!({"type": "string", "enum": values}));
     parameter(name, description.map_or("", |(_, what)| what), schema)

@@ -3,7 +3,9 @@
 use actix_web::http::StatusCode;
 
 /// What went wrong, in the client's terms.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr)]
+#[cfg_attr(test, derive(strum::EnumIter))]
+#[strum(serialize_all = "kebab-case")]
 pub(in crate::web) enum Kind {
     /// A parameter is unknown, repeated, or has a bad value.
     InvalidParameter,
@@ -83,169 +85,115 @@ pub(in crate::web) enum Kind {
 }
 
 impl Kind {
-    pub(in crate::web) fn parts(self) -> (&'static str, StatusCode, &'static str) {
+    /// Returns its name in problems and docs.
+    pub(in crate::web) fn name(self) -> &'static str {
+        self.into()
+    }
+
+    /// Returns its status and its title.
+    pub(in crate::web) fn parts(self) -> (StatusCode, &'static str) {
         match self {
-            Self::InvalidParameter => (
-                "invalid-parameter",
-                StatusCode::BAD_REQUEST,
-                "A parameter is not understood",
-            ),
-            Self::TooLarge => (
-                "too-large",
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "What was sent is too large",
-            ),
-            Self::NotFound => ("not-found", StatusCode::NOT_FOUND, "There is nothing here"),
+            Self::InvalidParameter => (StatusCode::BAD_REQUEST, "A parameter is not understood"),
+            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "What was sent is too large"),
+            Self::NotFound => (StatusCode::NOT_FOUND, "There is nothing here"),
             Self::MethodNotAllowed { .. } => (
-                "method-not-allowed",
                 StatusCode::METHOD_NOT_ALLOWED,
                 "This address does not take that method",
             ),
             Self::DatabaseUnavailable => (
-                "database-unavailable",
                 StatusCode::SERVICE_UNAVAILABLE,
                 "The database cannot be reached now",
             ),
             Self::TablesMissing => (
-                "tables-missing",
                 StatusCode::SERVICE_UNAVAILABLE,
                 "The database has no tables that can be read",
             ),
             Self::TablesDiffer => (
-                "tables-differ",
                 StatusCode::SERVICE_UNAVAILABLE,
                 "The database's tables are not as expected",
             ),
             Self::TableLocked => (
-                "table-locked",
                 StatusCode::SERVICE_UNAVAILABLE,
                 "A table of the database is being changed",
             ),
             Self::NoReplica => (
-                "no-replica",
                 StatusCode::SERVICE_UNAVAILABLE,
                 "No replica of the database can be used now",
             ),
             Self::NotFresh => (
-                "not-fresh",
                 StatusCode::SERVICE_UNAVAILABLE,
                 "No server can be shown to have the newest data",
             ),
             Self::RecoveryConflict => (
-                "recovery-conflict",
                 StatusCode::SERVICE_UNAVAILABLE,
                 "The export stood in the way of changes to the data",
             ),
             Self::WrongHost => (
-                "wrong-host",
                 StatusCode::MISDIRECTED_REQUEST,
                 "This service does not answer to this host name",
             ),
-            Self::CrossSite => (
-                "cross-site",
-                StatusCode::FORBIDDEN,
-                "Another site's page may not do this",
-            ),
-            Self::Unauthorized => (
-                "unauthorized",
-                StatusCode::UNAUTHORIZED,
-                "Credentials are needed",
-            ),
+            Self::CrossSite => (StatusCode::FORBIDDEN, "Another site's page may not do this"),
+            Self::Unauthorized => (StatusCode::UNAUTHORIZED, "Credentials are needed"),
             Self::TooManyTries { .. } => (
-                "too-many-tries",
                 StatusCode::TOO_MANY_REQUESTS,
                 "Too many tries with wrong credentials",
             ),
             Self::RangeNotPossible => (
-                "range-not-possible",
                 StatusCode::BAD_REQUEST,
                 "This address does not support ranges",
             ),
             Self::Busy => (
-                "busy",
                 StatusCode::SERVICE_UNAVAILABLE,
                 "As many exports as are allowed run already",
             ),
-            Self::ExportIdTaken => (
-                "export-id-taken",
-                StatusCode::CONFLICT,
-                "There is another export of this id",
-            ),
+            Self::ExportIdTaken => (StatusCode::CONFLICT, "There is another export of this id"),
             Self::QueueFull => (
-                "queue-full",
                 StatusCode::SERVICE_UNAVAILABLE,
                 "As many exports as are allowed wait already",
             ),
             Self::PreparingOff => (
-                "preparing-off",
                 StatusCode::FORBIDDEN,
                 "This service has no place to prepare exports in",
             ),
-            Self::NotFinished => (
-                "not-finished",
-                StatusCode::CONFLICT,
-                "The export is not finished yet",
-            ),
-            Self::PreconditionFailed => (
-                "precondition-failed",
-                StatusCode::PRECONDITION_FAILED,
-                "The file is another one",
-            ),
+            Self::NotFinished => (StatusCode::CONFLICT, "The export is not finished yet"),
+            Self::PreconditionFailed => {
+                (StatusCode::PRECONDITION_FAILED, "The file is another one")
+            }
             Self::RangeNotSatisfiable { .. } => (
-                "range-not-satisfiable",
                 StatusCode::RANGE_NOT_SATISFIABLE,
                 "The file has no such part",
             ),
             Self::TooManyRows => (
-                "too-many-rows",
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "Too many rows for this strategy",
             ),
             Self::UnexpectedNull => (
-                "unexpected-null",
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "A value is NULL that the strategy joined cannot do without",
             ),
             Self::TooLargeToBuffer => (
-                "too-large-to-buffer",
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "Too much data for this strategy",
             ),
             Self::TextTooLong => (
-                "text-too-long",
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "A text is too long for an Excel workbook",
             ),
             Self::SpoolFull => (
-                "spool-full",
                 StatusCode::INSUFFICIENT_STORAGE,
                 "There is no room to make the file in",
             ),
             Self::StatementTimeout => (
-                "statement-timeout",
                 StatusCode::GATEWAY_TIMEOUT,
                 "The query took longer than it may",
             ),
-            Self::ExportCancelled => (
-                "export-cancelled",
-                StatusCode::CONFLICT,
-                "The export was stopped",
-            ),
-            Self::BenchmarkRuns => (
-                "benchmark-runs",
-                StatusCode::CONFLICT,
-                "Another benchmark runs already",
-            ),
+            Self::ExportCancelled => (StatusCode::CONFLICT, "The export was stopped"),
+            Self::BenchmarkRuns => (StatusCode::CONFLICT, "Another benchmark runs already"),
             Self::BenchmarksOff => (
-                "benchmarks-off",
                 StatusCode::FORBIDDEN,
                 "Benchmarks were not allowed on this service",
             ),
-            Self::Internal => (
-                "internal",
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "Something went wrong",
-            ),
+            Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "Something went wrong"),
         }
     }
 }
@@ -254,36 +202,19 @@ impl Kind {
 #[expect(clippy::expect_used, reason = "a test fails by panicking")]
 mod tests {
     use regex_lite::Regex;
+    use strum::IntoEnumIterator as _;
 
     use super::*;
-
-    /// The number of a status, by the name of its constant.
-    fn code(name: &str) -> u16 {
-        let reason = name.replace('_', " ");
-        let named = |code: &u16| {
-            StatusCode::from_u16(*code).is_ok_and(|status| {
-                let known = status.canonical_reason();
-                known.is_some_and(|known| known.eq_ignore_ascii_case(&reason))
-            })
-        };
-        (400..600).find(named).expect("a status")
-    }
 
     #[test]
     fn the_docs_list_every_problem_with_its_status_and_title() {
         let docs = include_str!("../../../docs/http.md");
-        // Each kind's parts, as they stand above.
-        let parts =
-            Regex::new(r#"\(\s*"([a-z-]+)",\s*StatusCode::(\w+),\s*"([^"]+)""#).expect("ours");
-        let kinds: Vec<String> = parts
-            .captures_iter(include_str!("kind.rs"))
-            .map(|kind| format!("| {} | `{}` | {} |", code(&kind[2]), &kind[1], &kind[3]))
-            .collect();
-        for row in &kinds {
-            assert!(docs.contains(row.as_str()), "docs/http.md lacks: {row}");
+        for kind in Kind::iter() {
+            let (status, title) = kind.parts();
+            let row = format!("| {} | `{}` | {title} |", status.as_u16(), kind.name());
+            assert!(docs.contains(&row), "docs/http.md lacks: {row}");
         }
         let listed = Regex::new(r"(?m)^\| [45]\d\d \| `[a-z-]+` \| ").expect("ours");
-        assert_eq!(listed.find_iter(docs).count(), kinds.len());
-        assert!(kinds.len() > 20, "{kinds:?}");
+        assert_eq!(listed.find_iter(docs).count(), Kind::iter().count());
     }
 }

@@ -1,8 +1,8 @@
 //! Every strategy writes psql's bytes, on the command line and over HTTP.
 
-use clap::ValueEnum;
 use cmms_export::export::Strategy;
 use cmms_export::export::csv::{Delimiter, Preset};
+use strum::VariantArray as _;
 
 use crate::support::client::download;
 use crate::support::oracle::{self, Filter};
@@ -195,8 +195,8 @@ fn difference(got: &[u8], expected: &[u8]) -> String {
 }
 
 fn all_formats() -> Vec<(Preset, Delimiter)> {
-    let delimiters = Delimiter::value_variants();
-    Preset::value_variants()
+    let delimiters = Delimiter::VARIANTS;
+    Preset::VARIANTS
         .iter()
         .flat_map(|preset| delimiters.iter().map(|delimiter| (*preset, *delimiter)))
         .collect()
