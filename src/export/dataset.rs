@@ -5,11 +5,13 @@
 
 mod catalog;
 mod column;
+mod condition;
 mod declaration;
 mod filter;
 mod fragment;
 mod loaded;
 mod model;
+mod row;
 
 use std::fmt;
 
@@ -17,16 +19,16 @@ use super::Error;
 
 pub use self::catalog::Catalog;
 pub use self::column::{Column, ColumnKind, ColumnType, InvalidColumns, Origin, Selection};
+pub use self::condition::Condition;
 pub use self::declaration::{Boxed, Declaration, ReferenceTo};
 pub use self::filter::{
     Filter, FilterField, FilterKind, FilterValue, InvalidFilter, InvalidText, MAX_SEARCH_LENGTH,
     SearchText,
 };
-pub use self::fragment::{
-    Cell, Condition, Fragment, Order, Query, Question, Row, SelectList, Selected,
-};
+pub use self::fragment::{Fragment, Order, Query, Question, SelectList, Selected};
 pub use self::loaded::{Loader, Measured, Rows};
 pub use self::model::{Own, Referenced, UnexpectedNull};
+pub use self::row::{Cell, Row};
 
 /// Something to export. Each row of its own table is one of its rows; what that refers to is joined by LEFT JOIN, and is empty where
 /// there is no such row. Rows are in the order of the table's key, an integer; those without a key come last.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::Dataset;
-use super::fragment::Condition;
+use super::condition::Condition;
 
 /// Returns a filter's condition for the value that it is set to.
 pub(super) type MakeCondition = dyn Fn(&FilterValue) -> Condition + Send + Sync;

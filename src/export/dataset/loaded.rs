@@ -9,7 +9,7 @@ use diesel::query_dsl::LoadQuery;
 use diesel::row::Field as _;
 use diesel::sql_types::Untyped;
 
-use super::fragment::Row;
+use super::row::Row;
 use crate::export::Error;
 use crate::export::budget::{Reservation, allocated};
 use crate::export::cancellation::Backend;

@@ -16,7 +16,7 @@ use diesel::sql_types::is_nullable::{IsNullable, NotNull};
 use diesel::sql_types::{BigInt, Nullable, SqlType};
 
 use super::declaration::sql_of;
-use super::fragment::{Cell, INT8};
+use super::row::{Cell, INT8};
 
 /// A row of a dataset's own table, as a struct. It is loaded from its columns: `(tasks::all_columns,)`.
 pub struct Own<Model>(Model);
