@@ -4,6 +4,9 @@ use diesel::prelude::*;
 
 use crate::schema::{assets, locations, tasks, users};
 
+/// The names of the tables, each before those that it refers to: as exports lock them.
+pub const TABLES: [&str; 4] = ["tasks", "users", "assets", "locations"];
+
 /// A place where assets stand.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable, Identifiable, Insertable)]
 #[diesel(check_for_backend(diesel::pg::Pg))]

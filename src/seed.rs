@@ -12,6 +12,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::db::{self, Database};
+use crate::models::TABLES;
 use crate::schema::{assets, locations, tasks, users};
 
 /// Rows that go to the server at a time.
@@ -117,17 +118,18 @@ pub fn run(seed: &Seed, database: &Database, mut progress: impl FnMut(u64)) -> R
     seed.check()?;
     let mut connection = database.connection()?;
     connection.transaction(|connection| {
-        connection.batch_execute("lock table tasks, assets, users, locations")?;
+        let tables = TABLES.join(", ");
+        connection.batch_execute(&format!("lock table {tables}"))?;
         if !seed.reset && !is_empty(connection)? {
             return Err(Error::NotEmpty);
         }
         // Even if they are empty: PostgreSQL fills a table that was truncated in the same transaction without a write-ahead log, if
         // `wal_level` allows it.
-        connection.batch_execute("truncate tasks, assets, users, locations")?;
+        connection.batch_execute(&format!("truncate {tables}"))?;
         Ok(fill(seed, connection, &mut progress)?)
     })?;
     // The planner's statistics, and the visibility map, without which no index-only scan pays.
-    connection.batch_execute("vacuum (analyze) locations, assets, users, tasks")?;
+    connection.batch_execute(&format!("vacuum (analyze) {}", TABLES.join(", ")))?;
     Ok(())
 }
 
@@ -210,7 +212,7 @@ fn fill(
     )?;
     connection.batch_execute(&dropped)?;
     // The rows came with their ids, so the database must count on from them.
-    for table in ["locations", "users", "assets", "tasks"] {
+    for table in TABLES {
         connection.batch_execute(&format!(
             "select setval(pg_get_serial_sequence('{table}', 'id'), coalesce(max(id), 0) + 1, false) from {table}"
         ))?;

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::db::Database;
+use crate::models::TABLES;
 
 /// PostgreSQL's settings that an export's time depends on.
 const SETTINGS: &str = "'shared_buffers','work_mem','effective_cache_size','max_parallel_workers_per_gather','random_page_cost',\
@@ -87,7 +88,7 @@ impl Environment {
             .into_iter()
             .map(|setting| (setting.name, setting.value))
             .collect();
-        let tables = ["locations", "assets", "users", "tasks"].map(|table| {
+        let tables = TABLES.map(|table| {
             format!(
                 "select '{table}' as name, (select greatest(reltuples, 0)::bigint from pg_class where oid = '{table}'::regclass) as rows, pg_table_size('{table}') as bytes, \
                  pg_indexes_size('{table}') as index_bytes"

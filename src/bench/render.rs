@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::result::{Figures, Report, StrategyResult};
 use crate::export::Strategy;
-use crate::units::grouped;
+use crate::units::{grouped, readable_bytes};
 
 const HEADER: [&str; 9] = [
     "strategy",
@@ -209,7 +209,7 @@ pub fn machine(report: &Report) -> String {
         parts.insert(2, format!("commit {commit}"));
     }
     if let Some(bytes) = environment.memory_bytes {
-        parts.push(size(bytes));
+        parts.push(readable_bytes(bytes));
     }
     parts.join(", ")
 }
@@ -236,19 +236,6 @@ pub fn runs(count: u32) -> String {
 /// Bytes as MiB.
 pub fn mebibytes(bytes: u64) -> String {
     format!("{:.1}", bytes as f64 / f64::from(1 << 20))
-}
-
-/// Bytes in the unit that fits.
-pub fn size(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
-    let mut size = bytes as f64;
-    let mut unit = 0;
-    while size >= 1024.0 && unit + 1 < UNITS.len() {
-        size /= 1024.0;
-        unit += 1;
-    }
-    let places = usize::from(unit > 0 && size < 100.0);
-    format!("{size:.places$} {}", UNITS[unit])
 }
 
 #[cfg(test)]

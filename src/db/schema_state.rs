@@ -9,6 +9,7 @@ use super::libpq::{self, CopyOutDsl as _};
 use super::servers::Role;
 use super::tables::{self, Column};
 use super::{Database, Error};
+use crate::models::TABLES;
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!();
 /// The table in which Diesel notes the migrations that were run.
@@ -103,7 +104,7 @@ impl Catalog {
             tables::COLUMNS,
         );
         let sql = diesel::sql_query(sql)
-            .bind::<Array<Text>, _>(&tables::OURS[..])
+            .bind::<Array<Text>, _>(&TABLES[..])
             .literal_sql()?;
         let row = connection.query_row(&sql)?.unwrap_or_default();
         let readable = |name| row.get(name).map(|_| row.is(name));

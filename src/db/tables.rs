@@ -10,12 +10,10 @@ use serde::Deserialize;
 use super::libpq;
 use super::schema_state::{MIGRATIONS_TABLE, migrations_were_run, readable};
 use super::{Database, Error};
+use crate::models::TABLES;
 
 pub(super) use columns::{COLUMNS, Column, read_columns};
 use columns::{Expected, columns_of, expected};
-
-/// The tables that exports need.
-pub(super) const OURS: [&str; 4] = ["locations", "assets", "users", "tasks"];
 
 /// How many tables a message names; it counts the rest.
 const NAMED: usize = 8;
@@ -214,7 +212,7 @@ impl Sources {
 fn views(sources: &Sources, options: &str, found: &[Column]) -> String {
     let expected = expected();
     let mut sql = String::new();
-    for table in OURS {
+    for table in TABLES.into_iter().rev() {
         let source = sources.of(table);
         let known = found.iter().any(|column| column.relation == source);
         let columns = expected.iter().filter(|column| column.table == table);

@@ -12,7 +12,7 @@ use super::xlsx::XlsxEncoder;
 use super::{Error, Export, Observer, Sink, Summary};
 
 /// Bytes that go to the sink at a time.
-const CHUNK: usize = 64 * 1024;
+pub(super) const CHUNK: usize = 64 * 1024;
 /// The most that go to it at a time, however long a row is: what takes them counts chunks, not bytes.
 const MOST: usize = 4 * CHUNK;
 

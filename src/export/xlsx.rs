@@ -13,10 +13,9 @@ use self::workbook::{MOST_CHARACTERS, SHEET_ROWS, Workbook};
 use super::cancellation::Cancellation;
 use super::cells::{Cells, unreadable};
 use super::dataset::{Cell, Column, ColumnKind};
+use super::encoder::CHUNK;
 use super::{Error, Export, Observer, Sink, Summary};
 
-/// Bytes that go to the sink at a time.
-const CHUNK: usize = 64 * 1024;
 /// Rows after which the observer is told of the progress, and a cancellation is noticed: a strategy may have all of its rows
 /// already, and many of them are few bytes for the sink.
 const TELL: u64 = 1_000;

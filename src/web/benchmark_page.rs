@@ -17,7 +17,7 @@ use crate::bench::result::{Report, StrategyResult};
 use crate::bench::{Progress, charts, render};
 use crate::export::manifest::State;
 use crate::export::{Export, Strategy};
-use crate::units::grouped;
+use crate::units::{grouped, readable_bytes};
 
 use comparison::Comparison;
 use row::{Row, RowFigures};
@@ -280,11 +280,11 @@ impl ResultView {
                 .flat_map(StrategyResult::concessions)
                 .collect(),
             tasks: grouped(report.first().map_or(0, |first| first.rows)),
-            size: render::size(report.first().map_or(0, |first| first.bytes)),
+            size: readable_bytes(report.first().map_or(0, |first| first.bytes)),
             memory: report
                 .environment
                 .memory_bytes
-                .map_or_else(|| "unknown".to_owned(), render::size),
+                .map_or_else(|| "unknown".to_owned(), readable_bytes),
             rows: report
                 .results
                 .iter()

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use diesel::associations::HasTable;
 use diesel::expression::Expression;
 use diesel::pg::Pg;
-use diesel::prelude::*;
 use diesel::query_builder::QueryFragment;
 use diesel::query_dsl::methods::{FilterDsl, LimitDsl, OffsetDsl, OrderDsl, SelectDsl};
 use diesel::sql_types::{BigInt, Bool};

@@ -96,7 +96,7 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
     /// Adds a filter that is set to a part of the text in a column of the dataset's own table.
     pub fn text_filter<C>(&mut self, name: &str, help: &str, column: C) -> &mut Self
     where
-        C: diesel::Column + TextExpressionMethods,
+        C: Column + TextExpressionMethods,
         C: QueryFragment<Pg> + Copy + Send + Sync + 'static,
         Joined: SelectDsl<C>,
         Own: SelectDsl<C>,
