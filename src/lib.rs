@@ -55,13 +55,14 @@
 //! * [`datasets`]: the four datasets. Nothing else names their tables but [`seed`] and [`db::tables`].
 //! * [`seed`]: the article's data, at any size.
 //! * [`verify`]: whether a CSV is whole, by its manifest.
-//! * [`progress`] and [`output`]: how far it is, where it goes.
+//! * `atomic_file`, [`progress`] and [`output`]: how far it is, where it goes.
 //! * [`process`]: signals, and how the process ends.
 //! * [`mod@bench`]: what each strategy costs, measured in fresh processes.
 //! * [`spool`]: files that wait for their readers; [`store`]: those of exports that were prepared for later.
 //! * [`cli`] and [`connect`]: the command line, and the way from it to a database.
 //! * [`web`]: the service. Nothing below it knows HTTP.
 
+mod atomic_file;
 pub mod bench;
 pub mod cli;
 pub mod connect;

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use tempfile::TempPath;
 
+use crate::atomic_file::{parent, sync_names};
 use crate::export::Sink;
 
 /// How many links are followed, one to the next, as many as Linux follows: they may form a circle.
@@ -103,10 +104,12 @@ impl Output {
     pub fn finish(self) -> io::Result<()> {
         match self {
             Self::Direct(mut file) => file.flush(),
-            Self::File { file, name, path } => publish(&file, &path, || {
+            Self::File { file, name, path } => {
+                file.sync_all()?;
                 let name = name.map_or_else(|| link(&file, &path), Ok)?;
-                name.persist(&path).map_err(|error| error.error)
-            }),
+                name.persist(&path)?;
+                sync_names(parent(&path))
+            }
         }
     }
 }
@@ -294,24 +297,4 @@ fn take_after(file: &File, path: &Path, replaced: &Metadata) -> io::Result<()> {
         mode &= 0o600;
     }
     file.set_permissions(Permissions::from_mode(mode))
-}
-
-/// Makes an unfinished file durable and lets `rename` give it the name `path`.
-fn publish(
-    unfinished: &File,
-    path: &Path,
-    rename: impl FnOnce() -> io::Result<()>,
-) -> io::Result<()> {
-    unfinished.sync_all()?;
-    rename()?;
-    // The name must survive a crash, too.
-    File::open(parent(path))?.sync_all()
-}
-
-/// The directory that a file is in.
-fn parent(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    }
 }

@@ -5,7 +5,7 @@
 //! `{id}.export` once it is whole. The label of a whole one is written last: an export whose label does not say so is not whole.
 
 use std::fs::{self, File, Metadata, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,6 +15,7 @@ use nix::unistd::Uid;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
+use crate::atomic_file::{self, sync_names};
 use crate::export::manifest::{ErrorClass, Manifest, State};
 use crate::spool::{Space, Spool, SpoolFile, free_elsewhere, make_private, or_full};
 
@@ -111,7 +112,6 @@ impl Store {
             tracing::warn!(?path, "an export that is not whole is removed");
             fs::remove_file(path)?;
         }
-        // For all labels at once.
         if let Err(error) = self.sync() {
             tracing::error!(%error, "what the store has cannot be noted");
         }
@@ -157,7 +157,7 @@ impl Store {
         let expires_at = OffsetDateTime::now_utc() + keep;
         label.manifest.expires_at.get_or_insert(expires_at);
         if (label.manifest.state, label.manifest.expires_at) != before
-            && let Err(error) = self.write(&label)
+            && let Err(error) = self.put(&label)
         {
             // It is so for as long as this service runs, and found out anew by the next one.
             tracing::error!(export_id = label.id(), %error, "an export's label cannot be written");
@@ -171,21 +171,8 @@ impl Store {
 
     /// Puts an export's label there, in the place of an earlier one.
     pub fn put(&self, label: &Label) -> io::Result<()> {
-        self.write(label)?;
-        self.sync()
-    }
-
-    fn write(&self, label: &Label) -> io::Result<()> {
-        let mut file = tempfile::Builder::new()
-            .prefix(UNFINISHED)
-            .tempfile_in(&self.directory)
-            .map_err(or_full)?;
-        file.write_all(&serde_json::to_vec(label)?)
-            .map_err(or_full)?;
-        file.as_file().sync_all().map_err(or_full)?;
-        file.persist(self.path(label.id(), "json"))
-            .map_err(|error| or_full(error.error))?;
-        Ok(())
+        let path = self.path(label.id(), "json");
+        atomic_file::write(&path, UNFINISHED, &serde_json::to_vec(label)?).map_err(or_full)
     }
 
     /// Begins an export's file.
@@ -251,7 +238,7 @@ impl Store {
 
     /// Waits until the names are on the disk.
     fn sync(&self) -> io::Result<()> {
-        File::open(&self.directory)?.sync_all().map_err(or_full)
+        sync_names(&self.directory).map_err(or_full)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The benchmark that runs, and the results that are kept.
 
 use std::fs;
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 use super::App;
 use super::download::is_id;
 use super::problem::{Kind, Problem};
+use crate::atomic_file;
 use crate::bench::result::Report;
 use crate::bench::{self, Options, Progress, Stop};
 use crate::export::manifest::State;
@@ -210,11 +211,8 @@ impl Benchmarks {
             return Ok(());
         };
         fs::create_dir_all(directory)?;
-        let mut file = tempfile::NamedTempFile::new_in(directory)?;
-        file.write_all(&report.to_json()?)?;
-        file.as_file().sync_all()?;
-        // Under its name only when it is whole.
-        file.persist(directory.join(id).with_extension("json"))?;
+        let path = directory.join(id).with_extension("json");
+        atomic_file::write(&path, ".tmp", &report.to_json()?)?;
         let results = self.results();
         for id in outdated(&results, id) {
             match fs::remove_file(directory.join(id).with_extension("json")) {

@@ -20,6 +20,7 @@ use tracing::info;
 use super::account::Account;
 use super::server::{POLL, Postmaster, Server, is_postmaster, stop};
 use super::{Durability, EmbeddedError, at, binaries, settings};
+use crate::atomic_file::sync_names;
 use crate::db::libpq;
 
 /// The superuser and the database of the cluster.
@@ -220,9 +221,7 @@ impl Cluster {
         }
         fs::rename(&unfinished, &self.pgdata).map_err(at("create", &self.pgdata))?;
         // The new name itself must survive a crash of the machine too.
-        File::open(&self.data_dir)
-            .and_then(|dir| dir.sync_all())
-            .map_err(at("sync", &self.data_dir))
+        sync_names(&self.data_dir).map_err(at("sync", &self.data_dir))
     }
 
     /// The socket's directory: in the data directory, unless the path would be too long for a socket,
