@@ -31,11 +31,10 @@ const FIRST_ANSWERS_WAIT: Duration = Duration::from_secs(3);
 const REPLICA_WAIT: Duration = Duration::from_secs(1);
 
 /// What a server is.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema, strum::IntoStaticStr,
-)]
-#[serde(rename_all = "lowercase")]
+#[derive(strum::IntoStaticStr)]
 #[strum(serialize_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum Role {
     /// It accepts writes.
     Primary,

@@ -106,7 +106,7 @@ impl<'s> CsvEncoder<'s> {
             fields: FieldWriter::new(format, columns.len()),
             texts: columns
                 .iter()
-                .map(|column| column.kind() != ColumnKind::Integer)
+                .map(|column| *column.kind() != ColumnKind::Integer)
                 .collect(),
             read: Cells::default(),
             sink,

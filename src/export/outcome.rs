@@ -3,6 +3,8 @@
 use super::manifest::{ErrorClass, State};
 
 /// How an export has ended, and who has to do something about it.
+#[derive(strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "snake_case")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Outcome {
     /// The file is complete.
@@ -18,15 +20,6 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// All of them.
-    pub const ALL: [Self; 5] = [
-        Self::Complete,
-        Self::Cancelled,
-        Self::ClientError,
-        Self::Rejected,
-        Self::Failed,
-    ];
-
     /// Returns the outcome of an export that has ended in this state, with this error.
     pub fn of(state: State, error: Option<ErrorClass>) -> Self {
         match (state, error) {
@@ -50,12 +43,6 @@ impl Outcome {
 
     /// Returns its name in logs and metrics.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Complete => "complete",
-            Self::Cancelled => "cancelled",
-            Self::ClientError => "client_error",
-            Self::Rejected => "rejected",
-            Self::Failed => "failed",
-        }
+        self.into()
     }
 }

@@ -12,20 +12,9 @@ use super::client_address::client_address;
 use crate::export::Sink;
 
 /// When downloads are compressed.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    Default,
-    Display,
-    EnumMessage,
-    EnumString,
-    IntoStaticStr,
-    VariantArray,
-)]
+#[derive(Display, EnumMessage, EnumString, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Compression {
     /// unless the client is on this machine, where it costs more time than it saves; what a proxy on this machine passes on (it has
     /// Forwarded, X-Forwarded-For or Via, or the name of another host) is not from this machine

@@ -96,7 +96,7 @@ async fn get(
     if app.access.sites.sent(request.headers()) {
         // Who follows a link decides on the page.
         return Ok(HttpResponse::SeeOther()
-            .insert_header((LOCATION, address(&parameters)))
+            .insert_header((LOCATION, address(&parameters, &app.settings.catalog)))
             .finish());
     }
     refuse_range(&request)?;

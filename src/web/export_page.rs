@@ -139,7 +139,7 @@ pub(super) async fn page(
         }
         let location = if app.access.sites.sent(request.headers()) {
             // Who follows another site's link decides on the page.
-            address(&choose.parameters)
+            address(&choose.parameters, &app.settings.catalog)
         } else {
             download(&choose.parameters, &pairs)
         };

@@ -154,10 +154,10 @@ impl Metrics {
     /// Shows what has not happened yet as 0, so that an alert sees also its first time.
     fn begin_at_zero(&self) {
         for strategy in Strategy::all() {
-            for outcome in Outcome::ALL {
+            for outcome in names_of::<Outcome>() {
                 drop(self.exports.get_or_create(&Ended {
                     strategy: strategy.name(),
-                    outcome: outcome.name(),
+                    outcome,
                 }));
             }
         }

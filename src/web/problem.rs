@@ -181,7 +181,7 @@ impl From<export::Error> for Problem {
     /// What the database said, and how its tables are, goes to the log.
     fn from(error: export::Error) -> Self {
         let problem = Self::of_failure(&error);
-        if !matches!(error, export::Error::NoReplica(_)) && problem.kind.parts().1.is_server_error()
+        if !matches!(error, export::Error::NoReplica(_)) && problem.kind.parts().0.is_server_error()
         {
             tracing::error!(%error, "the database or the export failed");
         }

@@ -23,8 +23,9 @@ impl Rules {
 }
 
 /// Why an export does not run on a replica.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray)]
+#[derive(strum::IntoStaticStr, strum::VariantArray)]
 #[strum(serialize_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fallback {
     /// No replica can be reached, or none is suitable.
     Unreachable,

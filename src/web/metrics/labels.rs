@@ -25,8 +25,9 @@ pub(in crate::web) struct ServerLabels {
 }
 
 /// Why a request was turned away.
-#[derive(Debug, Clone, Copy, strum::IntoStaticStr, strum::VariantArray)]
+#[derive(strum::IntoStaticStr, strum::VariantArray)]
 #[strum(serialize_all = "snake_case")]
+#[derive(Debug, Clone, Copy)]
 pub(in crate::web) enum Rejection {
     /// As many exports as are allowed run already.
     Busy,
@@ -49,8 +50,9 @@ impl Rejection {
 }
 
 /// Why an export had to wait for its client although there is a spool.
-#[derive(Debug, Clone, Copy, strum::IntoStaticStr, strum::VariantArray)]
+#[derive(strum::IntoStaticStr, strum::VariantArray)]
 #[strum(serialize_all = "snake_case")]
+#[derive(Debug, Clone, Copy)]
 pub(in crate::web) enum SpoolFallback {
     /// The spool is full.
     Full,
@@ -65,8 +67,9 @@ impl SpoolFallback {
 }
 
 /// Why a prepared export is not kept any more.
-#[derive(Debug, Clone, Copy, strum::IntoStaticStr, strum::VariantArray)]
+#[derive(strum::IntoStaticStr, strum::VariantArray)]
 #[strum(serialize_all = "snake_case")]
+#[derive(Debug, Clone, Copy)]
 pub(in crate::web) enum Removal {
     /// It was kept for as long as it is kept.
     Expired,

@@ -92,19 +92,10 @@ struct Case<'a> {
 
 impl Case<'_> {
     fn parameters(&self) -> Vec<(String, String)> {
-        let name = |value: &dyn Fn() -> Option<clap::builder::PossibleValue>| {
-            value().expect("not hidden").get_name().to_owned()
-        };
         let mut parameters = vec![
-            ("strategy".to_owned(), self.strategy.name().to_owned()),
-            (
-                "preset".to_owned(),
-                name(&|| self.preset.to_possible_value()),
-            ),
-            (
-                "delimiter".to_owned(),
-                name(&|| self.delimiter.to_possible_value()),
-            ),
+            ("strategy".to_owned(), self.strategy.to_string()),
+            ("preset".to_owned(), self.preset.to_string()),
+            ("delimiter".to_owned(), self.delimiter.to_string()),
         ];
         parameters.extend(
             self.filter
