@@ -180,6 +180,8 @@ fn begins_formula(text: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn line(format: Format, cells: &[Cell<'_>]) -> String {
@@ -238,6 +240,20 @@ mod tests {
         assert_eq!(line(excel, &[Cell::Integer(-5), Cell::Text("+")]), "-5;'+");
         let cells = ["＝1", "＋1", "－1", "＠x", "ｘ＝1"].map(Cell::Text);
         assert_eq!(line(excel, &cells), "'＝1;'＋1;'－1;'＠x;ｘ＝1");
+    }
+
+    proptest! {
+        #[test]
+        fn no_piece_of_a_text_begins_a_formula(text in "[,;\t\r\n\"=+@＝x-]{0,12}") {
+            let found = without_formulas(text.as_bytes()).into_owned();
+            let found = String::from_utf8(found)?;
+            for piece in found.split([',', ';', '\t', '\r', '\n']) {
+                let cell = piece.trim_start_matches('"');
+                prop_assert!(!begins_formula(cell.as_bytes()), "{found:?}");
+            }
+            prop_assert!(!found.starts_with(['\t', '\r', '\n']));
+            prop_assert_eq!(found.replace('\'', ""), text);
+        }
     }
 
     #[test]

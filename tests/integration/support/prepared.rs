@@ -89,6 +89,19 @@ pub(crate) fn order(server: &Server, what: &Value) -> String {
     id
 }
 
+/// The latest manifests.
+pub(crate) fn listed(server: &Server) -> Vec<Value> {
+    let answer = get(server, "/api/exports", &[]);
+    assert_eq!(answer.status, 200);
+    answer.json().as_array().expect("a list").clone()
+}
+
+/// Their ids.
+pub(crate) fn ids(manifests: &[Value]) -> Vec<&str> {
+    let ids = manifests.iter().map(|it| it["id"].as_str());
+    ids.collect::<Option<_>>().expect("each has one")
+}
+
 /// Deletes an export; the status.
 pub(crate) fn delete(server: &Server, id: &str) -> u16 {
     let path = server.url(&format!("/api/exports/{id}"));

@@ -17,6 +17,7 @@ mod prepared;
 mod prepared_faults;
 mod prepared_file;
 mod prepared_page;
+mod prepared_store;
 mod request_log;
 mod sites;
 mod spool;
