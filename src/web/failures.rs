@@ -67,7 +67,7 @@ const ADVICE: [(ErrorClass, &str); 18] = [
     ),
     (
         ErrorClass::SpoolFull,
-        "The server has no room for the file now. Try again in a moment, or download it as CSV.",
+        "The server has no room for the file now. Delete prepared exports that nobody needs, or download it as CSV.",
     ),
     (
         ErrorClass::Interrupted,
