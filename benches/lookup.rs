@@ -32,11 +32,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use cmms_export::datasets;
 use cmms_export::db::Database;
-use cmms_export::db::embedded::{Durability, Embedded};
 use cmms_export::export::cancellation::Cancellation;
 use cmms_export::export::{self, Export, Observer, Plan, Sink, Strategy};
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, PgConnection};
+use private_postgres::{Durability, PrivatePostgres};
 
 use arguments::{sizes_and_runs, thousands};
 use shared::{median, spread};
@@ -82,7 +82,8 @@ const STATES: [(&str, &[&str], &str); 2] = [
 fn main() {
     let (sizes, runs) = sizes_and_runs(&[10_000, 100_000, 1_000_000]);
     let directory = temporary_directory("bench");
-    let embedded = Embedded::start(&directory, Durability::Durable).expect("the cluster starts");
+    let embedded = PrivatePostgres::start(&directory, "cmms", Durability::Durable)
+        .expect("the cluster starts");
     run(program(embedded.database_url()).arg("migrate"));
     for tasks in sizes {
         measure(&embedded, tasks, runs);
@@ -104,7 +105,7 @@ struct Sample {
     postgres_cpu: f64,
 }
 
-fn measure(embedded: &Embedded, tasks: u64, runs: usize) {
+fn measure(embedded: &PrivatePostgres, tasks: u64, runs: usize) {
     let url = embedded.database_url();
     let size = tasks.to_string();
     run(program(url).args(["seed", "--reset", "--tasks", &size]));

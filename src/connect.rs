@@ -1,10 +1,13 @@
 //! Opens the database that the command line's options name: the user's own, by its URL, or the private cluster.
 
+use std::env;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use nix::unistd::geteuid;
+use private_postgres::{Durability, PrivatePostgres};
+
 use crate::cli::Global;
-use crate::db::embedded::{self, Durability, Embedded, EmbeddedError};
 use crate::db::servers::{Role, Rules, patient};
 use crate::db::tables::{Instead, Others};
 use crate::db::{self, Database, SchemaState};
@@ -16,8 +19,11 @@ pub(crate) const CONNECTION_WAIT: Duration = Duration::from_secs(5);
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The private cluster does not start.
-    #[error(transparent)]
-    Embedded(#[from] EmbeddedError),
+    #[error("{0} (--data-dir chooses another directory, DATABASE_URL another server)")]
+    Private(#[from] private_postgres::Error),
+    /// There is no home directory.
+    #[error("no home directory to keep the data in: choose a directory with --data-dir")]
+    NoHome,
     /// The database cannot be used.
     #[error(transparent)]
     Database(#[from] db::Error),
@@ -61,24 +67,45 @@ pub struct Connected {
     /// What its server was when the tables were checked.
     pub role: Role,
     /// The private cluster, if the database is in it. It stops when it is dropped.
-    pub embedded: Option<Embedded>,
+    pub private_cluster: Option<PrivatePostgres>,
 }
 
 /// The directory for everything that is not in the database.
 pub fn data_dir(global: &Global) -> Result<PathBuf, Error> {
     match &global.data_dir {
         Some(data_dir) => Ok(data_dir.clone()),
-        None => Ok(embedded::default_data_dir()?),
+        None => default_data_dir(),
     }
+}
+
+/// Where the cluster is kept by default: `/var/lib/cmms-export` for root, whose home no other
+/// account may enter; else `cmms-export` in the user's data directory. (Also on macOS, whose
+/// `~/Library/Application Support` has a blank in it and leaves less room for the path of a
+/// socket.)
+fn default_data_dir() -> Result<PathBuf, Error> {
+    if geteuid().is_root() {
+        return Ok("/var/lib/cmms-export".into());
+    }
+    let absolute = |dir: &PathBuf| dir.is_absolute();
+    env::var_os("XDG_DATA_HOME")
+        .map(PathBuf::from)
+        .filter(absolute)
+        .or_else(|| Some(env::home_dir().filter(absolute)?.join(".local/share")))
+        .map(|dir| dir.join("cmms-export"))
+        .ok_or(Error::NoHome)
 }
 
 /// Opens the database as it is, for up to so many exports at once.
 pub fn connect(global: &Global, connections: u32) -> Result<Connected, Error> {
-    let embedded = match global.database_url() {
+    let private_cluster = match global.database_url() {
         Some(_) => None,
-        None => Some(Embedded::start(&data_dir(global)?, Durability::Durable)?),
+        None => Some(PrivatePostgres::start(
+            &data_dir(global)?,
+            "cmms",
+            Durability::Durable,
+        )?),
     };
-    let private = embedded.as_ref().map(Embedded::database_url);
+    let private = private_cluster.as_ref().map(PrivatePostgres::database_url);
     let url = global.database_url().or(private).unwrap_or_default();
     // libpq has better words for an invalid one.
     let url = patient(url).unwrap_or_else(|_| url.to_owned());
@@ -86,7 +113,7 @@ pub fn connect(global: &Global, connections: u32) -> Result<Connected, Error> {
         database: Database::new(&url, connections, CONNECTION_WAIT),
         url,
         role: Role::Primary,
-        embedded,
+        private_cluster,
     })
 }
 
@@ -157,7 +184,7 @@ pub fn connect_and_migrate(
     let connected = connect(global, 1)?;
     // The private cluster has no tables but ours.
     if !beside_others
-        && connected.embedded.is_none()
+        && connected.private_cluster.is_none()
         && let Some(others) = connected.database.tables_of_others()?
     {
         return Err(Error::OtherTables(Box::new(others)));
@@ -167,7 +194,7 @@ pub fn connect_and_migrate(
 }
 
 fn check_tables(connected: &mut Connected, meanwhile: impl FnOnce(&Database)) -> Result<(), Error> {
-    if connected.embedded.is_some() {
+    if connected.private_cluster.is_some() {
         let migrations = connected.database.migrate()?;
         if !migrations.is_empty() {
             tracing::info!(

@@ -5,9 +5,9 @@ use std::sync::mpsc;
 use clap::error::ErrorKind;
 use cmms_export::cli::{Global, Migrate};
 use cmms_export::connect::{connect, connect_and_migrate, connect_migrated};
-use cmms_export::db::embedded::Embedded;
 use cmms_export::process;
 use cmms_export::seed::Seed;
+use private_postgres::PrivatePostgres;
 
 use super::{Outcome, print_line, run_seed, stop_cluster, usage_error};
 
@@ -18,7 +18,10 @@ pub(crate) fn database(global: &Global) -> Outcome {
     let (sender, receiver) = mpsc::channel();
     process::on_interrupt(move || sender.send(()).unwrap_or_default())?;
     let connected = connect(global, 1)?;
-    let private = connected.embedded.as_ref().map(Embedded::database_url);
+    let private = connected
+        .private_cluster
+        .as_ref()
+        .map(PrivatePostgres::database_url);
     print_line(private.unwrap_or_default())?;
     eprintln!("The private cluster runs until this program ends (Ctrl-C).");
     receiver.recv()?;

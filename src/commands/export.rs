@@ -55,7 +55,7 @@ pub(crate) fn export(global: &Global, options: ExportOptions, catalog: &Catalog)
     let record = Record::start(
         format!("{:032x}", rand::random::<u128>()),
         &export,
-        connected.embedded.is_some(),
+        connected.private_cluster.is_some(),
     );
     // If the output is a pipe, the program behind it has the terminal. A script gets only what it asked for.
     let is_watched = output.is_file() && io::stderr().is_terminal();

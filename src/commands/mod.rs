@@ -31,7 +31,7 @@ pub(super) type Outcome = Result<(), Box<dyn std::error::Error>>;
 
 /// Fills the private cluster with the article's data if it is empty.
 pub(super) fn seed_private(connected: &Connected) -> Outcome {
-    if connected.embedded.is_some()
+    if connected.private_cluster.is_some()
         && seed::is_empty(&mut *connected.database.control_connection()?)?
     {
         run_seed(&Seed::default(), connected)?;
@@ -67,7 +67,7 @@ pub(super) fn open_output(path: &Path) -> Result<Output, String> {
 
 /// Stops the private cluster, if there is one, and reports it if the cluster does not stop.
 pub(super) fn stop_cluster(connected: Connected) -> Outcome {
-    let Some(embedded) = connected.embedded else {
+    let Some(embedded) = connected.private_cluster else {
         // The end of this process closes the connections. To say goodbye on each makes the server end its processes first.
         std::mem::forget(connected.database);
         return Ok(());

@@ -61,7 +61,7 @@ pub(crate) fn serve(global: &Global, options: &Serve, catalog: Catalog) -> Outco
         |_| (),
     )?;
     seed_private(&connected)?;
-    if connected.embedded.is_some() {
+    if connected.private_cluster.is_some() {
         tracing::warn!(
             "a private database with made-up tasks is served: set DATABASE_URL to serve your own"
         );
@@ -85,7 +85,7 @@ pub(crate) fn serve(global: &Global, options: &Serve, catalog: Catalog) -> Outco
         allow_benchmarks: options.allow_benchmarks,
         database_url: connected.url.clone(),
         data_dir: data_dir(global).ok(),
-        is_demonstration: connected.embedded.is_some(),
+        is_demonstration: connected.private_cluster.is_some(),
     };
     // The last word of the start, behind all that may go wrong.
     let ready = || print_line(&format!("cmms-export is at http://{address}/"));

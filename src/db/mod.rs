@@ -1,6 +1,5 @@
 //! The database: connection pools, snapshots, migrations.
 
-pub mod embedded;
 mod error;
 mod freshness;
 pub mod libpq;

@@ -1,6 +1,6 @@
 //! The database: the private cluster, replicas, tables of others.
 
 mod django;
-mod embedded;
+mod private_cluster;
 mod replicas;
 mod schema;

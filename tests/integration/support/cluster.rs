@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
-use cmms_export::db::embedded::{Durability, Embedded};
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, PgConnection};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use private_postgres::{Durability, PrivatePostgres};
 
 use super::program;
 use super::replica_servers::{Servers, children};
@@ -29,7 +29,7 @@ const HBA: &str = "local all cmms trust\nlocal all all scram-sha-256\n";
 
 /// The cluster; the last test that uses it stops it.
 pub(crate) struct Cluster {
-    embedded: Option<Embedded>,
+    embedded: Option<PrivatePostgres>,
     directory: PathBuf,
 }
 
@@ -48,8 +48,8 @@ impl Cluster {
 
     fn start() -> Self {
         let directory = temporary_directory("cluster");
-        let embedded =
-            Embedded::start(&directory, Durability::ThrowAway).expect("the cluster starts");
+        let embedded = PrivatePostgres::start(&directory, "cmms", Durability::ThrowAway)
+            .expect("the cluster starts");
         let cluster = Self {
             embedded: Some(embedded),
             directory,

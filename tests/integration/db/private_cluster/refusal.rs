@@ -4,8 +4,8 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use cmms_export::db::embedded::{Durability, Embedded, EmbeddedError};
 use nix::unistd::geteuid;
+use private_postgres::{Durability, Error, PrivatePostgres};
 
 use super::{holder, holder_of_another_account, psql, start, temp_dir};
 
@@ -26,12 +26,12 @@ fn a_data_directory_behind_a_closed_one_is_refused() {
     let closed = temp.path().join("closed");
     fs::create_dir(&closed).unwrap();
     fs::set_permissions(&closed, Permissions::from_mode(0o700)).unwrap();
-    let error = Embedded::start(&closed.join("some/data"), Durability::ThrowAway).unwrap_err();
+    let error = PrivatePostgres::start(&closed.join("some/data"), "cmms", Durability::ThrowAway)
+        .unwrap_err();
     assert!(
-        matches!(&error, EmbeddedError::Unreachable { barrier, .. } if *barrier == closed),
+        matches!(&error, Error::Unreachable { barrier, .. } if *barrier == closed),
         "{error}"
     );
-    assert!(error.to_string().contains("--data-dir"), "{error}");
     assert_eq!(
         fs::read_dir(&closed).unwrap().count(),
         0,
@@ -49,8 +49,8 @@ fn a_server_that_cannot_be_seen_is_not_joined_by_a_second_one() {
     let server_pid = embedded.postmaster_pid().unwrap().to_string();
     let own_pid = std::process::id().to_string();
     fs::write(&pid_file, content.replacen(&server_pid, &own_pid, 1)).unwrap();
-    let error = Embedded::start(temp.path(), Durability::ThrowAway).unwrap_err();
-    assert!(matches!(error, EmbeddedError::InUse { .. }), "{error}");
+    let error = PrivatePostgres::start(temp.path(), "cmms", Durability::ThrowAway).unwrap_err();
+    assert!(matches!(error, Error::InUse { .. }), "{error}");
     assert!(pid_file.exists());
     assert_eq!(psql(&embedded, "select 1").unwrap(), "1");
 }
@@ -67,12 +67,12 @@ fn missing_programs_are_named_with_what_to_install() {
         message.contains("PG_BINDIR") && message.contains(empty.to_str().unwrap()),
         "{message}"
     );
-    let message = EmbeddedError::NoBinaries.to_string();
+    assert!(message.contains("DATABASE_URL"), "{message}");
+    let message = Error::NoBinaries.to_string();
     for way_out in [
         "apt-get install postgresql",
         "brew install postgresql@17",
         "PG_BINDIR",
-        "DATABASE_URL",
     ] {
         assert!(message.contains(way_out), "{message}");
     }
@@ -91,7 +91,7 @@ fn a_cluster_of_another_version_is_refused_with_both_versions_and_the_way_out() 
         "{message}"
     );
     let pgdata = temp.path().join("postgresql");
-    for way_out in ["pg_dump", pgdata.to_str().unwrap(), "cmms-export database"] {
+    for way_out in ["pg_dump", pgdata.to_str().unwrap(), "DATABASE_URL"] {
         assert!(message.contains(way_out), "{message}");
     }
 }

@@ -1,13 +1,12 @@
 //! What the private cluster's server is set to.
 
-use super::Durability;
+use crate::Durability;
 
 /// On the command line, so that they win over whatever is in `postgresql.conf`.
-pub(super) fn of(durability: Durability) -> impl Iterator<Item = &'static str> {
+pub(crate) fn of(durability: Durability) -> impl Iterator<Item = &'static str> {
     let common = [
         "listen_addresses=",
         "unix_socket_permissions=0700",
-        "cluster_name=cmms-export",
         "max_connections=100",
         "logging_collector=off",
         "log_destination=stderr",

@@ -1,8 +1,11 @@
-//! The private PostgreSQL cluster: a server that belongs to this program alone, reachable through a
+//! A private PostgreSQL cluster, for demonstrations and tests: a server that belongs to one program alone, reachable through a
 //! unix socket in a private directory and through nothing else, hence without passwords.
 //!
 //! Several processes may use one cluster: the first one runs the server, the others adopt it, and
 //! when its owner goes, one of them takes over. A server never outlives the processes that use it.
+//!
+//! [`PrivatePostgres::start`] finds PostgreSQL's programs (`binaries`), chooses the account that they run as, which must not be root
+//! (`account`), creates the cluster or adopts its server (`cluster`), and keeps the server up (`server`) with its `settings`.
 
 mod account;
 mod binaries;
@@ -11,7 +14,6 @@ mod server;
 mod settings;
 
 use std::convert::Infallible;
-use std::env;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,12 +22,10 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use nix::unistd::geteuid;
 use tracing::{error, warn};
 
 use self::cluster::Cluster;
 use self::server::Server;
-use super::libpq;
 
 /// How often the supervisor checks that the server is still there.
 const WATCH_INTERVAL: Duration = Duration::from_millis(100);
@@ -46,10 +46,10 @@ pub enum Durability {
 /// Why there is no private cluster, and what to do about it.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say it")]
-pub enum EmbeddedError {
+pub enum Error {
     #[error(
         "no PostgreSQL server programs found: install them (`apt-get install postgresql` or `brew install postgresql@17`), \
-         or set PG_BINDIR to the directory of initdb and postgres, or set DATABASE_URL to use another server"
+         or set PG_BINDIR to the directory of initdb and postgres"
     )]
     NoBinaries,
     #[error(
@@ -59,49 +59,41 @@ pub enum EmbeddedError {
     #[error(
         "the cluster in {pgdata:?} was created by PostgreSQL {needed}, but the programs found are of version {found}: install \
          PostgreSQL {needed}, or set PG_BINDIR to its programs; to go on with {found}, dump the cluster with the programs of {needed} \
-         (`cmms-export database` prints the URL for pg_dump), move {pgdata:?} away, and load the dump into the cluster that \
-         `cmms-export database` then creates"
+         (pg_dump), move {pgdata:?} away, and load the dump into the cluster that is then created"
     )]
     OtherVersion {
         needed: String,
         found: String,
         pgdata: PathBuf,
     },
-    #[error(
-        "user id {uid} has no entry in /etc/passwd, which PostgreSQL needs: set DATABASE_URL to use another server"
-    )]
+    #[error("user id {uid} has no entry in /etc/passwd, which PostgreSQL needs")]
     NoPasswdEntry { uid: u32 },
     #[error(
-        "PostgreSQL does not run as root, and no other account was found: create one named postgres, or set DATABASE_URL"
+        "PostgreSQL does not run as root, and no other account was found: create one named postgres"
     )]
     NoAccount,
     #[error(
-        "PostgreSQL does not run as root, and the account {account} cannot enter {barrier:?} on the way to {data_dir:?}: \
-         choose another directory with --data-dir"
+        "PostgreSQL does not run as root, and the account {account} cannot enter {barrier:?} on the way to {data_dir:?}"
     )]
     Unreachable {
         data_dir: PathBuf,
         account: String,
         barrier: PathBuf,
     },
-    #[error("no home directory to keep the data in: choose a directory with --data-dir")]
-    NoHome,
-    #[error("cannot use the data directory {dir:?}: {source}; choose another one with --data-dir")]
+    #[error("cannot use the data directory {dir:?}: {source}")]
     DataDir { dir: PathBuf, source: io::Error },
     #[error("{dir:?} is not a directory that belongs to {account} alone (mode 0700): remove it")]
     Untrusted { dir: PathBuf, account: String },
-    #[error(
-        "cannot {action} {path:?}: {source}; check its owner and permissions, or choose another --data-dir"
-    )]
+    #[error("cannot {action} {path:?}: {source}; check its owner and permissions")]
     Io {
         action: &'static str,
         path: PathBuf,
         source: io::Error,
     },
-    #[error("initdb failed: {said}; correct that, or set DATABASE_URL to use another server")]
+    #[error("initdb failed: {said}")]
     Initdb { said: String },
     #[error("cannot create the database in the cluster: {0}")]
-    CreateDatabase(#[source] libpq::Error),
+    CreateDatabase(#[source] diesel_copy_out::Error),
     #[error("the PostgreSQL server {what}; it said: {said}; more is in {log:?}")]
     Start {
         what: String,
@@ -132,8 +124,8 @@ pub enum EmbeddedError {
 }
 
 /// Makes the error of an `action` that failed on a path, for `map_err`.
-fn at(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> EmbeddedError {
-    move |source| EmbeddedError::Io {
+fn at(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
+    move |source| Error::Io {
         action,
         path: path.to_owned(),
         source,
@@ -142,13 +134,13 @@ fn at(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> EmbeddedEr
 
 /// The private cluster, kept up until this value is stopped or dropped.
 #[derive(Debug)]
-pub struct Embedded {
+pub struct PrivatePostgres {
     bin_dir: PathBuf,
     database_url: String,
     status: Arc<Status>,
     /// Nothing is ever sent: the supervisor stops when this is dropped.
     alive: Option<Sender<Infallible>>,
-    supervisor: Option<JoinHandle<Result<(), EmbeddedError>>>,
+    supervisor: Option<JoinHandle<Result<(), Error>>>,
 }
 
 /// What the supervisor lets the others know.
@@ -167,11 +159,16 @@ impl Status {
     }
 }
 
-impl Embedded {
+impl PrivatePostgres {
     /// Starts the private cluster kept in `data_dir`, creating it if it is missing, or adopts
-    /// the live server that another process already runs on it.
-    pub fn start(data_dir: &Path, durability: Durability) -> Result<Self, EmbeddedError> {
-        let cluster = Cluster::open(data_dir, durability)?;
+    /// the live server that another process already runs on it. `name`, of letters, digits and `_`, is the name of its superuser and
+    /// of its database.
+    pub fn start(
+        data_dir: &Path,
+        name: &'static str,
+        durability: Durability,
+    ) -> Result<Self, Error> {
+        let cluster = Cluster::open(data_dir, name, durability)?;
         let status = Arc::new(Status::default());
         let (alive, watched) = mpsc::channel();
         let (report, first) = mpsc::channel();
@@ -183,7 +180,7 @@ impl Embedded {
             move || match cluster.bring_up(None) {
                 Ok(server) => {
                     status.set(Some(&server));
-                    let facts = (server.bin_dir.clone(), server.url(cluster::DATABASE));
+                    let facts = (server.bin_dir.clone(), server.url(name));
                     // A caller that is gone has dropped `alive` too.
                     let _ = report.send(Ok(facts));
                     let result = supervise(&cluster, server, &status, &watched);
@@ -200,7 +197,7 @@ impl Embedded {
             .name("postgresql".into())
             .spawn(supervise)
             .map_err(at("start a thread for", data_dir))?;
-        let (bin_dir, database_url) = first.recv().map_err(|_| EmbeddedError::Supervisor)??;
+        let (bin_dir, database_url) = first.recv().map_err(|_| Error::Supervisor)??;
         Ok(Self {
             bin_dir,
             database_url,
@@ -233,20 +230,20 @@ impl Embedded {
 
     /// Shuts the server down cleanly if this process runs it, and leaves an adopted one alone.
     /// Dropping does the same, but can only log an error.
-    pub fn stop(mut self) -> Result<(), EmbeddedError> {
+    pub fn stop(mut self) -> Result<(), Error> {
         self.shut_down()
     }
 
-    fn shut_down(&mut self) -> Result<(), EmbeddedError> {
+    fn shut_down(&mut self) -> Result<(), Error> {
         self.alive = None;
         match self.supervisor.take() {
-            Some(supervisor) => supervisor.join().unwrap_or(Err(EmbeddedError::Supervisor)),
+            Some(supervisor) => supervisor.join().unwrap_or(Err(Error::Supervisor)),
             None => Ok(()),
         }
     }
 }
 
-impl Drop for Embedded {
+impl Drop for PrivatePostgres {
     fn drop(&mut self) {
         if let Err(error) = self.shut_down() {
             error!("{error}");
@@ -261,7 +258,7 @@ fn supervise(
     mut server: Server,
     status: &Status,
     alive: &Receiver<Infallible>,
-) -> Result<(), EmbeddedError> {
+) -> Result<(), Error> {
     let told_to_stop = |wait| alive.recv_timeout(wait) != Err(RecvTimeoutError::Timeout);
     let mut failures = 0;
     loop {
@@ -306,21 +303,4 @@ fn back_off(failures: u32) -> Duration {
     } else {
         Duration::from_millis(50 << failures.min(7))
     }
-}
-
-/// Where the cluster is kept by default: `/var/lib/cmms-export` for root, whose home no other
-/// account may enter; else `cmms-export` in the user's data directory. (Also on macOS, whose
-/// `~/Library/Application Support` has a blank in it and leaves less room for the path of a
-/// socket.)
-pub fn default_data_dir() -> Result<PathBuf, EmbeddedError> {
-    if geteuid().is_root() {
-        return Ok("/var/lib/cmms-export".into());
-    }
-    let absolute = |dir: &PathBuf| dir.is_absolute();
-    env::var_os("XDG_DATA_HOME")
-        .map(PathBuf::from)
-        .filter(absolute)
-        .or_else(|| Some(env::home_dir().filter(absolute)?.join(".local/share")))
-        .map(|dir| dir.join("cmms-export"))
-        .ok_or(EmbeddedError::NoHome)
 }

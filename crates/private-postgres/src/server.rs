@@ -13,10 +13,9 @@ use nix::unistd::Pid;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use tracing::warn;
 
-use super::EmbeddedError;
-use super::cluster::USER;
+use crate::Error;
 
-pub(super) const POLL: Duration = Duration::from_millis(5);
+pub(crate) const POLL: Duration = Duration::from_millis(5);
 /// What a URL's parameter may not have as it is.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
@@ -26,57 +25,59 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A server that is up, be it this process's own or another's.
-pub(super) struct Server {
-    pub(super) postmaster: Postmaster,
+pub(crate) struct Server {
+    pub(crate) postmaster: Postmaster,
     /// `None` if another process runs it.
-    pub(super) child: Option<Child>,
-    pub(super) bin_dir: PathBuf,
-    pub(super) pgdata: PathBuf,
+    pub(crate) child: Option<Child>,
+    pub(crate) bin_dir: PathBuf,
+    pub(crate) pgdata: PathBuf,
+    pub(crate) user: &'static str,
 }
 
 impl Server {
-    pub(super) fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.postmaster.pid.as_raw().unsigned_abs()
     }
 
-    pub(super) fn is_owned(&self) -> bool {
+    pub(crate) fn is_owned(&self) -> bool {
         self.child.is_some()
     }
 
-    pub(super) fn address(&self) -> (&Path, u16) {
+    pub(crate) fn address(&self) -> (&Path, u16) {
         (&self.postmaster.socket_dir, self.postmaster.port)
     }
 
     /// The URL of one of its databases, for libpq. The port is named although it is the usual one, because a PGPORT in the
     /// environment would change it.
-    pub(super) fn url(&self, database: &str) -> String {
+    pub(crate) fn url(&self, database: &str) -> String {
         let (socket_dir, port) = self.address();
         let host = percent_encode(socket_dir.as_os_str().as_bytes(), ENCODED);
-        format!("postgresql://{USER}@/{database}?host={host}&port={port}")
+        let user = self.user;
+        format!("postgresql://{user}@/{database}?host={host}&port={port}")
     }
 
-    pub(super) fn is_up(&mut self) -> bool {
+    pub(crate) fn is_up(&mut self) -> bool {
         match &mut self.child {
             Some(child) => matches!(child.try_wait(), Ok(None)),
             None => is_postmaster(self.postmaster.pid, &self.pgdata),
         }
     }
 
-    pub(super) fn stop(&mut self) -> Result<(), EmbeddedError> {
+    pub(crate) fn stop(&mut self) -> Result<(), Error> {
         self.child.as_mut().map_or(Ok(()), stop)
     }
 }
 
 /// What a server says about itself in `postmaster.pid`.
-pub(super) struct Postmaster {
-    pub(super) pid: Pid,
-    pub(super) port: u16,
-    pub(super) socket_dir: PathBuf,
-    pub(super) ready: bool,
+pub(crate) struct Postmaster {
+    pub(crate) pid: Pid,
+    pub(crate) port: u16,
+    pub(crate) socket_dir: PathBuf,
+    pub(crate) ready: bool,
 }
 
 impl Postmaster {
-    pub(super) fn read(pgdata: &Path) -> Option<Self> {
+    pub(crate) fn read(pgdata: &Path) -> Option<Self> {
         let content = fs::read(pgdata.join("postmaster.pid")).ok()?;
         let lines: Vec<&[u8]> = content.split(|byte| *byte == b'\n').collect();
         let line = |number: usize| lines.get(number - 1).copied().unwrap_or_default();
@@ -97,7 +98,7 @@ impl Postmaster {
 /// Whether the process is really the server of `pgdata`, which is then its working directory: not a
 /// zombie, and not another process that has got the same id.
 #[cfg(target_os = "linux")]
-pub(super) fn is_postmaster(pid: Pid, pgdata: &Path) -> bool {
+pub(crate) fn is_postmaster(pid: Pid, pgdata: &Path) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let dead = stat
         .rsplit(") ")
@@ -109,12 +110,12 @@ pub(super) fn is_postmaster(pid: Pid, pgdata: &Path) -> bool {
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(super) fn is_postmaster(pid: Pid, _: &Path) -> bool {
+pub(crate) fn is_postmaster(pid: Pid, _: &Path) -> bool {
     kill(pid, None) != Err(nix::errno::Errno::ESRCH)
 }
 
 /// Shuts a server down, open connections or not.
-pub(super) fn stop(postmaster: &mut Child) -> Result<(), EmbeddedError> {
+pub(crate) fn stop(postmaster: &mut Child) -> Result<(), Error> {
     // An immediate shutdown loses nothing but time: the next start recovers.
     for (signal, patience) in [
         (Signal::SIGINT, STOP_TIMEOUT),
@@ -134,7 +135,7 @@ pub(super) fn stop(postmaster: &mut Child) -> Result<(), EmbeddedError> {
         }
         warn!(pid = postmaster.id(), %signal, "the PostgreSQL server does not stop");
     }
-    Err(EmbeddedError::StopTimeout {
+    Err(Error::StopTimeout {
         pid: postmaster.id(),
     })
 }

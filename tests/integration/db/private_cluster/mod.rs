@@ -11,9 +11,9 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use cmms_export::db::embedded::{Durability, Embedded};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use private_postgres::{Durability, PrivatePostgres};
 use tempfile::TempDir;
 
 use crate::support::oracle::psql_program;
@@ -26,11 +26,11 @@ fn temp_dir() -> TempDir {
     dir
 }
 
-fn start(data_dir: impl AsRef<Path>) -> Embedded {
-    Embedded::start(data_dir.as_ref(), Durability::ThrowAway).unwrap()
+fn start(data_dir: impl AsRef<Path>) -> PrivatePostgres {
+    PrivatePostgres::start(data_dir.as_ref(), "cmms", Durability::ThrowAway).unwrap()
 }
 
-fn psql(embedded: &Embedded, sql: &str) -> Result<String, String> {
+fn psql(embedded: &PrivatePostgres, sql: &str) -> Result<String, String> {
     let output = Command::new(psql_program(embedded.bin_dir()))
         .args([
             "-XAtq",

@@ -7,16 +7,16 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::EmbeddedError;
-use super::account::Account;
+use crate::Error;
+use crate::account::Account;
 
 /// Finds the directory of `initdb` and `postgres`, of the major version `needed` by a cluster that
 /// exists already in `pgdata`. `PG_BINDIR` is the user's word: if it is set, nothing else is looked at.
-pub(super) fn find(
+pub(crate) fn find(
     account: &Account,
     needed: Option<&str>,
     pgdata: &Path,
-) -> Result<PathBuf, EmbeddedError> {
+) -> Result<PathBuf, Error> {
     let chosen = env::var_os("PG_BINDIR")
         .filter(|dir| !dir.is_empty())
         .map(PathBuf::from);
@@ -33,13 +33,13 @@ pub(super) fn find(
         }
     }
     match (needed, chosen) {
-        (Some(needed), _) if !others.is_empty() => Err(EmbeddedError::OtherVersion {
+        (Some(needed), _) if !others.is_empty() => Err(Error::OtherVersion {
             needed: needed.to_owned(),
             found: others.join(", "),
             pgdata: pgdata.to_owned(),
         }),
-        (_, Some(dir)) => Err(EmbeddedError::BadBindir { dir }),
-        _ => Err(EmbeddedError::NoBinaries),
+        (_, Some(dir)) => Err(Error::BadBindir { dir }),
+        _ => Err(Error::NoBinaries),
     }
 }
 
@@ -107,7 +107,7 @@ fn major(version: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use super::major;
+    use crate::major;
 
     #[test]
     fn the_major_version_is_read_off_every_kind_of_release() {

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 
-use cmms_export::db::embedded::{Durability, Embedded};
+use private_postgres::{Durability, PrivatePostgres};
 
 use crate::support::oracle::psql_program;
 
@@ -15,7 +15,7 @@ use super::{Holder, holder, processes_of, psql, start, temp_dir};
 fn a_restart_keeps_the_data() {
     let temp = temp_dir();
     let data_dir = temp.path().join("new/data");
-    let embedded = Embedded::start(&data_dir, Durability::Durable).unwrap();
+    let embedded = PrivatePostgres::start(&data_dir, "cmms", Durability::Durable).unwrap();
     assert!(embedded.is_owner());
     assert_eq!(psql(&embedded, "show fsync").unwrap(), "on");
     assert_eq!(psql(&embedded, "show wal_level").unwrap(), "minimal");

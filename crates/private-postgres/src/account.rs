@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 
 use nix::unistd::{Gid, Uid, User, geteuid};
 
-use super::{EmbeddedError, at};
+use crate::{Error, at};
 
 /// What PostgreSQL's programs get of this process's environment: where to find programs, libraries and
 /// a place for temporary files, and the time zone of a new cluster.
@@ -23,7 +23,7 @@ const ENVIRONMENT: [&str; 5] = [
     "TZ",
 ];
 
-pub(super) struct Account {
+pub(crate) struct Account {
     name: String,
     uid: Uid,
     gid: Gid,
@@ -35,13 +35,13 @@ pub(super) struct Account {
 impl Account {
     /// This process's own account; for root the one that owns the cluster already, else
     /// `postgres`, else any other.
-    pub(super) fn choose(data_dir: &Path, pgdata: &Path) -> Result<Self, EmbeddedError> {
+    pub(crate) fn choose(data_dir: &Path, pgdata: &Path) -> Result<Self, Error> {
         let me = geteuid();
         if !me.is_root() {
             let user = User::from_uid(me)
                 .ok()
                 .flatten()
-                .ok_or(EmbeddedError::NoPasswdEntry { uid: me.as_raw() })?;
+                .ok_or(Error::NoPasswdEntry { uid: me.as_raw() })?;
             return Ok(Self {
                 name: user.name,
                 uid: me,
@@ -77,16 +77,16 @@ impl Account {
             gid: user.gid,
             dropped_to: true,
         })
-        .ok_or(EmbeddedError::NoAccount)
+        .ok_or(Error::NoAccount)
     }
 
-    pub(super) fn uid(&self) -> Uid {
+    pub(crate) fn uid(&self) -> Uid {
         self.uid
     }
 
     /// A child that runs as the account, out of the terminal's reach, and does not outlive the
     /// calling thread.
-    pub(super) fn command(&self, program: &Path) -> Command {
+    pub(crate) fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         // initdb and postgres need a working directory that they may read. In a process group of
         // its own, Ctrl-C reaches this process only, which then shuts the server down in its own
@@ -114,8 +114,8 @@ impl Account {
 
     /// Creates `data_dir` if it is missing and returns its real path, once it is sure that the
     /// account gets there.
-    pub(super) fn data_dir(&self, data_dir: &Path) -> Result<PathBuf, EmbeddedError> {
-        let refused = |source| EmbeddedError::DataDir {
+    pub(crate) fn data_dir(&self, data_dir: &Path) -> Result<PathBuf, Error> {
+        let refused = |source| Error::DataDir {
             dir: data_dir.to_owned(),
             source,
         };
@@ -145,7 +145,7 @@ impl Account {
 
     /// Creates `dir` for the account alone, or makes sure that the one which is there is just that:
     /// in a shared temporary directory anyone may have come first.
-    pub(super) fn private_dir(&self, dir: &Path) -> Result<(), EmbeddedError> {
+    pub(crate) fn private_dir(&self, dir: &Path) -> Result<(), Error> {
         match DirBuilder::new().mode(0o700).create(dir) {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => {
                 return Err(at("create", dir)(error));
@@ -156,7 +156,7 @@ impl Account {
         let owner = Uid::from_raw(found.uid());
         if !found.is_dir() || found.mode() & 0o077 != 0 || (owner != self.uid && owner != geteuid())
         {
-            return Err(EmbeddedError::Untrusted {
+            return Err(Error::Untrusted {
                 dir: dir.to_owned(),
                 account: self.name.clone(),
             });
@@ -169,7 +169,7 @@ impl Account {
     }
 
     /// Gives a file that this process has just opened to the account.
-    pub(super) fn own(&self, file: &fs::File, path: &Path) -> Result<(), EmbeddedError> {
+    pub(crate) fn own(&self, file: &fs::File, path: &Path) -> Result<(), Error> {
         if !self.dropped_to {
             return Ok(());
         }
@@ -177,7 +177,7 @@ impl Account {
             .map_err(at("hand over", path))
     }
 
-    fn check_reach(&self, dir: &Path, data_dir: &Path) -> Result<(), EmbeddedError> {
+    fn check_reach(&self, dir: &Path, data_dir: &Path) -> Result<(), Error> {
         if !self.dropped_to || self.can_enter(dir) {
             return Ok(());
         }
@@ -187,7 +187,7 @@ impl Account {
             .rev()
             .find(|ancestor| !self.can_enter(ancestor))
             .unwrap_or(dir);
-        Err(EmbeddedError::Unreachable {
+        Err(Error::Unreachable {
             data_dir: data_dir.to_owned(),
             account: self.name.clone(),
             barrier: barrier.to_owned(),
@@ -262,7 +262,7 @@ mod tests {
         fs::set_permissions(&dir, Permissions::from_mode(0o755))?;
         assert!(matches!(
             me().private_dir(&dir),
-            Err(EmbeddedError::Untrusted { .. })
+            Err(Error::Untrusted { .. })
         ));
         Ok(())
     }
@@ -275,7 +275,7 @@ mod tests {
         std::os::unix::fs::symlink(&target, &link)?;
         assert!(matches!(
             me().private_dir(&link),
-            Err(EmbeddedError::Untrusted { .. })
+            Err(Error::Untrusted { .. })
         ));
         Ok(())
     }

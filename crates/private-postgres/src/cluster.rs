@@ -12,20 +12,15 @@ use std::process;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use diesel_copy_out::Connection;
 use nix::fcntl::OFlag;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 use tracing::info;
 
-use super::account::Account;
-use super::server::{POLL, Postmaster, Server, is_postmaster, stop};
-use super::{Durability, EmbeddedError, at, binaries, settings};
-use crate::atomic_file::sync_names;
-use crate::db::libpq;
-
-/// The superuser and the database of the cluster.
-pub(super) const USER: &str = "cmms";
-pub(super) const DATABASE: &str = "cmms";
+use crate::account::Account;
+use crate::server::{POLL, Postmaster, Server, is_postmaster, stop};
+use crate::{Durability, Error, at, binaries, settings};
 
 const PORT: &str = "5432";
 /// The cluster's directory in the data directory.
@@ -44,16 +39,22 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(300);
 /// How long the processes of a killed server may go on before they notice.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(10);
 
-pub(super) struct Cluster {
+pub(crate) struct Cluster {
     data_dir: PathBuf,
     pgdata: PathBuf,
     log: PathBuf,
     account: Account,
+    /// The superuser and the database.
+    name: &'static str,
     durability: Durability,
 }
 
 impl Cluster {
-    pub(super) fn open(data_dir: &Path, durability: Durability) -> Result<Self, EmbeddedError> {
+    pub(crate) fn open(
+        data_dir: &Path,
+        name: &'static str,
+        durability: Durability,
+    ) -> Result<Self, Error> {
         let account = Account::choose(data_dir, &data_dir.join(PGDATA))?;
         let data_dir = account.data_dir(data_dir)?;
         Ok(Self {
@@ -61,16 +62,17 @@ impl Cluster {
             log: data_dir.join("postgresql.log"),
             data_dir,
             account,
+            name,
             durability,
         })
     }
 
     /// Adopts the live server, or starts one; `last` is the one before, if there was one.
-    pub(super) fn bring_up(&self, last: Option<&Server>) -> Result<Server, EmbeddedError> {
+    pub(crate) fn bring_up(&self, last: Option<&Server>) -> Result<Server, Error> {
         // Held until the server is ready: whoever waits for the lock finds a server to adopt.
         let _lock = self
             .lock(&self.data_dir.join("lock"), LOCK_TIMEOUT)?
-            .ok_or_else(|| EmbeddedError::Locked {
+            .ok_or_else(|| Error::Locked {
                 seconds: LOCK_TIMEOUT.as_secs(),
                 log: self.log.clone(),
             })?;
@@ -83,13 +85,14 @@ impl Cluster {
                 child: None,
                 bin_dir,
                 pgdata: self.pgdata.clone(),
+                user: self.name,
             };
             let pid = server.pid();
             if !server.address().0.is_absolute() {
-                return Err(EmbeddedError::NoSocket { pid });
+                return Err(Error::NoSocket { pid });
             }
             if last.is_some_and(|last| last.address() != server.address()) {
-                return Err(EmbeddedError::Moved {
+                return Err(Error::Moved {
                     pid,
                     socket_dir: server.postmaster.socket_dir,
                 });
@@ -115,7 +118,7 @@ impl Cluster {
     }
 
     /// Opens and locks a file; `None` if somebody else keeps the lock for longer than `patience`.
-    fn lock(&self, path: &Path, patience: Duration) -> Result<Option<File>, EmbeddedError> {
+    fn lock(&self, path: &Path, patience: Duration) -> Result<Option<File>, Error> {
         let file = self.open_file(path)?;
         let began = Instant::now();
         loop {
@@ -129,7 +132,7 @@ impl Cluster {
     }
 
     /// Opens a file that is private to the account.
-    fn open_file(&self, path: &Path) -> Result<File, EmbeddedError> {
+    fn open_file(&self, path: &Path) -> Result<File, Error> {
         let file = OpenOptions::new()
             .read(true)
             .append(true)
@@ -144,7 +147,7 @@ impl Cluster {
     }
 
     /// The major version of the PostgreSQL that created the cluster, if there is one.
-    fn version(&self) -> Result<Option<String>, EmbeddedError> {
+    fn version(&self) -> Result<Option<String>, Error> {
         let path = self.pgdata.join("PG_VERSION");
         match fs::read_to_string(&path) {
             Ok(version) => Ok(Some(version.trim().to_owned())),
@@ -155,7 +158,7 @@ impl Cluster {
 
     /// The server that runs on the cluster, once it is ready. If one is shutting down, this waits
     /// for its end, and returns none.
-    fn running(&self) -> Result<Option<Postmaster>, EmbeddedError> {
+    fn running(&self) -> Result<Option<Postmaster>, Error> {
         let began = Instant::now();
         while let Some(postmaster) = Postmaster::read(&self.pgdata) {
             let Postmaster { pid, ready, .. } = postmaster;
@@ -179,7 +182,7 @@ impl Cluster {
 
     /// Creates the cluster beside its place and moves it there when it is complete, so that a crash
     /// leaves no half of one.
-    fn create(&self, bin_dir: &Path) -> Result<(), EmbeddedError> {
+    fn create(&self, bin_dir: &Path) -> Result<(), Error> {
         for entry in fs::read_dir(&self.data_dir)
             .map_err(at("read", &self.data_dir))?
             .flatten()
@@ -198,10 +201,12 @@ impl Cluster {
         self.account.private_dir(&unfinished)?;
         let program = bin_dir.join("initdb");
         let mut initdb = self.account.command(&program);
-        initdb
-            .arg("-D")
-            .arg(&unfinished)
-            .args(["-U", USER, "--auth=trust", "--encoding=UTF8"]);
+        initdb.arg("-D").arg(&unfinished).args([
+            "-U",
+            self.name,
+            "--auth=trust",
+            "--encoding=UTF8",
+        ]);
         // Text sorts by its bytes, the same on every system, but upper and lower case are those of
         // all of Unicode.
         let ctype = if cfg!(target_os = "macos") {
@@ -215,13 +220,15 @@ impl Cluster {
         }
         let output = initdb.output().map_err(at("run", &program))?;
         if !output.status.success() {
-            return Err(EmbeddedError::Initdb {
+            return Err(Error::Initdb {
                 said: last_lines(&output.stderr),
             });
         }
         fs::rename(&unfinished, &self.pgdata).map_err(at("create", &self.pgdata))?;
         // The new name itself must survive a crash of the machine too.
-        sync_names(&self.data_dir).map_err(at("sync", &self.data_dir))
+        File::open(&self.data_dir)
+            .and_then(|names| names.sync_all())
+            .map_err(at("sync", &self.data_dir))
     }
 
     /// The socket's directory: in the data directory, unless the path would be too long for a socket,
@@ -234,7 +241,7 @@ impl Cluster {
         };
         let mut hasher = DefaultHasher::new();
         (&self.data_dir, self.account.uid().as_raw()).hash(&mut hasher);
-        let name = format!("cmms-export-{:016x}", hasher.finish());
+        let name = format!("{}-{:016x}", self.name, hasher.finish());
         let shortest = Path::new("/tmp").join(&name);
         [self.data_dir.join("socket"), env::temp_dir().join(&name)]
             .into_iter()
@@ -242,7 +249,7 @@ impl Cluster {
             .unwrap_or(shortest)
     }
 
-    fn start(&self, bin_dir: PathBuf, socket_dir: &Path) -> Result<Server, EmbeddedError> {
+    fn start(&self, bin_dir: PathBuf, socket_dir: &Path) -> Result<Server, Error> {
         let began = Instant::now();
         let (log, log_start) = self.open_log()?;
         self.remove_stale_pid_file()?;
@@ -251,7 +258,8 @@ impl Cluster {
             .arg("-D")
             .arg(&self.pgdata)
             .args(["-p", PORT, "-k"])
-            .arg(socket_dir);
+            .arg(socket_dir)
+            .args(["-c", &format!("cluster_name={}", self.name)]);
         for setting in settings::of(self.durability) {
             postgres.args(["-c", setting]);
         }
@@ -274,6 +282,7 @@ impl Cluster {
                     child: Some(child),
                     bin_dir,
                     pgdata,
+                    user: self.name,
                 });
             }
             if !matches!(child.try_wait(), Ok(None)) {
@@ -292,7 +301,7 @@ impl Cluster {
     /// PostgreSQL sees for itself that a process id is free, but not that it is now another
     /// process's, as happens to containers: there, every run has the same ids. (The caller has made
     /// sure that no server is left.)
-    fn remove_stale_pid_file(&self) -> Result<(), EmbeddedError> {
+    fn remove_stale_pid_file(&self) -> Result<(), Error> {
         match Postmaster::read(&self.pgdata) {
             Some(postmaster) if kill(postmaster.pid, None).is_ok() => {
                 let path = self.pgdata.join("postmaster.pid");
@@ -304,17 +313,18 @@ impl Cluster {
 
     /// Creates the database if it is missing, after every start and not only after `initdb`: a crash
     /// may have come between the two, or a user may have dropped it.
-    fn create_database(&self, server: &Server) -> Result<(), EmbeddedError> {
+    fn create_database(&self, server: &Server) -> Result<(), Error> {
         // With no options, those in PGOPTIONS do not count.
         let url = format!("{}&options=", server.url("postgres"));
-        let created = libpq::Connection::establish(&url).and_then(|mut connection| {
-            let find = format!("select from pg_database where datname = '{DATABASE}'");
+        let created = Connection::establish(&url).and_then(|mut connection| {
+            let name = self.name;
+            let find = format!("select from pg_database where datname = '{name}'");
             if connection.query_row(&find)?.is_none() {
-                connection.execute(&format!("create database {DATABASE} template template0"))?;
+                connection.execute(&format!("create database {name} template template0"))?;
             }
             Ok(())
         });
-        created.map_err(EmbeddedError::CreateDatabase)
+        created.map_err(Error::CreateDatabase)
     }
 
     /// The server's log, and where in it the next start's messages begin.
@@ -322,10 +332,10 @@ impl Cluster {
     /// The log is also the server's lock: all of its processes inherit the open file and with it
     /// the lock on it. So those that a killed server left behind are waited for, and a server in
     /// another container, whose process id means nothing here, is noticed.
-    fn open_log(&self) -> Result<(File, u64), EmbeddedError> {
+    fn open_log(&self) -> Result<(File, u64), Error> {
         let file = self
             .lock(&self.log, LINGER_TIMEOUT)?
-            .ok_or_else(|| EmbeddedError::InUse {
+            .ok_or_else(|| Error::InUse {
                 data_dir: self.data_dir.clone(),
             })?;
         let length = file.metadata().map_err(at("read", &self.log))?.len();
@@ -337,7 +347,7 @@ impl Cluster {
         Ok((file, 0))
     }
 
-    fn start_error(&self, what: String, log_start: u64) -> EmbeddedError {
+    fn start_error(&self, what: String, log_start: u64) -> Error {
         let mut said = Vec::new();
         // The error is worth more than a second one about the log.
         let _ = File::open(&self.log).and_then(|mut log| {
@@ -345,7 +355,7 @@ impl Cluster {
             log.seek(SeekFrom::Start(from))?;
             log.read_to_end(&mut said)
         });
-        EmbeddedError::Start {
+        Error::Start {
             what,
             said: last_lines(&said),
             log: self.log.clone(),
