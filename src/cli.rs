@@ -168,6 +168,9 @@ pub struct Serve {
     /// How long a reader may take nothing before it is cut off (Linux shows nothing finer than about 6 KB a second)
     #[arg(long, env = "CMMS_READER_TIMEOUT", value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub reader_timeout: Duration,
+    /// How long a connection may wait for its next request: more than a proxy's or load balancer's own limit, which is often 60 s
+    #[arg(long, env = "CMMS_KEEP_ALIVE", value_name = "SECONDS", default_value = "75", value_parser = seconds)]
+    pub keep_alive: Duration,
     /// How long running exports may take to finish when the service is told to stop
     #[arg(long, env = "CMMS_SHUTDOWN_TIMEOUT", value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub shutdown_timeout: Duration,

@@ -47,6 +47,7 @@ pub(crate) fn serve(global: &Global, options: &Serve, catalog: Catalog) -> Outco
             .map_err(|error| format!("cannot listen on {address}: {error}"))?,
     };
     let address = listener.local_addr()?;
+    let starting = web::Starting::begin(&listener)?;
     // With replicas, the service starts without it.
     if let (Some(url), Some(patience)) = (global.database_url(), options.wait_for_database)
         && !rules.have_replicas()
@@ -76,6 +77,7 @@ pub(crate) fn serve(global: &Global, options: &Serve, catalog: Catalog) -> Outco
         keep_exports: options.keep_exports,
         spool: spool(global, options)?,
         reader_timeout: options.reader_timeout,
+        keep_alive: options.keep_alive,
         shutdown_timeout: options.shutdown_timeout,
         compression: options.compression,
         allowed_hosts: options.allowed_host.clone(),
@@ -87,6 +89,7 @@ pub(crate) fn serve(global: &Global, options: &Serve, catalog: Catalog) -> Outco
         data_dir: data_dir(global).ok(),
         is_demonstration: connected.private_cluster.is_some(),
     };
+    starting.end()?;
     // The last word of the start, behind all that may go wrong.
     let ready = || print_line(&format!("cmms-export is at http://{address}/"));
     web::serve(listener, connected.database.clone(), settings, ready)?;

@@ -14,9 +14,6 @@ use crate::bench::Options;
 use crate::bench::result::Report;
 use crate::export::Strategy;
 
-/// Bytes of a request to run one.
-const MAX_REQUEST: usize = 16 * 1024;
-
 /// The same as a form.
 #[derive(serde::Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -44,7 +41,6 @@ pub(super) struct OptionsForm {
         (status = 303, description = "It has begun: the page shows it"),
         (status = 403, description = "Bound beyond loopback without --allow-benchmarks, or another site's page asks",
          content_type = "application/problem+json", body = ProblemBody<'static>),
-        (status = 413, description = "The request body is too large", content_type = "application/problem+json", body = ProblemBody<'static>),
         (status = 409, description = "Another one runs; `location` says where", content_type = "application/problem+json", body = ProblemBody<'static>),
     )
 )]
@@ -61,12 +57,6 @@ fn start(request: &HttpRequest, body: &[u8], app: web::Data<App>) -> Result<Http
         return Err(Problem::new(Kind::BenchmarksOff));
     }
     let invalid = |detail: String| Problem::with_detail(Kind::InvalidParameter, detail);
-    if body.len() > MAX_REQUEST {
-        return Err(Problem::with_detail(
-            Kind::TooLarge,
-            format!("{MAX_REQUEST} bytes at most"),
-        ));
-    }
     let kind = request.headers().get(CONTENT_TYPE);
     let is_form = kind.is_some_and(|kind| {
         kind.as_bytes()
@@ -201,13 +191,13 @@ pub(super) async fn follow(
     app: web::Data<App>,
 ) -> Result<HttpResponse, Problem> {
     if let Some(status) = app.benchmarks.follow(&id) {
-        return Ok(events::follow(move || {
+        return events::follow(&app, move || {
             let status = status();
             (status.state, status)
-        }));
+        });
     }
-    let ended = find(id, app).await?.status;
-    Ok(events::follow(move || (ended.state, ended.clone())))
+    let ended = find(id, app.clone()).await?.status;
+    events::follow(&app, move || (ended.state, ended.clone()))
 }
 
 /// The benchmark of this id.

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -10,8 +11,12 @@ use actix_web::body::{BodySize, MessageBody};
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use bytes::Bytes;
 use serde::Serialize;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Interval;
 
+use super::App;
+use super::metrics::Rejection;
+use super::problem::{Kind, Problem};
 use crate::export::manifest::State;
 
 /// An event, as its reader has it.
@@ -22,14 +27,23 @@ pub(super) struct Event {
     data: String,
 }
 
+/// Streams that may be under way at once.
+pub(super) const MAX_STREAMS: usize = 200;
+
 /// Time between two events.
 const INTERVAL: Duration = Duration::from_millis(250);
 
 /// Sends `now()` at once and on each tick; the first state that is over is the last.
 pub(super) fn follow<T: Serialize>(
+    app: &App,
     now: impl FnMut() -> (State, T) + Unpin + 'static,
-) -> HttpResponse {
-    HttpResponse::Ok()
+) -> Result<HttpResponse, Problem> {
+    let Ok(permit) = Arc::clone(&app.event_permits).try_acquire_owned() else {
+        app.metrics.rejected(Rejection::Events);
+        let detail = "as many streams of events as are allowed are under way";
+        return Err(Problem::with_detail(Kind::Busy, detail));
+    };
+    Ok(HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, "text/event-stream"))
         .insert_header((CACHE_CONTROL, "no-store, no-transform"))
         .insert_header(("X-Accel-Buffering", "no"))
@@ -37,13 +51,15 @@ pub(super) fn follow<T: Serialize>(
             now,
             interval: tokio::time::interval(INTERVAL),
             over: false,
-        })
+            _permit: permit,
+        }))
 }
 
 struct Events<F> {
     now: F,
     interval: Interval,
     over: bool,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl<T: Serialize, F: FnMut() -> (State, T) + Unpin> MessageBody for Events<F> {

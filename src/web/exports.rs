@@ -191,17 +191,17 @@ pub(super) async fn follow(
     app: web::Data<App>,
 ) -> Result<HttpResponse, Problem> {
     match find(&id, &app).await? {
-        Found::Download(known) => Ok(events::follow(move || {
+        Found::Download(known) => events::follow(&app, move || {
             let manifest = known.record.manifest();
             (manifest.state, manifest)
-        })),
-        Found::Prepared(mut last) => Ok(events::follow(move || {
+        }),
+        Found::Prepared(mut last) => events::follow(&app.clone(), move || {
             match app.prepared.peek(&last.id) {
                 Some(now) => *last = now,
                 // Removed: there is nothing more to come.
                 None => return (State::Cancelled, last.as_ref().clone()),
             }
             (last.state, last.as_ref().clone())
-        })),
+        }),
     }
 }

@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 
 use super::App;
 use super::problem::{Kind, Problem, ProblemBody};
+use super::read;
 use crate::db::servers::Role;
 
 /// Whether the process answers. It does not ask the database.
@@ -67,7 +68,12 @@ pub(super) async fn readyz(app: web::Data<App>) -> Result<web::Json<Readiness>, 
 }
 
 async fn check_tables(app: web::Data<App>) -> Result<(), Problem> {
-    match web::block(move || app.database.schema_state()).await {
+    let place = read::place(&app).await?;
+    let state = web::block(move || {
+        let _place = place;
+        app.database.schema_state()
+    });
+    match state.await {
         Ok(state) => match state?.unfit() {
             Some(unfit) => Err(unfit.into()),
             None => Ok(()),

@@ -9,6 +9,8 @@ mod choices;
 mod client_address;
 mod compression;
 mod conditions;
+mod connection;
+mod connections;
 mod digest;
 mod download;
 mod events;
@@ -34,9 +36,12 @@ mod query_string;
 mod read;
 mod registry;
 mod request_log;
+mod requests;
 mod rows;
+mod server;
 mod service_manager;
 mod sites;
+mod starting;
 mod static_files;
 mod watch;
 
@@ -52,21 +57,21 @@ use std::time::Duration;
 use actix_web::dev::Payload;
 use actix_web::middleware::from_fn;
 use actix_web::rt::signal::unix::{SignalKind, signal};
-use actix_web::{
-    FromRequest, Handler, HttpRequest, HttpResponse, HttpServer, Resource, Responder, web,
-};
+use actix_web::{FromRequest, Handler, HttpRequest, HttpResponse, Resource, Responder, web};
 use ipnet::IpNet;
 use tokio::sync::Semaphore;
 
 use self::access::Access;
 use self::benchmark_store::Benchmarks;
 pub use self::compression::Compression;
+use self::connections::{Connections, raise_descriptor_limit};
 use self::metrics::Metrics;
-use self::peer::Peer;
 use self::prepared::Prepared;
 use self::problem::{Kind, Problem};
 use self::registry::{Known, Registry};
+use self::server::{Timeouts, server};
 pub use self::service_manager::handed_over_listener;
+pub use self::starting::Starting;
 use crate::db::Database;
 use crate::db::servers::{Rules, Servers};
 use crate::export::dataset::{Catalog, Dataset};
@@ -94,6 +99,8 @@ pub struct Settings {
     pub spool: Option<Arc<Spool>>,
     /// How long a reader may take nothing.
     pub reader_timeout: Duration,
+    /// How long a connection may wait for its next request.
+    pub keep_alive: Duration,
     /// How long running exports may take to finish when the service is told to stop.
     pub shutdown_timeout: Duration,
     /// When downloads are compressed.
@@ -129,6 +136,10 @@ struct App {
     download_permits: Arc<Semaphore>,
     /// Places for counts.
     count_permits: Semaphore,
+    /// Places for pages that read the database.
+    read_permits: Arc<Semaphore>,
+    /// Places for streams of events.
+    event_permits: Arc<Semaphore>,
     exports: Registry,
     prepared: Arc<Prepared>,
     metrics: Arc<Metrics>,
@@ -181,6 +192,8 @@ pub fn serve(
         permits: Arc::new(Semaphore::new(settings.max_exports)),
         download_permits: Arc::new(Semaphore::new(settings.max_downloads)),
         count_permits: Semaphore::new(rows::MAX_COUNTS),
+        read_permits: Arc::new(Semaphore::new(read::MAX_READS)),
+        event_permits: Arc::new(Semaphore::new(events::MAX_STREAMS)),
         exports: Registry::default(),
         prepared: Prepared::open(
             settings.spool.as_ref(),
@@ -195,24 +208,31 @@ pub fn serve(
     });
     let running = app.clone();
     preparing::start(Arc::clone(&running))?;
-    // In whole seconds, and not less than was asked for.
-    let shutdown_timeout = app.settings.shutdown_timeout.as_secs_f64().ceil() as u64;
-    let server = HttpServer::new(move || {
+    let connections = Connections::new(raise_descriptor_limit(), app.settings.max_downloads);
+    if connections.max_served() < app.settings.max_downloads {
+        tracing::warn!(
+            connections = connections.limit,
+            max_downloads = app.settings.max_downloads,
+            "the limit on file descriptors allows fewer connections than downloads"
+        );
+    }
+    let timeouts = Timeouts {
+        keep_alive: app.settings.keep_alive,
+        reader: app.settings.reader_timeout,
+        shutdown: app.settings.shutdown_timeout,
+    };
+    let server = server(listener, &connections, timeouts, None, move || {
         actix_web::App::new()
             .app_data(app.clone())
+            .app_data(requests::body_limit())
             .configure(|config| routes(config, &app.settings.catalog))
+            .wrap(from_fn(requests::admit))
             .wrap(from_fn(access::guard))
             .wrap(access::security_headers())
             .wrap(from_fn(request_log::request_log))
-    });
-    let server = server
-        .on_connect(Peer::keep)
-        // Else the last piece of a small response waits until the client has acknowledged the one before: 40 ms.
-        .tcp_nodelay(true)
-        .shutdown_timeout(shutdown_timeout)
-        .listen(listener)?;
+    })?;
     let outcome = actix_web::rt::System::new().block_on(async {
-        let mut server = pin!(server.run());
+        let mut server = pin!(server);
         // The first step starts the threads, which may fail, and says so in the log. The address comes behind that.
         let started = poll_fn(|context| Poll::Ready(server.as_mut().poll(context))).await;
         if let Poll::Ready(ended) = started {

@@ -11,9 +11,6 @@ use crate::export::dataset::{Catalog, FilterKind};
 use crate::export::format::FileType;
 use crate::export::parameters::{Pair, Parameters, named};
 
-/// Bytes of a request.
-const MAX_REQUEST: usize = 64 * 1024;
-
 /// An export that is asked for.
 pub(super) struct Order {
     /// Whether a page's form asks.
@@ -31,9 +28,6 @@ impl Order {
         catalog: &Catalog,
     ) -> Result<Self, Problem> {
         let unclear = |detail: &str| Problem::with_detail(Kind::InvalidParameter, detail);
-        if body.len() > MAX_REQUEST {
-            return Err(unclear("the request is too long"));
-        }
         let kind = request.headers().get(CONTENT_TYPE);
         let is_form = kind.is_some_and(|kind| {
             kind.as_bytes()
@@ -258,6 +252,5 @@ mod tests {
         }
         assert!(form("title=%ff").is_err());
         assert!(read("application/json", "[]").is_err());
-        assert!(read("application/json", &"x".repeat(MAX_REQUEST + 1)).is_err());
     }
 }

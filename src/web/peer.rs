@@ -1,25 +1,19 @@
 //! The client's end of a connection, seen past actix, which neither tells a handler that its client has gone before there is
 //! a response, nor gives up a client that takes nothing.
 
-use std::any::Any;
 use std::mem::MaybeUninit;
 use std::net::Shutdown;
-use std::os::fd::AsFd;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use actix_web::dev::Extensions;
 use actix_web::rt;
-use actix_web::rt::net::TcpStream;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::connect_unspec;
-use socket2::Socket;
+use socket2::SockRef;
 
-/// Bytes that the system may hold for a client. By itself it would hold up to 4 MiB: then a slow client would seem to take
-/// nothing for minutes, and one that takes nothing would seem to have taken a whole export. (Linux doubles it.)
-const SEND_BUFFER: usize = 256 * 1024;
+use super::connections::{Link, Served};
 
 /// How often a body asks that waits until the system has room.
 const ROOM_INTERVAL: Duration = Duration::from_millis(10);
@@ -28,26 +22,37 @@ const ROOM_INTERVAL: Duration = Duration::from_millis(10);
 /// it has.
 const ROUNDS: u8 = 2;
 
-/// A second handle on a connection's socket.
+/// The other end of a connection.
 #[derive(Clone)]
-pub(super) struct Peer(Arc<Socket>);
+pub(super) struct Peer(Arc<Link>);
 
 impl Peer {
-    /// Keeps a handle with each new connection.
-    pub(super) fn keep(connection: &dyn Any, extensions: &mut Extensions) {
-        let stream = connection.downcast_ref::<TcpStream>();
-        if let Some(Ok(socket)) = stream.map(|stream| stream.as_fd().try_clone_to_owned()) {
-            let socket = Socket::from(socket);
-            if let Err(error) = socket.set_send_buffer_size(SEND_BUFFER) {
-                tracing::debug!(%error, "the send buffer keeps its size");
-            }
-            extensions.insert(Self(Arc::new(socket)));
-        }
+    pub(super) fn of(link: Arc<Link>) -> Self {
+        Self(link)
     }
 
-    /// Sets how the connection ends when its last descriptor closes, whoever closes it.
+    /// Sets whether a request's body is being read: its reader minds the time.
+    pub(super) fn set_has_body(&self, has_body: bool) {
+        self.0.set_has_body(has_body);
+    }
+
+    /// Begins to serve a request, unless too many are being served.
+    pub(super) fn serve(&self) -> Option<Served> {
+        self.0.serve()
+    }
+
+    fn socket(&self) -> SockRef<'_> {
+        SockRef::from(&self.0.stream)
+    }
+
+    /// Sets how the connection ends when it is closed, also by the end of the process. A download, which is to end with a reset, has
+    /// its own watch over a client that takes nothing.
     fn closes_with_reset(&self, with_reset: bool) {
-        if let Err(error) = self.0.set_linger(with_reset.then_some(Duration::ZERO)) {
+        self.0.set_watched(with_reset);
+        if let Err(error) = self
+            .socket()
+            .set_linger(with_reset.then_some(Duration::ZERO))
+        {
             tracing::debug!(%error, "the connection is closed already");
         }
     }
@@ -57,7 +62,7 @@ impl Peer {
     /// (Linux: 60 s) it acknowledges keep-alives as if somebody were there. Before the first row there is nothing to send, and a query
     /// that nobody waits for is to end at once: so both count as gone.
     pub(super) fn is_gone(&self) -> bool {
-        match self.0.peek(&mut [MaybeUninit::uninit()]) {
+        match self.socket().peek(&mut [MaybeUninit::uninit()]) {
             Ok(bytes) => bytes == 0,
             Err(error) => error.kind() != std::io::ErrorKind::WouldBlock,
         }
@@ -66,7 +71,7 @@ impl Peer {
     /// Whether the system has room for more, or the connection has ended. Linux says so only if a third of the send buffer is free:
     /// more than the server holds back.
     fn has_room(&self) -> bool {
-        let mut asked = [PollFd::new(&*self.0, PollFlags::OUT)];
+        let mut asked = [PollFd::new(&self.0.stream, PollFlags::OUT)];
         // If it cannot be asked, nothing would ever show that there is room.
         !matches!(poll(&mut asked, Some(&Timespec::default())), Ok(0))
     }
@@ -76,20 +81,20 @@ impl Peer {
         if self.reset_at_once() {
             return;
         }
-        // Other systems (macOS) reset only when the last descriptor closes, and the server closes its own only when it fails to write.
-        let reset = self
-            .0
+        // Other systems (macOS) reset only when the descriptor closes, and the server closes it only when it fails to write.
+        let socket = self.socket();
+        let reset = socket
             .set_linger(Some(Duration::ZERO))
-            .and_then(|()| self.0.shutdown(Shutdown::Both));
+            .and_then(|()| socket.shutdown(Shutdown::Both));
         if let Err(error) = reset {
             tracing::debug!(%error, "the connection is closed already");
         }
     }
 
-    /// On Linux this sends the reset at once, however many descriptors there are; returns whether it did. Not `shutdown`, which would
+    /// On Linux this sends the reset at once, whoever else has the connection; returns whether it did. Not `shutdown`, which would
     /// end the stream in good order, and many clients take that for the end of the file.
     fn reset_at_once(&self) -> bool {
-        connect_unspec(&*self.0).is_ok()
+        connect_unspec(&self.0.stream).is_ok()
     }
 }
 

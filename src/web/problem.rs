@@ -139,6 +139,7 @@ impl ResponseError for Problem {
             | Kind::NotFresh
             | Kind::RecoveryConflict
             | Kind::SpoolFull
+            | Kind::Starting
             | Kind::TableLocked
             | Kind::TablesMissing
             | Kind::TablesDiffer => {

@@ -6,12 +6,14 @@ use std::time::{Duration, Instant};
 
 use actix_web::{HttpRequest, rt, web};
 use diesel::{PgConnection, QueryResult};
+use tokio::sync::OwnedSemaphorePermit;
 use tracing::Span;
 
 use super::App;
 use super::flow::Flow;
 use super::peer::Peer;
 use super::watch::{WATCH_INTERVAL, cancel};
+use crate::db::servers::PATIENCE;
 use crate::db::snapshot::{self, Beginning};
 use crate::db::{self, Database, LOCK_TIMEOUT};
 use crate::export::cancellation::Cancellation;
@@ -21,6 +23,18 @@ use crate::export::{self, Export, Observer as _};
 
 /// Time for each query: there are few connections for them.
 pub(super) const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Reads at once, those that wait for a connection included: each one has a thread.
+pub(super) const MAX_READS: usize = 32;
+
+/// Waits for a place to read in; it is the thread's that reads.
+pub(super) async fn place(app: &App) -> Result<OwnedSemaphorePermit, db::Error> {
+    let place = Arc::clone(&app.read_permits).acquire_owned();
+    match rt::time::timeout(PATIENCE, place).await {
+        Ok(Ok(place)) => Ok(place),
+        _ => Err(db::Error::silent_server()),
+    }
+}
 
 /// Where something is read.
 #[derive(Debug, Clone, Copy)]
@@ -47,8 +61,9 @@ pub(super) async fn read<T: Send + 'static>(
     let (database, servers) = (app.database.clone(), Arc::clone(&app.servers));
     let cancelled = cancellation.clone();
     let span = Span::current();
+    let place = place(app).await?;
     let mut reading = pin!(web::block(move || {
-        let _entered = span.entered();
+        let (_entered, _place) = (span.entered(), place);
         let attempt = |database: &Database| {
             let mut connection = database.control_connection()?;
             let started = Instant::now();

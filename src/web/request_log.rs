@@ -15,6 +15,7 @@ use tracing::{Instrument, Span};
 
 use super::App;
 use super::client_address::client_address;
+use super::connections::Served;
 use crate::memory::PeakMemory;
 
 /// Logs a request. All that is logged on its behalf has the address of its client.
@@ -39,6 +40,7 @@ pub(super) async fn request_log<B: MessageBody>(
     request.extensions_mut().insert(told_by_export);
     let app = request.app_data::<web::Data<App>>().cloned();
     let response = next.call(request).instrument(entry.span.clone()).await?;
+    let served = response.request().extensions_mut().remove::<Served>();
     let status = response.status().as_u16();
     entry.status = Some(status);
     if let Some(app) = app {
@@ -51,6 +53,7 @@ pub(super) async fn request_log<B: MessageBody>(
         LoggedBody {
             body: Box::pin(body),
             entry,
+            _served: served,
         }
     }))
 }
@@ -121,6 +124,8 @@ pub(super) struct LoggedBody<B> {
     // First: what it says when it is dropped belongs to the request, too.
     body: Pin<Box<B>>,
     entry: Entry,
+    /// The request has its place until then.
+    _served: Option<Served>,
 }
 
 impl<B: MessageBody> MessageBody for LoggedBody<B> {
@@ -134,7 +139,7 @@ impl<B: MessageBody> MessageBody for LoggedBody<B> {
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, B::Error>>> {
-        let Self { body, entry } = self.get_mut();
+        let Self { body, entry, .. } = self.get_mut();
         let _entered = entry.span.clone().entered();
         let next = std::task::ready!(body.as_mut().poll_next(context));
         match &next {

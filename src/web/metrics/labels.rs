@@ -31,6 +31,10 @@ pub(in crate::web) struct ServerLabels {
 pub(in crate::web) enum Rejection {
     /// As many exports as are allowed run already.
     Busy,
+    /// As many requests as are allowed are being served.
+    Connections,
+    /// As many streams of events as are allowed are under way.
+    Events,
     /// As many downloads as are allowed are under way.
     Downloads,
     /// As many exports as are allowed wait to be prepared.

@@ -13,7 +13,7 @@ use crate::export::dataset::{Catalog, Dataset};
 pub(super) struct Problems<'c>(pub(super) &'c Catalog);
 
 /// What any address can answer: status, meaning.
-const EVERYWHERE: [(&str, &str); 5] = [
+const EVERYWHERE: [(&str, &str); 7] = [
     ("400", "Something in the request is not understood"),
     (
         "403",
@@ -23,6 +23,8 @@ const EVERYWHERE: [(&str, &str); 5] = [
         "405",
         "The address does not take the method; Allow says which it takes",
     ),
+    ("408", "The request did not arrive in time"),
+    ("413", "The request body is too large"),
     (
         "421",
         "The service does not answer to the host that the request names",

@@ -11,6 +11,10 @@ pub(in crate::web) enum Kind {
     InvalidParameter,
     /// What was sent is larger than it may be.
     TooLarge,
+    /// A request did not arrive in time.
+    RequestTimeout,
+    /// The service is not ready yet.
+    Starting,
     /// There is nothing at this address.
     NotFound,
     /// The address does not take this method.
@@ -95,6 +99,14 @@ impl Kind {
         match self {
             Self::InvalidParameter => (StatusCode::BAD_REQUEST, "A parameter is not understood"),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "What was sent is too large"),
+            Self::RequestTimeout => (
+                StatusCode::REQUEST_TIMEOUT,
+                "The request did not arrive in time",
+            ),
+            Self::Starting => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "The service is starting; retry later",
+            ),
             Self::NotFound => (StatusCode::NOT_FOUND, "There is nothing here"),
             Self::MethodNotAllowed { .. } => (
                 StatusCode::METHOD_NOT_ALLOWED,

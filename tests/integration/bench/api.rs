@@ -258,7 +258,7 @@ fn what_is_not_understood_is_refused() {
     ] {
         assert_eq!(service.post_as(kind, body).status(), 400, "{body}");
     }
-    let long = format!("{{\"rows\": 1{}}}", " ".repeat(16 * 1024));
+    let long = format!("{{\"rows\": 1{}}}", " ".repeat(64 * 1024));
     assert_eq!(service.post_as("application/json", &long).status(), 413);
     assert_eq!(service.get("/api/benchmarks/none").status, 404);
     assert_eq!(service.get("/api/benchmarks/none/events").status, 404);

@@ -1,12 +1,14 @@
 //! The service's start: what it waits for, and without what it does not start.
 
 use std::io::{BufRead, BufReader, Read};
+use std::net::TcpListener;
 use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
 use crate::support::cluster::temporary_directory;
-use crate::support::program::{assert_no_connection, bare_program, program, stderr};
+use crate::support::program::{activated, assert_no_connection, bare_program, program, stderr};
 use crate::support::{Download, Server, TestDatabase, eventually};
 
 /// Reads what a process says until a line has `text` in it.
@@ -20,18 +22,22 @@ fn lines_until(stderr: &mut impl BufRead, text: &str) -> String {
     said
 }
 
-#[test]
-fn a_service_waits_for_a_database_that_comes_later() {
-    let database = TestDatabase::new();
-    // PostgreSQL's socket, but by a way that is not there yet.
-    let directory = tempfile::tempdir().expect("a directory");
-    let later = directory.path().join("socket");
+/// A database whose socket is not there yet: its URL, the socket, and where it is to be.
+fn later(database: &TestDatabase, directory: &Path) -> (String, String, PathBuf) {
+    let later = directory.join("socket");
     let (_, rest) = database.url.split_once("host=").expect("a socket's");
     let host = rest.split('&').next().expect("a part");
-    let socket = host.replace("%2F", "/");
     let url = database
         .url
         .replace(host, &later.to_str().expect("UTF-8").replace('/', "%2F"));
+    (url, host.replace("%2F", "/"), later)
+}
+
+#[test]
+fn a_service_waits_for_a_database_that_comes_later() {
+    let database = TestDatabase::new();
+    let directory = tempfile::tempdir().expect("a directory");
+    let (url, socket, later) = later(&database, directory.path());
     let mut child = program(&url)
         .args(["serve", "--bind=127.0.0.1:0", "--wait-for-database=60"])
         .stdout(Stdio::piped())
@@ -50,6 +56,32 @@ fn a_service_waits_for_a_database_that_comes_later() {
     let _ = child.kill();
     let _ = child.wait();
     assert!(started, "{line}");
+}
+
+#[test]
+fn a_service_that_waits_for_its_database_says_that_it_lives_and_sends_others_away() {
+    let database = TestDatabase::new();
+    let directory = tempfile::tempdir().expect("a directory");
+    let (url, socket, later) = later(&database, directory.path());
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("bound").to_string();
+    std::thread::scope(|scope| {
+        let server = scope.spawn(|| {
+            let mut command = activated(listener.into(), 1, &url);
+            Server::spawn_as_bound(command.env("CMMS_WAIT_FOR_DATABASE", "60"))
+        });
+        assert_eq!(Download::start(&address, "/livez").status, 200);
+        for path in ["/readyz", "/tasks.csv", "/"] {
+            let refused = Download::start(&address, path);
+            assert_eq!(refused.status, 503, "{path}");
+            assert_eq!(refused.header("retry-after"), Some("5"));
+            assert_eq!(refused.header("connection"), Some("close"));
+            assert_eq!(refused.json()["type"], "urn:cmms-export:problem:starting");
+        }
+        std::os::unix::fs::symlink(socket, &later).expect("linked");
+        let server = server.join().expect("it starts");
+        assert_eq!(Download::start(&server.address, "/readyz").status, 200);
+    });
 }
 
 #[test]
@@ -188,7 +220,8 @@ fn a_start_tells_what_it_does_in_order_and_the_address_last() {
         "workers",
         "cmms-export is at",
     ]
-    .map(|text| said.find(text).unwrap_or_else(|| panic!("{text}: {said}")));
+    // The last: while a start takes long, a server says so.
+    .map(|text| said.rfind(text).unwrap_or_else(|| panic!("{text}: {said}")));
     assert!(places.is_sorted(), "{said}");
     let (_, address) = said.trim().rsplit_once(' ').expect("an address");
     let alive = ureq::get(format!("{address}livez")).call();

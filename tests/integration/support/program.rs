@@ -1,6 +1,7 @@
 //! The program itself, as its users run it.
 
 use std::io::{BufRead, BufReader, Read};
+use std::os::fd::OwnedFd;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -44,6 +45,23 @@ pub(crate) fn in_shell(script: &str, command: &Command) -> Command {
         };
     }
     shell
+}
+
+/// The program with these sockets, as systemd hands them over.
+pub(crate) fn activated(socket: OwnedFd, sockets: u32, url: &str) -> Command {
+    let program = program(url);
+    let mut command = Command::new("sh");
+    let script =
+        format!("exec 3<&0 4<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS={sockets} exec \"$0\" serve");
+    command.args(["-c", &script]).arg(program.get_program());
+    for (name, value) in program.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command.stdin(Stdio::from(socket));
+    command
 }
 
 /// Exports on the command line; the CSV must be whole.

@@ -3,14 +3,13 @@
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use nix::sys::signal::Signal;
 
 use crate::support::client::{Download, End, download, send};
 use crate::support::cluster::temporary_directory;
 use crate::support::gate::{self, Gate, Gated, ROWS};
-use crate::support::program::{bare_program, program, stderr};
+use crate::support::program::{activated, bare_program, program, stderr};
 use crate::support::{Server, TestDatabase, eventually};
 
 fn get(server: &Server, path: &str) -> TcpStream {
@@ -130,23 +129,6 @@ fn an_address_that_is_taken_is_found_out_before_anything_else() {
         said.contains(&format!("cannot listen on {address}")),
         "{said}"
     );
-}
-
-/// The program with these sockets, as systemd hands them over.
-fn activated(socket: OwnedFd, sockets: u32, url: &str) -> Command {
-    let program = program(url);
-    let mut command = Command::new("sh");
-    let script =
-        format!("exec 3<&0 4<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS={sockets} exec \"$0\" serve");
-    command.args(["-c", &script]).arg(program.get_program());
-    for (name, value) in program.get_envs() {
-        match value {
-            Some(value) => command.env(name, value),
-            None => command.env_remove(name),
-        };
-    }
-    command.stdin(Stdio::from(socket));
-    command
 }
 
 #[test]

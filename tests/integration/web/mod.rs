@@ -5,6 +5,7 @@ mod broken_off;
 mod browser;
 mod changing_tables;
 mod compression;
+mod connections;
 mod counts;
 mod hostile_input;
 mod http;
