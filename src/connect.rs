@@ -9,8 +9,8 @@ use private_postgres::{Durability, PrivatePostgres};
 
 use crate::cli::Global;
 use crate::db::servers::{Role, Rules, patient};
-use crate::db::tables::{Instead, Others};
-use crate::db::{self, Database, SchemaState};
+use crate::db::{self, Database};
+use crate::tables::{self, Instead, Others, SchemaState};
 
 /// Time to wait for a connection. Long enough for the private cluster to come back after a crash.
 pub(crate) const CONNECTION_WAIT: Duration = Duration::from_secs(5);
@@ -110,7 +110,7 @@ pub fn connect(global: &Global, connections: u32) -> Result<Connected, Error> {
     // libpq has better words for an invalid one.
     let url = patient(url).unwrap_or_else(|_| url.to_owned());
     Ok(Connected {
-        database: Database::new(&url, connections, CONNECTION_WAIT),
+        database: Database::new(&url, connections, CONNECTION_WAIT).with_unfit(tables::unfit),
         url,
         role: Role::Primary,
         private_cluster,
@@ -185,17 +185,17 @@ pub fn connect_and_migrate(
     // The private cluster has no tables but ours.
     if !beside_others
         && connected.private_cluster.is_none()
-        && let Some(others) = connected.database.tables_of_others()?
+        && let Some(others) = tables::tables_of_others(&connected.database)?
     {
         return Err(Error::OtherTables(Box::new(others)));
     }
-    let versions = connected.database.migrate()?;
+    let versions = tables::migrate(&connected.database)?;
     Ok((connected, versions))
 }
 
 fn check_tables(connected: &mut Connected, meanwhile: impl FnOnce(&Database)) -> Result<(), Error> {
     if connected.private_cluster.is_some() {
-        let migrations = connected.database.migrate()?;
+        let migrations = tables::migrate(&connected.database)?;
         if !migrations.is_empty() {
             tracing::info!(
                 ?migrations,
@@ -203,11 +203,11 @@ fn check_tables(connected: &mut Connected, meanwhile: impl FnOnce(&Database)) ->
             );
         }
     }
-    let (state, role) = connected.database.first_look(meanwhile)?;
+    let (state, role) = tables::first_look(&connected.database, meanwhile)?;
     connected.role = role;
     match state {
         SchemaState::Missing => {
-            let instead = connected.database.instead_of_tables()?;
+            let instead = tables::instead_of_tables(&connected.database)?;
             return Err(Error::NoTables(Box::new(NoTables(instead))));
         }
         SchemaState::Different(differences) => return Err(Error::Different(differences)),

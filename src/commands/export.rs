@@ -49,7 +49,10 @@ pub(crate) fn export(global: &Global, options: ExportOptions, catalog: &Catalog)
         connected.database.clone().for_one_export(),
         connected.role,
         rules,
-        |url, wait| Database::new(url, connections, wait).for_one_export(),
+        |url, wait| {
+            let replica = connected.database.like(url, connections, wait);
+            replica.for_one_export()
+        },
     );
 
     let record = Record::start(

@@ -146,3 +146,14 @@ fn is_any_table_locked(connection: &mut PgConnection) -> QueryResult<bool> {
     );
     diesel::select(locked).get_result(connection)
 }
+
+/// Why no export works.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UnfitTables {
+    /// The tables are not there, or our role may not read them.
+    #[error("the database has no tables that can be read")]
+    Missing,
+    /// They are not as the program has them. Each text says what is different, and what would fix it.
+    #[error("the database's tables are not as expected: {}", .0.join("; "))]
+    Different(Vec<String>),
+}

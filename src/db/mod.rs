@@ -1,12 +1,10 @@
-//! The database: connection pools, snapshots, migrations.
+//! The database: connection pools, snapshots.
 
 mod error;
 mod freshness;
 pub mod libpq;
-mod schema_state;
 pub mod servers;
 pub mod snapshot;
-pub mod tables;
 mod wording;
 
 use std::sync::mpsc::{self, Receiver};
@@ -22,10 +20,9 @@ use diesel::r2d2::{
 };
 use diesel::sql_types::{BigInt, Nullable, Text};
 
-pub use self::error::Error;
+pub use self::error::{Error, UnfitTables};
 pub use self::freshness::NotFresh;
 pub(crate) use self::freshness::{Asked, Freshness, Shown};
-pub use self::schema_state::{SchemaState, UnfitTables};
 pub use self::snapshot::TransactionName;
 use crate::export::Budget;
 
@@ -56,7 +53,11 @@ pub struct Database {
     on_wait: Option<Arc<dyn Fn(Duration) + Send + Sync>>,
     is_for_one_export: bool,
     budget: Budget,
+    unfit: Unfit,
 }
+
+/// Finds out why no export from a database works; `None` if exports work.
+pub type Unfit = fn(&Database) -> Result<Option<UnfitTables>, Error>;
 
 struct Pools {
     /// What the connections call themselves, unless the URL says otherwise.
@@ -127,7 +128,23 @@ impl Database {
             on_wait: None,
             is_for_one_export: false,
             budget: Budget::default(),
+            unfit: |_| Ok(None),
         }
+    }
+
+    /// Returns the same database, of whose tables `unfit` tells.
+    pub fn with_unfit(self, unfit: Unfit) -> Self {
+        Self { unfit, ..self }
+    }
+
+    /// Returns another database, of whose tables the same is asked.
+    pub fn like(&self, url: &str, connections: u32, wait: Duration) -> Self {
+        Self::new(url, connections, wait).with_unfit(self.unfit)
+    }
+
+    /// Finds out why no export works; `None` if exports work.
+    pub fn unfit(&self) -> Result<Option<UnfitTables>, Error> {
+        (self.unfit)(self)
     }
 
     /// Returns the same database for a single export: no other export will use the connections that it opens.
@@ -223,7 +240,7 @@ impl Database {
     }
 
     /// Takes a connection for a probe, through libpq.
-    fn probe_connection(&self) -> Result<CopyConnection, Error> {
+    pub(crate) fn probe_connection(&self) -> Result<CopyConnection, Error> {
         self.pools
             .probe
             .get()
@@ -231,7 +248,7 @@ impl Database {
     }
 
     /// Takes a connection that an export will have next. It waits no longer than a probe does.
-    fn first_connection(&self) -> Result<CopyConnection, Error> {
+    pub(crate) fn first_connection(&self) -> Result<CopyConnection, Error> {
         self.pools
             .copy
             .get_timeout(PROBE_WAIT)

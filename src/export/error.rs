@@ -9,7 +9,7 @@ use super::Strategy;
 use super::dataset::UnexpectedNull;
 use super::manifest::{ErrorClass, State};
 use crate::db::servers::NoReplica;
-use crate::db::{self, Database, SchemaState, UnfitTables, libpq};
+use crate::db::{self, Database, UnfitTables, libpq};
 use crate::units;
 
 /// Why an export is not whole.
@@ -111,7 +111,7 @@ impl Error {
         {
             return self;
         }
-        match database.schema_state().map(SchemaState::unfit) {
+        match database.unfit() {
             Ok(Some(unfit)) => {
                 tracing::error!(%error, "the database failed");
                 unfit.into()

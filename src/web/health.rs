@@ -69,15 +69,12 @@ pub(super) async fn readyz(app: web::Data<App>) -> Result<web::Json<Readiness>, 
 
 async fn check_tables(app: web::Data<App>) -> Result<(), Problem> {
     let place = read::place(&app).await?;
-    let state = web::block(move || {
+    let unfit = web::block(move || {
         let _place = place;
-        app.database.schema_state()
+        app.database.unfit()
     });
-    match state.await {
-        Ok(state) => match state?.unfit() {
-            Some(unfit) => Err(unfit.into()),
-            None => Ok(()),
-        },
+    match unfit.await {
+        Ok(unfit) => unfit?.map_or(Ok(()), |unfit| Err(unfit.into())),
         Err(_cancelled) => Err(Problem::new(Kind::Internal)),
     }
 }

@@ -183,7 +183,7 @@ pub fn serve(
         &settings.database_url,
         database.clone(),
         settings.rules.clone(),
-        |url, wait| observed(Database::new(url, settings.max_exports as u32, wait)),
+        |url, wait| observed(database.like(url, settings.max_exports as u32, wait)),
         move |reason| fallbacks.fell_back(reason),
     );
     let app = web::Data::new(App {

@@ -54,9 +54,9 @@ impl Kind {
 
 /// A column of `src/schema.rs`.
 pub(super) struct Expected {
-    pub(in crate::db) table: &'static str,
-    pub(in crate::db) name: &'static str,
-    pub(in crate::db) kind: Kind,
+    pub(in crate::tables) table: &'static str,
+    pub(in crate::tables) name: &'static str,
+    pub(in crate::tables) kind: Kind,
 }
 
 impl Expected {
@@ -119,19 +119,19 @@ pub(super) fn expected() -> Vec<Expected> {
 
 /// A column that the database has.
 #[derive(Deserialize)]
-pub(in crate::db) struct Column {
-    pub(in crate::db) relation: String,
-    pub(in crate::db) name: String,
+pub(in crate::tables) struct Column {
+    pub(in crate::tables) relation: String,
+    pub(in crate::tables) name: String,
     /// Its type's name; for a domain, the name of the type under it.
-    pub(in crate::db) r#type: String,
+    pub(in crate::tables) r#type: String,
     /// PostgreSQL's category of the type: `S` for every type of text.
-    pub(in crate::db) category: String,
+    pub(in crate::tables) category: String,
     /// Whether it belongs to a view.
-    pub(in crate::db) is_view: bool,
+    pub(in crate::tables) is_view: bool,
 }
 
 /// SQL that reads the columns of the relations `$1` from the catalog, which every role may read.
-pub(in crate::db) const COLUMNS: &str = "(
+pub(in crate::tables) const COLUMNS: &str = "(
     with recursive columns as (
         select relation, attname::text as name, t.oid as type, t.typbasetype as base, t.typcategory::text as category,
             relkind in ('v', 'm', 'f') as is_view
@@ -147,7 +147,7 @@ pub(in crate::db) const COLUMNS: &str = "(
         'category', category, 'is_view', is_view)) from columns where base = 0) as columns";
 
 /// Reads the result of [`COLUMNS`].
-pub(in crate::db) fn read_columns(row: &libpq::Row) -> Result<Vec<Column>, Error> {
+pub(in crate::tables) fn read_columns(row: &libpq::Row) -> Result<Vec<Column>, Error> {
     libpq::read_json(row, "columns")
 }
 

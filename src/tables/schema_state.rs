@@ -5,10 +5,10 @@ use diesel::pg::Pg;
 use diesel::sql_types::{Array, Text};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
-use super::libpq::{self, CopyOutDsl as _};
-use super::servers::Role;
-use super::tables::{self, Column};
-use super::{Database, Error};
+use super::{COLUMNS, Column, differences, is_view, read_columns};
+use crate::db::libpq::{self, CopyOutDsl as _};
+use crate::db::servers::Role;
+use crate::db::{Database, Error, UnfitTables};
 use crate::models::TABLES;
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!();
@@ -32,57 +32,42 @@ pub enum SchemaState {
     Newer(Vec<String>),
 }
 
-/// Why no export works.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum UnfitTables {
-    /// The tables are not there, or our role may not read them.
-    #[error("the database has no tables that can be read")]
-    Missing,
-    /// They are not as the program has them. Each text says what is different, and what would fix it.
-    #[error("the database's tables are not as expected: {}", .0.join("; "))]
-    Different(Vec<String>),
+/// Returns why no export from the database works; `None` if exports work.
+pub fn unfit(database: &Database) -> Result<Option<UnfitTables>, Error> {
+    Ok(match schema_state(database)? {
+        SchemaState::Missing => Some(UnfitTables::Missing),
+        SchemaState::Different(differences) => Some(UnfitTables::Different(differences)),
+        SchemaState::Current | SchemaState::Pending(_) | SchemaState::Newer(_) => None,
+    })
 }
 
-impl SchemaState {
-    /// Returns why no export works; `None` if exports work.
-    pub(crate) fn unfit(self) -> Option<UnfitTables> {
-        match self {
-            Self::Missing => Some(UnfitTables::Missing),
-            Self::Different(differences) => Some(UnfitTables::Different(differences)),
-            Self::Current | Self::Pending(_) | Self::Newer(_) => None,
-        }
-    }
+/// Runs the pending migrations and returns their names.
+pub fn migrate(database: &Database) -> Result<Vec<String>, Error> {
+    let mut connection = database.control_connection()?;
+    let versions = connection
+        .run_pending_migrations(MIGRATIONS)
+        .map_err(|error| Error::Migrate(error.to_string()))?;
+    Ok(versions.iter().map(ToString::to_string).collect())
 }
 
-impl Database {
-    /// Runs the pending migrations and returns their names.
-    pub fn migrate(&self) -> Result<Vec<String>, Error> {
-        let mut connection = self.control_connection()?;
-        let versions = connection
-            .run_pending_migrations(MIGRATIONS)
-            .map_err(|error| Error::Migrate(error.to_string()))?;
-        Ok(versions.iter().map(ToString::to_string).collect())
-    }
+/// Compares the schema with the program's. It only reads: Diesel's own check creates its table of migrations, which a role
+/// that can only SELECT may not do. It looks the tables up in the catalog alone, on a connection of its own: no lock on a table, and
+/// nobody who waits for one, holds it up.
+pub fn schema_state(database: &Database) -> Result<SchemaState, Error> {
+    let mut connection = database.probe_connection()?;
+    Catalog::read(&mut connection)?.schema_state(&mut connection)
+}
 
-    /// Compares the schema with the program's. It only reads: Diesel's own check creates its table of migrations, which a role
-    /// that can only SELECT may not do. It looks the tables up in the catalog alone, on a connection of its own: no lock on a table, and
-    /// nobody who waits for one, holds it up.
-    pub fn schema_state(&self) -> Result<SchemaState, Error> {
-        let mut connection = self.probe_connection()?;
-        Catalog::read(&mut connection)?.schema_state(&mut connection)
-    }
-
-    /// Does the same when a program starts, and returns also what the server is. It uses the connection that the first export will have.
-    /// Once that is open, `meanwhile` may open others.
-    pub(crate) fn first_look(
-        &self,
-        meanwhile: impl FnOnce(&Self),
-    ) -> Result<(SchemaState, Role), Error> {
-        let mut connection = self.first_connection()?;
-        meanwhile(self);
-        let catalog = Catalog::read(&mut connection)?;
-        Ok((catalog.schema_state(&mut connection)?, catalog.role))
-    }
+/// Does the same when a program starts, and returns also what the server is. It uses the connection that the first export will have.
+/// Once that is open, `meanwhile` may open others.
+pub(crate) fn first_look(
+    database: &Database,
+    meanwhile: impl FnOnce(&Database),
+) -> Result<(SchemaState, Role), Error> {
+    let mut connection = database.first_connection()?;
+    meanwhile(database);
+    let catalog = Catalog::read(&mut connection)?;
+    Ok((catalog.schema_state(&mut connection)?, catalog.role))
 }
 
 /// What the catalog says of our tables' names.
@@ -101,7 +86,7 @@ impl Catalog {
             "select pg_is_in_recovery() as in_recovery, {} as tasks, {} as migrations, {}",
             is_readable("tasks"),
             is_readable(MIGRATIONS_TABLE),
-            tables::COLUMNS,
+            COLUMNS,
         );
         let sql = diesel::sql_query(sql)
             .bind::<Array<Text>, _>(&TABLES[..])
@@ -116,7 +101,7 @@ impl Catalog {
             },
             tasks: readable("tasks"),
             migrations: readable("migrations"),
-            columns: tables::read_columns(&row)?,
+            columns: read_columns(&row)?,
         })
     }
 
@@ -135,7 +120,7 @@ impl Catalog {
             })
             .map(|migration| migration.name().to_string())
             .collect();
-        let mut differences = tables::differences(&self.columns);
+        let mut differences = differences(&self.columns);
         if !differences.is_empty() {
             // If none of our migrations was run, the tables are not ours, and migrations would not mend them.
             if !pending.is_empty() && pending.len() < known.len() {
@@ -146,7 +131,7 @@ impl Catalog {
             }
             return Ok(SchemaState::Different(differences));
         }
-        if tables::is_view(&self.columns, "tasks") {
+        if is_view(&self.columns, "tasks") {
             return Ok(SchemaState::Current);
         }
         if !pending.is_empty() {

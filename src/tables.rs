@@ -2,18 +2,20 @@
 //! whether what has the tables' names is as in `src/schema.rs`.
 
 mod columns;
+mod schema_state;
 
 use std::fmt::{self, Write as _};
 
 use serde::Deserialize;
 
-use super::libpq;
-use super::schema_state::{MIGRATIONS_TABLE, migrations_were_run, readable};
-use super::{Database, Error};
+use crate::db::libpq;
+use crate::db::{Database, Error};
 use crate::models::TABLES;
 
-pub(super) use columns::{COLUMNS, Column, read_columns};
-use columns::{Expected, columns_of, expected};
+use columns::{COLUMNS, Column, Expected, columns_of, expected, read_columns};
+pub(crate) use schema_state::first_look;
+use schema_state::{MIGRATIONS_TABLE, migrations_were_run, readable};
+pub use schema_state::{SchemaState, migrate, schema_state, unfit};
 
 /// How many tables a message names; it counts the rest.
 const NAMED: usize = 8;
@@ -87,23 +89,21 @@ impl fmt::Display for Instead {
     }
 }
 
-impl Database {
-    /// Finds out what there is instead of our tables.
-    pub fn instead_of_tables(&self) -> Result<Instead, Error> {
-        let mut connection = self.probe_connection()?;
-        if readable(&mut connection, "tasks")? == Some(false) {
-            return Ok(Instead::Unreadable);
-        }
-        Ok(match others(&mut connection)? {
-            Some(others) => Instead::Others(others),
-            None => Instead::Nothing,
-        })
+/// Finds out what there is instead of our tables.
+pub fn instead_of_tables(database: &Database) -> Result<Instead, Error> {
+    let mut connection = database.probe_connection()?;
+    if readable(&mut connection, "tasks")? == Some(false) {
+        return Ok(Instead::Unreadable);
     }
+    Ok(match others(&mut connection)? {
+        Some(others) => Instead::Others(others),
+        None => Instead::Nothing,
+    })
+}
 
-    /// The tables beside which ours would be made, if there are any and none of our migrations was run.
-    pub fn tables_of_others(&self) -> Result<Option<Others>, Error> {
-        others(&mut *self.probe_connection()?)
-    }
+/// The tables beside which ours would be made, if there are any and none of our migrations was run.
+pub fn tables_of_others(database: &Database) -> Result<Option<Others>, Error> {
+    others(&mut *database.probe_connection()?)
 }
 
 #[derive(Deserialize)]
@@ -248,7 +248,7 @@ fn views(sources: &Sources, options: &str, found: &[Column]) -> String {
 }
 
 /// Returns each difference from `src/schema.rs`, with what would mend it.
-pub(super) fn differences(found: &[Column]) -> Vec<String> {
+fn differences(found: &[Column]) -> Vec<String> {
     let mut differences = Vec::new();
     let mut missing = "";
     for Expected { table, name, kind } in expected() {
@@ -286,7 +286,7 @@ pub(super) fn differences(found: &[Column]) -> Vec<String> {
 }
 
 /// Returns whether it is a view, which our migrations have not made.
-pub(super) fn is_view(found: &[Column], table: &str) -> bool {
+fn is_view(found: &[Column], table: &str) -> bool {
     found
         .iter()
         .any(|column| column.relation == table && column.is_view)
