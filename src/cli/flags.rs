@@ -20,7 +20,8 @@ where
 {
     let values = T::VARIANTS.iter().map(|variant| {
         let help = variant.get_documentation().unwrap_or_default();
-        PossibleValue::new((*variant).into()).help(help.trim_end_matches('.'))
+        let help: Vec<&str> = help.lines().collect();
+        PossibleValue::new((*variant).into()).help(help.join(" ").trim_end_matches('.').to_owned())
     });
     PossibleValuesParser::new(values).try_map(|name| name.parse())
 }
