@@ -31,11 +31,11 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use cmms_export::datasets;
-use cmms_export::db::Database;
-use cmms_export::export::cancellation::Cancellation;
-use cmms_export::export::{self, Export, Observer, Plan, Sink, Strategy};
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, PgConnection};
+use diesel_export::cancellation::Cancellation;
+use diesel_export::db::Database;
+use diesel_export::{self as export, Export, Observer, Plan, Sink, Strategy};
 use private_postgres::{Durability, PrivatePostgres};
 
 use arguments::{sizes_and_runs, thousands};

@@ -16,7 +16,7 @@ mod support;
 use std::thread;
 use std::time::Duration;
 
-use cmms_export::export::Strategy;
+use diesel_export::Strategy;
 
 use support::client::download;
 use support::{Download, Server, TestDatabase};

@@ -22,11 +22,11 @@ use std::process::Stdio;
 use std::time::Instant;
 
 use cmms_export::datasets;
-use cmms_export::export::format::FileType;
-use cmms_export::export::parameters::Parameters;
-use cmms_export::export::{Limits, Strategy};
 use diesel::prelude::*;
 use diesel::sql_types::Text;
+use diesel_export::format::FileType;
+use diesel_export::parameters::Parameters;
+use diesel_export::{Limits, Strategy};
 use serde_json::Value;
 
 use shared::spread;

@@ -18,11 +18,11 @@ pub use self::export::{ExportOptions, ParameterFlags};
 use self::flags::one_of;
 pub use self::flags::{InvalidReplicas, LimitFlags, Replicas, WorkbookFlags};
 use crate::bench;
-use crate::export::Strategy;
 use crate::secret;
 use crate::seed::Seed;
-use crate::units::{bytes, duration, seconds};
 use crate::web::Compression;
+use diesel_export::Strategy;
+use diesel_export::units::{bytes, duration, seconds};
 
 /// Exports the tasks of a CMMS, its assets, locations and users from PostgreSQL to CSV or to an Excel workbook.
 ///

@@ -8,9 +8,9 @@ use nix::unistd::geteuid;
 use private_postgres::{Durability, PrivatePostgres};
 
 use crate::cli::Global;
-use crate::db::servers::{Role, Rules, patient};
-use crate::db::{self, Database};
 use crate::tables::{self, Instead, Others, SchemaState};
+use diesel_export::db::servers::{Role, Rules, patient};
+use diesel_export::db::{self, Database};
 
 /// Time to wait for a connection. Long enough for the private cluster to come back after a crash.
 pub(crate) const CONNECTION_WAIT: Duration = Duration::from_secs(5);

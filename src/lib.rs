@@ -63,16 +63,10 @@
 //! * [`cli`] and [`connect`]: the command line, and the way from it to a database.
 //! * [`web`]: the service. Nothing below it knows HTTP.
 
-mod atomic_file;
 pub mod bench;
 pub mod cli;
 pub mod connect;
 pub mod datasets;
-pub mod db;
-pub mod export;
-#[cfg(feature = "fault-injection")]
-mod fault;
-pub mod memory;
 pub mod models;
 pub mod output;
 pub mod printable;
@@ -85,9 +79,5 @@ pub mod progress;
 pub mod schema;
 pub mod secret;
 pub mod seed;
-pub mod spool;
-pub mod store;
 pub mod tables;
-pub mod units;
-pub mod verify;
 pub mod web;

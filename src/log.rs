@@ -3,8 +3,8 @@
 use std::io::{self, IsTerminal, Write};
 
 use cmms_export::cli::{Cli, Command, LogFormat, unknown_variables};
-use cmms_export::export::record::LOG_TARGET;
 use cmms_export::printable::printable;
+use diesel_export::record::LOG_TARGET;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::fmt::format;

@@ -8,8 +8,8 @@ use std::panic;
 
 use clap::error::ErrorKind;
 use cmms_export::cli::{Cli, Command};
-use cmms_export::db::libpq;
-use cmms_export::{connect, datasets, export, process};
+use cmms_export::{connect, datasets, process};
+use diesel_export::{self as export, db::libpq};
 
 use commands::{say, usage_error};
 

@@ -11,8 +11,8 @@ use bytes::Bytes;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use tempfile::TempPath;
 
-use crate::atomic_file::{parent, sync_names};
-use crate::export::Sink;
+use diesel_export::Sink;
+use diesel_export::atomic_file::{parent, sync_names};
 
 /// How many links are followed, one to the next, as many as Linux follows: they may form a circle.
 const MOST_LINKS: usize = 40;

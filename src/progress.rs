@@ -9,7 +9,7 @@ use indicatif::{
     HumanCount, HumanDuration, ProgressBar, ProgressFinish, ProgressState, ProgressStyle,
 };
 
-use crate::export::{Observer, Summary};
+use diesel_export::{Observer, Summary};
 
 const BAR: &str = "{msg} {wide_bar} {human_pos}/{human_len}  {rate}/s  {eta} left";
 const SPINNER: &str = "{spinner} {msg}  {elapsed}";

@@ -11,9 +11,9 @@ use diesel::sql_types::Text;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::db::{self, Database};
 use crate::models::TABLES;
 use crate::schema::{assets, locations, tasks, users};
+use diesel_export::db::{self, Database};
 
 /// Rows that go to the server at a time.
 const CHUNK: u64 = 5_000;

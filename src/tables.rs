@@ -8,9 +8,9 @@ use std::fmt::{self, Write as _};
 
 use serde::Deserialize;
 
-use crate::db::libpq;
-use crate::db::{Database, Error};
 use crate::models::TABLES;
+use diesel_export::db::libpq;
+use diesel_export::db::{Database, Error};
 
 use columns::{COLUMNS, Column, Expected, columns_of, expected, read_columns};
 pub(crate) use schema_state::first_look;

@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 use super::result::{Figures, Report, Spread};
-use crate::export::Strategy;
+use diesel_export::Strategy;
 
 /// Units of the picture: few, so that its text is readable on a phone.
 const WIDTH: f64 = 330.0;
@@ -345,7 +345,7 @@ fn text(svg: &mut String, class: &str, anchor: &str, at: (f64, f64), text: &str)
 /// Writes a value in about three digits.
 fn short(value: f64) -> String {
     match value {
-        100.0.. => crate::units::grouped(value.round() as u64),
+        100.0.. => diesel_export::units::grouped(value.round() as u64),
         10.0.. => format!("{value:.1}"),
         1.0.. => format!("{value:.2}"),
         _ => format!("{value:.3}"),

@@ -19,13 +19,13 @@ use serde::{Deserialize, Serialize};
 use super::environment::line;
 use super::result::{Run, Sample};
 use crate::datasets;
-use crate::db::{self, Database};
-use crate::export::cancellation::Cancellation;
-use crate::export::manifest::State;
-use crate::export::record::Record;
-use crate::export::{self, Export, Limits, Sink, Strategy};
-use crate::memory;
 use crate::process;
+use diesel_export::cancellation::Cancellation;
+use diesel_export::db::{self, Database};
+use diesel_export::manifest::State;
+use diesel_export::memory;
+use diesel_export::record::Record;
+use diesel_export::{self as export, Export, Limits, Sink, Strategy};
 
 /// The run's name in PostgreSQL.
 const APPLICATION_NAME: &str = "PGAPPNAME";

@@ -9,8 +9,8 @@ use diesel::sql_types::{BigInt, Text};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::db::Database;
 use crate::models::TABLES;
+use diesel_export::db::Database;
 
 /// PostgreSQL's settings that an export's time depends on.
 const SETTINGS: &str = "'shared_buffers','work_mem','effective_cache_size','max_parallel_workers_per_gather','random_page_cost',\
@@ -76,7 +76,7 @@ struct Setting {
 
 impl Environment {
     /// What can be found out.
-    pub fn read(database: &Database) -> Result<Self, crate::db::Error> {
+    pub fn read(database: &Database) -> Result<Self, diesel_export::db::Error> {
         let mut connection = database.control_connection()?;
         let settings = diesel::sql_query(format!(
             "select name, current_setting(name) as value from pg_settings where name in ({SETTINGS})

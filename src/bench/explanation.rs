@@ -1,6 +1,6 @@
 //! What each strategy does, for people who read its figures.
 
-use crate::export::Strategy;
+use diesel_export::Strategy;
 
 /// What a strategy does.
 #[derive(Debug, Clone, Copy)]

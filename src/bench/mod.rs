@@ -25,9 +25,9 @@ use utoipa::ToSchema;
 use self::child::{Job, Outcome};
 use self::environment::Environment;
 use self::result::{Report, Run, StrategyResult};
-use crate::db::{self, Database};
-use crate::export::{Limits, Strategy};
 use crate::schema::tasks;
+use diesel_export::db::{self, Database};
+use diesel_export::{Limits, Strategy};
 
 /// The command by which the program runs itself.
 pub const CHILD_COMMAND: &str = "bench-run";

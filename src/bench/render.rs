@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use super::result::{Figures, Report, StrategyResult};
-use crate::export::Strategy;
-use crate::units::{grouped, readable_bytes};
+use diesel_export::Strategy;
+use diesel_export::units::{grouped, readable_bytes};
 
 const HEADER: [&str; 9] = [
     "strategy",

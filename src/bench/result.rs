@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::environment::Environment;
-use crate::export::{Plan, Strategy};
+use diesel_export::{Plan, Strategy};
 
 pub use spread::Spread;
 

@@ -84,8 +84,6 @@ fn variables(command: &Command) -> Vec<String> {
     let own = command.get_arguments().filter_map(clap::Arg::get_env);
     let own = own.map(|name| name.to_string_lossy().into_owned());
     let all = own.chain(command.get_subcommands().flat_map(variables));
-    #[cfg(feature = "fault-injection")]
-    let all = all.chain(crate::fault::VARIABLES.map(str::to_owned));
     all.collect()
 }
 

@@ -8,11 +8,11 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 
 use crate::datasets;
-use crate::export::Strategy;
-use crate::export::csv::{Delimiter, Preset};
-use crate::export::dataset::{Catalog, FilterField, FilterKind, FilterValue};
-use crate::export::format::FileType;
-use crate::export::parameters::{NOT_OF_XLSX, Parameters, columns_from};
+use diesel_export::Strategy;
+use diesel_export::csv::{Delimiter, Preset};
+use diesel_export::dataset::{Catalog, FilterField, FilterKind, FilterValue};
+use diesel_export::format::FileType;
+use diesel_export::parameters::{NOT_OF_XLSX, Parameters, columns_from};
 
 use super::flags::{LimitFlags, Replicas, WorkbookFlags, one_of};
 

@@ -6,11 +6,11 @@ use std::time::Duration;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use strum::{EnumMessage, VariantArray};
 
-use crate::db::libpq::InvalidUrl;
-use crate::db::servers::{Hosts, Rules};
-use crate::export::Limits;
 use crate::secret;
-use crate::units::{bytes, seconds};
+use diesel_export::Limits;
+use diesel_export::db::libpq::InvalidUrl;
+use diesel_export::db::servers::{Hosts, Rules};
+use diesel_export::units::{bytes, seconds};
 
 /// Reads one of an enum's names. The help of each is its documentation.
 pub(super) fn one_of<T>() -> impl TypedValueParser<Value = T>

@@ -3,9 +3,9 @@
 use cmms_export::bench::{self, Stop, render};
 use cmms_export::cli::{Bench, Global};
 use cmms_export::connect::connect_migrated;
-use cmms_export::export::Sink;
 use cmms_export::process;
 use cmms_export::progress::Progress;
+use diesel_export::Sink;
 
 use super::{Outcome, open_output, print_line, seed_private, stop_cluster};
 

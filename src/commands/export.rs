@@ -7,15 +7,15 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use cmms_export::cli::{ExportOptions, Global};
 use cmms_export::connect::{Start, connect_for_exports};
-use cmms_export::db::Database;
-use cmms_export::db::servers::Servers;
-use cmms_export::export::cancellation::Cancellation;
-use cmms_export::export::dataset::Catalog;
-use cmms_export::export::manifest::State;
-use cmms_export::export::record::Record;
-use cmms_export::export::{self, Sink, routing};
 use cmms_export::process;
 use cmms_export::progress::{self, ExportProgress};
+use diesel_export::cancellation::Cancellation;
+use diesel_export::dataset::Catalog;
+use diesel_export::db::Database;
+use diesel_export::db::servers::Servers;
+use diesel_export::manifest::State;
+use diesel_export::record::Record;
+use diesel_export::{self as export, Sink, routing};
 
 use super::{Outcome, open_output, replica_rules, say, stop_cluster, usage_error};
 

@@ -21,11 +21,11 @@ use clap::CommandFactory;
 use clap::error::ErrorKind;
 use cmms_export::cli::{Cli, Replicas};
 use cmms_export::connect::Connected;
-use cmms_export::db::servers::Rules;
 use cmms_export::output::Output;
 use cmms_export::printable::printable;
 use cmms_export::progress::Progress;
 use cmms_export::seed::{self, Seed};
+use diesel_export::db::servers::Rules;
 
 pub(super) type Outcome = Result<(), Box<dyn std::error::Error>>;
 

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use clap::error::ErrorKind;
 use cmms_export::cli::{Global, OpenToAll, Serve};
 use cmms_export::connect::{Start, connect_for_exports, data_dir, wait_for_database};
-use cmms_export::export::dataset::Catalog;
-use cmms_export::spool::Spool;
 use cmms_export::web;
+use diesel_export::dataset::Catalog;
+use diesel_export::spool::Spool;
 
 use super::{Outcome, print_line, replica_rules, seed_private, stop_cluster, usage_error};
 

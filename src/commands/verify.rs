@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 
 use cmms_export::cli::Verify;
-use cmms_export::verify;
+use diesel_export::verify;
 
 use super::{Outcome, open_input, print_line};
 

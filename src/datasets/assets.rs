@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use diesel::prelude::*;
 
-use crate::export::dataset::{Dataset, Declaration, Own, Referenced};
 use crate::models::{Asset, Location};
 use crate::schema::{assets, locations};
+use diesel_export::dataset::{Dataset, Declaration, Own, Referenced};
 
 #[derive(Queryable)]
 struct Model {

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use diesel::prelude::*;
 
-use crate::export::dataset::{Dataset, Declaration, Own};
 use crate::models::Location;
 use crate::schema::locations;
+use diesel_export::dataset::{Dataset, Declaration, Own};
 
 /// Declares the dataset.
 #[rustfmt::skip]

@@ -7,8 +7,8 @@ mod locations;
 mod tasks;
 mod users;
 
-use crate::export::Export;
-use crate::export::dataset::{Catalog, FilterValue};
+use diesel_export::Export;
+use diesel_export::dataset::{Catalog, FilterValue};
 
 /// Declares this program's datasets.
 pub fn catalog() -> Catalog {

@@ -7,10 +7,10 @@ use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_source::Alias;
 
-use crate::export::Error;
-use crate::export::dataset::{Dataset, Declaration, Loader, Own, Referenced, Rows};
 use crate::models::{Asset, Location, Task, User};
 use crate::schema::{assets, locations, tasks, users};
+use diesel_export::Error;
+use diesel_export::dataset::{Dataset, Declaration, Loader, Own, Referenced, Rows};
 
 diesel::alias! {
     const CREATORS: Alias<Creators> = users as creators;

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use diesel::prelude::*;
 
-use crate::export::dataset::{Dataset, Declaration, Own};
 use crate::models::User;
 use crate::schema::users;
+use diesel_export::dataset::{Dataset, Declaration, Own};
 
 /// Declares the dataset.
 #[rustfmt::skip]

@@ -4,9 +4,9 @@ use diesel::sql_types::is_nullable::NotNull;
 use diesel::sql_types::{Array, BigInt, Bool, Nullable, SqlType, Text};
 use serde::Deserialize;
 
-use crate::db::Error;
-use crate::db::libpq::{self, CopyOutDsl as _};
 use crate::schema;
+use diesel_export::db::Error;
+use diesel_export::db::libpq::{self, CopyOutDsl as _};
 
 /// The type that a column must have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

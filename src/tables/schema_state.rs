@@ -6,10 +6,10 @@ use diesel::sql_types::{Array, Text};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use super::{COLUMNS, Column, differences, is_view, read_columns};
-use crate::db::libpq::{self, CopyOutDsl as _};
-use crate::db::servers::Role;
-use crate::db::{Database, Error, UnfitTables};
 use crate::models::TABLES;
+use diesel_export::db::libpq::{self, CopyOutDsl as _};
+use diesel_export::db::servers::Role;
+use diesel_export::db::{Database, Error, UnfitTables};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!();
 /// The table in which Diesel notes the migrations that were run.

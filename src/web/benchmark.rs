@@ -12,7 +12,7 @@ use super::problem::{Kind, Problem, ProblemBody};
 use super::{App, events, html};
 use crate::bench::Options;
 use crate::bench::result::Report;
-use crate::export::Strategy;
+use diesel_export::Strategy;
 
 /// The same as a form.
 #[derive(serde::Deserialize, ToSchema)]

@@ -15,9 +15,9 @@ use super::{App, html};
 use crate::bench::explanation::{self, Explanation};
 use crate::bench::result::{Report, StrategyResult};
 use crate::bench::{Progress, charts, render};
-use crate::export::manifest::State;
-use crate::export::{Export, Strategy};
-use crate::units::{grouped, readable_bytes};
+use diesel_export::manifest::State;
+use diesel_export::units::{grouped, readable_bytes};
+use diesel_export::{Export, Strategy};
 
 use comparison::Comparison;
 use row::{Row, RowFigures};

@@ -11,10 +11,10 @@ use utoipa::ToSchema;
 use super::App;
 use super::download::is_id;
 use super::problem::{Kind, Problem};
-use crate::atomic_file;
 use crate::bench::result::Report;
 use crate::bench::{self, Options, Progress, Stop};
-use crate::export::manifest::State;
+use diesel_export::atomic_file;
+use diesel_export::manifest::State;
 
 /// Where the results are, in the data directory.
 const DIRECTORY: &str = "benchmarks";

@@ -16,9 +16,9 @@ use super::handover::{Message, Receiver};
 use super::peer::Unfinished;
 use super::registry::Known;
 use super::watch::cancel;
-use crate::export;
-use crate::export::cancellation::Cancellation;
-use crate::export::manifest::{ErrorClass, State};
+use diesel_export as export;
+use diesel_export::cancellation::Cancellation;
+use diesel_export::manifest::{ErrorClass, State};
 
 /// Bytes that the body hands on at a time: whether a client takes anything shows no finer.
 const PIECE: usize = 64 * 1024;

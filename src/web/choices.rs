@@ -8,9 +8,9 @@ use super::App;
 use super::problem::Problem;
 use super::query_string::{QueryString, invalid};
 use super::read::{QUERY_TIMEOUT, ReadFrom, read};
-use crate::export::choices::{self, Choices};
-use crate::export::dataset::{Catalog, Dataset, FilterField, InvalidText, SearchText};
-use crate::export::parameters::filter_from_pairs;
+use diesel_export::choices::{self, Choices};
+use diesel_export::dataset::{Catalog, Dataset, FilterField, InvalidText, SearchText};
+use diesel_export::parameters::filter_from_pairs;
 
 /// The datasets that a filter can choose from.
 pub(super) fn of_choices(catalog: &Catalog) -> impl Iterator<Item = &Arc<dyn Dataset>> {

@@ -9,7 +9,7 @@ use strum::{Display, EnumMessage, EnumString, IntoStaticStr, VariantArray};
 
 use super::access::is_loopback_name;
 use super::client_address::client_address;
-use crate::export::Sink;
+use diesel_export::Sink;
 
 /// When downloads are compressed.
 #[derive(Display, EnumMessage, EnumString, IntoStaticStr, VariantArray)]

@@ -42,11 +42,11 @@ use super::registry::Known;
 use super::request_log::leave_to_export;
 use super::watch::{Place, Watch};
 use super::{App, OfDataset};
-use crate::export::Export;
-use crate::export::cancellation::Cancellation;
-use crate::export::format::FileType;
-use crate::export::parameters::Parameters;
-use crate::spool::Spool;
+use diesel_export::Export;
+use diesel_export::cancellation::Cancellation;
+use diesel_export::format::FileType;
+use diesel_export::parameters::Parameters;
+use diesel_export::spool::Spool;
 
 /// Time that the response waits for the first bytes of a CSV, so that a failure before them gets a status of its own. Not for
 /// ever: some proxy on the way may want to see a response's head.

@@ -17,7 +17,7 @@ use tokio::time::Interval;
 use super::App;
 use super::metrics::Rejection;
 use super::problem::{Kind, Problem};
-use crate::export::manifest::State;
+use diesel_export::manifest::State;
 
 /// An event, as its reader has it.
 #[derive(utoipa::ToSchema)]

@@ -18,12 +18,12 @@ use super::prepared_page::List;
 use super::problem::Problem;
 use super::read::{QUERY_TIMEOUT, ReadFrom, read};
 use super::{App, OfDataset, html};
-use crate::export::csv::{Delimiter, Preset};
-use crate::export::dataset::{Catalog, Cell, Column, ColumnKind, Dataset};
-use crate::export::format::FileType;
-use crate::export::parameters::Parameters;
-use crate::export::queries::{self, FirstRows};
-use crate::export::{self, Strategy};
+use diesel_export::csv::{Delimiter, Preset};
+use diesel_export::dataset::{Catalog, Cell, Column, ColumnKind, Dataset};
+use diesel_export::format::FileType;
+use diesel_export::parameters::Parameters;
+use diesel_export::queries::{self, FirstRows};
+use diesel_export::{self as export, Strategy};
 
 pub(super) use address::address;
 use address::{chosen, curl, download, path, query};

@@ -17,7 +17,7 @@ use super::problem::{EXPORT_ID, Kind, Problem, ProblemBody};
 use super::query_string::{QueryString, invalid};
 use super::registry::Known;
 use super::{App, events, export_page, html};
-use crate::export::manifest::{Manifest, State};
+use diesel_export::manifest::{Manifest, State};
 
 /// Prepares an export for later: it waits for a place, runs, and its file is there when it is whole. A browser's form is answered by a
 /// redirection to the page.

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::export::manifest::ErrorClass;
+use diesel_export::manifest::ErrorClass;
 
 const ADVICE: [(ErrorClass, &str); 18] = [
     (

@@ -7,8 +7,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use time::OffsetDateTime;
 use unicode_segmentation::UnicodeSegmentation;
 
-use crate::export::dataset::{Filter, FilterValue};
-use crate::export::format::FileType;
+use diesel_export::dataset::{Filter, FilterValue};
+use diesel_export::format::FileType;
 
 /// The most characters of a text that go into a name.
 const TEXT_CHARACTERS: usize = 30;
@@ -94,7 +94,7 @@ mod tests {
 
     use super::*;
     use crate::datasets;
-    use crate::export::parameters::filter_from_pairs;
+    use diesel_export::parameters::filter_from_pairs;
 
     fn filter(query: &[(&'static str, &'static str)]) -> Filter {
         let pairs = query

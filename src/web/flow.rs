@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::db::servers::{Chosen, PATIENCE, Server, Servers};
-use crate::export::{Observer, Summary};
+use diesel_export::db::servers::{Chosen, PATIENCE, Server, Servers};
+use diesel_export::{Observer, Summary};
 
 /// How the bytes go from the server to the export, and from there to the client.
 pub(super) struct Flow(Mutex<State>);

@@ -1,5 +1,5 @@
 //! How a download's bytes go from the export's thread to the response's body: through memory as long as the client keeps up. If it
-//! falls behind, what it has not taken goes to a file of the [spool](crate::spool), and the export goes on at its own speed. If there
+//! falls behind, what it has not taken goes to a file of the [spool](diesel_export::spool), and the export goes on at its own speed. If there
 //! is no room on the disk, the export waits for the client.
 //!
 //! At any time, what waits is in memory or in the file, never in both: so it stays in order.
@@ -18,8 +18,8 @@ use bytes::Bytes;
 pub(super) use self::receiver::Receiver;
 pub(super) use self::sender::Sender;
 use super::metrics::Metrics;
-use crate::export;
-use crate::spool::{Spool, SpoolFile, free_elsewhere};
+use diesel_export as export;
+use diesel_export::spool::{Spool, SpoolFile, free_elsewhere};
 
 /// Chunks that wait for the client in memory.
 const QUEUE: usize = 4;

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use super::App;
 use super::problem::{Kind, Problem, ProblemBody};
 use super::read;
-use crate::db::servers::Role;
+use diesel_export::db::servers::Role;
 
 /// Whether the process answers. It does not ask the database.
 #[utoipa::path(method(get, head), path = "/livez", responses((status = 200, body = String)))]

@@ -19,11 +19,11 @@ use prometheus_client::registry::{Metric, Registry, Unit};
 use super::App;
 use super::pace::Paces;
 use super::problem::{Kind, Problem};
-use crate::db::servers::{Fallback, Role, Servers};
-use crate::export::Strategy;
-use crate::export::manifest::Manifest;
-use crate::export::outcome::Outcome;
-use crate::export::parameters::names_of;
+use diesel_export::Strategy;
+use diesel_export::db::servers::{Fallback, Role, Servers};
+use diesel_export::manifest::Manifest;
+use diesel_export::outcome::Outcome;
+use diesel_export::parameters::names_of;
 
 use self::process::Process;
 use labels::{Ended, Reason, ServerLabels, Status};

@@ -72,12 +72,12 @@ use self::registry::{Known, Registry};
 use self::server::{Timeouts, server};
 pub use self::service_manager::handed_over_listener;
 pub use self::starting::Starting;
-use crate::db::Database;
-use crate::db::servers::{Rules, Servers};
-use crate::export::dataset::{Catalog, Dataset};
-use crate::export::manifest::{ErrorClass, State};
-use crate::export::{Budget, Limits};
-use crate::spool::Spool;
+use diesel_export::dataset::{Catalog, Dataset};
+use diesel_export::db::Database;
+use diesel_export::db::servers::{Rules, Servers};
+use diesel_export::manifest::{ErrorClass, State};
+use diesel_export::spool::Spool;
+use diesel_export::{Budget, Limits};
 
 /// What the service is told.
 #[derive(Debug, Clone)]

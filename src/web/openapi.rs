@@ -9,8 +9,8 @@ use actix_web::web;
 use utoipa::{Modify, OpenApi, openapi};
 
 use super::{App, problem};
-use crate::export::choices::Choices;
-use crate::export::dataset::Catalog;
+use diesel_export::choices::Choices;
+use diesel_export::dataset::Catalog;
 
 use self::datasets::Datasets;
 use self::problems::Problems;

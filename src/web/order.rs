@@ -7,9 +7,9 @@ use serde_json::{Map, Value};
 use super::html::accepts_html;
 use super::problem::{Kind, Problem};
 use super::query_string::{QueryString, invalid};
-use crate::export::dataset::{Catalog, FilterKind};
-use crate::export::format::FileType;
-use crate::export::parameters::{Pair, Parameters, named};
+use diesel_export::dataset::{Catalog, FilterKind};
+use diesel_export::format::FileType;
+use diesel_export::parameters::{Pair, Parameters, named};
 
 /// An export that is asked for.
 pub(super) struct Order {

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use crate::export::format::FileType;
-use crate::export::manifest::{Manifest, State};
+use diesel_export::format::FileType;
+use diesel_export::manifest::{Manifest, State};
 
 /// With fewer rows, an export says more of what is the same for all of them.
 const ENOUGH_ROWS: u64 = 1_000;
@@ -60,8 +60,8 @@ impl Paces {
 mod tests {
     use super::*;
     use crate::datasets;
-    use crate::export::Export;
-    use crate::export::record::Record;
+    use diesel_export::Export;
+    use diesel_export::record::Record;
 
     #[test]
     fn the_latest_export_counts_for_as_much_as_all_before_it() {

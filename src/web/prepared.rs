@@ -17,9 +17,9 @@ use self::entry::{All, Entry, Stands, file_name};
 pub(super) use self::queue::Job;
 use super::metrics::{Metrics, Removal};
 use super::problem::{Kind, Problem};
-use crate::export::manifest::{Manifest, State};
-use crate::spool::Spool;
-use crate::store::{KeptFile, Label, Store};
+use diesel_export::manifest::{Manifest, State};
+use diesel_export::spool::Spool;
+use diesel_export::store::{KeptFile, Label, Store};
 
 /// Time between two tries to take what another service has.
 const TAKE_OVER_INTERVAL: Duration = Duration::from_secs(1);

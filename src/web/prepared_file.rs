@@ -29,7 +29,7 @@ use super::peer::{Peer, Unfinished};
 use super::prepared::Fetched;
 use super::problem::{Kind, Problem, ProblemBody};
 use super::watch::WATCH_INTERVAL;
-use crate::store::KeptFile;
+use diesel_export::store::KeptFile;
 
 /// Bytes that are read at a time.
 const PIECE: u64 = 64 * 1024;

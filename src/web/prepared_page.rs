@@ -15,10 +15,10 @@ use super::prepared::PAGE;
 use super::problem::{Kind, Problem, ProblemBody};
 use super::query_string::{QueryString, invalid};
 use super::{App, failures, html};
-use crate::export::csv::Preset;
-use crate::export::format::FileType;
-use crate::export::manifest::{Manifest, State};
-use crate::units::{grouped, readable_bytes};
+use diesel_export::csv::Preset;
+use diesel_export::format::FileType;
+use diesel_export::manifest::{Manifest, State};
+use diesel_export::units::{grouped, readable_bytes};
 
 /// How many an export page shows.
 const LATEST: usize = 5;

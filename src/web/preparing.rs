@@ -17,9 +17,9 @@ use super::App;
 use super::flow::Flow;
 use super::prepared::Job;
 use super::watch::{Place, WATCH_INTERVAL, cancel};
-use crate::db;
-use crate::export::{self, routing};
-use crate::spool::SpoolSink;
+use diesel_export::db;
+use diesel_export::spool::SpoolSink;
+use diesel_export::{self as export, routing};
 
 /// Time between two looks for what is not to be kept any more.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);

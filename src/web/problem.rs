@@ -14,8 +14,8 @@ use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::export::manifest::ErrorClass;
-use crate::{db, export};
+use diesel_export::manifest::ErrorClass;
+use diesel_export::{self as export, db};
 
 pub(in crate::web) use kind::Kind;
 

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use percent_encoding::percent_decode_str;
 
 use super::problem::{Kind, Problem};
-use crate::export::dataset::{FilterKind, FilterValue};
-use crate::export::parameters::{InvalidParameter, Pair};
+use diesel_export::dataset::{FilterKind, FilterValue};
+use diesel_export::parameters::{InvalidParameter, Pair};
 
 /// The names and values that are left of a query, in their order.
 pub(super) struct QueryString<'a>(Vec<Pair<'a>>);

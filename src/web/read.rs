@@ -13,13 +13,13 @@ use super::App;
 use super::flow::Flow;
 use super::peer::Peer;
 use super::watch::{WATCH_INTERVAL, cancel};
-use crate::db::servers::PATIENCE;
-use crate::db::snapshot::{self, Beginning};
-use crate::db::{self, Database, LOCK_TIMEOUT};
-use crate::export::cancellation::Cancellation;
-use crate::export::dataset::Dataset;
-use crate::export::routing::{self, Failure};
-use crate::export::{self, Export, Observer as _};
+use diesel_export::cancellation::Cancellation;
+use diesel_export::dataset::Dataset;
+use diesel_export::db::servers::PATIENCE;
+use diesel_export::db::snapshot::{self, Beginning};
+use diesel_export::db::{self, Database, LOCK_TIMEOUT};
+use diesel_export::routing::{self, Failure};
+use diesel_export::{self as export, Export, Observer as _};
 
 /// Time for each query: there are few connections for them.
 pub(super) const QUERY_TIMEOUT: Duration = Duration::from_secs(10);

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::export::Export;
-use crate::export::record::Record;
+use diesel_export::Export;
+use diesel_export::record::Record;
 
 /// How long an export stays known after its end.
 const KEPT: Duration = Duration::from_secs(3600);

@@ -16,7 +16,7 @@ use tracing::{Instrument, Span};
 use super::App;
 use super::client_address::client_address;
 use super::connections::Served;
-use crate::memory::PeakMemory;
+use diesel_export::memory::PeakMemory;
 
 /// Logs a request. All that is logged on its behalf has the address of its client.
 pub(super) async fn request_log<B: MessageBody>(

@@ -13,9 +13,9 @@ use super::problem::{Kind, Problem};
 use super::query_string::QueryString;
 use super::read::{QUERY_TIMEOUT, ReadFrom, read};
 use super::{App, OfDataset};
-use crate::export::dataset::{Row, Selection};
-use crate::export::parameters::{columns_from, filter_from_pairs};
-use crate::export::queries::{self, FirstRows};
+use diesel_export::dataset::{Row, Selection};
+use diesel_export::parameters::{columns_from, filter_from_pairs};
+use diesel_export::queries::{self, FirstRows};
 
 /// Counts that run at once. They read all rows, and must leave connections to the pages, which read a few.
 pub(super) const MAX_COUNTS: usize = 2;

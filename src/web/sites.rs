@@ -9,7 +9,7 @@ use actix_web::http::header::HeaderMap;
 
 use super::html::accepts_html;
 use super::problem::{Kind, Problem};
-use crate::export::dataset::Catalog;
+use diesel_export::dataset::Catalog;
 
 /// The sites that requests come from.
 pub(super) struct Sites {

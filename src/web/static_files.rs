@@ -7,7 +7,7 @@ use actix_web::{HttpResponse, web};
 use sha2::{Digest, Sha256};
 
 use super::problem::{Kind, Problem};
-use crate::units::hexadecimal;
+use diesel_export::units::hexadecimal;
 
 /// Declares the files of the folder `templates` that pages name.
 macro_rules! static_files {

@@ -15,10 +15,10 @@ use super::flow::Flow;
 use super::handover::{Deputy, Message};
 use super::peer::Peer;
 use super::registry::Known;
-use crate::db;
-use crate::export::cancellation::Cancellation;
-use crate::export::manifest::{ErrorClass, State};
-use crate::spool::{SpoolFile, free_elsewhere};
+use diesel_export::cancellation::Cancellation;
+use diesel_export::db;
+use diesel_export::manifest::{ErrorClass, State};
+use diesel_export::spool::{SpoolFile, free_elsewhere};
 
 /// Time between two looks at the client.
 pub(super) const WATCH_INTERVAL: Duration = Duration::from_millis(100);

@@ -107,7 +107,7 @@ fn major(version: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use crate::major;
+    use super::major;
 
     #[test]
     fn the_major_version_is_read_off_every_kind_of_release() {

@@ -16,8 +16,8 @@ use std::net::TcpStream;
 use std::process::Command;
 use std::time::Instant;
 
-use cmms_export::db::embedded::{Durability, Embedded};
-use cmms_export::export::Strategy;
+use diesel_export::db::embedded::{Durability, Embedded};
+use diesel_export::Strategy;
 
 use arguments::{sizes_and_runs, thousands};
 use shared::spread;

@@ -3,7 +3,7 @@
 use super::Kept;
 use crate::bench::render;
 use crate::bench::result::Report;
-use crate::export::Strategy;
+use diesel_export::Strategy;
 
 pub(super) struct Comparison {
     pub(super) first: Kept,

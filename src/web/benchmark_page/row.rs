@@ -2,7 +2,7 @@
 
 use crate::bench::render;
 use crate::bench::result::Figures;
-use crate::units::grouped;
+use diesel_export::units::grouped;
 
 /// A line of the table, as text.
 pub(super) struct Row {

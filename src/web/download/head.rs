@@ -11,10 +11,10 @@ use bytes::Bytes;
 use time::OffsetDateTime;
 
 use super::{Delivery, Query, UNTOUCHED, media_type};
-use crate::export::format::FileType;
 use crate::web::filename::content_disposition;
 use crate::web::problem::Problem;
 use crate::web::{App, OfDataset};
+use diesel_export::format::FileType;
 
 /// What a CSV would be, without the export: nothing is asked of the database.
 pub(in crate::web) async fn csv_head(

@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::db::servers::Servers;
-use crate::export::cancellation::Cancellation;
-use crate::export::record::Record;
-use crate::export::{self, Export, Sink, routing};
-use crate::spool::{Spool, SpoolFile, SpoolSink, or_full};
 use crate::web::compression::{Coding, CompressingSink};
 use crate::web::flow::Flow;
 use crate::web::handover::Sender;
 use crate::web::watch::Place;
+use diesel_export::cancellation::Cancellation;
+use diesel_export::db::servers::Servers;
+use diesel_export::record::Record;
+use diesel_export::spool::{Spool, SpoolFile, SpoolSink, or_full};
+use diesel_export::{self as export, Export, Sink, routing};
 
 /// Makes one export.
 pub(super) struct Maker<'a> {

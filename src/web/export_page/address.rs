@@ -5,9 +5,9 @@ use std::sync::Arc;
 use actix_web::HttpRequest;
 use actix_web::http::header::HOST;
 
-use crate::export::dataset::{Catalog, Dataset};
-use crate::export::format::FileType;
-use crate::export::parameters::Parameters;
+use diesel_export::dataset::{Catalog, Dataset};
+use diesel_export::format::FileType;
+use diesel_export::parameters::Parameters;
 
 /// Returns the address of a dataset's page.
 pub(super) fn path(dataset: &Arc<dyn Dataset>, catalog: &Catalog) -> String {

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::export;
-use crate::export::csv::Preset;
-use crate::export::dataset::{Dataset, SearchText};
-use crate::export::format::FileType;
-use crate::export::parameters::{Parameters, columns_from, named};
 use crate::web::problem::Problem;
 use crate::web::query_string::{QueryString, invalid};
+use diesel_export as export;
+use diesel_export::csv::Preset;
+use diesel_export::dataset::{Dataset, SearchText};
+use diesel_export::format::FileType;
+use diesel_export::parameters::{Parameters, columns_from, named};
 
 use super::filters::search_name;
 

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use actix_web::HttpRequest;
 
-use crate::export::dataset::Filter;
-use crate::export::manifest::ErrorClass;
-use crate::export::{self, queries};
-use crate::units::{readable_bytes, readable_seconds};
 use crate::web::App;
 use crate::web::pace::Pace;
 use crate::web::read::{ReadFrom, read};
+use diesel_export::dataset::Filter;
+use diesel_export::manifest::ErrorClass;
+use diesel_export::units::{readable_bytes, readable_seconds};
+use diesel_export::{self as export, queries};
 
 /// Time to count the matching rows in. The page does not wait any longer: its script asks for the count once it is shown.
 const COUNT_TIMEOUT: Duration = Duration::from_millis(50);

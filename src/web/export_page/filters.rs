@@ -5,14 +5,14 @@ use std::sync::Arc;
 use actix_web::HttpRequest;
 use diesel::{PgConnection, QueryResult};
 
-use crate::export;
-use crate::export::choices::{self, Choice};
-use crate::export::dataset::{
-    Catalog, Dataset, Filter, FilterField, FilterKind, FilterValue, SearchText,
-};
-use crate::export::parameters::Parameters;
 use crate::web::App;
 use crate::web::read::{QUERY_TIMEOUT, ReadFrom, read};
+use diesel_export as export;
+use diesel_export::choices::{self, Choice};
+use diesel_export::dataset::{
+    Catalog, Dataset, Filter, FilterField, FilterKind, FilterValue, SearchText,
+};
+use diesel_export::parameters::Parameters;
 
 use super::capitalized;
 

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::{Deputy, Message, QUEUE, Shared, Spooled, Waiting};
-use crate::spool::{Spool, SpoolFile};
 use crate::web::metrics::{Metrics, SpoolFallback};
+use diesel_export::spool::{Spool, SpoolFile};
 
 /// Time that a client may hold an export back before the disk is used: a hiccup, as of a busy machine, is not worth a file.
 const PATIENCE: Duration = Duration::from_millis(250);

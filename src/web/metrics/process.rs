@@ -12,7 +12,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
 
-use crate::memory::resident_bytes;
+use diesel_export::memory::resident_bytes;
 
 /// This process.
 #[derive(Debug)]

@@ -6,13 +6,13 @@ use serde_json::{Value, json};
 use utoipa::openapi::{RefOr, Required};
 use utoipa::{Modify, openapi};
 
-use crate::export::Strategy;
-use crate::export::csv::{Delimiter, Preset};
-use crate::export::dataset::{Catalog, ColumnKind, Dataset};
-use crate::export::format::FileType;
-use crate::export::parameters::names_of;
 use crate::web::choices::{narrowing, of_choices};
 use crate::web::download::media_type;
+use diesel_export::Strategy;
+use diesel_export::csv::{Delimiter, Preset};
+use diesel_export::dataset::{Catalog, ColumnKind, Dataset};
+use diesel_export::format::FileType;
+use diesel_export::parameters::names_of;
 
 use super::order::order_body;
 use super::parameters::{

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::export::Strategy;
-use crate::export::csv::{Delimiter, Preset};
-use crate::export::dataset::{Catalog, Dataset, FilterKind};
-use crate::export::format::FileType;
-use crate::export::parameters::names_of;
+use diesel_export::Strategy;
+use diesel_export::csv::{Delimiter, Preset};
+use diesel_export::dataset::{Catalog, Dataset, FilterKind};
+use diesel_export::format::FileType;
+use diesel_export::parameters::names_of;
 
 use super::parameters::{columns_schema, or_empty, text_filter, text_schema};
 

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::export::dataset::{
+use diesel_export::dataset::{
     Column, Dataset, FilterField, FilterKind, MAX_SEARCH_LENGTH, Selection,
 };
-use crate::export::parameters::OPTIONS;
+use diesel_export::parameters::OPTIONS;
 
 /// In a form or an address, all is text: an id is not 5.0 there, as an integer may be in JSON.
 pub(super) fn text_filter(kind: FilterKind) -> Value {

@@ -7,7 +7,7 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, Secur
 use utoipa::openapi::{Content, Ref, RefOr, ResponseBuilder};
 use utoipa::{Modify, openapi};
 
-use crate::export::dataset::{Catalog, Dataset};
+use diesel_export::dataset::{Catalog, Dataset};
 
 /// Says of every operation which errors it can answer with.
 pub(super) struct Problems<'c>(pub(super) &'c Catalog);

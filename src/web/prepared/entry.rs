@@ -6,8 +6,8 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 
 use super::queue::Job;
-use crate::export::manifest::Manifest;
-use crate::spool::Space;
+use diesel_export::manifest::Manifest;
+use diesel_export::spool::Space;
 
 /// All of them.
 #[derive(Default)]

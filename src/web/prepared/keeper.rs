@@ -4,10 +4,10 @@ use time::OffsetDateTime;
 
 use super::Prepared;
 use super::entry::Entry;
-use crate::export::manifest::Manifest;
-use crate::store::Label;
 use crate::web::metrics::Removal;
 use crate::web::problem::{Kind, Problem};
+use diesel_export::manifest::Manifest;
+use diesel_export::store::Label;
 
 /// Prepared exports at most, those that wait and those that came to nothing included: each is a file, or two, and some memory.
 const MAX_PREPARED: usize = 1_000;

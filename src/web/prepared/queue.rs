@@ -7,14 +7,14 @@ use time::OffsetDateTime;
 
 use super::Prepared;
 use super::entry::{Entry, Stands};
-use crate::export::cancellation::Cancellation;
-use crate::export::manifest::{ErrorClass, Manifest, State};
-use crate::export::record::Record;
-use crate::export::{self, Export};
-use crate::spool::{Space, SpoolFile};
-use crate::store::Label;
 use crate::web::metrics::Rejection;
 use crate::web::problem::{Kind, Problem};
+use diesel_export::cancellation::Cancellation;
+use diesel_export::manifest::{ErrorClass, Manifest, State};
+use diesel_export::record::Record;
+use diesel_export::spool::{Space, SpoolFile};
+use diesel_export::store::Label;
+use diesel_export::{self as export, Export};
 
 /// Time that the queries of those that are interrupted have to go.
 const INTERRUPTION: Duration = Duration::from_secs(2);

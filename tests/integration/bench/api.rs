@@ -1,6 +1,6 @@
 //! How a benchmark is run, shown, kept and cancelled over HTTP, without a browser.
 
-use cmms_export::export::Strategy;
+use diesel_export::Strategy;
 use serde_json::{Value, json};
 
 use super::service::{Service, gated, location};

@@ -1,6 +1,6 @@
 //! The benchmark page as it is used: in a real browser.
 
-use cmms_export::export::Strategy;
+use diesel_export::Strategy;
 use serde_json::json;
 
 use super::service::{Service, gated};

@@ -1,9 +1,9 @@
 //! The schema in the database: its conventions, and that the migrations go both ways.
 
-use cmms_export::db::Database;
 use cmms_export::tables::{SchemaState, schema_state};
 use diesel::prelude::*;
 use diesel::sql_types::Text;
+use diesel_export::db::Database;
 
 use crate::support::TestDatabase;
 use crate::support::program::program;

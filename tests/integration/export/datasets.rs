@@ -1,8 +1,8 @@
 //! Every strategy writes psql's bytes for every dataset, with any choice of columns.
 
 use cmms_export::datasets;
-use cmms_export::export::Strategy;
-use cmms_export::export::dataset::Selection;
+use diesel_export::Strategy;
+use diesel_export::dataset::Selection;
 use proptest::prelude::{ProptestConfig, prop_assert_eq, proptest};
 use proptest::strategy::Strategy as _;
 use serde_json::{Value, json};

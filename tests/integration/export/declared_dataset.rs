@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cmms_export::db::Database;
-use cmms_export::export::cancellation::Cancellation;
-use cmms_export::export::dataset::{Dataset, Declaration, Filter};
-use cmms_export::export::{self, Export, Observer, Plan, Sink, Strategy};
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
+use diesel_export::cancellation::Cancellation;
+use diesel_export::dataset::{Dataset, Declaration, Filter};
+use diesel_export::db::Database;
+use diesel_export::{self as export, Export, Observer, Plan, Sink, Strategy};
 
 use crate::support::{TestDatabase, oracle};
 

@@ -1,6 +1,6 @@
 //! When the faults of the matrices strike.
 
-use cmms_export::export::Strategy;
+use diesel_export::Strategy;
 
 use crate::support::gate::ROWS;
 

@@ -1,9 +1,9 @@
 //! What no snapshot covers: partitions that come and go, tables that are exchanged, settings and functions that change, while an export
 //! runs or between two. A file has psql's rows of one moment, or there is an error.
 
-use cmms_export::db::Database;
-use cmms_export::export::Strategy;
 use diesel::connection::SimpleConnection;
+use diesel_export::Strategy;
+use diesel_export::db::Database;
 
 use crate::export::any_data::fill;
 use crate::support::client::download;

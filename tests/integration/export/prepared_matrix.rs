@@ -4,7 +4,7 @@
 use std::io::Cursor;
 
 use calamine::{Reader, Xlsx};
-use cmms_export::export::Strategy;
+use diesel_export::Strategy;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
@@ -210,7 +210,7 @@ fn a_panic_fails_the_prepared_export() {
             command
                 .args(["serve", "--max-exports=1", "--spool-dir"])
                 .arg(spool.path());
-            let server = Server::spawn(command.env("CMMS_PANIC_AT_ROW", row));
+            let server = Server::spawn(command.env("FAULT_PANIC_AT_ROW", row));
             let export = json!({"strategy": strategy.name(), "format": extension});
             let id = order(&server, &export);
             let manifest = server.ended(&id);

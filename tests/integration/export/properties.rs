@@ -1,11 +1,11 @@
 //! Properties that hold for arbitrary data and arbitrary filters.
 
-use cmms_export::export::Strategy;
 use cmms_export::models::{NewAsset, NewLocation, NewTask, NewUser};
 use cmms_export::schema::{assets, locations, tasks, users};
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};
+use diesel_export::Strategy;
 use proptest::prelude::{ProptestConfig, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
 use proptest::strategy::Strategy as Generator;
 

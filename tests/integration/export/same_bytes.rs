@@ -1,7 +1,7 @@
 //! Every strategy writes psql's bytes, on the command line and over HTTP.
 
-use cmms_export::export::Strategy;
-use cmms_export::export::csv::{Delimiter, Preset};
+use diesel_export::Strategy;
+use diesel_export::csv::{Delimiter, Preset};
 use strum::VariantArray as _;
 
 use crate::support::client::download;

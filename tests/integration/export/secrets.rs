@@ -1,8 +1,8 @@
 //! What the program says of an error: never what is in a row.
 
-use cmms_export::export::Strategy;
 use diesel::RunQueryDsl;
 use diesel::connection::SimpleConnection;
+use diesel_export::Strategy;
 
 use crate::support::prepared;
 use crate::support::program::{program, stderr};

@@ -3,10 +3,10 @@
 use std::io::Read;
 use std::process::Stdio;
 
-use cmms_export::export::Strategy;
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::sql_types::Bool;
+use diesel_export::Strategy;
 
 use crate::support::program::export;
 use crate::support::{Server, TestDatabase, eventually, oracle, program};

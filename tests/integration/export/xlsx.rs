@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Output;
 
 use calamine::{Data, Reader, Xlsx};
-use cmms_export::export::Strategy;
+use diesel_export::Strategy;
 use proptest::strategy::{Strategy as _, ValueTree};
 use proptest::test_runner::TestRunner;
 use serde_json::Value;

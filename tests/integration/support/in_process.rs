@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cmms_export::datasets;
-use cmms_export::db::Database;
-use cmms_export::export::cancellation::Cancellation;
-use cmms_export::export::dataset::Selection;
-use cmms_export::export::{self, Error, Export, Observer, Plan, Sink, Strategy, Summary};
+use diesel_export::cancellation::Cancellation;
+use diesel_export::dataset::Selection;
+use diesel_export::db::Database;
+use diesel_export::{self as export, Error, Export, Observer, Plan, Sink, Strategy, Summary};
 
 /// How long an export may take before it counts as one that never ends. Each takes well below a second.
 pub(crate) const BOUND: Duration = Duration::from_secs(45);

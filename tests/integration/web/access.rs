@@ -2,7 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use cmms_export::export::Strategy;
+use diesel_export::Strategy;
 
 use crate::support::client::{Download, download};
 use crate::support::cluster::{PASSWORD, as_role};

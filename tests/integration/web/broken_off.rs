@@ -54,7 +54,7 @@ fn a_panic_is_a_reset() {
     }
     let gated = Gated::new();
     let mut command = program(&gated.url);
-    command.env("CMMS_PANIC_AT_ROW", (ROWS / 2).to_string());
+    command.env("FAULT_PANIC_AT_ROW", (ROWS / 2).to_string());
     let server = Server::spawn(command.arg("serve"));
     let download = Download::start(&server.address, "/tasks.csv?strategy=copy");
     assert_eq!(download.status, 200);

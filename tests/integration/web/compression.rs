@@ -41,7 +41,7 @@ fn a_compressed_download_is_the_same_csv() {
         ("zstd;q=0.1, gzip;q=0.9", "gzip"),
         ("zstd;q=0, gzip", "gzip"),
     ] {
-        for strategy in cmms_export::export::Strategy::all() {
+        for strategy in diesel_export::Strategy::all() {
             let query = format!("strategy={}", strategy.name());
             let id = format!("{coding}-{}-{}", strategy.name(), accepts.len());
             let response = compressed(&server, accepts, &format!("{query}&export_id={id}"));

@@ -3,9 +3,9 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use cmms_export::export::Strategy;
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
+use diesel_export::Strategy;
 
 use crate::support::client::{Download, End, download, send, start_when_free};
 use crate::support::gate::{self, Gate, Gated, ROWS};

@@ -96,7 +96,7 @@ fn kill_9_in_the_middle_of_publishing_leaves_a_whole_file_or_none() {
         let spool = tempfile::tempdir().expect("a directory");
         let mut command = program(&database.url);
         command.args(["serve", "--spool-dir"]).arg(spool.path());
-        let mut server = Server::spawn(command.env("CMMS_HALT_AT", point));
+        let mut server = Server::spawn(command.env("FAULT_HALT_AT", point));
         let id = order(&server, &by("copy"));
         let label = spool.path().join(format!("cmms-exports/{id}.json"));
         eventually("it is where it is to be killed", || {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use cmms_export::export::Strategy;
+use diesel_export::Strategy;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 

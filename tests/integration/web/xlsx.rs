@@ -4,8 +4,8 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Stdio;
 
-use cmms_export::export::Strategy;
 use diesel::connection::SimpleConnection;
+use diesel_export::Strategy;
 use serde_json::{Value, json};
 
 use crate::export::xlsx::{is_what_psql_says, same_by_all};

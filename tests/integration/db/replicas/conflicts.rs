@@ -1,7 +1,7 @@
 //! What a standby alone can do to an export: cancel its query for the sake of the primary's changes, or go away.
 
-use cmms_export::export::Strategy;
-use cmms_export::units::hexadecimal;
+use diesel_export::Strategy;
+use diesel_export::units::hexadecimal;
 use sha2::{Digest, Sha256};
 
 use super::{

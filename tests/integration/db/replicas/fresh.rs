@@ -8,7 +8,7 @@ use std::process::Output;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use cmms_export::export::Strategy;
+use diesel_export::Strategy;
 
 use super::{change, contains, expected, export};
 use crate::support::client::Download;

@@ -2,8 +2,8 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use cmms_export::export::Strategy;
 use diesel::connection::SimpleConnection;
+use diesel_export::Strategy;
 
 use super::{change, expected};
 use crate::support::eventually;

@@ -1,6 +1,6 @@
 //! Where exports run: on a standby, on another one, on the primary.
 
-use cmms_export::export::Strategy;
+use diesel_export::Strategy;
 use serde_json::json;
 
 use super::{change, contains, expected, export, fallbacks, running, stall};

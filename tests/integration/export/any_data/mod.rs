@@ -8,10 +8,10 @@ mod roles;
 mod surfaces;
 mod views;
 
-use cmms_export::db::Database;
-use cmms_export::export::manifest::ErrorClass;
-use cmms_export::export::{Plan, Strategy, queries};
 use diesel::connection::SimpleConnection;
+use diesel_export::db::Database;
+use diesel_export::manifest::ErrorClass;
+use diesel_export::{Plan, Strategy, queries};
 
 use crate::support::TestDatabase;
 use crate::support::cluster::{PASSWORD, as_role};

@@ -1,7 +1,7 @@
 //! The command line, the service, its counts, previews and pages say the same of such data.
 
-use cmms_export::export::Strategy;
 use diesel::connection::SimpleConnection;
+use diesel_export::Strategy;
 use serde_json::Value;
 
 use super::{CHOICES, Fixture, MARK, TASKS, says_unexpected_null};

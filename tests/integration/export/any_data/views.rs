@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use cmms_export::export::Strategy;
+use diesel_export::Strategy;
 
 use super::{COLUMNS, Fixture, MANY_TASKS, MARK, TASKS, Way, check};
 use crate::support::TestDatabase;

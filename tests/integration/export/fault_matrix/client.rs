@@ -3,7 +3,7 @@
 use std::net::Shutdown;
 use std::time::Instant;
 
-use cmms_export::export::Strategy;
+use diesel_export::Strategy;
 
 use crate::support::client::{Download, End, reset, send};
 use crate::support::gate::{self, Gate, Gated};

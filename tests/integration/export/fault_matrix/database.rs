@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use cmms_export::datasets;
-use cmms_export::export::Strategy;
 use diesel::connection::SimpleConnection;
+use diesel_export::Strategy;
 
 use crate::export::moments::MOMENTS;
 use crate::support::client::{Download, End, download, download_of, send};

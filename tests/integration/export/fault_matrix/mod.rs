@@ -9,7 +9,7 @@ mod spooled;
 use std::net::TcpStream;
 use std::time::Instant;
 
-use cmms_export::export::Strategy;
+use diesel_export::Strategy;
 use serde_json::{Value, json};
 
 use crate::export::moments;
@@ -52,7 +52,7 @@ impl<'a> Case<'a> {
         if flags == PANIC {
             // Before the first byte is before any row is made.
             command.env(
-                "CMMS_PANIC_AT_ROW",
+                "FAULT_PANIC_AT_ROW",
                 if row == 1 {
                     "0".to_owned()
                 } else {

@@ -1,7 +1,7 @@
 //! Faults after a part of the export went to the spool.
 
-use cmms_export::export::Strategy;
 use diesel::connection::SimpleConnection;
+use diesel_export::Strategy;
 use serde_json::{Value, json};
 
 use crate::support::client::{Download, End, download_when_free};

@@ -5,9 +5,9 @@ mod unlocked;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use cmms_export::db::Database;
-use cmms_export::export::Strategy;
 use diesel::connection::SimpleConnection;
+use diesel_export::Strategy;
+use diesel_export::db::Database;
 
 use crate::export::any_data::fill;
 use crate::support::contender::{Contender, Holder, waiting};

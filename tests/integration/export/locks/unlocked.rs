@@ -1,6 +1,6 @@
 //! What cannot be locked before the export's snapshot: tables of which a role may read columns alone, and materialized views.
 
-use cmms_export::export::Strategy;
+use diesel_export::Strategy;
 
 use super::{EXCHANGE, Moment, REWRITE, change, is_of_one_moment, meets, psql, tasks};
 use crate::support::cluster::{PASSWORD, as_role};

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cmms_export::datasets;
-use cmms_export::db::Database;
-use cmms_export::export::cancellation::Cancellation;
-use cmms_export::export::dataset::{FilterValue, InvalidFilter};
-use cmms_export::export::{Export, Strategy};
+use diesel_export::cancellation::Cancellation;
+use diesel_export::dataset::{FilterValue, InvalidFilter};
+use diesel_export::db::Database;
+use diesel_export::{Export, Strategy};
 
 use super::{TASKS, client, run};
 use crate::support::{TestDatabase, eventually, oracle};

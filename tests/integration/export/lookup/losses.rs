@@ -3,8 +3,8 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use cmms_export::export::Error;
-use cmms_export::export::cancellation::Cancellation;
+use diesel_export::Error;
+use diesel_export::cancellation::Cancellation;
 use serde_json::Value;
 
 use super::{Outcome, TASKS, change, client, everything, lookup, run};
@@ -149,7 +149,7 @@ fn a_panic_on_any_connection_breaks_the_download_off() {
         let server = Server::spawn(
             program(&database.url)
                 .args(["serve", "--max-exports=1"])
-                .env("CMMS_PANIC_AT_ID", task),
+                .env("FAULT_PANIC_AT_ID", task),
         );
         let download = Download::start(&server.address, "/tasks.csv?export_id=panicked");
         assert_eq!(download.header("x-export-strategy"), Some("lookup"));

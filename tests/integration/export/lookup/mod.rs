@@ -11,10 +11,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cmms_export::datasets;
-use cmms_export::db::Database;
-use cmms_export::export::cancellation::Cancellation;
-use cmms_export::export::{self, Error, Export, Observer, Plan, Sink, Strategy, Summary};
 use diesel::connection::SimpleConnection;
+use diesel_export::cancellation::Cancellation;
+use diesel_export::db::Database;
+use diesel_export::{self as export, Error, Export, Observer, Plan, Sink, Strategy, Summary};
 
 use crate::support::{TestDatabase, oracle};
 

@@ -2,9 +2,9 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use cmms_export::export::Strategy;
-use cmms_export::export::cancellation::Cancellation;
 use diesel::connection::SimpleConnection;
+use diesel_export::Strategy;
+use diesel_export::cancellation::Cancellation;
 
 use super::{TASKS, change, check, client, everything, lookup, run};
 use crate::support::{TestDatabase, oracle};

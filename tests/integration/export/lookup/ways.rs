@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cmms_export::datasets;
-use cmms_export::db::Database;
-use cmms_export::export::cancellation::Cancellation;
-use cmms_export::export::dataset::{FilterValue, Selection};
-use cmms_export::export::{Export, Plan, Strategy};
+use diesel_export::cancellation::Cancellation;
+use diesel_export::dataset::{FilterValue, Selection};
+use diesel_export::db::Database;
+use diesel_export::{Export, Plan, Strategy};
 
 use super::few::filtered;
 use super::{TASKS, change, check, client, everything, lookup, run};

@@ -1,0 +1,341 @@
+//! The database: connection pools, snapshots.
+
+mod error;
+mod freshness;
+pub mod libpq;
+pub mod servers;
+pub mod snapshot;
+mod wording;
+
+use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use diesel::connection::{CacheSize, SimpleConnection};
+use diesel::prelude::*;
+use diesel::r2d2::{
+    Builder, ConnectionManager, CustomizeConnection, ManageConnection, NopErrorHandler, Pool,
+    PooledConnection,
+};
+use diesel::sql_types::{BigInt, Nullable, Text};
+
+pub use self::error::{Error, UnfitTables};
+pub use self::freshness::NotFresh;
+pub(crate) use self::freshness::{Asked, Freshness, Shown};
+pub use self::snapshot::TransactionName;
+use crate::Budget;
+
+/// How long anything but an export waits for a lock on a table.
+pub const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What transactions are called if the database's URL names no application.
+const APPLICATION_NAME: &str = "cmms-export";
+
+/// How long a probe waits for its connection.
+const PROBE_WAIT: Duration = Duration::from_secs(1);
+
+/// How long a helper may take to connect. It takes 5 ms, unless the server is busy or accepts no more connections.
+const HELPER_WAIT: Duration = Duration::from_millis(500);
+
+/// A connection from the pool of Diesel's connections.
+pub type DieselConnection = PooledConnection<ConnectionManager<PgConnection>>;
+/// A connection from the pool of libpq's connections.
+pub type CopyConnection = PooledConnection<libpq::Manager>;
+
+/// A pool that is made when it is first needed, with the threads that open its connections.
+type LazyPool<M> = LazyLock<Pool<M>, Box<dyn FnOnce() -> Pool<M> + Send>>;
+
+/// One database, with its pools. Connections are opened when they are first needed.
+#[derive(Clone)]
+pub struct Database {
+    pools: Arc<Pools>,
+    on_wait: Option<Arc<dyn Fn(Duration) + Send + Sync>>,
+    is_for_one_export: bool,
+    budget: Budget,
+    unfit: Unfit,
+}
+
+/// Finds out why no export from a database works; `None` if exports work.
+pub type Unfit = fn(&Database) -> Result<Option<UnfitTables>, Error>;
+
+struct Pools {
+    /// What the connections call themselves, unless the URL says otherwise.
+    application_name: String,
+    diesel: LazyPool<ConnectionManager<PgConnection>>,
+    copy: LazyPool<libpq::Manager>,
+    /// Connections that only make an export faster. Nobody waits for one, and they take none from other exports.
+    helpers: LazyPool<libpq::Manager>,
+    /// A helper that is opened before anybody asks for it.
+    helper_ahead: Mutex<Option<Receiver<CopyConnection>>>,
+    /// Connections that never run an export, so that some are free when all of the exports' connections are in use.
+    control: LazyPool<ConnectionManager<PgConnection>>,
+    /// Connections for probes alone: pages that wait for a lock may hold all of the others.
+    probe: LazyPool<libpq::Manager>,
+    /// Connections for cancelling alone, so that nothing else holds it up.
+    cancel: LazyPool<ConnectionManager<PgConnection>>,
+}
+
+impl Pools {
+    fn new(url: &str, connections: u32, wait: Duration) -> Self {
+        let diesel = |connections, wait| -> LazyPool<_> {
+            let url = url.to_owned();
+            LazyLock::new(Box::new(move || {
+                lazy_pool_builder(connections, wait)
+                    .connection_customizer(Box::new(Unprepared))
+                    .build_unchecked(ConnectionManager::<PgConnection>::new(url))
+            }))
+        };
+        let libpq = |connections, wait, tested| -> LazyPool<_> {
+            let url = url.to_owned();
+            LazyLock::new(Box::new(move || {
+                lazy_pool_builder(connections, wait)
+                    .test_on_check_out(tested)
+                    .build_unchecked(libpq::Manager::new(url))
+            }))
+        };
+        let options = libpq::options(url).unwrap_or_default();
+        let mut names = options
+            .into_iter()
+            .filter(|(name, _)| name == "application_name");
+        Self {
+            // As libpq has it: the URL's, or else the environment's.
+            application_name: names
+                .next()
+                .map(|(_, name)| name)
+                // As libpq has it.
+                .or_else(|| std::env::var("PGAPPNAME").ok())
+                .filter(|name| !name.is_empty())
+                .unwrap_or_else(|| APPLICATION_NAME.into()),
+            diesel: diesel(connections, wait),
+            copy: libpq(connections, wait, true),
+            // An export can do without a broken one, and a test of each before its use costs a round trip.
+            helpers: libpq(connections, wait, false),
+            helper_ahead: Mutex::default(),
+            control: diesel(4, wait),
+            probe: libpq(2, wait.min(PROBE_WAIT), true),
+            cancel: diesel(2, wait),
+        }
+    }
+}
+
+impl Database {
+    /// The database that `url` names, as libpq reads it. Each of the exports' pools holds up to `connections` connections, and an export
+    /// waits up to `wait` for one.
+    pub fn new(url: &str, connections: u32, wait: Duration) -> Self {
+        Self {
+            pools: Arc::new(Pools::new(url, connections, wait)),
+            on_wait: None,
+            is_for_one_export: false,
+            budget: Budget::default(),
+            unfit: |_| Ok(None),
+        }
+    }
+
+    /// Returns the same database, of whose tables `unfit` tells.
+    pub fn with_unfit(self, unfit: Unfit) -> Self {
+        Self { unfit, ..self }
+    }
+
+    /// Returns another database, of whose tables the same is asked.
+    pub fn like(&self, url: &str, connections: u32, wait: Duration) -> Self {
+        Self::new(url, connections, wait).with_unfit(self.unfit)
+    }
+
+    /// Finds out why no export works; `None` if exports work.
+    pub fn unfit(&self) -> Result<Option<UnfitTables>, Error> {
+        (self.unfit)(self)
+    }
+
+    /// Returns the same database for a single export: no other export will use the connections that it opens.
+    pub fn for_one_export(self) -> Self {
+        Self {
+            is_for_one_export: true,
+            ..self
+        }
+    }
+
+    /// Returns the same database, whose exports share this memory for rows with those of other databases.
+    pub fn with_budget(self, budget: Budget) -> Self {
+        Self { budget, ..self }
+    }
+
+    /// Returns the memory for rows that its exports share.
+    pub(crate) fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
+    /// Returns whether it is for a single export.
+    pub(crate) fn is_for_one_export(&self) -> bool {
+        self.is_for_one_export
+    }
+
+    /// Returns the same database; `observer` hears how long each export has waited for a connection.
+    pub fn with_wait_observer(self, observer: impl Fn(Duration) + Send + Sync + 'static) -> Self {
+        Self {
+            on_wait: Some(Arc::new(observer)),
+            ..self
+        }
+    }
+
+    /// Takes a connection for an export through Diesel.
+    pub fn connection(&self) -> Result<DieselConnection, Error> {
+        self.wait_for(&self.pools.diesel)
+    }
+
+    /// Takes a connection for an export through libpq.
+    pub fn copy_connection(&self) -> Result<CopyConnection, Error> {
+        self.wait_for(&self.pools.copy)
+    }
+
+    /// Takes one more connection for an export through libpq, if one is free or can be opened at once.
+    pub fn helper_connection(&self) -> Option<CopyConnection> {
+        let ahead = self.helper_ahead().take();
+        if let Some(Ok(helper)) = ahead.map(|ahead| ahead.recv_timeout(HELPER_WAIT)) {
+            return Some(helper);
+        }
+        let state = self.pools.helpers.state();
+        self.pools.helpers.try_get().or_else(|| {
+            // All are in use: only by luck would one come back in time.
+            if state.connections >= self.pools.helpers.max_size() {
+                return None;
+            }
+            self.pools.helpers.get_timeout(HELPER_WAIT).ok()
+        })
+    }
+
+    /// Opens one such connection before it is needed, in a thread of its own, and runs `sql` there: then the connection's process
+    /// already has what `sql` needs of the catalog.
+    pub(crate) fn open_helper_ahead(&self, sql: &str) {
+        let helpers = self.pools.helpers.clone();
+        // It must not wait long for a lock: whoever holds it may be waiting for the export.
+        let sql = format!("begin; set local lock_timeout = 100; {sql}");
+        let (sender, ahead) = mpsc::sync_channel(1);
+        let opening = thread::Builder::new().spawn(move || {
+            let mut helper = helpers.get_timeout(HELPER_WAIT).ok()?;
+            // If it fails, it fails again when it matters.
+            let _ = helper.execute(&sql);
+            helper.execute("rollback").ok()?;
+            sender.send(helper).ok()
+        });
+        *self.helper_ahead() = opening.is_ok().then_some(ahead);
+    }
+
+    fn helper_ahead(&self) -> MutexGuard<'_, Option<Receiver<CopyConnection>>> {
+        let ahead = self.pools.helper_ahead.lock();
+        ahead.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns a name for a new transaction.
+    pub fn transaction_name(&self) -> TransactionName {
+        TransactionName::new(&self.pools.application_name)
+    }
+
+    /// Takes a connection for short work that is not an export.
+    pub fn control_connection(&self) -> Result<DieselConnection, Error> {
+        self.pools
+            .control
+            .get()
+            .map_err(|error| Error::Connect(error.to_string()))
+    }
+
+    /// Takes a connection for a probe, through libpq.
+    pub fn probe_connection(&self) -> Result<CopyConnection, Error> {
+        self.pools
+            .probe
+            .get()
+            .map_err(|error| Error::Connect(error.to_string()))
+    }
+
+    /// Takes a connection that an export will have next. It waits no longer than a probe does.
+    pub fn first_connection(&self) -> Result<CopyConnection, Error> {
+        self.pools
+            .copy
+            .get_timeout(PROBE_WAIT)
+            .map_err(|error| Error::Connect(error.to_string()))
+    }
+
+    fn wait_for<M: ManageConnection>(&self, pool: &Pool<M>) -> Result<PooledConnection<M>, Error> {
+        let started = Instant::now();
+        let connection = pool.get();
+        if let Some(on_wait) = &self.on_wait {
+            on_wait(started.elapsed());
+        }
+        connection.map_err(|error| Error::Connect(error.to_string()))
+    }
+
+    /// Takes a connection that cancels queries.
+    pub fn canceller(&self) -> Result<Canceller, Error> {
+        let connection = self.pools.cancel.get();
+        connection
+            .map(Canceller)
+            .map_err(|error| Error::Connect(error.to_string()))
+    }
+
+    /// Returns a position of the primary's log that is after all that was committed until now, and reaches its standbys at once. `None`
+    /// if this is no primary.
+    fn wal_position(&self) -> Result<Option<i64>, Error> {
+        let mut connection = self.control_connection()?;
+        let position = |sql| diesel::select(diesel::dsl::sql::<Nullable<BigInt>>(sql));
+        // A commit of our own writes out everything before it. Otherwise a standby might wait without end for what is not written out,
+        // such as the changes of a transaction that has not committed.
+        let written = connection.transaction(|connection| {
+            connection.batch_execute("set local synchronous_commit = local")?;
+            position("(pg_logical_emit_message(true, 'cmms-export', '') - '0/0')::bigint")
+                .execute(connection)
+        });
+        let sql = match written {
+            Ok(_) => "(pg_current_wal_flush_lsn() - '0/0')::bigint",
+            // The role may only read, or this is a standby: take the position up to which anything is written, flushed or not.
+            Err(_) => {
+                "case when not pg_is_in_recovery() then (pg_current_wal_insert_lsn() - '0/0')::bigint end"
+            }
+        };
+        Ok(position(sql).get_result(&mut connection)?)
+    }
+}
+
+/// A connection that cancels queries.
+pub struct Canceller(DieselConnection);
+
+impl Canceller {
+    /// Asks the server to cancel what a transaction is running. If the host's name now leads to another server, there is no such
+    /// transaction.
+    pub fn cancel(&mut self, transaction: &TransactionName) -> Result<(), Error> {
+        self.0.transaction(|connection| {
+            // The role that has logged in may cancel; another one, which a role's settings may name, need not.
+            connection.batch_execute("set local role none")?;
+            diesel::sql_query(
+                "select pg_cancel_backend(pid) from pg_stat_activity where application_name = $1",
+            )
+            .bind::<Text, _>(transaction.as_str())
+            .execute(connection)?;
+            Ok(())
+        })
+    }
+}
+
+/// SQL that identifies a server: the time at which it started, in microseconds.
+pub(crate) const SERVER: &str =
+    "(extract(epoch from pg_postmaster_start_time()) * 1000000)::bigint::text";
+
+/// Keeps Diesel from preparing statements for later. On its connection, a prepared one fails for ever once a column has got another
+/// type or the server has forgotten the statement (DISCARD ALL); and an export's queries are planned anew each time in any case.
+#[derive(Debug)]
+struct Unprepared;
+
+impl CustomizeConnection<PgConnection, diesel::r2d2::Error> for Unprepared {
+    fn on_acquire(&self, connection: &mut PgConnection) -> Result<(), diesel::r2d2::Error> {
+        connection.set_prepared_statement_cache_size(CacheSize::Disabled);
+        Ok(())
+    }
+}
+
+fn lazy_pool_builder<M: ManageConnection>(connections: u32, wait: Duration) -> Builder<M> {
+    Pool::builder()
+        .max_size(connections)
+        .min_idle(Some(0))
+        .connection_timeout(wait)
+        // Whoever asks for a connection gets the error; r2d2 would also log each attempt.
+        .error_handler(Box::new(NopErrorHandler))
+}

@@ -1,0 +1,198 @@
+//! Why an export is not whole.
+
+use std::io;
+use std::time::Duration;
+
+use diesel::PgConnection;
+
+use super::Strategy;
+use super::dataset::UnexpectedNull;
+use super::manifest::{ErrorClass, State};
+use crate::db::servers::NoReplica;
+use crate::db::{self, Database, UnfitTables, libpq};
+use crate::units;
+
+/// Why an export is not whole.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The database failed.
+    #[error(transparent)]
+    Database(#[from] db::Error),
+    /// The sink took no more.
+    #[error("the output failed: {0}")]
+    Sink(#[source] io::Error),
+    /// No server may run it now.
+    #[error(transparent)]
+    NoReplica(#[from] NoReplica),
+    /// The database's tables are not as the program has them.
+    #[error(transparent)]
+    Tables(#[from] UnfitTables),
+    /// Somebody stopped it.
+    #[error("the export was cancelled")]
+    Cancelled,
+    /// The strategy would hold more rows in memory than it may.
+    #[error(
+        "there are more than {limit} rows, which the strategy {} would hold in memory: choose one of {}",
+        strategy.name(),
+        unbuffered()
+    )]
+    TooManyRows {
+        /// The strategy that was chosen.
+        strategy: Strategy,
+        /// The rows that it may hold.
+        limit: u32,
+    },
+    /// A struct of `joined` has no place for a NULL.
+    #[error("{0}, which the strategy joined does not take: choose another one")]
+    UnexpectedNull(UnexpectedNull),
+    /// The strategy's rows take more memory than all such exports together may have.
+    #[error(
+        "the rows take more than {}, in which the strategy {} would hold them in memory: choose one of {}",
+        units::exact_bytes(*limit), strategy.name(), unbuffered()
+    )]
+    TooLargeToBuffer {
+        /// The strategy that was chosen.
+        strategy: Strategy,
+        /// The bytes that it may hold.
+        limit: u64,
+    },
+    /// Other exports hold the memory that the strategy's rows need.
+    #[error(
+        "other exports hold the rest of {}, in which the strategy {} would hold the rows in memory: try again later, or choose one of {}",
+        units::exact_bytes(*limit), strategy.name(), unbuffered()
+    )]
+    BufferBusy {
+        /// The strategy that was chosen.
+        strategy: Strategy,
+        /// The bytes that all such exports together may hold.
+        limit: u64,
+    },
+    /// A workbook would have more rows than it may.
+    #[error(
+        "there are more than {limit} rows, which is the most for an Excel workbook here: export CSV, or fewer rows"
+    )]
+    TooManyRowsForXlsx {
+        /// The rows that it may have.
+        limit: u64,
+    },
+    /// A text does not fit into a workbook's cell.
+    #[error(
+        "row {row} has in the column `{column}` a text of more than {most} characters, which Excel does not take: export CSV, or without this column"
+    )]
+    TextTooLong {
+        /// Which of the export's rows, from 1.
+        row: u64,
+        /// The column's name.
+        column: String,
+        /// The characters that a cell may have.
+        most: usize,
+    },
+    /// The workbook's file cannot be as it would have to be.
+    #[error("the workbook could not be made: {0}")]
+    Workbook(#[source] io::Error),
+}
+
+impl Error {
+    /// Finds out why the database has failed, as [`db::Error::explained`] does.
+    pub fn explained(self, connection: &mut PgConnection, waited: Option<Duration>) -> Self {
+        match self {
+            Self::Database(error) => Self::Database(error.explained(connection, waited)),
+            error => error,
+        }
+    }
+
+    /// Finds out whether the database has refused because of its tables, which may change while the program runs.
+    pub fn because_of_tables(self, database: &Database) -> Self {
+        let Self::Database(error) = &self else {
+            return self;
+        };
+        if self.class() != Some(ErrorClass::Database)
+            || matches!(error, db::Error::TableLocked(_) | db::Error::Moved)
+        {
+            return self;
+        }
+        match database.unfit() {
+            Ok(Some(unfit)) => {
+                tracing::error!(%error, "the database failed");
+                unfit.into()
+            }
+            // Then the first error matters more.
+            Ok(None) | Err(_) => self,
+        }
+    }
+
+    /// The state in which it leaves an export, and how a manifest names it.
+    pub fn end(&self) -> (State, Option<ErrorClass>) {
+        match self.class() {
+            None => (State::Cancelled, None),
+            class => (State::Failed, class),
+        }
+    }
+
+    /// How a manifest names it; `None` if it was cancelled, which is no failure.
+    pub fn class(&self) -> Option<ErrorClass> {
+        match self {
+            Self::Cancelled => None,
+            Self::TooManyRows { .. } | Self::TooManyRowsForXlsx { .. } => {
+                Some(ErrorClass::TooManyRows)
+            }
+            Self::UnexpectedNull(_) => Some(ErrorClass::UnexpectedNull),
+            Self::TooLargeToBuffer { .. } => Some(ErrorClass::TooLargeToBuffer),
+            Self::BufferBusy { .. } => Some(ErrorClass::Busy),
+            Self::TextTooLong { .. } => Some(ErrorClass::TextTooLong),
+            Self::Sink(error) if is_full(error) => Some(ErrorClass::SpoolFull),
+            Self::Sink(_) | Self::Workbook(_) => Some(ErrorClass::Output),
+            Self::NoReplica(_) => Some(ErrorClass::NoReplica),
+            Self::Tables(UnfitTables::Missing) => Some(ErrorClass::TablesMissing),
+            Self::Tables(UnfitTables::Different(_)) => Some(ErrorClass::TablesDiffer),
+            Self::Database(db::Error::NotFresh(_)) => Some(ErrorClass::NotFresh),
+            Self::Database(error) if error.is_recovery_conflict() => {
+                Some(ErrorClass::RecoveryConflict)
+            }
+            Self::Database(error) if error.is_unavailable() => {
+                Some(ErrorClass::DatabaseUnavailable)
+            }
+            Self::Database(error) if error.is_statement_timeout() => {
+                Some(ErrorClass::StatementTimeout)
+            }
+            Self::Database(_) => Some(ErrorClass::Database),
+        }
+    }
+}
+
+/// The strategies that hold no more than a few rows.
+fn unbuffered() -> String {
+    let names: Vec<&str> = Strategy::unbuffered().map(Strategy::name).collect();
+    names.join(", ")
+}
+
+/// Why a sink in the spool takes no more: the cause of its error.
+#[derive(Debug, thiserror::Error)]
+#[error("the spool is full")]
+pub struct SpoolFull;
+
+fn is_full(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|cause| cause.is::<SpoolFull>())
+}
+
+impl From<diesel::result::Error> for Error {
+    fn from(error: diesel::result::Error) -> Self {
+        match error {
+            diesel::result::Error::DeserializationError(error) => {
+                match error.downcast::<UnexpectedNull>() {
+                    Ok(error) => Self::UnexpectedNull(*error),
+                    Err(error) => {
+                        Self::Database(diesel::result::Error::DeserializationError(error).into())
+                    }
+                }
+            }
+            error => Self::Database(error.into()),
+        }
+    }
+}
+
+impl From<libpq::Error> for Error {
+    fn from(error: libpq::Error) -> Self {
+        Self::Database(error.into())
+    }
+}

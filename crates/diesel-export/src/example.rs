@@ -1,0 +1,71 @@
+//! A dataset for unit tests.
+
+use std::sync::Arc;
+
+use diesel::prelude::*;
+
+use crate::dataset::{Dataset, Declaration};
+
+diesel::table! {
+    books (id) {
+        id -> BigInt,
+        title -> Text,
+        is_lent -> Bool,
+        shelf_id -> BigInt,
+        reader_id -> Nullable<BigInt>,
+    }
+}
+
+#[derive(Queryable, Selectable)]
+#[diesel(check_for_backend(diesel::pg::Pg))]
+struct Book {
+    id: i64,
+    title: String,
+    is_lent: bool,
+    shelf_id: i64,
+    reader_id: Option<i64>,
+}
+
+/// Declares it.
+pub(crate) fn books() -> Arc<dyn Dataset> {
+    let mut declared = Declaration::new(
+        ["books", "book"],
+        books::id,
+        || books::table.into_boxed(),
+        || books::table.into_boxed(),
+        |query, loader| loader.load(query.select((Book::as_select(),))),
+    );
+    declared.column("id", "ID", books::id, |row: &Book| row.id.into());
+    declared.column("title", "Title", books::title, |row| (&row.title).into());
+    declared.label_column("lent", "Lent", books::is_lent, ["yes", "no"], |row| {
+        if row.is_lent { "yes" } else { "no" }.into()
+    });
+    declared.column("shelf_id", "Shelf ID", books::shelf_id, |row| {
+        row.shelf_id.into()
+    });
+    let reader = declared.column("reader_id", "Reader ID", books::reader_id, |row| {
+        row.reader_id.into()
+    });
+    reader.on_request();
+    declared.id_filter("shelf_id", "shelves", "Only books on this shelf", |id| {
+        books::shelf_id.eq(id)
+    });
+    declared.id_or_none_filter(
+        "reader_id",
+        "readers",
+        "Only books that this reader, or nobody (`none`), has",
+        |id| books::reader_id.eq(id),
+        || books::reader_id.is_null(),
+    );
+    declared.boolean_filter(
+        "lent",
+        "Only books that are lent, or that are not",
+        |lent| books::is_lent.eq(lent),
+    );
+    declared.text_filter(
+        "title",
+        "Only books whose title has this text in it",
+        books::title,
+    );
+    Arc::new(declared)
+}

@@ -1,0 +1,72 @@
+//! The format of an export's file.
+
+use serde::{Deserialize, Serialize};
+use strum::{Display, EnumMessage, EnumString, IntoStaticStr, VariantArray};
+
+use super::csv;
+
+/// A format of files.
+#[derive(Display, EnumMessage, EnumString, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum FileType {
+    /// comma-separated values
+    #[default]
+    Csv,
+    /// an Excel workbook
+    Xlsx,
+}
+
+impl FileType {
+    /// Returns the extension of its files.
+    pub fn extension(self) -> &'static str {
+        self.into()
+    }
+}
+
+/// A file format with its settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileFormat {
+    /// CSV, with its preset and separator.
+    Csv(csv::Format),
+    /// An Excel workbook, which has no settings.
+    Xlsx,
+}
+
+impl Default for FileFormat {
+    fn default() -> Self {
+        Self::Csv(csv::Format::default())
+    }
+}
+
+impl FileFormat {
+    /// Returns the format without its settings.
+    pub fn file_type(self) -> FileType {
+        match self {
+            Self::Csv(_) => FileType::Csv,
+            Self::Xlsx => FileType::Xlsx,
+        }
+    }
+
+    /// How CSV is written, if it is what is written.
+    pub fn csv(self) -> Option<csv::Format> {
+        match self {
+            Self::Csv(format) => Some(format),
+            Self::Xlsx => None,
+        }
+    }
+
+    /// How the lines are to be that COPY encodes. Those with other line ends or texts than its own are written from the cells of lines
+    /// that are for programs, as a workbook is.
+    pub(super) fn copied(self) -> csv::Format {
+        let own = self.csv().filter(|format| !format.escapes_formulas());
+        own.unwrap_or_default()
+    }
+
+    /// The same, of lines that `lookup` encodes.
+    pub(super) fn lines(self) -> csv::Format {
+        self.csv().unwrap_or_default()
+    }
+}

@@ -1,0 +1,269 @@
+//! The export: rows of a dataset, as CSV or as a workbook, to a sink.
+//!
+//! An [`Export`] says what to export and how; [`run`] does it. A strategy knows a database and an encoder, and not where
+//! the bytes go.
+
+pub mod atomic_file;
+pub mod cancellation;
+pub mod choices;
+pub mod csv;
+pub mod dataset;
+pub mod db;
+pub mod format;
+pub mod manifest;
+pub mod memory;
+pub mod outcome;
+pub mod parameters;
+pub mod queries;
+pub mod record;
+pub mod routing;
+pub mod spool;
+pub mod store;
+pub mod units;
+pub mod verify;
+
+mod budget;
+mod buffers;
+mod cells;
+mod copy;
+mod encoder;
+mod error;
+#[cfg(test)]
+mod example;
+#[cfg(feature = "fault-injection")]
+mod fault;
+mod joined;
+mod limits;
+mod lookup;
+mod paged;
+mod sink;
+mod strategy;
+mod streamed;
+mod tuples;
+mod xlsx;
+
+use std::sync::Arc;
+
+use diesel::prelude::*;
+
+pub use self::budget::Budget;
+use self::budget::Reservation;
+use self::cancellation::{Backend, Cancellation};
+use self::dataset::{Dataset, Filter, Loader, Query, Selection};
+use self::encoder::Encoder;
+pub use self::error::{Error, SpoolFull};
+use self::format::FileFormat;
+pub use self::limits::Limits;
+pub use self::lookup::CONNECTIONS;
+use self::sink::CancellableSink;
+pub use self::sink::{Observer, Plan, Sink, Summary};
+pub use self::strategy::Strategy;
+use crate::db::libpq::{self, CopyOutDsl};
+use crate::db::snapshot::{self, Beginning};
+use crate::db::{Asked, Database, Freshness, Shown};
+
+/// What to export, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Export {
+    /// How the rows are loaded.
+    pub strategy: Strategy,
+    /// Which columns, of which dataset.
+    pub columns: Selection,
+    /// Which of the dataset's rows.
+    pub filter: Filter,
+    /// How they are written.
+    pub format: FileFormat,
+    /// What it may cost.
+    pub limits: Limits,
+}
+
+impl Export {
+    /// Returns the export of all rows of a dataset, with the defaults.
+    pub fn of(dataset: &Arc<dyn Dataset>) -> Self {
+        Self {
+            strategy: Strategy::default(),
+            columns: Selection::default_of(dataset),
+            filter: Filter::all(dataset),
+            format: FileFormat::default(),
+            limits: Limits::default(),
+        }
+    }
+
+    /// The dataset.
+    pub fn dataset(&self) -> &dyn Dataset {
+        &**self.filter.dataset()
+    }
+
+    /// Returns the query for its rows: what `copy` asks the server.
+    pub fn query(&self) -> Query {
+        let question = queries::rows(&self.columns, &self.filter);
+        self.dataset().joined(question)
+    }
+
+    /// The same as SQL.
+    pub fn sql(&self) -> Result<String, Error> {
+        Ok(self.query().literal_sql()?)
+    }
+}
+
+/// Opens what the export will most likely need, if anything, while the database is still looked at.
+pub fn open_ahead(export: &Export, database: &Database) {
+    if export.strategy == Strategy::Lookup {
+        lookup::open_ahead(export, database);
+    }
+}
+
+/// Exports to `sink`. The CSV is whole if, and only if, this returns `Ok`.
+pub fn run(
+    export: &Export,
+    database: &Database,
+    cancellation: &Cancellation,
+    observer: &dyn Observer,
+    sink: &mut dyn Sink,
+) -> Result<Summary, Error> {
+    run_in((database, None), export, cancellation, observer, sink)
+}
+
+/// Exports as [`run`] does, from a database whose server must be as fresh as is demanded.
+pub(crate) fn run_in(
+    (database, freshness): (&Database, Option<&Freshness>),
+    export: &Export,
+    cancellation: &Cancellation,
+    observer: &dyn Observer,
+    sink: &mut dyn Sink,
+) -> Result<Summary, Error> {
+    #[cfg(feature = "fault-injection")]
+    fault::panic_at(0);
+    let mut sink = CancellableSink { sink, cancellation };
+    let mut encoder = Encoder::new(export, &mut sink, observer, cancellation)?;
+    let source = Source {
+        database,
+        freshness,
+        cancellation,
+        observer,
+        export,
+    };
+    if export.strategy != Strategy::Lookup {
+        observer.plan(&Plan::of(export.strategy));
+    }
+    let outcome = match export.strategy {
+        Strategy::Joined => joined::run(&source, &mut encoder),
+        Strategy::Tuples => tuples::run(&source, &mut encoder),
+        Strategy::Streamed => streamed::run(&source, &mut encoder),
+        Strategy::Paged => paged::run(&source, &mut encoder),
+        Strategy::Copy => copy::run(&source, &mut encoder),
+        Strategy::Lookup => lookup::run(&source, &mut encoder),
+    };
+    // A cancelled export fails in its query or its sink; either way, the cancellation is the reason to report.
+    let loaded = outcome.inspect(|()| observer.loaded());
+    match loaded.and_then(|()| encoder.finish()) {
+        Err(_) if cancellation.is_cancelled() => Err(Error::Cancelled),
+        outcome => outcome,
+    }
+}
+
+/// Where a strategy's rows come from.
+struct Source<'a> {
+    database: &'a Database,
+    freshness: Option<&'a Freshness>,
+    cancellation: &'a Cancellation,
+    observer: &'a dyn Observer,
+    export: &'a Export,
+}
+
+impl Source<'_> {
+    /// Waits until the connection's server has what the export demands. The snapshot must then be of that server.
+    fn be_fresh(&self, connection: &mut impl Asked) -> Result<Shown, db::Error> {
+        self.freshness.map_or_else(
+            || Ok(Shown::default()),
+            |freshness| freshness.shown_on(connection),
+        )
+    }
+
+    /// Does `work` in a snapshot, on a connection for Diesel.
+    fn snapshot<T>(
+        &self,
+        work: impl FnOnce(&mut PgConnection, &Backend<'_>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let mut connection = self.database.connection()?;
+        let shown = self.be_fresh(&mut *connection)?;
+        let backend = self.cancellation.register(self.database)?;
+        let beginning = self.beginning(&backend);
+        let query = || self.export.sql();
+        let outcome = snapshot::snapshot(&mut connection, &beginning, query, |connection| {
+            shown.holds_on(connection)?;
+            if self.export.strategy.is_buffered() {
+                self.check_expected_rows(connection)?;
+            }
+            work(connection, &backend)
+        });
+        outcome.map_err(|error: Error| error.explained(&mut connection, None))
+    }
+
+    /// Does `work` in a snapshot, on a connection that speaks COPY.
+    fn copy_snapshot<T>(
+        &self,
+        work: impl FnOnce(&mut libpq::Connection) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let mut connection = self.database.copy_connection()?;
+        let shown = self.be_fresh(&mut *connection)?;
+        let backend = self.cancellation.register(self.database)?;
+        let query = || self.export.query().literal_sql();
+        snapshot::begin_copy(&mut connection, &self.beginning(&backend), &[], query)?;
+        shown.holds_on(&mut *connection)?;
+        // If it fails, the pool sees the open transaction or the broken connection, and closes the connection.
+        let value = work(&mut connection)?;
+        connection.commit()?;
+        Ok(value)
+    }
+
+    /// How a transaction of the export begins.
+    fn beginning<'b>(&'b self, backend: &'b Backend<'_>) -> Beginning<'b> {
+        Beginning {
+            name: backend.transaction(),
+            relations: self.export.dataset().relations(),
+            statement_timeout: self.export.limits.statement_timeout,
+            lock_timeout: None,
+        }
+    }
+
+    /// Returns what loads the rows of a strategy that holds them all.
+    fn loader<'c>(&self, connection: &'c mut PgConnection, backend: &'c Backend<'c>) -> Loader<'c> {
+        let reservation = Reservation::of(self.export, self.database.budget());
+        Loader::new(connection, backend, reservation)
+    }
+
+    /// Returns how many rows to load at most for a strategy that holds them all: one more than it may hold, which shows that there are too many.
+    fn most_rows(&self) -> i64 {
+        i64::from(self.export.limits.max_buffered_rows) + 1
+    }
+
+    /// Refuses to hold more rows than are allowed.
+    fn check_rows(&self, rows: usize) -> Result<(), Error> {
+        if rows <= self.export.limits.max_buffered_rows as usize {
+            Ok(())
+        } else {
+            Err(self.too_many_rows())
+        }
+    }
+
+    fn too_many_rows(&self) -> Error {
+        Error::TooManyRows {
+            strategy: self.export.strategy,
+            limit: self.export.limits.max_buffered_rows,
+        }
+    }
+
+    /// The same before they are loaded, if the planner expects too many. It costs a small export next to nothing, and if the planner
+    /// is wrong, the rows are counted as they come.
+    fn check_expected_rows(&self, connection: &mut PgConnection) -> Result<(), Error> {
+        let limit = self.export.limits.max_buffered_rows;
+        let filter = &self.export.filter;
+        if queries::expected_rows(connection, filter)? > f64::from(limit)
+            && queries::has_more_than(connection, filter, limit.into())?
+        {
+            return Err(self.too_many_rows());
+        }
+        Ok(())
+    }
+}

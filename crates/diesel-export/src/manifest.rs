@@ -1,0 +1,194 @@
+//! What is known of an export: its progress, and then the proof of its result.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use time::OffsetDateTime;
+use time::serde::rfc3339;
+
+use super::Strategy;
+use super::csv::{Delimiter, Preset};
+use super::format::FileType;
+use crate::db::servers::Role;
+
+/// The state of an export.
+#[derive(strum::IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// It waits for a place.
+    Queued,
+    /// It is under way.
+    Running,
+    /// It was handed over whole, to the connection or the file. (Of the last 512 KiB, a client may have taken none yet.)
+    Complete,
+    /// It broke off: what was handed over is not whole.
+    Failed,
+    /// Its reader went away, or somebody stopped it.
+    Cancelled,
+}
+
+impl State {
+    /// Returns its name in logs and metrics.
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
+
+    /// Returns whether it is final.
+    pub fn is_over(self) -> bool {
+        !matches!(self, Self::Queued | Self::Running)
+    }
+}
+
+/// Why an export failed. The log says more.
+#[derive(strum::IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum ErrorClass {
+    /// The database refused or broke off the query.
+    Database,
+    /// The database could not be reached, or all connections to it were in use.
+    DatabaseUnavailable,
+    /// No replica would do, and exports may not run on the primary.
+    NoReplica,
+    /// No server could be shown to have all that the primary has.
+    NotFresh,
+    /// The database has no tables that can be read.
+    TablesMissing,
+    /// The database's tables are not as the program has them.
+    TablesDiffer,
+    /// A replica has cancelled the query, because it was in the way of changes from the primary.
+    RecoveryConflict,
+    /// The query took longer than the statement timeout.
+    StatementTimeout,
+    /// There are more rows than a strategy that holds them all may hold, or than a workbook may have.
+    TooManyRows,
+    /// `joined` met a NULL for which its structs have no place.
+    UnexpectedNull,
+    /// The rows of a strategy that holds them all take more memory than they may.
+    TooLargeToBuffer,
+    /// Other exports held the memory that the rows of a strategy that holds them all needed.
+    Busy,
+    /// A text is longer than a workbook's cell may be.
+    TextTooLong,
+    /// The reader took nothing for longer than the reader timeout.
+    ReaderTimeout,
+    /// The output could not be written.
+    Output,
+    /// The spool had no more space for its file.
+    SpoolFull,
+    /// The program ended before the export did.
+    Interrupted,
+    /// The program has a defect.
+    Internal,
+}
+
+impl ErrorClass {
+    /// Returns its name in manifests and logs.
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
+}
+
+/// An export's manifest: what was asked for, and the result.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Manifest {
+    /// The export's id.
+    pub id: String,
+    /// How it stands.
+    pub state: State,
+    /// Whether it comes from the private database, whose data are made up unless somebody has put in others.
+    #[serde(default)]
+    pub demonstration: bool,
+    /// On what server it runs, once that is known.
+    #[serde(default)]
+    pub source: Option<Role>,
+    /// How the rows are loaded.
+    pub strategy: Strategy,
+    /// The connections that load them.
+    #[serde(default)]
+    pub connections: Option<usize>,
+    /// Why it is another strategy, or has fewer connections, than was asked for.
+    #[serde(default)]
+    pub because: Option<String>,
+    /// What is exported.
+    #[serde(default = "tasks")]
+    pub dataset: String,
+    /// Its columns, by their names.
+    #[serde(default)]
+    pub columns: Vec<String>,
+    /// Which of its rows: what each filter is set to.
+    #[cfg_attr(feature = "openapi", schema(value_type = Object))]
+    pub filter: Map<String, Value>,
+    /// In what format.
+    #[serde(default)]
+    pub format: FileType,
+    /// For whom the CSV is, if it is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preset: Option<Preset>,
+    /// The column separator of a CSV.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delimiter: Option<Delimiter>,
+    /// Lines after the header, so far.
+    pub rows: u64,
+    /// Bytes of the file, so far.
+    pub bytes: u64,
+    /// The SHA-256 of the file, in hexadecimal, once it is complete.
+    pub sha256: Option<String>,
+    /// Seconds since its start, or that it took.
+    pub seconds: f64,
+    /// Seconds from its start until the database was free again. (Its reader may take longer.)
+    #[serde(default)]
+    pub loaded_seconds: Option<f64>,
+    /// The most memory that the process has held meanwhile, in bytes.
+    pub peak_memory_bytes: u64,
+    /// Why it failed.
+    pub error: Option<ErrorClass>,
+    /// Its place in the queue, from 1, while it is queued.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queued: Option<usize>,
+    /// When it was asked for, if it is prepared for later.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "rfc3339::option"
+    )]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = DateTime))]
+    pub requested_at: Option<OffsetDateTime>,
+    /// Where its file is, if it is prepared for later, and complete.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// Until when it is kept, if it is prepared for later, and has ended.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "rfc3339::option"
+    )]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = DateTime))]
+    pub expires_at: Option<OffsetDateTime>,
+}
+
+/// The only dataset of manifests that name none: `verify` takes older ones, too.
+fn tasks() -> String {
+    "tasks".to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manifest_from_before_there_were_datasets_is_of_tasks() {
+        let manifest: Result<Manifest, _> = serde_json::from_str(
+            r#"{"id": "a", "state": "complete", "strategy": "copy", "filter": {"done": true}, "preset": "data",
+                "delimiter": ",", "rows": 1, "bytes": 90, "sha256": "00", "seconds": 0.1, "peak_memory_bytes": 1, "error": null}"#,
+        );
+        let said = manifest.map(|manifest| (manifest.dataset, manifest.filter));
+        let filter = Map::from_iter([("done".to_owned(), Value::from(true))]);
+        assert_eq!(said.ok(), Some(("tasks".to_owned(), filter)));
+    }
+}

@@ -1,0 +1,318 @@
+//! The parameters of an export, with the same names on the command line, in the environment and in a URL.
+
+use std::borrow::Cow;
+use std::fmt::Display;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use strum::VariantArray;
+
+use super::csv::{Delimiter, Format, Preset};
+use super::dataset::{Dataset, Filter, Selection};
+use super::format::{FileFormat, FileType};
+use super::{Export, Limits, Strategy};
+
+/// The parameters of an export.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parameters {
+    /// How the rows are loaded.
+    pub strategy: Strategy,
+    /// Which columns, of which dataset.
+    pub columns: Selection,
+    /// Which of the dataset's rows.
+    pub filter: Filter,
+    /// In what format. A URL's path says it, and not its query.
+    pub file_type: FileType,
+    /// For whom the CSV is.
+    pub preset: Preset,
+    /// The column separator.
+    pub delimiter: Delimiter,
+}
+
+/// The parameters that every dataset has: which columns, and how they are exported; each with what it does.
+pub const OPTIONS: [(&str, &str); 4] = [
+    (
+        "columns",
+        "The columns, in this order, by their names with commas between them",
+    ),
+    ("strategy", "How the rows are loaded"),
+    ("preset", "For whom the CSV is"),
+    ("delimiter", "The column separator"),
+];
+
+/// Why `preset` and `delimiter` are refused for a workbook.
+pub const NOT_OF_XLSX: &str = "is of CSV: an Excel workbook (xlsx) has none";
+
+/// A name and a value of a URL's query.
+pub type Pair<'a> = (Cow<'a, str>, Cow<'a, str>);
+
+/// A parameter that is not understood.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidParameter(String);
+
+impl InvalidParameter {
+    /// The value of the parameter of this name is not understood.
+    pub fn of(name: &str, reason: impl Display) -> Self {
+        Self(format!("`{name}`: {reason}"))
+    }
+
+    fn unknown<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
+        let known: Vec<String> = known.into_iter().map(|name| format!("`{name}`")).collect();
+        Self(format!(
+            "unknown parameter `{name}`: expected one of {}",
+            known.join(", ")
+        ))
+    }
+}
+
+impl Parameters {
+    /// Returns the defaults for a dataset: all rows, its default columns.
+    pub fn of(dataset: &Arc<dyn Dataset>) -> Self {
+        Self {
+            strategy: Strategy::default(),
+            columns: Selection::default_of(dataset),
+            filter: Filter::all(dataset),
+            file_type: FileType::default(),
+            preset: Preset::default(),
+            delimiter: Delimiter::default(),
+        }
+    }
+
+    /// Reads the parameters of an export in this format from the names and values of a URL's query. An empty value counts as none: a form sends
+    /// one for each field that was left empty. Columns may be named in several parameters, as a form's check boxes do.
+    pub fn from_pairs<'a>(
+        dataset: &Arc<dyn Dataset>,
+        file_type: FileType,
+        pairs: impl IntoIterator<Item = Pair<'a>>,
+    ) -> Result<Self, InvalidParameter> {
+        let mut parameters = Self {
+            file_type,
+            ..Self::of(dataset)
+        };
+        let mut columns: Vec<Cow<'_, str>> = Vec::new();
+        let mut filters = Vec::new();
+        let mut seen: Vec<Cow<'_, str>> = Vec::new();
+        for (name, value) in pairs {
+            if name == "columns" {
+                columns.push(value);
+                continue;
+            }
+            if seen.contains(&name) {
+                return Err(InvalidParameter::of(&name, "given more than once"));
+            }
+            match name.as_ref() {
+                "preset" | "delimiter" if file_type == FileType::Xlsx && !value.is_empty() => {
+                    return Err(InvalidParameter::of(&name, NOT_OF_XLSX));
+                }
+                "strategy" => parameters.strategy = named(&name, &value)?,
+                "preset" => parameters.preset = named(&name, &value)?,
+                "delimiter" => parameters.delimiter = named(&name, &value)?,
+                filter if dataset.filters().iter().any(|field| field.name() == filter) => {
+                    filters.push((name.clone(), value));
+                }
+                _ => {
+                    let fields = dataset.filters().iter().map(|field| field.name());
+                    let options = OPTIONS.iter().map(|(name, _)| *name);
+                    return Err(InvalidParameter::unknown(&name, fields.chain(options)));
+                }
+            }
+            seen.push(name);
+        }
+        parameters.filter = filter_from_pairs(dataset, filters)?;
+        if !columns.is_empty() {
+            parameters.columns = columns_from(dataset, &columns.join(","))?;
+        }
+        Ok(parameters)
+    }
+
+    /// The names and values that say the same in a URL. Defaults are omitted, except `preset`: the page has another default than the
+    /// download. A workbook has none.
+    pub fn to_pairs(&self) -> Vec<(String, String)> {
+        let columns = (!self.columns.is_default()).then(|| self.columns.to_string());
+        let is_csv = self.file_type == FileType::Csv;
+        let options = [
+            ("columns", columns),
+            ("preset", is_csv.then(|| self.preset.to_string())),
+            (
+                "delimiter",
+                unless_default(self.delimiter).filter(|_| is_csv),
+            ),
+            ("strategy", unless_default(self.strategy)),
+        ];
+        let set = self.filter.iter();
+        set.map(|(field, value)| (field.name().to_owned(), value.to_string()))
+            .chain(
+                options
+                    .into_iter()
+                    .filter_map(|(name, value)| Some((name.to_owned(), value?))),
+            )
+            .collect()
+    }
+
+    /// The export that they ask for.
+    pub fn into_export(self, limits: Limits) -> Export {
+        let Self {
+            strategy,
+            columns,
+            filter,
+            file_type,
+            preset,
+            delimiter,
+        } = self;
+        Export {
+            strategy,
+            columns,
+            filter,
+            format: match file_type {
+                FileType::Csv => FileFormat::Csv(Format { preset, delimiter }),
+                FileType::Xlsx => FileFormat::Xlsx,
+            },
+            limits,
+        }
+    }
+}
+
+/// Reads names of columns.
+pub fn columns_from(
+    dataset: &Arc<dyn Dataset>,
+    names: &str,
+) -> Result<Selection, InvalidParameter> {
+    Selection::parse(dataset, names).map_err(|error| InvalidParameter::of("columns", error))
+}
+
+/// Reads the parameters that say which rows, if no others are allowed.
+pub fn filter_from_pairs<'a>(
+    dataset: &Arc<dyn Dataset>,
+    pairs: impl IntoIterator<Item = Pair<'a>>,
+) -> Result<Filter, InvalidParameter> {
+    let mut filter = Filter::all(dataset);
+    let mut seen: Vec<&str> = Vec::new();
+    for (name, value) in pairs {
+        let fields = dataset.filters();
+        let Some(field) = fields.iter().find(|field| field.name() == name) else {
+            let known = fields.iter().map(|field| field.name());
+            return Err(InvalidParameter::unknown(&name, known));
+        };
+        if seen.contains(&field.name()) {
+            return Err(InvalidParameter::of(&name, "given more than once"));
+        }
+        seen.push(field.name());
+        if !value.is_empty() {
+            let value = field
+                .parse(&value)
+                .map_err(|error| InvalidParameter::of(&name, error))?;
+            filter.set(field, value);
+        }
+    }
+    Ok(filter)
+}
+
+fn unless_default<T: Default + PartialEq + Display>(value: T) -> Option<String> {
+    (value != T::default()).then(|| value.to_string())
+}
+
+/// The names that a parameter's value can have.
+pub fn names_of<T: VariantArray + Copy + Into<&'static str>>() -> Vec<&'static str> {
+    T::VARIANTS
+        .iter()
+        .map(|variant| (*variant).into())
+        .collect()
+}
+
+/// Reads a parameter's value by its name; the default if it is empty.
+pub fn named<T>(name: &str, text: &str) -> Result<T, InvalidParameter>
+where
+    T: Default + FromStr + VariantArray + Copy + Into<&'static str>,
+{
+    if text.is_empty() {
+        return Ok(T::default());
+    }
+    text.parse().map_err(|_| {
+        let names = names_of::<T>().into_iter();
+        let names: Vec<String> = names.map(|name| format!("`{name}`")).collect();
+        InvalidParameter::of(name, format!("expected one of {}", names.join(", ")))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::example;
+
+    type Query = [(&'static str, &'static str)];
+
+    fn read(query: &Query) -> Result<Parameters, String> {
+        let pairs = query.iter();
+        let pairs = pairs.map(|(name, value)| ((*name).into(), (*value).into()));
+        Parameters::from_pairs(&example::books(), FileType::Csv, pairs)
+            .map_err(|error| error.to_string())
+    }
+
+    fn said(query: &Query) -> Result<Vec<(String, String)>, String> {
+        Ok(read(query)?.to_pairs())
+    }
+
+    #[test]
+    fn what_is_read_says_the_same_again() {
+        let all = [
+            ("shelf_id", "3"),
+            ("reader_id", "none"),
+            ("lent", "false"),
+            ("title", "a b"),
+            ("columns", "title,id"),
+            ("preset", "excel"),
+            ("delimiter", ";"),
+            ("strategy", "copy"),
+        ];
+        let expected = all.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(said(&all), Ok(expected.to_vec()));
+    }
+
+    #[test]
+    fn defaults_and_what_is_left_open_are_omitted_except_the_preset() {
+        let preset = vec![("preset".to_owned(), "data".to_owned())];
+        let open = [
+            ("lent", ""),
+            ("title", ""),
+            ("preset", ""),
+            ("strategy", "lookup"),
+            ("delimiter", ","),
+        ];
+        assert_eq!(said(&open).as_ref(), Ok(&preset));
+        let columns = [("columns", "id,title,lent"), ("columns", "shelf_id")];
+        assert_eq!(said(&columns).as_ref(), Ok(&preset));
+        let blanks = [("columns", " title, id"), ("lent", "True ")];
+        let plain = [("columns", "title,id"), ("lent", "true")];
+        assert_eq!(said(&blanks), said(&plain));
+    }
+
+    #[test]
+    fn what_is_not_understood_is_named() {
+        let check = |query: &Query, start: &str| {
+            let error = read(query).err().unwrap_or_default();
+            assert!(error.starts_with(start), "{query:?}: {error}");
+        };
+        check(
+            &[("colour", "red")],
+            "unknown parameter `colour`: expected one of `shelf_id`, ",
+        );
+        check(
+            &[("lent", "true"), ("lent", "")],
+            "`lent`: given more than once",
+        );
+        check(&[("shelf_id", "x")], "`shelf_id`: expected an id");
+        check(
+            &[("columns", "")],
+            "`columns`: a column's name is empty: the columns of books are id, ",
+        );
+        check(
+            &[("columns", "id"), ("columns", "id")],
+            "`columns`: the column `id` is there twice",
+        );
+        check(
+            &[("preset", "word")],
+            "`preset`: expected one of `data`, `excel`",
+        );
+    }
+}

@@ -1,0 +1,111 @@
+//! Who takes an export's bytes, and who is told of its progress.
+
+use std::borrow::Cow;
+use std::io;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::Strategy;
+use super::cancellation::Cancellation;
+use crate::db::servers::Chosen;
+
+/// Takes an export's bytes.
+pub trait Sink {
+    /// Takes the next bytes. It may block: an export never runs ahead of its sink.
+    fn write(&mut self, chunk: Bytes) -> io::Result<()>;
+
+    /// Drops all that it has taken, for an export that begins anew on another server. False if it cannot: somebody may have got
+    /// some of it.
+    fn start_over(&mut self) -> bool {
+        false
+    }
+}
+
+/// Is told what happens in an export.
+pub trait Observer {
+    /// Called with the server on which it runs: before anything else, and again if it starts anew on another server.
+    fn server(&self, _server: &Chosen) {}
+
+    /// Called with how it is made: before the first byte, and again if it starts anew; never if it fails before that.
+    fn plan(&self, _plan: &Plan) {}
+
+    /// Called with the totals that the sink has taken so far.
+    fn progress(&self, _so_far: &Summary) {}
+
+    /// Called when it has all rows and needs nothing more of the database. A workbook is far from whole then.
+    fn loaded(&self) {}
+}
+
+/// Nobody.
+impl Observer for () {}
+
+/// Both.
+impl<One: Observer + ?Sized, Other: Observer + ?Sized> Observer for (&One, &Other) {
+    fn server(&self, server: &Chosen) {
+        self.0.server(server);
+        self.1.server(server);
+    }
+
+    fn plan(&self, plan: &Plan) {
+        self.0.plan(plan);
+        self.1.plan(plan);
+    }
+
+    fn progress(&self, so_far: &Summary) {
+        self.0.progress(so_far);
+        self.1.progress(so_far);
+    }
+
+    fn loaded(&self) {
+        self.0.loaded();
+        self.1.loaded();
+    }
+}
+
+/// How an export is actually made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Plan {
+    /// The strategy actually used: the one that was asked for, or `copy` instead of `lookup`.
+    pub strategy: Strategy,
+    /// The connections that it has.
+    pub connections: usize,
+    /// Why that is less than was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub because: Option<Cow<'static, str>>,
+}
+
+impl Plan {
+    pub(super) fn of(strategy: Strategy) -> Self {
+        Self {
+            strategy,
+            connections: 1,
+            because: None,
+        }
+    }
+}
+
+/// The totals of a whole export.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Summary {
+    /// Lines after the header.
+    pub rows: u64,
+    /// Bytes of the file.
+    pub bytes: u64,
+}
+
+/// Refuses bytes once the export is cancelled: a strategy that has all of its rows has no query to cancel.
+pub(super) struct CancellableSink<'a> {
+    pub(super) sink: &'a mut dyn Sink,
+    pub(super) cancellation: &'a Cancellation,
+}
+
+impl Sink for CancellableSink<'_> {
+    fn write(&mut self, chunk: Bytes) -> io::Result<()> {
+        if self.cancellation.is_cancelled() {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        self.sink.write(chunk)
+    }
+}

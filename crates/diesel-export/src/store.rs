@@ -1,0 +1,337 @@
+//! The store of prepared exports: the files of exports that were prepared for later, each with its manifest, in a directory of the
+//! spool's that outlives the program.
+//!
+//! An export has up to three files there: `{id}.json`, its label, from when it was asked for; `{id}.part` while it is written; and
+//! `{id}.export` once it is whole. The label of a whole one is written last: an export whose label does not say so is not whole.
+
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use nix::unistd::Uid;
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use crate::atomic_file::{self, sync_names};
+use crate::manifest::{ErrorClass, Manifest, State};
+use crate::spool::{Space, Spool, SpoolFile, free_elsewhere, make_private, or_full};
+
+/// Its directory, in that of the spool.
+const DIRECTORY: &str = "cmms-exports";
+/// The file in it by which services on one spool exclude each other.
+const LOCK: &str = "lock";
+/// What the name of a label begins with until it is whole.
+const UNFINISHED: &str = ".label-";
+
+/// The directory.
+#[derive(Debug)]
+pub struct Store {
+    directory: PathBuf,
+    spool: Arc<Spool>,
+    /// Locked as long as the program runs.
+    lock: Mutex<File>,
+}
+
+/// What is kept of an export beside its file.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Label {
+    /// Its manifest.
+    pub manifest: Manifest,
+    /// Under which name its file is saved: the value of `Content-Disposition`.
+    pub disposition: String,
+}
+
+impl Label {
+    fn id(&self) -> &str {
+        &self.manifest.id
+    }
+}
+
+/// An export that was found on the store.
+#[derive(Debug)]
+pub struct Found {
+    /// What is known of it. It has ended.
+    pub label: Label,
+    /// The space of its file, if it is whole.
+    pub space: Option<Space>,
+}
+
+impl Store {
+    /// Opens the store, and takes stock: what was under way when the program ended is interrupted, leaves no file, and is kept for `keep`
+    /// from now on.
+    pub fn open(spool: &Arc<Spool>, keep: Duration) -> io::Result<(Self, Vec<Found>)> {
+        let store = Self {
+            directory: spool.directory().join(DIRECTORY),
+            spool: Arc::clone(spool),
+            lock: Mutex::new(lock(spool)?),
+        };
+        let found = store.take_stock(keep)?;
+        Ok((store, found))
+    }
+
+    /// Makes the directory again, and locks it, if somebody has removed it; whether it was gone, and with it what was kept there.
+    pub fn restore(&self) -> io::Result<bool> {
+        let identity = |file: &Metadata| (file.dev(), file.ino());
+        let mut held = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        match fs::metadata(self.directory.join(LOCK)) {
+            Ok(there) if identity(&there) == identity(&held.metadata()?) => return Ok(false),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        *held = lock(&self.spool)?;
+        Ok(true)
+    }
+
+    /// Whether an export's file is there.
+    pub fn has_file(&self, id: &str) -> bool {
+        self.path(id, "export").exists()
+    }
+
+    fn take_stock(&self, keep: Duration) -> io::Result<Vec<Found>> {
+        let mut found = Vec::new();
+        let mut whole = Vec::new();
+        for path in self.files(|path| path.extension().is_some_and(|kind| kind == "json"))? {
+            match self.find(&path, keep) {
+                Ok(export) => {
+                    if export.space.is_some() {
+                        whole.push(self.path(export.label.id(), "export"));
+                    }
+                    found.push(export);
+                }
+                Err(error) => {
+                    // It may be whole: a newer version wrote what this one does not know, or the disk fails for a moment.
+                    tracing::error!(?path, %error, "an export's label or file cannot be read: both are left alone");
+                    whole.push(path.with_extension("export"));
+                }
+            }
+        }
+        for path in self.files(|path| is_unfinished(path) && !whole.iter().any(|it| it == path))? {
+            tracing::warn!(?path, "an export that is not whole is removed");
+            fs::remove_file(path)?;
+        }
+        if let Err(error) = self.sync() {
+            tracing::error!(%error, "what the store has cannot be noted");
+        }
+        Ok(found)
+    }
+
+    fn files(&self, is_meant: impl Fn(&Path) -> bool) -> io::Result<Vec<PathBuf>> {
+        let entries = fs::read_dir(&self.directory)?;
+        let paths = entries.map(|entry| Ok(entry?.path()));
+        paths
+            .filter(|path| path.as_ref().map_or(true, |path| is_meant(path)))
+            .collect()
+    }
+
+    fn find(&self, path: &Path, keep: Duration) -> io::Result<Found> {
+        let mut label: Label = serde_json::from_slice(&fs::read(path)?)?;
+        let before = (label.manifest.state, label.manifest.expires_at);
+        if path.file_stem().and_then(|stem| stem.to_str()) != Some(label.id()) {
+            return Err(io::Error::other("it is another one's"));
+        }
+        let manifest = &mut label.manifest;
+        let space = match manifest.state {
+            State::Complete => {
+                let length = match fs::metadata(self.path(&manifest.id, "export")) {
+                    Ok(file) => Some(file.len()),
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+                    Err(error) => return Err(error),
+                };
+                if length == Some(manifest.bytes) {
+                    Some(self.spool.occupied(manifest.bytes))
+                } else {
+                    tracing::error!(export_id = manifest.id, ?length, "an export's file is lost");
+                    fail(manifest, ErrorClass::Output);
+                    None
+                }
+            }
+            State::Failed | State::Cancelled => None,
+            State::Queued | State::Running => {
+                fail(manifest, ErrorClass::Interrupted);
+                None
+            }
+        };
+        let expires_at = OffsetDateTime::now_utc() + keep;
+        label.manifest.expires_at.get_or_insert(expires_at);
+        if (label.manifest.state, label.manifest.expires_at) != before
+            && let Err(error) = self.put(&label)
+        {
+            // It is so for as long as this service runs, and found out anew by the next one.
+            tracing::error!(export_id = label.id(), %error, "an export's label cannot be written");
+        }
+        Ok(Found { label, space })
+    }
+
+    fn path(&self, id: &str, kind: &str) -> PathBuf {
+        self.directory.join(id).with_extension(kind)
+    }
+
+    /// Puts an export's label there, in the place of an earlier one.
+    pub fn put(&self, label: &Label) -> io::Result<()> {
+        let path = self.path(label.id(), "json");
+        atomic_file::write(&path, UNFINISHED, &serde_json::to_vec(label)?).map_err(or_full)
+    }
+
+    /// Begins an export's file.
+    pub fn begin(&self, id: &str) -> io::Result<SpoolFile> {
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(self.path(id, "part"))
+            .map_err(or_full)?;
+        Ok(self.spool.adopt(file))
+    }
+
+    /// Publishes an export that is whole: its file, and then its label.
+    pub fn publish(&self, file: Arc<SpoolFile>, label: &Label) -> io::Result<Arc<Space>> {
+        let space = file.finish()?;
+        #[cfg(feature = "fault-injection")]
+        crate::fault::halt_at("written");
+        fs::rename(
+            self.path(label.id(), "part"),
+            self.path(label.id(), "export"),
+        )?;
+        #[cfg(feature = "fault-injection")]
+        crate::fault::halt_at("renamed");
+        self.sync()?;
+        self.put(label)?;
+        #[cfg(feature = "fault-injection")]
+        crate::fault::halt_at("labelled");
+        Ok(space)
+    }
+
+    /// Opens a published export, whose file takes this space.
+    pub fn open_file(&self, id: &str, space: Arc<Space>) -> io::Result<KeptFile> {
+        let file = File::open(self.path(id, "export"))?;
+        Ok(KeptFile(Some((file, space))))
+    }
+
+    /// Removes an export's file, whole or not. Who reads it reads on.
+    pub fn remove_file(&self, id: &str) {
+        self.remove(&["part", "export"], id);
+    }
+
+    /// Removes exports, each one's label first: a file without one is nothing. They do not come back, whatever happens then.
+    pub fn remove_all(&self, ids: &[&str]) {
+        for id in ids {
+            self.remove(&["json", "part", "export"], id);
+        }
+        if let Err(error) = self.sync() {
+            tracing::error!(%error, "after a power cut, exports that were removed may come back");
+        }
+    }
+
+    fn remove(&self, kinds: &[&str], id: &str) {
+        for kind in kinds {
+            match fs::remove_file(self.path(id, kind)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    tracing::error!(export_id = id, kind, %error, "an export's file cannot be removed");
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Waits until the names are on the disk.
+    fn sync(&self) -> io::Result<()> {
+        sync_names(&self.directory).map_err(or_full)
+    }
+}
+
+/// A published export that is read. Its space is taken until the last reader has gone, also if it is removed meanwhile.
+#[derive(Debug)]
+pub struct KeptFile(Option<(File, Arc<Space>)>);
+
+impl KeptFile {
+    fn file(&self) -> io::Result<&File> {
+        let (file, _space) = self.0.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        Ok(file)
+    }
+
+    /// When it was written.
+    pub fn modified(&self) -> io::Result<SystemTime> {
+        self.file()?.metadata()?.modified()
+    }
+
+    /// Reads exactly so many bytes, from `offset` on.
+    pub fn read_at(&self, length: usize, offset: u64) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; length];
+        self.file()?.read_exact_at(&mut bytes, offset)?;
+        Ok(bytes)
+    }
+}
+
+impl Drop for KeptFile {
+    fn drop(&mut self) {
+        let taken = self.0.take();
+        // While it is kept, or read by others, to close it frees nothing.
+        let is_last = matches!(&taken, Some((_, space)) if Arc::strong_count(space) == 1);
+        if is_last {
+            free_elsewhere(move || drop(taken));
+        }
+    }
+}
+
+fn fail(manifest: &mut Manifest, error: ErrorClass) {
+    *manifest = Manifest {
+        state: State::Failed,
+        error: Some(error),
+        sha256: None,
+        file: None,
+        queued: None,
+        ..manifest.clone()
+    };
+}
+
+/// Whether a file of this name is of no use unless it is known to be.
+fn is_unfinished(path: &Path) -> bool {
+    let kind = path.extension().and_then(|kind| kind.to_str());
+    let name = path.file_name().and_then(|name| name.to_str());
+    matches!(kind, Some("part" | "export")) || name.is_some_and(|name| name.starts_with(UNFINISHED))
+}
+
+/// Locks the directory, and makes it if it is not there.
+fn lock(spool: &Spool) -> io::Result<File> {
+    let directory = spool.in_directory(|spool| {
+        let directory = spool.join(DIRECTORY);
+        make_private(&directory).map(|()| directory)
+    })?;
+    check_owner(&directory)?;
+    let lock = OpenOptions::new()
+        .create(true)
+        .write(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(directory.join(LOCK))?;
+    lock.try_lock().map_err(|error| match error {
+        fs::TryLockError::WouldBlock => io::Error::new(
+            io::ErrorKind::ResourceBusy,
+            "another service keeps its exports there",
+        ),
+        fs::TryLockError::Error(error) => error,
+    })?;
+    Ok(lock)
+}
+
+/// In a directory for everybody, such as `/tmp`, another account may have been there first.
+fn check_owner(directory: &Path) -> io::Result<()> {
+    let metadata = fs::symlink_metadata(directory)?;
+    let is_ours = metadata.is_dir()
+        && metadata.uid() == Uid::effective().as_raw()
+        && metadata.mode() & 0o077 == 0;
+    if is_ours {
+        Ok(())
+    } else {
+        Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            format!("{} is not ours alone", directory.display()),
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests;
