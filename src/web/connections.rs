@@ -16,16 +16,20 @@ const USUAL: usize = 2_048;
 
 /// Raises the limit on file descriptors as far as it goes, and returns it.
 pub(super) fn raise_descriptor_limit() -> usize {
-    let limit = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(soft, hard)| {
-        if soft < hard {
-            setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
-        }
-        Ok(hard)
-    });
-    let limit = limit.unwrap_or_else(|error| {
-        tracing::warn!(%error, "the limit on file descriptors stays as it is");
-        1_024
-    });
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((256, 256));
+    let limit = if soft == hard {
+        soft
+    } else {
+        let raised = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+        // macOS has a limit of its own below one that is infinite.
+        raised.map_or_else(
+            |error| {
+                tracing::warn!(%error, limit = soft, "the limit on file descriptors cannot be raised");
+                soft
+            },
+            |()| hard,
+        )
+    };
     usize::try_from(limit).unwrap_or(usize::MAX)
 }
 

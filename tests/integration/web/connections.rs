@@ -276,3 +276,18 @@ fn a_request_that_is_too_large_is_told_so() {
         }
     }
 }
+
+#[test]
+fn the_limit_on_open_files_is_raised_as_far_as_it_goes() {
+    let database = TestDatabase::new();
+    let command = program(&database.url);
+    let script = "ulimit -Sn 300; ulimit -Hn 900; exec \"$0\" serve \"$@\"";
+    let server = Server::spawn(&mut in_shell(script, &command));
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", server.pid()));
+    let limits = limits.expect("it runs");
+    let files = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"));
+    let words: Vec<&str> = files.expect("a line").split_whitespace().collect();
+    assert_eq!(words[3..5], ["900", "900"]);
+}
