@@ -43,43 +43,43 @@ pub fn of(strategy: Strategy) -> Explanation {
             "Loads every column of all five tables into model structs and keeps all of them, descriptions included, which nobody \
              asked for. The first byte waits for the last row, and memory grows with every row.",
             "query::tasks(filter).select((Task::as_select(), Asset::as_select(), …)).load_iter::<Model, PgRowByRowLoadingMode>(connection)?.collect()",
-            "src/export/joined.rs",
+            "crates/diesel-export/src/strategies/joined.rs",
         ),
         "tuples" => (
             "Only the seven values that the CSV needs, as tuples, all in memory.",
             "Loads only the seven values that the CSV needs, as tuples. Less memory a row, but still all rows at once, and no byte \
              before the last of them.",
             "query::rows(filter).load_iter::<TaskRow, PgRowByRowLoadingMode>(connection)?.collect()",
-            "src/export/tuples.rs",
+            "crates/diesel-export/src/strategies/tuples.rs",
         ),
         "streamed" => (
             "The seven values, row by row as they arrive.",
             "Asks once for the seven values and takes them row by row as they arrive. Memory stays flat, and the first byte leaves \
              at once.",
             "query::rows(filter).load_iter::<TaskRow, PgRowByRowLoadingMode>(connection)",
-            "src/export/streamed.rs",
+            "crates/diesel-export/src/strategies/streamed.rs",
         ),
         "paged" => (
             "The seven values, 2,000 rows a query, each page from where the last one ended.",
             "Asks for 2,000 rows at a time, each page from where the last one ended, never by OFFSET. Memory stays flat, for a query a \
              page.",
             "query::rows(filter).limit(2000).filter(tasks::id.gt(last))",
-            "src/export/paged.rs",
+            "crates/diesel-export/src/strategies/paged.rs",
         ),
         "copy" => (
             "PostgreSQL writes the CSV itself; its bytes are passed through.",
             "PostgreSQL itself writes the CSV, and its bytes are passed through. No row is ever turned into a value of the program.",
             "copy (select …) to stdout with (format csv)",
-            "src/export/copy.rs",
+            "crates/diesel-export/src/strategies/copy.rs",
         ),
         "lookup" => (
             "COPY of the tasks alone, on several connections at once; the names are looked up in memory.",
             "Copies only the tasks' own columns, off a covering index, on several connections of one snapshot at once. The names of \
              assets, locations and users are looked up in memory instead of joined row by row.",
             "copy (select id, title, done, … from tasks where id between … and …) to stdout",
-            "src/export/lookup.rs",
+            "crates/diesel-export/src/strategies/lookup.rs",
         ),
-        _ => ("", "", "", "src/export/"),
+        _ => ("", "", "", "crates/diesel-export/src/strategies/"),
     };
     Explanation {
         line,

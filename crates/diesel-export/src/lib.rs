@@ -4,43 +4,27 @@
 //! the bytes go.
 
 pub mod atomic_file;
-pub mod cancellation;
 pub mod choices;
-pub mod csv;
 pub mod dataset;
 pub mod db;
-pub mod format;
-pub mod manifest;
 pub mod memory;
-pub mod outcome;
 pub mod parameters;
 pub mod queries;
-pub mod record;
-pub mod routing;
 pub mod spool;
 pub mod store;
 pub mod units;
 pub mod verify;
 
 mod budget;
-mod buffers;
-mod cells;
-mod copy;
-mod encoder;
 mod error;
 #[cfg(test)]
 mod example;
 #[cfg(feature = "fault-injection")]
 mod fault;
-mod joined;
+mod formats;
 mod limits;
-mod lookup;
-mod paged;
-mod sink;
-mod strategy;
-mod streamed;
-mod tuples;
-mod xlsx;
+mod run;
+mod strategies;
 
 use std::sync::Arc;
 
@@ -53,10 +37,15 @@ use self::dataset::{Dataset, Filter, Loader, Query, Selection};
 use self::encoder::Encoder;
 pub use self::error::{Error, SpoolFull};
 use self::format::FileFormat;
+use self::formats::{buffers, cells, encoder, xlsx};
+pub use self::formats::{csv, format};
 pub use self::limits::Limits;
 pub use self::lookup::CONNECTIONS;
+use self::run::sink;
+pub use self::run::{cancellation, manifest, outcome, record, routing};
 use self::sink::CancellableSink;
 pub use self::sink::{Observer, Plan, Sink, Summary};
+use self::strategies::{copy, joined, lookup, paged, strategy, streamed, tuples};
 pub use self::strategy::Strategy;
 use crate::db::libpq::{self, CopyOutDsl};
 use crate::db::snapshot::{self, Beginning};

@@ -10,18 +10,18 @@ mod workbook;
 mod xml;
 
 use self::workbook::{MOST_CHARACTERS, SHEET_ROWS, Workbook};
-use super::cancellation::Cancellation;
-use super::cells::{Cells, unreadable};
-use super::dataset::{Cell, Column, ColumnKind};
-use super::encoder::CHUNK;
-use super::{Error, Export, Observer, Sink, Summary};
+use crate::cancellation::Cancellation;
+use crate::cells::{Cells, unreadable};
+use crate::dataset::{Cell, Column, ColumnKind};
+use crate::encoder::CHUNK;
+use crate::{Error, Export, Observer, Sink, Summary};
 
 /// Rows after which the observer is told of the progress, and a cancellation is noticed: a strategy may have all of its rows
 /// already, and many of them are few bytes for the sink.
 const TELL: u64 = 1_000;
 
 /// Writes the workbook to a sink, in chunks.
-pub(super) struct XlsxEncoder<'s> {
+pub(crate) struct XlsxEncoder<'s> {
     workbook: Workbook<'s>,
     columns: Vec<&'s Column>,
     most_rows: Option<u64>,
@@ -33,7 +33,7 @@ pub(super) struct XlsxEncoder<'s> {
 }
 
 impl<'s> XlsxEncoder<'s> {
-    pub(super) fn new(
+    pub(crate) fn new(
         export: &'s Export,
         sink: &'s mut dyn Sink,
         observer: &'s dyn Observer,
@@ -55,7 +55,7 @@ impl<'s> XlsxEncoder<'s> {
     }
 
     /// Writes a row of these values.
-    pub(super) fn row<'a>(
+    pub(crate) fn row<'a>(
         &mut self,
         cells: impl IntoIterator<Item = Cell<'a>>,
     ) -> Result<(), Error> {
@@ -65,7 +65,7 @@ impl<'s> XlsxEncoder<'s> {
     }
 
     /// Writes the rows of these lines, each of which ends with LF. Their number has to be right.
-    pub(super) fn lines(&mut self, mut lines: &[u8], rows: u64) -> Result<(), Error> {
+    pub(crate) fn lines(&mut self, mut lines: &[u8], rows: u64) -> Result<(), Error> {
         let mut left = rows;
         while !lines.is_empty() {
             lines = self.read.read(lines).ok_or_else(unreadable)?;
@@ -109,7 +109,7 @@ impl<'s> XlsxEncoder<'s> {
     }
 
     /// Ends the workbook, and hands over what is left.
-    pub(super) fn finish(mut self) -> Result<Summary, Error> {
+    pub(crate) fn finish(mut self) -> Result<Summary, Error> {
         let rest = self.workbook.finish().map_err(Error::Workbook)?;
         send(rest, &mut self.summary, self.sink, self.observer)?;
         Ok(self.summary)

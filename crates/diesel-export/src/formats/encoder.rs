@@ -2,29 +2,29 @@
 
 use bytes::Bytes;
 
-use super::buffers::Buffers;
-use super::cancellation::Cancellation;
-use super::cells::{Cells, unreadable};
-use super::csv::{FieldWriter, Format};
-use super::dataset::{Cell, ColumnKind};
-use super::format::FileFormat;
-use super::xlsx::XlsxEncoder;
-use super::{Error, Export, Observer, Sink, Summary};
+use crate::buffers::Buffers;
+use crate::cancellation::Cancellation;
+use crate::cells::{Cells, unreadable};
+use crate::csv::{FieldWriter, Format};
+use crate::dataset::{Cell, ColumnKind};
+use crate::format::FileFormat;
+use crate::xlsx::XlsxEncoder;
+use crate::{Error, Export, Observer, Sink, Summary};
 
 /// Bytes that go to the sink at a time.
-pub(super) const CHUNK: usize = 64 * 1024;
+pub(crate) const CHUNK: usize = 64 * 1024;
 /// The most that go to it at a time, however long a row is: what takes them counts chunks, not bytes.
 const MOST: usize = 4 * CHUNK;
 
 /// Writes what a strategy loads in the export's format, to a sink.
-pub(super) enum Encoder<'s> {
+pub(crate) enum Encoder<'s> {
     Csv(CsvEncoder<'s>),
     Xlsx(Box<XlsxEncoder<'s>>),
 }
 
 impl<'s> Encoder<'s> {
     /// Returns an encoder for an export.
-    pub(super) fn new(
+    pub(crate) fn new(
         export: &'s Export,
         sink: &'s mut dyn Sink,
         observer: &'s dyn Observer,
@@ -40,7 +40,7 @@ impl<'s> Encoder<'s> {
     }
 
     /// Writes a row of these values.
-    pub(super) fn row<'a>(
+    pub(crate) fn row<'a>(
         &mut self,
         cells: impl IntoIterator<Item = Cell<'a>>,
     ) -> Result<(), Error> {
@@ -51,7 +51,7 @@ impl<'s> Encoder<'s> {
     }
 
     /// Writes a line that COPY has encoded; it ends with LF.
-    pub(super) fn copied_line(&mut self, line: &[u8]) -> Result<(), Error> {
+    pub(crate) fn copied_line(&mut self, line: &[u8]) -> Result<(), Error> {
         match self {
             Self::Csv(encoder) => encoder.copied_line(line),
             Self::Xlsx(encoder) => encoder.lines(line, 1),
@@ -59,7 +59,7 @@ impl<'s> Encoder<'s> {
     }
 
     /// Writes lines that are already encoded.
-    pub(super) fn encoded_lines(&mut self, lines: Bytes, rows: u64) -> Result<(), Error> {
+    pub(crate) fn encoded_lines(&mut self, lines: Bytes, rows: u64) -> Result<(), Error> {
         match self {
             Self::Csv(encoder) => encoder.encoded_lines(lines, rows),
             Self::Xlsx(encoder) => encoder.lines(&lines, rows),
@@ -67,7 +67,7 @@ impl<'s> Encoder<'s> {
     }
 
     /// Hands over the rest.
-    pub(super) fn finish(self) -> Result<Summary, Error> {
+    pub(crate) fn finish(self) -> Result<Summary, Error> {
         match self {
             Self::Csv(encoder) => encoder.finish(),
             Self::Xlsx(encoder) => encoder.finish(),
@@ -76,7 +76,7 @@ impl<'s> Encoder<'s> {
 }
 
 /// Writes the CSV to a sink, in chunks, the header first.
-pub(super) struct CsvEncoder<'s> {
+pub(crate) struct CsvEncoder<'s> {
     format: Format,
     fields: FieldWriter,
     /// For each column, whether its values are texts.

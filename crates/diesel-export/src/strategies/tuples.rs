@@ -1,10 +1,10 @@
 //! `tuples`: only the chosen values, as tuples, all in memory, as `.values()` in Django.
 
-use super::dataset::{Row, Rows};
-use super::encoder::Encoder;
-use super::{Error, Source, queries};
+use crate::dataset::{Row, Rows};
+use crate::encoder::Encoder;
+use crate::{Error, Source, queries};
 
-pub(super) fn run(source: &Source<'_>, encoder: &mut Encoder<'_>) -> Result<(), Error> {
+pub(crate) fn run(source: &Source<'_>, encoder: &mut Encoder<'_>) -> Result<(), Error> {
     let export = source.export;
     let rows: Rows<Row> = source.snapshot(|connection, backend| {
         let question = queries::rows(&export.columns, &export.filter).limit(source.most_rows());

@@ -1,10 +1,10 @@
 //! `joined`: full model structs of all joined tables, all in memory. The costly reference, as `.all()` with `select_related` in
 //! Django: it also loads columns that nobody asked for, such as descriptions.
 
-use super::encoder::Encoder;
-use super::{Error, Source};
+use crate::encoder::Encoder;
+use crate::{Error, Source};
 
-pub(super) fn run(source: &Source<'_>, encoder: &mut Encoder<'_>) -> Result<(), Error> {
+pub(crate) fn run(source: &Source<'_>, encoder: &mut Encoder<'_>) -> Result<(), Error> {
     let export = source.export;
     let models = source.snapshot(|connection, backend| {
         let conditions = export.filter.conditions();

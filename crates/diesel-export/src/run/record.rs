@@ -9,12 +9,12 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use tracing::Span;
 
-use super::manifest::{ErrorClass, Manifest, State};
-use super::outcome::Outcome;
-use super::{Error, Export, Observer, Plan, Sink, Summary};
 use crate::db::servers::{Chosen, Role};
+use crate::manifest::{ErrorClass, Manifest, State};
 use crate::memory::PeakMemory;
+use crate::outcome::Outcome;
 use crate::units::hexadecimal;
+use crate::{Error, Export, Observer, Plan, Sink, Summary};
 
 /// By which `--log` knows the lines about exports' ends.
 pub const LOG_TARGET: &str = "diesel_export::exports";

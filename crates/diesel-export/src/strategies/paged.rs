@@ -7,14 +7,14 @@
 use diesel::pg::PgRowByRowLoadingMode;
 use diesel::prelude::*;
 
-use super::dataset::{Query, Row};
-use super::encoder::Encoder;
-use super::{Error, Source, queries};
+use crate::dataset::{Query, Row};
+use crate::encoder::Encoder;
+use crate::{Error, Source, queries};
 
 /// Rows of a page, as many as Django's iterator fetches at a time.
 const PAGE: usize = 2_000;
 
-pub(super) fn run(source: &Source<'_>, encoder: &mut Encoder<'_>) -> Result<(), Error> {
+pub(crate) fn run(source: &Source<'_>, encoder: &mut Encoder<'_>) -> Result<(), Error> {
     let export = source.export;
     source.snapshot(|connection, _| {
         // One plan for all pages: it finds each row once, whatever the keys are.

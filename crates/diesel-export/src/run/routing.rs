@@ -4,10 +4,10 @@ use std::io;
 
 use bytes::Bytes;
 
-use super::cancellation::Cancellation;
-use super::{Error, Export, Observer, Sink, Summary};
+use crate::cancellation::Cancellation;
 use crate::db;
 use crate::db::servers::{Chosen, Fallback, Servers};
+use crate::{Error, Export, Observer, Sink, Summary};
 
 /// How often an export begins again because a table was changed meanwhile.
 const CHANGES: u32 = 3;
@@ -15,7 +15,7 @@ const CHANGES: u32 = 3;
 /// After this many conflicts with recovery, the next attempt is not on a replica.
 const CONFLICTS: u32 = 2;
 
-/// Exports to `sink`, as [`run`](super::run) does, from one of the servers; with `fresh`, from one that is shown to have what the
+/// Exports to `sink`, as [`run`](crate::run) does, from one of the servers; with `fresh`, from one that is shown to have what the
 /// primary has now. If a replica fails before the first byte, or the sink can start over, another one or the primary takes its place.
 pub fn run(
     export: &Export,
@@ -30,7 +30,7 @@ pub fn run(
     route(servers, |chosen| {
         observer.server(chosen);
         let place = (&chosen.database, freshness.as_ref());
-        let run = super::run_in(place, export, cancellation, observer, &mut sink);
+        let run = crate::run_in(place, export, cancellation, observer, &mut sink);
         run.map_err(|error| Failure {
             is_final: cancellation.is_cancelled() || !sink.start_over(),
             error,

@@ -8,8 +8,8 @@ use memchr::memchr_iter;
 use zip::write::{SimpleFileOptions, StreamWriter};
 use zip::{CompressionMethod, DateTime, ZipWriter};
 
-use super::super::dataset::Cell;
 use super::xml::{column_name, push_text};
+use crate::dataset::Cell;
 
 /// Rows that a sheet has below its header.
 pub(super) const SHEET_ROWS: u32 = 1_048_575;

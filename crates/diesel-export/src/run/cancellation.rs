@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::Error;
+use crate::Error;
 use crate::db::{Database, TransactionName};
 
 /// Stops an export. Clones stop the same one.
@@ -44,7 +44,7 @@ impl Cancellation {
     }
 
     /// Asks the server to give up all of the export's queries.
-    pub(super) fn cancel_queries(&self) {
+    pub(crate) fn cancel_queries(&self) {
         let numbers: Vec<u64> = self.backends().working.keys().copied().collect();
         for number in numbers {
             self.cancel_query(number);
@@ -123,7 +123,7 @@ impl Backend<'_> {
     }
 
     /// Asks the server to give up the transaction's query.
-    pub(super) fn cancel_query(&self) {
+    pub(crate) fn cancel_query(&self) {
         self.cancellation.cancel_query(self.number);
     }
 }

@@ -5,10 +5,10 @@ use serde_json::{Map, Value};
 use time::OffsetDateTime;
 use time::serde::rfc3339;
 
-use super::Strategy;
-use super::csv::{Delimiter, Preset};
-use super::format::FileType;
+use crate::Strategy;
+use crate::csv::{Delimiter, Preset};
 use crate::db::servers::Role;
+use crate::format::FileType;
 
 /// The state of an export.
 #[derive(strum::IntoStaticStr)]

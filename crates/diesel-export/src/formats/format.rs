@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumMessage, EnumString, IntoStaticStr, VariantArray};
 
-use super::csv;
+use crate::csv;
 
 /// A format of files.
 #[derive(Display, EnumMessage, EnumString, IntoStaticStr, VariantArray)]
@@ -60,13 +60,13 @@ impl FileFormat {
 
     /// How the lines are to be that COPY encodes. Those with other line ends or texts than its own are written from the cells of lines
     /// that are for programs, as a workbook is.
-    pub(super) fn copied(self) -> csv::Format {
+    pub(crate) fn copied(self) -> csv::Format {
         let own = self.csv().filter(|format| !format.escapes_formulas());
         own.unwrap_or_default()
     }
 
     /// The same, of lines that `lookup` encodes.
-    pub(super) fn lines(self) -> csv::Format {
+    pub(crate) fn lines(self) -> csv::Format {
         self.csv().unwrap_or_default()
     }
 }

@@ -2,12 +2,12 @@
 
 use memchr::{memchr, memchr2};
 
-use super::Error;
+use crate::Error;
 use crate::db;
 
 /// A line's cells. It is used again for the next line.
 #[derive(Debug, Default)]
-pub(super) struct Cells {
+pub(crate) struct Cells {
     /// The fields' texts, one after the other.
     text: Vec<u8>,
     /// Where each text ends; `None` is NULL.
@@ -17,7 +17,7 @@ pub(super) struct Cells {
 impl Cells {
     /// Reads the first of these lines and says what is left; `None` if it does not end as a line does. The delimiter is a comma, a
     /// line ends with LF.
-    pub(super) fn read<'l>(&mut self, mut lines: &'l [u8]) -> Option<&'l [u8]> {
+    pub(crate) fn read<'l>(&mut self, mut lines: &'l [u8]) -> Option<&'l [u8]> {
         self.text.clear();
         self.ends.clear();
         loop {
@@ -57,7 +57,7 @@ impl Cells {
     }
 
     /// The texts; `None` is NULL.
-    pub(super) fn fields(&self) -> impl ExactSizeIterator<Item = Option<&[u8]>> {
+    pub(crate) fn fields(&self) -> impl ExactSizeIterator<Item = Option<&[u8]>> {
         let mut start = 0;
         self.ends.iter().map(move |end| {
             let end = (*end)?;
@@ -69,7 +69,7 @@ impl Cells {
 }
 
 /// The error that COPY has sent something else than lines of the query.
-pub(super) fn unreadable() -> Error {
+pub(crate) fn unreadable() -> Error {
     Error::Database(db::Error::Inconsistent(
         "a row is not what was asked for".into(),
     ))
@@ -78,9 +78,9 @@ pub(super) fn unreadable() -> Error {
 #[cfg(test)]
 #[expect(clippy::expect_used, reason = "a test fails by panicking")]
 mod tests {
-    use super::super::csv::{FieldWriter, Format};
-    use super::super::dataset::Cell;
     use super::*;
+    use crate::csv::{FieldWriter, Format};
+    use crate::dataset::Cell;
 
     fn read(lines: &[u8]) -> Vec<Vec<Option<String>>> {
         let mut cells = Cells::default();

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumMessage, EnumString, IntoStaticStr, VariantArray};
 
-use super::dataset::Cell;
+use crate::dataset::Cell;
 
 /// Who the CSV is for.
 #[derive(Display, EnumMessage, EnumString, IntoStaticStr, VariantArray)]
@@ -67,18 +67,18 @@ pub struct Format {
 
 impl Format {
     /// Whether a `'` goes where a spreadsheet would begin a formula.
-    pub(super) fn escapes_formulas(self) -> bool {
+    pub(crate) fn escapes_formulas(self) -> bool {
         self.preset == Preset::Excel
     }
 
-    pub(super) fn byte_order_mark(self) -> &'static [u8] {
+    pub(crate) fn byte_order_mark(self) -> &'static [u8] {
         match self.preset {
             Preset::Data => b"",
             Preset::Excel => "\u{feff}".as_bytes(),
         }
     }
 
-    pub(super) fn line_end(self) -> &'static [u8] {
+    pub(crate) fn line_end(self) -> &'static [u8] {
         match self.preset {
             Preset::Data => b"\n",
             Preset::Excel => b"\r\n",
@@ -88,14 +88,14 @@ impl Format {
 
 /// Writes the fields of lines with a fixed number of them.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct FieldWriter {
+pub(crate) struct FieldWriter {
     format: Format,
     /// Whether it is the line's only field.
     is_only: bool,
 }
 
 impl FieldWriter {
-    pub(super) fn new(format: Format, fields: usize) -> Self {
+    pub(crate) fn new(format: Format, fields: usize) -> Self {
         Self {
             format,
             is_only: fields == 1,
@@ -115,7 +115,7 @@ impl FieldWriter {
     }
 
     /// Appends the field for a text that is not NULL; it may be empty.
-    pub(super) fn write_text(self, text: &[u8], line: &mut Vec<u8>) {
+    pub(crate) fn write_text(self, text: &[u8], line: &mut Vec<u8>) {
         let text = if self.format.escapes_formulas() {
             &*without_formulas(text)
         } else {

@@ -29,18 +29,18 @@ use std::time::Duration;
 use tracing::Span;
 
 use self::conditions::Conditions;
-pub(super) use self::estimate::Estimate;
+pub(crate) use self::estimate::Estimate;
 use self::names::Names;
 use self::own_rows::{FEW, Keys, OwnRows, Reading};
 use self::ranges::Ranges;
 use self::rows::RowEncoder;
 use self::session::{Session, Snapshot, Without};
 use self::work::{PIECE, Work, hand_on};
-use super::buffers::Buffers;
-use super::encoder::Encoder;
-use super::{Error, Export, Plan, Source, Strategy, copy};
+use crate::buffers::Buffers;
 use crate::db::libpq::{self, CopyOutDsl as _};
 use crate::db::{self, Database};
+use crate::encoder::Encoder;
+use crate::{Error, Export, Plan, Source, Strategy, copy};
 
 /// The most connections that an export takes.
 pub const CONNECTIONS: usize = 4;
@@ -51,7 +51,7 @@ const RANGES_OF_CONNECTION: usize = 5;
 /// Ranges that are under way at the same time, beyond one for each connection.
 const AHEAD: usize = 1;
 
-pub(super) fn run(source: &Source<'_>, encoder: &mut Encoder<'_>) -> Result<(), Error> {
+pub(crate) fn run(source: &Source<'_>, encoder: &mut Encoder<'_>) -> Result<(), Error> {
     let (mut leader, answer, locked) = Session::begin(source)?;
     match Lookup::prepare(source, &mut leader, answer, locked) {
         Ok(lookup) => {
@@ -81,7 +81,7 @@ pub(super) fn run(source: &Source<'_>, encoder: &mut Encoder<'_>) -> Result<(), 
 
 /// Opens the second connection of an export of all rows early, so that the first one need not wait for it. How many rows there are
 /// is not known yet.
-pub(super) fn open_ahead(export: &Export, database: &Database) {
+pub(crate) fn open_ahead(export: &Export, database: &Database) {
     if !export.filter.conditions().is_empty() {
         return;
     }

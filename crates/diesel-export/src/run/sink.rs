@@ -6,8 +6,8 @@ use std::io;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::Strategy;
-use super::cancellation::Cancellation;
+use crate::Strategy;
+use crate::cancellation::Cancellation;
 use crate::db::servers::Chosen;
 
 /// Takes an export's bytes.
@@ -77,7 +77,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    pub(super) fn of(strategy: Strategy) -> Self {
+    pub(crate) fn of(strategy: Strategy) -> Self {
         Self {
             strategy,
             connections: 1,
@@ -96,9 +96,9 @@ pub struct Summary {
 }
 
 /// Refuses bytes once the export is cancelled: a strategy that has all of its rows has no query to cancel.
-pub(super) struct CancellableSink<'a> {
-    pub(super) sink: &'a mut dyn Sink,
-    pub(super) cancellation: &'a Cancellation,
+pub(crate) struct CancellableSink<'a> {
+    pub(crate) sink: &'a mut dyn Sink,
+    pub(crate) cancellation: &'a Cancellation,
 }
 
 impl Sink for CancellableSink<'_> {

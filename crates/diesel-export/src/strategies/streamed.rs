@@ -3,11 +3,11 @@
 use diesel::pg::PgRowByRowLoadingMode;
 use diesel::prelude::*;
 
-use super::dataset::Row;
-use super::encoder::Encoder;
-use super::{Error, Source, queries};
+use crate::dataset::Row;
+use crate::encoder::Encoder;
+use crate::{Error, Source, queries};
 
-pub(super) fn run(source: &Source<'_>, encoder: &mut Encoder<'_>) -> Result<(), Error> {
+pub(crate) fn run(source: &Source<'_>, encoder: &mut Encoder<'_>) -> Result<(), Error> {
     let export = source.export;
     let question = queries::rows(&export.columns, &export.filter);
     source.snapshot(|connection, backend| {

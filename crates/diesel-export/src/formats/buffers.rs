@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 /// The buffers of one export.
 #[derive(Clone)]
-pub(super) struct Buffers {
+pub(crate) struct Buffers {
     idle: Arc<Idle>,
 }
 
@@ -22,7 +22,7 @@ const MOST_GROWN: usize = 2;
 
 impl Buffers {
     /// Buffers that have room for `capacity` bytes at first.
-    pub(super) fn new(capacity: usize) -> Self {
+    pub(crate) fn new(capacity: usize) -> Self {
         let buffers = Mutex::default();
         Self {
             idle: Arc::new(Idle { buffers, capacity }),
@@ -30,13 +30,13 @@ impl Buffers {
     }
 
     /// Returns an empty buffer.
-    pub(super) fn take(&self) -> Vec<u8> {
+    pub(crate) fn take(&self) -> Vec<u8> {
         let idle = self.idle.lock().pop();
         idle.unwrap_or_else(|| Vec::with_capacity(self.idle.capacity))
     }
 
     /// Turns a buffer into shared bytes; the buffer comes back once nobody holds them.
-    pub(super) fn lend(&self, buffer: Vec<u8>) -> Bytes {
+    pub(crate) fn lend(&self, buffer: Vec<u8>) -> Bytes {
         Bytes::from_owner(Lent {
             buffer,
             idle: Arc::downgrade(&self.idle),

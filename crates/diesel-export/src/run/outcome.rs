@@ -1,6 +1,6 @@
 //! How an export has ended, as logs, metrics and alerts tell it.
 
-use super::manifest::{ErrorClass, State};
+use crate::manifest::{ErrorClass, State};
 
 /// How an export has ended, and who has to do something about it.
 #[derive(strum::IntoStaticStr, strum::VariantArray)]

@@ -1,15 +1,15 @@
 //! `copy`: `COPY (…) TO STDOUT` on a connection of our own, its bytes passed through if they are for programs.
 
-use super::encoder::Encoder;
-use super::{Error, Source};
 use crate::db::libpq::{self, CopyOutDsl, Options};
+use crate::encoder::Encoder;
+use crate::{Error, Source};
 
-pub(super) fn run(source: &Source<'_>, encoder: &mut Encoder<'_>) -> Result<(), Error> {
+pub(crate) fn run(source: &Source<'_>, encoder: &mut Encoder<'_>) -> Result<(), Error> {
     source.copy_snapshot(|connection| rows(source, connection, encoder))
 }
 
 /// Writes the rows, on a connection in the export's snapshot.
-pub(super) fn rows(
+pub(crate) fn rows(
     source: &Source<'_>,
     connection: &mut libpq::Connection,
     encoder: &mut Encoder<'_>,
