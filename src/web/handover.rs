@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-pub(super) use self::receiver::Receiver;
+pub(super) use self::receiver::{PIECE, Receiver};
 pub(super) use self::sender::Sender;
 use super::metrics::Metrics;
 use diesel_export as export;

@@ -25,14 +25,13 @@ use super::conditions::{Part, Validators};
 use super::digest::{REPR_DIGEST, repr_digest};
 use super::download::{Unsent, media_type, place_for_download};
 use super::flow::Flow;
+use super::handover::PIECE;
 use super::peer::{Peer, Unfinished};
 use super::prepared::Fetched;
 use super::problem::{Kind, Problem, ProblemBody};
 use super::watch::WATCH_INTERVAL;
 use diesel_export::store::KeptFile;
 
-/// Bytes that are read at a time.
-const PIECE: u64 = 64 * 1024;
 /// A browser may keep it for itself, and asks whether it is still there; nothing on the way packs it.
 const PRIVATE: &str = "private, no-cache, no-transform";
 

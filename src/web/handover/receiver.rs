@@ -12,7 +12,7 @@ use actix_web::rt::task::JoinHandle;
 use super::{Message, Shared};
 
 /// Bytes that are read from a file at a time.
-const PIECE: u64 = 64 * 1024;
+pub(in crate::web) const PIECE: u64 = 64 * 1024;
 
 /// The end of the response's body.
 pub(in crate::web) struct Receiver {

@@ -115,8 +115,8 @@ pub struct Manifest {
     /// Why it is another strategy, or has fewer connections, than was asked for.
     #[serde(default)]
     pub because: Option<String>,
-    /// What is exported.
-    #[serde(default = "tasks")]
+    /// What is exported; nothing in a manifest from before there were datasets, which `verify` takes, too.
+    #[serde(default)]
     pub dataset: String,
     /// Its columns, by their names.
     #[serde(default)]
@@ -172,23 +172,18 @@ pub struct Manifest {
     pub expires_at: Option<OffsetDateTime>,
 }
 
-/// The only dataset of manifests that name none: `verify` takes older ones, too.
-fn tasks() -> String {
-    "tasks".to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_manifest_from_before_there_were_datasets_is_of_tasks() {
+    fn a_manifest_from_before_there_were_datasets_is_read() {
         let manifest: Result<Manifest, _> = serde_json::from_str(
             r#"{"id": "a", "state": "complete", "strategy": "copy", "filter": {"done": true}, "preset": "data",
                 "delimiter": ",", "rows": 1, "bytes": 90, "sha256": "00", "seconds": 0.1, "peak_memory_bytes": 1, "error": null}"#,
         );
         let said = manifest.map(|manifest| (manifest.dataset, manifest.filter));
         let filter = Map::from_iter([("done".to_owned(), Value::from(true))]);
-        assert_eq!(said.ok(), Some(("tasks".to_owned(), filter)));
+        assert_eq!(said.ok(), Some((String::new(), filter)));
     }
 }
