@@ -1,165 +1,51 @@
 //! The web service. Nothing below this module knows HTTP.
 
 mod access;
+mod api;
+mod app;
 mod benchmark;
-mod benchmark_page;
-mod benchmark_store;
-mod body;
-mod choices;
-mod client_address;
-mod compression;
-mod conditions;
-mod connection;
 mod connections;
-mod digest;
 mod download;
-mod events;
-mod export_page;
-mod exports;
-mod failures;
-mod filename;
-mod flow;
-mod handover;
-mod health;
-mod html;
-mod metrics;
-mod openapi;
-mod order;
-mod pace;
-mod peer;
+mod monitoring;
+mod pages;
 mod prepared;
-mod prepared_file;
-mod prepared_page;
-mod preparing;
 mod problem;
-mod query_string;
-mod read;
-mod registry;
-mod request_log;
-mod requests;
-mod rows;
-mod server;
-mod service_manager;
-mod sites;
-mod starting;
-mod static_files;
-mod watch;
 
-use std::future::{Future, Ready, poll_fn, ready};
+use std::future::{Future, poll_fn, ready};
 use std::io;
 use std::net::TcpListener;
-use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
 
-use actix_web::dev::Payload;
 use actix_web::middleware::from_fn;
 use actix_web::rt::signal::unix::{SignalKind, signal};
-use actix_web::{FromRequest, Handler, HttpRequest, HttpResponse, Resource, Responder, web};
-use ipnet::IpNet;
+use actix_web::{FromRequest, Handler, HttpResponse, Resource, Responder, web};
 use tokio::sync::Semaphore;
 
-use self::access::Access;
-use self::benchmark_store::Benchmarks;
-pub use self::compression::Compression;
-use self::connections::{Connections, raise_descriptor_limit};
-use self::metrics::Metrics;
-use self::prepared::Prepared;
-use self::problem::{Kind, Problem};
-use self::registry::{Known, Registry};
-use self::server::{Timeouts, server};
-pub use self::service_manager::handed_over_listener;
-pub use self::starting::Starting;
-use diesel_export::dataset::{Catalog, Dataset};
+use self::api::{choices, events, exports, openapi, read, rows};
+pub use self::app::Settings;
+use self::app::{App, OfDataset};
+use self::benchmark::{api as benchmark_api, page as benchmark_page};
+use self::connections::{requests, service_manager};
+use self::monitoring::{health, metrics, request_log};
+use self::pages::{export_page, static_files};
+use self::prepared::{file as prepared_file, page as prepared_page, preparing};
+use crate::web::access::Access;
+use crate::web::benchmark::store::Benchmarks;
+use crate::web::connections::server::{Timeouts, server};
+pub use crate::web::connections::service_manager::handed_over_listener;
+pub use crate::web::connections::starting::Starting;
+use crate::web::connections::{Connections, raise_descriptor_limit};
+pub use crate::web::download::compression::Compression;
+use crate::web::download::registry::Registry;
+use crate::web::monitoring::metrics::Metrics;
+use crate::web::prepared::Prepared;
+use crate::web::problem::{Kind, Problem};
+use diesel_export::Budget;
+use diesel_export::dataset::Catalog;
 use diesel_export::db::Database;
-use diesel_export::db::servers::{Rules, Servers};
-use diesel_export::manifest::{ErrorClass, State};
-use diesel_export::spool::Spool;
-use diesel_export::{Budget, Limits};
-
-/// What the service is told.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// What can be exported.
-    pub catalog: Arc<Catalog>,
-    /// What an export may cost.
-    pub limits: Limits,
-    /// Exports that may run at once.
-    pub max_exports: usize,
-    /// Downloads that may be under way at once.
-    pub max_downloads: usize,
-    /// Exports that may wait to be prepared.
-    pub max_queued: usize,
-    /// How long a prepared export is kept.
-    pub keep_exports: Duration,
-    /// Where prepared exports are, and what slow readers have not taken; none if nothing is prepared, and exports wait for their
-    /// readers.
-    pub spool: Option<Arc<Spool>>,
-    /// How long a reader may take nothing.
-    pub reader_timeout: Duration,
-    /// How long a connection may wait for its next request.
-    pub keep_alive: Duration,
-    /// How long running exports may take to finish when the service is told to stop.
-    pub shutdown_timeout: Duration,
-    /// When downloads are compressed.
-    pub compression: Compression,
-    /// Names to answer to beside loopback ones. Without any, a service that is bound beyond loopback answers to all.
-    pub allowed_hosts: Vec<String>,
-    /// Origins of other sites whose pages may do what the service's own do.
-    pub allowed_origins: Vec<String>,
-    /// Proxies that are believed when they name their clients' addresses.
-    pub trusted_proxies: Vec<IpNet>,
-    /// What a client must know, if anything.
-    pub auth_token: Option<String>,
-    /// Whether clients may run the benchmark even if the service is bound beyond loopback.
-    pub allow_benchmarks: bool,
-    /// Where exports run.
-    pub rules: Rules,
-    /// Where the benchmark's processes and the servers' monitor find the database.
-    pub database_url: String,
-    /// Where the benchmark's results are kept; `None` if there is no such place.
-    pub data_dir: Option<PathBuf>,
-    /// Whether the database is the private one, whose data are made up.
-    pub is_demonstration: bool,
-}
-
-/// What all requests share.
-struct App {
-    database: Database,
-    servers: Arc<Servers>,
-    settings: Settings,
-    /// Places for exports on the database.
-    permits: Arc<Semaphore>,
-    /// Places for downloads.
-    download_permits: Arc<Semaphore>,
-    /// Places for counts.
-    count_permits: Semaphore,
-    /// Places for pages that read the database.
-    read_permits: Arc<Semaphore>,
-    /// Places for streams of events.
-    event_permits: Arc<Semaphore>,
-    exports: Registry,
-    prepared: Arc<Prepared>,
-    metrics: Arc<Metrics>,
-    access: Access,
-    benchmarks: Benchmarks,
-}
-
-impl App {
-    fn benchmarks_allowed(&self) -> bool {
-        self.access.loopback || self.settings.allow_benchmarks
-    }
-
-    /// Notes how an export has ended, unless that is known already.
-    fn export_ended(&self, known: &Known, state: State, error: Option<ErrorClass>) {
-        if known.record.end(state, error) {
-            self.exports.ended(&known.record);
-            self.metrics.ended(&known.record.manifest());
-        }
-    }
-}
+use diesel_export::db::servers::Servers;
 
 /// Serves until the process is told to stop (SIGINT, SIGTERM). `ready` is called as soon as it does.
 pub fn serve(
@@ -294,15 +180,19 @@ fn routes(config: &mut web::ServiceConfig, catalog: &Catalog) {
         .service(read_only("/favicon.ico", static_files::favicon))
         .service(read_only("/benchmark", benchmark_page::page))
         .service(
-            read_only_or("/api/benchmarks", "GET, HEAD, POST", benchmark::list)
-                .post(benchmark::post),
+            read_only_or("/api/benchmarks", "GET, HEAD, POST", benchmark_api::list)
+                .post(benchmark_api::post),
         )
         .service(
-            read_only_or("/api/benchmarks/{id}", "GET, HEAD, DELETE", benchmark::get)
-                .delete(benchmark::delete),
+            read_only_or(
+                "/api/benchmarks/{id}",
+                "GET, HEAD, DELETE",
+                benchmark_api::get,
+            )
+            .delete(benchmark_api::delete),
         )
-        .service(resource("/api/benchmarks/{id}/cancel", "POST").post(benchmark::cancel))
-        .service(resource("/api/benchmarks/{id}/events", "GET").get(benchmark::follow))
+        .service(resource("/api/benchmarks/{id}/cancel", "POST").post(benchmark_api::cancel))
+        .service(resource("/api/benchmarks/{id}/events", "GET").get(benchmark_api::follow))
         .service(read_only_or("/api/exports", "GET, HEAD, POST", exports::list).post(exports::post))
         .service(
             read_only_or("/api/exports/{id}", "GET, HEAD, DELETE", exports::get)
@@ -320,20 +210,6 @@ fn routes(config: &mut web::ServiceConfig, catalog: &Catalog) {
         .default_service(web::to(async || {
             Err::<HttpResponse, _>(Problem::new(Kind::NotFound))
         }));
-}
-
-/// The dataset that an address is of.
-#[derive(Clone)]
-struct OfDataset(Arc<dyn Dataset>);
-
-impl FromRequest for OfDataset {
-    type Error = Problem;
-    type Future = Ready<Result<Self, Problem>>;
-
-    fn from_request(request: &HttpRequest, _payload: &mut Payload) -> Self::Future {
-        let dataset = request.app_data().cloned();
-        ready(dataset.ok_or_else(|| Problem::new(Kind::NotFound)))
-    }
 }
 
 /// An address that takes GET and HEAD, which is GET without the body.

@@ -1,7 +1,21 @@
-//! The export: rows of a dataset, as CSV or as a workbook, to a sink.
+//! Exports of Diesel queries from PostgreSQL: rows of a declared dataset, as CSV or as a workbook, to a sink. Complete, or an error.
 //!
-//! An [`Export`] says what to export and how; [`run`] does it. A strategy knows a database and an encoder, and not where
+//! An [`Export`] says what to export and how; [`run`](fn@run) does it. A strategy knows a database and an encoder, and not where
 //! the bytes go.
+//!
+//! # A tour
+//!
+//! From the bottom up; a module knows only those above it in this list:
+//!
+//! * [`units`], [`memory`], [`atomic_file`]: how quantities are written, how much is held, files that appear complete or not at all.
+//! * [`db`]: connection pools, snapshots, errors' words; [`db::libpq`], connections for COPY; [`db::servers`], the primary and its replicas.
+//! * [`dataset`]: how a dataset is declared: its query, columns, filters. A [`Catalog`](dataset::Catalog) has all of them.
+//! * [`queries`], [`choices`], [`parameters`]: what is asked of a dataset, what a filter can be set to, an export's names and values.
+//! * `formats`: [`csv`], workbooks, and the encoder that turns rows into them.
+//! * `strategies`: a file for each way to load the rows.
+//! * `run`: an export while it runs: [`cancellation`], [`record`] and [`manifest`], [`routing`] to a server, the sink and the observer.
+//! * [`spool`]: files that wait for their readers; [`store`]: those of exports that were prepared for later.
+//! * [`verify`]: whether a CSV is complete, by its manifest.
 
 pub mod atomic_file;
 pub mod choices;

@@ -10,14 +10,15 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use time::OffsetDateTime;
 
-use super::{Delivery, Query, UNTOUCHED, media_type};
-use crate::web::filename::content_disposition;
+use crate::web::app::App;
+use crate::web::app::OfDataset;
+use crate::web::download::filename::content_disposition;
+use crate::web::download::{Delivery, Query, UNTOUCHED, media_type};
 use crate::web::problem::Problem;
-use crate::web::{App, OfDataset};
 use diesel_export::format::FileType;
 
 /// What a CSV would be, without the export: nothing is asked of the database.
-pub(in crate::web) async fn csv_head(
+pub(crate) async fn csv_head(
     request: HttpRequest,
     app: web::Data<App>,
     dataset: OfDataset,
@@ -26,7 +27,7 @@ pub(in crate::web) async fn csv_head(
 }
 
 /// The same of a workbook.
-pub(in crate::web) async fn xlsx_head(
+pub(crate) async fn xlsx_head(
     request: HttpRequest,
     app: web::Data<App>,
     dataset: OfDataset,
@@ -53,7 +54,7 @@ fn head(
 }
 
 /// The body of a response to HEAD, of the size that it would have.
-pub(in crate::web) struct Unsent(pub(in crate::web) BodySize);
+pub(crate) struct Unsent(pub(crate) BodySize);
 
 impl MessageBody for Unsent {
     type Error = io::Error;

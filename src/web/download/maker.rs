@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::web::compression::{Coding, CompressingSink};
-use crate::web::flow::Flow;
-use crate::web::handover::Sender;
-use crate::web::watch::Place;
+use crate::web::download::compression::{Coding, CompressingSink};
+use crate::web::download::handover::Sender;
+use crate::web::download::stall_detector::StallDetector;
+use crate::web::download::supervisor::Place;
 use diesel_export::cancellation::Cancellation;
 use diesel_export::db::servers::Servers;
 use diesel_export::record::Record;
@@ -16,18 +16,18 @@ use diesel_export::spool::{Spool, SpoolFile, SpoolSink, or_full};
 use diesel_export::{self as export, Export, Sink, routing};
 
 /// Makes one export.
-pub(super) struct Maker<'a> {
-    pub(super) export: &'a Export,
-    pub(super) fresh: bool,
-    pub(super) servers: &'a Servers,
-    pub(super) cancellation: &'a Cancellation,
-    pub(super) record: &'a Record,
-    pub(super) flow: &'a Flow,
+pub(crate) struct Maker<'a> {
+    pub(crate) export: &'a Export,
+    pub(crate) fresh: bool,
+    pub(crate) servers: &'a Servers,
+    pub(crate) cancellation: &'a Cancellation,
+    pub(crate) record: &'a Record,
+    pub(crate) flow: &'a StallDetector,
 }
 
 impl Maker<'_> {
     /// Hands it over as it is made; compressed after it was recorded: the manifest tells of the file itself.
-    pub(super) fn stream(
+    pub(crate) fn stream(
         &self,
         sender: &mut Sender,
         coding: Option<Coding>,
@@ -41,7 +41,7 @@ impl Maker<'_> {
     }
 
     /// Makes all of it in the spool; returns the file and its length.
-    pub(super) fn spool(
+    pub(crate) fn spool(
         &self,
         spool: &Arc<Spool>,
         place: &Place,
@@ -72,7 +72,7 @@ impl Maker<'_> {
 /// Hands the chunks over to the response.
 struct HandoverSink<'a> {
     sender: &'a mut Sender,
-    flow: &'a Flow,
+    flow: &'a StallDetector,
 }
 
 impl Sink for HandoverSink<'_> {

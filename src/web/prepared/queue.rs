@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
 
-use super::Prepared;
-use super::entry::{Entry, Stands};
-use crate::web::metrics::Rejection;
+use crate::web::monitoring::metrics::Rejection;
+use crate::web::prepared::Prepared;
+use crate::web::prepared::entry::{Entry, JobState};
 use crate::web::problem::{Kind, Problem};
 use diesel_export::cancellation::Cancellation;
 use diesel_export::manifest::{ErrorClass, Manifest, State};
@@ -20,16 +20,16 @@ use diesel_export::{self as export, Export};
 const INTERRUPTION: Duration = Duration::from_secs(2);
 
 /// An export that is to be made.
-pub(in crate::web) struct Job {
-    pub(in crate::web) export: Export,
-    pub(in crate::web) fresh: bool,
-    pub(in crate::web) record: Arc<Record>,
-    pub(in crate::web) cancellation: Cancellation,
+pub(crate) struct Job {
+    pub(crate) export: Export,
+    pub(crate) fresh: bool,
+    pub(crate) record: Arc<Record>,
+    pub(crate) cancellation: Cancellation,
 }
 
 impl Prepared {
     /// Puts an export at the end of the queue. Writes a file.
-    pub(in crate::web) fn order(
+    pub(crate) fn order(
         &self,
         export: Export,
         fresh: bool,
@@ -49,7 +49,7 @@ impl Prepared {
         let entry = Entry {
             requested_at: OffsetDateTime::now_utc(),
             disposition,
-            stands: Stands::Live(Arc::clone(&job)),
+            stands: JobState::Live(Arc::clone(&job)),
         };
         let _one_at_a_time = self.ordering.lock().unwrap_or_else(PoisonError::into_inner);
         let is_full = self.with(|all| all.queue.len() >= self.max_queued);
@@ -76,7 +76,7 @@ impl Prepared {
     }
 
     /// The program is to end: what is not whole yet is interrupted.
-    pub(in crate::web) fn interrupt(&self) {
+    pub(crate) fn interrupt(&self) {
         self.stopping.cancel();
         let live: Vec<Arc<Job>> = self.with(|all| {
             let jobs = all.by_id.values().filter_map(Entry::job);
@@ -91,21 +91,21 @@ impl Prepared {
         }
     }
 
-    pub(super) fn stop(&self, job: &Job, state: State, error: Option<ErrorClass>) {
+    pub(crate) fn stop(&self, job: &Job, state: State, error: Option<ErrorClass>) {
         if self.end(job, state, error, None) {
-            crate::web::watch::cancel(job.cancellation.clone());
+            crate::web::download::supervisor::cancel(job.cancellation.clone());
         }
     }
 
     /// Waits until one is queued.
-    pub(in crate::web) async fn wait_for_one(&self) {
+    pub(crate) async fn wait_for_one(&self) {
         while self.with(|all| all.queue.is_empty()) {
             self.queued.notified().await;
         }
     }
 
     /// Takes the next one from the queue.
-    pub(in crate::web) fn next(&self) -> Option<Arc<Job>> {
+    pub(crate) fn next(&self) -> Option<Arc<Job>> {
         self.with(|all| {
             let job = all.queue.pop_front()?;
             job.record.begin();
@@ -114,17 +114,13 @@ impl Prepared {
     }
 
     /// Begins the file of one that runs.
-    pub(in crate::web) fn begin(&self, job: &Job) -> Result<SpoolFile, export::Error> {
+    pub(crate) fn begin(&self, job: &Job) -> Result<SpoolFile, export::Error> {
         let store = self.store.get().ok_or(export::Error::Cancelled)?;
         store.begin(job.record.id()).map_err(export::Error::Sink)
     }
 
     /// Publishes the file of one that is whole, and notes that it is complete.
-    pub(in crate::web) fn publish(
-        &self,
-        job: &Job,
-        file: Arc<SpoolFile>,
-    ) -> Result<(), export::Error> {
+    pub(crate) fn publish(&self, job: &Job, file: Arc<SpoolFile>) -> Result<(), export::Error> {
         let id = job.record.id();
         let store = self.store.get().ok_or(export::Error::Cancelled)?;
         let label = self.with(|all| {
@@ -146,7 +142,7 @@ impl Prepared {
     }
 
     /// The thread of one has ended: if it did so without a word, it has panicked; and it may have begun a file after it was stopped.
-    pub(in crate::web) fn finish(&self, job: &Job) {
+    pub(crate) fn finish(&self, job: &Job) {
         self.end(job, State::Failed, Some(ErrorClass::Internal), None);
         if let (Some(store), false) = (
             self.store.get(),
@@ -157,7 +153,7 @@ impl Prepared {
     }
 
     /// Notes how one has ended, unless that is known already; whether this was it. One that is complete has a file.
-    pub(in crate::web) fn end(
+    pub(crate) fn end(
         &self,
         job: &Job,
         state: State,
@@ -175,7 +171,7 @@ impl Prepared {
             if let Some(entry) = all.by_id.get_mut(id) {
                 let (manifest, space) = file.unzip();
                 let manifest = manifest.unwrap_or_else(|| self.kept(entry.manifest()));
-                entry.stands = Stands::Kept(Box::new(manifest), space);
+                entry.stands = JobState::Kept(Box::new(manifest), space);
             }
             true
         });

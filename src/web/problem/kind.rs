@@ -6,7 +6,7 @@ use actix_web::http::StatusCode;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr)]
 #[cfg_attr(test, derive(strum::EnumIter))]
 #[strum(serialize_all = "kebab-case")]
-pub(in crate::web) enum Kind {
+pub(crate) enum Kind {
     /// A parameter is unknown, repeated, or has a bad value.
     InvalidParameter,
     /// What was sent is larger than it may be.
@@ -90,12 +90,12 @@ pub(in crate::web) enum Kind {
 
 impl Kind {
     /// Returns its name in problems and docs.
-    pub(in crate::web) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         self.into()
     }
 
     /// Returns its status and its title.
-    pub(in crate::web) fn parts(self) -> (StatusCode, &'static str) {
+    pub(crate) fn parts(self) -> (StatusCode, &'static str) {
         match self {
             Self::InvalidParameter => (StatusCode::BAD_REQUEST, "A parameter is not understood"),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "What was sent is too large"),

@@ -1,0 +1,202 @@
+//! What other sites' pages may have a browser do here: follow links to pages and prepared files. Nothing else, since whatever they start
+//! costs, and the time of an answer tells what is in it.
+
+use std::sync::Arc;
+
+use actix_web::HttpRequest;
+use actix_web::http::Method;
+use actix_web::http::header::HeaderMap;
+
+use crate::web::pages::html::accepts_html;
+use crate::web::problem::{Kind, Problem};
+use diesel_export::dataset::Catalog;
+
+/// The sites that requests come from.
+pub(crate) struct Sites {
+    /// Origins of other sites whose pages may do what our own do.
+    allowed: Vec<String>,
+    catalog: Arc<Catalog>,
+}
+
+impl Sites {
+    pub(crate) fn new(allowed: &[String], catalog: &Arc<Catalog>) -> Self {
+        Self {
+            allowed: allowed.to_vec(),
+            catalog: Arc::clone(catalog),
+        }
+    }
+
+    /// Refuses what another site's page has its reader's browser send, unless it is a link that the reader follows.
+    pub(crate) fn check(&self, request: &HttpRequest) -> Result<(), Problem> {
+        let is_refused = self.sent(request.headers())
+            && !(is_navigation(request) && self.may_be_linked(request.path()));
+        if is_refused {
+            Err(Problem::new(Kind::CrossSite))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Whether a browser says that another site's page has made it send this. Programs say nothing.
+    pub(crate) fn sent(&self, headers: &HeaderMap) -> bool {
+        let origin = text(headers, "origin")
+            .or_else(|| text(headers, "referer").map(|address| origin_of(address)));
+        if origin.is_some_and(|origin| self.allowed.iter().any(|allowed| allowed == origin)) {
+            return false;
+        }
+        // Over plain HTTP, browsers send no Sec-Fetch headers but to loopback addresses.
+        match (text(headers, "sec-fetch-site"), origin) {
+            (Some(site), _) => !matches!(site, "same-origin" | "none"),
+            (None, Some(origin)) => {
+                origin.split_once("://").map(|(_, authority)| authority) != text(headers, "host")
+            }
+            (None, None) => false,
+        }
+    }
+
+    /// Whether links may lead there: to pages, to prepared files, and to downloads, which then show the page instead.
+    fn may_be_linked(&self, path: &str) -> bool {
+        let path = path.trim_start_matches('/');
+        let (name, extension) = path.split_once('.').unwrap_or((path, ""));
+        matches!(path, "" | "benchmark" | "exports")
+            || path.starts_with("exports/")
+            || (matches!(extension, "" | "csv" | "xlsx") && self.catalog.find(name).is_some())
+    }
+}
+
+fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    let value = headers.get(name)?;
+    Some(value.to_str().unwrap_or_default())
+}
+
+/// Returns the origin of an address.
+fn origin_of(address: &str) -> &str {
+    let authority = address.find("://").map_or(0, |scheme| scheme + 3);
+    let end = address[authority..].find(['/', '?', '#']);
+    &address[..end.map_or(address.len(), |end| authority + end)]
+}
+
+/// Whether somebody opens the address, and sees what comes.
+fn is_navigation(request: &HttpRequest) -> bool {
+    let headers = request.headers();
+    let is_opened = match (
+        text(headers, "sec-fetch-mode"),
+        text(headers, "sec-fetch-dest"),
+    ) {
+        (None, None) => accepts_html(headers),
+        parts => parts == (Some("navigate"), Some("document")),
+    };
+    is_opened && *request.method() == Method::GET
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    const CROSS_SITE: (&str, &str) = ("Sec-Fetch-Site", "cross-site");
+    const OPENED: [(&str, &str); 2] = [
+        ("Sec-Fetch-Mode", "navigate"),
+        ("Sec-Fetch-Dest", "document"),
+    ];
+
+    /// Whether a request to us, cmms.example.org, is let in.
+    fn passes(method: Method, path: &str, headers: &[(&str, &str)]) -> bool {
+        let sites = Sites::new(
+            &["https://portal.example.org".to_owned()],
+            &Arc::new(crate::datasets::catalog()),
+        );
+        let mut request = TestRequest::with_uri(path).method(method);
+        for header in [&[("Host", "cmms.example.org")], headers].concat() {
+            request = request.append_header(header);
+        }
+        sites.check(&request.to_http_request()).is_ok()
+    }
+
+    #[test]
+    fn what_another_sites_page_loads_is_refused_everywhere() {
+        for path in [
+            "/",
+            "/tasks.csv",
+            "/api/tasks/count",
+            "/exports/1/tasks.csv",
+            "/livez",
+        ] {
+            let get = |headers: &[(&str, &str)]| passes(Method::GET, path, headers);
+            for site in ["cross-site", "same-site", "anything"] {
+                assert!(!get(&[("Sec-Fetch-Site", site)]), "{path} {site}");
+                let image = [("Sec-Fetch-Mode", "no-cors"), ("Sec-Fetch-Dest", "image")];
+                assert!(!get(&[&[("Sec-Fetch-Site", site)], &image[..]].concat()));
+                let frame = [("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Dest", "iframe")];
+                assert!(!get(&[&[("Sec-Fetch-Site", site)], &frame[..]].concat()));
+            }
+            for origin in [
+                "https://example.com",
+                "null",
+                "https://cmms.example.org.x",
+                "",
+            ] {
+                assert!(!get(&[("Origin", origin)]), "{path} {origin}");
+            }
+            assert!(!get(&[("Referer", "https://example.com/cmms.example.org")]));
+        }
+    }
+
+    #[test]
+    fn our_own_pages_and_programs_and_typed_addresses_pass() {
+        for method in [Method::GET, Method::POST, Method::DELETE] {
+            let sent = |headers: &[(&str, &str)]| passes(method.clone(), "/api/exports/1", headers);
+            assert!(sent(&[]));
+            assert!(sent(&[("Sec-Fetch-Site", "none")]));
+            assert!(sent(&[("Sec-Fetch-Site", "same-origin")]));
+            assert!(sent(&[("Origin", "https://cmms.example.org")]));
+            assert!(sent(&[("Referer", "http://cmms.example.org/?title=a")]));
+        }
+    }
+
+    #[test]
+    fn a_link_leads_to_pages_and_files_and_to_nothing_else() {
+        let follow = |path: &str| passes(Method::GET, path, &[&[CROSS_SITE], &OPENED[..]].concat());
+        let linked = [
+            "/",
+            "/?title=a",
+            "/assets",
+            "/benchmark",
+            "/exports",
+            "/exports/1/tasks.csv",
+            "/tasks.csv",
+            "/users.xlsx",
+        ];
+        for path in linked {
+            assert!(follow(path), "{path}");
+            let by_referer = [("Referer", "http://wiki/page"), ("Accept", "text/html,*/*")];
+            assert!(passes(Method::GET, path, &by_referer), "{path}");
+            assert!(!passes(Method::GET, path, &by_referer[..1]), "{path}");
+            let post = [&[CROSS_SITE], &OPENED[..]].concat();
+            assert!(!passes(Method::POST, path, &post), "{path}");
+        }
+        for path in [
+            "/api/tasks",
+            "/api/tasks/count",
+            "/api/exports/1",
+            "/metrics",
+            "/tasks.x",
+            "/static/page.js",
+        ] {
+            assert!(!follow(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_portal_that_is_allowed_may_do_all() {
+        for method in [Method::GET, Method::POST] {
+            let from = |header| passes(method.clone(), "/api/exports", &[CROSS_SITE, header]);
+            assert!(from(("Origin", "https://portal.example.org")));
+            assert!(from(("Referer", "https://portal.example.org/start")));
+            assert!(!from(("Origin", "http://portal.example.org")));
+            assert!(!from(("Origin", "https://portal.example.org:8443")));
+            assert!(!from(("Referer", "https://portal.example.org.evil/")));
+        }
+    }
+}

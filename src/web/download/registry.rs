@@ -1,0 +1,113 @@
+//! The exports that run, and those that have ended lately.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+use diesel_export::Export;
+use diesel_export::record::Record;
+
+/// How long an export stays known after its end.
+const KEPT: Duration = Duration::from_secs(3600);
+/// How many exports that have ended stay known.
+const MAX_ENDED: usize = 1_000;
+
+/// An export that is known.
+#[derive(Clone)]
+pub(crate) struct Known {
+    pub(crate) record: Arc<Record>,
+    /// By which it is stopped.
+    pub(crate) stop: CancellationToken,
+    /// Whether the head of the response that hands it over is on its way.
+    pub(crate) begun: Arc<AtomicBool>,
+}
+
+/// The exports that are known, by their ids.
+#[derive(Default)]
+pub(crate) struct Registry {
+    exports: Mutex<Exports>,
+}
+
+#[derive(Default)]
+struct Exports {
+    by_id: HashMap<String, Known>,
+    ended: VecDeque<(Instant, Arc<Record>)>,
+}
+
+impl Registry {
+    /// Makes a new export known; `None` if another export has its id.
+    pub(crate) fn begin(
+        &self,
+        id: String,
+        export: &Export,
+        is_demonstration: bool,
+    ) -> Option<Known> {
+        self.with(|exports| {
+            exports.forget(|ended, count| ended.elapsed() > KEPT || count > MAX_ENDED);
+            if exports
+                .by_id
+                .get(&id)
+                .is_some_and(|known| !gave_nothing(known))
+            {
+                return None;
+            }
+            let record = Arc::new(Record::start(id.clone(), export, is_demonstration));
+            let known = Known {
+                record,
+                stop: CancellationToken::new(),
+                begun: Arc::default(),
+            };
+            exports.by_id.insert(id, known.clone());
+            Some(known)
+        })
+    }
+
+    /// Notes that an export has ended: from now on, it will be forgotten in time.
+    pub(crate) fn ended(&self, record: &Arc<Record>) {
+        self.with(|exports| {
+            exports
+                .ended
+                .push_back((Instant::now(), Arc::clone(record)))
+        });
+    }
+
+    /// The export of this id.
+    pub(crate) fn get(&self, id: &str) -> Option<Known> {
+        self.with(|exports| {
+            exports.forget(|ended, _| ended.elapsed() > KEPT);
+            exports.by_id.get(id).cloned()
+        })
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut Exports) -> T) -> T {
+        work(&mut self.exports.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Exports {
+    /// Drops ended exports, oldest first, while `is_due(ended, count)`.
+    fn forget(&mut self, is_due: impl Fn(Instant, usize) -> bool) {
+        while let Some((ended, record)) = self.ended.front() {
+            if !is_due(*ended, self.ended.len()) {
+                return;
+            }
+            // Its id may be another's by now.
+            if self
+                .by_id
+                .get(record.id())
+                .is_some_and(|known| Arc::ptr_eq(&known.record, record))
+            {
+                self.by_id.remove(record.id());
+            }
+            self.ended.pop_front();
+        }
+    }
+}
+
+/// Whether an export has failed before its first byte: a client may try it again under the same id.
+fn gave_nothing(known: &Known) -> bool {
+    known.record.manifest().state.is_over() && !known.begun.load(Ordering::Relaxed)
+}

@@ -1,0 +1,88 @@
+//! What the metrics tell apart.
+
+use prometheus_client::encoding::EncodeLabelSet;
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Ended {
+    pub(crate) strategy: &'static str,
+    pub(crate) outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Status {
+    pub(crate) status: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Reason {
+    pub(crate) reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct ServerLabels {
+    pub(crate) server: String,
+    pub(crate) address: String,
+}
+
+/// Why a request was turned away.
+#[derive(strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "snake_case")]
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Rejection {
+    /// As many exports as are allowed run already.
+    Busy,
+    /// As many requests as are allowed are being served.
+    Connections,
+    /// As many streams of events as are allowed are under way.
+    Events,
+    /// As many downloads as are allowed are under way.
+    Downloads,
+    /// As many exports as are allowed wait to be prepared.
+    Queue,
+    /// There is no room to prepare an export in, or as many are prepared as there may be.
+    Spool,
+    /// Its credentials are missing or wrong.
+    Unauthorized,
+    /// Its address has tried wrong credentials too often.
+    TooManyTries,
+}
+
+impl Rejection {
+    pub(crate) fn name(self) -> &'static str {
+        self.into()
+    }
+}
+
+/// Why an export had to wait for its client although there is a spool.
+#[derive(strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "snake_case")]
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum SpoolFallback {
+    /// The spool is full.
+    Full,
+    /// The disk has failed.
+    Failed,
+}
+
+impl SpoolFallback {
+    pub(crate) fn name(self) -> &'static str {
+        self.into()
+    }
+}
+
+/// Why a prepared export is not kept any more.
+#[derive(strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "snake_case")]
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Removal {
+    /// It was kept for as long as it is kept.
+    Expired,
+    /// Somebody has deleted it.
+    Deleted,
+}
+
+impl Removal {
+    pub(crate) fn name(self) -> &'static str {
+        self.into()
+    }
+}
