@@ -16,8 +16,8 @@ use std::net::TcpStream;
 use std::process::Command;
 use std::time::Instant;
 
-use diesel_export::db::embedded::{Durability, Embedded};
 use diesel_export::Strategy;
+use private_postgres::{Durability, PrivatePostgres};
 
 use arguments::{sizes_and_runs, thousands};
 use shared::spread;
@@ -49,8 +49,9 @@ fn main() {
     let (sizes, runs) = sizes_and_runs(&[100_000, 1_000_000]);
     // As the program sets up its own: the tests' cluster has little memory.
     let directory = temporary_directory("bench");
-    let embedded = Embedded::start(&directory, Durability::Durable).expect("the cluster starts");
-    let url = embedded.database_url();
+    let cluster = PrivatePostgres::start(&directory, "cmms", Durability::Durable)
+        .expect("the cluster starts");
+    let url = cluster.database_url();
     run(program(url).arg("migrate"));
     for tasks in sizes {
         run(program(url).args(["seed", "--reset", "--tasks", &tasks.to_string()]));
@@ -63,7 +64,7 @@ fn main() {
             measure(&server.address, export, runs);
         }
     }
-    embedded.stop().expect("the cluster stops");
+    cluster.stop().expect("the cluster stops");
     let _ = fs::remove_dir_all(directory);
 }
 
