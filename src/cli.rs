@@ -72,7 +72,7 @@ pub struct Global {
         help_heading = "General"
     )]
     pub data_dir: Option<PathBuf>,
-    /// What is logged, as in `info` or `cmms_export=debug` [default: info for serve and database, else warn]
+    /// What is logged, as in `info` or `debug,actix_http=info` [default: info for serve and database, else warn]
     #[arg(
         long,
         env = "CMMS_LOG",
