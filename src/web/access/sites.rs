@@ -39,8 +39,7 @@ impl Sites {
 
     /// Whether a browser says that another site's page has made it send this. Programs say nothing.
     pub(crate) fn sent(&self, headers: &HeaderMap) -> bool {
-        let origin = text(headers, "origin")
-            .or_else(|| text(headers, "referer").map(origin_of));
+        let origin = text(headers, "origin").or_else(|| text(headers, "referer").map(origin_of));
         if origin.is_some_and(|origin| self.allowed.iter().any(|allowed| allowed == origin)) {
             return false;
         }
