@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use actix_http::h1;
-use actix_web::body::MessageBody;
+use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
 use actix_web::error::PayloadError;
 use actix_web::middleware::Next;
 use actix_web::web::{Data, PayloadConfig};
-use actix_web::{Error, HttpMessage, rt};
+use actix_web::{Error, HttpMessage, ResponseError, rt};
 use bytes::Bytes;
 
 use crate::web::app::App;
@@ -29,7 +29,18 @@ pub(crate) fn body_limit() -> PayloadConfig {
 pub(crate) async fn admit<B: MessageBody>(
     mut request: ServiceRequest,
     next: Next<B>,
-) -> Result<ServiceResponse<B>, Error> {
+) -> Result<ServiceResponse<EitherBody<B>>, Error> {
+    match read_and_place(&mut request).await {
+        Ok(()) => Ok(next.call(request).await?.map_into_left_body()),
+        // A response, not an error: the metrics, the log and the headers of all responses are for it, too.
+        Err(problem) => {
+            let response = problem.error_response();
+            Ok(request.into_response(response).map_into_right_body())
+        }
+    }
+}
+
+async fn read_and_place(request: &mut ServiceRequest) -> Result<(), Problem> {
     let peer = request.conn_data::<ClientSocket>().cloned();
     let set_has_body = |has_body| {
         if let Some(peer) = &peer {
@@ -37,7 +48,7 @@ pub(crate) async fn admit<B: MessageBody>(
         }
     };
     set_has_body(true);
-    let body = read_body(&mut request, REQUEST_TIMEOUT).await;
+    let body = read_body(request, REQUEST_TIMEOUT).await;
     set_has_body(false);
     let body = body?;
     let (_, mut payload) = h1::Payload::create(true);
@@ -50,11 +61,11 @@ pub(crate) async fn admit<B: MessageBody>(
                 app.metrics.rejected(Rejection::Connections);
             }
             let detail = "as many requests as are allowed are being served";
-            return Err(Problem::with_detail(Kind::Busy, detail).into());
+            return Err(Problem::with_detail(Kind::Busy, detail));
         };
         request.extensions_mut().insert(served);
     }
-    next.call(request).await
+    Ok(())
 }
 
 async fn read_body(request: &mut ServiceRequest, patience: Duration) -> Result<Bytes, Problem> {

@@ -10,6 +10,7 @@ use crate::support::client::{Download, End, send};
 use crate::support::gate::{Gate, Gated, ROWS};
 use crate::support::program::{in_shell, program};
 use crate::support::{Server, TestDatabase, eventually};
+use crate::web::access::tells_to_be_careful;
 
 fn connect(server: &Server) -> TcpStream {
     let stream = TcpStream::connect(&server.address).expect("it listens");
@@ -135,6 +136,9 @@ fn a_request_that_does_not_end_in_time_is_given_up() {
     let late = Download::read(body);
     assert_eq!(late.status, 408);
     assert_eq!(late.header("connection"), Some("close"));
+    tells_to_be_careful(&late, "a body that does not come");
+    let counted = "cmms_export_http_responses_total{status=\"408\"}";
+    assert_eq!(server.metric(counted), 1.0);
     assert_eq!(
         late.json()["type"],
         "urn:cmms-export:problem:request-timeout"
