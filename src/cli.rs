@@ -6,7 +6,7 @@ mod flags;
 #[cfg(test)]
 mod reference;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -186,7 +186,8 @@ pub struct Serve {
     /// Where exports run
     #[command(flatten)]
     pub replicas: Replicas,
-    /// A name, without a port, by which clients or their proxy ask: the service then answers only to loopback names and these
+    /// A name or an address (`10.1.2.3`, `[2001:db8::1]`), without a port, by which clients or their proxy ask: the service then answers
+    /// only to loopback names and these
     /// [default: on a loopback address to loopback names only, elsewhere to all]
     #[arg(long, env = "CMMS_ALLOWED_HOST", value_name = "NAME", value_delimiter = ',', value_parser = host_name)]
     pub allowed_host: Vec<String>,
@@ -244,7 +245,7 @@ impl AuthToken {
 /// The fewest bytes of a token that nobody guesses.
 const MIN_TOKEN_LENGTH: usize = 16;
 
-/// Reads a host's name, without a port.
+/// Reads a host's name or address, without a port.
 fn host_name(name: &str) -> Result<String, String> {
     let is_name = |part: &str| {
         !part.is_empty()
@@ -252,10 +253,17 @@ fn host_name(name: &str) -> Result<String, String> {
                 .bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
     };
-    if name.split('.').all(is_name) {
+    let in_brackets = name
+        .strip_prefix('[')
+        .and_then(|name| name.strip_suffix(']'));
+    let is_host = match in_brackets {
+        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+        None => name.split('.').all(is_name),
+    };
+    if is_host {
         Ok(name.to_owned())
     } else {
-        Err("expected a name such as exports.example.org, without a port".to_owned())
+        Err("expected a name such as exports.example.org, or an address such as 10.1.2.3 or [2001:db8::1], without a port".to_owned())
     }
 }
 
@@ -293,10 +301,13 @@ fn network(text: &str) -> Result<IpNet, String> {
 impl Serve {
     /// Checks that the address lets nobody in by mistake.
     pub fn check(&self, address: SocketAddr) -> Result<(), OpenToAll> {
-        if address.ip().is_loopback() {
+        // A proxy lets others in, too.
+        let has_proxy = !(self.allowed_host.is_empty() && self.trusted_proxy.is_empty());
+        let is_loopback = address.ip().is_loopback();
+        if self.auth_token.is_short() && (has_proxy || !is_loopback) {
+            Err(OpenToAll::ShortToken)
+        } else if is_loopback {
             Ok(())
-        } else if self.auth_token.is_short() {
-            Err(OpenToAll::ShortToken(address))
         } else if self.auth_token.get().is_none() && !self.allow_unauthenticated {
             Err(OpenToAll::NoToken(address))
         } else {
@@ -315,9 +326,10 @@ pub enum OpenToAll {
     NoToken(SocketAddr),
     /// The token can be guessed.
     #[error(
-        "{0} can be reached from other machines, and the token has fewer than {MIN_TOKEN_LENGTH} bytes: `openssl rand -hex 32` makes one"
+        "other machines can reach the service, themselves or by a proxy (--allowed-host, --trusted-proxy), and the token has fewer than \
+         {MIN_TOKEN_LENGTH} bytes: `openssl rand -hex 32` makes one"
     )]
-    ShortToken(SocketAddr),
+    ShortToken,
 }
 
 /// A benchmark.

@@ -23,7 +23,7 @@ pub(crate) fn serve(global: &Global, options: &Serve, catalog: Catalog) -> Outco
     if let Err(error) = options.check(address) {
         let kind = match error {
             OpenToAll::NoToken(_) => ErrorKind::MissingRequiredArgument,
-            OpenToAll::ShortToken(_) => ErrorKind::InvalidValue,
+            OpenToAll::ShortToken => ErrorKind::InvalidValue,
         };
         usage_error(kind, error);
     }

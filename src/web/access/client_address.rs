@@ -1,6 +1,7 @@
 //! The address of a request's client, also behind proxies that are trusted to name it.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Once;
 
 use actix_web::http::header::{self, HeaderMap, HeaderName};
 use actix_web::{HttpRequest, web};
@@ -39,7 +40,18 @@ fn named(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
             // A proxy that writes one of them passes on the client's own other one.
             let claimed = by(header::FORWARDED, forwarded_for);
             let is_same = claimed == by(header::X_FORWARDED_FOR, address);
-            if is_same { claimed } else { peer }
+            if is_same {
+                return claimed;
+            }
+            static WARNED: Once = Once::new();
+            WARNED.call_once(|| {
+                tracing::warn!(
+                    proxy = %peer,
+                    "Forwarded and X-Forwarded-For contradict each other, so neither is believed: the proxy must write one of them and remove \
+                     the other one"
+                );
+            });
+            peer
         }
     }
 }

@@ -90,7 +90,7 @@ impl Access {
                     || host.parse::<Authority>().is_ok_and(|authority| {
                         self.allowed_hosts
                             .iter()
-                            .any(|allowed| authority.host().eq_ignore_ascii_case(allowed))
+                            .any(|allowed| is_same_host(authority.host(), allowed))
                     })
             })
         })
@@ -144,12 +144,25 @@ impl Access {
 pub(crate) fn is_loopback_name(host: &str) -> bool {
     host.parse::<Authority>().is_ok_and(|authority| {
         let host = authority.host();
-        let address = host.trim_start_matches('[').trim_end_matches(']');
         host.eq_ignore_ascii_case("localhost")
-            || address
-                .parse::<IpAddr>()
-                .is_ok_and(|address| address.is_loopback())
+            || address_in(host).is_some_and(|address| address.is_loopback())
     })
+}
+
+/// Whether two hosts, by name or by address, are the same one.
+fn is_same_host(one: &str, other: &str) -> bool {
+    // An IPv6 address can be written in several ways.
+    let addresses = address_in(one).zip(address_in(other));
+    addresses.map_or_else(
+        || one.eq_ignore_ascii_case(other),
+        |(one, other)| one == other,
+    )
+}
+
+/// Returns a host's address, which stands in brackets if it is one of IPv6, unless it is a name.
+fn address_in(host: &str) -> Option<IpAddr> {
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    address.parse().ok()
 }
 
 /// What tries are counted by: an IPv4 address, or the /64 network of an IPv6 address, which one client may have all of.

@@ -7,7 +7,7 @@ use diesel_export::Strategy;
 use crate::support::client::{Download, download};
 use crate::support::cluster::{PASSWORD, as_role};
 use crate::support::program::{program, stderr};
-use crate::support::{Server, TestDatabase, data};
+use crate::support::{Server, TestDatabase, data, eventually};
 
 const TOKEN: &str = "correct horse battery staple";
 
@@ -86,6 +86,10 @@ fn on_loopback_the_name_of_a_proxy_is_answered_to_if_it_is_allowed() {
         "exports.example.org:443",
         "https://exports",
         "*.example.org",
+        "10.1.2.3:8080",
+        "[2001:db8::1",
+        "[2001:db8::1]:8080",
+        "2001:db8::1",
     ] {
         let output = program(&database.url)
             .args(["serve", "--bind=127.0.0.1:0", "--allowed-host", name])
@@ -100,15 +104,21 @@ fn beyond_loopback_too_only_allowed_names_are_answered_to() {
     let database = TestDatabase::new();
     let mut command = program(&database.url);
     let everywhere = ["serve", "--bind", "0.0.0.0:0", "--allow-unauthenticated"];
-    let allowed = ["--allowed-host", "exports,10.1.2.3"];
+    let allowed = ["--allowed-host", "exports,10.1.2.3,[2001:db8::1]"];
     let server = Server::spawn_as_bound(command.args(everywhere).args(allowed));
     let ask = |path: &str, host: &str| {
         Download::request(&server.address, "GET", path, &[("Host", host)]).status
     };
-    for host in ["exports", "exports:8080", "10.1.2.3:8080", "localhost"] {
+    for host in [
+        "exports",
+        "exports:8080",
+        "10.1.2.3:8080",
+        "[2001:DB8:0::1]:8080",
+        "localhost",
+    ] {
         assert_eq!(ask("/", host), 200, "{host}");
     }
-    for host in ["evil.example", "10.1.2.4", ""] {
+    for host in ["evil.example", "10.1.2.4", "[2001:db8::2]", ""] {
         assert_eq!(ask("/", host), 421, "{host}");
         assert_eq!(ask("/livez", host), 200, "{host}");
     }
@@ -279,6 +289,17 @@ fn wrong_tokens_are_counted_by_the_client_that_a_trusted_proxy_names() {
     }
     assert_eq!(guess("192.0.2.7"), 429);
     assert_eq!(guess("192.0.2.8"), 401);
+
+    for _ in 0..2 {
+        let both = [
+            ("Forwarded", "for=192.0.2.8"),
+            ("X-Forwarded-For", "192.0.2.9"),
+        ];
+        status(&server, "GET", "/livez", &both);
+    }
+    let log = server.into_log();
+    let warnings = log.matches("Forwarded and X-Forwarded-For contradict");
+    assert_eq!(warnings.count(), 1, "{log}");
 }
 
 #[test]
@@ -290,10 +311,16 @@ fn a_token_that_can_be_guessed_is_refused_where_others_could_try() {
         command.env("CMMS_AUTH_TOKEN", token);
         command
     };
-    let refused = start("15 bytes, wrong", "0.0.0.0:0").output();
-    let refused = refused.expect("the program runs");
-    assert_eq!(refused.status.code(), Some(2));
-    assert!(stderr(&refused).contains("fewer than 16 bytes"));
+    for (address, proxy) in [
+        ("0.0.0.0:0", "--max-exports=8"),
+        ("127.0.0.1:0", "--allowed-host=exports.example.org"),
+        ("127.0.0.1:0", "--trusted-proxy=127.0.0.1"),
+    ] {
+        let refused = start("15 bytes, wrong", address).arg(proxy).output();
+        let refused = refused.expect("the program runs");
+        assert_eq!(refused.status.code(), Some(2), "{address} {proxy}");
+        assert!(stderr(&refused).contains("fewer than 16 bytes"));
+    }
     drop(Server::spawn_as_bound(&mut start(
         "16 bytes, enough",
         "0.0.0.0:0",
@@ -314,26 +341,31 @@ fn every_answer_tells_browsers_to_be_careful() {
         "/nothing",
         "/livez",
     ] {
-        let answer = Download::start(&server.address, path);
-        let policy = answer.header("content-security-policy").expect("required");
-        assert!(
-            policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"),
-            "{path}: {policy}"
-        );
-        assert!(!policy.contains("unsafe"), "{path}: {policy}");
-        assert_eq!(
-            answer.header("x-content-type-options"),
-            Some("nosniff"),
-            "{path}"
-        );
-        assert_eq!(
-            answer.header("referrer-policy"),
-            Some("same-origin"),
-            "{path}"
-        );
-        let cache = answer.header("cache-control").expect("required");
-        assert!(cache.contains("no-store"), "{path}: {cache}");
+        tells_to_be_careful(&Download::start(&server.address, path), path);
     }
+    let host = ("Host", &*server.address);
+    let too_large = [host, ("Content-Length", "65537")];
+    let refused = Download::request(&server.address, "POST", "/api/exports", &too_large);
+    assert_eq!(refused.status, 413);
+    tells_to_be_careful(&refused, "a body that is too large");
+    let counted = "cmms_export_http_responses_total{status=\"413\"}";
+    assert_eq!(server.metric(counted), 1.0);
+    drop(refused);
+    eventually("it is logged", || server.has_logged("status=413"));
+}
+
+/// Demands the headers that tell browsers to be careful.
+pub(super) fn tells_to_be_careful(answer: &Download, what: &str) {
+    let policy = answer.header("content-security-policy").expect("required");
+    assert!(
+        policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"),
+        "{what}: {policy}"
+    );
+    assert!(!policy.contains("unsafe"), "{what}: {policy}");
+    let others = ["x-content-type-options", "referrer-policy"].map(|name| answer.header(name));
+    assert_eq!(others, [Some("nosniff"), Some("same-origin")], "{what}");
+    let cache = answer.header("cache-control");
+    assert!(cache.is_some_and(|it| it.contains("no-store")), "{what}");
 }
 
 #[test]
