@@ -1,11 +1,14 @@
 //! What other sites' pages may have a browser do here: follow links to pages and prepared files. Nothing else, since whatever they start
 //! costs, and the time of an answer tells what is in it.
+//!
+//! Over plain HTTP under a name, browsers send no `Sec-Fetch` headers, and a page can have them leave `Referer` out. Then what they accept
+//! tells what they are after.
 
 use std::sync::Arc;
 
 use actix_web::HttpRequest;
 use actix_web::http::Method;
-use actix_web::http::header::HeaderMap;
+use actix_web::http::header::{ACCEPT, ACCEPT_LANGUAGE, HeaderMap};
 
 use crate::web::pages::html::accepts_html;
 use crate::web::problem::{Kind, Problem};
@@ -28,39 +31,72 @@ impl Sites {
 
     /// Refuses what another site's page has its reader's browser send, unless it is a link that the reader follows.
     pub(crate) fn check(&self, request: &HttpRequest) -> Result<(), Problem> {
-        let is_refused = self.sent(request.headers())
-            && !(is_navigation(request) && self.may_be_linked(request.path()));
-        if is_refused {
-            Err(Problem::new(Kind::CrossSite))
-        } else {
-            Ok(())
+        let (headers, path) = (request.headers(), request.path());
+        match self.names_another(headers) {
+            Some(true) if !(is_navigation(request) && self.may_be_linked(path)) => {
+                Err(Problem::new(Kind::CrossSite))
+            }
+            None if self.is_hidden_part(headers, path) => {
+                let detail = "a browser sends this for a page that hides itself; programs send no Accept-Language";
+                Err(Problem::with_detail(Kind::CrossSite, detail))
+            }
+            _ => Ok(()),
         }
     }
 
-    /// Whether a browser says that another site's page has made it send this. Programs say nothing.
-    pub(crate) fn sent(&self, headers: &HeaderMap) -> bool {
+    /// Whether another site's page may have made a browser send this. Programs say nothing.
+    pub(crate) fn may_have_sent(&self, headers: &HeaderMap) -> bool {
+        self.names_another(headers)
+            .unwrap_or_else(|| is_browser(headers))
+    }
+
+    /// Whether the request names another site as the one that it comes from; `None` if it names none.
+    fn names_another(&self, headers: &HeaderMap) -> Option<bool> {
         let origin = text(headers, "origin").or_else(|| text(headers, "referer").map(origin_of));
         if origin.is_some_and(|origin| self.allowed.iter().any(|allowed| allowed == origin)) {
-            return false;
+            return Some(false);
         }
         // Over plain HTTP, browsers send no Sec-Fetch headers but to loopback addresses.
         match (text(headers, "sec-fetch-site"), origin) {
-            (Some(site), _) => !matches!(site, "same-origin" | "none"),
-            (None, Some(origin)) => {
-                origin.split_once("://").map(|(_, authority)| authority) != text(headers, "host")
-            }
-            (None, None) => false,
+            (Some(site), _) => Some(!matches!(site, "same-origin" | "none")),
+            (None, Some(origin)) => Some(
+                origin.split_once("://").map(|(_, authority)| authority) != text(headers, "host"),
+            ),
+            (None, None) => None,
         }
+    }
+
+    /// Whether a browser loads this as a part of a page that it does not name. (Some load a page's icon in this way.)
+    fn is_hidden_part(&self, headers: &HeaderMap, path: &str) -> bool {
+        let is_icon = path == "/favicon.ico" || path.starts_with("/static/");
+        let accept = text(headers, ACCEPT.as_str()).unwrap_or_default();
+        let is_picture_or_style = accept.starts_with("image/") || accept.starts_with("text/css");
+        (is_picture_or_style && !is_icon)
+            || (is_browser(headers) && !accepts_html(headers) && self.is_download(path))
     }
 
     /// Whether links may lead there: to pages, to prepared files, and to downloads, which then show the page instead.
     fn may_be_linked(&self, path: &str) -> bool {
-        let path = path.trim_start_matches('/');
-        let (name, extension) = path.split_once('.').unwrap_or((path, ""));
-        matches!(path, "" | "benchmark" | "exports")
-            || path.starts_with("exports/")
-            || (matches!(extension, "" | "csv" | "xlsx") && self.catalog.find(name).is_some())
+        let page = path.trim_start_matches('/');
+        matches!(page, "" | "benchmark" | "exports")
+            || page.starts_with("exports/")
+            || self.catalog.find(page).is_some()
+            || self.is_download(path)
     }
+
+    /// Whether a file is made there for whoever asks.
+    fn is_download(&self, path: &str) -> bool {
+        let file = path.trim_start_matches('/').split_once('.');
+        file.is_some_and(|(name, extension)| {
+            matches!(extension, "csv" | "xlsx") && self.catalog.find(name).is_some()
+        })
+    }
+}
+
+/// Whether a browser has sent this: each sends the languages of its user, and what it accepts. (Node sends any language, `*`.)
+fn is_browser(headers: &HeaderMap) -> bool {
+    headers.contains_key(ACCEPT)
+        && text(headers, ACCEPT_LANGUAGE.as_str()).is_some_and(|languages| languages != "*")
 }
 
 fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
@@ -184,6 +220,46 @@ mod tests {
             "/static/page.js",
         ] {
             assert!(!follow(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_page_that_hides_itself_has_no_browser_start_a_download() {
+        let german = ("Accept-Language", "de,en;q=0.5");
+        let passes = |path: &str, headers: &[(&str, &str)]| passes(Method::GET, path, headers);
+        for path in ["/tasks.csv", "/users.xlsx", "/", "/?title=a", "/api/tasks"] {
+            for part in ["image/avif,image/webp,*/*;q=0.8", "text/css,*/*;q=0.1"] {
+                assert!(!passes(path, &[("Accept", part)]), "{path} {part}");
+            }
+        }
+        for path in ["/favicon.ico", "/static/style.css"] {
+            assert!(passes(path, &[("Accept", "image/*"), german]), "{path}");
+        }
+        let any = ("Accept", "*/*");
+        assert!(!passes("/tasks.csv?title=a", &[any, german]), "a script's");
+        for path in ["/tasks.csv", "/users.xlsx"] {
+            let page = ("Accept", "text/html,*/*;q=0.8");
+            for known in [
+                ("Referer", "http://cmms.example.org/"),
+                ("Sec-Fetch-Site", "none"),
+            ] {
+                assert!(passes(path, &[any, german, known]), "{path} {known:?}");
+            }
+            assert!(passes(path, &[page, german]), "{path}: shows the page");
+        }
+        assert!(passes("/exports/1/tasks.csv", &[any, german]));
+    }
+
+    #[test]
+    fn programs_start_downloads() {
+        let node = [
+            ("Accept", "*/*"),
+            ("Accept-Language", "*"),
+            ("Sec-Fetch-Mode", "cors"),
+        ];
+        let java = "text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2";
+        for headers in [&[][..], &node[..1], &node, &[("Accept", java)]] {
+            assert!(passes(Method::GET, "/tasks.csv", headers), "{headers:?}");
         }
     }
 

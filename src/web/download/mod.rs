@@ -104,7 +104,7 @@ async fn get(
         whole,
         parameters,
     } = Query::read(request.query_string(), &dataset, file_type)?;
-    if app.access.sites.sent(request.headers()) {
+    if app.access.sites.may_have_sent(request.headers()) {
         // Who follows a link decides on the page.
         return Ok(HttpResponse::SeeOther()
             .insert_header((LOCATION, address(&parameters, &app.settings.catalog)))

@@ -139,7 +139,7 @@ pub(crate) async fn page(
         if app.servers.knows_primary() {
             pairs.push(("fresh".to_owned(), "true".to_owned()));
         }
-        let location = if app.access.sites.sent(request.headers()) {
+        let location = if app.access.sites.may_have_sent(request.headers()) {
             // Who follows another site's link decides on the page.
             address(&choose.parameters, &app.settings.catalog)
         } else {

@@ -82,6 +82,45 @@ fn a_link_to_a_file_shows_the_page_with_its_choice_and_starts_nothing() {
 }
 
 #[test]
+fn over_plain_http_a_page_that_hides_itself_starts_nothing() {
+    let database = data::hostile();
+    let server = Server::start(&database.url);
+    // As browsers send it to a name without TLS, for a page with `referrerpolicy=no-referrer`.
+    let language = ("Accept-Language", "de,en-US;q=0.7,en;q=0.3");
+    let page = ("Accept", "text/html,application/xhtml+xml,*/*;q=0.8");
+    for path in [
+        "/tasks.csv?title=a&export_id=made",
+        "/tasks.xlsx?title=a&export_id=made",
+    ] {
+        for part in [
+            "image/avif,image/webp,image/png,*/*;q=0.5",
+            "text/css,*/*;q=0.1",
+            "*/*",
+        ] {
+            let refused = get(&server, path, &[("Accept", part), language]);
+            assert_eq!(refused.status, 403, "{path} {part}");
+            let problem = refused.json();
+            assert_eq!(problem["type"], "urn:cmms-export:problem:cross-site");
+        }
+        let shown = get(&server, path, &[page, language]);
+        assert_eq!(shown.status, 303, "{path}");
+        let leads_to = shown.header("location").expect("required");
+        assert!(leads_to.starts_with("/?title=a"), "{leads_to}");
+    }
+    let shown = get(&server, "/?download=true&title=a", &[page, language]);
+    assert_eq!(shown.header("location"), Some("/?title=a&format=xlsx"));
+    assert_eq!(get(&server, "/api/exports/made", &[]).status, 404);
+
+    let expected = download(&server.address, "");
+    let own = format!("http://{}/", server.address);
+    let curl = [("User-Agent", "curl/8"), ("Accept", "*/*")];
+    for headers in [&curl[..], &[page, language, ("Referer", &own)]] {
+        let (file, _) = get(&server, "/tasks.csv", headers).finish();
+        assert!(file == expected, "{headers:?}");
+    }
+}
+
+#[test]
 fn an_allowed_portal_and_typed_addresses_start_downloads() {
     let database = data::hostile();
     let portal = "HTTPS://Portal.example.org:443";
