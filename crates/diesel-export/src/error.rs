@@ -140,8 +140,12 @@ impl Error {
             Self::TooLargeToBuffer { .. } => Some(ErrorClass::TooLargeToBuffer),
             Self::BufferBusy { .. } => Some(ErrorClass::Busy),
             Self::TextTooLong { .. } => Some(ErrorClass::TextTooLong),
-            Self::Sink(error) if is_full(error) => Some(ErrorClass::SpoolFull),
-            Self::Sink(_) | Self::Workbook(_) => Some(ErrorClass::Output),
+            Self::Sink(error) => Some(match full(error) {
+                Some(SpoolFull::Spool) => ErrorClass::SpoolFull,
+                Some(SpoolFull::Disk) => ErrorClass::DiskFull,
+                None => ErrorClass::Output,
+            }),
+            Self::Workbook(_) => Some(ErrorClass::Output),
             Self::NoReplica(_) => Some(ErrorClass::NoReplica),
             Self::Tables(UnfitTables::Missing) => Some(ErrorClass::TablesMissing),
             Self::Tables(UnfitTables::Different(_)) => Some(ErrorClass::TablesDiffer),
@@ -167,12 +171,18 @@ fn unbuffered() -> String {
 }
 
 /// Why a sink in the spool takes no more: the cause of its error.
-#[derive(Debug, thiserror::Error)]
-#[error("the spool is full")]
-pub struct SpoolFull;
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+pub enum SpoolFull {
+    /// It has taken all that it may.
+    #[error("the spool is full")]
+    Spool,
+    /// Its disk is full: somebody has to do something.
+    #[error("the spool's disk is full")]
+    Disk,
+}
 
-fn is_full(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(|cause| cause.is::<SpoolFull>())
+fn full(error: &io::Error) -> Option<SpoolFull> {
+    error.get_ref()?.downcast_ref().copied()
 }
 
 impl From<diesel::result::Error> for Error {

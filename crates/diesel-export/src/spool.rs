@@ -233,7 +233,7 @@ impl Sink for SpoolSink {
     fn write(&mut self, chunk: Bytes) -> io::Result<()> {
         let length = chunk.len() as u64;
         let written = if !self.file.reserve(length) {
-            Err(io::Error::new(io::ErrorKind::StorageFull, SpoolFull))
+            Err(io::Error::new(io::ErrorKind::StorageFull, SpoolFull::Spool))
         } else {
             self.file.write_at(&chunk, self.written).map_err(or_full)
         };
@@ -269,10 +269,10 @@ pub fn free_elsewhere(work: impl FnOnce() + Send + 'static) {
     }
 }
 
-/// To whoever exports, a full disk is a full spool.
+/// An error of the spool's disk; if that is full, it says so.
 pub fn or_full(error: io::Error) -> io::Error {
     if is_full(&error) {
-        io::Error::new(error.kind(), SpoolFull)
+        io::Error::new(error.kind(), SpoolFull::Disk)
     } else {
         error
     }

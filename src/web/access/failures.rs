@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use diesel_export::manifest::ErrorClass;
 
-const ADVICE: [(ErrorClass, &str); 18] = [
+const ADVICE: [(ErrorClass, &str); 19] = [
     (
         ErrorClass::Database,
         "The database stopped the export. Try again; if it fails again, tell whoever looks after the database.",
@@ -68,6 +68,10 @@ const ADVICE: [(ErrorClass, &str); 18] = [
     (
         ErrorClass::SpoolFull,
         "The server has no room for the file now. Delete prepared exports that nobody needs, or download it as CSV.",
+    ),
+    (
+        ErrorClass::DiskFull,
+        "The server’s disk is full. Tell whoever looks after it, or download the file as CSV.",
     ),
     (
         ErrorClass::Interrupted,

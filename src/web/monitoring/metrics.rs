@@ -21,7 +21,7 @@ use crate::web::prepared::pace::Paces;
 use crate::web::problem::{Kind, Problem};
 use diesel_export::Strategy;
 use diesel_export::db::servers::{Fallback, Role, Servers};
-use diesel_export::manifest::Manifest;
+use diesel_export::manifest::{ErrorClass, Manifest};
 use diesel_export::outcome::Outcome;
 use diesel_export::parameters::names_of;
 
@@ -183,7 +183,10 @@ impl Metrics {
         self.paces.note(manifest);
         let outcome = Outcome::of(manifest.state, manifest.error);
         if outcome == Outcome::Rejected {
-            self.rejected(Rejection::Busy);
+            self.rejected(match manifest.error {
+                Some(ErrorClass::SpoolFull) => Rejection::Spool,
+                _ => Rejection::Busy,
+            });
         }
         let ended = Ended {
             strategy: manifest.strategy.name(),

@@ -197,7 +197,11 @@ impl Problem {
     pub(crate) fn of_failure(error: &export::Error) -> Self {
         use export::Error;
         match error {
-            _ if error.class() == Some(ErrorClass::SpoolFull) => {
+            _ if matches!(
+                error.class(),
+                Some(ErrorClass::SpoolFull | ErrorClass::DiskFull)
+            ) =>
+            {
                 let detail = "try again when others have taken theirs, or have a CSV streamed, which needs none";
                 Self::with_detail(Kind::SpoolFull, detail)
             }

@@ -247,7 +247,7 @@ fn a_delete_stops_it_down_to_its_query() {
 }
 
 #[test]
-fn a_full_disk_fails_one_export_as_spool_full_and_nothing_else() {
+fn a_full_disk_fails_one_export_as_disk_full_and_nothing_else() {
     let database = data::wide(100_000);
     let directory = tempfile::tempdir().expect("a directory");
     let server = serve_on_a_small_disk(&database, directory.path());
@@ -255,7 +255,7 @@ fn a_full_disk_fails_one_export_as_spool_full_and_nothing_else() {
     let (_, before) = prepare(&server, &users);
     let id = order(&server, &by("copy"));
     let manifest = server.ended(&id);
-    has_failed(&manifest, "spool-full");
+    has_failed(&manifest, "disk-full");
     assert!(
         manifest["file"].is_null() && manifest["sha256"].is_null(),
         "{manifest}"
@@ -282,6 +282,12 @@ fn an_export_larger_than_the_spool_fails_as_spool_full() {
     let id = order(&server, &by("lookup"));
     let manifest = server.ended(&id);
     has_failed(&manifest, "spool-full");
+    for counted in [
+        "cmms_export_exports_total{strategy=\"lookup\",outcome=\"rejected\"}",
+        "cmms_export_requests_rejected_total{reason=\"spool\"}",
+    ] {
+        eventually(counted, || server.metric(counted) == 1.0);
+    }
     leaves_only_its_label(spool.path(), &id);
     eventually("the query is gone", || {
         gate::running_queries(&database) == 0

@@ -80,6 +80,8 @@ pub enum ErrorClass {
     Output,
     /// The spool had no more space for its file.
     SpoolFull,
+    /// The spool's disk had no more space for its file.
+    DiskFull,
     /// The program ended before the export did.
     Interrupted,
     /// The program has a defect.

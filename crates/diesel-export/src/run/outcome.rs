@@ -13,7 +13,7 @@ pub enum Outcome {
     Cancelled,
     /// The request asked for what cannot be had, or its client took nothing for too long.
     ClientError,
-    /// Other exports held what it needed.
+    /// Other exports held the memory or the space in the spool that it needed.
     Rejected,
     /// The service, its database or its disk failed.
     Failed,
@@ -35,7 +35,7 @@ impl Outcome {
                     | ErrorClass::ReaderTimeout,
                 ),
             ) => Self::ClientError,
-            (_, Some(ErrorClass::Busy)) => Self::Rejected,
+            (_, Some(ErrorClass::Busy | ErrorClass::SpoolFull)) => Self::Rejected,
             // Also any that is not thought of here: somebody should look.
             _ => Self::Failed,
         }
@@ -44,5 +44,18 @@ impl Outcome {
     /// Returns its name in logs and metrics.
     pub fn name(self) -> &'static str {
         self.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_export_without_room_is_rejected_and_one_on_a_full_disk_has_failed() {
+        let of = |error| Outcome::of(State::Failed, Some(error));
+        assert_eq!(of(ErrorClass::Busy), Outcome::Rejected);
+        assert_eq!(of(ErrorClass::SpoolFull), Outcome::Rejected);
+        assert_eq!(of(ErrorClass::DiskFull), Outcome::Failed);
     }
 }

@@ -39,7 +39,7 @@ pub(crate) enum Rejection {
     Downloads,
     /// As many exports as are allowed wait to be prepared.
     Queue,
-    /// There is no room to prepare an export in, or as many are prepared as there may be.
+    /// There is no room to make an export's file in, or as many are prepared as there may be.
     Spool,
     /// Its credentials are missing or wrong.
     Unauthorized,
