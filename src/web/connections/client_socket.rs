@@ -22,6 +22,10 @@ const ROOM_INTERVAL: Duration = Duration::from_millis(10);
 /// it has.
 const ROUNDS: u8 = 2;
 
+/// Bytes of a file that the system may hold for its client. By itself it would hold up to 4 MiB: then a slow client would seem to take
+/// nothing for minutes, and one that takes nothing would seem to have taken all of an export. (Linux doubles it.)
+const FILE_SEND_BUFFER: usize = 256 * 1024;
+
 /// The other end of a connection.
 #[derive(Clone)]
 pub(crate) struct ClientSocket(Arc<Link>);
@@ -113,6 +117,9 @@ impl Unfinished {
     pub(crate) fn begin(peer: Option<ClientSocket>) -> Self {
         if let Some(peer) = &peer {
             peer.closes_with_reset(true);
+            if let Err(error) = peer.socket().set_send_buffer_size(FILE_SEND_BUFFER) {
+                tracing::debug!(%error, "the file is sent in small pieces");
+            }
         }
         Self {
             peer,
@@ -158,5 +165,37 @@ impl Drop for Unfinished {
         if let Some(peer) = &self.peer {
             peer.reset_at_once();
         }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::expect_used, reason = "a test fails by panicking")]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use actix_web::rt::{System, net};
+
+    use super::*;
+    use crate::web::connections::Connections;
+    use crate::web::connections::connection::Connection;
+
+    #[test]
+    fn the_system_holds_little_for_a_client_until_it_gets_a_file() {
+        System::new().block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+            let address = listener.local_addr().expect("bound");
+            let _client = TcpStream::connect(address).expect("it listens");
+            let (stream, _) = listener.accept().expect("just connected");
+            stream.set_nonblocking(true).expect("a socket");
+            let stream = net::TcpStream::from_std(stream).expect("a runtime");
+            let connections = Connections::new(16, 0);
+            let connection = Connection::new(stream, &connections, Duration::from_secs(30));
+            let peer = connection.peer();
+            let held = || peer.socket().send_buffer_size().expect("open");
+            assert!(held() <= 64 * 1024, "{}", held());
+            let unfinished = Unfinished::begin(Some(peer.clone()));
+            assert!(held() >= FILE_SEND_BUFFER.min(200 * 1024), "{}", held());
+            unfinished.finish();
+        });
     }
 }

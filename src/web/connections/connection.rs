@@ -21,9 +21,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::web::connections::client_socket::ClientSocket;
 use crate::web::connections::{Connections, Link};
 
-/// Bytes that the system may hold for a client. By itself it would hold up to 4 MiB: then a slow client would seem to take
-/// nothing for minutes, and one that takes nothing would seem to have taken a whole export. (Linux doubles it.)
-const SEND_BUFFER: usize = 256 * 1024;
+/// Bytes that the system may hold for a client that gets no file. By itself it would hold up to 4 MiB. (Linux doubles it.)
+const SEND_BUFFER: usize = 32 * 1024;
 
 /// Bytes that are read at a time.
 const READ_AHEAD: usize = 8 * 1024;

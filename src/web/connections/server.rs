@@ -21,8 +21,14 @@ use crate::web::connections::connection::{Connection, REQUEST_TIMEOUT};
 /// Time that a client may take to notice that its connection ends.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// Threads that serve connections. More gain nothing: exports and the database are what takes time.
+const MAX_WORKERS: usize = 16;
+
 /// Threads for work that waits for disks and the database. Each holds some 200 KiB.
 const BLOCKING_THREADS: usize = 128;
+
+// Who waits in a worker's few threads is behind whoever waits in the same worker.
+const _: () = assert!(BLOCKING_THREADS / MAX_WORKERS >= 8);
 
 /// How the server treats its clients.
 #[derive(Debug, Clone, Copy)]
@@ -54,7 +60,9 @@ where
     <Factory::Service as Service<Request>>::Future: 'static,
     Body: MessageBody + 'static,
 {
-    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let threads = thread::available_parallelism()
+        .map_or(1, usize::from)
+        .min(MAX_WORKERS);
     let mut builder = Server::build()
         .workers(threads)
         // Above the bound of our own, which makes place: if there are more, they come in faster than they can be closed.
