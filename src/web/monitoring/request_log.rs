@@ -18,6 +18,9 @@ use crate::web::app::App;
 use crate::web::connections::Served;
 use diesel_export::memory::PeakMemory;
 
+/// Characters of a path that are logged.
+const MAX_CHARACTERS: usize = 1_000;
+
 /// Logs a request. All that is logged on its behalf has the address of its client.
 pub(crate) async fn request_log<B: MessageBody>(
     request: ServiceRequest,
@@ -30,8 +33,8 @@ pub(crate) async fn request_log<B: MessageBody>(
         span: tracing::error_span!("request", client),
         started: Instant::now(),
         memory: PeakMemory::start(),
-        method: request.method().to_string(),
-        path: request.path().to_owned(),
+        method: cut(request.method().as_str()),
+        path: cut(request.path()),
         status: None,
         bytes: 0,
         outcome: "aborted",
@@ -113,6 +116,14 @@ impl Drop for Entry {
     }
 }
 
+/// The beginning of what a client has sent: it may be long, and fill the log.
+fn cut(text: &str) -> String {
+    match text.char_indices().nth(MAX_CHARACTERS) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
 /// Whether machines ask for it, again and again, or browsers for a page's sake.
 fn is_routine(path: &str) -> bool {
     matches!(path, "/livez" | "/readyz" | "/metrics" | "/favicon.ico")
@@ -151,5 +162,17 @@ impl<B: MessageBody> MessageBody for LoggedBody<B> {
             entry.outcome = "complete";
         }
         Poll::Ready(next)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_long_path_the_beginning_is_logged() {
+        let path = "é".repeat(MAX_CHARACTERS);
+        assert_eq!(cut(&path), path);
+        assert_eq!(cut(&format!("{path}/a")), format!("{path}…"));
     }
 }
