@@ -41,6 +41,7 @@ check: setup-python ## Checks format, lints, licences, documentation and its lin
 	cargo clippy --locked --test screenshots --features fault-injection -- -D warnings # no target of `cargo test`
 	cargo metadata --locked --format-version 1 --manifest-path lab/Cargo.toml >/dev/null # its Cargo.lock is current
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
+	cargo fetch --locked # also what no build here needs, which cargo-deny looks at
 	$(DENY) --offline check licenses bans sources
 	scripts/check-links
 	scripts/check-alerts
