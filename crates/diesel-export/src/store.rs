@@ -19,8 +19,6 @@ use crate::atomic_file::{self, sync_names};
 use crate::manifest::{ErrorClass, Manifest, State};
 use crate::spool::{Space, Spool, SpoolFile, free_elsewhere, make_private, or_full};
 
-/// Its directory, in that of the spool.
-const DIRECTORY: &str = "cmms-exports";
 /// The file in it by which services on one spool exclude each other.
 const LOCK: &str = "lock";
 /// What the name of a label begins with until it is whole.
@@ -60,40 +58,66 @@ pub struct Found {
 }
 
 impl Store {
-    /// Opens the store, and takes stock: what was under way when the program ended is interrupted, leaves no file, and is kept for `keep`
+    /// Opens the store in the directory of this name, in that of the spool, and takes stock: what was under way when the program ended is interrupted, leaves no file, and is kept for `keep`
     /// from now on.
-    pub fn open(spool: &Arc<Spool>, keep: Duration) -> io::Result<(Self, Vec<Found>)> {
+    pub fn open(spool: &Arc<Spool>, name: &str, keep: Duration) -> io::Result<(Self, Vec<Found>)> {
+        let directory = spool.directory().join(name);
         let store = Self {
-            directory: spool.directory().join(DIRECTORY),
+            lock: Mutex::new(lock(spool, &directory)?),
             spool: Arc::clone(spool),
-            lock: Mutex::new(lock(spool)?),
+            directory,
         };
-        let found = store.take_stock(keep)?;
+        let found = store.take_stock(keep, |_| false)?;
         Ok((store, found))
     }
 
-    /// Makes the directory again, and locks it, if somebody has removed it; whether it was gone, and with it what was kept there.
-    pub fn restore(&self) -> io::Result<bool> {
+    /// Makes the directory again, and locks it, if somebody has removed it, and with it what was kept there. Then it says what another
+    /// service, which may have had it meanwhile, has left there beside what `is_known`.
+    pub fn restore(
+        &self,
+        keep: Duration,
+        is_known: impl Fn(&str) -> bool,
+    ) -> io::Result<Option<Vec<Found>>> {
         let identity = |file: &Metadata| (file.dev(), file.ino());
         let mut held = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         match fs::metadata(self.directory.join(LOCK)) {
-            Ok(there) if identity(&there) == identity(&held.metadata()?) => return Ok(false),
+            Ok(there) if identity(&there) == identity(&held.metadata()?) => return Ok(None),
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        *held = lock(&self.spool)?;
-        Ok(true)
+        let lock = lock(&self.spool, &self.directory)?;
+        tracing::warn!(
+            "the directory of prepared exports, or its lock, was gone: it is made again"
+        );
+        let found = self.take_stock(keep, is_known)?;
+        *held = lock;
+        Ok(Some(found))
     }
 
-    /// Whether an export's file is there.
+    /// Whether an export's file is there, as far as that can be told.
     pub fn has_file(&self, id: &str) -> bool {
-        self.path(id, "export").exists()
+        self.path(id, "export").try_exists().unwrap_or(true)
     }
 
-    fn take_stock(&self, keep: Duration) -> io::Result<Vec<Found>> {
+    /// The same of its label.
+    pub fn has_label(&self, id: &str) -> bool {
+        self.path(id, "json").try_exists().unwrap_or(true)
+    }
+
+    fn take_stock(
+        &self,
+        keep: Duration,
+        is_known: impl Fn(&str) -> bool,
+    ) -> io::Result<Vec<Found>> {
+        let is_known = |path: &Path| {
+            let id = path.file_stem().and_then(|stem| stem.to_str());
+            id.is_some_and(&is_known)
+        };
         let mut found = Vec::new();
         let mut whole = Vec::new();
-        for path in self.files(|path| path.extension().is_some_and(|kind| kind == "json"))? {
+        for path in self
+            .files(|path| path.extension().is_some_and(|kind| kind == "json") && !is_known(path))?
+        {
             match self.find(&path, keep) {
                 Ok(export) => {
                     if export.space.is_some() {
@@ -108,7 +132,9 @@ impl Store {
                 }
             }
         }
-        for path in self.files(|path| is_unfinished(path) && !whole.iter().any(|it| it == path))? {
+        for path in self.files(|path| {
+            is_unfinished(path) && !is_known(path) && !whole.iter().any(|it| it == path)
+        })? {
             tracing::warn!(?path, "an export that is not whole is removed");
             fs::remove_file(path)?;
         }
@@ -295,12 +321,9 @@ fn is_unfinished(path: &Path) -> bool {
 }
 
 /// Locks the directory, and makes it if it is not there.
-fn lock(spool: &Spool) -> io::Result<File> {
-    let directory = spool.in_directory(|spool| {
-        let directory = spool.join(DIRECTORY);
-        make_private(&directory).map(|()| directory)
-    })?;
-    check_owner(&directory)?;
+fn lock(spool: &Spool, directory: &Path) -> io::Result<File> {
+    spool.in_directory(|_| make_private(directory))?;
+    check_owner(directory)?;
     let lock = OpenOptions::new()
         .create(true)
         .write(true)

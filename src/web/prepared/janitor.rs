@@ -1,16 +1,22 @@
 //! What is kept: until its time is over, or somebody deletes it. What has no room is refused.
 
+use std::io;
+use std::sync::Arc;
+
 use time::OffsetDateTime;
 
 use crate::web::monitoring::metrics::Removal;
 use crate::web::prepared::Prepared;
 use crate::web::prepared::entry::Entry;
 use crate::web::problem::{Kind, Problem};
-use diesel_export::manifest::Manifest;
-use diesel_export::store::Label;
+use diesel_export::manifest::{ErrorClass, Manifest, State};
+use diesel_export::spool::Spool;
+use diesel_export::store::{Label, Store};
 
 /// Prepared exports at most, those that wait and those that came to nothing included: each is a file, or two, and some memory.
 const MAX_PREPARED: usize = 1_000;
+/// Room that must be left for one more: an export that finds less has run for nothing. In a small spool, an eighth.
+const LEAST_ROOM: u64 = 1 << 20;
 
 impl Prepared {
     /// Puts the label of one that is kept in the store.
@@ -22,7 +28,7 @@ impl Prepared {
                 disposition: entry.disposition.clone(),
             })
         });
-        let Some(store) = self.store.get() else {
+        let Some(store) = self.own_store() else {
             return;
         };
         if let Some(Err(error)) = label.map(|label| store.put(&label)) {
@@ -59,29 +65,54 @@ impl Prepared {
     }
 
     /// Makes the store's directory again if somebody has removed it, and forgets the files that were there.
-    fn restore(&self) {
+    pub(crate) fn restore(&self) {
         let Some(store) = self.store.get() else {
             return;
         };
-        match store.restore() {
-            Ok(false) => self.set_obstacle(None),
-            Ok(true) => {
-                let is_lost =
-                    |id: &String, entry: &mut Entry| entry.has_file() && !store.has_file(id);
-                let lost = self.with(|all| all.by_id.extract_if(is_lost).count());
-                tracing::error!(
-                    lost,
-                    "the directory of prepared exports was gone: it is made again"
-                );
+        match store.restore(self.keep, |id| self.has(id)) {
+            Ok(None) => self.set_obstacle(None),
+            Ok(Some(found)) => {
                 self.set_obstacle(None);
+                self.forget_lost(store);
+                let ids: Vec<String> = self.with(|all| {
+                    self.keep_found(all, found);
+                    all.by_id.keys().cloned().collect()
+                });
+                // Without their labels, nobody would know of them after a crash.
+                let unlabelled = ids.iter().filter(|id| !store.has_label(id));
+                unlabelled.for_each(|id| self.note(id));
             }
-            Err(error) => self.set_obstacle(Some(&error)),
+            Err(error) => {
+                self.set_obstacle(Some(&error));
+                if error.kind() == io::ErrorKind::ResourceBusy {
+                    self.forget_lost(store);
+                    let jobs = |entry: &Entry| entry.job().cloned();
+                    let live: Vec<_> =
+                        self.with(|all| all.by_id.values().filter_map(jobs).collect());
+                    for job in live {
+                        self.stop(&job, State::Failed, Some(ErrorClass::Output));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Forgets the exports whose files are not there any more.
+    fn forget_lost(&self, store: &Store) {
+        let is_lost = |id: &String, entry: &mut Entry| entry.has_file() && !store.has_file(id);
+        let lost = self.with(|all| all.by_id.extract_if(is_lost).count());
+        if lost > 0 {
+            tracing::error!(
+                lost,
+                "files of prepared exports are lost: somebody has removed them"
+            );
         }
     }
 
     /// Finds out whether there is a place and room for one more. The oldest that came to nothing gives way: it has no file.
     pub(crate) fn make_place(&self) -> Result<(), Problem> {
-        if !self.spool.as_ref().is_some_and(|spool| spool.has_room(1)) {
+        let has_room = |spool: &Arc<Spool>| spool.has_room(LEAST_ROOM.min(spool.size() / 8));
+        if !self.spool.as_ref().is_some_and(has_room) {
             return Err(full("the server's room for files is taken"));
         }
         let (has_place, given_up) = self.with(|all| {
@@ -105,7 +136,7 @@ impl Prepared {
     }
 
     pub(crate) fn remove(&self, ids: &[&str], why: Removal) {
-        if let Some(store) = self.store.get() {
+        if let Some(store) = self.own_store() {
             store.remove_all(ids);
         }
         // Only now is it so.

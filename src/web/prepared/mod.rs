@@ -11,7 +11,6 @@ mod janitor;
 mod queue;
 
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use time::OffsetDateTime;
@@ -25,8 +24,10 @@ use crate::web::monitoring::metrics::{Metrics, Removal};
 use crate::web::problem::{Kind, Problem};
 use diesel_export::manifest::{Manifest, State};
 use diesel_export::spool::Spool;
-use diesel_export::store::{KeptFile, Label, Store};
+use diesel_export::store::{Found, KeptFile, Label, Store};
 
+/// The store's directory in that of the spool.
+const DIRECTORY: &str = "cmms-exports";
 /// Time between two tries to take what another service has.
 const TAKE_OVER_INTERVAL: Duration = Duration::from_secs(1);
 /// How many are listed at a time at most.
@@ -37,8 +38,6 @@ pub(crate) struct Prepared {
     spool: Option<Arc<Spool>>,
     /// Empty if there is none, or none yet.
     store: OnceLock<Store>,
-    /// Whether another service has the store, and this one waits for it.
-    is_awaited: AtomicBool,
     /// Why the store could not be taken at the last try.
     obstacle: Mutex<Option<io::ErrorKind>>,
     max_queued: usize,
@@ -78,7 +77,6 @@ impl Prepared {
             ordering: Mutex::default(),
             queued: Notify::new(),
             stopping: CancellationToken::new(),
-            is_awaited: AtomicBool::new(false),
             obstacle: Mutex::default(),
         });
         if let Some(spool) = spool {
@@ -89,38 +87,36 @@ impl Prepared {
 
     /// Takes the store and what is in it, if that can be done.
     fn take_store(&self, spool: &Arc<Spool>) {
-        let (store, found) = match Store::open(spool, self.keep) {
+        let (store, found) = match Store::open(spool, DIRECTORY, self.keep) {
             Ok(opened) => opened,
-            Err(error) => {
-                let is_another_ones = error.kind() == io::ErrorKind::ResourceBusy;
-                self.is_awaited.store(is_another_ones, Ordering::Relaxed);
-                self.set_obstacle(Some(&error));
-                return;
-            }
+            Err(error) => return self.set_obstacle(Some(&error)),
         };
-        self.is_awaited.store(false, Ordering::Relaxed);
         self.set_obstacle(None);
         self.with(|all| {
-            for found in found {
-                let Label {
-                    manifest,
-                    disposition,
-                } = found.label;
-                let entry = Entry {
-                    requested_at: manifest
-                        .requested_at
-                        .unwrap_or_else(OffsetDateTime::now_utc),
-                    disposition,
-                    stands: JobState::Kept(Box::new(manifest.clone()), found.space.map(Arc::new)),
-                };
-                self.metrics.paces.note(&manifest);
-                all.by_id.insert(manifest.id, entry);
-            }
+            self.keep_found(all, found);
             // Before anybody can remove one of them.
             let _ = self.store.set(store);
         });
         self.sweep();
         spool.compare_with_disk();
+    }
+
+    fn keep_found(&self, all: &mut All, found: Vec<Found>) {
+        for found in found {
+            let Label {
+                manifest,
+                disposition,
+            } = found.label;
+            let entry = Entry {
+                requested_at: manifest
+                    .requested_at
+                    .unwrap_or_else(OffsetDateTime::now_utc),
+                disposition,
+                stands: JobState::Kept(Box::new(manifest.clone()), found.space.map(Arc::new)),
+            };
+            self.metrics.paces.note(&manifest);
+            all.by_id.insert(manifest.id, entry);
+        }
     }
 
     /// Notes whether something is in the way of the store. Says what, but not the same again and again.
@@ -142,18 +138,17 @@ impl Prepared {
         }
     }
 
-    /// Waits until the store is there; whether it is. A service that was here before may take its time to end.
-    pub(crate) async fn wait_for_store(&self) -> bool {
+    /// Waits until the store is there. A service that was here before may take its time to end.
+    pub(crate) async fn wait_for_store(&self) {
         while let (Some(spool), None) = (&self.spool, self.store.get()) {
             sleep(TAKE_OVER_INTERVAL).await;
             self.take_store(spool);
         }
-        self.is_possible()
     }
 
-    /// Whether another service has the store, and this one waits for it.
-    pub(crate) fn is_awaited(&self) -> bool {
-        self.is_awaited.load(Ordering::Relaxed)
+    /// Whether there is a place for a store, be it there already or not.
+    pub(crate) fn has_spool(&self) -> bool {
+        self.spool.is_some()
     }
 
     /// Whether exports can be prepared here.
@@ -165,6 +160,13 @@ impl Prepared {
         let obstacle = self.obstacle.lock().unwrap_or_else(PoisonError::into_inner);
         let store = self.store.get().filter(|_| obstacle.is_none());
         store.ok_or_else(|| Problem::new(Kind::PreparingOff))
+    }
+
+    /// The store, unless another service has taken it: then nothing in it is this one's.
+    fn own_store(&self) -> Option<&Store> {
+        let obstacle = self.obstacle.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_another_ones = *obstacle == Some(io::ErrorKind::ResourceBusy);
+        self.store.get().filter(|_| !is_another_ones)
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut All) -> T) -> T {

@@ -26,7 +26,7 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Starts the thread that sees to the queue.
 pub(crate) fn start(app: Arc<App>) -> io::Result<()> {
-    if !app.prepared.is_possible() && !app.prepared.is_awaited() {
+    if !app.prepared.has_spool() {
         return Ok(());
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -40,10 +40,9 @@ pub(crate) fn start(app: Arc<App>) -> io::Result<()> {
 async fn see_to(app: Arc<App>) {
     let stopping = app.prepared.stopping.clone();
     let seeing = async {
-        if app.prepared.wait_for_store().await {
-            spawn_local(sweep(Arc::clone(&app)));
-            work_off(app).await;
-        }
+        app.prepared.wait_for_store().await;
+        spawn_local(sweep(Arc::clone(&app)));
+        work_off(app).await;
     };
     stopping.run_until_cancelled(seeing).await;
 }

@@ -115,14 +115,16 @@ impl Prepared {
 
     /// Begins the file of one that runs.
     pub(crate) fn begin(&self, job: &Job) -> Result<SpoolFile, export::Error> {
-        let store = self.store.get().ok_or(export::Error::Cancelled)?;
+        self.restore();
+        let store = self.own_store().ok_or(export::Error::Cancelled)?;
         store.begin(job.record.id()).map_err(export::Error::Sink)
     }
 
     /// Publishes the file of one that is whole, and notes that it is complete.
     pub(crate) fn publish(&self, job: &Job, file: Arc<SpoolFile>) -> Result<(), export::Error> {
         let id = job.record.id();
-        let store = self.store.get().ok_or(export::Error::Cancelled)?;
+        self.restore();
+        let store = self.own_store().ok_or(export::Error::Cancelled)?;
         let label = self.with(|all| {
             let entry = all.by_id.get(id)?;
             Some(Label {
@@ -145,7 +147,7 @@ impl Prepared {
     pub(crate) fn finish(&self, job: &Job) {
         self.end(job, State::Failed, Some(ErrorClass::Internal), None);
         if let (Some(store), false) = (
-            self.store.get(),
+            self.own_store(),
             job.record.manifest().state == State::Complete,
         ) {
             store.remove_file(job.record.id());
@@ -182,7 +184,7 @@ impl Prepared {
             self.metrics.ended(&job.record.manifest());
         }
         if !is_complete {
-            if let Some(store) = self.store.get() {
+            if let Some(store) = self.own_store() {
                 store.remove_file(id);
             }
             // Of one that is interrupted the label says already that it has not ended; and a program that is to end has no time for

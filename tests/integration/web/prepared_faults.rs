@@ -79,6 +79,29 @@ fn kill_9_in_the_middle_of_preparing_leaves_a_failed_export_without_a_file() {
 }
 
 #[test]
+fn kill_9_after_the_spool_was_removed_forgets_no_export_that_had_not_ended() {
+    let gated = Gated::new();
+    let spool = tempfile::tempdir().expect("a directory");
+    let mut gate = Gate::close(&gated, 5);
+    let mut server = serve_from(&gated.url, spool.path(), &["--max-exports=1"]);
+    let ids = [by("streamed"), by("copy")].map(|what| order(&server, &what));
+    gate.reached();
+    std::fs::remove_dir_all(spool.path()).expect("removed");
+    eventually("their labels are there again", || {
+        ids.iter().all(|id| {
+            let label = spool.path().join(format!("cmms-exports/{id}.json"));
+            label.exists()
+        })
+    });
+    server.signal(Signal::SIGKILL);
+    server.wait();
+    let server = serve_from(&gated.url, spool.path(), &[]);
+    for id in &ids {
+        has_failed(&server.manifest(id), "interrupted");
+    }
+}
+
+#[test]
 fn kill_9_in_the_middle_of_publishing_leaves_a_whole_file_or_none() {
     if !cfg!(feature = "fault-injection") {
         panic!(
@@ -270,7 +293,7 @@ fn a_full_disk_fails_one_export_as_disk_full_and_nothing_else() {
     assert!(
         server
             .into_log()
-            .contains("the spool's disk has less room than --spool-size")
+            .contains("the spool's disk has less room than the spool may take")
     );
 }
 

@@ -1,9 +1,13 @@
 //! What is kept of prepared exports: for how long, how many, and what happens to the room for them.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+
 use nix::sys::signal::Signal;
 use serde_json::json;
 
 use crate::support::client::{Download, End, download};
+use crate::support::gate::{Gate, Gated};
 use crate::support::prepared::{
     by, delete, files, get, has_failed, ids, listed, order, post, prepare, serve_from,
 };
@@ -15,8 +19,8 @@ fn a_prepared_export_stays_until_it_expires_or_is_deleted_and_what_has_no_room_i
     let database = data::wide(50_000);
     let expected = oracle::copy(&database, "true", ',');
     let spool = tempfile::tempdir().expect("a directory");
-    // Room for two.
-    let size = format!("--spool-size={}", 2 * expected.len());
+    // Room for two, and a little that a third one cannot use.
+    let size = format!("--spool-size={}", 2 * expected.len() + 10_000);
     let server = serve_from(&database.url, spool.path(), &[&size]);
     let prepared = [by("copy"), by("lookup")].map(|what| prepare(&server, &what));
     let refused = post(&server, "application/json", "{}", &[]);
@@ -214,4 +218,55 @@ fn a_second_service_on_the_same_spool_prepares_nothing_until_the_first_has_ended
     prepare(&second, &json!({}));
     let without = Server::spawn(program(&database.url).args(["serve", "--spool-size=0"]));
     assert_eq!(post(&without, "application/json", "{}", &[]).status, 403);
+}
+
+#[test]
+fn a_service_whose_spool_another_one_has_taken_leaves_that_alone_until_it_has_it_again() {
+    let gated = Gated::new();
+    let spool = tempfile::tempdir().expect("a directory");
+    let first = serve_from(&gated.url, spool.path(), &["--max-exports=1"]);
+    let mut second = serve_from(&gated.url, spool.path(), &[]);
+    let (lost, _) = prepare(&first, &json!({}));
+    let mut gate = Gate::close(&gated, 5);
+    let running = order(&first, &by("copy"));
+    gate.reached();
+    // So that the second one is faster.
+    first.signal(Signal::SIGSTOP);
+    std::fs::remove_dir_all(spool.path()).expect("removed");
+    eventually("the second has it", || {
+        get(&second, "/exports", &[]).status == 200
+    });
+    first.signal(Signal::SIGCONT);
+    has_failed(&first.ended(&running), "output");
+    assert_eq!(
+        get(&first, &format!("/api/exports/{lost}"), &[]).status,
+        404
+    );
+    assert_eq!(post(&first, "application/json", "{}", &[]).status, 403);
+    drop(gate);
+    let (id, file) = prepare(&second, &json!({}));
+    let seconds = [format!("{id}.export"), format!("{id}.json")];
+    assert_eq!(files(spool.path()), seconds);
+    second.signal(Signal::SIGTERM);
+    second.wait();
+    eventually("the first has it, and what is there", || {
+        get(&first, &file, &[]).status == 200
+    });
+    prepare(&first, &json!({}));
+}
+
+#[test]
+fn a_store_that_cannot_be_opened_at_the_start_is_opened_as_soon_as_it_can_be() {
+    let database = TestDatabase::seeded(&["--tasks=10"]);
+    let spool = tempfile::tempdir().expect("a directory");
+    let store = spool.path().join("cmms-exports");
+    std::fs::create_dir(&store).expect("made");
+    let allow = |mode| std::fs::set_permissions(&store, Permissions::from_mode(mode));
+    allow(0o755).expect("others can look into it");
+    let server = serve_from(&database.url, spool.path(), &[]);
+    assert_eq!(post(&server, "application/json", "{}", &[]).status, 403);
+    allow(0o700).expect("nobody can");
+    eventually("exports can be prepared", || {
+        post(&server, "application/json", "{}", &[]).status == 202
+    });
 }

@@ -72,7 +72,7 @@ fn names(store: &Store) -> io::Result<Vec<String>> {
 fn what_is_whole_is_found_again_and_the_rest_is_interrupted_and_leaves_no_file() -> Outcome {
     let parent = tempfile::tempdir()?;
     let spool = Spool::open(parent.path(), 100)?;
-    let (store, found) = Store::open(&spool, KEEP)?;
+    let (store, found) = Store::open(&spool, "exports", KEEP)?;
     assert!(found.is_empty());
     store.put(&label("queued"))?;
     store.put(&label("written"))?;
@@ -92,7 +92,7 @@ fn what_is_whole_is_found_again_and_the_rest_is_interrupted_and_leaves_no_file()
     drop(store);
     assert_eq!(spool.used(), 0);
 
-    let (store, found) = Store::open(&spool, KEEP)?;
+    let (store, found) = Store::open(&spool, "exports", KEEP)?;
     let interrupted = Some(ErrorClass::Interrupted);
     let expected = [
         ("named", State::Failed, interrupted, false),
@@ -116,7 +116,7 @@ fn what_is_whole_is_found_again_and_the_rest_is_interrupted_and_leaves_no_file()
     ];
     assert_eq!(names(&store)?, left);
     drop(store);
-    let (_store, again) = Store::open(&spool, KEEP)?;
+    let (_store, again) = Store::open(&spool, "exports", KEEP)?;
     assert_eq!(stands(&again), expected, "it stays so");
     assert_eq!(expiry(&again), expiry(&found), "nor is it kept for longer");
     assert!(
@@ -131,7 +131,7 @@ fn what_is_whole_is_found_again_and_the_rest_is_interrupted_and_leaves_no_file()
 fn what_is_removed_is_gone_with_its_space_and_its_reader_reads_on() -> Outcome {
     let parent = tempfile::tempdir()?;
     let spool = Spool::open(parent.path(), 100)?;
-    let (store, _) = Store::open(&spool, KEEP)?;
+    let (store, _) = Store::open(&spool, "exports", KEEP)?;
     let space = store.publish(write(&store, "a")?, &whole("a", 5))?;
     let mode = fs::metadata(store.path("a", "export"))?
         .permissions()
@@ -156,23 +156,34 @@ fn what_is_removed_is_gone_with_its_space_and_its_reader_reads_on() -> Outcome {
 fn a_directory_that_somebody_has_removed_is_made_again_and_locked() -> Outcome {
     let parent = tempfile::tempdir()?;
     let spool = Spool::open(&parent.path().join("spool"), 100)?;
-    let (store, _) = Store::open(&spool, KEEP)?;
+    let (store, _) = Store::open(&spool, "exports", KEEP)?;
     store.publish(write(&store, "a")?, &whole("a", 5))?;
-    assert!(!store.restore()? && store.has_file("a"));
+    let restore = |known: &'static str| {
+        let found = store.restore(KEEP, |id| id == known);
+        found.map(|found| found.map(|found| found.len()))
+    };
+    assert!(restore("a")?.is_none() && store.has_file("a"));
     fs::remove_dir_all(spool.directory())?;
     assert!(store.put(&label("b")).is_err());
-    assert!(store.restore()? && !store.has_file("a"));
+    assert_eq!(restore("a")?, Some(0));
+    assert!(!store.has_file("a") && !store.has_label("a"));
     store.put(&label("b"))?;
     assert_eq!(names(&store)?, ["b.json", "lock"]);
-    let second = Store::open(&spool, KEEP).map_err(|error| error.kind());
+    let second = Store::open(&spool, "exports", KEEP).map_err(|error| error.kind());
     assert_eq!(second.err(), Some(io::ErrorKind::ResourceBusy));
     // Another service was faster.
     fs::remove_dir_all(&store.directory)?;
-    let (other, _) = Store::open(&spool, KEEP)?;
-    let restored = store.restore().map_err(|error| error.kind());
+    let (other, _) = Store::open(&spool, "exports", KEEP)?;
+    let restored = restore("a").map_err(|error| error.kind());
     assert_eq!(restored, Err(io::ErrorKind::ResourceBusy));
+    other.publish(write(&other, "c")?, &whole("c", 5))?;
     drop(other);
-    assert!(store.restore()?);
+    assert_eq!(restore("a")?, Some(1), "what it has left there");
+    // The lock alone is gone: what is known is left alone.
+    let _unfinished = write(&store, "d")?;
+    fs::remove_file(store.directory.join(LOCK))?;
+    assert_eq!(restore("d")?, Some(1));
+    assert_eq!(names(&store)?, ["c.export", "c.json", "d.part", "lock"]);
     Ok(())
 }
 
@@ -180,19 +191,22 @@ fn a_directory_that_somebody_has_removed_is_made_again_and_locked() -> Outcome {
 fn a_directory_of_somebody_elses_is_refused() -> Outcome {
     let parent = tempfile::tempdir()?;
     let spool = Spool::open(parent.path(), 100)?;
-    let (kept, _) = Store::open(&spool, KEEP)?;
-    let second = Store::open(&spool, KEEP).map_err(|error| error.kind());
+    let (kept, _) = Store::open(&spool, "exports", KEEP)?;
+    let second = Store::open(&spool, "exports", KEEP).map_err(|error| error.kind());
     assert_eq!(second.err(), Some(io::ErrorKind::ResourceBusy));
     let directory = kept.directory.clone();
     drop(kept);
     fs::set_permissions(&directory, fs::Permissions::from_mode(0o755))?;
     assert!(
-        Store::open(&spool, KEEP).is_err(),
+        Store::open(&spool, "exports", KEEP).is_err(),
         "others can look into it"
     );
     fs::remove_dir_all(&directory)?;
     let elsewhere = tempfile::tempdir()?;
     std::os::unix::fs::symlink(elsewhere.path(), &directory)?;
-    assert!(Store::open(&spool, KEEP).is_err(), "a link leads elsewhere");
+    assert!(
+        Store::open(&spool, "exports", KEEP).is_err(),
+        "a link leads elsewhere"
+    );
     Ok(())
 }
