@@ -1,16 +1,17 @@
 //! What each strategy does, for people who read its figures.
 
-use diesel_export::Strategy;
+use diesel_export::units::grouped;
+use diesel_export::{PAGE, Strategy};
 
 /// What a strategy does.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Explanation {
     /// In a line.
-    pub line: &'static str,
+    pub line: String,
     /// In two sentences.
-    pub text: &'static str,
+    pub text: String,
     /// The code or the SQL at its heart.
-    pub code: &'static str,
+    pub code: String,
     /// Where it is written.
     pub file: &'static str,
     /// Which of the article's methods it stands for.
@@ -36,6 +37,17 @@ pub const ARTICLE_COPIED: &str = "2026-11-22";
 
 /// What `strategy` does.
 pub fn of(strategy: Strategy) -> Explanation {
+    let paged = {
+        let page = grouped(PAGE as u64);
+        [
+            format!("The seven values, {page} rows at a time from one cursor."),
+            format!(
+                "Declares a cursor for the seven values and fetches {page} rows at a time from it. Memory stays flat, but server and \
+                 client take turns."
+            ),
+            format!("declare page no scroll cursor for select …; fetch {PAGE} from page"),
+        ]
+    };
     // By name: a strategy without a text here is still shown.
     let (line, text, code, file) = match strategy.name() {
         "joined" => (
@@ -60,10 +72,9 @@ pub fn of(strategy: Strategy) -> Explanation {
             "crates/diesel-export/src/strategies/streamed.rs",
         ),
         "paged" => (
-            "The seven values, 2,000 rows a query, each page from where the last one ended.",
-            "Asks for 2,000 rows at a time, each page from where the last one ended, never by OFFSET. Memory stays flat, for a query a \
-             page.",
-            "query::rows(filter).limit(2000).filter(tasks::id.gt(last))",
+            paged[0].as_str(),
+            paged[1].as_str(),
+            paged[2].as_str(),
             "crates/diesel-export/src/strategies/paged.rs",
         ),
         "copy" => (
@@ -82,9 +93,9 @@ pub fn of(strategy: Strategy) -> Explanation {
         _ => ("", "", "", "crates/diesel-export/src/strategies/"),
     };
     Explanation {
-        line,
-        text,
-        code,
+        line: line.into(),
+        text: text.into(),
+        code: code.into(),
         file,
         article: ARTICLE
             .iter()

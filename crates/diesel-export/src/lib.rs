@@ -55,6 +55,7 @@ use self::formats::{buffers, cells, encoder, xlsx};
 pub use self::formats::{csv, format};
 pub use self::limits::Limits;
 pub use self::lookup::CONNECTIONS;
+pub use self::paged::PAGE;
 use self::run::sink;
 pub use self::run::{cancellation, manifest, outcome, record, routing};
 use self::sink::CancellableSink;

@@ -12,7 +12,7 @@ use crate::encoder::Encoder;
 use crate::{Error, Source, queries};
 
 /// Rows of a page, as many as Django's iterator fetches at a time.
-const PAGE: usize = 2_000;
+pub const PAGE: usize = 2_000;
 
 pub(crate) fn run(source: &Source<'_>, encoder: &mut Encoder<'_>) -> Result<(), Error> {
     let export = source.export;

@@ -9,7 +9,7 @@ pub(crate) struct Row {
     pub(crate) strategy: &'static str,
     pub(crate) class: String,
     /// What it does, in a line.
-    pub(crate) line: &'static str,
+    pub(crate) line: String,
     /// Refers to the note on which strategy was actually used.
     pub(crate) mark: &'static str,
     pub(crate) article: Option<&'static str>,
