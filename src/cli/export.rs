@@ -200,7 +200,8 @@ impl ParameterFlags {
             let field = dataset.filters().iter().find(|field| field.name() == name);
             let field =
                 field.ok_or_else(|| format!("the {} have no filter `{name}`", dataset.name()))?;
-            parameters.filter.set(field, value);
+            let set = parameters.filter.set(field, value);
+            set.map_err(|error| format!("`{name}`: {error}"))?;
         }
         Ok(parameters)
     }

@@ -23,7 +23,39 @@ pub(crate) fn benchmarked(up_to_id: Option<i64>) -> Export {
     let mut fields = dataset.filters().iter();
     let field = fields.find(|field| field.name() == tasks::UP_TO_ID);
     if let (Some(field), Some(id)) = (field, up_to_id) {
-        export.filter.set(field, FilterValue::Id(id));
+        // It is a filter of this dataset.
+        let _ = export.filter.set(field, FilterValue::Id(id));
     }
     export
+}
+
+#[cfg(test)]
+mod tests {
+    use diesel_export::dataset::{Filter, InvalidFilter, Selection};
+
+    use super::*;
+
+    #[test]
+    fn a_filter_and_a_column_of_another_dataset_are_taken_by_their_names() {
+        let (tasks, assets) = (tasks::declare(false), assets::declare());
+        let filter_of_assets = |name| assets.filters().iter().find(|field| field.name() == name);
+        let set = |name| {
+            let mut filter = Filter::all(&tasks);
+            let field = filter_of_assets(name).ok_or(InvalidFilter::Unknown)?;
+            let value = match name {
+                "location_id" => FilterValue::Id(3),
+                _ => FilterValue::Text("a".parse()?),
+            };
+            filter.set(field, value)?;
+            Ok(filter.get(name).cloned())
+        };
+        assert_eq!(set("location_id"), Ok(Some(FilterValue::Id(3))));
+        assert_eq!(set("name"), Err(InvalidFilter::Unknown));
+        let selected = Selection::default_of(&tasks);
+        let has = |name| {
+            let column = assets.columns().iter().find(|column| column.name() == name);
+            column.map(|column| selected.has(column))
+        };
+        assert_eq!((has("id"), has("name")), (Some(true), Some(false)));
+    }
 }

@@ -199,10 +199,10 @@ pub fn filter_from_pairs<'a>(
         }
         seen.push(field.name());
         if !value.is_empty() {
-            let value = field
+            let set = field
                 .parse(&value)
-                .map_err(|error| InvalidParameter::of(&name, error))?;
-            filter.set(field, value);
+                .and_then(|value| filter.set(field, value));
+            set.map_err(|error| InvalidParameter::of(&name, error))?;
         }
     }
     Ok(filter)

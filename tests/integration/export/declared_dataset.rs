@@ -145,7 +145,8 @@ fn a_dataset_of_another_table_is_exported_by_every_strategy() {
         let mut filter = Filter::all(&dataset);
         if let Some(old) = old {
             let field = &dataset.filters()[0];
-            filter.set(field, field.parse(old).expect("a boolean"));
+            let set = field.parse(old).and_then(|value| filter.set(field, value));
+            set.expect("a boolean");
         }
         for &strategy in Strategy::all() {
             let export = Export {

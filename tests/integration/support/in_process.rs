@@ -46,7 +46,7 @@ impl Choice {
             let mut fields = dataset.filters().iter();
             let field = fields.find(|field| field.name() == name).expect("there");
             let value = field.parse(value).expect("one of its values");
-            export.filter.set(field, value);
+            export.filter.set(field, value).expect("its filter");
         }
         export
     }

@@ -185,9 +185,9 @@ impl Selection {
         self.columns().into_iter().map(Column::name)
     }
 
-    /// Returns whether this column is among them.
+    /// Returns whether a column of this name is among them.
     pub fn has(&self, column: &Column) -> bool {
-        self.columns.contains(&column.index)
+        self.names().any(|name| name == column.name)
     }
 
     /// Returns whether they are the default columns.

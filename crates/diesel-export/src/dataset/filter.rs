@@ -128,6 +128,9 @@ pub enum InvalidFilter {
     /// The text cannot be searched for.
     #[error(transparent)]
     Text(#[from] InvalidText),
+    /// The dataset has no filter of this name and kind.
+    #[error("the dataset has no such filter")]
+    Unknown,
 }
 
 /// The most characters of a search text: PostgreSQL puts it into lower case for every row.
@@ -210,9 +213,13 @@ impl Filter {
         &self.dataset
     }
 
-    /// Sets one of the dataset's filters.
-    pub fn set(&mut self, field: &FilterField, value: FilterValue) {
-        self.set.insert(field.index, value);
+    /// Sets the dataset's filter of this name and kind: the field may have come from another dataset.
+    pub fn set(&mut self, field: &FilterField, value: FilterValue) -> Result<(), InvalidFilter> {
+        let is_it = |own: &&FilterField| own.name == field.name && own.kind == field.kind;
+        let own = self.dataset.filters().iter().find(is_it);
+        let index = own.ok_or(InvalidFilter::Unknown)?.index;
+        self.set.insert(index, value);
+        Ok(())
     }
 
     /// The value of the filter of this name, if it is set.

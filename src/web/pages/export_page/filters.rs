@@ -105,7 +105,8 @@ fn select(
         {
             narrowed_by.push(shared.name().to_owned());
             if let Some(value) = filter.get(shared.name()) {
-                choice.set(shared, value.clone());
+                // It is a filter of this dataset.
+                let _ = choice.set(shared, value.clone());
             }
         }
     }
@@ -175,7 +176,8 @@ pub(crate) async fn choose_found(
             && !select.text.as_str().is_empty()
             && let [only] = select.choices.as_slice()
         {
-            parameters.filter.set(field, FilterValue::Id(only.id));
+            // It is a filter of this dataset.
+            let _ = parameters.filter.set(field, FilterValue::Id(only.id));
         }
     }
     Ok(())

@@ -23,7 +23,8 @@ pub(super) fn filtered(
     let mut fields = dataset.filters().iter();
     let field = fields.find(|field| field.name() == name).expect("there");
     let value: Result<FilterValue, InvalidFilter> = field.parse(value);
-    export.filter.set(field, value.expect("one of its values"));
+    let value = value.expect("one of its values");
+    export.filter.set(field, value).expect("its filter");
     run(
         database,
         &export,

@@ -101,7 +101,8 @@ fn descriptions_are_read_from_the_table_however_long_they_are() {
             let mut fields = tasks.filters().iter();
             let done = fields.find(|field| field.name() == "done");
             let done = done.expect("there");
-            export.filter.set(done, FilterValue::Boolean(true));
+            let set = export.filter.set(done, FilterValue::Boolean(true));
+            set.expect("its filter");
         }
         let client = client(&database);
         let outcome = run(&client, &export, || (), || Ok(()), &Cancellation::default());
