@@ -24,6 +24,9 @@ use crate::web::Compression;
 use diesel_export::Strategy;
 use diesel_export::units::{bytes, duration, seconds};
 
+/// What database servers know the program's connections by, unless a URL or PGAPPNAME gives another name.
+pub(crate) const APPLICATION_NAME: &str = "cmms-export";
+
 /// Exports the tasks of a CMMS, its assets, locations and users from PostgreSQL to CSV or to an Excel workbook.
 ///
 /// Without DATABASE_URL, a private PostgreSQL cluster is started, in a directory of its own.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use nix::unistd::geteuid;
 use private_postgres::{Durability, PrivatePostgres};
 
-use crate::cli::Global;
+use crate::cli::{APPLICATION_NAME, Global};
 use crate::tables::{self, Instead, Others, SchemaState};
 use diesel_export::db::servers::{Role, Rules, patient};
 use diesel_export::db::{self, Database};
@@ -19,7 +19,7 @@ pub(crate) const CONNECTION_WAIT: Duration = Duration::from_secs(5);
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The private cluster does not start.
-    #[error("{0} (--data-dir chooses another directory, DATABASE_URL another server)")]
+    #[error("{0}{dump} (--data-dir chooses another directory, DATABASE_URL another server)", dump = how_to_dump(.0))]
     Private(#[from] private_postgres::Error),
     /// There is no home directory.
     #[error("no home directory to keep the data in: choose a directory with --data-dir")]
@@ -40,6 +40,16 @@ pub enum Error {
          for those of cmms-export, like these:"
     )]
     OtherTables(Box<Others>),
+}
+
+/// Names the way to the data of a cluster that only another version's programs can run.
+fn how_to_dump(error: &private_postgres::Error) -> &'static str {
+    match error {
+        private_postgres::Error::OtherVersion { .. } => {
+            "; `cmms-export database`, with PG_BINDIR set to the old programs, prints the URL for pg_dump"
+        }
+        _ => "",
+    }
 }
 
 /// There are no tables that can be read.
@@ -108,7 +118,7 @@ pub fn connect(global: &Global, connections: u32) -> Result<Connected, Error> {
     let private = private_cluster.as_ref().map(PrivatePostgres::database_url);
     let url = global.database_url().or(private).unwrap_or_default();
     // libpq has better words for an invalid one.
-    let url = patient(url).unwrap_or_else(|_| url.to_owned());
+    let url = patient(url, APPLICATION_NAME).unwrap_or_else(|_| url.to_owned());
     Ok(Connected {
         database: Database::new(&url, connections, CONNECTION_WAIT).with_unfit(tables::unfit),
         url,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use strum::{EnumMessage, VariantArray};
 
+use super::APPLICATION_NAME;
 use crate::secret;
 use diesel_export::Limits;
 use diesel_export::db::libpq::InvalidUrl;
@@ -121,7 +122,7 @@ impl Replicas {
         let url = self.export_database_url.as_deref();
         let hosts = url
             .or(self.export_database_url_file.as_deref())
-            .map(Hosts::parse);
+            .map(|url| Hosts::parse(url, APPLICATION_NAME));
         if self.replica_only && hosts.is_none() {
             return Err(InvalidReplicas::None);
         }

@@ -78,7 +78,7 @@ impl Spool {
                     tracing::warn!(
                         free_bytes = free,
                         spool_size = self.size,
-                        "the spool's disk has less room than --spool-size: exports that are kept fill it until they expire; set it to less"
+                        "the spool's disk has less room than the spool may take: exports that are kept fill it until they expire; make the spool smaller"
                     );
                 }
             }

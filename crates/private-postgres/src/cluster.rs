@@ -55,6 +55,9 @@ impl Cluster {
         name: &'static str,
         durability: Durability,
     ) -> Result<Self, Error> {
+        if !is_name(name) {
+            return Err(Error::Name { name: name.into() });
+        }
         let account = Account::choose(data_dir, &data_dir.join(PGDATA))?;
         let data_dir = account.data_dir(data_dir)?;
         Ok(Self {
@@ -320,7 +323,7 @@ impl Cluster {
             let name = self.name;
             let find = format!("select from pg_database where datname = '{name}'");
             if connection.query_row(&find)?.is_none() {
-                connection.execute(&format!("create database {name} template template0"))?;
+                connection.execute(&format!("create database \"{name}\" template template0"))?;
             }
             Ok(())
         });
@@ -363,6 +366,14 @@ impl Cluster {
     }
 }
 
+/// Whether a superuser and a database may be called so: what needs no escaping in SQL, a URL and a path, and is not cut.
+fn is_name(name: &str) -> bool {
+    let is_right = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_');
+    (1..=63).contains(&name.len())
+        && name.bytes().all(is_right)
+        && !name.starts_with(|first: char| first.is_ascii_digit())
+}
+
 /// The end of what a program printed, as one line.
 fn last_lines(output: &[u8]) -> String {
     let text = String::from_utf8_lossy(output);
@@ -375,4 +386,19 @@ fn last_lines(output: &[u8]) -> String {
         .get(lines.len().saturating_sub(6)..)
         .unwrap_or_default()
         .join(" | ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_needs_no_escaping() {
+        for right in ["cmms", "_a1", "order", &"x".repeat(63)] {
+            assert!(is_name(right), "{right}");
+        }
+        for wrong in ["", "Cmms", "1a", "a-b", "a b", "a\"b", "ä", &"x".repeat(64)] {
+            assert!(!is_name(wrong), "{wrong}");
+        }
+    }
 }

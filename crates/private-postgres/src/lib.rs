@@ -66,6 +66,10 @@ pub enum Error {
         found: String,
         pgdata: PathBuf,
     },
+    #[error(
+        "{name:?} cannot be the cluster's name: it must be of lower-case letters, digits and `_`, at most 63, and not begin with a digit"
+    )]
+    Name { name: String },
     #[error("user id {uid} has no entry in /etc/passwd, which PostgreSQL needs")]
     NoPasswdEntry { uid: u32 },
     #[error(
@@ -161,8 +165,8 @@ impl Status {
 
 impl PrivatePostgres {
     /// Starts the private cluster kept in `data_dir`, creating it if it is missing, or adopts
-    /// the live server that another process already runs on it. `name`, of letters, digits and `_`, is the name of its superuser and
-    /// of its database.
+    /// the live server that another process already runs on it. `name`, of lower-case letters, digits and `_`, is the name of its
+    /// superuser and of its database.
     pub fn start(
         data_dir: &Path,
         name: &'static str,

@@ -29,8 +29,8 @@ use crate::Budget;
 /// How long anything but an export waits for a lock on a table.
 pub const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What transactions are called if the database's URL names no application.
-const APPLICATION_NAME: &str = "cmms-export";
+/// What transactions are called if neither the database's URL nor the environment names an application.
+const APPLICATION_NAME: &str = "diesel-export";
 
 /// How long a probe waits for its connection.
 const PROBE_WAIT: Duration = Duration::from_secs(1);
@@ -95,17 +95,16 @@ impl Pools {
             }))
         };
         let options = libpq::options(url).unwrap_or_default();
-        let mut names = options
-            .into_iter()
-            .filter(|(name, _)| name == "application_name");
+        let option = |wanted: &str| {
+            let mut named = options.iter().filter(|(name, _)| name == wanted);
+            named.next().map(|(_, value)| value.clone())
+        };
         Self {
-            // As libpq has it: the URL's, or else the environment's.
-            application_name: names
-                .next()
-                .map(|(_, name)| name)
-                // As libpq has it.
+            // As libpq has it.
+            application_name: option("application_name")
                 .or_else(|| std::env::var("PGAPPNAME").ok())
                 .filter(|name| !name.is_empty())
+                .or_else(|| option("fallback_application_name"))
                 .unwrap_or_else(|| APPLICATION_NAME.into()),
             diesel: diesel(connections, wait),
             copy: libpq(connections, wait, true),
@@ -281,7 +280,7 @@ impl Database {
         // such as the changes of a transaction that has not committed.
         let written = connection.transaction(|connection| {
             connection.batch_execute("set local synchronous_commit = local")?;
-            position("(pg_logical_emit_message(true, 'cmms-export', '') - '0/0')::bigint")
+            position("(pg_logical_emit_message(true, 'diesel-export', '') - '0/0')::bigint")
                 .execute(connection)
         });
         let sql = match written {

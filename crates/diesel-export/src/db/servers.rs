@@ -304,7 +304,7 @@ impl Drop for Chosen {
 
 /// Returns the first host and port of a connection string, for people.
 fn address(url: &str) -> String {
-    Hosts::parse(url)
+    Hosts::parse(url, "")
         .ok()
         .and_then(|hosts| Some(hosts.hosts.first()?.0.clone()))
         .unwrap_or_default()

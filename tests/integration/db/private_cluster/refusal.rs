@@ -26,12 +26,11 @@ fn a_data_directory_behind_a_closed_one_is_refused() {
     let closed = temp.path().join("closed");
     fs::create_dir(&closed).unwrap();
     fs::set_permissions(&closed, Permissions::from_mode(0o700)).unwrap();
-    let error = PrivatePostgres::start(&closed.join("some/data"), "cmms", Durability::ThrowAway)
-        .unwrap_err();
-    assert!(
-        matches!(&error, Error::Unreachable { barrier, .. } if *barrier == closed),
-        "{error}"
-    );
+    let message = error_of(holder(&closed.join("some/data")));
+    let barrier = format!("cannot enter {closed:?} on the way");
+    for said in [&barrier, "--data-dir"] {
+        assert!(message.contains(said), "{message}");
+    }
     assert_eq!(
         fs::read_dir(&closed).unwrap().count(),
         0,
@@ -91,7 +90,8 @@ fn a_cluster_of_another_version_is_refused_with_both_versions_and_the_way_out() 
         "{message}"
     );
     let pgdata = temp.path().join("postgresql");
-    for way_out in ["pg_dump", pgdata.to_str().unwrap(), "DATABASE_URL"] {
+    let pgdata = pgdata.to_str().unwrap();
+    for way_out in ["pg_dump", pgdata, "cmms-export database", "DATABASE_URL"] {
         assert!(message.contains(way_out), "{message}");
     }
 }

@@ -1,11 +1,12 @@
 //! What a start keeps, tidies up and copes with.
 
-use std::fs::{self};
+use std::fs;
+use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 
-use private_postgres::{Durability, PrivatePostgres};
+use private_postgres::{Durability, Error, PrivatePostgres};
 
 use crate::support::oracle::psql_program;
 
@@ -165,10 +166,14 @@ fn a_very_long_data_directory_works() {
 }
 
 #[test]
-fn a_blank_and_other_special_characters_in_the_path_work() {
+fn special_characters_in_the_path_and_a_keyword_as_the_name_work() {
     let temp = temp_dir();
-    let embedded = start(temp.path().join("Bücher & \"Co\" 100 %"));
-    assert_eq!(psql(&embedded, "select 1").unwrap(), "1");
+    let path = temp.path().join("Bücher & \"Co\" 100 %");
+    let start = |name| PrivatePostgres::start(&path, name, Durability::ThrowAway);
+    let embedded = start("order").unwrap();
+    let names = psql(&embedded, "select current_user, current_database()");
+    assert_eq!(names.unwrap(), "order|order");
+    assert!(matches!(start("Order").unwrap_err(), Error::Name { .. }));
 }
 
 #[test]
@@ -181,10 +186,15 @@ fn the_servers_processes_get_nothing_of_the_environment_that_they_do_not_need() 
     let holder = Holder::wait_for(command.spawn().unwrap(), temp.path());
     let processes = processes_of(temp.path());
     assert!(processes.contains(&holder.postmaster_pid));
+    let environment = |pid| {
+        let environment = fs::read(format!("/proc/{pid}/environ"))?;
+        io::Result::Ok(String::from_utf8_lossy(&environment).into_owned())
+    };
+    let servers = environment(holder.postmaster_pid).expect("it runs");
+    assert!(servers.contains("LC_ALL=C\0"), "{servers}");
     for pid in processes {
         // A worker may have ended meanwhile.
-        let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        let environment = String::from_utf8_lossy(&environment);
+        let environment = environment(pid).unwrap_or_default();
         assert!(!environment.contains("s3cret"), "{environment}");
     }
     holder.stop();

@@ -1,34 +1,33 @@
 //! The hosts of a connection string, one by one. libpq would choose among them anew for every connection, but an export's
 //! connections must all lead to one server.
 
-use super::super::APPLICATION_NAME;
 use super::super::libpq::{self, InvalidUrl};
 use super::Role;
 use super::monitor::State;
 
 /// Defaults for a connection string: the last of the times in milliseconds, the others in seconds. With them, a host that has gone without
-/// a word holds nobody up for long; with the system's own defaults, one would wait for hours. The name is what the server knows a
-/// connection by unless the string or PGAPPNAME gives another.
-const PATIENT: [(&str, &str); 6] = [
+/// a word holds nobody up for long; with the system's own defaults, one would wait for hours.
+const PATIENT: [(&str, &str); 5] = [
     ("connect_timeout", "5"),
     ("keepalives_idle", "10"),
     ("keepalives_interval", "5"),
     ("keepalives_count", "3"),
     ("tcp_user_timeout", "20000"),
-    ("fallback_application_name", APPLICATION_NAME),
 ];
 
-/// Returns the connection string, with the settings that make libpq give up a host that has gone without a word. Its own settings win.
-pub fn patient(url: &str) -> Result<String, InvalidUrl> {
+/// Returns the connection string, with the settings that make libpq give up a host that has gone without a word, and with the name that
+/// the server knows the connection by. Its own settings win, and, for the name, PGAPPNAME.
+pub fn patient(url: &str, application: &str) -> Result<String, InvalidUrl> {
     let mut options = libpq::options(url)?;
-    add_patience(&mut options);
+    add_patience(&mut options, application);
     Ok(connection_string(options.iter().map(|(keyword, value)| {
         (keyword.as_str(), value.as_str())
     })))
 }
 
-fn add_patience(options: &mut Vec<(String, String)>) {
-    for (keyword, value) in PATIENT {
+fn add_patience(options: &mut Vec<(String, String)>, application: &str) {
+    let name = ("fallback_application_name", application);
+    for (keyword, value) in PATIENT.into_iter().chain([name]) {
         if options.iter().all(|(given, _)| given != keyword) {
             options.push((keyword.into(), value.into()));
         }
@@ -89,8 +88,8 @@ impl std::fmt::Debug for Hosts {
 }
 
 impl Hosts {
-    /// Reads a connection string as libpq does.
-    pub fn parse(url: &str) -> Result<Self, InvalidUrl> {
+    /// Reads a connection string as libpq does. The servers know the connections by the application's name, as in [`patient`].
+    pub fn parse(url: &str, application: &str) -> Result<Self, InvalidUrl> {
         let mut options = libpq::options(url)?;
         let mut take = |name: &str| {
             let place = options.iter().position(|(keyword, _)| keyword == name);
@@ -110,7 +109,7 @@ impl Hosts {
             let list = take(name).unwrap_or_default();
             list.split(',').map(str::to_owned).collect::<Vec<_>>()
         });
-        add_patience(&mut options);
+        add_patience(&mut options, application);
         let count = names.len().max(addresses.len());
         // A single port is for all hosts; `host` or `hostaddr` may be unset.
         let fits = |list: &[String], one: bool| list.len() == count || (one && list.len() == 1);
@@ -157,7 +156,7 @@ mod tests {
     use super::*;
 
     fn hosts(url: &str) -> Vec<(String, String)> {
-        Hosts::parse(url)
+        Hosts::parse(url, "shop")
             .map(|hosts| hosts.hosts)
             .unwrap_or_default()
     }
@@ -175,7 +174,7 @@ mod tests {
             let expected = [
                 ("connect_timeout", "5"),
                 ("dbname", "cmms"),
-                ("fallback_application_name", "cmms-export"),
+                ("fallback_application_name", "shop"),
                 ("host", host),
                 ("keepalives_count", "3"),
                 ("keepalives_idle", "10"),
@@ -199,7 +198,8 @@ mod tests {
     #[test]
     fn patience_is_added_to_what_the_url_says_and_no_more() {
         let options = |url: &str| {
-            let mut options = libpq::options(&patient(url).unwrap_or_default()).unwrap_or_default();
+            let mut options =
+                libpq::options(&patient(url, "shop").unwrap_or_default()).unwrap_or_default();
             options.sort();
             options
         };
@@ -208,7 +208,7 @@ mod tests {
         let expected = [
             ("connect_timeout", "9"),
             ("dbname", "cmms"),
-            ("fallback_application_name", "cmms-export"),
+            ("fallback_application_name", "shop"),
             ("host", "one,two"),
             ("keepalives_count", "3"),
             ("keepalives_idle", "10"),
@@ -222,7 +222,7 @@ mod tests {
             options(given),
             expected.map(|(k, v)| (k.to_owned(), v.to_owned()))
         );
-        assert!(patient("x=y").is_err());
+        assert!(patient("x=y", "").is_err());
     }
 
     #[test]
@@ -254,7 +254,7 @@ mod tests {
             "target_session_attrs=best",
             "x=y",
         ] {
-            assert!(Hosts::parse(url).is_err(), "{url}");
+            assert!(Hosts::parse(url, "").is_err(), "{url}");
         }
     }
 }
