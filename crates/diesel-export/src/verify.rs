@@ -29,10 +29,14 @@ pub enum Error {
     #[error("not whole: the export is {}", .0.name())]
     State(State),
     /// It is a CSV that ends where none can end.
-    #[error("not whole: {bytes} bytes, which end within a quoted text")]
+    #[error(
+        "not whole: {bytes} bytes, which end within a quoted text, but the export made {expected}"
+    )]
     OpenQuote {
         /// Bytes of the file.
         bytes: u64,
+        /// What it should have.
+        expected: Contents,
     },
     /// Something is missing, or too much.
     #[error("not whole: {found}, but the export made {expected}")]
@@ -93,18 +97,19 @@ pub fn verify(mut file: impl Read, manifest: &Manifest) -> Result<Contents, Erro
     }
     let mut read = Counter::default();
     io::copy(&mut file, &mut read)?;
+    let expected = Contents {
+        rows: Some(manifest.rows),
+        bytes: manifest.bytes,
+    };
     let is_csv = manifest.format == FileType::Csv;
     if is_csv && read.is_quoted {
-        return Err(Error::OpenQuote { bytes: read.bytes });
+        let bytes = read.bytes;
+        return Err(Error::OpenQuote { bytes, expected });
     }
     let found = Contents {
         // But for the header.
         rows: is_csv.then(|| read.lines.saturating_sub(1)),
         bytes: read.bytes,
-    };
-    let expected = Contents {
-        rows: Some(manifest.rows),
-        bytes: manifest.bytes,
     };
     if found.bytes != expected.bytes || found.rows.is_some_and(|rows| rows != manifest.rows) {
         return Err(Error::Different { found, expected });
@@ -179,7 +184,7 @@ mod tests {
 
     #[test]
     fn a_csv_that_ends_within_quotes_is_not_whole() {
-        let said = "not whole: 6 bytes, which end within a quoted text";
+        let said = "not whole: 6 bytes, which end within a quoted text, but the export made 1 rows, 6 bytes";
         assert_eq!(verdict(b"ID\n1,\"", 1), Err(said.to_owned()));
     }
 }

@@ -10,7 +10,7 @@ use proptest::prelude::{ProptestConfig, any, prop_assert, prop_assert_eq, prop_o
 use proptest::strategy::Strategy as Generator;
 
 use crate::support::client::{Download, End, download};
-use crate::support::{Server, TestDatabase, data};
+use crate::support::{Server, TestDatabase, data, oracle};
 
 /// Text that PostgreSQL can hold, more often than not of characters that matter to a CSV.
 fn text() -> impl Generator<Value = String> {
@@ -47,11 +47,12 @@ fn config(cases: u32) -> ProptestConfig {
 }
 
 #[test]
-fn what_a_csv_reader_reads_back_is_what_was_stored() {
+fn what_a_csv_reader_reads_back_is_what_was_stored_and_excel_gets_no_formula() {
     let database = TestDatabase::new();
     let server = Server::start(&database.url);
     let connection = std::cell::RefCell::new(database.connect());
-    proptest!(config(48), |(rows in proptest::collection::vec(row(), 0..12))| {
+    let delimiters = || proptest::sample::select(vec![("%2C", ','), ("%3B", ';'), ("tab", '\t')]);
+    proptest!(config(48), |(rows in proptest::collection::vec(row(), 0..12), (name, delimiter) in delimiters())| {
         let connection = &mut *connection.borrow_mut();
         connection.batch_execute("truncate tasks, assets, users, locations").expect("ours");
         let mut expected = Vec::new();
@@ -74,7 +75,10 @@ fn what_a_csv_reader_reads_back_is_what_was_stored() {
             let editor = editor.clone().unwrap_or_default();
             expected.push([&id.to_string(), title, asset, location, done, creator, &editor].map(str::to_owned).to_vec());
         }
+        let for_excel = oracle::copy_for_excel(&database, "true", delimiter);
         for strategy in Strategy::all() {
+            let query = format!("preset=excel&delimiter={name}&strategy={}", strategy.name());
+            prop_assert!(download(&server.address, &query) == for_excel, "{}", query);
             let csv = download(&server.address, &format!("strategy={}", strategy.name()));
             let read: Result<Vec<Vec<String>>, _> = csv::Reader::from_reader(csv.as_slice()).deserialize().collect();
             prop_assert_eq!(&read.expect("well-formed"), &expected, "{}", strategy.name());

@@ -5,6 +5,9 @@ use memchr::{memchr, memchr2};
 use crate::Error;
 use crate::db;
 
+/// The buffer that is kept for the next line: one of a rare long line would be kept to the end otherwise.
+const KEPT: usize = 1 << 20;
+
 /// A line's cells. It is used again for the next line.
 #[derive(Debug, Default)]
 pub(crate) struct Cells {
@@ -19,6 +22,7 @@ impl Cells {
     /// line ends with LF.
     pub(crate) fn read<'l>(&mut self, mut lines: &'l [u8]) -> Option<&'l [u8]> {
         self.text.clear();
+        self.text.shrink_to(KEPT);
         self.ends.clear();
         loop {
             if let Some(quoted) = lines.strip_prefix(b"\"") {
@@ -114,6 +118,14 @@ mod tests {
         for broken in ["", "a", "a,", "\"a", "\"a\"", "\"a\"b\n", "\"a\n"] {
             assert_eq!(Cells::default().read(broken.as_bytes()), None, "{broken:?}");
         }
+    }
+
+    #[test]
+    fn the_buffer_of_a_long_line_is_given_back() {
+        let mut cells = Cells::default();
+        let long = [b"x".repeat(2 * KEPT), b"\n".to_vec()].concat();
+        assert!(cells.read(&long).is_some() && cells.text.capacity() > KEPT);
+        assert!(cells.read(b"x\n").is_some() && cells.text.capacity() <= KEPT);
     }
 
     #[test]
