@@ -181,3 +181,30 @@ fn in_a_browser_another_sites_image_is_refused_and_its_link_leads_to_the_page() 
     browser.click("#download");
     browser.sees("#downloads", "complete");
 }
+
+#[test]
+fn in_a_browser_over_plain_http_a_hidden_page_starts_nothing_and_our_own_downloads() {
+    let database = TestDatabase::seeded(&["--tasks=10"]);
+    let mut command = program(&database.url);
+    let server = Server::spawn(command.args(["serve", "--allowed-host=cmms.test"]));
+    let named = server.address.replace("127.0.0.1", "cmms.test");
+    let file = format!("http://{named}/tasks.csv?title=Task+1");
+    let site = other_site(format!(
+        "<meta name=referrer content=no-referrer><link rel=stylesheet href='{file}&export_id=style'>
+         <script src='{file}&export_id=script'></script><img src='{file}&export_id=image'><a href='{file}'>the tasks</a>"
+    ));
+    let browser = Browser::start();
+    browser.open(&site);
+    let refused = "cmms_export_http_responses_total{status=\"403\"}";
+    browser.eventually("all are refused", || server.metric(refused) >= 3.0);
+    for id in ["style", "script", "image"] {
+        let path = format!("/api/exports/{id}");
+        assert_eq!(get(&server, &path, &[]).status, 404, "{id}");
+    }
+    browser.click("a");
+    browser.sees("#count", "2 tasks match");
+    assert!(browser.address().ends_with("/?title=Task+1&preset=data"));
+    browser.click("#download");
+    browser.sees("#downloads", "complete");
+    assert_eq!(server.metric(refused), 3.0, "nothing of our own page");
+}
