@@ -20,7 +20,7 @@ use tracing::info;
 
 use crate::account::Account;
 use crate::server::{POLL, Postmaster, Server, is_postmaster, stop};
-use crate::{Durability, Error, at, binaries, settings};
+use crate::{Durability, Error, at, binaries, is_name, settings};
 
 const PORT: &str = "5432";
 /// The cluster's directory in the data directory.
@@ -366,14 +366,6 @@ impl Cluster {
     }
 }
 
-/// Whether a superuser and a database may be called so: what needs no escaping in SQL, a URL and a path, and is not cut.
-fn is_name(name: &str) -> bool {
-    let is_right = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_');
-    (1..=63).contains(&name.len())
-        && name.bytes().all(is_right)
-        && !name.starts_with(|first: char| first.is_ascii_digit())
-}
-
 /// The end of what a program printed, as one line.
 fn last_lines(output: &[u8]) -> String {
     let text = String::from_utf8_lossy(output);
@@ -386,19 +378,4 @@ fn last_lines(output: &[u8]) -> String {
         .get(lines.len().saturating_sub(6)..)
         .unwrap_or_default()
         .join(" | ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_needs_no_escaping() {
-        for right in ["cmms", "_a1", "order", &"x".repeat(63)] {
-            assert!(is_name(right), "{right}");
-        }
-        for wrong in ["", "Cmms", "1a", "a-b", "a b", "a\"b", "ä", &"x".repeat(64)] {
-            assert!(!is_name(wrong), "{wrong}");
-        }
-    }
 }

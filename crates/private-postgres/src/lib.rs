@@ -127,6 +127,14 @@ pub enum Error {
     Supervisor,
 }
 
+/// Whether a superuser and a database may be called so: what needs no escaping in SQL, a URL and a path, and is not cut.
+fn is_name(name: &str) -> bool {
+    let is_right = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_');
+    (1..=63).contains(&name.len())
+        && name.bytes().all(is_right)
+        && !name.starts_with(|first: char| first.is_ascii_digit())
+}
+
 /// Makes the error of an `action` that failed on a path, for `map_err`.
 fn at(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
     move |source| Error::Io {
@@ -306,5 +314,20 @@ fn back_off(failures: u32) -> Duration {
         Duration::ZERO
     } else {
         Duration::from_millis(50 << failures.min(7))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_needs_no_escaping() {
+        for right in ["cmms", "_a1", "order", &"x".repeat(63)] {
+            assert!(is_name(right), "{right}");
+        }
+        for wrong in ["", "Cmms", "1a", "a-b", "a b", "a\"b", "ä", &"x".repeat(64)] {
+            assert!(!is_name(wrong), "{wrong}");
+        }
     }
 }
