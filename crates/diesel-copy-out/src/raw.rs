@@ -3,7 +3,9 @@
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::fmt;
-use std::ptr::{self, NonNull};
+use std::mem::ManuallyDrop;
+use std::ptr::NonNull;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use pq_sys::{ConnStatusType, ExecStatusType, PGTransactionStatusType};
 
@@ -36,7 +38,7 @@ unsafe fn to_line(text: *const c_char) -> Option<String> {
 /// Returns the options that a connection string sets; `None` if the text is none.
 pub(crate) fn connection_options(url: &str) -> Option<Vec<(String, String)>> {
     let url = CString::new(url).ok()?;
-    let mut message: *mut c_char = ptr::null_mut();
+    let mut message: *mut c_char = std::ptr::null_mut();
     // SAFETY: a valid C string, and a place for the message.
     let parsed = unsafe { pq_sys::PQconninfoParse(url.as_ptr(), &mut message) };
     let valid = !parsed.is_null();
@@ -79,26 +81,28 @@ impl CommandResult {
 
     /// Returns the error that the result is. `session` is the one that it came from.
     pub(crate) fn error(&self, session: &Session) -> Error {
-        // SAFETY: as above.
+        self.of_server()
+            .unwrap_or_else(|| session.failed(self.message()))
+    }
+
+    fn message(&self) -> String {
+        // SAFETY: the PGresult is live, and it owns the string, which is copied at once.
         let whole = || unsafe { to_line(pq_sys::PQresultErrorMessage(self.0.as_ptr())) };
-        let message = self
-            .field(pq_sys::PG_DIAG_MESSAGE_PRIMARY)
-            .or_else(whole)
-            .unwrap_or_default();
-        let sqlstate = self.field(pq_sys::PG_DIAG_SQLSTATE);
-        // Errors of libpq's own have no code.
-        let kind = match sqlstate {
-            Some(_) => ErrorKind::Server,
-            None => session.failure(),
-        };
-        let mut error = Error::new(kind, message);
-        error.sqlstate = sqlstate;
+        let primary = self.field(pq_sys::PG_DIAG_MESSAGE_PRIMARY);
+        primary.or_else(whole).unwrap_or_default()
+    }
+
+    /// Returns the error, if the server has sent it: errors of libpq's own have no code.
+    fn of_server(&self) -> Option<Error> {
+        let sqlstate = self.field(pq_sys::PG_DIAG_SQLSTATE)?;
+        let mut error = Error::new(ErrorKind::Server, self.message());
+        error.sqlstate = Some(sqlstate);
         error.detail = self.field(pq_sys::PG_DIAG_MESSAGE_DETAIL).map(Into::into);
         error.position = self
             .field(pq_sys::PG_DIAG_STATEMENT_POSITION)
             .and_then(|position| position.parse().ok());
         error.context = self.field(pq_sys::PG_DIAG_CONTEXT).map(Into::into);
-        error
+        Some(error)
     }
 
     /// Returns the first row, by the columns' names; `None` if there is no row.
@@ -168,14 +172,38 @@ pub(crate) enum CopyData {
 }
 
 /// A session on a server (`PGconn`).
-pub(crate) struct Session(NonNull<pq_sys::PGconn>);
+pub(crate) struct Session {
+    connection: NonNull<pq_sys::PGconn>,
+    end: End,
+}
+
+/// Why the server has ended a session that was idle, if it has. libpq takes that for a notice, and says afterwards only that the connection is
+/// closed.
+type End = Arc<Mutex<Option<Error>>>;
 
 // SAFETY: libpq lets any thread use a connection as long as only one does at a time; every method that talks to the server
 // takes `&mut self`, and the type is not `Sync`.
 unsafe impl Send for Session {}
 
-/// Drops notices. libpq would print them to stderr, and among them why an idle connection was ended.
-unsafe extern "C" fn drop_notice(_: *mut c_void, _: *const c_char) {}
+/// Takes notices, which libpq would print to stderr, and keeps the one that ends the session.
+///
+/// # Safety
+/// `end` points to the mutex of an [`End`], and `notice` to a PGresult; both stay valid during the call.
+unsafe extern "C" fn take_notice(end: *mut c_void, notice: *const pq_sys::PGresult) {
+    let Some(notice) = NonNull::new(notice.cast_mut()) else {
+        return;
+    };
+    // libpq frees it.
+    let notice = ManuallyDrop::new(CommandResult(notice));
+    let severity = notice.field(pq_sys::PG_DIAG_SEVERITY_NONLOCALIZED);
+    if let Some("FATAL" | "PANIC") = severity.as_deref()
+        && let Some(error) = notice.of_server()
+    {
+        // SAFETY: the caller promises it.
+        let end = unsafe { &*end.cast::<Mutex<Option<Error>>>() };
+        *end.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+    }
+}
 
 impl Session {
     /// Opens a session, which may have failed.
@@ -185,17 +213,22 @@ impl Session {
         let session = unsafe { pq_sys::PQconnectdb(url.as_ptr()) };
         let session = NonNull::new(session)
             .ok_or_else(|| Error::new(ErrorKind::Other, "libpq is out of memory"))?;
-        // SAFETY: the PGconn is live, and the function, which ignores its arguments, is there for ever.
+        let end = End::default();
+        let context = Arc::as_ptr(&end).cast_mut().cast::<c_void>();
+        // SAFETY: the PGconn is live, and what the context points to lives until the PGconn is freed, as the session owns both.
         unsafe {
-            pq_sys::PQsetNoticeProcessor(session.as_ptr(), Some(drop_notice), ptr::null_mut());
+            pq_sys::PQsetNoticeReceiver(session.as_ptr(), Some(take_notice), context);
         }
-        Ok(Self(session))
+        Ok(Self {
+            connection: session,
+            end,
+        })
     }
 
     pub(crate) fn send(&mut self, sql: &str) -> Result<(), Error> {
         let sql = c_string(sql)?;
         // SAFETY: the PGconn is live, the SQL a valid C string.
-        if unsafe { pq_sys::PQsendQuery(self.0.as_ptr(), sql.as_ptr()) } == 0 {
+        if unsafe { pq_sys::PQsendQuery(self.connection.as_ptr(), sql.as_ptr()) } == 0 {
             return Err(self.last_error());
         }
         Ok(())
@@ -203,16 +236,17 @@ impl Session {
 
     pub(crate) fn next_result(&mut self) -> Option<CommandResult> {
         // SAFETY: the PGconn is live; the PGresult is owned by the value made of it.
-        let result = unsafe { pq_sys::PQgetResult(self.0.as_ptr()) };
+        let result = unsafe { pq_sys::PQgetResult(self.connection.as_ptr()) };
         NonNull::new(result).map(CommandResult)
     }
 
     /// Returns the next message of a COPY, and waits for it if `wait` says so.
     pub(crate) fn copy_data(&mut self, wait: bool) -> CopyData {
-        let mut data: *mut c_char = ptr::null_mut();
+        let mut data: *mut c_char = std::ptr::null_mut();
         // SAFETY: the PGconn is live; `data` is set to a buffer that we own if the length is positive.
-        let length =
-            unsafe { pq_sys::PQgetCopyData(self.0.as_ptr(), &mut data, c_int::from(!wait)) };
+        let length = unsafe {
+            pq_sys::PQgetCopyData(self.connection.as_ptr(), &mut data, c_int::from(!wait))
+        };
         match (usize::try_from(length), NonNull::new(data)) {
             (Ok(length), Some(data)) => CopyData::Message(CopyBuffer { data, length }),
             _ if length == 0 => CopyData::NotYet,
@@ -223,13 +257,13 @@ impl Session {
 
     pub(crate) fn is_connected(&self) -> bool {
         // SAFETY: the PGconn is live.
-        unsafe { pq_sys::PQstatus(self.0.as_ptr()) == ConnStatusType::CONNECTION_OK }
+        unsafe { pq_sys::PQstatus(self.connection.as_ptr()) == ConnStatusType::CONNECTION_OK }
     }
 
     /// Returns whether a transaction is open, and whether it has failed or a command runs.
     pub(crate) fn transaction(&self) -> PGTransactionStatusType {
         // SAFETY: the PGconn is live.
-        unsafe { pq_sys::PQtransactionStatus(self.0.as_ptr()) }
+        unsafe { pq_sys::PQtransactionStatus(self.connection.as_ptr()) }
     }
 
     /// What has failed, if libpq has: the connection, or something on this side of it.
@@ -243,18 +277,23 @@ impl Session {
 
     pub(crate) fn last_error(&self) -> Error {
         // SAFETY: the PGconn is live, and it owns the string, which is copied at once.
-        let message = unsafe { to_line(pq_sys::PQerrorMessage(self.0.as_ptr())) };
-        Error::new(
-            self.failure(),
-            message
-                .filter(|text| !text.is_empty())
-                .unwrap_or_else(|| "the connection failed".into()),
-        )
+        let message = unsafe { to_line(pq_sys::PQerrorMessage(self.connection.as_ptr())) };
+        let message = message.filter(|text| !text.is_empty());
+        self.failed(message.unwrap_or_else(|| "the connection failed".into()))
+    }
+
+    /// Returns the error that libpq words so, or, if the server had ended the session before, that of the server.
+    fn failed(&self, message: String) -> Error {
+        let end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
+        match (self.failure(), &*end) {
+            (ErrorKind::Connection, Some(error)) => error.clone(),
+            (kind, _) => Error::new(kind, message),
+        }
     }
 
     pub(crate) fn cancel_handle(&self) -> Result<Cancel, Error> {
         // SAFETY: the PGconn is live; the PGcancel is owned by the value made of it. PQcancelCreate, its successor, needs libpq 17.
-        let cancel = unsafe { pq_sys::PQgetCancel(self.0.as_ptr()) };
+        let cancel = unsafe { pq_sys::PQgetCancel(self.connection.as_ptr()) };
         NonNull::new(cancel)
             .map(Cancel)
             .ok_or_else(|| Error::new(self.failure(), "the connection has no command to cancel"))
@@ -264,7 +303,7 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         // SAFETY: the only place that frees it.
-        unsafe { pq_sys::PQfinish(self.0.as_ptr()) }
+        unsafe { pq_sys::PQfinish(self.connection.as_ptr()) }
     }
 }
 

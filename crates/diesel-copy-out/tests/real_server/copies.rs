@@ -249,6 +249,39 @@ fn an_error_says_what_kind_it_is() {
         (ErrorKind::Server, Some("57P01"))
     );
     assert_eq!(kind(connection.execute("select 1")), ErrorKind::Connection);
+
+    // What the server said when the connection was idle came with the last rows.
+    let mut connection = connect(&cluster);
+    let pid = connection.query_row("select pg_backend_pid() as pid");
+    let pid = pid.expect("a query").expect("a row");
+    let pid = pid.get("pid").expect("no NULL").to_owned();
+    let mut copy = connection
+        .copy_out(
+            "select repeat('x', 100) from generate_series(1, 800)",
+            &Options::csv(),
+        )
+        .expect("a copy");
+    copy.next_row().expect("a row");
+    let mut other = connect(&cluster);
+    let mut is_there = |condition: &str| {
+        let sql = format!(
+            "select count(*) = 1 as so from pg_stat_activity where pid = {pid} and {condition}"
+        );
+        let row = other.query_row(&sql).expect("a query").expect("a row");
+        row.is("so")
+    };
+    while !is_there("state = 'idle'") {}
+    let mut third = connect(&cluster);
+    third
+        .execute(&format!("select pg_terminate_backend({pid})"))
+        .expect("a superuser may");
+    while is_there("true") {}
+    while copy.next_row().expect("they were sent").is_some() {}
+    copy.finish().expect("all rows were sent");
+    let ended = connection.execute("select 1");
+    let ended = ended.expect_err("the session has ended");
+    assert_eq!(ended.sqlstate.as_deref(), Some("57P01"), "{ended}");
+
     let nowhere = Connection::establish("host=/nowhere dbname=nothing").map(drop);
     assert_eq!(kind(nowhere), ErrorKind::Connection);
 }
