@@ -24,7 +24,7 @@ use crate::web::Compression;
 use diesel_export::Strategy;
 use diesel_export::units::{bytes, duration, seconds};
 
-/// What database servers know the program's connections by, unless a URL or PGAPPNAME gives another name.
+/// The `application_name` of the program's connections, unless a URL or PGAPPNAME gives another one.
 pub(crate) const APPLICATION_NAME: &str = "cmms-export";
 
 /// Exports the tasks of a CMMS, its assets, locations and users from PostgreSQL to CSV or to an Excel workbook.

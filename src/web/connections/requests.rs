@@ -25,7 +25,8 @@ pub(crate) fn body_limit() -> PayloadConfig {
     PayloadConfig::new(MAX_BODY)
 }
 
-/// Reads a request's body, so that nobody else waits for its client, and gives it a place, which it has until its response is handed on.
+/// Reads a request's body before its handler runs, which then never waits for a slow client, and gives it a place, which it has until its
+/// response is handed on.
 pub(crate) async fn admit<B: MessageBody>(
     mut request: ServiceRequest,
     next: Next<B>,

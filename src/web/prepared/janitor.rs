@@ -109,7 +109,7 @@ impl Prepared {
         }
     }
 
-    /// Finds out whether there is a place and room for one more. The oldest that came to nothing gives way: it has no file.
+    /// Finds out whether there is a place and room for one more. If all places are taken, the oldest export without a file is removed.
     pub(crate) fn make_place(&self) -> Result<(), Problem> {
         let has_room = |spool: &Arc<Spool>| spool.has_room(LEAST_ROOM.min(spool.size() / 8));
         if !self.spool.as_ref().is_some_and(has_room) {

@@ -1,5 +1,5 @@
-//! The fault matrix of exports that are prepared for later: every strategy × every moment × every fault, CSV and workbooks. No file, a manifest that says
-//! what happened, nothing leaked, and the next export whole.
+//! The fault matrix of exports that are prepared for later: every strategy × every fault, CSV and workbooks, at the moments that
+//! `moments::of_all` names. No file, a manifest that says what happened, nothing leaked, and the next export whole.
 
 use std::io::Cursor;
 

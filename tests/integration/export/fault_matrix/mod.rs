@@ -1,5 +1,5 @@
-//! Every strategy × every moment × every fault: no clean end, a manifest that says what happened, nothing leaked, and the next
-//! export whole.
+//! Every strategy × every fault: no clean end, a manifest that says what happened, nothing leaked, and the next export whole. Faults that
+//! strike many exports together meet every strategy at every moment; of the others, `moments::of_all` says which strategies meet all moments.
 
 mod client;
 mod database;
