@@ -130,6 +130,7 @@ fn a_killed_standby_is_passed_over_and_used_again_when_it_is_back() {
     for standby in Node::STANDBYS {
         replicated.start(standby);
     }
+    replicated.catch_up();
     eventually("both are known to be back", || {
         roles(&server) == ["primary", "replica", "replica"]
     });
