@@ -17,12 +17,12 @@ pub use self::environment::{UnknownVariable, unknown_variables};
 pub use self::export::{ExportOptions, ParameterFlags};
 use self::flags::one_of;
 pub use self::flags::{InvalidReplicas, LimitFlags, Replicas, WorkbookFlags};
-use crate::bench;
+use crate::benchmark;
 use crate::secret;
 use crate::seed::Seed;
-use crate::web::Compression;
 use diesel_export::Strategy;
 use diesel_export::units::{bytes, duration, seconds};
+use diesel_export_actix::Compression;
 
 /// The `application_name` of the program's connections, unless a URL or PGAPPNAME gives another one.
 pub(crate) const APPLICATION_NAME: &str = "cmms-export";
@@ -133,7 +133,7 @@ pub enum Command {
     /// Measures what each strategy costs in time and memory
     Bench(Bench),
     /// Does one run of the benchmark, for the program itself
-    #[command(hide = true, name = crate::bench::CHILD_COMMAND)]
+    #[command(hide = true, name = crate::benchmark::CHILD_COMMAND)]
     BenchRun,
     /// Keeps the private cluster up, and prints its DATABASE_URL
     Database,
@@ -348,7 +348,7 @@ pub struct Bench {
     )]
     pub strategies: Vec<Strategy>,
     /// Runs of each, after one that does not count
-    #[arg(long, env = "CMMS_RUNS", value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=i64::from(bench::MAX_RUNS)))]
+    #[arg(long, env = "CMMS_RUNS", value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=i64::from(benchmark::MAX_RUNS)))]
     pub runs: u32,
     /// Only the first N tasks, to see what grows with their number [default: all]
     #[arg(long, env = "CMMS_ROWS", value_name = "N", value_parser = clap::value_parser!(u64).range(1..=i64::MAX as u64))]

@@ -35,7 +35,7 @@
 //!   from top to bottom. What a slow reader has not taken goes to the [spool](diesel_export::spool); if that has no room, the export waits, and PostgreSQL
 //!   with it. In no case does it fill the memory.
 //! * **An explicit end.** A channel that closes may have lost its sender to a panic. So an export says that it is whole, by a message, and
-//!   only then does the response or the file end cleanly. See [`web`] and [`output`].
+//!   only then does the response or the file end cleanly. See [`diesel_export_actix`] and [`output`].
 //! * **One snapshot.** All connections of an export share it, and nothing after the first byte is tried again in another one.
 //! * **psql as the oracle.** The tests compare the bytes with psql's, because a test against our own idea of CSV would repeat our
 //!   mistakes.
@@ -44,8 +44,8 @@
 //!
 //! # The house
 //!
-//! Three crates of the workspace do what is not of a CMMS: `diesel-copy-out`, COPY of any Diesel query; [`diesel_export`], the exports: datasets,
-//! strategies, formats, pools, replicas, the spool; [`private_postgres`], the cluster that is used if there is no `DATABASE_URL`.
+//! Four crates of the workspace do what is not of a CMMS: `diesel-copy-out`, COPY of any Diesel query; [`diesel_export`], the exports: datasets,
+//! strategies, formats, pools, replicas, the spool; [`diesel_export_actix`], the web service; [`private_postgres`], the cluster that is used if there is no `DATABASE_URL`.
 //!
 //! A tour of what is left, from the bottom up; a module knows only those above it in this list:
 //!
@@ -55,11 +55,10 @@
 //! * [`tables`]: what the database must have, and has instead; the migrations.
 //! * [`seed`]: the article's data, at any size.
 //! * [`progress`] and [`output`]: how far an export is, and its file.
-//! * [`mod@bench`]: what each strategy costs, measured in fresh processes.
+//! * [`benchmark`]: what each strategy costs, measured in fresh processes, on the command line and on a page of the service.
 //! * [`cli`] and [`connect`]: the command line, and the way from it to a database.
-//! * [`web`]: the service. Nothing else knows HTTP.
 
-pub mod bench;
+pub mod benchmark;
 pub mod cli;
 pub mod connect;
 pub mod datasets;
@@ -76,4 +75,3 @@ pub mod schema;
 pub mod secret;
 pub mod seed;
 pub mod tables;
-pub mod web;

@@ -1,6 +1,6 @@
 //! `cmms-export bench`: the strategies, measured.
 
-use cmms_export::bench::{self, Stop, render};
+use cmms_export::benchmark::{self, Stop, render};
 use cmms_export::cli::{Bench, Global};
 use cmms_export::connect::connect_migrated;
 use cmms_export::process;
@@ -16,14 +16,14 @@ pub(crate) fn bench(global: &Global, options: Bench) -> Outcome {
     process::on_interrupt(move || interrupted.stop())?;
     let connected = connect_migrated(global, 1)?;
     seed_private(&connected)?;
-    let what = bench::Options {
+    let what = benchmark::Options {
         strategies: options.strategies,
         runs: options.runs,
         rows: options.rows,
     }
     .checked()?;
     let mut progress = None;
-    let report = bench::run(
+    let report = benchmark::run(
         &what,
         options.limits.limits(),
         &connected.database,
@@ -52,6 +52,6 @@ pub(crate) fn bench(global: &Global, options: Bench) -> Outcome {
 
 pub(crate) fn bench_run(global: &Global) -> Outcome {
     let url = global.database_url().unwrap_or_default();
-    print_line(&bench::child::run(url)?)?;
+    print_line(&benchmark::child::run(url)?)?;
     Ok(())
 }

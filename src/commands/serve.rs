@@ -4,17 +4,34 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
 
+use actix_web::web::ServiceConfig;
 use clap::error::ErrorKind;
+use cmms_export::benchmark::{self, Benchmarks};
 use cmms_export::cli::{Global, OpenToAll, Serve};
 use cmms_export::connect::{Start, connect_for_exports, data_dir, wait_for_database};
-use cmms_export::web;
 use diesel_export::dataset::Catalog;
 use diesel_export::spool::Spool;
+use diesel_export_actix::Application;
 
 use super::{Outcome, print_line, replica_rules, seed_private, stop_cluster, usage_error};
 
+/// What this program adds to the service.
+const APPLICATION: Application = Application {
+    version: env!("CARGO_PKG_VERSION"),
+    commit: option_env!("CMMS_BUILD_COMMIT"),
+    description: "Exports the tasks of a CMMS, its assets, locations and users to CSV and to Excel workbooks",
+    token_variable: "CMMS_AUTH_TOKEN",
+    sections: &[benchmark::SECTION],
+    static_files: benchmark::static_files,
+    openapi: benchmark::openapi,
+    demonstration: "<p><strong>Demonstration data.</strong> These tasks are made up, and live in a private database. To export your own, \
+        start with <code>DATABASE_URL=postgresql://user:password@host/database cmms-export serve</code>.</p>",
+    no_rows: "<p class=\"quiet\">To try it out, <code>cmms-export seed</code> fills the database with made-up data.</p>",
+    tables_missing: "Tell whoever looks after it: cmms-export export says what is there instead, and what to do.",
+};
+
 pub(crate) fn serve(global: &Global, options: &Serve, catalog: Catalog) -> Outcome {
-    let handed_over = web::handed_over_listener()
+    let handed_over = diesel_export_actix::handed_over_listener()
         .map_err(|error| format!("what systemd handed over (LISTEN_FDS): {error}"))?;
     let address = match &handed_over {
         Some(listener) => listener.local_addr()?,
@@ -47,7 +64,7 @@ pub(crate) fn serve(global: &Global, options: &Serve, catalog: Catalog) -> Outco
             .map_err(|error| format!("cannot listen on {address}: {error}"))?,
     };
     let address = listener.local_addr()?;
-    let starting = web::Starting::begin(&listener)?;
+    let starting = diesel_export_actix::Starting::begin(&listener)?;
     // With replicas, the service starts without it.
     if let (Some(url), Some(patience)) = (global.database_url(), options.wait_for_database)
         && !rules.have_replicas()
@@ -67,7 +84,7 @@ pub(crate) fn serve(global: &Global, options: &Serve, catalog: Catalog) -> Outco
             "a private database with made-up tasks is served: set DATABASE_URL to serve your own"
         );
     }
-    let settings = web::Settings {
+    let settings = diesel_export_actix::Settings {
         catalog: Arc::new(catalog),
         limits: options.limits.and(options.workbook_limits),
         rules,
@@ -84,15 +101,25 @@ pub(crate) fn serve(global: &Global, options: &Serve, catalog: Catalog) -> Outco
         allowed_origins: options.allowed_origin.clone(),
         trusted_proxies: options.trusted_proxy.clone(),
         auth_token: options.auth_token.get().map(str::to_owned),
-        allow_benchmarks: options.allow_benchmarks,
         database_url: connected.url.clone(),
-        data_dir: data_dir(global).ok(),
         is_demonstration: connected.private_cluster.is_some(),
+        application: APPLICATION,
     };
+    let benchmarks = Arc::new(Benchmarks::new(
+        options.allow_benchmarks,
+        (connected.database.clone(), connected.url.clone()),
+        settings.limits,
+        data_dir(global).ok().as_deref(),
+    ));
+    let running = Arc::clone(&benchmarks);
+    let configure = move |config: &mut ServiceConfig| benchmark::configure(config, &benchmarks);
     starting.end()?;
     // The last word of the start, behind all that may go wrong.
     let ready = || print_line(&format!("cmms-export is at http://{address}/"));
-    web::serve(listener, connected.database.clone(), settings, ready)?;
+    let database = connected.database.clone();
+    let served = diesel_export_actix::serve(listener, database, settings, configure, ready);
+    running.stop(None);
+    served?;
     stop_cluster(connected)
 }
 

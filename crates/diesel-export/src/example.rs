@@ -1,20 +1,30 @@
-//! A dataset for unit tests.
+//! Two datasets for unit tests.
 
 use std::sync::Arc;
 
 use diesel::prelude::*;
 
-use crate::dataset::{Dataset, Declaration};
+use crate::dataset::{Catalog, Dataset, Declaration};
 
-diesel::table! {
-    books (id) {
-        id -> BigInt,
-        title -> Text,
-        is_lent -> Bool,
-        shelf_id -> BigInt,
-        reader_id -> Nullable<BigInt>,
+mod schema {
+    diesel::table! {
+        books (id) {
+            id -> BigInt,
+            title -> Text,
+            is_lent -> Bool,
+            shelf_id -> BigInt,
+            reader_id -> Nullable<BigInt>,
+        }
+    }
+
+    diesel::table! {
+        readers (id) {
+            id -> BigInt,
+            name -> Text,
+        }
     }
 }
+use schema::{books, readers};
 
 #[derive(Queryable, Selectable)]
 #[diesel(check_for_backend(diesel::pg::Pg))]
@@ -26,8 +36,8 @@ struct Book {
     reader_id: Option<i64>,
 }
 
-/// Declares it.
-pub(crate) fn books() -> Arc<dyn Dataset> {
+/// Declares the default one.
+pub fn books() -> Arc<dyn Dataset> {
     let mut declared = Declaration::new(
         ["books", "book"],
         books::id,
@@ -68,4 +78,34 @@ pub(crate) fn books() -> Arc<dyn Dataset> {
         books::title,
     );
     Arc::new(declared)
+}
+
+#[derive(Queryable, Selectable)]
+#[diesel(check_for_backend(diesel::pg::Pg))]
+struct Reader {
+    id: i64,
+    name: String,
+}
+
+fn readers() -> Arc<dyn Dataset> {
+    let mut declared = Declaration::new(
+        ["readers", "reader"],
+        readers::id,
+        || readers::table.into_boxed(),
+        || readers::table.into_boxed(),
+        |query, loader| loader.load(query.select((Reader::as_select(),))),
+    );
+    declared.column("id", "ID", readers::id, |row: &Reader| row.id.into());
+    declared.column("name", "Name", readers::name, |row| (&row.name).into());
+    declared.text_filter(
+        "name",
+        "Only readers whose name has this text in it",
+        readers::name,
+    );
+    Arc::new(declared)
+}
+
+/// A catalog of both.
+pub fn catalog() -> Catalog {
+    Catalog::new(books(), [readers()])
 }

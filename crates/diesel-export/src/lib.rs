@@ -31,8 +31,8 @@ pub mod verify;
 
 mod budget;
 mod error;
-#[cfg(test)]
-mod example;
+#[cfg(any(test, feature = "example"))]
+pub mod example;
 #[cfg(feature = "fault-injection")]
 mod fault;
 mod formats;

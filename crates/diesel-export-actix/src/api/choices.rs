@@ -1,0 +1,75 @@
+//! `GET /api/filters`: what a filter can be set to.
+
+use std::sync::Arc;
+
+use actix_web::{HttpRequest, web};
+
+use crate::api::read::{QUERY_TIMEOUT, ReadFrom, read};
+use crate::app::App;
+use crate::problem::Problem;
+use crate::problem::query_string::{QueryString, invalid};
+use diesel_export::choices::{self, Choices};
+use diesel_export::dataset::{Catalog, Dataset, FilterField, InvalidText, SearchText};
+use diesel_export::parameters::filter_from_pairs;
+
+/// The datasets that a filter can choose from.
+pub(crate) fn of_choices(catalog: &Catalog) -> impl Iterator<Item = &Arc<dyn Dataset>> {
+    catalog.all().filter(|dataset| dataset.label().is_some())
+}
+
+/// The filters that narrow what can be chosen of some dataset.
+pub(crate) fn narrowing(catalog: &Catalog) -> impl Iterator<Item = &FilterField> {
+    of_choices(catalog)
+        .flat_map(|dataset| dataset.filters())
+        .filter(|field| field.of().is_some())
+}
+
+/// What a filter can be set to: the first 200, in the order of their names.
+pub(crate) async fn filters(
+    request: HttpRequest,
+    app: web::Data<App>,
+) -> Result<web::Json<Choices>, Problem> {
+    let mut query = QueryString::parse(request.query_string())?;
+    let of = query.take("of")?.unwrap_or_default();
+    let catalog = &app.settings.catalog;
+    let dataset = of_choices(catalog)
+        .find(|dataset| dataset.name() == of)
+        .ok_or_else(|| {
+            let names: Vec<String> = of_choices(catalog)
+                .map(|dataset| format!("`{}`", dataset.name()))
+                .collect();
+            invalid("of", &format!("expected one of {}", names.join(", ")))
+        })?;
+    let text = query.take("q")?.unwrap_or_default();
+    let text: SearchText = text
+        .parse()
+        .map_err(|error: InvalidText| invalid("q", &error.to_string()))?;
+    let mut pairs = query.rest();
+    for field in narrowing(catalog) {
+        if dataset
+            .filters()
+            .iter()
+            .any(|own| own.name() == field.name())
+        {
+            continue;
+        }
+        // What narrows another dataset's choice says nothing of this one's: it has to be understood, and no more.
+        for (name, value) in pairs.extract_if(.., |(name, _)| *name == field.name()) {
+            if !value.is_empty() {
+                field
+                    .parse(&value)
+                    .map_err(|error| invalid(&name, &error.to_string()))?;
+            }
+        }
+    }
+    let filter = filter_from_pairs(dataset, pairs)?;
+    let choices = read(
+        &request,
+        &app,
+        Arc::clone(dataset),
+        ReadFrom::Database,
+        QUERY_TIMEOUT,
+        move |connection| choices::load(connection, &filter, &text),
+    );
+    Ok(web::Json(choices.await?))
+}

@@ -1,0 +1,92 @@
+//! What orders an export that is prepared for later.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use diesel_export::Strategy;
+use diesel_export::csv::{Delimiter, Preset};
+use diesel_export::dataset::{Catalog, Dataset, FilterKind};
+use diesel_export::format::FileType;
+use diesel_export::parameters::names_of;
+
+use crate::api::openapi::parameters::{columns_schema, or_empty, text_filter, text_schema};
+
+/// What `POST /api/exports` takes: an export of one of the datasets, in one of the formats.
+pub(crate) fn order_body(catalog: &Catalog) -> Value {
+    let any = |filter_of: fn(FilterKind) -> Value, choice: fn(Value) -> Value| {
+        let orders = catalog.all().flat_map(|dataset| {
+            let is_default = dataset == catalog.default();
+            [FileType::Csv, FileType::Xlsx]
+                .map(|file_type| order_schema((dataset, is_default), file_type, filter_of, choice))
+        });
+        json!({"schema": {"oneOf": orders.collect::<Vec<_>>()}})
+    };
+    json!({
+        "required": false,
+        "content": {
+            "application/json": any(json_filter, |schema| schema),
+            "application/x-www-form-urlencoded": any(text_filter, or_empty),
+        },
+    })
+}
+
+/// An export of a dataset, with its filters and choices as JSON or a form has them.
+fn order_schema(
+    (dataset, is_default): (&Arc<dyn Dataset>, bool),
+    file_type: FileType,
+    filter_of: fn(FilterKind) -> Value,
+    choice: fn(Value) -> Value,
+) -> Value {
+    let mut columns = columns_schema(dataset);
+    let is_form = choice(Value::Null) != Value::Null;
+    if is_form {
+        // A form cannot say that there are none.
+        columns["minItems"] = 0.into();
+    }
+    let one_of = |names: Vec<&str>| choice(json!({"type": "string", "enum": names}));
+    let truth = filter_of(FilterKind::Boolean);
+    let only = |name: &str, is_default: bool| {
+        let names = [name, ""];
+        json!({"type": "string", "enum": if is_form && is_default { &names[..] } else { &names[..1] }})
+    };
+    let mut properties = json!({
+        "dataset": only(dataset.name(), is_default),
+        "columns": columns,
+        "format": only(file_type.extension(), file_type == FileType::default()),
+        "strategy": one_of(names_of::<Strategy>()),
+        "fresh": truth,
+    });
+    let mut required = Vec::new();
+    if !is_default {
+        required.push("dataset");
+    }
+    match file_type {
+        FileType::Csv => {
+            properties["preset"] = one_of(names_of::<Preset>());
+            properties["delimiter"] = one_of(names_of::<Delimiter>());
+        }
+        FileType::Xlsx => {
+            required.push("format");
+            if is_form {
+                // As a form sends a field that is left empty.
+                properties["preset"] = json!({"type": "string", "maxLength": 0});
+                properties["delimiter"] = properties["preset"].clone();
+            }
+        }
+    }
+    for field in dataset.filters() {
+        properties[field.name()] = filter_of(field.kind());
+    }
+    json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false})
+}
+
+fn json_filter(kind: FilterKind) -> Value {
+    let id = json!({"type": "integer", "format": "int64"});
+    match kind {
+        FilterKind::Boolean => json!({"type": "boolean"}),
+        FilterKind::Id => id,
+        FilterKind::IdOrNone => json!({"oneOf": [id, {"type": "string", "enum": ["none"]}]}),
+        FilterKind::Text => text_schema(),
+    }
+}

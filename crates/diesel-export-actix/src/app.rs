@@ -1,0 +1,140 @@
+//! What the service is told, and what all requests share.
+
+use std::future::{Ready, ready};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::dev::Payload;
+use actix_web::{FromRequest, HttpRequest, web};
+use ipnet::IpNet;
+use tokio::sync::Semaphore;
+use tracing::Span;
+
+use crate::access::Access;
+use crate::application::{Application, Section};
+use crate::download::compression::Compression;
+use crate::download::registry::{Known, Registry};
+use crate::monitoring::metrics::Metrics;
+use crate::pages::layout::Layout;
+use crate::prepared::Prepared;
+use crate::problem::{Kind, Problem};
+use diesel_export::Limits;
+use diesel_export::dataset::{Catalog, Dataset};
+use diesel_export::db::Database;
+use diesel_export::db::servers::{Rules, Servers};
+use diesel_export::manifest::{ErrorClass, State};
+use diesel_export::spool::Spool;
+
+/// What the service is told.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// What can be exported.
+    pub catalog: Arc<Catalog>,
+    /// What an export may cost.
+    pub limits: Limits,
+    /// Exports that may run at once.
+    pub max_exports: usize,
+    /// Downloads that may be under way at once.
+    pub max_downloads: usize,
+    /// Exports that may wait to be prepared.
+    pub max_queued: usize,
+    /// How long a prepared export is kept.
+    pub keep_exports: Duration,
+    /// Where prepared exports are, and what slow readers have not taken; none if nothing is prepared, and exports wait for their
+    /// readers.
+    pub spool: Option<Arc<Spool>>,
+    /// How long a reader may take nothing.
+    pub reader_timeout: Duration,
+    /// How long a connection may wait for its next request.
+    pub keep_alive: Duration,
+    /// How long running exports may take to finish when the service is told to stop.
+    pub shutdown_timeout: Duration,
+    /// When downloads are compressed.
+    pub compression: Compression,
+    /// Names to answer to beside loopback ones. Without any, a service that is bound beyond loopback answers to all.
+    pub allowed_hosts: Vec<String>,
+    /// Origins of other sites whose pages may do what the service's own do.
+    pub allowed_origins: Vec<String>,
+    /// Proxies that are believed when they name their clients' addresses.
+    pub trusted_proxies: Vec<IpNet>,
+    /// What a client must know, if anything.
+    pub auth_token: Option<String>,
+    /// Where exports run.
+    pub rules: Rules,
+    /// Where the servers' monitor finds the database.
+    pub database_url: String,
+    /// Whether the database is the private one, whose data are made up.
+    pub is_demonstration: bool,
+    /// What the application adds.
+    pub application: Application,
+}
+
+/// What all requests share.
+pub struct App {
+    pub(crate) database: Database,
+    pub(crate) servers: Arc<Servers>,
+    pub(crate) settings: Settings,
+    /// Places for exports on the database.
+    pub(crate) permits: Arc<Semaphore>,
+    /// Places for downloads.
+    pub(crate) download_permits: Arc<Semaphore>,
+    /// Places for counts.
+    pub(crate) count_permits: Semaphore,
+    /// Places for pages that read the database.
+    pub(crate) read_permits: Arc<Semaphore>,
+    /// Places for streams of events.
+    pub(crate) event_permits: Arc<Semaphore>,
+    pub(crate) exports: Registry,
+    pub(crate) prepared: Arc<Prepared>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) access: Access,
+}
+
+impl App {
+    /// What can be exported.
+    pub fn catalog(&self) -> &Arc<Catalog> {
+        &self.settings.catalog
+    }
+
+    /// Whether only this machine can reach the service.
+    pub fn is_loopback(&self) -> bool {
+        self.access.loopback
+    }
+
+    /// What a page in a section shows around its content.
+    pub fn layout(&self, section: Section) -> Layout {
+        Layout::new(Some(&self.settings), section)
+    }
+
+    /// Notes how an export has ended, unless that is known already.
+    pub(crate) fn export_ended(&self, known: &Known, state: State, error: Option<ErrorClass>) {
+        if known.record.end(state, error) {
+            self.exports.ended(&known.record);
+            self.metrics.ended(&known.record.manifest());
+        }
+    }
+}
+
+/// The dataset that an address is of.
+#[derive(Clone)]
+pub(crate) struct OfDataset(pub(crate) Arc<dyn Dataset>);
+
+impl FromRequest for OfDataset {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _payload: &mut Payload) -> Self::Future {
+        let dataset = request.app_data().cloned();
+        ready(dataset.ok_or_else(|| Problem::new(Kind::NotFound)))
+    }
+}
+
+/// Does work that reads files.
+pub async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Problem> {
+    let span = Span::current();
+    web::block(move || span.in_scope(work))
+        .await
+        .map_err(|_| Problem::new(Kind::Internal))
+}

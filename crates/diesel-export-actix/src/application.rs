@@ -1,0 +1,86 @@
+//! What an application adds to the service: pages of its own, and words about itself.
+
+use actix_web::http::StatusCode;
+use utoipa::openapi::OpenApi;
+
+use crate::pages::static_files::StaticFile;
+
+/// What an application adds to the service.
+#[derive(Debug, Clone, Copy)]
+pub struct Application {
+    /// Its version, in the metrics.
+    pub version: &'static str,
+    /// The commit that it was built from, in the metrics, if that is known.
+    pub commit: Option<&'static str>,
+    /// What the OpenAPI document says about the service.
+    pub description: &'static str,
+    /// The environment variable that has the token, in the commands that pages show.
+    pub token_variable: &'static str,
+    /// Its own pages that the navigation leads to.
+    pub sections: &'static [Section],
+    /// The stylesheets and scripts of its own pages.
+    pub static_files: fn() -> Vec<&'static StaticFile>,
+    /// The operations of its own routes.
+    pub openapi: fn() -> OpenApi,
+    /// HTML that stands above all pages, if the data are made up.
+    pub demonstration: &'static str,
+    /// HTML that a page shows if the dataset has no rows.
+    pub no_rows: &'static str,
+    /// What a page says if the database has no tables.
+    pub tables_missing: &'static str,
+}
+
+/// A page that the navigation leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Section {
+    /// Its address.
+    pub path: &'static str,
+    /// Its name in the navigation.
+    pub title: &'static str,
+}
+
+/// The export pages.
+pub(crate) const EXPORT: Section = Section {
+    path: "/",
+    title: "Export",
+};
+
+/// A kind of problem that only the application's own routes have.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ApplicationProblem {
+    /// The status of the response.
+    pub status: StatusCode,
+    /// Its name, the last part of the problem's type.
+    pub name: &'static str,
+    /// Its title, the same for all problems of the kind.
+    pub title: &'static str,
+    /// The heading and the text of the page that people get.
+    pub page: (&'static str, &'static str),
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use utoipa::OpenApi as _;
+
+    use super::*;
+
+    #[derive(utoipa::OpenApi)]
+    struct Nothing;
+
+    /// An application that adds nothing but a page.
+    pub(crate) const APPLICATION: Application = Application {
+        version: "0",
+        commit: None,
+        description: "Exports books",
+        token_variable: "TOKEN",
+        sections: &[Section {
+            path: "/more",
+            title: "More",
+        }],
+        static_files: Vec::new,
+        openapi: Nothing::openapi,
+        demonstration: "",
+        no_rows: "",
+        tables_missing: "",
+    };
+}

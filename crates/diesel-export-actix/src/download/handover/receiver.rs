@@ -1,0 +1,95 @@
+//! The body's end of a handover.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use actix_web::rt;
+use actix_web::rt::task::JoinHandle;
+
+use crate::download::handover::{Message, Shared};
+
+/// Bytes that are read from a file at a time.
+pub(crate) const PIECE: u64 = 64 * 1024;
+
+/// The end of the response's body.
+pub(crate) struct Receiver {
+    shared: Arc<Shared>,
+    /// A piece that is being read from the file.
+    reading: Option<JoinHandle<io::Result<Vec<u8>>>>,
+}
+
+impl Receiver {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            shared,
+            reading: None,
+        }
+    }
+
+    /// The next message; none if the export's thread has ended without a word.
+    pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Message>> {
+        if let Some(reading) = &mut self.reading {
+            let outcome = ready!(Pin::new(reading).poll(context));
+            self.reading = None;
+            return Poll::Ready(Some(match outcome.map_err(io::Error::other).flatten() {
+                Ok(piece) => {
+                    let mut waiting = self.shared.lock();
+                    if let Some(spooled) = &mut waiting.spooled {
+                        spooled.read += piece.len() as u64;
+                    }
+                    waiting.close_drained();
+                    self.shared.taken.notify_one();
+                    Message::Chunk(piece.into())
+                }
+                Err(error) => Message::Lost(error),
+            }));
+        }
+        let mut waiting = self.shared.lock();
+        if let Some(chunk) = waiting.memory.pop_front() {
+            self.shared.taken.notify_one();
+            return Poll::Ready(Some(Message::Chunk(chunk)));
+        }
+        if let Some(spooled) = &waiting.spooled
+            && spooled.read < spooled.written
+        {
+            let (file, offset) = (Arc::clone(&spooled.file), spooled.read);
+            let length = PIECE.min(spooled.written - offset) as usize;
+            drop(waiting);
+            // If the system no longer has it in memory, this waits for the disk, and must not hold others up.
+            self.reading = Some(rt::task::spawn_blocking(move || {
+                file.read_at(length, offset)
+            }));
+            return self.poll(context);
+        }
+        if let Some(end) = waiting.end.take() {
+            return Poll::Ready(Some(end));
+        }
+        if waiting.sender_gone {
+            return Poll::Ready(None);
+        }
+        waiting.body = Some(context.waker().clone());
+        Poll::Pending
+    }
+
+    /// The same, to wait for.
+    pub(crate) async fn next(&mut self) -> Option<Message> {
+        std::future::poll_fn(|context| self.poll(context)).await
+    }
+
+    /// Takes nothing any more: the export breaks off with its next chunk.
+    pub(crate) fn close(&mut self) {
+        let mut waiting = self.shared.lock();
+        waiting.receiver_gone = true;
+        waiting.clear();
+        self.shared.taken.notify_one();
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        self.close();
+    }
+}

@@ -1,0 +1,379 @@
+//! `GET /{dataset}.csv` and `GET /{dataset}.xlsx`: an export as a response. CSV is streamed while it is made; a workbook, and a CSV
+//! whose length is wanted, is made first, in the spool, and then sent.
+//!
+//! Three parties: a thread of its own makes the export; a [handover](crate::download::handover) takes it to the response's [body](Body), by
+//! way of the disk if the client is slow, so that it holds no query and fills no memory; and a [watch](Supervisor) stops it all when the
+//! client goes away or takes nothing, when the server does not answer, or when somebody says so. The body ends cleanly only if the
+//! export says that it is whole; in every other case the connection is reset.
+
+pub(crate) mod body;
+pub(crate) mod compression;
+pub(crate) mod conditions;
+pub(crate) mod digest;
+pub(crate) mod filename;
+pub(crate) mod handover;
+pub(crate) mod registry;
+pub(crate) mod stall_detector;
+pub(crate) mod supervisor;
+
+mod head;
+mod maker;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use actix_web::http::Version;
+use actix_web::http::header::{
+    CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_TYPE, LOCATION, VARY,
+};
+use actix_web::{HttpRequest, HttpResponse, rt, web};
+use time::OffsetDateTime;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, Span};
+
+pub(crate) use self::head::{Unsent, csv_head, xlsx_head};
+use self::maker::Maker;
+use crate::app::App;
+use crate::app::OfDataset;
+use crate::connections::client_socket::{ClientSocket, Unfinished};
+use crate::download::body::Body;
+use crate::download::compression::Coding;
+use crate::download::compression::Compression;
+use crate::download::conditions::refuse_range;
+use crate::download::digest::{REPR_DIGEST, repr_digest};
+use crate::download::filename::content_disposition;
+use crate::download::handover::{Message, handover};
+use crate::download::registry::Known;
+use crate::download::stall_detector::StallDetector;
+use crate::download::supervisor::{Place, Supervisor};
+use crate::monitoring::metrics::Rejection;
+use crate::monitoring::request_log::leave_to_export;
+use crate::pages::export_page::address;
+use crate::problem::query_string::{QueryString, invalid};
+use crate::problem::{EXPORT_ID, Kind, Problem};
+use diesel_export::Export;
+use diesel_export::cancellation::Cancellation;
+use diesel_export::format::FileType;
+use diesel_export::parameters::Parameters;
+use diesel_export::spool::Spool;
+
+/// Time that the response waits for the first bytes of a CSV, so that a failure before them gets a status of its own. Not for
+/// ever: some proxy on the way may want to see a response's head.
+const FIRST_BYTES_WAIT: Duration = Duration::from_secs(20);
+
+/// No cache keeps it, and nothing on the way packs or changes it.
+const UNTOUCHED: &str = "no-store, no-transform";
+
+/// The type of a download.
+pub(crate) fn media_type(file_type: FileType) -> &'static str {
+    match file_type {
+        FileType::Csv => "text/csv; charset=utf-8; header=present",
+        FileType::Xlsx => "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    }
+}
+
+/// The rows as CSV, streamed unless its length is wanted.
+pub(crate) async fn csv(
+    request: HttpRequest,
+    app: web::Data<App>,
+    dataset: OfDataset,
+) -> Result<HttpResponse, Problem> {
+    get(request, app, dataset, FileType::Csv).await
+}
+
+/// The rows as an Excel workbook, as soon as it is whole.
+pub(crate) async fn xlsx(
+    request: HttpRequest,
+    app: web::Data<App>,
+    dataset: OfDataset,
+) -> Result<HttpResponse, Problem> {
+    get(request, app, dataset, FileType::Xlsx).await
+}
+
+async fn get(
+    request: HttpRequest,
+    app: web::Data<App>,
+    dataset: OfDataset,
+    file_type: FileType,
+) -> Result<HttpResponse, Problem> {
+    let Query {
+        id,
+        fresh,
+        whole,
+        parameters,
+    } = Query::read(request.query_string(), &dataset, file_type)?;
+    if app.access.sites.may_have_sent(request.headers()) {
+        // Who follows a link decides on the page.
+        return Ok(HttpResponse::SeeOther()
+            .insert_header((LOCATION, address(&parameters, &app.settings.catalog)))
+            .finish());
+    }
+    refuse_range(&request)?;
+    let export = parameters.into_export(app.settings.limits);
+    let disposition = content_disposition(&export.filter, file_type, OffsetDateTime::now_utc());
+    let delivery = Delivery::choose(&request, &app, file_type, whole)?;
+    let is_streamed = matches!(delivery, Delivery::Streamed(_));
+    let permits = Permits::take(&app)?;
+    if app.prepared.has(&id) {
+        return Err(Problem::new(Kind::ExportIdTaken));
+    }
+    let known = app
+        .exports
+        .begin(id, &export, app.settings.is_demonstration)
+        .ok_or_else(|| Problem::new(Kind::ExportIdTaken))?;
+    leave_to_export(&request);
+    let record = Arc::clone(&known.record);
+
+    let peer = request.conn_data::<ClientSocket>().cloned();
+    let varies = is_streamed && app.settings.compression != Compression::Off;
+    let coding = delivery.coding();
+    let app = app.into_inner();
+    let mut body = start(export, fresh, known, permits, peer.clone(), delivery, app);
+    let first = if is_streamed {
+        rt::time::timeout(FIRST_BYTES_WAIT, body.receiver.next()).await
+    } else {
+        Ok(body.receiver.next().await)
+    };
+    match first {
+        Ok(Some(Message::Failed(error))) => {
+            body.end(Some(&error));
+            return Err(Problem::of_failure(&error).of_export(record.id()));
+        }
+        Ok(None) => {
+            body.end_without_a_word();
+            return Err(Problem::new(Kind::Internal).of_export(record.id()));
+        }
+        Ok(message) => body.next = message,
+        Err(_elapsed) => {}
+    }
+    // Known once there are bytes: until then, it may yet be another server.
+    let source = record.manifest().source.filter(|_| body.next.is_some());
+    body.known.begun.store(true, Ordering::Relaxed);
+    body.unfinished = Some(Unfinished::begin(peer));
+    // The strategy actually used, known since before the first bytes.
+    let manifest = record.manifest();
+    body.left = (!is_streamed).then_some(manifest.bytes);
+    let digest = (!is_streamed).then(|| record.whole().sha256).flatten();
+    let milliseconds = record.seconds() * 1e3;
+    let mut response = HttpResponse::Ok();
+    if let Some(source) = source {
+        response.insert_header(("X-Export-Source", source.name()));
+    }
+    if let Some(coding) = coding {
+        response.insert_header((CONTENT_ENCODING, coding.name()));
+    }
+    if let Some(digest) = digest.as_deref().and_then(repr_digest) {
+        response.insert_header((REPR_DIGEST, digest));
+    }
+    if varies {
+        response.insert_header((VARY, "Accept-Encoding"));
+    }
+    Ok(response
+        .insert_header((CONTENT_TYPE, media_type(file_type)))
+        .insert_header((CONTENT_DISPOSITION, disposition))
+        .insert_header((CACHE_CONTROL, UNTOUCHED))
+        // No proxy holds it back.
+        .insert_header(("X-Accel-Buffering", "no"))
+        .insert_header((EXPORT_ID, record.id()))
+        .insert_header(("X-Export-Strategy", manifest.strategy.name()))
+        .insert_header((
+            "Server-Timing",
+            format!("first-bytes;dur={milliseconds:.1}"),
+        ))
+        .body(body))
+}
+
+/// How an export comes to its client.
+enum Delivery {
+    /// As it is made, compressed or not.
+    Streamed(Option<Coding>),
+    /// When it is whole; until then it is in the spool.
+    Whole(Arc<Spool>),
+}
+
+impl Delivery {
+    fn choose(
+        request: &HttpRequest,
+        app: &App,
+        file_type: FileType,
+        whole: bool,
+    ) -> Result<Self, Problem> {
+        // Without chunks, only the length tells the client of HTTP/1.0 whether it has all.
+        let has_chunks = request.version() >= Version::HTTP_11;
+        if file_type == FileType::Csv && has_chunks && !whole {
+            let coding = Coding::choose(request, app.settings.compression);
+            return Ok(Self::Streamed(coding));
+        }
+        match &app.settings.spool {
+            Some(spool) => Ok(Self::Whole(Arc::clone(spool))),
+            None => {
+                let detail = "this service has no spool, in which a workbook is made, and a CSV whose length is wanted: \
+                              export CSV without `whole=true`, over HTTP/1.1";
+                Err(Problem::with_detail(Kind::SpoolFull, detail))
+            }
+        }
+    }
+
+    /// How it is compressed on the way. What is made first is not: a workbook is compressed itself, and the length of a CSV is to be
+    /// that of the file, by which its client checks what it has.
+    fn coding(&self) -> Option<Coding> {
+        match self {
+            Self::Streamed(coding) => *coding,
+            Self::Whole(_) => None,
+        }
+    }
+}
+
+/// The places that a download takes.
+struct Permits {
+    /// On the database, until the export is through with it.
+    export: OwnedSemaphorePermit,
+    /// Among the downloads, until all is handed on.
+    download: OwnedSemaphorePermit,
+}
+
+impl Permits {
+    fn take(app: &App) -> Result<Self, Problem> {
+        let download = place_for_download(app)?;
+        let export = Arc::clone(&app.permits).try_acquire_owned().map_err(|_| {
+            app.metrics.rejected(Rejection::Busy);
+            Problem::new(Kind::Busy)
+        })?;
+        Ok(Self { export, download })
+    }
+}
+
+/// Takes a place among the downloads.
+pub(crate) fn place_for_download(app: &App) -> Result<OwnedSemaphorePermit, Problem> {
+    let permits = Arc::clone(&app.download_permits);
+    permits.try_acquire_owned().map_err(|_| {
+        app.metrics.rejected(Rejection::Downloads);
+        Problem::with_detail(Kind::Busy, "as many downloads as are allowed are under way")
+    })
+}
+
+/// What a download is asked for with.
+struct Query {
+    /// Given by the client, or new.
+    id: String,
+    /// Whether it must have all that the primary has now.
+    fresh: bool,
+    /// Whether it is to be made first, so that its length is known.
+    whole: bool,
+    parameters: Parameters,
+}
+
+impl Query {
+    fn read(query: &str, dataset: &OfDataset, file_type: FileType) -> Result<Self, Problem> {
+        let mut query = QueryString::parse(query)?;
+        let id = match query.take("export_id")? {
+            None => format!("{:032x}", rand::random::<u128>()),
+            Some(id) if is_id(&id) => id.into_owned(),
+            Some(_) => {
+                return Err(invalid(
+                    "export_id",
+                    "1 to 64 characters of A-Z, a-z, 0-9, `-` and `_`",
+                ));
+            }
+        };
+        let fresh = query.take_bool("fresh")?.unwrap_or(false);
+        let whole = query.take_bool("whole")?.unwrap_or(false);
+        Ok(Self {
+            id,
+            fresh,
+            whole,
+            parameters: Parameters::from_pairs(&dataset.0, file_type, query.rest())?,
+        })
+    }
+}
+
+/// Whether it may be an id.
+pub fn is_id(id: &str) -> bool {
+    (1..=64).contains(&id.len())
+        && id
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+}
+
+/// Starts an export in a thread of its own, and the watch over it.
+fn start(
+    export: Export,
+    fresh: bool,
+    known: Known,
+    permits: Permits,
+    peer: Option<ClientSocket>,
+    delivery: Delivery,
+    app: Arc<App>,
+) -> Body {
+    let (sender, receiver) = handover(
+        known.record.id(),
+        app.settings.spool.clone(),
+        Arc::clone(&app.metrics),
+    );
+    let flow = Arc::new(StallDetector::default());
+    let cancellation = Cancellation::default();
+    let place = Arc::new(Place::of(vec![permits.export]));
+    let body = Body {
+        receiver,
+        left: None,
+        next: None,
+        known: known.clone(),
+        over: CancellationToken::new(),
+        flow: Arc::clone(&flow),
+        cancellation: cancellation.clone(),
+        app: Arc::clone(&app),
+        permit: Some(permits.download),
+        unfinished: None,
+    };
+    app.metrics.started();
+    let watch = Supervisor {
+        known: known.clone(),
+        flow: Arc::clone(&flow),
+        peer,
+        cancellation: cancellation.clone(),
+        sender: sender.deputy(),
+        place: Arc::downgrade(&place),
+        app: Arc::clone(&app),
+    };
+    rt::spawn(watch.over(body.over.clone()).in_current_span());
+    // A thread of its own, and not one of actix's blocking ones: those answer /readyz, and a long query holds this one long.
+    let thread = std::thread::Builder::new().name("export".into());
+    let span = Span::current();
+    let spawned = thread.spawn(move || {
+        let _entered = span.entered();
+        let mut sender = sender;
+        let maker = Maker {
+            export: &export,
+            fresh,
+            servers: &app.servers,
+            cancellation: &cancellation,
+            record: &known.record,
+            flow: &flow,
+        };
+        let outcome = match &delivery {
+            Delivery::Streamed(coding) => maker.stream(&mut sender, *coding).map(|()| None),
+            Delivery::Whole(spool) => maker.spool(spool, &place).map(Some),
+        };
+        if let Err(error) = &outcome {
+            known.record.breaks_off(error);
+        }
+        // Held until here, where the thread is through with the database, also if the client has long gone, but not until a slow
+        // one has taken all. Before the last message: who asks again as soon as a download has ended must find the place free.
+        drop(place);
+        match outcome {
+            Ok(None) => sender.end(Message::Whole),
+            Ok(Some((file, length))) => {
+                flow.offered(length as usize);
+                sender.whole(file, length);
+            }
+            Err(error) => sender.end(Message::Failed(error)),
+        }
+    });
+    if let Err(error) = spawned {
+        // The body, too, finds out: there is no sender.
+        tracing::error!(%error, "no thread for an export");
+    }
+    body
+}

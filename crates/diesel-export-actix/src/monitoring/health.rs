@@ -1,0 +1,80 @@
+//! `GET /livez` and `GET /readyz`: whether the service lives, and whether it can export.
+
+use actix_web::web;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::api::read;
+use crate::app::App;
+use crate::problem::{Kind, Problem, ProblemBody};
+use diesel_export::db::servers::Role;
+
+/// Whether the process answers. It does not ask the database.
+#[utoipa::path(method(get, head), path = "/livez", responses((status = 200, body = String)))]
+pub(crate) async fn livez() -> &'static str {
+    "ok\n"
+}
+
+/// What exports can run on.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Readiness {
+    /// The database's own server first, then those for exports.
+    servers: Vec<ServerState>,
+}
+
+/// One server, as of a second ago.
+#[derive(Serialize, ToSchema)]
+struct ServerState {
+    /// `database`, or `export-1` and so on, in the order of their configuration.
+    name: String,
+    /// Whether it answers.
+    reachable: bool,
+    /// What it is, if it answers.
+    role: Option<Role>,
+    /// Seconds that it is behind the primary, if that is known.
+    lag_seconds: Option<f64>,
+}
+
+/// Whether exports can run: whether the database answers, and has the tables, or a replica will do.
+#[utoipa::path(
+    method(get, head),
+    path = "/readyz",
+    responses(
+        (status = 200, body = Readiness),
+        (status = 503, description = "No export can run now", content_type = "application/problem+json", body = ProblemBody<'static>),
+    )
+)]
+pub(crate) async fn readyz(app: web::Data<App>) -> Result<web::Json<Readiness>, Problem> {
+    let usable_replica = app.servers.has_usable_replica();
+    if app.servers.is_replica_only() && !usable_replica {
+        return Err(Problem::new(Kind::NoReplica));
+    }
+    // Do not ask a server that is known to be away: a probe does not wait long.
+    if app.servers.has_primary() || !usable_replica {
+        check_tables(app.clone()).await?;
+    }
+    let servers = app.servers.all().map(|server| {
+        let state = server.state();
+        ServerState {
+            name: server.name.clone(),
+            reachable: state.is_some(),
+            role: state.map(|state| state.role),
+            lag_seconds: state.and_then(|state| Some(state.lag?.as_secs_f64())),
+        }
+    });
+    Ok(web::Json(Readiness {
+        servers: servers.collect(),
+    }))
+}
+
+async fn check_tables(app: web::Data<App>) -> Result<(), Problem> {
+    let place = read::place(&app).await?;
+    let unfit = web::block(move || {
+        let _place = place;
+        app.database.unfit()
+    });
+    match unfit.await {
+        Ok(unfit) => unfit?.map_or(Ok(()), |unfit| Err(unfit.into())),
+        Err(_cancelled) => Err(Problem::new(Kind::Internal)),
+    }
+}

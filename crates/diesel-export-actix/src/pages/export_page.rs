@@ -1,0 +1,264 @@
+//! The export page. It shows what its query string says, and works without a script, which only makes it quicker.
+
+mod address;
+mod choice;
+mod count;
+mod filters;
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::LOCATION;
+use actix_web::{HttpRequest, HttpResponse, web};
+use askama::Template;
+
+use crate::api::read::{QUERY_TIMEOUT, ReadFrom, read};
+use crate::app::App;
+use crate::app::OfDataset;
+use crate::application::EXPORT;
+use crate::pages::html;
+use crate::pages::layout::Layout;
+use crate::prepared::pace::Pace;
+use crate::prepared::page::List;
+use crate::problem::Problem;
+use diesel_export::csv::{Delimiter, Preset};
+use diesel_export::dataset::{Catalog, Cell, Column, ColumnKind, Dataset};
+use diesel_export::format::FileType;
+use diesel_export::parameters::Parameters;
+use diesel_export::queries::{self, FirstRows};
+use diesel_export::{self as export, Strategy};
+
+pub(crate) use address::address;
+use address::{chosen, curl, download, path, query};
+use choice::{Choose, read_query};
+use count::{Count, estimate};
+use filters::{Control, Is, choose_found, look_up};
+
+/// JobState for the rest of a text that the preview cuts.
+const REST: &str = "<span role=\"img\" title=\"The file has all of this text\" aria-label=\"The file has all of this text\">…</span>";
+
+#[derive(Template)]
+#[template(path = "export.html")]
+struct ExportPage<'a> {
+    layout: Layout,
+    /// What the page says beside if there are no rows, in HTML.
+    no_rows: &'static str,
+    tabs: Vec<Tab>,
+    dataset: &'a Arc<dyn Dataset>,
+    /// Where the page is.
+    path: String,
+    controls: Vec<Control>,
+    parameters: &'a Parameters,
+    /// The same as names and values of the page's address.
+    chosen: Vec<(String, String)>,
+    /// The columns that are chosen, in their order, and then the others.
+    columns: Vec<&'a Column>,
+    first: FirstRows,
+    count: Count,
+    /// Whether the dataset has no row at all.
+    is_empty: bool,
+    strategies: &'static [Strategy],
+    default: Strategy,
+    curl: String,
+    download: String,
+    /// Those that were prepared for later; `None` if that is not possible here.
+    prepared: Option<List>,
+    /// What the page says about preparing this export.
+    estimate: String,
+    /// What a row comes to in each format, for the page's script.
+    paces: String,
+    /// Whether its downloads ask for what the primary has now. If there is no primary to ask, they would fail.
+    is_fresh: bool,
+}
+
+impl ExportPage<'_> {
+    fn is_chosen(&self, column: &Column) -> bool {
+        self.parameters.columns.has(column)
+    }
+
+    /// Returns the button's word for the file.
+    fn kind(&self) -> &'static str {
+        match self.parameters.file_type {
+            FileType::Csv => "CSV",
+            FileType::Xlsx => "Excel",
+        }
+    }
+
+    /// Returns the page's address with the default columns.
+    fn with_default_columns(&self) -> String {
+        let others = self.chosen.iter().filter(|(name, _)| name != "columns");
+        format!("{}?{}", self.path, query(others))
+    }
+}
+
+/// A link to the page of a dataset.
+struct Tab {
+    title: String,
+    path: String,
+    is_current: bool,
+}
+
+impl Tab {
+    fn all(catalog: &Catalog, current: &Arc<dyn Dataset>) -> Vec<Self> {
+        let tabs = catalog.all().map(|dataset| Self {
+            title: capitalized(dataset.name()),
+            path: path(dataset, catalog),
+            is_current: dataset == current,
+        });
+        tabs.collect()
+    }
+}
+
+/// What the page shows from the database.
+struct Content {
+    controls: Vec<Control>,
+    first: FirstRows,
+    is_empty: bool,
+}
+
+/// The export page of the default dataset.
+#[utoipa::path(method(get, head), path = "/", responses((status = 200, content_type = "text/html", body = String)))]
+pub(crate) async fn index(
+    request: HttpRequest,
+    app: web::Data<App>,
+) -> Result<HttpResponse, Problem> {
+    let dataset = OfDataset(Arc::clone(app.settings.catalog.default()));
+    page(request, app, dataset).await
+}
+
+/// The export page of a dataset.
+pub(crate) async fn page(
+    request: HttpRequest,
+    app: web::Data<App>,
+    OfDataset(dataset): OfDataset,
+) -> Result<HttpResponse, Problem> {
+    let choose = match read_query(request.query_string(), &dataset) {
+        Ok(choose) => choose,
+        Err(problem) => return html::unavailable(&request, problem),
+    };
+    if choose.is_download {
+        // Without the page's script, its form cannot know which address has the file of the format that is chosen.
+        let mut pairs = choose.parameters.to_pairs();
+        if app.servers.knows_primary() {
+            pairs.push(("fresh".to_owned(), "true".to_owned()));
+        }
+        let location = if app.access.sites.may_have_sent(request.headers()) {
+            // Who follows another site's link decides on the page.
+            address(&choose.parameters, &app.settings.catalog)
+        } else {
+            download(&choose.parameters, &pairs)
+        };
+        return Ok(HttpResponse::SeeOther()
+            .insert_header((LOCATION, location))
+            .finish());
+    }
+    match load(&request, &app, choose).await {
+        Ok((parameters, content, count)) => {
+            let needs_token = app.settings.auth_token.is_some();
+            let pairs = parameters.to_pairs();
+            let download = download(&parameters, &pairs);
+            let prepared = List::latest(&app).await?;
+            let pace = |format| app.metrics.paces.of(dataset.name(), format);
+            let estimate = estimate(count, pace(parameters.file_type));
+            let paces = serde_json::json!({"csv": pace(FileType::Csv).map(Pace::parts), "xlsx": pace(FileType::Xlsx).map(Pace::parts)}).to_string();
+            let chosen = chosen(&parameters);
+            let all = dataset.columns().iter();
+            let catalog = &app.settings.catalog;
+            let others = all.filter(|column| !parameters.columns.has(column));
+            let page = ExportPage {
+                layout: app.layout(EXPORT),
+                no_rows: app.settings.application.no_rows,
+                tabs: Tab::all(catalog, &dataset),
+                dataset: &dataset,
+                path: path(&dataset, catalog),
+                controls: content.controls,
+                columns: parameters
+                    .columns
+                    .columns()
+                    .into_iter()
+                    .chain(others)
+                    .collect(),
+                download,
+                chosen,
+                parameters: &parameters,
+                first: content.first,
+                count,
+                is_empty: content.is_empty,
+                strategies: Strategy::all(),
+                default: Strategy::default(),
+                curl: curl(
+                    &request,
+                    needs_token.then_some(app.settings.application.token_variable),
+                ),
+                prepared,
+                estimate,
+                paces,
+                is_fresh: app.servers.knows_primary(),
+            };
+            html::respond(StatusCode::OK, &page)
+        }
+        Err(error) => html::unavailable(&request, error.into()),
+    }
+}
+
+pub(crate) fn capitalized(text: &str) -> String {
+    let mut letters = text.chars();
+    match letters.next() {
+        Some(first) => first.to_uppercase().chain(letters).collect(),
+        None => String::new(),
+    }
+}
+
+/// Reads the page's content, and counts the rows if that does not take too long.
+async fn load(
+    request: &HttpRequest,
+    app: &App,
+    choose: Choose,
+) -> Result<(Parameters, Content, Count), export::Error> {
+    let Choose {
+        mut parameters,
+        searches,
+        ..
+    } = choose;
+    choose_found(request, app, &mut parameters, &searches).await?;
+    let Parameters {
+        columns, filter, ..
+    } = parameters.clone();
+    let counted = filter.clone();
+    let controls = look_up(request, app, &counted, &searches);
+    let rows = read(
+        request,
+        app,
+        Arc::clone(filter.dataset()),
+        ReadFrom::Exports,
+        QUERY_TIMEOUT,
+        move |connection| {
+            let first = queries::first_rows(connection, &columns, &filter)?;
+            let is_empty = first.rows.is_empty() && !queries::any(connection, filter.dataset())?;
+            Ok((first, is_empty))
+        },
+    );
+    let (controls, (first, is_empty)) = tokio::try_join!(controls, rows)?;
+    let content = Content {
+        controls,
+        first,
+        is_empty,
+    };
+    let shown = content.first.rows.len() as i64;
+    let count = if shown < queries::PREVIEW_ROWS {
+        Count::Exactly(shown)
+    } else {
+        count::of(request, app, counted).await?
+    };
+    Ok((parameters, content, count))
+}
+
+/// Returns a value as the preview shows it.
+fn shown(cell: Cell<'_>) -> Cow<'_, str> {
+    match cell {
+        Cell::Null => "".into(),
+        Cell::Integer(integer) => integer.to_string().into(),
+        Cell::Text(text) => text.into(),
+    }
+}

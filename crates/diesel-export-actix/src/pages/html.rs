@@ -1,0 +1,136 @@
+//! Pages as responses, and the page that is shown if there is no other.
+
+use actix_web::http::header::{ACCEPT, CACHE_CONTROL, ContentType, HeaderMap, RETRY_AFTER};
+use actix_web::http::{Method, StatusCode};
+use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
+use askama::Template;
+
+use crate::app::App;
+use crate::application::{EXPORT, Section};
+use crate::pages::layout::Layout;
+use crate::problem::{Kind, Problem, RETRY_SECONDS};
+
+#[derive(Template)]
+#[template(path = "unavailable.html")]
+struct UnavailablePage {
+    layout: Layout,
+    title: &'static str,
+    text: String,
+    /// Where to go on, and what that is called.
+    next: String,
+    link: &'static str,
+}
+
+/// A page.
+pub fn respond(status: StatusCode, page: &impl Template) -> Result<HttpResponse, Problem> {
+    let html = page.render().map_err(|error| {
+        tracing::error!(%error, "a page cannot be rendered");
+        Problem::new(Kind::Internal)
+    })?;
+    Ok(HttpResponse::build(status)
+        .content_type(ContentType::html())
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .body(html))
+}
+
+/// A page among the export pages that says why there is no other.
+pub(crate) fn unavailable(
+    request: &HttpRequest,
+    problem: Problem,
+) -> Result<HttpResponse, Problem> {
+    unavailable_in(request, EXPORT, problem)
+}
+
+/// A page in a section that says why there is no other. A program gets the problem as JSON, as from other addresses.
+pub fn unavailable_in(
+    request: &HttpRequest,
+    section: Section,
+    problem: Problem,
+) -> Result<HttpResponse, Problem> {
+    if !accepts_html(request.headers()) {
+        return Err(problem);
+    }
+    // What was sent by a form cannot be followed as a link.
+    let is_followed = request.method() == Method::GET;
+    let app = request.app_data::<web::Data<App>>();
+    let application = app.map(|app| app.settings.application);
+    let (title, text) = match problem.kind() {
+        Kind::DatabaseUnavailable => (
+            "The database cannot be reached",
+            format!(
+                "Nothing is lost, and nothing can be exported just now. Try again in {RETRY_SECONDS} seconds; \
+                 if this lasts, tell whoever looks after the database."
+            ),
+        ),
+        Kind::NoReplica | Kind::RecoveryConflict => (
+            "No copy of the database can be read just now",
+            format!(
+                "Nothing is lost. Try again in {RETRY_SECONDS} seconds; if this lasts, tell whoever looks after the database."
+            ),
+        ),
+        Kind::TableLocked => (
+            "A table of the database is being changed",
+            format!(
+                "Nothing is lost. Try again in {RETRY_SECONDS} seconds; if this lasts, tell whoever looks after the database."
+            ),
+        ),
+        Kind::TablesMissing => (
+            "The database has no tables that can be read",
+            application.map_or("", |application| application.tables_missing).to_owned(),
+        ),
+        Kind::TablesDiffer => (
+            "The database’s tables are not as expected",
+            "Tell whoever looks after it: the server’s log says what is different, and how to mend it."
+                .to_owned(),
+        ),
+        Kind::InvalidParameter => (
+            if is_followed {
+                "This address is not understood"
+            } else {
+                "The form is not understood"
+            },
+            format!("{problem}."),
+        ),
+        Kind::StatementTimeout => (
+            "The database takes too long to answer",
+            "It may be busy. Try again in a moment.".to_owned(),
+        ),
+        Kind::Application(kind) => (kind.page.0, kind.page.1.to_owned()),
+        Kind::QueueFull | Kind::PreparingOff | Kind::SpoolFull => {
+            ("It cannot be prepared", format!("{problem}."))
+        }
+        _ => (
+            "Something went wrong",
+            "Try again in a moment; if it happens again, tell whoever looks after the server: its log says why.".to_owned(),
+        ),
+    };
+    let page = section.path;
+    let (next, link) = match problem.kind() {
+        Kind::InvalidParameter => (page.to_owned(), "Start again"),
+        Kind::Application(_) => (page.to_owned(), "Back"),
+        _ if is_followed => (request.uri().to_string(), "Try again"),
+        _ => (page.to_owned(), "Back"),
+    };
+    let page = UnavailablePage {
+        layout: Layout::new(app.map(|app| &app.settings), section),
+        title,
+        text,
+        next,
+        link,
+    };
+    let status = problem.status_code();
+    let mut response = respond(status, &page)?;
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        response
+            .headers_mut()
+            .insert(RETRY_AFTER, RETRY_SECONDS.into());
+    }
+    Ok(response)
+}
+
+pub(crate) fn accepts_html(headers: &HeaderMap) -> bool {
+    headers
+        .get(ACCEPT)
+        .and_then(|accept| accept.to_str().ok())
+        .is_some_and(|accept| accept.contains("text/html"))
+}

@@ -1,0 +1,42 @@
+//! What every page shows around its content.
+
+use crate::app::Settings;
+use crate::application::{EXPORT, Section};
+use crate::pages::static_files::{BASE_STYLE, FAVICON};
+
+/// What every page shows around its content.
+#[derive(Debug)]
+pub struct Layout {
+    /// HTML above the page, if the data are made up.
+    pub demonstration: Option<&'static str>,
+    /// The section that the page is in.
+    pub section: Section,
+    /// All sections.
+    pub sections: Vec<Section>,
+}
+
+impl Layout {
+    /// The layout of a page in a section. Without settings it is that of a service that is starting.
+    pub(crate) fn new(settings: Option<&Settings>, section: Section) -> Self {
+        let application = settings.map(|settings| settings.application);
+        let sections = application.map_or(&[][..], |application| application.sections);
+        let is_demonstration = settings.is_some_and(|settings| settings.is_demonstration);
+        Self {
+            demonstration: application
+                .filter(|_| is_demonstration)
+                .map(|application| application.demonstration),
+            section,
+            sections: [&[EXPORT], sections].concat(),
+        }
+    }
+
+    /// The address of the icon.
+    pub fn icon(&self) -> String {
+        FAVICON.path()
+    }
+
+    /// The address of the stylesheet of all pages.
+    pub fn style(&self) -> String {
+        BASE_STYLE.path()
+    }
+}

@@ -1,0 +1,92 @@
+//! One export that is prepared, or was, and all of them.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use time::OffsetDateTime;
+
+use crate::prepared::queue::Job;
+use diesel_export::manifest::Manifest;
+use diesel_export::spool::Space;
+
+/// All of them.
+#[derive(Default)]
+pub(crate) struct All {
+    pub(crate) by_id: HashMap<String, Entry>,
+    /// Those that wait for a place, the next one first.
+    pub(crate) queue: VecDeque<Arc<Job>>,
+}
+
+/// One.
+pub(crate) struct Entry {
+    pub(crate) requested_at: OffsetDateTime,
+    pub(crate) disposition: String,
+    pub(crate) stands: JobState,
+}
+
+/// How one stands.
+pub(crate) enum JobState {
+    /// It waits, or runs.
+    Live(Arc<Job>),
+    /// It has ended, and is kept: with a file, if that takes space.
+    Kept(Box<Manifest>, Option<Arc<Space>>),
+}
+
+impl All {
+    pub(crate) fn manifest(&self, id: &str) -> Option<Manifest> {
+        let place = self.queue.iter().position(|job| job.record.id() == id);
+        Some(Manifest {
+            queued: place.map(|place| place + 1),
+            ..self.by_id.get(id)?.manifest()
+        })
+    }
+}
+
+impl Entry {
+    pub(crate) fn job(&self) -> Option<&Arc<Job>> {
+        match &self.stands {
+            JobState::Live(job) => Some(job),
+            JobState::Kept(..) => None,
+        }
+    }
+
+    pub(crate) fn manifest(&self) -> Manifest {
+        match &self.stands {
+            JobState::Live(job) => Manifest {
+                requested_at: Some(self.requested_at),
+                ..job.record.manifest()
+            },
+            JobState::Kept(manifest, _) => manifest.as_ref().clone(),
+        }
+    }
+
+    /// A manifest that says where the file is.
+    pub(crate) fn complete(&self, manifest: Manifest) -> Manifest {
+        Manifest {
+            file: Some(format!("/exports/{}/{}", manifest.id, file_name(&manifest))),
+            requested_at: Some(self.requested_at),
+            ..manifest
+        }
+    }
+
+    pub(crate) fn expires_at(&self) -> Option<OffsetDateTime> {
+        match &self.stands {
+            JobState::Live(_) => None,
+            JobState::Kept(manifest, _) => manifest.expires_at,
+        }
+    }
+
+    pub(crate) fn has_file(&self) -> bool {
+        matches!(self.stands, JobState::Kept(_, Some(_)))
+    }
+
+    /// Whether it has ended without a file.
+    pub(crate) fn is_without_file(&self) -> bool {
+        matches!(self.stands, JobState::Kept(_, None))
+    }
+}
+
+/// The last part of its file's address.
+pub(crate) fn file_name(manifest: &Manifest) -> String {
+    format!("{}.{}", manifest.dataset, manifest.format.extension())
+}

@@ -1,0 +1,227 @@
+//! `GET /exports/{id}/{name}`: the file of an export that was prepared, whole or a part of it.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, SystemTime};
+
+use actix_web::body::{BodySize, MessageBody};
+use actix_web::http::header::{
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_RANGE, CONTENT_TYPE, ETag,
+    EntityTag, LastModified,
+};
+use actix_web::http::{Method, StatusCode};
+use actix_web::rt::task::JoinHandle;
+use actix_web::{HttpRequest, HttpResponse, rt, web};
+use bytes::Bytes;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tracing::Instrument;
+
+use crate::app::App;
+use crate::app::blocking;
+use crate::connections::client_socket::{ClientSocket, Unfinished};
+use crate::download::conditions::{Part, Validators};
+use crate::download::digest::{REPR_DIGEST, repr_digest};
+use crate::download::handover::PIECE;
+use crate::download::stall_detector::StallDetector;
+use crate::download::supervisor::WATCH_INTERVAL;
+use crate::download::{Unsent, media_type, place_for_download};
+use crate::prepared::Fetched;
+use crate::problem::{Kind, Problem, ProblemBody};
+use diesel_export::store::KeptFile;
+
+/// A browser may keep it for itself, and asks whether it is still there; nothing on the way packs it.
+const PRIVATE: &str = "private, no-cache, no-transform";
+
+/// The file of a prepared export.
+#[utoipa::path(
+    method(get, head),
+    path = "/exports/{id}/{name}",
+    operation_id = "export_file",
+    params(
+        ("id" = String, Path, description = "The export's id"),
+        ("name" = String, Path, description = "The dataset's name, a point, and the format, as `file` in the manifest has it"),
+    ),
+    responses(
+        (status = 200, description = "The file", content((String = "text/csv"), (Vec<u8> = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet")), headers(
+            ("ETag" = String, description = "The SHA-256, in hexadecimal"),
+            ("Repr-Digest" = String, description = "The same, as RFC 9530 has it"),
+        )),
+        (status = 206, description = "The part of it that `Range` asks for", content((String = "text/csv"), (Vec<u8> = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"))),
+        (status = 304, description = "The client has it, by `If-None-Match` or `If-Modified-Since`"),
+        (status = 404, description = "There is no such file, or none any more", content_type = "application/problem+json", body = ProblemBody<'static>),
+        (status = 409, description = "The export is not finished yet", content_type = "application/problem+json", body = ProblemBody<'static>),
+        (status = 412, description = "It is another one than `If-Match` or `If-Unmodified-Since` has", content_type = "application/problem+json", body = ProblemBody<'static>),
+        (status = 416, description = "It has no such part; `Content-Range` says how long it is", content_type = "application/problem+json", body = ProblemBody<'static>),
+        (status = 503, description = "As many downloads as are allowed are under way; see Retry-After", content_type = "application/problem+json", body = ProblemBody<'static>),
+    )
+)]
+pub(crate) async fn get(
+    request: HttpRequest,
+    path: web::Path<(String, String)>,
+    app: web::Data<App>,
+) -> Result<HttpResponse, Problem> {
+    let prepared = Arc::clone(&app.prepared);
+    let (id, name) = path.into_inner();
+    let Fetched {
+        file,
+        manifest,
+        disposition,
+    } = blocking(move || prepared.fetch(&id, &name)).await??;
+    let unreadable = |error: io::Error| {
+        tracing::error!(%error, "a prepared export cannot be read");
+        Problem::new(Kind::Internal)
+    };
+    let modified = file.modified().map(whole_second);
+    let sha256 = manifest.sha256.unwrap_or_default();
+    let validators = Validators {
+        modified: modified.map_err(unreadable)?.into(),
+        length: manifest.bytes,
+        etag: EntityTag::new_strong(sha256.clone()),
+    };
+    let part = validators.part(&request)?;
+    let status = match part {
+        Part::Whole => StatusCode::OK,
+        Part::Range(..) => StatusCode::PARTIAL_CONTENT,
+        Part::NotModified => StatusCode::NOT_MODIFIED,
+    };
+    let mut response = HttpResponse::build(status);
+    response
+        .insert_header(ETag(validators.etag))
+        .insert_header(LastModified(validators.modified))
+        .insert_header((CACHE_CONTROL, PRIVATE))
+        .insert_header((ACCEPT_RANGES, "bytes"));
+    if part == Part::NotModified {
+        return Ok(response.finish());
+    }
+    response
+        .insert_header((CONTENT_TYPE, media_type(manifest.format)))
+        .insert_header((CONTENT_DISPOSITION, disposition))
+        .insert_header(("X-Accel-Buffering", "no"));
+    if let Some(digest) = repr_digest(&sha256) {
+        response.insert_header((REPR_DIGEST, digest));
+    }
+    let range = match part {
+        Part::Range(first, last) => {
+            let length = validators.length;
+            response.insert_header((CONTENT_RANGE, format!("bytes {first}-{last}/{length}")));
+            first..last + 1
+        }
+        _ => 0..validators.length,
+    };
+    if request.method() == Method::HEAD {
+        return Ok(response.body(Unsent(BodySize::Sized(validators.length))));
+    }
+    let permit = place_for_download(&app)?;
+    let flow = Arc::new(StallDetector::default());
+    flow.offered(usize::try_from(range.end - range.start).unwrap_or(usize::MAX));
+    let over = CancellationToken::new();
+    let peer = request.conn_data::<ClientSocket>().cloned();
+    if let Some(peer) = peer.clone() {
+        let limit = app.settings.reader_timeout;
+        let cut_off = cut_off(Arc::clone(&flow), limit, peer, over.clone());
+        rt::spawn(cut_off.in_current_span());
+    }
+    Ok(response.body(FileBody {
+        file: Arc::new(file),
+        next: range.start,
+        end: range.end,
+        reading: None,
+        flow,
+        unfinished: Some(Unfinished::begin(peer)),
+        _over: over.drop_guard(),
+        _permit: permit,
+    }))
+}
+
+/// Resets the connection if its client takes nothing for so long.
+async fn cut_off(
+    flow: Arc<StallDetector>,
+    limit: Duration,
+    peer: ClientSocket,
+    over: CancellationToken,
+) {
+    while flow.stalled_for() <= limit {
+        tokio::select! {
+            () = over.cancelled() => return,
+            () = rt::time::sleep(WATCH_INTERVAL) => {}
+        }
+    }
+    tracing::warn!("the reader of a prepared export took nothing for too long");
+    peer.reset();
+}
+
+/// What a header's date says of a time, so that the two are equal.
+fn whole_second(time: SystemTime) -> SystemTime {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH);
+    SystemTime::UNIX_EPOCH + Duration::from_secs(since.unwrap_or_default().as_secs())
+}
+
+/// A part of a file, read as it is sent.
+struct FileBody {
+    file: Arc<KeptFile>,
+    next: u64,
+    end: u64,
+    /// A piece that is being read.
+    reading: Option<JoinHandle<io::Result<Vec<u8>>>>,
+    flow: Arc<StallDetector>,
+    /// Until all of it is handed on.
+    unfinished: Option<Unfinished>,
+    /// Ends the watch.
+    _over: DropGuard,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl MessageBody for FileBody {
+    type Error = io::Error;
+
+    fn size(&self) -> BodySize {
+        BodySize::Sized(self.end - self.next)
+    }
+
+    fn poll_next(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, io::Error>>> {
+        let body = self.get_mut();
+        body.flow.asked();
+        if body.next == body.end && body.reading.is_none() {
+            return Poll::Ready(None);
+        }
+        // The connection may close in good order as soon as the last piece is handed on: so all before it must be written.
+        if body.end - body.next <= PIECE
+            && body.reading.is_none()
+            && let Some(unfinished) = &mut body.unfinished
+        {
+            ready!(unfinished.poll_written(context));
+        }
+        let reading = body.reading.get_or_insert_with(|| {
+            let (file, offset) = (Arc::clone(&body.file), body.next);
+            let length = PIECE.min(body.end - offset) as usize;
+            // If the system no longer has it in memory, this waits for the disk, and must not hold others up.
+            rt::task::spawn_blocking(move || file.read_at(length, offset))
+        });
+        let outcome = ready!(Pin::new(reading).poll(context));
+        body.reading = None;
+        let piece = outcome.map_err(io::Error::other).flatten();
+        Poll::Ready(Some(match piece {
+            Ok(piece) => {
+                body.flow.handed(piece.len());
+                body.next += piece.len() as u64;
+                if body.next == body.end
+                    && let Some(unfinished) = body.unfinished.take()
+                {
+                    unfinished.finish();
+                }
+                Ok(piece.into())
+            }
+            Err(error) => {
+                tracing::error!(%error, "a prepared export cannot be read");
+                body.unfinished = None;
+                Err(error)
+            }
+        }))
+    }
+}

@@ -1,0 +1,94 @@
+//! How large exports become and how long they take, from those that there were: to say it before there is another one.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use diesel_export::format::FileType;
+use diesel_export::manifest::{Manifest, State};
+
+/// With fewer rows, an export says more of what is the same for all of them.
+const ENOUGH_ROWS: u64 = 1_000;
+
+/// What a row comes to.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Pace {
+    pub(crate) bytes_per_row: f64,
+    pub(crate) seconds_per_row: f64,
+}
+
+impl Pace {
+    /// Both, for a script.
+    pub(crate) fn parts(self) -> [f64; 2] {
+        [self.bytes_per_row, self.seconds_per_row]
+    }
+}
+
+/// The paces of all datasets, in all formats.
+#[derive(Default)]
+pub(crate) struct Paces(Mutex<HashMap<(String, FileType), Pace>>);
+
+impl Paces {
+    /// Learns from an export that has ended. The latest counts for as much as all before it.
+    pub(crate) fn note(&self, manifest: &Manifest) {
+        if manifest.state != State::Complete || manifest.rows < ENOUGH_ROWS {
+            return;
+        }
+        let rows = manifest.rows as f64;
+        let now = Pace {
+            bytes_per_row: manifest.bytes as f64 / rows,
+            // A slow reader takes longer than the database.
+            seconds_per_row: manifest.loaded_seconds.unwrap_or(manifest.seconds) / rows,
+        };
+        let mut paces = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let pace = paces
+            .entry((manifest.dataset.clone(), manifest.format))
+            .or_insert(now);
+        *pace = Pace {
+            bytes_per_row: f64::midpoint(pace.bytes_per_row, now.bytes_per_row),
+            seconds_per_row: f64::midpoint(pace.seconds_per_row, now.seconds_per_row),
+        };
+    }
+
+    /// What a row of a dataset comes to in a format, if that is known.
+    pub(crate) fn of(&self, dataset: &str, format: FileType) -> Option<Pace> {
+        let paces = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        paces.get(&(dataset.to_owned(), format)).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use diesel_export::Export;
+    use diesel_export::example;
+    use diesel_export::record::Record;
+
+    #[test]
+    fn the_latest_export_counts_for_as_much_as_all_before_it() {
+        let manifest = |rows, bytes, seconds| Manifest {
+            state: State::Complete,
+            rows,
+            bytes,
+            seconds,
+            ..Record::queue(
+                String::new(),
+                &Export::of(example::catalog().default()),
+                false,
+            )
+            .manifest()
+        };
+        let paces = Paces::default();
+        paces.note(&manifest(10, 999_999, 99.0));
+        assert_eq!(paces.of("books", FileType::Csv), None);
+        for _ in 0..2 {
+            paces.note(&manifest(1_000, 100_000, 2.0));
+        }
+        paces.note(&manifest(1_000, 200_000, 4.0));
+        let expected = Pace {
+            bytes_per_row: 150.0,
+            seconds_per_row: 0.003,
+        };
+        assert_eq!(paces.of("books", FileType::Csv), Some(expected));
+        assert_eq!(paces.of("books", FileType::Xlsx), None);
+    }
+}

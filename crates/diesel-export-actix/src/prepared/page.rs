@@ -1,0 +1,243 @@
+//! The prepared exports, for people: the latest on every export page, whose script asks for them again, and all on a page of its own.
+
+use std::sync::Arc;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::LOCATION;
+use actix_web::{HttpRequest, HttpResponse, web};
+use askama::Template;
+use serde_json::Value;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::access::failures;
+use crate::app::App;
+use crate::app::blocking;
+use crate::application::EXPORT;
+use crate::pages::html;
+use crate::pages::layout::Layout;
+use crate::prepared::PAGE;
+use crate::problem::query_string::{QueryString, invalid};
+use crate::problem::{Kind, Problem, ProblemBody};
+use diesel_export::csv::Preset;
+use diesel_export::format::FileType;
+use diesel_export::manifest::{Manifest, State};
+use diesel_export::units::{grouped, readable_bytes};
+
+/// How many an export page shows.
+const LATEST: usize = 5;
+
+#[derive(Template)]
+#[template(path = "exports.html")]
+struct Page {
+    layout: Layout,
+    prepared: List,
+}
+
+/// The list.
+#[derive(Template)]
+#[template(path = "prepared.html")]
+pub(crate) struct List {
+    items: Vec<Item>,
+    /// The address of a page with older ones, and its name, if there are any.
+    more: Option<(String, &'static str)>,
+}
+
+/// An export in the list.
+struct Item {
+    id: String,
+    state: State,
+    /// Of what, and which file format.
+    dataset: String,
+    format: &'static str,
+    filters: Vec<FilterText>,
+    requested_at: Option<Moment>,
+    /// How it stands, in words.
+    says: String,
+    advice: Option<&'static str>,
+    rows: u64,
+    file: Option<String>,
+    sha256: Option<String>,
+    expires_at: Option<Moment>,
+}
+
+/// A filter, as a person has set it. A script may know the name of what an id stands for.
+struct FilterText {
+    name: String,
+    value: String,
+    text: String,
+}
+
+/// A point of time: for programs, and for people.
+struct Moment {
+    exact: String,
+    text: String,
+}
+
+impl Moment {
+    fn of(time: OffsetDateTime) -> Self {
+        let exact = time.format(&Rfc3339).unwrap_or_default();
+        let (date, hour, minute) = (time.date(), time.hour(), time.minute());
+        Self {
+            exact,
+            text: format!("{date} {hour:02}:{minute:02} UTC"),
+        }
+    }
+}
+
+impl List {
+    /// The latest, for an export page. None if none can be prepared here.
+    pub(crate) async fn latest(app: &App) -> Result<Option<Self>, Problem> {
+        let all = || ("/exports".to_owned(), "All prepared exports");
+        Self::load(app, None, LATEST, |_last| all()).await
+    }
+
+    /// All, so many at a time, those before the one of this id, or the first if it is gone.
+    async fn all(app: &App, before: Option<String>) -> Result<Option<Self>, Problem> {
+        let older = |last| (format!("/exports?before={last}"), "Older ones");
+        Self::load(app, before, PAGE, older).await
+    }
+
+    async fn load(
+        app: &App,
+        before: Option<String>,
+        limit: usize,
+        more: impl FnOnce(String) -> (String, &'static str),
+    ) -> Result<Option<Self>, Problem> {
+        if !app.prepared.is_possible() {
+            return Ok(None);
+        }
+        let prepared = Arc::clone(&app.prepared);
+        let list = move || {
+            let page = prepared.list(before.as_deref(), limit);
+            page.or_else(|| prepared.list(None, limit))
+        };
+        let (manifests, next) = blocking(list).await?.unwrap_or_default();
+        Ok(Some(Self {
+            items: manifests.into_iter().map(Item::of).collect(),
+            more: next.map(more),
+        }))
+    }
+}
+
+impl Item {
+    fn of(manifest: Manifest) -> Self {
+        let (rows, bytes) = (rows_of(manifest.rows), readable_bytes(manifest.bytes));
+        let says = match (manifest.state, manifest.queued) {
+            (State::Queued, Some(1)) => "Waiting, next in line".to_owned(),
+            (State::Queued, place) => {
+                format!("Waiting, number {} in line", place.unwrap_or_default())
+            }
+            (State::Running, _) if manifest.rows == 0 => "Waiting for the first rows…".to_owned(),
+            (State::Running, _) => format!("{rows}, {bytes} so far"),
+            (State::Complete, _) => format!("{rows}, {bytes}, complete"),
+            (State::Failed, _) if manifest.rows == 0 => "Failed before its first row".to_owned(),
+            (State::Failed, _) => format!("Failed after {rows}"),
+            (State::Cancelled, _) if manifest.rows == 0 => {
+                "Cancelled before its first row".to_owned()
+            }
+            (State::Cancelled, _) => format!("Cancelled after {rows}"),
+        };
+        Self {
+            state: manifest.state,
+            format: match (manifest.format, manifest.preset) {
+                (FileType::Xlsx, _) => "Excel",
+                (FileType::Csv, Some(Preset::Excel)) => "CSV for Excel",
+                (FileType::Csv, _) => "CSV for programs",
+            },
+            filters: manifest
+                .filter
+                .into_iter()
+                .map(|(name, value)| filter_text(name, &value))
+                .collect(),
+            dataset: manifest.dataset,
+            requested_at: manifest.requested_at.map(Moment::of),
+            says,
+            advice: manifest.error.map(failures::advice),
+            rows: manifest.rows,
+            file: manifest.file,
+            sha256: manifest.sha256,
+            expires_at: manifest.expires_at.map(Moment::of),
+            id: manifest.id,
+        }
+    }
+}
+
+fn rows_of(count: u64) -> String {
+    let rows = if count == 1 { "row" } else { "rows" };
+    format!("{} {rows}", grouped(count))
+}
+
+fn filter_text(name: String, value: &Value) -> FilterText {
+    let what = name.trim_end_matches("_id").replace('_', " ");
+    let (value, text) = match value {
+        Value::Bool(true) => ("true".to_owned(), what),
+        Value::Bool(false) => ("false".to_owned(), format!("not {what}")),
+        Value::String(none) if name.ends_with("_id") => (none.clone(), format!("{what}: nobody")),
+        Value::String(text) => (text.clone(), format!("{what} “{text}”")),
+        id => (id.to_string(), format!("{what} number {id}")),
+    };
+    FilterText { name, value, text }
+}
+
+/// The prepared exports, for people: 100 at a time, the newest first.
+#[utoipa::path(
+    method(get, head),
+    path = "/exports",
+    operation_id = "exports_page",
+    params(
+        ("before" = Option<String>, Query, description = "Only those that were asked for before the one of this id"),
+        ("latest" = Option<bool>, Query, description = "Whether to list the latest five alone, as the export pages do"),
+    ),
+    responses(
+        (status = 200, content_type = "text/html", body = String),
+        (status = 403, description = "There is no place to prepare exports in", content_type = "application/problem+json", body = ProblemBody<'static>),
+    )
+)]
+pub(crate) async fn page(
+    request: HttpRequest,
+    app: web::Data<App>,
+) -> Result<HttpResponse, Problem> {
+    let mut query = QueryString::parse(request.query_string())?;
+    let before = query.take("before")?.map(|id| id.into_owned());
+    let is_latest = match query.take("latest")?.as_deref() {
+        None | Some("false") => false,
+        Some("true") => true,
+        Some(_) => return Err(invalid("latest", "expected `true` or `false`")),
+    };
+    if let Some((name, _)) = query.rest().first() {
+        return Err(invalid(name, "expected `before` or `latest`"));
+    }
+    let list = if is_latest {
+        List::latest(&app).await?
+    } else {
+        List::all(&app, before).await?
+    };
+    let Some(prepared) = list else {
+        return html::unavailable(&request, Problem::new(Kind::PreparingOff));
+    };
+    let layout = app.layout(EXPORT);
+    let page = Page { layout, prepared };
+    html::respond(StatusCode::OK, &page)
+}
+
+/// Stops an export that is prepared, or removes one that was, for a form, which can only post; answered by a redirection to the list.
+#[utoipa::path(
+    post,
+    path = "/api/exports/{id}/delete",
+    operation_id = "exports_delete",
+    params(("id" = String, Path, description = "The export's id")),
+    responses(
+        (status = 303, description = "It is stopped, or removed, or was not there: the list shows it"),
+        (status = 403, description = "Another site's page may not do this", content_type = "application/problem+json", body = ProblemBody<'static>),
+    )
+)]
+pub(crate) async fn delete(
+    id: web::Path<String>,
+    app: web::Data<App>,
+) -> Result<HttpResponse, Problem> {
+    let prepared = Arc::clone(&app.prepared);
+    blocking(move || prepared.delete(&id)).await?;
+    let mut response = HttpResponse::SeeOther();
+    Ok(response.insert_header((LOCATION, "/exports")).finish())
+}

@@ -1,0 +1,242 @@
+//! Errors as the client sees them: `application/problem+json` ([RFC 9457](https://www.rfc-editor.org/rfc/rfc9457)).
+//!
+//! What the database said goes to the log, never to the client.
+
+pub(crate) mod query_string;
+
+mod kind;
+
+use std::fmt;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_RANGE, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE,
+};
+use actix_web::{HttpResponse, ResponseError};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::NAME;
+use diesel_export::manifest::ErrorClass;
+use diesel_export::{self as export, db};
+
+pub use kind::Kind;
+
+/// Seconds after which it makes sense to try again, if the database is away or busy.
+pub(crate) const RETRY_SECONDS: u32 = 5;
+
+/// An error for a client.
+#[derive(Debug)]
+pub struct Problem {
+    kind: Kind,
+    detail: Option<String>,
+    export_id: Option<String>,
+    location: Option<String>,
+}
+
+/// The header that names an export.
+pub(crate) const EXPORT_ID: &str = "X-Export-Id";
+
+impl Problem {
+    /// A problem that its kind says all about.
+    pub fn new(kind: Kind) -> Self {
+        Self {
+            kind,
+            detail: None,
+            export_id: None,
+            location: None,
+        }
+    }
+
+    /// The same problem, which is because of what is at `location`.
+    pub fn at(self, location: String) -> Self {
+        Self {
+            location: Some(location),
+            ..self
+        }
+    }
+
+    /// The same, of an export that has a manifest.
+    pub(crate) fn of_export(self, id: &str) -> Self {
+        Self {
+            export_id: Some(id.to_owned()),
+            ..self
+        }
+    }
+
+    /// What went wrong.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// A problem of which the client can be told more.
+    pub fn with_detail(kind: Kind, detail: impl Into<String>) -> Self {
+        Self {
+            detail: Some(detail.into()),
+            ..Self::new(kind)
+        }
+    }
+}
+
+/// An error, as RFC 9457 has it.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub struct ProblemBody<'a> {
+    /// `urn:cmms-export:problem:` and the name of the problem's kind.
+    r#type: String,
+    /// The same for all problems of a kind.
+    title: &'a str,
+    /// The status code.
+    status: u16,
+    /// What is wrong with this request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'a str>,
+    /// The address of what is in the way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    location: Option<&'a str>,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.kind.parts().1)?;
+        self.detail
+            .iter()
+            .try_for_each(|detail| write!(f, ": {detail}"))
+    }
+}
+
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        self.kind.parts().0
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let name = self.kind.name();
+        let (status, title) = self.kind.parts();
+        let body = ProblemBody {
+            r#type: format!("urn:{NAME}:problem:{name}"),
+            title,
+            status: status.as_u16(),
+            detail: self.detail.as_deref(),
+            location: self.location.as_deref(),
+        };
+        let mut response = HttpResponse::build(status);
+        response
+            .content_type("application/problem+json")
+            .insert_header((CACHE_CONTROL, "no-store"));
+        if let Some(id) = &self.export_id {
+            response.insert_header((EXPORT_ID, id.as_str()));
+        }
+        if let Some(location) = &self.location {
+            response.insert_header((LOCATION, location.as_str()));
+        }
+        match self.kind {
+            Kind::MethodNotAllowed { allowed } => response.insert_header((ALLOW, allowed)),
+            Kind::RangeNotSatisfiable { length } => {
+                response.insert_header((CONTENT_RANGE, format!("bytes */{length}")))
+            }
+            Kind::Busy
+            | Kind::QueueFull
+            | Kind::DatabaseUnavailable
+            | Kind::NoReplica
+            | Kind::NotFresh
+            | Kind::RecoveryConflict
+            | Kind::SpoolFull
+            | Kind::Starting
+            | Kind::TableLocked
+            | Kind::TablesMissing
+            | Kind::TablesDiffer => {
+                response.insert_header((RETRY_AFTER, RETRY_SECONDS.to_string()))
+            }
+            Kind::TooManyTries { retry_seconds } => {
+                response.insert_header((RETRY_AFTER, retry_seconds.to_string()))
+            }
+            Kind::Unauthorized => response
+                .append_header((WWW_AUTHENTICATE, format!("Bearer realm=\"{NAME}\"")))
+                .append_header((
+                    WWW_AUTHENTICATE,
+                    format!("Basic realm=\"{NAME}\", charset=\"UTF-8\""),
+                )),
+            _ => &mut response,
+        };
+        response.body(serde_json::to_vec(&body).unwrap_or_default())
+    }
+}
+
+impl From<export::parameters::InvalidParameter> for Problem {
+    fn from(error: export::parameters::InvalidParameter) -> Self {
+        Self::with_detail(Kind::InvalidParameter, error.to_string())
+    }
+}
+
+impl From<db::UnfitTables> for Problem {
+    fn from(error: db::UnfitTables) -> Self {
+        export::Error::from(error).into()
+    }
+}
+
+impl From<db::Error> for Problem {
+    fn from(error: db::Error) -> Self {
+        export::Error::from(error).into()
+    }
+}
+
+impl From<export::Error> for Problem {
+    /// What the database said, and how its tables are, goes to the log.
+    fn from(error: export::Error) -> Self {
+        let problem = Self::of_failure(&error);
+        if !matches!(error, export::Error::NoReplica(_)) && problem.kind.parts().0.is_server_error()
+        {
+            tracing::error!(%error, "the database or the export failed");
+        }
+        problem
+    }
+}
+
+impl Problem {
+    /// The problem of a failed export, whose own line in the log says more.
+    pub(crate) fn of_failure(error: &export::Error) -> Self {
+        use export::Error;
+        match error {
+            _ if matches!(
+                error.class(),
+                Some(ErrorClass::SpoolFull | ErrorClass::DiskFull)
+            ) =>
+            {
+                let detail = "try again when others have taken theirs, or have a CSV streamed, which needs none";
+                Self::with_detail(Kind::SpoolFull, detail)
+            }
+            Error::TooManyRows { .. } | Error::TooManyRowsForXlsx { .. } => {
+                Self::with_detail(Kind::TooManyRows, error.to_string())
+            }
+            Error::TooLargeToBuffer { .. } => {
+                Self::with_detail(Kind::TooLargeToBuffer, error.to_string())
+            }
+            Error::BufferBusy { .. } => Self::with_detail(Kind::Busy, error.to_string()),
+            Error::UnexpectedNull(_) => Self::with_detail(Kind::UnexpectedNull, error.to_string()),
+            Error::TextTooLong { .. } => Self::with_detail(Kind::TextTooLong, error.to_string()),
+            Error::Cancelled => Self::new(Kind::ExportCancelled),
+            Error::NoReplica(_) => Self::new(Kind::NoReplica),
+            Error::Tables(db::UnfitTables::Missing) => Self::new(Kind::TablesMissing),
+            Error::Tables(db::UnfitTables::Different(_)) => Self::new(Kind::TablesDiffer),
+            Error::Database(error) => Self::new(of_database(error)),
+            Error::Sink(_) | Error::Workbook(_) => Self::new(Kind::Internal),
+        }
+    }
+}
+
+fn of_database(error: &db::Error) -> Kind {
+    if error.is_unavailable() {
+        Kind::DatabaseUnavailable
+    } else if error.is_statement_timeout() {
+        Kind::StatementTimeout
+    } else if error.is_recovery_conflict() {
+        Kind::RecoveryConflict
+    } else if matches!(error, db::Error::TableLocked(_) | db::Error::Moved) {
+        Kind::TableLocked
+    } else if matches!(error, db::Error::NotFresh(_)) {
+        Kind::NotFresh
+    } else {
+        Kind::Internal
+    }
+}

@@ -1,8 +1,0 @@
-//! What programs ask for: rows, counts, choices, exports, and the description of all of it.
-
-pub(crate) mod choices;
-pub(crate) mod events;
-pub(crate) mod exports;
-pub(crate) mod openapi;
-pub(crate) mod read;
-pub(crate) mod rows;
