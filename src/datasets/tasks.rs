@@ -10,7 +10,9 @@ use diesel::query_source::Alias;
 use crate::models::{Asset, Location, Task, User};
 use crate::schema::{assets, locations, tasks, users};
 use diesel_export::Error;
-use diesel_export::dataset::{Dataset, Declaration, Loader, Own, Referenced, Rows};
+use diesel_export::dataset::{
+    Dataset, Declaration, InvalidDeclaration, Loader, Own, Referenced, Rows,
+};
 
 diesel::alias! {
     const CREATORS: Alias<Creators> = users as creators;
@@ -61,14 +63,14 @@ pub(super) const UP_TO_ID: &str = "up_to_id";
 
 /// Declares the dataset, for the benchmark with a filter more.
 #[rustfmt::skip]
-pub(super) fn declare(is_benchmark: bool) -> Arc<dyn Dataset> {
+pub(super) fn declare(is_benchmark: bool) -> Result<Arc<dyn Dataset>, InvalidDeclaration> {
     let mut tasks = Declaration::new(
         ["tasks", "task"],
         tasks::id,
         || joined().into_boxed(),
         || tasks::table.into_boxed(),
-        models,
-    );
+    )
+    .with_models(models);
     let asset = &tasks.refers(tasks::asset_id, assets::id, || {
         assets::table.left_join(locations::table).into_boxed()
     });
@@ -78,18 +80,18 @@ pub(super) fn declare(is_benchmark: bool) -> Arc<dyn Dataset> {
     let created_by = CREATORS.field(users::username).nullable();
     let updated_by = EDITORS.field(users::username).nullable();
 
-    tasks.column("id", "ID", tasks::id, |row| row.task.id.into());
-    tasks.column("title", "Title", tasks::title, |row| (&row.task.title).into());
-    tasks.referenced_column(asset, "asset", "Asset", assets::name.nullable(), assets::name, |row| row.asset.cell(|asset| &asset.name));
-    tasks.referenced_column(asset, "asset_location", "Asset Location", locations::name.nullable(), locations::name.nullable(), |row| row.location.cell(|location| &location.name));
-    tasks.label_column("done", "Done", tasks::done, DONE, |row| DONE[usize::from(!row.task.done)].into());
-    tasks.referenced_column(creator, "created_by", "Created By", created_by, users::username, |row| row.creator.cell(|user| &user.username));
-    tasks.referenced_column(editor, "updated_by", "Updated By", updated_by, users::username, |row| row.editor.cell(|user| &user.username));
-    tasks.column("description", "Description", tasks::description, |row| (&row.task.description).into()).on_request();
-    tasks.column("asset_id", "Asset ID", tasks::asset_id, |row| row.task.asset_id.into()).on_request();
-    tasks.referenced_column(asset, "asset_location_id", "Asset Location ID", assets::location_id.nullable(), assets::location_id, |row| row.asset.cell(|asset| asset.location_id)).on_request();
-    tasks.column("created_by_id", "Created By ID", tasks::created_by_id, |row| row.task.created_by_id.into()).on_request();
-    tasks.column("updated_by_id", "Updated By ID", tasks::updated_by_id, |row| row.task.updated_by_id.into()).on_request();
+    tasks.column("id", "ID", tasks::id).cell(|row| row.task.id.into());
+    tasks.column("title", "Title", tasks::title).cell(|row| (&row.task.title).into());
+    tasks.referenced_column(asset, "asset", "Asset", assets::name.nullable(), assets::name).cell(|row| row.asset.cell(|asset| &asset.name));
+    tasks.referenced_column(asset, "asset_location", "Asset Location", locations::name.nullable(), locations::name.nullable()).cell(|row| row.location.cell(|location| &location.name));
+    tasks.label_column("done", "Done", tasks::done, DONE).cell(|row| DONE[usize::from(!row.task.done)].into());
+    tasks.referenced_column(creator, "created_by", "Created By", created_by, users::username).cell(|row| row.creator.cell(|user| &user.username));
+    tasks.referenced_column(editor, "updated_by", "Updated By", updated_by, users::username).cell(|row| row.editor.cell(|user| &user.username));
+    tasks.column("description", "Description", tasks::description).cell(|row| (&row.task.description).into()).on_request();
+    tasks.column("asset_id", "Asset ID", tasks::asset_id).cell(|row| row.task.asset_id.into()).on_request();
+    tasks.referenced_column(asset, "asset_location_id", "Asset Location ID", assets::location_id.nullable(), assets::location_id).cell(|row| row.asset.cell(|asset| asset.location_id)).on_request();
+    tasks.column("created_by_id", "Created By ID", tasks::created_by_id).cell(|row| row.task.created_by_id.into()).on_request();
+    tasks.column("updated_by_id", "Updated By ID", tasks::updated_by_id).cell(|row| row.task.updated_by_id.into()).on_request();
 
     tasks.referenced_id_filter(asset, "location_id", "locations", "Only tasks on assets at this location", |id| assets::location_id.eq(id));
     tasks.id_filter("asset_id", "assets", "Only tasks on this asset", |id| tasks::asset_id.eq(id));
@@ -104,5 +106,5 @@ pub(super) fn declare(is_benchmark: bool) -> Arc<dyn Dataset> {
     if is_benchmark {
         tasks.id_filter(UP_TO_ID, "tasks", "Only tasks up to this one", |id| tasks::id.le(id));
     }
-    Arc::new(tasks)
+    tasks.finish()
 }

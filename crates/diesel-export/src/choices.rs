@@ -41,16 +41,24 @@ pub fn load(
     text: &SearchText,
 ) -> QueryResult<Choices> {
     let dataset = filter.dataset();
-    let (key, name) = key_and_name(dataset);
+    let label = dataset.label();
+    let Some(key) = dataset.table().integer_key() else {
+        return Ok(Choices::default());
+    };
     let words = dataset.label_filter().into_iter().flat_map(|field| {
         let words = text.words();
         words.map(|word| field.condition(&FilterValue::Text(word)))
     });
     // One more than is listed shows whether there are more.
-    let question = Question::of(selected(dataset))
+    let question = Question::of(selected(&key.value, label))
         .with(filter.conditions())
         .with(words)
-        .ordered([name, key])
+        .ordered(
+            label
+                .map(Column::joined)
+                .into_iter()
+                .chain([Arc::clone(&key.value)]),
+        )
         .limit(MAX + 1);
     let rows: Vec<Row> = dataset.joined(question).load(connection)?;
     let mut choices: Vec<Choice> = rows.iter().map(Choice::read).collect();
@@ -65,27 +73,22 @@ pub fn find(
     dataset: &Arc<dyn Dataset>,
     id: i64,
 ) -> QueryResult<Option<Choice>> {
-    let (key, _name) = key_and_name(dataset);
-    let question = Question::of(selected(dataset)).with([Condition::compare(&key, "=", id)]);
+    let Some(key) = dataset.table().integer_key() else {
+        return Ok(None);
+    };
+    let question = Question::of(selected(&key.value, dataset.label()))
+        .with([Condition::compare(&key.value, "=", id)]);
     let row: Option<Row> = dataset.joined(question).get_result(connection).optional()?;
     Ok(row.as_ref().map(Choice::read))
 }
 
-fn key_and_name(dataset: &Arc<dyn Dataset>) -> (Fragment, Fragment) {
-    let key = Arc::clone(&dataset.table().key_value);
-    let name = dataset.label().map_or(Arc::clone(&key), Column::joined);
-    (key, name)
-}
-
 /// The key, and the name's beginning, as previews have it: one character more shows that there are more.
-fn selected(dataset: &Arc<dyn Dataset>) -> [Selected; 2] {
-    let (key, _name) = key_and_name(dataset);
-    let name = dataset
-        .label()
-        .map_or(Selected::Plain(Arc::clone(&key)), |column| {
-            column.beginning(PREVIEW_CHARACTERS + 1)
-        });
-    [Selected::Plain(key), name]
+fn selected(key: &Fragment, label: Option<&Column>) -> [Selected; 2] {
+    let key = Selected::Plain(Arc::clone(key));
+    let name = label.map_or(key.clone(), |column| {
+        column.beginning(PREVIEW_CHARACTERS + 1)
+    });
+    [key, name]
 }
 
 impl Choice {
@@ -98,6 +101,7 @@ impl Choice {
                     None => name.to_owned(),
                 },
                 Some(Cell::Integer(id)) => id.to_string(),
+                Some(Cell::Boolean(value)) => value.to_string(),
                 Some(Cell::Null) | None => String::new(),
             },
         }

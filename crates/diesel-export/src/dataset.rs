@@ -5,6 +5,7 @@
 
 mod catalog;
 mod column;
+mod column_type;
 mod condition;
 mod declaration;
 mod filter;
@@ -14,13 +15,15 @@ mod model;
 mod row;
 
 use std::fmt;
+use std::sync::Arc;
 
 use super::Error;
 
 pub use self::catalog::Catalog;
-pub use self::column::{Column, ColumnKind, ColumnType, InvalidColumns, Origin, Selection};
+pub use self::column::{Column, InvalidColumns, Origin, Selection};
+pub use self::column_type::{ColumnKind, ColumnType};
 pub use self::condition::Condition;
-pub use self::declaration::{Boxed, Declaration, ReferenceTo};
+pub use self::declaration::{Boxed, Declaration, InvalidDeclaration, ReferenceTo};
 pub use self::filter::{
     Filter, FilterField, FilterKind, FilterValue, InvalidFilter, InvalidText, MAX_SEARCH_LENGTH,
     SearchText,
@@ -31,7 +34,7 @@ pub use self::model::{Own, Referenced, UnexpectedNull};
 pub use self::row::{Cell, Row};
 
 /// Something to export. Each row of its own table is one of its rows; what that refers to is joined by LEFT JOIN, and is empty where
-/// there is no such row. Rows are in the order of the table's key, an integer; those without a key come last.
+/// there is no such row. Rows are in the order of the table's key; those without a key come last.
 ///
 /// A method that takes a question returns the query that asks it: `joined` of all tables, `own` of the dataset's own table alone.
 pub trait Dataset: Send + Sync {
@@ -71,23 +74,49 @@ pub trait Dataset: Send + Sync {
     /// The query of its own table alone.
     fn own(&self, question: Question) -> Query;
 
-    /// Loads the first rows, up to `limit`, with all columns of all tables.
+    /// Loads the first rows, up to `limit`, with all columns of all tables; `None` if it has no structs for them.
     fn models(
         &self,
         conditions: Vec<Condition>,
         limit: i64,
         loader: Loader<'_>,
-    ) -> Result<Box<dyn Models>, Error>;
+    ) -> Option<Result<Box<dyn Models>, Error>>;
+
+    /// Returns whether it has structs for its rows, as the strategy `joined` needs them.
+    fn has_models(&self) -> bool;
 }
 
 /// A dataset's own table.
 pub struct Table {
     /// Its name, as SQL writes it.
     pub name: String,
-    /// The name of its key column.
-    pub key: String,
-    /// The key, in a query.
-    pub key_value: Fragment,
+    /// The columns of its key.
+    pub key: Vec<Key>,
+}
+
+impl Table {
+    /// What its rows are ordered by.
+    pub fn order(&self) -> impl Iterator<Item = Fragment> {
+        self.key.iter().map(|key| Arc::clone(&key.value))
+    }
+
+    /// Its key, if that is one integer.
+    pub fn integer_key(&self) -> Option<&Key> {
+        match self.key.as_slice() {
+            [key] if key.is_integer => Some(key),
+            _ => None,
+        }
+    }
+}
+
+/// A column of a key.
+pub struct Key {
+    /// Its name.
+    pub column: String,
+    /// Its value, in a query.
+    pub value: Fragment,
+    /// Whether that is an integer.
+    pub is_integer: bool,
 }
 
 /// What a dataset's rows refer to by an id: rows of another table, or of several joined ones.
@@ -96,6 +125,8 @@ pub struct Reference {
     pub column: String,
     /// That id.
     pub value: Fragment,
+    /// Whether it is an integer.
+    pub is_integer: bool,
     /// The id of a row that is referred to, in the query of those rows.
     pub id: Fragment,
     /// Returns that query.

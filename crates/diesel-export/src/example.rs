@@ -43,20 +43,24 @@ pub fn books() -> Arc<dyn Dataset> {
         books::id,
         || books::table.into_boxed(),
         || books::table.into_boxed(),
-        |query, loader| loader.load(query.select((Book::as_select(),))),
-    );
-    declared.column("id", "ID", books::id, |row: &Book| row.id.into());
-    declared.column("title", "Title", books::title, |row| (&row.title).into());
-    declared.label_column("lent", "Lent", books::is_lent, ["yes", "no"], |row| {
-        if row.is_lent { "yes" } else { "no" }.into()
-    });
-    declared.column("shelf_id", "Shelf ID", books::shelf_id, |row| {
-        row.shelf_id.into()
-    });
-    let reader = declared.column("reader_id", "Reader ID", books::reader_id, |row| {
-        row.reader_id.into()
-    });
-    reader.on_request();
+    )
+    .with_models(|query, loader| loader.load(query.select((Book::as_select(),))));
+    declared
+        .column("id", "ID", books::id)
+        .cell(|row: &Book| row.id.into());
+    declared
+        .column("title", "Title", books::title)
+        .cell(|row| (&row.title).into());
+    declared
+        .label_column("lent", "Lent", books::is_lent, ["yes", "no"])
+        .cell(|row| if row.is_lent { "yes" } else { "no" }.into());
+    declared
+        .column("shelf_id", "Shelf ID", books::shelf_id)
+        .cell(|row| row.shelf_id.into());
+    declared
+        .column("reader_id", "Reader ID", books::reader_id)
+        .cell(|row| row.reader_id.into())
+        .on_request();
     declared.id_filter("shelf_id", "shelves", "Only books on this shelf", |id| {
         books::shelf_id.eq(id)
     });
@@ -77,7 +81,10 @@ pub fn books() -> Arc<dyn Dataset> {
         "Only books whose title has this text in it",
         books::title,
     );
-    Arc::new(declared)
+    match declared.finish() {
+        Ok(books) => books,
+        Err(invalid) => panic!("{invalid}"),
+    }
 }
 
 #[derive(Queryable, Selectable)]

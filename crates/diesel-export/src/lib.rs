@@ -147,10 +147,11 @@ pub(crate) fn run_in(
         observer,
         export,
     };
-    if export.strategy != Strategy::Lookup {
-        observer.plan(&Plan::of(export.strategy));
+    let plan = Plan::of_export(export);
+    if plan.strategy != Strategy::Lookup {
+        observer.plan(&plan);
     }
-    let outcome = match export.strategy {
+    let outcome = match plan.strategy {
         Strategy::Joined => joined::run(&source, &mut encoder),
         Strategy::Tuples => tuples::run(&source, &mut encoder),
         Strategy::Streamed => streamed::run(&source, &mut encoder),

@@ -6,7 +6,7 @@ use diesel::prelude::*;
 use diesel::sql_types::Text;
 
 use super::Error;
-use super::dataset::{Cell, Dataset, Filter, Fragment, Question, Row, Selected, Selection};
+use super::dataset::{Cell, Column, Dataset, Filter, Question, Row, Selected, Selection};
 use super::lookup::Estimate;
 use crate::db::libpq::CopyOutDsl as _;
 
@@ -45,16 +45,24 @@ impl FirstRows {
     }
 }
 
-fn key(dataset: &Arc<dyn Dataset>) -> Fragment {
-    Arc::clone(&dataset.table().key_value)
+/// Returns the query for the chosen values of the filtered rows, in the export's order: as COPY is to print them.
+pub(super) fn rows(columns: &Selection, filter: &Filter) -> Question {
+    ordered(columns, filter, |column| Selected::Plain(column.joined()))
 }
 
-/// Returns the query for the chosen values of the filtered rows, in the export's order.
-pub(super) fn rows(columns: &Selection, filter: &Filter) -> Question {
-    let values = columns.columns().into_iter();
-    Question::of(values.map(|column| Selected::Plain(column.joined())))
+/// The same, as Diesel loads them.
+pub(super) fn loaded_rows(columns: &Selection, filter: &Filter) -> Question {
+    ordered(columns, filter, Column::loaded)
+}
+
+fn ordered(
+    columns: &Selection,
+    filter: &Filter,
+    selected: impl Fn(&Column) -> Selected,
+) -> Question {
+    Question::of(columns.columns().into_iter().map(selected))
         .with(filter.conditions())
-        .ordered([key(filter.dataset())])
+        .ordered(filter.dataset().table().order())
 }
 
 /// Loads the export's first rows.
@@ -64,11 +72,8 @@ pub fn first_rows(
     filter: &Filter,
 ) -> QueryResult<FirstRows> {
     // One character more shows that there are more.
-    let values = columns.columns().into_iter();
-    let question = Question::of(values.map(|column| column.beginning(PREVIEW_CHARACTERS + 1)))
-        .with(filter.conditions())
-        .ordered([key(filter.dataset())])
-        .limit(PREVIEW_ROWS);
+    let beginning = |column: &Column| column.beginning(PREVIEW_CHARACTERS + 1);
+    let question = ordered(columns, filter, beginning).limit(PREVIEW_ROWS);
     let rows = filter.dataset().joined(question).load(connection)?;
     Ok(FirstRows::of(rows))
 }
@@ -85,7 +90,7 @@ pub fn has_more_than(
     filter: &Filter,
     rows: i64,
 ) -> QueryResult<bool> {
-    let question = Question::of([Selected::Plain(key(filter.dataset()))])
+    let question = Question::of([Selected::One])
         .with(filter.conditions())
         .offset(rows)
         .limit(1);
@@ -99,7 +104,7 @@ pub fn has_more_than(
 
 /// Returns how many rows the planner expects the export to have.
 pub(super) fn expected_rows(connection: &mut PgConnection, filter: &Filter) -> Result<f64, Error> {
-    let question = Question::of([Selected::Plain(key(filter.dataset()))]).with(filter.conditions());
+    let question = Question::of([Selected::One]).with(filter.conditions());
     let sql = filter.dataset().joined(question).literal_sql()?;
     let explained: Explained =
         diesel::sql_query(format!("explain (format json) {sql}")).get_result(connection)?;
@@ -115,7 +120,7 @@ struct Explained {
 
 /// Returns whether the dataset has any row.
 pub fn any(connection: &mut PgConnection, dataset: &Arc<dyn Dataset>) -> QueryResult<bool> {
-    let question = Question::of([Selected::Plain(key(dataset))]).limit(1);
+    let question = Question::of([Selected::One]).limit(1);
     let first: Option<Row> = dataset.own(question).get_result(connection).optional()?;
     Ok(first.is_some())
 }

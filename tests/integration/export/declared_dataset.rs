@@ -59,41 +59,38 @@ mod documents {
             documents::number,
             || joined().into_boxed(),
             || documents::table.into_boxed(),
-            |query, loader| {
-                let parent = PARENTS.field(documents::name).nullable();
-                let columns = (Document::as_select(), parent);
-                loader.load::<(Document, Option<String>), _>(query.select((columns,)))
-            },
-        );
+        )
+        .with_models(|query, loader| {
+            let parent = PARENTS.field(documents::name).nullable();
+            let columns = (Document::as_select(), parent);
+            loader.load::<(Document, Option<String>), _>(query.select((columns,)))
+        });
         let parent = dataset.refers(documents::parent, documents::number, || {
             documents::table.into_boxed()
         });
         let parents_name = PARENTS.field(documents::name).nullable();
-        dataset.column("note", "A \"note\"", documents::note, |row| {
-            row.0.note.as_ref().into()
-        });
-        dataset.column("number", "No.", documents::number, |row| {
-            row.0.number.into()
-        });
-        dataset.label_column("age", "Age", documents::is_old, ["old", "new"], |row| {
-            if row.0.is_old { "old" } else { "new" }.into()
-        });
-        dataset.referenced_column(
-            &parent,
-            "parent",
-            "Parent",
-            parents_name,
-            documents::name,
-            |row| row.1.as_ref().into(),
-        );
-        dataset.column("name", "Name", documents::name, |row| (&row.0.name).into());
-        dataset.column("parent_number", "Parent's No.", documents::parent, |row| {
-            row.0.parent.into()
-        });
+        dataset
+            .column("note", "A \"note\"", documents::note)
+            .cell(|row| row.0.note.as_ref().into());
+        dataset
+            .column("number", "No.", documents::number)
+            .cell(|row| row.0.number.into());
+        dataset
+            .label_column("age", "Age", documents::is_old, ["old", "new"])
+            .cell(|row| if row.0.is_old { "old" } else { "new" }.into());
+        dataset
+            .referenced_column(&parent, "parent", "Parent", parents_name, documents::name)
+            .cell(|row| row.1.as_ref().into());
+        dataset
+            .column("name", "Name", documents::name)
+            .cell(|row| (&row.0.name).into());
+        dataset
+            .column("parent_number", "Parent's No.", documents::parent)
+            .cell(|row| row.0.parent.into());
         dataset.boolean_filter("old", "Only old ones, or only new ones", |old| {
             documents::is_old.eq(old)
         });
-        Arc::new(dataset)
+        dataset.finish().expect("it can work")
     }
 }
 

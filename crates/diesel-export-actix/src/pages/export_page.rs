@@ -259,6 +259,7 @@ fn shown(cell: Cell<'_>) -> Cow<'_, str> {
     match cell {
         Cell::Null => "".into(),
         Cell::Integer(integer) => integer.to_string().into(),
+        Cell::Boolean(boolean) => if boolean { "TRUE" } else { "FALSE" }.into(),
         Cell::Text(text) => text.into(),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Dataset;
+use super::{Dataset, InvalidDeclaration};
 
 /// The datasets of a program, as a value: whoever exports holds the one that the export has begun with.
 #[derive(Debug, Clone)]
@@ -12,15 +12,46 @@ pub struct Catalog {
 }
 
 impl Catalog {
-    /// The catalog of these datasets. `default` is the one that is meant if none is named.
+    /// The catalog of these datasets, or what cannot work in it. `default` is the one that is meant if none is named.
     pub fn new(
         default: Arc<dyn Dataset>,
         others: impl IntoIterator<Item = Arc<dyn Dataset>>,
-    ) -> Self {
-        Self {
+    ) -> Result<Self, InvalidDeclaration> {
+        let catalog = Self {
             default,
             others: others.into_iter().collect(),
+        };
+        catalog.check()?;
+        Ok(catalog)
+    }
+
+    fn check(&self) -> Result<(), InvalidDeclaration> {
+        for (index, dataset) in self.all().enumerate() {
+            let invalid = |reason: String| Err(InvalidDeclaration::new(dataset.name(), reason));
+            let mut before = self.all().take(index);
+            if before.any(|other| other.name() == dataset.name()) {
+                return invalid("there is another one of this name".to_owned());
+            }
+            for field in dataset.filters() {
+                let Some(of) = field.of() else { continue };
+                let name = field.name();
+                match self.find(of) {
+                    None => {
+                        return invalid(format!(
+                            "its filter `{name}` is of the dataset `{of}`, which is not there"
+                        ));
+                    }
+                    Some(of) if of.table().integer_key().is_none() => {
+                        return invalid(format!(
+                            "its filter `{name}` is an integer, and the key of the dataset `{}` is none",
+                            of.name()
+                        ));
+                    }
+                    Some(_) => {}
+                }
+            }
         }
+        Ok(())
     }
 
     /// All datasets, the default one first.

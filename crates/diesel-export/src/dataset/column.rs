@@ -3,10 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use diesel::sql_types::is_nullable::NotNull;
-use diesel::sql_types::{BigInt, Nullable, SqlType, Text};
-
 use super::Dataset;
+use super::column_type::ColumnKind;
 use super::fragment::{Fragment, Selected};
 
 /// A column that an export can have.
@@ -17,6 +15,8 @@ pub struct Column {
     pub(super) index: usize,
     pub(super) is_default: bool,
     pub(super) kind: ColumnKind,
+    /// Whether PostgreSQL prints the values that Diesel loads.
+    pub(super) is_printed: bool,
     /// The value in the query of all tables.
     pub(super) joined: Fragment,
     pub(super) origin: Origin,
@@ -53,11 +53,22 @@ impl Column {
         Arc::clone(&self.joined)
     }
 
-    /// The same; of a text no more than so many characters.
+    /// The same, as Diesel loads it.
+    pub(crate) fn loaded(&self) -> Selected {
+        if self.is_printed {
+            Selected::Printed(self.joined())
+        } else {
+            Selected::Plain(self.joined())
+        }
+    }
+
+    /// The same; of what may be long no more than so many characters.
     pub(crate) fn beginning(&self, characters: usize) -> Selected {
         match self.kind {
-            ColumnKind::Text => Selected::Beginning(self.joined(), characters),
-            ColumnKind::Integer | ColumnKind::Label(_) => Selected::Plain(self.joined()),
+            ColumnKind::Text | ColumnKind::Data => {
+                Selected::Beginning(Box::new(self.loaded()), characters)
+            }
+            _ => self.loaded(),
         }
     }
 }
@@ -66,35 +77,6 @@ impl fmt::Debug for Column {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name)
     }
-}
-
-/// What a column's values are.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ColumnKind {
-    /// 64-bit integers.
-    Integer,
-    /// Texts.
-    Text,
-    /// Booleans, written as two texts: the first for true, the second for false.
-    Label([String; 2]),
-}
-
-/// A type of SQL that a column's values can have.
-pub trait ColumnType {
-    /// What such values are.
-    const KIND: ColumnKind;
-}
-
-impl ColumnType for BigInt {
-    const KIND: ColumnKind = ColumnKind::Integer;
-}
-
-impl ColumnType for Text {
-    const KIND: ColumnKind = ColumnKind::Text;
-}
-
-impl<T: ColumnType + SqlType<IsNull = NotNull>> ColumnType for Nullable<T> {
-    const KIND: ColumnKind = T::KIND;
 }
 
 /// Where `lookup` reads a column's values.
@@ -113,6 +95,8 @@ pub enum Origin {
         /// The value in the query of what is referred to.
         value: Fragment,
     },
+    /// Nowhere: the server computes them.
+    Computed,
 }
 
 /// Some of a dataset's columns, in the order that the user chose.

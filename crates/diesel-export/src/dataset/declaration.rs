@@ -1,6 +1,10 @@
 //! How a dataset is declared.
 
+mod check;
+mod declared;
 mod filters;
+
+pub use self::check::InvalidDeclaration;
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -10,15 +14,16 @@ use diesel::expression::Expression;
 use diesel::pg::Pg;
 use diesel::query_builder::QueryFragment;
 use diesel::query_dsl::methods::{FilterDsl, LimitDsl, OffsetDsl, OrderDsl, SelectDsl};
-use diesel::sql_types::{BigInt, Bool};
+use diesel::sql_types::BoolOrNullableBool;
 
-use super::column::{Column, ColumnKind, ColumnType, Origin};
+use super::column::{Column, Origin};
+use super::column_type::{ColumnKind, ColumnType};
 use super::condition::Condition;
 use super::filter::FilterField;
-use super::fragment::{Labelled, Order, Query, Question, SelectList};
+use super::fragment::{Fragment, Labelled, Order, Query, Question, SelectList};
 use super::loaded::{Loader, Rows};
 use super::row::Cell;
-use super::{Dataset, Models, Reference, Table};
+use super::{Key, Reference, Table};
 use crate::Error;
 
 /// A boxed query, as `into_boxed()` returns it for one table or several joined ones.
@@ -66,17 +71,22 @@ fn restricted<Q: Boxed>(query: Q, conditions: Vec<Condition>) -> Q {
     conditions.into_iter().fold(query, Q::filter)
 }
 
-/// A dataset, also while it is being declared. `Own` is the query of its own table, `Joined` that of the table and all that is joined
-/// to it, `Model` a row with all columns.
-pub struct Declaration<Joined, Own, Model> {
+/// Loads the rows of a query as structs.
+type Load<Joined, Model> = fn(Joined, Loader<'_>) -> Result<Rows<Model>, Error>;
+
+/// A dataset while it is being declared. `Own` is the query of its own table, `Joined` that of the table and all that is joined to it,
+/// `Model` a row with all columns, if there is one.
+pub struct Declaration<Joined, Own, Model = ()> {
     name: String,
     row_name: String,
     joined: fn() -> Joined,
     own: fn() -> Own,
-    models: fn(Joined, Loader<'_>) -> Result<Rows<Model>, Error>,
+    models: Option<Load<Joined, Model>>,
     table: Table,
+    /// Whether the key's columns have an order.
+    has_order: bool,
     columns: Vec<Column>,
-    cells: Vec<fn(&Model) -> Cell<'_>>,
+    cells: Vec<Option<fn(&Model) -> Cell<'_>>>,
     filters: Vec<FilterField>,
     references: Vec<Reference>,
     relations: Vec<String>,
@@ -89,41 +99,82 @@ pub struct ReferenceTo<Referenced> {
     query: PhantomData<fn() -> Referenced>,
 }
 
-impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
-    /// Declares a dataset that has no columns and filters yet. `key` is the key of its own table; `joined` returns the query with all
-    /// that is joined to the table, by LEFT JOINs alone; `own` that of the table alone; `models` loads rows with all columns.
-    pub fn new<Key>(
+impl<Joined, Own> Declaration<Joined, Own> {
+    /// Begins to declare a dataset. `key` is the key of its own table, or that key's first column; `joined` returns the query with all that
+    /// is joined to the table, by LEFT JOINs alone; `own` that of the table alone.
+    pub fn new<C>(
         [name, row_name]: [&str; 2],
-        key: Key,
+        key: C,
         joined: fn() -> Joined,
         own: fn() -> Own,
-        models: fn(Joined, Loader<'_>) -> Result<Rows<Model>, Error>,
     ) -> Self
     where
-        Joined: Boxed + SelectDsl<Key>,
-        Own: Boxed + SelectDsl<Key>,
-        Key: diesel::Column<SqlType = BigInt> + QueryFragment<Pg> + Send + Sync + 'static,
-        Key::Table: HasTable<Table = Key::Table> + QueryFragment<Pg>,
+        Joined: Boxed + SelectDsl<C>,
+        Own: Boxed + SelectDsl<C>,
+        C: diesel::Column<SqlType: ColumnType> + QueryFragment<Pg> + Send + Sync + 'static,
+        C::Table: HasTable<Table = C::Table> + QueryFragment<Pg>,
     {
-        let table = sql_of(&Key::Table::table());
-        Self {
+        let table = sql_of(&C::Table::table());
+        let mut declaration = Self {
             name: name.to_owned(),
             row_name: row_name.to_owned(),
             joined,
             own,
-            models,
+            models: None,
             relations: vec![table.clone()],
             table: Table {
                 name: table,
-                key: Key::NAME.to_owned(),
-                key_value: Arc::new(key),
+                key: Vec::new(),
             },
+            has_order: true,
             columns: Vec::new(),
             cells: Vec::new(),
             filters: Vec::new(),
             references: Vec::new(),
             label: None,
+        };
+        declaration.key_column(key);
+        declaration
+    }
+
+    /// Says how the rows are loaded as structs, which is what the strategy `joined` does. Each column then has a [`cell`](Self::cell).
+    pub fn with_models<Model>(
+        self,
+        models: Load<Joined, Model>,
+    ) -> Declaration<Joined, Own, Model> {
+        Declaration {
+            name: self.name,
+            row_name: self.row_name,
+            joined: self.joined,
+            own: self.own,
+            models: Some(models),
+            table: self.table,
+            has_order: self.has_order,
+            cells: vec![None; self.columns.len()],
+            columns: self.columns,
+            filters: self.filters,
+            references: self.references,
+            relations: self.relations,
+            label: self.label,
         }
+    }
+}
+
+impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
+    /// Adds one more column to the key.
+    pub fn key_column<C>(&mut self, column: C) -> &mut Self
+    where
+        Joined: SelectDsl<C>,
+        Own: SelectDsl<C>,
+        C: diesel::Column<SqlType: ColumnType> + QueryFragment<Pg> + Send + Sync + 'static,
+    {
+        self.has_order &= C::SqlType::IS_ORDERED;
+        self.table.key.push(Key {
+            column: C::NAME.to_owned(),
+            value: Arc::new(column),
+            is_integer: is_integer::<C::SqlType>(),
+        });
+        self
     }
 
     /// Notes a table that is joined to what the rows refer to.
@@ -148,7 +199,7 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
     where
         C: diesel::Column<SqlType: ColumnType> + QueryFragment<Pg> + Copy + Send + Sync + 'static,
         Own: SelectDsl<C>,
-        Id: diesel::Column<SqlType = BigInt> + QueryFragment<Pg> + Send + Sync + 'static,
+        Id: diesel::Column<SqlType: ColumnType> + QueryFragment<Pg> + Send + Sync + 'static,
         Id::Table: HasTable<Table = Id::Table> + QueryFragment<Pg>,
         Referenced: Boxed + SelectDsl<Id> + 'static,
     {
@@ -156,6 +207,7 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
         self.references.push(Reference {
             column: C::NAME.to_owned(),
             value: Arc::new(column),
+            is_integer: is_integer::<C::SqlType>() && is_integer::<Id::SqlType>(),
             id: Arc::new(id),
             query: Box::new(move |question| ask(query(), question)),
         });
@@ -165,14 +217,8 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
         }
     }
 
-    /// Adds a column of the dataset's own table. `header` is its name in the header; `cell` reads it from a model.
-    pub fn column<C>(
-        &mut self,
-        name: &str,
-        header: &str,
-        column: C,
-        cell: fn(&Model) -> Cell<'_>,
-    ) -> &mut Self
+    /// Adds a column of the dataset's own table. `header` is its name in the header.
+    pub fn column<C>(&mut self, name: &str, header: &str, column: C) -> &mut Self
     where
         C: diesel::Column<SqlType: ColumnType> + QueryFragment<Pg> + Copy + Send + Sync + 'static,
         Joined: SelectDsl<C>,
@@ -182,7 +228,7 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
             column: C::NAME.to_owned(),
             value: Arc::new(column),
         };
-        self.push(name, header, C::SqlType::KIND, Arc::new(column), own, cell)
+        self.push::<C::SqlType>(name, header, Arc::new(column), own)
     }
 
     /// Adds a boolean column of the dataset's own table, with a text for true and one for false; NULL is an empty field.
@@ -192,10 +238,10 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
         header: &str,
         column: C,
         labels: [&str; 2],
-        cell: fn(&Model) -> Cell<'_>,
     ) -> &mut Self
     where
-        C: diesel::Column<SqlType = Bool> + QueryFragment<Pg> + Copy + Send + Sync + 'static,
+        C: diesel::Column<SqlType: ColumnType + BoolOrNullableBool>,
+        C: QueryFragment<Pg> + Copy + Send + Sync + 'static,
         Joined: SelectDsl<C>,
         Own: SelectDsl<C>,
     {
@@ -203,15 +249,12 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
             column: C::NAME.to_owned(),
             value: Arc::new(column),
         };
-        let labelled = Labelled::new(column, labels);
-        self.push(
-            name,
-            header,
-            ColumnKind::Label(labels.map(str::to_owned)),
-            Arc::new(labelled),
-            own,
-            cell,
-        )
+        let labelled = Arc::new(Labelled::new(column, labels));
+        self.push::<C::SqlType>(name, header, labelled, own);
+        if let Some(column) = self.columns.last_mut() {
+            column.kind = ColumnKind::Label(labels.map(str::to_owned));
+        }
+        self
     }
 
     /// Adds a column of what the rows refer to. It takes the column twice, since the tables may have other names in the two queries:
@@ -223,7 +266,6 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
         header: &str,
         column: C,
         referenced: R,
-        cell: fn(&Model) -> Cell<'_>,
     ) -> &mut Self
     where
         C: Expression<SqlType: ColumnType> + QueryFragment<Pg> + Send + Sync + 'static,
@@ -235,35 +277,44 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
             reference: reference.index,
             value: Arc::new(referenced),
         };
-        self.push(
-            name,
-            header,
-            C::SqlType::KIND,
-            Arc::new(column),
-            origin,
-            cell,
-        )
+        self.push::<C::SqlType>(name, header, Arc::new(column), origin)
     }
 
-    fn push(
+    /// Adds a column whose values the server computes, from any of the tables.
+    pub fn expression_column<E>(&mut self, name: &str, header: &str, expression: E) -> &mut Self
+    where
+        E: Expression<SqlType: ColumnType> + QueryFragment<Pg> + Send + Sync + 'static,
+        Joined: SelectDsl<E>,
+    {
+        self.push::<E::SqlType>(name, header, Arc::new(expression), Origin::Computed)
+    }
+
+    fn push<ST: ColumnType>(
         &mut self,
         name: &str,
         header: &str,
-        kind: ColumnKind,
-        joined: super::Fragment,
+        joined: Fragment,
         origin: Origin,
-        cell: fn(&Model) -> Cell<'_>,
     ) -> &mut Self {
         self.columns.push(Column {
             name: name.to_owned(),
             header: header.to_owned(),
             index: self.columns.len(),
             is_default: true,
-            kind,
+            kind: ST::kind(),
+            is_printed: ST::IS_PRINTED,
             joined,
             origin,
         });
-        self.cells.push(cell);
+        self.cells.push(None);
+        self
+    }
+
+    /// Says where a model has the value of the last column.
+    pub fn cell(&mut self, cell: fn(&Model) -> Cell<'_>) -> &mut Self {
+        if let Some(last) = self.cells.last_mut() {
+            *last = Some(cell);
+        }
         self
     }
 
@@ -282,89 +333,14 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
     }
 }
 
+fn is_integer<ST: ColumnType>() -> bool {
+    matches!(ST::kind(), ColumnKind::Integer)
+}
+
 /// The SQL of a table's name.
 pub(super) fn sql_of(table: &impl QueryFragment<Pg>) -> String {
     let text = diesel::debug_query::<Pg, _>(table).to_string();
     text.strip_suffix(" -- binds: []")
         .unwrap_or(&text)
         .to_owned()
-}
-
-impl<Joined, Own, Model> Dataset for Declaration<Joined, Own, Model>
-where
-    Joined: Boxed + 'static,
-    Own: Boxed + 'static,
-    Model: Send + 'static,
-{
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn row_name(&self) -> &str {
-        &self.row_name
-    }
-
-    fn columns(&self) -> &[Column] {
-        &self.columns
-    }
-
-    fn filters(&self) -> &[FilterField] {
-        &self.filters
-    }
-
-    fn label(&self) -> Option<&Column> {
-        self.columns.get(self.label?)
-    }
-
-    fn table(&self) -> &Table {
-        &self.table
-    }
-
-    fn references(&self) -> &[Reference] {
-        &self.references
-    }
-
-    fn relations(&self) -> &[String] {
-        &self.relations
-    }
-
-    fn joined(&self, question: Question) -> Query {
-        ask((self.joined)(), question)
-    }
-
-    fn own(&self, question: Question) -> Query {
-        ask((self.own)(), question)
-    }
-
-    fn models(
-        &self,
-        conditions: Vec<Condition>,
-        limit: i64,
-        loader: Loader<'_>,
-    ) -> Result<Box<dyn Models>, Error> {
-        let query = restricted((self.joined)(), conditions)
-            .order(Order(vec![Arc::clone(&self.table.key_value)]))
-            .limit(limit);
-        Ok(Box::new(Loaded {
-            cells: self.cells.clone(),
-            models: (self.models)(query, loader)?,
-        }))
-    }
-}
-
-struct Loaded<Model: 'static> {
-    cells: Vec<fn(&Model) -> Cell<'_>>,
-    models: Rows<Model>,
-}
-
-impl<Model: Send> Models for Loaded<Model> {
-    fn count(&self) -> usize {
-        self.models.count()
-    }
-
-    fn cell(&self, row: usize, column: &Column) -> Cell<'_> {
-        self.models
-            .get(row)
-            .map_or(Cell::Null, self.cells[column.index])
-    }
 }

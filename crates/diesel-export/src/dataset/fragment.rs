@@ -59,8 +59,12 @@ pub struct Order(pub(super) Vec<Fragment>);
 pub enum Selected {
     /// As it is.
     Plain(Fragment),
-    /// The first characters of a text, so many of them: the server sends no more.
-    Beginning(Fragment, usize),
+    /// The text that PostgreSQL prints for it, as COPY does.
+    Printed(Fragment),
+    /// The first characters of it, so many of them: the server sends no more.
+    Beginning(Box<Selected>, usize),
+    /// The number 1: it matters only that there is a row.
+    One,
     /// The number of rows.
     Count,
 }
@@ -75,15 +79,32 @@ impl QueryFragment<Pg> for SelectList {
             if index > 0 {
                 out.push_sql(", ");
             }
-            match selected {
-                Selected::Plain(fragment) => fragment.walk_ast(out.reborrow())?,
-                Selected::Beginning(text, characters) => {
-                    out.push_sql("left((");
-                    text.walk_ast(out.reborrow())?;
-                    out.push_sql(&format!(")::text, {characters})"));
-                }
-                Selected::Count => out.push_sql("count(*)"),
+            selected.walk_ast(out.reborrow())?;
+        }
+        Ok(())
+    }
+}
+
+impl QueryFragment<Pg> for Selected {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        match self {
+            Self::Plain(fragment) => fragment.walk_ast(out.reborrow())?,
+            // `concat` prints what the type's own function for output does, as COPY; a cast to text does not (bool, char(n), and their
+            // domains). NULL is empty for it, hence the case; a composite of NULLs is not NULL, but `is null`.
+            Self::Printed(fragment) => {
+                out.push_sql("case when num_nulls(");
+                fragment.walk_ast(out.reborrow())?;
+                out.push_sql(") = 0 then concat(");
+                fragment.walk_ast(out.reborrow())?;
+                out.push_sql(") end");
             }
+            Self::Beginning(text, characters) => {
+                out.push_sql("left((");
+                text.walk_ast(out.reborrow())?;
+                out.push_sql(&format!(")::text, {characters})"));
+            }
+            Self::One => out.push_sql("1"),
+            Self::Count => out.push_sql("count(*)"),
         }
         Ok(())
     }
@@ -155,8 +176,9 @@ impl Question {
 
     /// Asks for the rows in this order.
     pub fn ordered(self, by: impl IntoIterator<Item = Fragment>) -> Self {
+        let by: Vec<Fragment> = by.into_iter().collect();
         Self {
-            order: Some(Order(by.into_iter().collect())),
+            order: (!by.is_empty()).then_some(Order(by)),
             ..self
         }
     }

@@ -7,16 +7,16 @@ use std::fmt;
 use std::ops::Deref;
 
 use diesel::associations::HasTable;
-use diesel::deserialize::{self, FromSql, FromSqlRow, StaticallySizedRow};
+use diesel::deserialize::{self, FromSqlRow, StaticallySizedRow};
 use diesel::pg::Pg;
 use diesel::query_builder::QueryFragment;
 use diesel::result::UnexpectedNullError;
 use diesel::row::{Field as _, Row};
 use diesel::sql_types::is_nullable::{IsNullable, NotNull};
-use diesel::sql_types::{BigInt, Nullable, SqlType};
+use diesel::sql_types::{Nullable, SqlType};
 
 use super::declaration::sql_of;
-use super::row::{Cell, INT8};
+use super::row::{Cell, named_key};
 
 /// A row of a dataset's own table, as a struct. It is loaded from its columns: `(tasks::all_columns,)`.
 pub struct Own<Model>(Model);
@@ -47,15 +47,16 @@ pub struct UnexpectedNull {
     pub table: String,
     /// The column.
     pub column: String,
-    /// The row's key, if it is an integer.
-    pub key: Option<i64>,
+    /// The row's key, if it is an integer or a UUID: anything else may be somebody's data.
+    pub key: Option<String>,
 }
 
 impl fmt::Display for UnexpectedNull {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { table, column, key } = self;
         write!(f, "the column {column} of {table} is NULL")?;
-        key.map_or(Ok(()), |key| write!(f, " in the row with the key {key}"))
+        key.as_ref()
+            .map_or(Ok(()), |key| write!(f, " in the row with the key {key}"))
     }
 }
 
@@ -110,10 +111,7 @@ where
             .find(|(field, may_be_null)| !**may_be_null && is_null(*field))
             .and_then(|(field, _)| row.get(field)?.field_name().map(str::to_owned));
         // The key comes first.
-        let key = row.get(0).and_then(|field| {
-            let value = field.value().filter(|key| key.get_oid().get() == INT8)?;
-            <i64 as FromSql<BigInt, Pg>>::from_sql(value).ok()
-        });
+        let key = row.get(0).and_then(|field| named_key(field.value()?));
         Box::new(UnexpectedNull {
             table: sql_of(&Model::table()).replace('"', ""),
             column: column.unwrap_or_default(),

@@ -3,8 +3,10 @@
 use diesel::deserialize::{self, FromSql, FromSqlRow};
 use diesel::pg::{Pg, PgValue};
 use diesel::row::Field as _;
-use diesel::sql_types::{BigInt, Untyped};
+use diesel::sql_types::{BigInt, Bool, Integer, SmallInt, Untyped};
 use serde::{Serialize, Serializer};
+
+use crate::units::hexadecimal;
 
 /// A row of a query, with the values that the query selects.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +17,7 @@ pub struct Row(Box<[Value]>);
 enum Value {
     Null,
     Integer(i64),
+    Boolean(bool),
     Text(Box<str>),
 }
 
@@ -25,7 +28,9 @@ pub enum Cell<'a> {
     Null,
     /// An integer.
     Integer(i64),
-    /// A text, which may be empty.
+    /// A boolean.
+    Boolean(bool),
+    /// A text, which may be empty, or anything else as PostgreSQL prints it.
     Text(&'a str),
 }
 
@@ -35,6 +40,7 @@ impl Row {
         self.0.iter().map(|value| match value {
             Value::Null => Cell::Null,
             Value::Integer(integer) => Cell::Integer(*integer),
+            Value::Boolean(boolean) => Cell::Boolean(*boolean),
             Value::Text(text) => Cell::Text(text),
         })
     }
@@ -80,9 +86,13 @@ impl FromSqlRow<Untyped, Pg> for Row {
     }
 }
 
-/// The oids of PostgreSQL's own types `bigint`, and `text`, `varchar`, `char`, `name`; and the first oid that it leaves to other types,
-/// such as `citext`.
-pub(super) const INT8: u32 = 20;
+/// The oids of PostgreSQL's own types: the integers, `bool`, and `text`, `varchar`, `char`, `name`; and the first oid that it leaves to
+/// other types, such as `citext`.
+const INT2: u32 = 21;
+const INT4: u32 = 23;
+const INT8: u32 = 20;
+const BOOL: u32 = 16;
+const UUID: u32 = 2950;
 const TEXTS: [u32; 4] = [25, 1043, 1042, 19];
 const FIRST_OF_OTHERS: u32 = 16_384;
 
@@ -91,15 +101,39 @@ impl Value {
     fn read(value: PgValue<'_>) -> deserialize::Result<Self> {
         match value.get_oid().get() {
             INT8 => <i64 as FromSql<BigInt, Pg>>::from_sql(value).map(Self::Integer),
+            INT4 => <i32 as FromSql<Integer, Pg>>::from_sql(value).map(|value| Self::Integer(value.into())),
+            INT2 => <i16 as FromSql<SmallInt, Pg>>::from_sql(value).map(|value| Self::Integer(value.into())),
+            BOOL => <bool as FromSql<Bool, Pg>>::from_sql(value).map(Self::Boolean),
             oid if oid >= FIRST_OF_OTHERS || TEXTS.contains(&oid) => {
                 let text = std::str::from_utf8(value.as_bytes())?;
                 Ok(Self::Text(text.into()))
             }
             oid => Err(format!(
-                "a value is of the type with the oid {oid}, neither bigint nor a text"
+                "a value is of the type with the oid {oid}, neither an integer nor a boolean nor a text"
             )
             .into()),
         }
+    }
+}
+
+/// Returns the text of a key that may be named in an error: an integer or a UUID.
+pub(super) fn named_key(key: PgValue<'_>) -> Option<String> {
+    if key.get_oid().get() == UUID && key.as_bytes().len() == 16 {
+        let mut text = hexadecimal(key.as_bytes());
+        for place in [20, 16, 12, 8] {
+            text.insert(place, '-');
+        }
+        return Some(text);
+    }
+    match Value::read(key).ok()? {
+        Value::Integer(integer) => Some(integer.to_string()),
+        _ => None,
+    }
+}
+
+impl From<bool> for Cell<'_> {
+    fn from(boolean: bool) -> Self {
+        Self::Boolean(boolean)
     }
 }
 
@@ -132,6 +166,7 @@ impl Serialize for Cell<'_> {
         match self {
             Self::Null => serializer.serialize_none(),
             Self::Integer(integer) => serializer.serialize_i64(*integer),
+            Self::Boolean(boolean) => serializer.serialize_bool(*boolean),
             Self::Text(text) => serializer.serialize_str(text),
         }
     }

@@ -84,7 +84,7 @@ pub(crate) fn unreadable() -> Error {
 mod tests {
     use super::*;
     use crate::csv::{FieldWriter, Format};
-    use crate::dataset::Cell;
+    use crate::dataset::{Cell, ColumnKind};
 
     fn read(lines: &[u8]) -> Vec<Vec<Option<String>>> {
         let mut cells = Cells::default();
@@ -145,7 +145,8 @@ mod tests {
             if index > 0 {
                 line.push(b',');
             }
-            writer.write(text.map_or(Cell::Null, Cell::Text), &mut line);
+            let cell = text.map_or(Cell::Null, Cell::Text);
+            writer.write(&ColumnKind::Text, cell, &mut line);
         }
         line.push(b'\n');
         let texts = texts.map(|text| text.map(str::to_owned)).to_vec();

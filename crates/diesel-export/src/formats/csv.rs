@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumMessage, EnumString, IntoStaticStr, VariantArray};
 
-use crate::dataset::Cell;
+use crate::dataset::{Cell, ColumnKind};
 
 /// Who the CSV is for.
 #[derive(Display, EnumMessage, EnumString, IntoStaticStr, VariantArray)]
@@ -102,25 +102,49 @@ impl FieldWriter {
         }
     }
 
-    /// Appends a field.
-    pub(crate) fn write(self, cell: Cell<'_>, line: &mut Vec<u8>) {
+    /// Appends a field of a column of this kind.
+    pub(crate) fn write(self, kind: &ColumnKind, cell: Cell<'_>, line: &mut Vec<u8>) {
         match cell {
             // NULL is an empty field; an empty text is "".
             Cell::Null => {}
             Cell::Integer(integer) => {
                 line.extend_from_slice(itoa::Buffer::new().format(integer).as_bytes());
             }
-            Cell::Text(text) => self.write_text(text.as_bytes(), line),
+            Cell::Boolean(boolean) => line.extend_from_slice(self.boolean(boolean)),
+            Cell::Text(text) => self.write_printed(kind, text.as_bytes(), line),
         }
     }
 
-    /// Appends the field for a text that is not NULL; it may be empty.
+    fn boolean(self, boolean: bool) -> &'static [u8] {
+        match (self.format.preset, boolean) {
+            (Preset::Data, true) => b"t",
+            (Preset::Data, false) => b"f",
+            (Preset::Excel, true) => b"TRUE",
+            (Preset::Excel, false) => b"FALSE",
+        }
+    }
+
+    /// Appends the field for what PostgreSQL prints for a value of this kind that is not NULL; it may be empty.
+    pub(crate) fn write_printed(self, kind: &ColumnKind, text: &[u8], line: &mut Vec<u8>) {
+        match kind {
+            ColumnKind::Integer => line.extend_from_slice(text),
+            ColumnKind::Boolean => line.extend_from_slice(self.boolean(text == b"t")),
+            ColumnKind::Text | ColumnKind::Label(_) => self.write_text(text, line),
+            ColumnKind::Data => self.quote(text, line),
+        }
+    }
+
+    /// Appends the field for a text that is not NULL.
     pub(crate) fn write_text(self, text: &[u8], line: &mut Vec<u8>) {
-        let text = if self.format.escapes_formulas() {
-            &*without_formulas(text)
+        if self.format.escapes_formulas() {
+            self.quote(&without_formulas(text), line);
         } else {
-            text
-        };
+            self.quote(text, line);
+        }
+    }
+
+    /// Appends it, between quotation marks if it needs them.
+    fn quote(self, text: &[u8], line: &mut Vec<u8>) {
         let delimiter = self.format.delimiter.byte();
         let special = |byte: u8| byte == delimiter || matches!(byte, b'"' | b'\n' | b'\r');
         // Few texts have a special byte, so looking at all of them, sixteen at a time, beats stopping at the first.
@@ -192,7 +216,7 @@ mod tests {
             if index > 0 {
                 line.push(format.delimiter.byte());
             }
-            fields.write(*cell, &mut line);
+            fields.write(&ColumnKind::Text, *cell, &mut line);
         }
         String::from_utf8_lossy(&line).into_owned()
     }

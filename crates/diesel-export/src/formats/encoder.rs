@@ -6,7 +6,7 @@ use crate::buffers::Buffers;
 use crate::cancellation::Cancellation;
 use crate::cells::{Cells, unreadable};
 use crate::csv::{FieldWriter, Format};
-use crate::dataset::{Cell, ColumnKind};
+use crate::dataset::{Cell, Column, ColumnKind};
 use crate::format::FileFormat;
 use crate::xlsx::XlsxEncoder;
 use crate::{Error, Export, Observer, Sink, Summary};
@@ -79,8 +79,7 @@ impl<'s> Encoder<'s> {
 pub(crate) struct CsvEncoder<'s> {
     format: Format,
     fields: FieldWriter,
-    /// For each column, whether its values are texts.
-    texts: Vec<bool>,
+    kinds: Vec<ColumnKind>,
     read: Cells,
     sink: &'s mut dyn Sink,
     observer: &'s dyn Observer,
@@ -104,10 +103,7 @@ impl<'s> CsvEncoder<'s> {
         let mut encoder = Self {
             format,
             fields: FieldWriter::new(format, columns.len()),
-            texts: columns
-                .iter()
-                .map(|column| *column.kind() != ColumnKind::Integer)
-                .collect(),
+            kinds: columns.iter().map(|column| column.kind().clone()).collect(),
             read: Cells::default(),
             sink,
             observer,
@@ -115,7 +111,7 @@ impl<'s> CsvEncoder<'s> {
             buffer,
             summary: Summary::default(),
         };
-        encoder.line(columns.iter().map(|column| Cell::Text(column.header())));
+        encoder.header(&columns);
         encoder
     }
 
@@ -125,13 +121,24 @@ impl<'s> CsvEncoder<'s> {
         self.end_line()
     }
 
+    fn header(&mut self, columns: &[&Column]) {
+        for (index, column) in columns.iter().enumerate() {
+            if index > 0 {
+                self.buffer.push(self.format.delimiter.byte());
+            }
+            self.fields
+                .write_text(column.header().as_bytes(), &mut self.buffer);
+        }
+        self.buffer.extend_from_slice(self.format.line_end());
+    }
+
     fn line<'a>(&mut self, cells: impl IntoIterator<Item = Cell<'a>>) {
         let mut is_first = true;
-        for cell in cells {
+        for (cell, kind) in cells.into_iter().zip(&self.kinds) {
             if !std::mem::take(&mut is_first) {
                 self.buffer.push(self.format.delimiter.byte());
             }
-            self.fields.write(cell, &mut self.buffer);
+            self.fields.write(kind, cell, &mut self.buffer);
         }
         self.buffer.extend_from_slice(self.format.line_end());
     }
@@ -141,17 +148,15 @@ impl<'s> CsvEncoder<'s> {
         if self.format.escapes_formulas() {
             let rest = self.read.read(line).ok_or_else(unreadable)?;
             let fields = self.read.fields();
-            if !rest.is_empty() || fields.len() != self.texts.len() {
+            if !rest.is_empty() || fields.len() != self.kinds.len() {
                 return Err(unreadable());
             }
-            for (index, (field, is_text)) in fields.zip(&self.texts).enumerate() {
+            for (index, (field, kind)) in fields.zip(&self.kinds).enumerate() {
                 if index > 0 {
                     self.buffer.push(self.format.delimiter.byte());
                 }
-                match field {
-                    None => {}
-                    Some(text) if *is_text => self.fields.write_text(text, &mut self.buffer),
-                    Some(number) => self.buffer.extend_from_slice(number),
+                if let Some(field) = field {
+                    self.fields.write_printed(kind, field, &mut self.buffer);
                 }
             }
         } else {

@@ -167,7 +167,8 @@ fn cell<'f>(field: Option<&'f [u8]>, kind: &ColumnKind) -> Result<Cell<'f>, Erro
     let text = str::from_utf8(field).map_err(|_| unreadable())?;
     Ok(match kind {
         ColumnKind::Integer => Cell::Integer(text.parse().map_err(|_| unreadable())?),
-        ColumnKind::Text | ColumnKind::Label(_) => Cell::Text(text),
+        ColumnKind::Boolean => Cell::Boolean(text == "t"),
+        ColumnKind::Text | ColumnKind::Data | ColumnKind::Label(_) => Cell::Text(text),
     })
 }
 

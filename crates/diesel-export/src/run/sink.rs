@@ -6,9 +6,9 @@ use std::io;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::Strategy;
 use crate::cancellation::Cancellation;
 use crate::db::servers::Chosen;
+use crate::{Export, Strategy};
 
 /// Takes an export's bytes.
 pub trait Sink {
@@ -67,7 +67,7 @@ impl<One: Observer + ?Sized, Other: Observer + ?Sized> Observer for (&One, &Othe
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Plan {
-    /// The strategy actually used: the one that was asked for, or `copy` instead of `lookup`.
+    /// The strategy actually used: the one that was asked for, or `copy` instead of `lookup`, or `tuples` instead of `joined`.
     pub strategy: Strategy,
     /// The connections that it has.
     pub connections: usize,
@@ -77,11 +77,17 @@ pub struct Plan {
 }
 
 impl Plan {
-    pub(crate) fn of(strategy: Strategy) -> Self {
+    /// The plan for an export, before its database is asked.
+    pub(crate) fn of_export(export: &Export) -> Self {
+        let has_models = export.strategy != Strategy::Joined || export.dataset().has_models();
         Self {
-            strategy,
+            strategy: if has_models {
+                export.strategy
+            } else {
+                Strategy::Tuples
+            },
             connections: 1,
-            because: None,
+            because: (!has_models).then(|| "the dataset has no models".into()),
         }
     }
 }

@@ -2,17 +2,21 @@
 //! Django: it also loads columns that nobody asked for, such as descriptions.
 
 use crate::encoder::Encoder;
-use crate::{Error, Source};
+use crate::{Error, Source, tuples};
 
 pub(crate) fn run(source: &Source<'_>, encoder: &mut Encoder<'_>) -> Result<(), Error> {
     let export = source.export;
     let models = source.snapshot(|connection, backend| {
         let conditions = export.filter.conditions();
         let loader = source.loader(connection, backend);
-        export
+        let models = export
             .dataset()
-            .models(conditions, source.most_rows(), loader)
+            .models(conditions, source.most_rows(), loader);
+        models.transpose()
     })?;
+    let Some(models) = models else {
+        return tuples::run(source, encoder);
+    };
     source.check_rows(models.count())?;
     let columns = export.columns.columns();
     (0..models.count())

@@ -37,6 +37,7 @@ use self::rows::RowEncoder;
 use self::session::{Session, Snapshot, Without};
 use self::work::{PIECE, Work, hand_on};
 use crate::buffers::Buffers;
+use crate::dataset::{Key, Origin};
 use crate::db::libpq::{self, CopyOutDsl as _};
 use crate::db::{self, Database};
 use crate::encoder::Encoder;
@@ -52,20 +53,22 @@ const RANGES_OF_CONNECTION: usize = 5;
 const AHEAD: usize = 1;
 
 pub(crate) fn run(source: &Source<'_>, encoder: &mut Encoder<'_>) -> Result<(), Error> {
+    let key = match fitting_key(source.export) {
+        Ok(key) => key,
+        Err(because) => {
+            plan_copy(source, because);
+            return copy::run(source, encoder);
+        }
+    };
     let (mut leader, answer, locked) = Session::begin(source)?;
-    match Lookup::prepare(source, &mut leader, answer, locked) {
+    match Lookup::prepare((source, key), &mut leader, answer, locked) {
         Ok(lookup) => {
             source.observer.plan(&lookup.plan());
             lookup.run(leader, source, encoder)
         }
         Err(Unprepared::Failed(error)) => Err(error),
         Err(Unprepared::Unfit(because)) => {
-            tracing::info!(%because, "the export is copy's");
-            source.observer.plan(&Plan {
-                strategy: Strategy::Copy,
-                connections: 1,
-                because: Some(because),
-            });
+            plan_copy(source, because);
             if !leader.connection.is_in_transaction() {
                 drop(leader);
                 return copy::run(source, encoder);
@@ -79,13 +82,53 @@ pub(crate) fn run(source: &Source<'_>, encoder: &mut Encoder<'_>) -> Result<(), 
     }
 }
 
+fn plan_copy(source: &Source<'_>, because: Cow<'static, str>) {
+    tracing::info!(%because, "the export is copy's");
+    source.observer.plan(&Plan {
+        strategy: Strategy::Copy,
+        connections: 1,
+        because: Some(because),
+    });
+}
+
+/// Returns the key by which the rows can be divided, or why they cannot be or are not to be read by themselves.
+fn fitting_key(export: &Export) -> Result<&Key, Cow<'static, str>> {
+    let dataset = export.dataset();
+    let key = dataset.table().integer_key().ok_or(NO_INTEGER)?;
+    for column in export.columns.columns() {
+        let is_fit = match column.origin() {
+            Origin::Own { .. } => true,
+            Origin::Referenced { reference, .. } => dataset.references()[*reference].is_integer,
+            Origin::Computed => false,
+        };
+        if !is_fit {
+            let name = column.name();
+            return Err(format!(
+                "the column {name} is computed, or of what the rows refer to by another key than an integer"
+            )
+            .into());
+        }
+    }
+    let mut references = dataset.references().iter().enumerate();
+    let is_filtered = |index| !export.filter.conditions_of_reference(index).is_empty();
+    if references.any(|(index, reference)| !reference.is_integer && is_filtered(index)) {
+        return Err(
+            "the filter is of what the rows refer to by another key than an integer".into(),
+        );
+    }
+    Ok(key)
+}
+
 /// Opens the second connection of an export of all rows early, so that the first one need not wait for it. How many rows there are
 /// is not known yet.
 pub(crate) fn open_ahead(export: &Export, database: &Database) {
     if !export.filter.conditions().is_empty() {
         return;
     }
-    let sql = OwnRows::of(export).and_then(|rows| Ok(rows.query(Keys::All).literal_sql()?));
+    let Ok(key) = fitting_key(export) else {
+        return;
+    };
+    let sql = OwnRows::of(export, key).and_then(|rows| Ok(rows.query(Keys::All).literal_sql()?));
     if let Ok(sql) = sql {
         database.open_helper_ahead(&format!("explain {sql}"));
     }
@@ -156,14 +199,14 @@ struct Lookup<'a> {
 
 impl<'a> Lookup<'a> {
     fn prepare(
-        source: &Source<'a>,
+        (source, key): (&Source<'a>, &'a Key),
         leader: &mut Session<'a>,
         answer: libpq::Row,
         locked: bool,
     ) -> Result<Self, Unprepared> {
         let export = source.export;
         let dataset = export.dataset();
-        let mut own = OwnRows::of(export)?;
+        let mut own = OwnRows::of(export, key)?;
         let connection = &mut *leader.connection;
         if own.are_few(connection)? {
             return Err(Unprepared::unfit("the filter leaves few rows"));
@@ -231,7 +274,7 @@ impl<'a> Lookup<'a> {
             let ranges = match &reading {
                 Reading::Ranges(scan) => {
                     let columns = &own.columns;
-                    ranges::of(connection, dataset.table(), columns, (&rows, scan))?
+                    ranges::of(connection, (dataset.table(), key), columns, (&rows, scan))?
                 }
                 Reading::AtOnce(_) => Ranges::default(),
             };
@@ -359,6 +402,7 @@ fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
 }
 
 const FROM_TABLE: &str = "the rows are read from the table, not from an index alone: no index has all of their columns, the table has changed since its last VACUUM, or PostgreSQL expects the table to cost less";
+const NO_INTEGER: &str = "the key is not one integer";
 const TOO_LARGE: &str = "the tables of names are too large";
 const SEVERAL_ROWS: &str = "nothing shows that each id that the rows refer to has one row";
 const UNLOCKED: &str = "the tables cannot be locked for several connections: the role may not, or one of them is a materialized view";

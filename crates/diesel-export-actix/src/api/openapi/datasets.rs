@@ -258,7 +258,8 @@ fn row_schema(dataset: &Arc<dyn Dataset>) -> Value {
     let columns = dataset.columns().iter().map(|column| {
         let schema = match column.kind() {
             ColumnKind::Integer => json!({"type": ["integer", "null"], "format": "int64"}),
-            ColumnKind::Text => json!({"type": ["string", "null"]}),
+            ColumnKind::Boolean => json!({"type": ["boolean", "null"]}),
+            ColumnKind::Text | ColumnKind::Data => json!({"type": ["string", "null"]}),
             ColumnKind::Label(labels) => json!({"type": "string", "enum": labels}),
         };
         (column.header().to_owned(), schema)

@@ -161,6 +161,7 @@ impl<'h> Workbook<'h> {
                 let seen = match cell {
                     Cell::Null => 0,
                     Cell::Integer(integer) => itoa::Buffer::new().format(integer).len(),
+                    Cell::Boolean(_) => "FALSE".len(),
                     Cell::Text(text) => width(text),
                 };
                 if let Some(width) = self.widths.get_mut(column) {
@@ -177,6 +178,12 @@ impl<'h> Workbook<'h> {
                 }
                 Cell::Integer(integer) => {
                     self.text_cell(column, row, TEXT, itoa::Buffer::new().format(integer));
+                }
+                Cell::Boolean(boolean) => {
+                    self.begin_cell(column, row, INTEGER);
+                    self.xml.extend_from_slice(b"\" t=\"b\"><v>");
+                    self.push_integer(boolean.into());
+                    self.xml.extend_from_slice(b"</v></c>");
                 }
                 Cell::Text(text) => {
                     let of_text = 1 + memchr_iter(b'\n', text.as_bytes()).count();

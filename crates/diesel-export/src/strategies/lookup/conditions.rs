@@ -106,6 +106,7 @@ impl Conditions {
             .map(|name| format!("'{name}', current_setting('{name}')"))
             .collect();
         let table = dataset.table();
+        let key = table.integer_key().map_or("", |key| &key.column);
         vec![
             format!("{SERVER} as server"),
             format!("{} as oids", oids(dataset)),
@@ -121,7 +122,7 @@ impl Conditions {
                       select from pg_constraint where conrelid = attrelid and contype = 'n' and not convalidated and attnum = any (conkey))
                   from pg_attribute where attrelid = to_regclass({}) and attname = {}) as has_all_keys",
                 quoted(&table.name),
-                quoted(&table.key)
+                quoted(key)
             ),
         ]
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Unprepared;
 use super::estimate::{Estimate, Scan};
 use super::rows::{self, Fields, Step};
-use crate::dataset::{ColumnKind, Condition, Fragment, Origin, Query, Question, Selected};
+use crate::dataset::{ColumnKind, Condition, Fragment, Key, Origin, Query, Question, Selected};
 use crate::db::libpq::{self, CopyOutDsl};
 use crate::{Error, Export};
 
@@ -27,6 +27,7 @@ const BY_FILTER: &str = "the rows are found by the filter, not in the order of t
 /// What is read of the dataset's own table for an export, and what is made of it.
 pub(super) struct OwnRows<'a> {
     pub(super) export: &'a Export,
+    key: &'a Key,
     /// The values of a row: those of its own columns, and the ids by which it refers to other rows.
     values: Vec<Fragment>,
     /// The columns of these values, each once.
@@ -64,10 +65,11 @@ pub(super) struct NamesQuery {
 }
 
 impl<'a> OwnRows<'a> {
-    pub(super) fn of(export: &'a Export) -> Result<Self, Error> {
+    pub(super) fn of(export: &'a Export, key: &'a Key) -> Result<Self, Error> {
         let references = export.dataset().references();
         let mut rows = Self {
             export,
+            key,
             values: Vec::new(),
             columns: Vec::new(),
             steps: Vec::new(),
@@ -104,7 +106,7 @@ impl<'a> OwnRows<'a> {
             let reference = &references[*reference];
             let names = group.iter().filter_map(|column| match column.origin() {
                 Origin::Referenced { value, .. } => Some(Selected::Plain(Arc::clone(value))),
-                Origin::Own { .. } => None,
+                Origin::Own { .. } | Origin::Computed => None,
             });
             let id = Selected::Plain(Arc::clone(&reference.id));
             let question = Question::of(std::iter::once(id).chain(names)).with(conditions);
@@ -182,10 +184,11 @@ impl<'a> OwnRows<'a> {
         if (0..dataset.references().len()).all(is_loaded) {
             return Ok(true);
         }
-        let key = Selected::Plain(Arc::clone(&dataset.table().key_value));
         let plan = Estimate::of(
             connection,
-            &dataset.joined(Question::of([key])).literal_sql()?,
+            &dataset
+                .joined(Question::of([Selected::One]))
+                .literal_sql()?,
         )?;
         Ok(!plan.joins)
     }
@@ -250,7 +253,7 @@ impl<'a> OwnRows<'a> {
     /// Returns the query for the values of the rows with these keys.
     pub(super) fn query(&self, keys: Keys) -> Query {
         let dataset = self.export.dataset();
-        let key = &dataset.table().key_value;
+        let key = &self.key.value;
         let bound = |operator, id| Condition::compare(key, operator, id);
         let range = match keys {
             Keys::All => Vec::new(),
@@ -268,6 +271,6 @@ impl<'a> OwnRows<'a> {
     fn question(&self) -> Question {
         Question::of(self.values.iter().cloned().map(Selected::Plain))
             .with(self.export.filter.own_conditions())
-            .ordered([Arc::clone(&self.export.dataset().table().key_value)])
+            .ordered([Arc::clone(&self.key.value)])
     }
 }

@@ -7,7 +7,7 @@ use diesel::sql_types::{Array, Text};
 
 use super::estimate::{Estimate, Scan};
 use super::work::WAITING;
-use crate::dataset::Table;
+use crate::dataset::{Key, Table};
 use crate::db::libpq::{self, CopyOutDsl};
 
 /// Rows of a range: enough that beginning its query (0.1 to 0.2 ms) costs little, and few enough that the ranges that wait for an
@@ -65,20 +65,20 @@ impl Ranges {
 /// columns of the dataset's own table.
 pub(super) fn of(
     connection: &mut libpq::Connection,
-    table: &Table,
+    (table, key): (&Table, &Key),
     columns: &[&str],
     (estimate, scan): (&Estimate, &Scan),
 ) -> Result<Ranges, libpq::Error> {
     if scan.index_only
-        && let Some(ranges) = of_dense(connection, table, estimate)?
+        && let Some(ranges) = of_dense(connection, (table, key), estimate)?
     {
         return Ok(Ranges::of_short(ranges));
     }
     let sql = FACTS
-        .replace("{key}", &identifier(&table.key))
+        .replace("{key}", &identifier(&key.column))
         .replace("{table}", &table.name);
     let facts = diesel::sql_query(sql)
-        .bind::<Text, _>(&table.key)
+        .bind::<Text, _>(&key.column)
         .bind::<Array<Text>, _>(columns)
         .bind::<Array<Text>, _>(&scan.tables)
         .literal_sql()?;
@@ -103,10 +103,10 @@ pub(super) fn of(
 /// takes a millisecond or two. Only for index-only scans: there, no row is wider than the planner expects.
 fn of_dense(
     connection: &mut libpq::Connection,
-    table: &Table,
+    (table, key): (&Table, &Key),
     estimate: &Estimate,
 ) -> Result<Option<Vec<RangeInclusive<i64>>>, libpq::Error> {
-    let key = identifier(&table.key);
+    let key = identifier(&key.column);
     let sql = format!(
         "select min({key}) as first, max({key}) as last from {}",
         table.name

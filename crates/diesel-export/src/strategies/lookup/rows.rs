@@ -124,14 +124,15 @@ impl FieldWriter {
     ) -> Option<()> {
         match kind {
             _ if field == NULL => {}
-            ColumnKind::Integer => line.extend_from_slice(field),
-            ColumnKind::Text if field.contains(&b'\\') => self.write_text(&unescaped(field), line),
-            ColumnKind::Text => self.write_text(field, line),
             ColumnKind::Label([yes, no]) => match field {
                 b"t" => self.write_text(yes.as_bytes(), line),
                 b"f" => self.write_text(no.as_bytes(), line),
                 _ => return None,
             },
+            ColumnKind::Text | ColumnKind::Data if field.contains(&b'\\') => {
+                self.write_printed(kind, &unescaped(field), line);
+            }
+            kind => self.write_printed(kind, field, line),
         }
         Some(())
     }
@@ -165,7 +166,7 @@ impl<'r> Fields<'r> {
 
     /// Takes the next field, which is of this kind. In a short one, a search by many bytes at once does not pay.
     pub(super) fn next_of(&mut self, kind: &ColumnKind) -> Option<&'r [u8]> {
-        if *kind == ColumnKind::Text {
+        if matches!(kind, ColumnKind::Text | ColumnKind::Data) {
             return self.next();
         }
         let rest = self.rest.take()?;

@@ -1,0 +1,108 @@
+//! The types that a column can have. A type is a line in a table: PostgreSQL prints its values, and they are passed on as it prints them.
+
+use diesel::pg::sql_types::{
+    Array, CChar, Cidr, Citext, Inet, MacAddr, MacAddr8, Money, Multirange, Oid, PgLsn, Range,
+    Timestamptz, Uuid,
+};
+use diesel::sql_types::is_nullable::NotNull;
+use diesel::sql_types::{
+    BigInt, Binary, Bool, Date, Double, Float, Integer, Interval, Json, Jsonb, Nullable, Numeric,
+    SmallInt, SqlType, Text, Time, Timestamp,
+};
+
+/// What a column's values are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ColumnKind {
+    /// Integers of up to 64 bits.
+    Integer,
+    /// Booleans.
+    Boolean,
+    /// Texts, in which anybody may have written anything.
+    Text,
+    /// Anything else, as PostgreSQL prints it: dates, numbers, identifiers, documents.
+    Data,
+    /// Booleans, written as two texts: the first for true, the second for false.
+    Label([String; 2]),
+}
+
+/// A type of SQL that a column's values can have.
+///
+/// Any type can be a column's. For one that is not among these, such as an enum, a composite or `xml`, declare that its values are
+/// [`Text`](ColumnKind::Text) or [`Data`](ColumnKind::Data):
+///
+/// ```
+/// #[derive(diesel::sql_types::SqlType)]
+/// #[diesel(postgres_type(name = "priority"))]
+/// pub struct Priority;
+///
+/// impl diesel_export::dataset::ColumnType for Priority {
+///     fn kind() -> diesel_export::dataset::ColumnKind {
+///         diesel_export::dataset::ColumnKind::Data
+///     }
+/// }
+/// ```
+pub trait ColumnType {
+    /// Whether they have an order: `json`, `xml` and `point` have none.
+    const IS_ORDERED: bool = true;
+    /// Whether PostgreSQL has to print them for a strategy that loads rows through Diesel; otherwise their binary form can be read.
+    const IS_PRINTED: bool = true;
+
+    /// What such values are.
+    fn kind() -> ColumnKind;
+}
+
+macro_rules! column_types {
+    ($($Kind:ident, ordered: $ordered:literal, printed: $printed:literal: $($Type:ty),+;)+) => {$($(
+        impl ColumnType for $Type {
+            const IS_ORDERED: bool = $ordered;
+            const IS_PRINTED: bool = $printed;
+
+            fn kind() -> ColumnKind {
+                ColumnKind::$Kind
+            }
+        }
+    )+)+};
+}
+
+column_types! {
+    Integer, ordered: true, printed: false: SmallInt, Integer, BigInt;
+    Boolean, ordered: true, printed: false: Bool;
+    Text, ordered: true, printed: false: Text, Citext;
+    Text, ordered: true, printed: true: CChar;
+    Data, ordered: true, printed: true: Float, Double, Numeric, Money, Oid, Uuid, Binary, Date, Time, Timestamp, Timestamptz,
+        Interval, Jsonb, Inet, Cidr, MacAddr, MacAddr8, PgLsn;
+    Data, ordered: false, printed: true: Json;
+}
+
+impl<T: ColumnType + SqlType<IsNull = NotNull>> ColumnType for Nullable<T> {
+    const IS_ORDERED: bool = T::IS_ORDERED;
+    const IS_PRINTED: bool = T::IS_PRINTED;
+
+    fn kind() -> ColumnKind {
+        T::kind()
+    }
+}
+
+/// Arrays of texts have texts in them, as an array of numbers has not.
+impl<T: ColumnType> ColumnType for Array<T> {
+    const IS_ORDERED: bool = T::IS_ORDERED;
+
+    fn kind() -> ColumnKind {
+        match T::kind() {
+            ColumnKind::Text => ColumnKind::Text,
+            _ => ColumnKind::Data,
+        }
+    }
+}
+
+impl<T> ColumnType for Range<T> {
+    fn kind() -> ColumnKind {
+        ColumnKind::Data
+    }
+}
+
+impl<T> ColumnType for Multirange<T> {
+    fn kind() -> ColumnKind {
+        ColumnKind::Data
+    }
+}
