@@ -16,7 +16,7 @@ use ipnet::IpNet;
 pub use self::environment::{UnknownVariable, unknown_variables};
 pub use self::export::{ExportOptions, ParameterFlags};
 use self::flags::one_of;
-pub use self::flags::{InvalidReplicas, LimitFlags, Replicas, WorkbookFlags};
+pub use self::flags::{InvalidReplicas, LimitFlags, PrintFlags, Replicas, WorkbookFlags};
 use crate::benchmark;
 use crate::secret;
 use crate::seed::Seed;
@@ -186,6 +186,9 @@ pub struct Serve {
     /// What a workbook may cost
     #[command(flatten)]
     pub workbook_limits: WorkbookFlags,
+    /// How values are printed
+    #[command(flatten)]
+    pub print: PrintFlags,
     /// Where exports run
     #[command(flatten)]
     pub replicas: Replicas,

@@ -12,19 +12,20 @@
 //!     tasks::id,                            // the key, and the order
 //!     || joined().into_boxed(),             // all tables
 //!     || tasks::table.into_boxed(),         // its own table, for `lookup`
-//!     models,                               // how `joined` loads it
-//! );
+//! )
+//! .with_models(models);                     // how `joined` loads it, if it is to
 //! let asset = &tasks.refers(tasks::asset_id, assets::id, || {
 //!     assets::table.inner_join(locations::table).into_boxed()
 //! });
 //!
-//! // name, header, column, and where a model has it
-//! tasks.column("title", "Title", tasks::title, |row| (&row.task.title).into());
+//! // name, header, column of any type, and where a model has it
+//! tasks.column("title", "Title", tasks::title).cell(|row| (&row.task.title).into());
 //! // the same of what a task refers to
-//! tasks.referenced_column(asset, "asset", "Asset", assets::name, assets::name, |row| (&row.asset.name).into());
-//! tasks.column("description", "Description", tasks::description, |row| (&row.task.description).into()).on_request();
+//! tasks.referenced_column(asset, "asset", "Asset", assets::name, assets::name).cell(|row| (&row.asset.name).into());
+//! tasks.column("description", "Description", tasks::description).cell(|row| (&row.task.description).into()).on_request();
 //!
 //! tasks.text_filter("title", "Only tasks whose title has this text in it", tasks::title);
+//! tasks.finish()?;                          // or what cannot work, in a sentence
 //! ```
 //!
 //! Diesel checks that each column and each condition belongs to the tables of its query.

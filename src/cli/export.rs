@@ -14,7 +14,7 @@ use diesel_export::dataset::{Catalog, FilterField, FilterKind, FilterValue};
 use diesel_export::format::FileType;
 use diesel_export::parameters::{NOT_OF_XLSX, Parameters, columns_from};
 
-use super::flags::{LimitFlags, Replicas, WorkbookFlags, one_of};
+use super::flags::{LimitFlags, PrintFlags, Replicas, WorkbookFlags, one_of};
 
 const FILTERS: &str = "Filters (all that are given must hold)";
 
@@ -30,6 +30,9 @@ pub struct ExportOptions {
     /// What a workbook may cost
     #[command(flatten)]
     pub workbook_limits: WorkbookFlags,
+    /// How values are printed
+    #[command(flatten)]
+    pub print: PrintFlags,
     /// Where it runs
     #[command(flatten)]
     pub replicas: Replicas,

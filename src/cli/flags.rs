@@ -9,6 +9,7 @@ use strum::{EnumMessage, VariantArray};
 use super::APPLICATION_NAME;
 use crate::secret;
 use diesel_export::Limits;
+use diesel_export::db::UTC;
 use diesel_export::db::libpq::InvalidUrl;
 use diesel_export::db::servers::{Hosts, Rules};
 use diesel_export::units::{bytes, seconds};
@@ -77,6 +78,20 @@ impl LimitFlags {
             ..self.limits()
         }
     }
+}
+
+/// How values are printed.
+#[derive(Debug, Clone, clap::Args)]
+pub struct PrintFlags {
+    /// The time zone of points in time, by its name in the tz database, as in `Europe/Berlin`
+    #[arg(
+        long,
+        env = "CMMS_TIME_ZONE",
+        help_heading = "Output",
+        value_name = "ZONE",
+        default_value = UTC
+    )]
+    pub time_zone: String,
 }
 
 /// Where exports run, and when they run elsewhere, as the command line has it.

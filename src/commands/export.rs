@@ -17,7 +17,7 @@ use diesel_export::manifest::State;
 use diesel_export::record::Record;
 use diesel_export::{self as export, Sink, routing};
 
-use super::{Outcome, open_output, replica_rules, say, stop_cluster, usage_error};
+use super::{Outcome, in_time_zone, open_output, replica_rules, say, stop_cluster, usage_error};
 
 pub(crate) fn export(global: &Global, options: ExportOptions, catalog: &Catalog) -> Outcome {
     let parameters = options
@@ -43,7 +43,13 @@ pub(crate) fn export(global: &Global, options: ExportOptions, catalog: &Catalog)
             export::open_ahead(&export, database);
         }
     };
-    let connected = connect_for_exports(global, connections, &rules, Start::IfTablesFit, ahead)?;
+    let mut connected =
+        connect_for_exports(global, connections, &rules, Start::IfTablesFit, ahead)?;
+    if let Err(error) = in_time_zone(&mut connected, &options.print.time_zone) {
+        // Nothing is left behind: the process ends here.
+        drop((output, manifest, connected));
+        usage_error(ErrorKind::ValueValidation, error);
+    }
     let servers = Servers::for_one_export(
         &connected.url,
         connected.database.clone().for_one_export(),

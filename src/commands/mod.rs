@@ -88,6 +88,21 @@ pub(super) fn print_line(line: &str) -> io::Result<()> {
     stdout.flush()
 }
 
+/// Makes the database's exports print points in time in this zone.
+pub(super) fn in_time_zone(connected: &mut Connected, name: &str) -> Result<(), String> {
+    connected.database = connected.database.clone().with_time_zone(name);
+    match connected.database.knows_time_zone() {
+        Ok(false) => Err(format!(
+            "--time-zone {name} (CMMS_TIME_ZONE): the database's server has no time zone of this name;              `select name from pg_timezone_names` lists them"
+        )),
+        Ok(true) => Ok(()),
+        Err(error) => {
+            tracing::warn!(%error, "the time zone cannot be checked");
+            Ok(())
+        }
+    }
+}
+
 /// Returns the rules, or ends the program with a usage error.
 pub(super) fn replica_rules(replicas: &Replicas) -> Rules {
     replicas

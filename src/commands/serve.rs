@@ -13,7 +13,9 @@ use diesel_export::dataset::Catalog;
 use diesel_export::spool::Spool;
 use diesel_export_actix::Application;
 
-use super::{Outcome, print_line, replica_rules, seed_private, stop_cluster, usage_error};
+use super::{
+    Outcome, in_time_zone, print_line, replica_rules, seed_private, stop_cluster, usage_error,
+};
 
 /// What this program adds to the service.
 const APPLICATION: Application = Application {
@@ -71,13 +73,15 @@ pub(crate) fn serve(global: &Global, options: &Serve, catalog: Catalog) -> Outco
     {
         wait_for_database(url, patience)?;
     }
-    let connected = connect_for_exports(
+    let mut connected = connect_for_exports(
         global,
         options.max_exports.into(),
         &rules,
         Start::Anyway,
         |_| (),
     )?;
+    in_time_zone(&mut connected, &options.print.time_zone)
+        .unwrap_or_else(|error| usage_error(ErrorKind::ValueValidation, error));
     seed_private(&connected)?;
     if connected.private_cluster.is_some() {
         tracing::warn!(

@@ -227,6 +227,7 @@ impl Source<'_> {
         Beginning {
             name: backend.transaction(),
             relations: self.export.dataset().relations(),
+            time_zone: self.database.time_zone(),
             statement_timeout: self.export.limits.statement_timeout,
             lock_timeout: None,
         }

@@ -15,4 +15,5 @@ mod properties;
 mod same_bytes;
 mod secrets;
 mod settings;
+mod types;
 pub(crate) mod xlsx;

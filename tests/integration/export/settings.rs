@@ -134,6 +134,63 @@ fn a_view_that_makes_texts_of_dates_and_numbers_says_the_same_whatever_the_roles
 }
 
 #[test]
+fn points_in_time_are_in_the_time_zone_that_is_asked_for_in_files_and_previews() {
+    let database = TestDatabase::with(
+        "insert into locations values (1, 'Here'); insert into users values (1, 'somebody');
+         insert into assets values (1, 'Thing', '', 1);
+         insert into tasks select n, 'Task', '', true, 1, 1, null from generate_series(1, 30000) n;
+         alter table tasks rename to kept_tasks;
+         create view tasks as select id, (timestamptz '2026-03-28 22:30+00' + id * interval '1 hour')::text::varchar(100) as title,
+             description, done, asset_id, created_by_id, updated_by_id from kept_tasks",
+    );
+    let zone = "Europe/Berlin";
+    let copy = format!(
+        "set timezone = '{zone}'; copy (select id as \"ID\", title as \"Title\" from tasks order by id) to stdout with (format csv, header)"
+    );
+    let expected = oracle::psql(&database, &copy);
+    let start =
+        "ID,Title\n1,2026-03-29 00:30:00+01\n2,2026-03-29 01:30:00+01\n3,2026-03-29 03:30:00+02\n";
+    assert!(expected.starts_with(start.as_bytes()));
+    let set = format!("--time-zone={zone}");
+    for &strategy in Strategy::all() {
+        let csv = export(
+            &database.url,
+            &flags(strategy, &["--columns=id,title", &set]),
+        );
+        assert!(csv == expected, "{strategy:?}");
+    }
+    let server = Server::spawn(program(&database.url).args(["serve", "--time-zone", zone]));
+    let preview = ureq::get(server.url("/api/tasks?count=false")).call();
+    let preview: serde_json::Value = preview.expect("200").body_mut().read_json().expect("JSON");
+    assert_eq!(preview["rows"][2]["Title"], "2026-03-29 03:30:00+02");
+    let csv = ureq::get(server.url("/tasks.csv?columns=id,title")).call();
+    let csv = csv
+        .expect("200")
+        .body_mut()
+        .with_config()
+        .limit(1 << 24)
+        .read_to_vec();
+    assert!(csv.expect("whole") == expected);
+    // PostgreSQL itself would take the last one for a zone that is five hours behind.
+    for unknown in ["Europe/Berlim", "+5", "XYZ5"] {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("tasks.csv");
+        let output = program(&database.url)
+            .args(["export", "--time-zone", unknown, "--output"])
+            .arg(&file)
+            .output()
+            .expect("the program runs");
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            said.contains(unknown) && said.contains("no time zone"),
+            "{said}"
+        );
+        assert_eq!(directory.path().read_dir().expect("there").count(), 0);
+    }
+}
+
+#[test]
 fn excel_gets_the_same_bytes_of_padded_texts_and_under_collations_that_ignore_punctuation() {
     let database = TestDatabase::new();
     let mut sql = "insert into locations values (1, 'Here'); insert into users values (1, '');

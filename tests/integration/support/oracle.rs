@@ -20,16 +20,28 @@ pub(crate) fn copy(database: &TestDatabase, condition: &str, delimiter: char) ->
 
 /// The same for people: a byte order mark, CRLF, and a `'` where a spreadsheet would begin a formula.
 pub(crate) fn copy_for_excel(database: &TestDatabase, condition: &str, delimiter: char) -> Vec<u8> {
+    with_crlf(&copy_texts(
+        database,
+        condition,
+        delimiter,
+        without_formulas,
+    ))
+}
+
+/// SQL for a text with a `'` where a spreadsheet would begin a formula.
+pub(crate) fn without_formulas(text: &str) -> String {
     const INSIDE: &str = r#"'((?:^|[,;\t\r\n])"*)(?=[=+@＝＋－＠-])'"#;
     const FIRST: &str = r"'^(?=[\t\r\n])'";
-    let lines = copy_texts(database, condition, delimiter, |column| {
-        format!(
-            "regexp_replace(regexp_replace({column}, {INSIDE}, '\\1' || chr(39), 'g'), {FIRST}, chr(39))"
-        )
-    });
+    format!(
+        "regexp_replace(regexp_replace({text}, {INSIDE}, '\\1' || chr(39), 'g'), {FIRST}, chr(39))"
+    )
+}
+
+/// CSV with a byte order mark and CRLF.
+pub(crate) fn with_crlf(lines: &[u8]) -> Vec<u8> {
     let mut csv = "\u{feff}".as_bytes().to_vec();
     let mut quoted = false;
-    for byte in lines {
+    for &byte in lines {
         quoted ^= byte == b'"';
         if byte == b'\n' && !quoted {
             csv.push(b'\r');

@@ -71,6 +71,7 @@ pub(crate) async fn read<T: Send + 'static>(
             let beginning = Beginning {
                 name: backend.transaction(),
                 relations: dataset.relations(),
+                time_zone: database.time_zone(),
                 statement_timeout: Some(timeout),
                 // There are few connections for short work, and one that waits is in use.
                 lock_timeout: Some(LOCK_TIMEOUT),

@@ -71,6 +71,9 @@ fn restricted<Q: Boxed>(query: Q, conditions: Vec<Condition>) -> Q {
     conditions.into_iter().fold(query, Q::filter)
 }
 
+/// Reads a column's value from a model.
+type ReadCell<Model> = fn(&Model) -> Cell<'_>;
+
 /// Loads the rows of a query as structs.
 type Load<Joined, Model> = fn(Joined, Loader<'_>) -> Result<Rows<Model>, Error>;
 
@@ -86,7 +89,7 @@ pub struct Declaration<Joined, Own, Model = ()> {
     /// Whether the key's columns have an order.
     has_order: bool,
     columns: Vec<Column>,
-    cells: Vec<Option<fn(&Model) -> Cell<'_>>>,
+    cells: Vec<Option<ReadCell<Model>>>,
     filters: Vec<FilterField>,
     references: Vec<Reference>,
     relations: Vec<String>,
@@ -302,7 +305,8 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
             index: self.columns.len(),
             is_default: true,
             kind: ST::kind(),
-            is_printed: ST::IS_PRINTED,
+            // Integers and booleans are read as what they are, also those of domains.
+            is_printed: ST::IS_PRINTED && matches!(ST::kind(), ColumnKind::Text | ColumnKind::Data),
             joined,
             origin,
         });
@@ -311,7 +315,7 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
     }
 
     /// Says where a model has the value of the last column.
-    pub fn cell(&mut self, cell: fn(&Model) -> Cell<'_>) -> &mut Self {
+    pub fn cell(&mut self, cell: ReadCell<Model>) -> &mut Self {
         if let Some(last) = self.cells.last_mut() {
             *last = Some(cell);
         }

@@ -32,6 +32,9 @@ pub const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
 /// What transactions are called if neither the database's URL nor the environment names an application.
 const APPLICATION_NAME: &str = "diesel-export";
 
+/// The time zone in which points in time are printed unless another one is asked for.
+pub const UTC: &str = "UTC";
+
 /// How long a probe waits for its connection.
 const PROBE_WAIT: Duration = Duration::from_secs(1);
 
@@ -54,6 +57,7 @@ pub struct Database {
     is_for_one_export: bool,
     budget: Budget,
     unfit: Unfit,
+    time_zone: Arc<str>,
 }
 
 /// Finds out why no export from a database works; `None` if exports work.
@@ -128,6 +132,7 @@ impl Database {
             is_for_one_export: false,
             budget: Budget::default(),
             unfit: |_| Ok(None),
+            time_zone: UTC.into(),
         }
     }
 
@@ -136,9 +141,35 @@ impl Database {
         Self { unfit, ..self }
     }
 
-    /// Returns another database, of whose tables the same is asked.
+    /// Returns another database, of whose tables the same is asked, with the same time zone.
     pub fn like(&self, url: &str, connections: u32, wait: Duration) -> Self {
-        Self::new(url, connections, wait).with_unfit(self.unfit)
+        Self::new(url, connections, wait)
+            .with_unfit(self.unfit)
+            .with_time_zone(&self.time_zone)
+    }
+
+    /// Returns the same database, whose exports and previews print points in time in this zone, by its name in the tz database.
+    pub fn with_time_zone(self, name: &str) -> Self {
+        Self {
+            time_zone: name.into(),
+            ..self
+        }
+    }
+
+    /// The time zone in which points in time are printed.
+    pub fn time_zone(&self) -> &str {
+        &self.time_zone
+    }
+
+    /// Returns whether the server knows that time zone. It would take other names, too: anything that looks like `XYZ5` is a zone for it.
+    pub fn knows_time_zone(&self) -> Result<bool, Error> {
+        if *self.time_zone == *UTC {
+            return Ok(true);
+        }
+        let known = diesel::sql_query("select from pg_timezone_names where name = $1")
+            .bind::<Text, _>(&*self.time_zone)
+            .execute(&mut self.control_connection()?)?;
+        Ok(known > 0)
     }
 
     /// Finds out why no export works; `None` if exports work.

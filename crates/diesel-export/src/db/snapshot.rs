@@ -17,12 +17,11 @@ use super::{Error, libpq};
 
 /// What every export's transaction sets. To compile the export's query costs more than the compiled code saves; a generic plan, made for
 /// any value, would ignore how few rows a filter leaves; and a cursor's rows are all read, so the first ones need not come early. A slow
-/// reader leaves the transaction idle, and must not lose it. The rest decides on the text of a date, an interval, a `bytea` or a float,
-/// which a view may have made a text column: it is the same on Diesel's connections, on COPY's and behind poolers, whatever the defaults of
-/// the role and the database are. (`datestyle` keeps its order of day and month, by which a view may read texts.)
+/// reader leaves the transaction idle, and must not lose it. The rest, and the time zone, decide on the text of a date, an interval, a `bytea`
+/// or a float: it is the same on Diesel's connections, on COPY's and behind poolers, whatever the defaults of the role and the database are. (`datestyle` keeps its order of day and month, by which a view may read texts.)
 const SETTINGS: &str = "set local jit = off; set local plan_cache_mode = force_custom_plan; set local cursor_tuple_fraction = 1;
     set local idle_in_transaction_session_timeout = 0;
-    set local datestyle = 'ISO'; set local intervalstyle = 'postgres'; set local timezone = 'UTC';
+    set local datestyle = 'ISO'; set local intervalstyle = 'postgres';
     set local bytea_output = 'hex'; set local extra_float_digits = 1";
 
 /// How often a snapshot begins again because a relation was rewritten under it.
@@ -66,6 +65,8 @@ pub struct Beginning<'a> {
     pub name: &'a TransactionName,
     /// The relations that it reads, as SQL names them.
     pub relations: &'a [String],
+    /// The time zone in which points in time are printed.
+    pub time_zone: &'a str,
     /// How long each of its statements may take.
     pub statement_timeout: Option<Duration>,
     /// How long it may wait for a lock.
@@ -81,8 +82,9 @@ impl Beginning<'_> {
             })
         };
         format!(
-            "set local application_name = '{}'; {SETTINGS}{}{}",
+            "set local application_name = '{}'; {SETTINGS}; set local timezone = {}{}{}",
             self.name,
+            quoted(self.time_zone),
             timeout("statement_timeout", self.statement_timeout),
             timeout("lock_timeout", self.lock_timeout)
         )

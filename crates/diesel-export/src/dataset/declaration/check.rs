@@ -139,10 +139,6 @@ mod tests {
             let own = || things::table.into_boxed();
             let mut declared = Declaration::new([$name, "thing"], $key, own, own);
             declared.column("id", "ID", things::id);
-            #[expect(
-                clippy::redundant_closure_call,
-                reason = "the closure's type is the declaration's"
-            )]
             ($declare)(&mut declared);
             declared
                 .finish()

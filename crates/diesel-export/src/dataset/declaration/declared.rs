@@ -1,13 +1,14 @@
 //! A dataset that is declared.
 
-use super::{Declaration, InvalidDeclaration, ask, restricted};
+use std::sync::Arc;
+
+use super::{Declaration, InvalidDeclaration, ReadCell, ask, restricted};
 use crate::Error;
 use crate::dataset::filter::FilterField;
 use crate::dataset::fragment::{Order, Query, Question};
 use crate::dataset::loaded::{Loader, Rows};
 use crate::dataset::row::Cell;
 use crate::dataset::{Boxed, Column, Condition, Dataset, Models, Reference, Table};
-use std::sync::Arc;
 
 /// A declaration that can work.
 struct Declared<Joined, Own, Model>(Declaration<Joined, Own, Model>);
@@ -93,7 +94,7 @@ where
 }
 
 struct Loaded<Model: 'static> {
-    cells: Vec<Option<fn(&Model) -> Cell<'_>>>,
+    cells: Vec<Option<ReadCell<Model>>>,
     models: Rows<Model>,
 }
 

@@ -1,0 +1,163 @@
+//! A table with a column of every type, which only these tests declare: every strategy writes psql's bytes, whatever the key is.
+
+mod hostile;
+mod table;
+
+use std::sync::Arc;
+
+use self::table::{COLUMNS, Key, PINNED};
+use crate::support::in_process::{client, run};
+use crate::support::{TestDatabase, oracle};
+use diesel::connection::SimpleConnection;
+use diesel_export::csv::{Delimiter, Format, Preset};
+use diesel_export::dataset::Dataset;
+use diesel_export::format::FileFormat;
+use diesel_export::{Export, Strategy, queries};
+
+/// What psql writes of these columns, in the order of the key. `select` makes each column's SQL of its name and type.
+fn psql(
+    database: &TestDatabase,
+    columns: &[(&str, &str)],
+    order: &str,
+    select: impl Fn(&str, &str) -> String,
+) -> Vec<u8> {
+    let select = columns
+        .iter()
+        .map(|(name, kind)| format!("{} as {name}", select(name, kind)));
+    let select = select.collect::<Vec<_>>().join(", ");
+    let sql = format!(
+        "{PINNED} copy (select {select} from things order by {order}) to stdout with (format csv, header)"
+    );
+    oracle::psql(database, &sql)
+}
+
+fn export(dataset: &Arc<dyn Dataset>, strategy: Strategy, preset: Preset) -> Export {
+    Export {
+        strategy,
+        format: FileFormat::Csv(Format {
+            preset,
+            delimiter: Delimiter::Comma,
+        }),
+        ..Export::of(dataset)
+    }
+}
+
+#[test]
+fn a_column_of_any_type_comes_as_psql_prints_it_by_every_strategy_and_any_key() {
+    let database = table::filled(600);
+    check(&database, &Key::ALL, Strategy::all());
+}
+
+/// So many rows that they are not read at once.
+#[test]
+fn lookup_divides_integers_of_any_width_and_leaves_other_keys_to_copy() {
+    let database = table::filled(11_000);
+    check(
+        &database,
+        &[Key::Integer, Key::Small, Key::Uuid],
+        &[Strategy::Lookup],
+    );
+}
+
+fn check(database: &TestDatabase, keys: &[Key], strategies: &[Strategy]) {
+    let client = client(&database.url);
+    for (part, declare) in table::PARTS.iter().enumerate() {
+        for &key in keys {
+            let dataset = declare(key);
+            let plain = psql(database, COLUMNS[part], key.order(), |name, _| {
+                name.to_owned()
+            });
+            for &strategy in strategies {
+                let what = format!("part {part}, {key:?}, {strategy:?}");
+                let outcome = run(&client, &export(&dataset, strategy, Preset::Data));
+                table::assert_same(outcome.whole(&what), &plain, &what);
+                let plan = outcome.plan.expect("planned");
+                let made = match (strategy, key) {
+                    (Strategy::Lookup, Key::Integer | Key::Small) => Strategy::Lookup,
+                    (Strategy::Lookup, _) => Strategy::Copy,
+                    (Strategy::Joined, _) => Strategy::Tuples,
+                    (strategy, _) => strategy,
+                };
+                assert_eq!(plan.strategy, made, "{what}: {plan:?}");
+                let is_explained = plan.because.is_some();
+                assert!(made == strategy || is_explained, "{what}: {plan:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn excel_gets_booleans_as_it_writes_them_texts_without_formulas_and_the_rest_as_it_is() {
+    let database = table::filled(600);
+    let client = client(&database.url);
+    for (part, declare) in table::PARTS.iter().enumerate() {
+        let dataset = declare(Key::Integer);
+        let lines = psql(
+            &database,
+            COLUMNS[part],
+            "number",
+            |name, kind| match kind {
+                "boolean" | "flag" => {
+                    format!("case when {name} then 'TRUE' when not {name} then 'FALSE' end")
+                }
+                "text" | "varchar(100)" | "name" | "citext" | "\"char\"" | "words" | "text[]" => {
+                    oracle::without_formulas(&format!("{name}::text"))
+                }
+                "char(9)" => oracle::without_formulas(&format!("textin(bpcharout({name}))")),
+                _ => name.to_owned(),
+            },
+        );
+        let expected = oracle::with_crlf(&lines);
+        for &strategy in Strategy::all() {
+            let what = format!("part {part}, {strategy:?}");
+            let outcome = run(&client, &export(&dataset, strategy, Preset::Excel));
+            table::assert_same(outcome.whole(&what), &expected, &what);
+        }
+    }
+}
+
+#[test]
+fn a_preview_has_the_first_values_whatever_their_types_and_the_keys_are() {
+    let database = table::filled(60);
+    let mut connection = database.connect();
+    connection.batch_execute(PINNED).expect("settings");
+    for (part, declare) in table::PARTS.iter().enumerate() {
+        for key in Key::ALL {
+            let dataset = declare(key);
+            let export = export(&dataset, Strategy::Copy, Preset::Data);
+            let first = queries::first_rows(&mut connection, &export.columns, &export.filter);
+            let first = first.expect("loaded").rows;
+            let json = serde_json::to_value(
+                first
+                    .iter()
+                    .map(|row| row.cells().collect::<Vec<_>>())
+                    .collect::<Vec<_>>(),
+            );
+            let columns = COLUMNS[part].iter().map(|(name, kind)| match *kind {
+                "smallint" | "integer" | "bigint" | "boolean" | "flag" => (*name).to_owned(),
+                // A preview has no padding.
+                "char(9)" => format!("left({name}::text, 200)"),
+                _ => format!(
+                    "left(case when num_nulls({name}) = 0 then format('%s', {name}) end, 200)"
+                ),
+            });
+            let sql = format!(
+                "{PINNED} select json_agg(line) from (select json_build_array({}) as line from things order by {} limit 20) as lines",
+                columns.collect::<Vec<_>>().join(", "),
+                key.order()
+            );
+            let expected: serde_json::Value =
+                serde_json::from_slice(&oracle::psql(&database, &sql)).expect("JSON");
+            assert_eq!(json.expect("JSON"), expected, "part {part}, {key:?}");
+            assert_eq!(queries::count(&mut connection, &export.filter), Ok(60));
+            assert_eq!(
+                queries::has_more_than(&mut connection, &export.filter, 60),
+                Ok(false)
+            );
+            assert_eq!(
+                queries::has_more_than(&mut connection, &export.filter, 59),
+                Ok(true)
+            );
+        }
+    }
+}
