@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use diesel::prelude::*;
 
-use crate::dataset::{Catalog, Dataset, Declaration};
+use crate::dataset::{Catalog, Dataset, Declaration, InvalidDeclaration};
 
 mod schema {
     diesel::table! {
@@ -61,9 +61,12 @@ pub fn books() -> Arc<dyn Dataset> {
         .column("reader_id", "Reader ID", books::reader_id)
         .cell(|row| row.reader_id.into())
         .on_request();
-    declared.id_filter("shelf_id", "shelves", "Only books on this shelf", |id| {
-        books::shelf_id.eq(id)
-    });
+    declared.id_filter(
+        "shelf_id",
+        "readers",
+        "Only books on this reader's shelf",
+        |id| books::shelf_id.eq(id),
+    );
     declared.id_or_none_filter(
         "reader_id",
         "readers",
@@ -81,17 +84,7 @@ pub fn books() -> Arc<dyn Dataset> {
         "Only books whose title has this text in it",
         books::title,
     );
-    match declared.finish() {
-        Ok(books) => books,
-        Err(invalid) => panic!("{invalid}"),
-    }
-}
-
-#[derive(Queryable, Selectable)]
-#[diesel(check_for_backend(diesel::pg::Pg))]
-struct Reader {
-    id: i64,
-    name: String,
+    sound(declared.finish())
 }
 
 fn readers() -> Arc<dyn Dataset> {
@@ -100,19 +93,22 @@ fn readers() -> Arc<dyn Dataset> {
         readers::id,
         || readers::table.into_boxed(),
         || readers::table.into_boxed(),
-        |query, loader| loader.load(query.select((Reader::as_select(),))),
     );
-    declared.column("id", "ID", readers::id, |row: &Reader| row.id.into());
-    declared.column("name", "Name", readers::name, |row| (&row.name).into());
+    declared.column("id", "ID", readers::id);
+    declared.column("name", "Name", readers::name);
     declared.text_filter(
         "name",
         "Only readers whose name has this text in it",
         readers::name,
     );
-    Arc::new(declared)
+    sound(declared.finish())
 }
 
 /// A catalog of both.
 pub fn catalog() -> Catalog {
-    Catalog::new(books(), [readers()])
+    sound(Catalog::new(books(), [readers()]))
+}
+
+fn sound<T>(declared: Result<T, InvalidDeclaration>) -> T {
+    declared.unwrap_or_else(|invalid| panic!("{invalid}"))
 }
