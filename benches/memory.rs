@@ -3,15 +3,9 @@
 //! The first table has the peak (`VmHWM`) of a server that was started afresh and has answered one download, read to its
 //! end, as the table of tasks grows: of CSV, and of a workbook by the strategies that do not hold all rows. The second has what ten downloads leave, one after another and eight at once, at
 //! 100,000 tasks: the peak, and what is still resident (`VmRSS`) ten seconds later.
-#![expect(
-    clippy::expect_used,
-    clippy::print_stdout,
-    reason = "a program to run by hand"
-)]
+#![expect(clippy::print_stdout, reason = "a program to run by hand")]
 
-#[expect(dead_code, reason = "shared with the tests, which use all of it")]
-#[path = "../tests/integration/support/mod.rs"]
-mod support;
+use cmms_testkit as support;
 
 use std::thread;
 use std::time::Duration;

@@ -10,9 +10,7 @@
     reason = "a program to run by hand"
 )]
 
-#[expect(dead_code, reason = "shared with the tests, which use all of it")]
-#[path = "../tests/integration/support/mod.rs"]
-mod support;
+use cmms_testkit as support;
 
 mod shared;
 

@@ -14,5 +14,6 @@ mod bench;
 mod cli;
 mod db;
 mod export;
-mod support;
 mod web;
+
+use cmms_testkit as support;

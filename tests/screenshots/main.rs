@@ -5,9 +5,7 @@
 #[expect(dead_code, reason = "shared with the tests, which use all of it")]
 #[path = "../integration/bench/service.rs"]
 mod service;
-#[expect(dead_code, reason = "shared with the tests, which use all of it")]
-#[path = "../integration/support/mod.rs"]
-mod support;
+use cmms_testkit as support;
 
 use std::fs;
 use std::path::Path;

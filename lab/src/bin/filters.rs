@@ -6,9 +6,7 @@
 mod arguments;
 #[path = "../../../benches/shared/mod.rs"]
 mod shared;
-#[expect(dead_code, reason = "shared with the tests, which use all of it")]
-#[path = "../../../tests/integration/support/mod.rs"]
-mod support;
+use cmms_testkit as support;
 
 use std::fs;
 use std::io::Write;

@@ -4,9 +4,7 @@
 //! `cargo run --release --bin replicas -- [tasks] [--seconds N] [--rounds N]`; without numbers 100,000 tasks, and three rounds of ten
 //! seconds each. Each round measures all, and begins with another one: so what else the machine does meanwhile falls on all of
 //! them alike.
-#[expect(dead_code, reason = "shared with the tests, which use all of it")]
-#[path = "../../../tests/integration/support/mod.rs"]
-mod support;
+use cmms_testkit as support;
 
 use std::fs;
 use std::io::{Read, Write};

@@ -16,7 +16,7 @@ use super::program;
 
 /// One of the three servers, by its name in the script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Node {
+pub enum Node {
     /// The one that takes writes, at first.
     Primary,
     /// A hot standby, the first that exports are offered to.
@@ -27,7 +27,7 @@ pub(crate) enum Node {
 
 impl Node {
     /// Both standbys, in the order in which exports are offered to them.
-    pub(crate) const STANDBYS: [Self; 2] = [Self::Standby1, Self::Standby2];
+    pub const STANDBYS: [Self; 2] = [Self::Standby1, Self::Standby2];
 }
 
 impl fmt::Display for Node {
@@ -41,8 +41,8 @@ impl fmt::Display for Node {
 }
 
 /// The three servers, which live as long as their script's standard input is open.
-pub(crate) struct Servers {
-    pub(super) directory: PathBuf,
+pub struct Servers {
+    pub(crate) directory: PathBuf,
     variables: Vec<(String, String)>,
     script: Mutex<Script>,
 }
@@ -70,19 +70,22 @@ impl Script {
 
 impl Servers {
     /// Starts them, and creates the template of the tests' databases.
-    pub(super) fn start(settings: &str) -> Self {
+    pub(crate) fn start(settings: &str) -> Self {
         let directory = super::cluster::temporary_directory("replicated");
-        let mut child = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/cluster"))
-            .arg("--throw-away")
-            .arg(&directory)
-            .env("CLUSTER_SETTINGS", settings)
-            // Counts only if `lc_messages` is not C.
-            .env("LANGUAGE", "de")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("bash is there");
+        let mut child = Command::new(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../scripts/cluster"
+        ))
+        .arg("--throw-away")
+        .arg(&directory)
+        .env("CLUSTER_SETTINGS", settings)
+        // Counts only if `lc_messages` is not C.
+        .env("LANGUAGE", "de")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("bash is there");
         let mut stderr = child.stderr.take().expect("piped");
         let mut script = Script {
             input: child.stdin.take(),
@@ -121,23 +124,23 @@ impl Servers {
     }
 
     /// One of the script's URLs, for another database.
-    pub(super) fn url(&self, variable: &str, database: &str) -> String {
+    pub(crate) fn url(&self, variable: &str, database: &str) -> String {
         self.variable(variable)
             .replacen("/cmms?", &format!("/{database}?"), 1)
     }
 
     /// The URL of a database, wherever it can be written to.
-    pub(super) fn database_url(&self, database: &str) -> String {
+    pub(crate) fn database_url(&self, database: &str) -> String {
         self.url("DATABASE_URL", database)
     }
 
     /// Where PostgreSQL's programs are.
-    pub(super) fn bin_dir(&self) -> &Path {
+    pub(crate) fn bin_dir(&self) -> &Path {
         Path::new(self.variable("PG_BINDIR"))
     }
 
     /// Tells the script what to do, and waits until it is done.
-    pub(super) fn tell(&self, verb: &str, node: Node, done: &str) {
+    pub(crate) fn tell(&self, verb: &str, node: Node, done: &str) {
         let mut script = self.script.lock().expect("nobody panicked");
         let input = script.input.as_mut().expect("not told to stop");
         writeln!(input, "{verb} {node}").expect("it listens");
@@ -145,7 +148,7 @@ impl Servers {
     }
 
     /// The servers' processes stop as soon as the script's input ends, and the directory goes.
-    pub(super) fn stop(&self) {
+    pub(crate) fn stop(&self) {
         if let Ok(mut script) = self.script.lock() {
             script.input = None;
             let _ = script.child.wait();
@@ -160,7 +163,7 @@ impl Drop for Servers {
 }
 
 /// The processes that a process has started.
-pub(super) fn children(parent: Pid) -> Vec<Pid> {
+pub(crate) fn children(parent: Pid) -> Vec<Pid> {
     let output = Command::new("ps").args(["-A", "-o", "pid=,ppid="]).output();
     let output = String::from_utf8(output.expect("ps is there").stdout).expect("numbers");
     let pids = output.lines().filter_map(|line| {
@@ -171,6 +174,6 @@ pub(super) fn children(parent: Pid) -> Vec<Pid> {
     pids.collect()
 }
 
-pub(super) fn connect(url: &str) -> PgConnection {
+pub(crate) fn connect(url: &str) -> PgConnection {
     PgConnection::establish(url).expect("the server is up")
 }

@@ -4,11 +4,11 @@ use std::cell::RefCell;
 
 /// What was found so far, by case. Dropped, it fails the test if there is any.
 #[derive(Default)]
-pub(crate) struct Findings(RefCell<Vec<(String, Vec<String>)>>);
+pub struct Findings(RefCell<Vec<(String, Vec<String>)>>);
 
 impl Findings {
     /// Notes what is wrong in a case.
-    pub(crate) fn note(&self, case: &str, finding: &str) {
+    pub fn note(&self, case: &str, finding: &str) {
         let mut found = self.0.borrow_mut();
         match found.last_mut() {
             Some((last, findings)) if last == case => findings.push(finding.to_owned()),

@@ -4,8 +4,12 @@ use std::path::Path;
 use std::process::Command;
 
 /// A program of the Python environment that `make setup-python` makes, without the settings of whoever runs the tests.
-pub(crate) fn tool(name: &str) -> Command {
-    let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/target/python/bin")).join(name);
+pub fn tool(name: &str) -> Command {
+    let path = Path::new(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../target/python/bin"
+    ))
+    .join(name);
     assert!(
         path.exists(),
         "{} is not there: run `make setup-python`",

@@ -6,20 +6,20 @@ use std::process::Command;
 use super::TestDatabase;
 
 /// A filter: as an export takes it, and as the oracle's SQL has it.
-pub(crate) struct Filter {
+pub struct Filter {
     /// The parameters of the URL, and, with `--` before each, of the command line.
-    pub(crate) parameters: &'static [(&'static str, &'static str)],
+    pub parameters: &'static [(&'static str, &'static str)],
     /// The condition in SQL.
-    pub(crate) sql: &'static str,
+    pub sql: &'static str,
 }
 
 /// The export's rows, by psql.
-pub(crate) fn copy(database: &TestDatabase, condition: &str, delimiter: char) -> Vec<u8> {
+pub fn copy(database: &TestDatabase, condition: &str, delimiter: char) -> Vec<u8> {
     copy_texts(database, condition, delimiter, |column| column.to_owned())
 }
 
 /// The same for people: a byte order mark, CRLF, and a `'` where a spreadsheet would begin a formula.
-pub(crate) fn copy_for_excel(database: &TestDatabase, condition: &str, delimiter: char) -> Vec<u8> {
+pub fn copy_for_excel(database: &TestDatabase, condition: &str, delimiter: char) -> Vec<u8> {
     with_crlf(&copy_texts(
         database,
         condition,
@@ -29,7 +29,7 @@ pub(crate) fn copy_for_excel(database: &TestDatabase, condition: &str, delimiter
 }
 
 /// SQL for a text with a `'` where a spreadsheet would begin a formula.
-pub(crate) fn without_formulas(text: &str) -> String {
+pub fn without_formulas(text: &str) -> String {
     const INSIDE: &str = r#"'((?:^|[,;\t\r\n])"*)(?=[=+@＝＋－＠-])'"#;
     const FIRST: &str = r"'^(?=[\t\r\n])'";
     format!(
@@ -38,7 +38,7 @@ pub(crate) fn without_formulas(text: &str) -> String {
 }
 
 /// CSV with a byte order mark and CRLF.
-pub(crate) fn with_crlf(lines: &[u8]) -> Vec<u8> {
+pub fn with_crlf(lines: &[u8]) -> Vec<u8> {
     let mut csv = "\u{feff}".as_bytes().to_vec();
     let mut quoted = false;
     for &byte in lines {
@@ -74,12 +74,12 @@ fn copy_texts(
 }
 
 /// What psql prints for a command.
-pub(crate) fn psql(database: &TestDatabase, sql: &str) -> Vec<u8> {
+pub fn psql(database: &TestDatabase, sql: &str) -> Vec<u8> {
     psql_at(&database.bin_dir(), &database.url, sql)
 }
 
 /// What psql prints for a command at this URL.
-pub(crate) fn psql_at(bin_dir: &Path, url: &str, sql: &str) -> Vec<u8> {
+pub fn psql_at(bin_dir: &Path, url: &str, sql: &str) -> Vec<u8> {
     let output = Command::new(psql_program(bin_dir))
         .args([
             "--no-psqlrc",
@@ -98,7 +98,7 @@ pub(crate) fn psql_at(bin_dir: &Path, url: &str, sql: &str) -> Vec<u8> {
 }
 
 /// The psql beside a server's programs; if there is none, that of the libpq that the program is linked to.
-pub(crate) fn psql_program(bin_dir: &Path) -> PathBuf {
+pub fn psql_program(bin_dir: &Path) -> PathBuf {
     let beside = bin_dir.join("psql");
     if beside.exists() {
         return beside;

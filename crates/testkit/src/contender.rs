@@ -10,11 +10,11 @@ use super::in_process::BOUND;
 use super::{TestDatabase, eventually};
 
 /// A connection that begins a transaction and holds what it has locked until this is dropped or released.
-pub(crate) struct Holder(PgConnection);
+pub struct Holder(PgConnection);
 
 impl Holder {
     /// Runs the SQL in a transaction that stays open.
-    pub(crate) fn of(database: &TestDatabase, sql: &str) -> Self {
+    pub fn of(database: &TestDatabase, sql: &str) -> Self {
         let mut connection = database.connect();
         connection
             .batch_execute(&format!("begin; {sql}"))
@@ -23,7 +23,7 @@ impl Holder {
     }
 
     /// Commits.
-    pub(crate) fn release(mut self) {
+    pub fn release(mut self) {
         self.0.batch_execute("commit").expect("it is open");
     }
 }
@@ -41,14 +41,14 @@ struct Count {
 }
 
 /// SQL that runs in a thread of its own. It gives up what it waits for before the test's bound, so that nothing hangs for ever.
-pub(crate) struct Contender {
+pub struct Contender {
     pid: i32,
     thread: JoinHandle<Result<(), String>>,
 }
 
 impl Contender {
     /// Starts it. Each string is a message of its own, since some statements must be alone in theirs.
-    pub(crate) fn start(database: &TestDatabase, messages: &[&str]) -> Self {
+    pub fn start(database: &TestDatabase, messages: &[&str]) -> Self {
         let mut connection = database.connect();
         let limit = BOUND.as_millis() - 5_000;
         connection
@@ -70,7 +70,7 @@ impl Contender {
     }
 
     /// Waits until it waits for a lock, or has ended because nobody is in its way; returns whether it waits.
-    pub(crate) fn waits(&self, database: &TestDatabase) -> bool {
+    pub fn waits(&self, database: &TestDatabase) -> bool {
         let mut connection = database.connect();
         eventually("it waits or has ended", || {
             self.thread.is_finished() || count(&mut connection, &format!("pid = {}", self.pid)) > 0
@@ -79,7 +79,7 @@ impl Contender {
     }
 
     /// Waits for its end, and demands that it got what it waited for.
-    pub(crate) fn ends(self, what: &str) {
+    pub fn ends(self, what: &str) {
         if let Err(error) = self.thread.join().expect("it does not panic") {
             panic!("{what}: {error}");
         }
@@ -95,7 +95,7 @@ fn count(connection: &mut PgConnection, condition: &str) -> i64 {
 }
 
 /// Waits until so many processes of the database wait for a lock of a relation.
-pub(crate) fn waiting(database: &TestDatabase, processes: i64) {
+pub fn waiting(database: &TestDatabase, processes: i64) {
     let mut connection = database.connect();
     let ours = "database = (select oid from pg_database where datname = current_database())";
     eventually("they wait", || count(&mut connection, ours) >= processes);

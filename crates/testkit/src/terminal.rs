@@ -7,7 +7,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use nix::pty::{Winsize, openpty};
 
 /// Runs a command with a terminal as its stderr, and returns how it ended and what stood there.
-pub(crate) fn with_terminal(command: &mut Command) -> (ExitStatus, String) {
+pub fn with_terminal(command: &mut Command) -> (ExitStatus, String) {
     let size = Winsize {
         ws_row: 24,
         ws_col: 120,

@@ -7,7 +7,7 @@ use super::oracle::psql_at;
 
 /// The rows that an export must have. A text in them has no line break.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ExpectedRows {
+pub struct ExpectedRows {
     header: String,
     /// The lines, each with its row's key, which is empty for NULL.
     lines: Vec<(String, String)>,
@@ -20,7 +20,7 @@ fn expected(dataset: &str) -> &'static Expected {
 
 impl ExpectedRows {
     /// Those that psql writes for whoever the URL names.
-    pub(crate) fn of(database: &TestDatabase, url: &str, choice: &Choice) -> Self {
+    pub fn of(database: &TestDatabase, url: &str, choice: &Choice) -> Self {
         let dataset = expected(choice.dataset);
         let columns: Vec<&[&str; 3]> = match choice.columns {
             None => dataset.columns.iter().take(dataset.default).collect(),
@@ -56,12 +56,12 @@ impl ExpectedRows {
     }
 
     /// How many rows there are.
-    pub(crate) fn count(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.lines.len()
     }
 
     /// How a CSV differs from that; `None` if it does not.
-    pub(crate) fn difference(&self, csv: &[u8]) -> Option<String> {
+    pub fn difference(&self, csv: &[u8]) -> Option<String> {
         let csv = String::from_utf8_lossy(csv);
         let Some(csv) = csv.strip_suffix('\n') else {
             return Some("its last line has no end".into());
@@ -97,11 +97,7 @@ impl ExpectedRows {
     }
 
     /// The columns of `src/schema.rs` that are NULL in some of the rows, own or referred to, although they must not be.
-    pub(crate) fn unexpected_nulls(
-        database: &TestDatabase,
-        url: &str,
-        choice: &Choice,
-    ) -> Vec<String> {
+    pub fn unexpected_nulls(database: &TestDatabase, url: &str, choice: &Choice) -> Vec<String> {
         let tables: &[(&str, &str)] = match choice.dataset {
             "tasks" => &[
                 ("tasks", "t"),

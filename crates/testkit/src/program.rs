@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -9,7 +10,7 @@ use std::thread::JoinHandle;
 use serde_json::Value;
 
 /// The program, on the database `url`, with no other setting from the environment.
-pub(crate) fn program(url: &str) -> Command {
+pub fn program(url: &str) -> Command {
     let mut command = bare_program();
     command.env("DATABASE_URL", url);
     // Nothing of a test is left in the data directory.
@@ -20,8 +21,8 @@ pub(crate) fn program(url: &str) -> Command {
 }
 
 /// The program without any setting.
-pub(crate) fn bare_program() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_cmms-export"));
+pub fn bare_program() -> Command {
+    let mut command = Command::new(path());
     for (name, _) in std::env::vars_os() {
         if name
             .to_str()
@@ -33,8 +34,20 @@ pub(crate) fn bare_program() -> Command {
     command
 }
 
+/// Where the program is: where cargo says, or beside the directory of the test program.
+fn path() -> PathBuf {
+    std::env::var_os("CARGO_BIN_EXE_cmms-export").map_or_else(
+        || {
+            let own = std::env::current_exe().expect("it runs");
+            let built = own.ancestors().nth(2).expect("target/…/deps/…");
+            built.join("cmms-export")
+        },
+        PathBuf::from,
+    )
+}
+
 /// A shell that begins with `script`, and goes on as the given command, which `"$0" "$@"` is.
-pub(crate) fn in_shell(script: &str, command: &Command) -> Command {
+pub fn in_shell(script: &str, command: &Command) -> Command {
     let mut shell = Command::new("bash");
     shell.arg("-c").arg(script).arg(command.get_program());
     shell.args(command.get_args());
@@ -48,7 +61,7 @@ pub(crate) fn in_shell(script: &str, command: &Command) -> Command {
 }
 
 /// The program with these sockets, as systemd hands them over.
-pub(crate) fn activated(socket: OwnedFd, sockets: u32, url: &str) -> Command {
+pub fn activated(socket: OwnedFd, sockets: u32, url: &str) -> Command {
     let program = program(url);
     let mut command = Command::new("sh");
     let script =
@@ -65,7 +78,7 @@ pub(crate) fn activated(socket: OwnedFd, sockets: u32, url: &str) -> Command {
 }
 
 /// Exports on the command line; the CSV must be whole.
-pub(crate) fn export(url: &str, arguments: &[String]) -> Vec<u8> {
+pub fn export(url: &str, arguments: &[String]) -> Vec<u8> {
     let output = program(url)
         .arg("export")
         .args(arguments)
@@ -76,7 +89,7 @@ pub(crate) fn export(url: &str, arguments: &[String]) -> Vec<u8> {
 }
 
 /// Runs `cmms-export bench` with these arguments, and returns its JSON and its output.
-pub(crate) fn bench(url: &str, arguments: &[&str]) -> (Value, String) {
+pub fn bench(url: &str, arguments: &[&str]) -> (Value, String) {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("result.json");
     let output = program(url)
@@ -94,12 +107,12 @@ pub(crate) fn bench(url: &str, arguments: &[&str]) -> (Value, String) {
 }
 
 /// What the program said on stderr.
-pub(crate) fn stderr(output: &Output) -> String {
+pub fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 /// A server of its own for a test, on a free port.
-pub(crate) struct Server {
+pub struct Server {
     child: Child,
     stdout: BufReader<ChildStdout>,
     /// What it has logged so far.
@@ -108,22 +121,22 @@ pub(crate) struct Server {
     /// A spool of its own, unless the test has said where it is.
     _spool: Option<tempfile::TempDir>,
     /// Where it listens: `127.0.0.1:…`.
-    pub(crate) address: String,
+    pub address: String,
 }
 
 impl Server {
     /// Starts a server on the database `url`.
-    pub(crate) fn start(url: &str) -> Self {
+    pub fn start(url: &str) -> Self {
         Self::spawn(program(url).arg("serve"))
     }
 
     /// Starts a server by a command that lacks only where to listen.
-    pub(crate) fn spawn(command: &mut Command) -> Self {
+    pub fn spawn(command: &mut Command) -> Self {
         Self::spawn_as_bound(command.args(["--bind", "127.0.0.1:0"]))
     }
 
     /// Starts a server by a command that says where to listen.
-    pub(crate) fn spawn_as_bound(command: &mut Command) -> Self {
+    pub fn spawn_as_bound(command: &mut Command) -> Self {
         let shared = std::env::temp_dir();
         let is_shared = command
             .get_envs()
@@ -168,22 +181,22 @@ impl Server {
     }
 
     /// The URL of a path on the server.
-    pub(crate) fn url(&self, path: &str) -> String {
+    pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
     /// The process's id.
-    pub(crate) fn pid(&self) -> u32 {
+    pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// The most memory that the process ever had resident, in bytes.
-    pub(crate) fn peak_memory(&self) -> u64 {
+    pub fn peak_memory(&self) -> u64 {
         peak_memory(self.pid())
     }
 
     /// The memory that the process has resident now, in bytes.
-    pub(crate) fn resident_memory(&self) -> u64 {
+    pub fn resident_memory(&self) -> u64 {
         let pages =
             std::fs::read_to_string(format!("/proc/{}/statm", self.child.id())).expect("it runs");
         pages
@@ -195,13 +208,13 @@ impl Server {
     }
 
     /// Sends the process a signal.
-    pub(crate) fn signal(&self, signal: nix::sys::signal::Signal) {
+    pub fn signal(&self, signal: nix::sys::signal::Signal) {
         let pid = nix::unistd::Pid::from_raw(self.child.id().cast_signed());
         nix::sys::signal::kill(pid, signal).expect("ours");
     }
 
     /// Waits until the process has ended by itself.
-    pub(crate) fn wait(&mut self) -> std::process::ExitStatus {
+    pub fn wait(&mut self) -> std::process::ExitStatus {
         let mut status = None;
         super::eventually("the server ends", || {
             status = self.child.try_wait().expect("ours");
@@ -211,12 +224,12 @@ impl Server {
     }
 
     /// An export's manifest.
-    pub(crate) fn manifest(&self, id: &str) -> Value {
+    pub fn manifest(&self, id: &str) -> Value {
         super::Download::start(&self.address, &format!("/api/exports/{id}")).json()
     }
 
     /// Waits until an export has ended, and returns its manifest.
-    pub(crate) fn ended(&self, id: &str) -> Value {
+    pub fn ended(&self, id: &str) -> Value {
         let mut manifest = Value::Null;
         super::eventually("the export ends", || {
             manifest = self.manifest(id);
@@ -228,7 +241,7 @@ impl Server {
     }
 
     /// A figure of the metrics: the sum of all lines that start so.
-    pub(crate) fn metric(&self, start: &str) -> f64 {
+    pub fn metric(&self, start: &str) -> f64 {
         let text = ureq::get(self.url("/metrics"))
             .call()
             .expect("200")
@@ -242,7 +255,7 @@ impl Server {
     }
 
     /// Ends the server and returns what it has logged.
-    pub(crate) fn into_log(mut self) -> String {
+    pub fn into_log(mut self) -> String {
         let _ = self.child.kill();
         let _ = self.child.wait();
         let mut rest = String::new();
@@ -254,7 +267,7 @@ impl Server {
     }
 
     /// Whether it has logged this by now.
-    pub(crate) fn has_logged(&self, text: &str) -> bool {
+    pub fn has_logged(&self, text: &str) -> bool {
         self.logged().contains(text)
     }
 
@@ -271,7 +284,7 @@ impl Drop for Server {
 }
 
 /// Demands that the program has failed for want of a connection, and has not printed the password `s3cret`.
-pub(crate) fn assert_no_connection(output: &Output) {
+pub fn assert_no_connection(output: &Output) {
     assert_eq!(output.status.code(), Some(1));
     let said = stderr(output);
     let reason = "cmms-export: no connection to the database";
@@ -280,7 +293,7 @@ pub(crate) fn assert_no_connection(output: &Output) {
 }
 
 /// The most memory that a process ever had resident, in bytes; 0 once it has ended.
-pub(crate) fn peak_memory(pid: u32) -> u64 {
+pub fn peak_memory(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("not reaped");
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let kibibytes = line.map_or("0", |line| line.trim().trim_end_matches(" kB"));

@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 /// WebDriver's name for the id of an element.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
-const AXE: &str = include_str!("../../vendor/axe.min.js");
+const AXE: &str = include_str!("../vendor/axe.min.js");
 
 /// A browser of its own for a test.
-pub(crate) struct Browser {
+pub struct Browser {
     driver: Child,
     _stdout: BufReader<ChildStdout>,
     session: String,
@@ -24,12 +24,12 @@ pub(crate) struct Browser {
 
 impl Browser {
     /// A new browser.
-    pub(crate) fn start() -> Self {
+    pub fn start() -> Self {
         Self::with_preferences(&json!({}))
     }
 
     /// Starts a browser that runs no scripts.
-    pub(crate) fn without_scripts() -> Self {
+    pub fn without_scripts() -> Self {
         Self::with_preferences(
             &json!({"profile.managed_default_content_settings.javascript": 2, "webkit.webprefs.javascript_enabled": false}),
         )
@@ -96,17 +96,17 @@ impl Browser {
     }
 
     /// Where the browser saves what it downloads.
-    pub(crate) fn downloads(&self) -> &Path {
+    pub fn downloads(&self) -> &Path {
         self.downloads.path()
     }
 
     /// Opens a page.
-    pub(crate) fn open(&self, url: &str) {
+    pub fn open(&self, url: &str) {
         self.post("url", &json!({"url": url}));
     }
 
     /// The page's address.
-    pub(crate) fn address(&self) -> String {
+    pub fn address(&self) -> String {
         call("GET", &format!("{}/url", self.session), &Value::Null)
             .as_str()
             .expect("text")
@@ -114,7 +114,7 @@ impl Browser {
     }
 
     /// Returns the visible text of an element; empty if there is none.
-    pub(crate) fn text(&self, selector: &str) -> String {
+    pub fn text(&self, selector: &str) -> String {
         match self.find(selector) {
             Some(element) => self.element(&element, "text"),
             None => String::new(),
@@ -122,12 +122,12 @@ impl Browser {
     }
 
     /// A property of an element.
-    pub(crate) fn property(&self, selector: &str, name: &str) -> String {
+    pub fn property(&self, selector: &str, name: &str) -> String {
         self.element(&self.must_find(selector), &format!("property/{name}"))
     }
 
     /// Clicks on an element.
-    pub(crate) fn click(&self, selector: &str) {
+    pub fn click(&self, selector: &str) {
         // A page that loads itself again puts another element in its place, perhaps just now.
         self.eventually(&format!("{selector} is clicked on"), || {
             let Some(element) = self.find(selector) else {
@@ -152,13 +152,13 @@ impl Browser {
     }
 
     /// Types into an element.
-    pub(crate) fn type_into(&self, selector: &str, text: &str) {
+    pub fn type_into(&self, selector: &str, text: &str) {
         let element = self.must_find(selector);
         self.post(&format!("element/{element}/value"), &json!({"text": text}));
     }
 
     /// Chooses what is found by `text` in the combobox of a filter.
-    pub(crate) fn choose(&self, filter: &str, text: &str) {
+    pub fn choose(&self, filter: &str, text: &str) {
         const ENTER: char = '\u{e007}';
         self.type_into(&format!("#{filter}-box"), text);
         self.sees(&format!("#{filter}-list"), text);
@@ -166,12 +166,12 @@ impl Browser {
     }
 
     /// Runs a script's function body in the page, and returns what it returns.
-    pub(crate) fn run(&self, script: &str) -> Value {
+    pub fn run(&self, script: &str) -> Value {
         self.post("execute/sync", &json!({"script": script, "args": []}))
     }
 
     /// Sends a command of Chromium's own protocol.
-    pub(crate) fn devtools(&self, command: &str, parameters: &Value) -> Value {
+    pub fn devtools(&self, command: &str, parameters: &Value) -> Value {
         self.post(
             "goog/cdp/execute",
             &json!({"cmd": command, "params": parameters}),
@@ -179,7 +179,7 @@ impl Browser {
     }
 
     /// Shows the page in a window of this width, light or dark.
-    pub(crate) fn look(&self, width: u32, scheme: &str) {
+    pub fn look(&self, width: u32, scheme: &str) {
         self.resize(width, 1000);
         self.devtools(
             "Emulation.setEmulatedMedia",
@@ -195,7 +195,7 @@ impl Browser {
     }
 
     /// A picture of the whole page, as PNG, in a window as high as the page: what stays at its bottom is there.
-    pub(crate) fn picture(&self, width: u32) -> Vec<u8> {
+    pub fn picture(&self, width: u32) -> Vec<u8> {
         let height = self.run("return document.documentElement.scrollHeight");
         self.resize(width, height.as_u64().expect("a number"));
         let picture = self.devtools(
@@ -208,7 +208,7 @@ impl Browser {
     }
 
     /// Waits until `condition` holds, as [`eventually`](super::eventually) does; else fails with a picture of the page.
-    pub(crate) fn eventually(&self, what: &str, condition: impl FnMut() -> bool) {
+    pub fn eventually(&self, what: &str, condition: impl FnMut() -> bool) {
         let limit = Duration::from_secs(120);
         if !super::wait(limit, Duration::from_millis(20), condition) {
             let text = self.text("body");
@@ -221,14 +221,14 @@ impl Browser {
     }
 
     /// Waits until an element's text has `part` in it.
-    pub(crate) fn sees(&self, selector: &str, part: &str) {
+    pub fn sees(&self, selector: &str, part: &str) {
         self.eventually(&format!("{selector} says {part}"), || {
             self.text(selector).contains(part)
         });
     }
 
     /// Finds nothing wrong with the page by axe, and nothing that sticks out of its width.
-    pub(crate) fn assert_accessible(&self, what: &str) {
+    pub fn assert_accessible(&self, what: &str) {
         self.run(AXE);
         self.run(
             "window.found = null; axe.run().then((results) => { window.found = results.violations; });",

@@ -2,21 +2,26 @@
 
 use serde_json::Value;
 
-use crate::support::{TestDatabase, oracle};
+use crate::{TestDatabase, oracle};
 
 /// A dataset as the oracle has it: its tables, its key, and its columns, each by name, header and SQL.
-pub(crate) struct Expected {
-    pub(crate) name: &'static str,
-    pub(crate) tables: &'static str,
-    pub(crate) key: &'static str,
-    pub(crate) columns: &'static [[&'static str; 3]],
+pub struct Expected {
+    /// Its name.
+    pub name: &'static str,
+    /// Its tables, as SQL joins them.
+    pub tables: &'static str,
+    /// The column that orders it.
+    pub key: &'static str,
+    /// Its columns.
+    pub columns: &'static [[&'static str; 3]],
     /// How many columns an export has that names none.
-    pub(crate) default: usize,
+    pub default: usize,
     /// A filter, as a parameter and in SQL.
-    pub(crate) filters: &'static [(&'static str, &'static str, &'static str)],
+    pub filters: &'static [(&'static str, &'static str, &'static str)],
 }
 
-pub(crate) const DATASETS: [Expected; 4] = [
+/// What the datasets are expected to be.
+pub const DATASETS: [Expected; 4] = [
     Expected {
         name: "tasks",
         tables:
@@ -84,12 +89,7 @@ pub(crate) const DATASETS: [Expected; 4] = [
 
 impl Expected {
     /// What psql prints of these columns, by their places.
-    pub(crate) fn csv(
-        &self,
-        database: &TestDatabase,
-        columns: &[usize],
-        condition: &str,
-    ) -> Vec<u8> {
+    pub fn csv(&self, database: &TestDatabase, columns: &[usize], condition: &str) -> Vec<u8> {
         let select = columns.iter().map(|column| {
             let [_, header, sql] = self.columns[*column];
             format!("{sql} as \"{header}\"")
@@ -103,7 +103,7 @@ impl Expected {
     }
 
     /// The values of all columns, by psql, as JSON.
-    pub(crate) fn values(&self, database: &TestDatabase) -> Vec<Vec<Value>> {
+    pub fn values(&self, database: &TestDatabase) -> Vec<Vec<Value>> {
         let select: Vec<&str> = self.columns.iter().map(|[_, _, sql]| *sql).collect();
         let sql = format!(
             "select json_build_array({}) from {} order by {}",
@@ -116,7 +116,8 @@ impl Expected {
         rows.map(|row| row.expect("JSON")).collect()
     }
 
-    pub(crate) fn names(&self, columns: &[usize]) -> String {
+    /// The names of these columns, with commas between them.
+    pub fn names(&self, columns: &[usize]) -> String {
         let names = columns.iter().map(|column| self.columns[*column][0]);
         names.collect::<Vec<_>>().join(",")
     }

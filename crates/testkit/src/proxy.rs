@@ -9,7 +9,7 @@ use std::thread;
 use super::Server;
 
 /// A way to a server on which each connection breaks off after so many bytes of answers.
-pub(crate) struct Proxy {
+pub struct Proxy {
     address: String,
     shared: Arc<Shared>,
 }
@@ -27,7 +27,7 @@ struct Shared {
 
 impl Proxy {
     /// One to this server. Connections stand still after so many bytes, until [`break_off`](Self::break_off).
-    pub(crate) fn that_holds(server: &Server, lets_pass: u64) -> Self {
+    pub fn that_holds(server: &Server, lets_pass: u64) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let shared = Arc::new(Shared::default());
         shared.lets_pass.store(lets_pass, Ordering::SeqCst);
@@ -50,23 +50,23 @@ impl Proxy {
     }
 
     /// Lets connections break off that stand still.
-    pub(crate) fn break_off(&self) {
+    pub fn break_off(&self) {
         *self.shared.holds.lock().expect("nobody panics") = false;
         self.shared.let_go.notify_all();
     }
 
     /// From now on, connections let so many bytes pass.
-    pub(crate) fn let_pass(&self, bytes: u64) {
+    pub fn let_pass(&self, bytes: u64) {
         self.shared.lets_pass.store(bytes, Ordering::SeqCst);
     }
 
     /// Connections that there were.
-    pub(crate) fn connections(&self) -> usize {
+    pub fn connections(&self) -> usize {
         self.shared.connections.load(Ordering::SeqCst)
     }
 
     /// The URL of a path on the server, by this way.
-    pub(crate) fn url(&self, path: &str) -> String {
+    pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 }

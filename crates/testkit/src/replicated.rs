@@ -23,7 +23,7 @@ const SETTINGS: &str = "shared_buffers=32MB autovacuum=off max_wal_size=4GB chec
     wal_receiver_status_interval=1s wal_retrieve_retry_interval=100ms";
 
 /// Three servers for one test alone, which may do to them what it likes.
-pub(crate) struct Replicated {
+pub struct Replicated {
     servers: Arc<Servers>,
     /// Whether the next test can have them, too.
     sound: bool,
@@ -34,7 +34,7 @@ static IDLE: Mutex<Vec<Arc<Servers>>> = Mutex::new(Vec::new());
 
 impl Replicated {
     /// Servers that are as the script has started them, but for the databases.
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         let idle = IDLE.lock().expect("nobody panicked").pop();
         let mut replicated = match idle {
             Some(servers) => Self {
@@ -49,7 +49,7 @@ impl Replicated {
     }
 
     /// New ones with settings of their own, which no test has after this one.
-    pub(crate) fn start_new(settings: &str) -> Self {
+    pub fn start_new(settings: &str) -> Self {
         Self {
             servers: Arc::new(Servers::start(settings)),
             sound: false,
@@ -57,23 +57,23 @@ impl Replicated {
     }
 
     /// New ones whose replay waits as long as a query is in its way.
-    pub(crate) fn patient() -> Self {
+    pub fn patient() -> Self {
         let patient = "max_standby_streaming_delay=-1";
         Self::start_new(&SETTINGS.replace("max_standby_streaming_delay=0", patient))
     }
 
     /// Keeps the servers from other tests.
-    pub(crate) fn spoil(&mut self) {
+    pub fn spoil(&mut self) {
         self.sound = false;
     }
 
     /// A new database, with the tables but without a row.
-    pub(crate) fn database(&self) -> TestDatabase {
+    pub fn database(&self) -> TestDatabase {
         TestDatabase::replicated(&self.servers)
     }
 
     /// The large database, which all tests share that get these servers.
-    pub(crate) fn wide(&self) -> TestDatabase {
+    pub fn wide(&self) -> TestDatabase {
         const NAME: &str = "wide";
         let mut primary = connect(&self.url(Node::Primary, "postgres"));
         let there = "select datname::text as value from pg_database where datname = 'wide'";
@@ -87,7 +87,7 @@ impl Replicated {
     }
 
     /// The URL of a database on one of the servers.
-    pub(crate) fn url(&self, node: Node, database: &str) -> String {
+    pub fn url(&self, node: Node, database: &str) -> String {
         let variable = match node {
             Node::Primary => "PRIMARY_URL",
             Node::Standby1 => "STANDBY1_URL",
@@ -97,22 +97,22 @@ impl Replicated {
     }
 
     /// The URL of a database on the standbys.
-    pub(crate) fn export_url(&self, database: &str) -> String {
+    pub fn export_url(&self, database: &str) -> String {
         self.servers.url("EXPORT_DATABASE_URL", database)
     }
 
     /// A connection to a database on one of the servers.
-    pub(crate) fn connect(&self, node: Node, database: &TestDatabase) -> PgConnection {
+    pub fn connect(&self, node: Node, database: &TestDatabase) -> PgConnection {
         connect(&self.url(node, database.name()))
     }
 
     /// Starts the program on a database, its exports on the standbys, and waits until it knows them.
-    pub(crate) fn serve(&self, database: &TestDatabase, flags: &[&str]) -> Server {
+    pub fn serve(&self, database: &TestDatabase, flags: &[&str]) -> Server {
         self.serve_urls(&database.url, &self.export_url(database.name()), flags)
     }
 
     /// The same, for a role that the gate stops.
-    pub(crate) fn serve_gated(&self, gated: &Gated, flags: &[&str]) -> Server {
+    pub fn serve_gated(&self, gated: &Gated, flags: &[&str]) -> Server {
         let export_url = self.export_url(gated.database.name());
         self.serve_urls(&gated.url, &gated.as_role(&export_url), flags)
     }
@@ -132,7 +132,7 @@ impl Replicated {
 
     /// Kills a server, as the system does when memory is short, and waits until all of its processes have noticed: until then,
     /// one may still answer.
-    pub(crate) fn kill(&self, node: Node) {
+    pub fn kill(&self, node: Node) {
         let pid_file = self
             .servers
             .directory
@@ -150,24 +150,24 @@ impl Replicated {
     }
 
     /// Stops a server, all of its connections with it.
-    pub(crate) fn stop(&self, node: Node) {
+    pub fn stop(&self, node: Node) {
         self.servers.tell("stop", node, "stopped");
     }
 
     /// Starts a server that was stopped or killed, and waits until it is ready.
-    pub(crate) fn start(&self, node: Node) {
+    pub fn start(&self, node: Node) {
         self.servers.tell("start", node, "started");
     }
 
     /// Makes a standby take writes.
-    pub(crate) fn promote(&mut self, node: Node) {
+    pub fn promote(&mut self, node: Node) {
         self.spoil();
         let promoted = self.ask(node, "select pg_promote()::text as value");
         assert_eq!(promoted.as_deref(), Some("true"));
     }
 
     /// Pauses the replay on standbys.
-    pub(crate) fn pause(&self, standbys: &[Node]) {
+    pub fn pause(&self, standbys: &[Node]) {
         for standby in standbys {
             self.run(*standby, "select pg_wal_replay_pause()");
             eventually("replay is paused", || {
@@ -178,19 +178,19 @@ impl Replicated {
     }
 
     /// Resumes the replay.
-    pub(crate) fn resume(&self, standbys: &[Node]) {
+    pub fn resume(&self, standbys: &[Node]) {
         for standby in standbys {
             self.run(*standby, "select pg_wal_replay_resume()");
         }
     }
 
     /// Waits until the standbys have all that the primary has.
-    pub(crate) fn catch_up(&self) {
+    pub fn catch_up(&self) {
         self.follow(Node::Primary, &Node::STANDBYS);
     }
 
     /// Waits until some servers have all that another one has.
-    pub(crate) fn follow(&self, primary: Node, standbys: &[Node]) {
+    pub fn follow(&self, primary: Node, standbys: &[Node]) {
         let position = self.ask(primary, "select pg_current_wal_lsn()::text as value");
         let position = position.expect("it takes writes");
         for standby in standbys {
@@ -207,7 +207,7 @@ impl Replicated {
     }
 
     /// Sets whether the standbys tell the primary which rows they still need.
-    pub(crate) fn set_feedback(&self, on: bool) {
+    pub fn set_feedback(&self, on: bool) {
         for standby in Node::STANDBYS {
             self.run(
                 standby,
@@ -223,7 +223,7 @@ impl Replicated {
     }
 
     /// Counts how often a standby has logged a conflict: it waited for a query, or cancelled one.
-    pub(crate) fn conflicts(&self, standby: Node) -> usize {
+    pub fn conflicts(&self, standby: Node) -> usize {
         let log = self.log(standby);
         let said = ["recovery still waiting", "due to conflict with recovery"];
         said.map(|text| log.matches(text).count()).iter().sum()
@@ -257,7 +257,7 @@ impl Drop for Replicated {
 }
 
 /// What the program says of the servers that it knows: the database's own first, then those for exports.
-pub(crate) fn states(server: &Server) -> Vec<serde_json::Value> {
+pub fn states(server: &Server) -> Vec<serde_json::Value> {
     let answer = ureq::get(server.url("/readyz"))
         .config()
         .http_status_as_error(false)
@@ -269,7 +269,7 @@ pub(crate) fn states(server: &Server) -> Vec<serde_json::Value> {
 }
 
 /// What each of them is; empty if it cannot be reached.
-pub(crate) fn roles(server: &Server) -> Vec<String> {
+pub fn roles(server: &Server) -> Vec<String> {
     let role = |state: &serde_json::Value| state["role"].as_str().unwrap_or_default().to_owned();
     states(server).iter().map(role).collect()
 }

@@ -8,22 +8,24 @@ use super::program::program;
 use super::{Server, eventually};
 
 /// A response that was read to its end.
-pub(crate) struct Answer {
-    pub(crate) status: u16,
+pub struct Answer {
+    /// The status.
+    pub status: u16,
     headers: ureq::http::HeaderMap,
-    pub(crate) body: Vec<u8>,
+    /// The body.
+    pub body: Vec<u8>,
 }
 
 impl Answer {
     /// A field of the header.
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+    pub fn header(&self, name: &str) -> Option<&str> {
         self.headers
             .get(name)
             .map(|value| value.to_str().expect("ASCII"))
     }
 
     /// The body as JSON.
-    pub(crate) fn json(&self) -> Value {
+    pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).expect("JSON")
     }
 
@@ -51,7 +53,7 @@ fn agent() -> ureq::Agent {
 }
 
 /// Asks for something.
-pub(crate) fn get(server: &Server, path: &str, headers: &[(&str, &str)]) -> Answer {
+pub fn get(server: &Server, path: &str, headers: &[(&str, &str)]) -> Answer {
     let mut request = agent().get(server.url(path));
     for (name, value) in headers {
         request = request.header(*name, *value);
@@ -60,7 +62,7 @@ pub(crate) fn get(server: &Server, path: &str, headers: &[(&str, &str)]) -> Answ
 }
 
 /// The same, without the body.
-pub(crate) fn head(server: &Server, path: &str, headers: &[(&str, &str)]) -> Answer {
+pub fn head(server: &Server, path: &str, headers: &[(&str, &str)]) -> Answer {
     let mut request = agent().head(server.url(path));
     for (name, value) in headers {
         request = request.header(*name, *value);
@@ -69,7 +71,7 @@ pub(crate) fn head(server: &Server, path: &str, headers: &[(&str, &str)]) -> Ans
 }
 
 /// Orders an export.
-pub(crate) fn post(server: &Server, kind: &str, body: &str, headers: &[(&str, &str)]) -> Answer {
+pub fn post(server: &Server, kind: &str, body: &str, headers: &[(&str, &str)]) -> Answer {
     let mut request = agent()
         .post(server.url("/api/exports"))
         .header("Content-Type", kind);
@@ -80,7 +82,7 @@ pub(crate) fn post(server: &Server, kind: &str, body: &str, headers: &[(&str, &s
 }
 
 /// Orders an export that must be accepted; its id.
-pub(crate) fn order(server: &Server, what: &Value) -> String {
+pub fn order(server: &Server, what: &Value) -> String {
     let answer = post(server, "application/json", &what.to_string(), &[]);
     assert_eq!(answer.status, 202, "{what}: {}", answer.json());
     let id = answer.json()["id"].as_str().expect("a text").to_owned();
@@ -90,51 +92,51 @@ pub(crate) fn order(server: &Server, what: &Value) -> String {
 }
 
 /// The latest manifests.
-pub(crate) fn listed(server: &Server) -> Vec<Value> {
+pub fn listed(server: &Server) -> Vec<Value> {
     let answer = get(server, "/api/exports", &[]);
     assert_eq!(answer.status, 200);
     answer.json().as_array().expect("a list").clone()
 }
 
 /// Their ids.
-pub(crate) fn ids(manifests: &[Value]) -> Vec<&str> {
+pub fn ids(manifests: &[Value]) -> Vec<&str> {
     let ids = manifests.iter().map(|it| it["id"].as_str());
     ids.collect::<Option<_>>().expect("each has one")
 }
 
 /// Deletes an export; the status.
-pub(crate) fn delete(server: &Server, id: &str) -> u16 {
+pub fn delete(server: &Server, id: &str) -> u16 {
     let path = server.url(&format!("/api/exports/{id}"));
     Answer::of(agent().delete(path).call()).status
 }
 
 /// Waits until an export is complete; the path of its file.
-pub(crate) fn complete(server: &Server, id: &str) -> String {
+pub fn complete(server: &Server, id: &str) -> String {
     let manifest = server.ended(id);
     assert_eq!(manifest["state"], "complete", "{manifest}");
     manifest["file"].as_str().expect("a path").to_owned()
 }
 
 /// Demands that an export has failed, for this reason.
-pub(crate) fn has_failed(manifest: &Value, error: &str) {
+pub fn has_failed(manifest: &Value, error: &str) {
     let told = (&manifest["state"], &manifest["error"]);
     assert_eq!(told, (&json!("failed"), &json!(error)), "{manifest}");
 }
 
 /// Prepares an export; its id, and the path of its file.
-pub(crate) fn prepare(server: &Server, what: &Value) -> (String, String) {
+pub fn prepare(server: &Server, what: &Value) -> (String, String) {
     let id = order(server, what);
     let file = complete(server, &id);
     (id, file)
 }
 
 /// What prepares the tasks by a strategy.
-pub(crate) fn by(strategy: &str) -> Value {
+pub fn by(strategy: &str) -> Value {
     json!({"strategy": strategy})
 }
 
 /// Serves with this directory for the spool, which outlives the server.
-pub(crate) fn serve_from(url: &str, spool: &Path, flags: &[&str]) -> Server {
+pub fn serve_from(url: &str, spool: &Path, flags: &[&str]) -> Server {
     let mut command = program(url);
     Server::spawn(
         command
@@ -146,7 +148,7 @@ pub(crate) fn serve_from(url: &str, spool: &Path, flags: &[&str]) -> Server {
 }
 
 /// The files of exports that are in this directory for the spool, by their names.
-pub(crate) fn files(spool: &Path) -> Vec<String> {
+pub fn files(spool: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(spool.join("cmms-exports")).expect("it is there");
     let names = entries.map(|entry| entry.expect("readable").file_name());
     let mut names: Vec<String> = names
@@ -158,7 +160,7 @@ pub(crate) fn files(spool: &Path) -> Vec<String> {
 }
 
 /// Waits until nothing of an export is there but its label.
-pub(crate) fn leaves_only_its_label(spool: &Path, id: &str) {
+pub fn leaves_only_its_label(spool: &Path, id: &str) {
     eventually("the export's file is gone", || {
         let of_it: Vec<String> = files(spool)
             .into_iter()

@@ -12,17 +12,17 @@ use super::cluster::PASSWORD;
 use super::program;
 
 /// It stops when this is dropped.
-pub(crate) struct TlsServer {
+pub struct TlsServer {
     directory: tempfile::TempDir,
     /// Where PostgreSQL's programs are.
-    pub(crate) bin_dir: PathBuf,
+    pub bin_dir: PathBuf,
     /// The URL of its database, which has the tables.
-    pub(crate) url: String,
+    pub url: String,
 }
 
 impl TlsServer {
     /// Starts one by the programs in this directory, with a certificate that it has signed itself.
-    pub(crate) fn start(bin_dir: PathBuf) -> Self {
+    pub fn start(bin_dir: PathBuf) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         // Free a moment ago; the next one that the system chooses is another.
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");

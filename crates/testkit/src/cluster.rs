@@ -15,20 +15,20 @@ use private_postgres::{Durability, PrivatePostgres};
 use super::program;
 use super::replica_servers::{Servers, children};
 
-pub(super) const TEMPLATE: &str = "migrated";
+pub(crate) const TEMPLATE: &str = "migrated";
 
 /// The role that owns the tests' databases. Like a user's role, and unlike `cmms`, which looks after the private cluster, it logs in
 /// by a password under SCRAM.
 const TESTER: &str = "tester";
 
 /// The password of every role of the tests.
-pub(crate) const PASSWORD: &str = "open-sesame";
+pub const PASSWORD: &str = "open-sesame";
 
 /// Who may log in to the tests' cluster, and how.
 const HBA: &str = "local all cmms trust\nlocal all all scram-sha-256\n";
 
 /// The cluster; the last test that uses it stops it.
-pub(crate) struct Cluster {
+pub struct Cluster {
     embedded: Option<PrivatePostgres>,
     directory: PathBuf,
 }
@@ -108,14 +108,14 @@ impl Drop for Cluster {
 }
 
 /// Returns a URL of the tests for another role, which has the tests' password.
-pub(crate) fn as_role(url: &str, role: &str) -> String {
+pub fn as_role(url: &str, role: &str) -> String {
     let (scheme, rest) = url.split_once("://").expect("a URL");
     let (_, place) = rest.split_once('@').expect("with a role");
     format!("{scheme}://{role}:{PASSWORD}@{place}")
 }
 
 /// A new directory that every account can enter: PostgreSQL does not run as root.
-pub(crate) fn temporary_directory(name: &str) -> PathBuf {
+pub fn temporary_directory(name: &str) -> PathBuf {
     let directory = tempfile::Builder::new()
         .prefix(&format!("cmms-{name}-"))
         .tempdir()
@@ -126,7 +126,7 @@ pub(crate) fn temporary_directory(name: &str) -> PathBuf {
 }
 
 /// Processes that do nothing until this is dropped.
-pub(crate) struct Frozen(Vec<Pid>);
+pub struct Frozen(Vec<Pid>);
 
 impl Drop for Frozen {
     fn drop(&mut self) {
@@ -143,18 +143,18 @@ enum Home {
 }
 
 /// A database of its own for a test, with the tables but without a row.
-pub(crate) struct TestDatabase {
+pub struct TestDatabase {
     home: Home,
     name: String,
     /// Whether another test gets it, too.
     kept: bool,
     /// Its URL.
-    pub(crate) url: String,
+    pub url: String,
 }
 
 impl TestDatabase {
     /// A new database.
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         let cluster = Cluster::get();
         let name = new_name();
         Self {
@@ -167,14 +167,14 @@ impl TestDatabase {
     }
 
     /// A new database on a primary that has standbys.
-    pub(super) fn replicated(servers: &Arc<Servers>) -> Self {
+    pub(crate) fn replicated(servers: &Arc<Servers>) -> Self {
         let mut database = Self::kept(servers, &new_name()).create();
         database.kept = false;
         database
     }
 
     /// One that is there already.
-    pub(super) fn kept(servers: &Arc<Servers>, name: &str) -> Self {
+    pub(crate) fn kept(servers: &Arc<Servers>, name: &str) -> Self {
         Self {
             home: Home::Replicated(Arc::clone(servers)),
             name: name.to_owned(),
@@ -184,7 +184,7 @@ impl TestDatabase {
     }
 
     /// A new database in a cluster of its own, which can be killed.
-    pub(crate) fn alone() -> Self {
+    pub fn alone() -> Self {
         let cluster = Arc::new(Cluster::start());
         Self {
             url: cluster.url(TEMPLATE),
@@ -213,7 +213,7 @@ impl TestDatabase {
     }
 
     /// Kills PostgreSQL, as the system does when memory is short, and waits until it is back.
-    pub(crate) fn kill_server(&self) {
+    pub fn kill_server(&self) {
         let Home::Cluster(cluster) = &self.home else {
             panic!("which of the servers?");
         };
@@ -228,7 +228,7 @@ impl TestDatabase {
     }
 
     /// Freezes all processes of PostgreSQL, with their connections open, until the value is dropped.
-    pub(crate) fn freeze_server(&self) -> Frozen {
+    pub fn freeze_server(&self) -> Frozen {
         let Home::Cluster(cluster) = &self.home else {
             panic!("which of the servers?");
         };
@@ -247,14 +247,14 @@ impl TestDatabase {
     }
 
     /// A new database with the given SQL run in it.
-    pub(crate) fn with(sql: &str) -> Self {
+    pub fn with(sql: &str) -> Self {
         let database = Self::new();
         database.connect().batch_execute(sql).expect("the SQL runs");
         database
     }
 
     /// A new database, seeded as `cmms-export seed` with these arguments does.
-    pub(crate) fn seeded(arguments: &[&str]) -> Self {
+    pub fn seeded(arguments: &[&str]) -> Self {
         let database = Self::new();
         let output = program(&database.url)
             .arg("seed")
@@ -266,17 +266,17 @@ impl TestDatabase {
     }
 
     /// A connection to it.
-    pub(crate) fn connect(&self) -> PgConnection {
+    pub fn connect(&self) -> PgConnection {
         PgConnection::establish(&self.url).expect("the database is there")
     }
 
     /// Its name.
-    pub(crate) fn name(&self) -> &str {
+    pub fn name(&self) -> &str {
         &self.name
     }
 
     /// Where PostgreSQL's programs are.
-    pub(crate) fn bin_dir(&self) -> PathBuf {
+    pub fn bin_dir(&self) -> PathBuf {
         match &self.home {
             Home::Cluster(cluster) => cluster.embedded.as_ref().expect("runs").bin_dir(),
             Home::Replicated(servers) => servers.bin_dir(),

@@ -5,14 +5,14 @@ use diesel::connection::SimpleConnection;
 use super::TestDatabase;
 
 /// Makes a database with every text that a CSV can get wrong, in every column.
-pub(crate) fn hostile() -> TestDatabase {
+pub fn hostile() -> TestDatabase {
     let database = TestDatabase::new();
     fill_hostile(&database);
     database
 }
 
 /// Fills an empty database with that.
-pub(crate) fn fill_hostile(database: &TestDatabase) {
+pub fn fill_hostile(database: &TestDatabase) {
     let texts: Vec<String> = [
         "plain",
         "",
@@ -97,14 +97,14 @@ pub(crate) fn fill_hostile(database: &TestDatabase) {
 }
 
 /// A database of `count` tasks of 100-character titles: far more bytes than the buffers between PostgreSQL and a client hold.
-pub(crate) fn wide(count: u32) -> TestDatabase {
+pub fn wide(count: u32) -> TestDatabase {
     let database = TestDatabase::new();
     fill_wide(&database, count);
     database
 }
 
 /// Fills an empty database with that.
-pub(crate) fn fill_wide(database: &TestDatabase, count: u32) {
+pub fn fill_wide(database: &TestDatabase, count: u32) {
     let sql = format!(
         "insert into locations values (1, 'Here'); insert into users values (1, 'somebody');
          insert into assets values (1, 'Thing', '', 1);

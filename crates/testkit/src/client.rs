@@ -5,17 +5,17 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 /// A response that is being read.
-pub(crate) struct Download {
+pub struct Download {
     reader: BufReader<TcpStream>,
     /// The status code.
-    pub(crate) status: u16,
+    pub status: u16,
     /// The header's lines, names in lower case.
-    pub(crate) headers: Vec<(String, String)>,
+    pub headers: Vec<(String, String)>,
 }
 
 /// How a body ended.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum End {
+pub enum End {
     /// With the final chunk, or after the announced length: the server says that the body is whole.
     Clean,
     /// Without it.
@@ -24,22 +24,17 @@ pub(crate) enum End {
 
 impl Download {
     /// Sends `GET path` and reads the response's head.
-    pub(crate) fn start(address: &str, path: &str) -> Self {
+    pub fn start(address: &str, path: &str) -> Self {
         Self::request(address, "GET", path, &[("Host", address)])
     }
 
     /// Sends a request without a body and reads the response's head.
-    pub(crate) fn request(
-        address: &str,
-        method: &str,
-        path: &str,
-        headers: &[(&str, &str)],
-    ) -> Self {
+    pub fn request(address: &str, method: &str, path: &str, headers: &[(&str, &str)]) -> Self {
         Self::read(send(address, method, path, headers))
     }
 
     /// Reads the head of the response to a request that was sent.
-    pub(crate) fn read(stream: TcpStream) -> Self {
+    pub fn read(stream: TcpStream) -> Self {
         let mut reader = BufReader::new(stream);
         let mut line = || {
             let mut line = String::new();
@@ -65,7 +60,7 @@ impl Download {
     }
 
     /// A field of the header.
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+    pub fn header(&self, name: &str) -> Option<&str> {
         self.headers
             .iter()
             .find(|(given, _)| given == name)
@@ -73,7 +68,7 @@ impl Download {
     }
 
     /// Reads one chunk of the body; `None` at its clean end.
-    pub(crate) fn chunk(&mut self) -> Result<Option<Vec<u8>>, End> {
+    pub fn chunk(&mut self) -> Result<Option<Vec<u8>>, End> {
         let mut size = String::new();
         self.reader.read_line(&mut size).map_err(|_| End::Broken)?;
         let size = usize::from_str_radix(size.trim_end(), 16).map_err(|_| End::Broken)?;
@@ -86,19 +81,19 @@ impl Download {
     }
 
     /// Reads a JSON body, of the length that the header says.
-    pub(crate) fn json(self) -> serde_json::Value {
+    pub fn json(self) -> serde_json::Value {
         serde_json::from_slice(&self.whole()).expect("JSON")
     }
 
     /// Reads a body that must have the length that the header says.
-    pub(crate) fn whole(self) -> Vec<u8> {
+    pub fn whole(self) -> Vec<u8> {
         let (body, end) = self.rest();
         assert_eq!(end, End::Clean, "it is as long as was said");
         body
     }
 
     /// Reads as much as comes of a body with a Content-Length.
-    pub(crate) fn rest(mut self) -> (Vec<u8>, End) {
+    pub fn rest(mut self) -> (Vec<u8>, End) {
         let length = self.header("content-length").expect("not streamed");
         let length: u64 = length.parse().expect("a number");
         let mut body = Vec::new();
@@ -108,12 +103,12 @@ impl Download {
     }
 
     /// Returns the connection, to read the body as it is.
-    pub(crate) fn into_stream(self) -> BufReader<TcpStream> {
+    pub fn into_stream(self) -> BufReader<TcpStream> {
         self.reader
     }
 
     /// Reads the rest of the body.
-    pub(crate) fn finish(mut self) -> (Vec<u8>, End) {
+    pub fn finish(mut self) -> (Vec<u8>, End) {
         let mut body = Vec::new();
         loop {
             match self.chunk() {
@@ -126,7 +121,7 @@ impl Download {
 }
 
 /// Sends a request without a body.
-pub(crate) fn send(address: &str, method: &str, path: &str, headers: &[(&str, &str)]) -> TcpStream {
+pub fn send(address: &str, method: &str, path: &str, headers: &[(&str, &str)]) -> TcpStream {
     let mut stream = TcpStream::connect(address).expect("the server listens");
     stream
         .set_read_timeout(Some(Duration::from_secs(60)))
@@ -144,26 +139,26 @@ pub(crate) fn send(address: &str, method: &str, path: &str, headers: &[(&str, &s
 }
 
 /// Closes a connection so that the other side sees a reset.
-pub(crate) fn reset(stream: TcpStream) {
+pub fn reset(stream: TcpStream) {
     socket2::SockRef::from(&stream)
         .set_linger(Some(Duration::ZERO))
         .expect("ours");
 }
 
 /// Downloads an export that must be whole.
-pub(crate) fn download(address: &str, query: &str) -> Vec<u8> {
+pub fn download(address: &str, query: &str) -> Vec<u8> {
     download_of(address, "tasks", query)
 }
 
 /// Does the same as soon as there is a free place.
-pub(crate) fn download_when_free(address: &str, query: &str) -> Vec<u8> {
+pub fn download_when_free(address: &str, query: &str) -> Vec<u8> {
     let (body, end) = start_when_free(address, query).finish();
     assert_eq!(end, End::Clean, "{query}");
     body
 }
 
 /// Starts a download as soon as there is a free place.
-pub(crate) fn start_when_free(address: &str, query: &str) -> Download {
+pub fn start_when_free(address: &str, query: &str) -> Download {
     let mut started = None;
     super::eventually("there is a place", || {
         let download = Download::start(address, &format!("/tasks.csv?{query}"));
@@ -175,7 +170,7 @@ pub(crate) fn start_when_free(address: &str, query: &str) -> Download {
 }
 
 /// Downloads an export of another dataset that must be whole.
-pub(crate) fn download_of(address: &str, dataset: &str, query: &str) -> Vec<u8> {
+pub fn download_of(address: &str, dataset: &str, query: &str) -> Vec<u8> {
     let download = Download::start(address, &format!("/{dataset}.csv?{query}"));
     assert_eq!(download.status, 200, "{query}");
     let (body, end) = download.finish();

@@ -14,27 +14,29 @@ use diesel_export::db::Database;
 use diesel_export::{self as export, Error, Export, Observer, Plan, Sink, Strategy, Summary};
 
 /// How long an export may take before it counts as one that never ends. Each takes well below a second.
-pub(crate) const BOUND: Duration = Duration::from_secs(45);
+pub const BOUND: Duration = Duration::from_secs(45);
 
 /// What to export: which columns and rows of which dataset.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Choice {
-    pub(crate) dataset: &'static str,
+pub struct Choice {
+    /// The dataset.
+    pub dataset: &'static str,
     /// The columns' names, or the default.
-    pub(crate) columns: Option<&'static str>,
+    pub columns: Option<&'static str>,
     /// A filter: its name, its value, and the same in the oracle's SQL.
-    pub(crate) filter: Option<[&'static str; 3]>,
+    pub filter: Option<[&'static str; 3]>,
 }
 
 impl Choice {
     /// All tasks, with the default columns.
-    pub(crate) const ALL: Self = Self {
+    pub const ALL: Self = Self {
         dataset: "tasks",
         columns: None,
         filter: None,
     };
 
-    pub(crate) fn export(&self, strategy: Strategy) -> Export {
+    /// An export of this choice by a strategy.
+    pub fn export(&self, strategy: Strategy) -> Export {
         let catalog = datasets::catalog();
         let dataset = catalog.find(self.dataset).expect("declared");
         let mut export = Export::of(dataset);
@@ -52,7 +54,7 @@ impl Choice {
     }
 
     /// The filter in the oracle's SQL.
-    pub(crate) fn condition(&self) -> &'static str {
+    pub fn condition(&self) -> &'static str {
         self.filter.map_or("true", |[_, _, sql]| sql)
     }
 }
@@ -72,17 +74,20 @@ impl fmt::Display for Choice {
 }
 
 /// How an export went.
-pub(crate) struct Outcome {
-    pub(crate) result: Result<Summary, Error>,
-    pub(crate) plan: Option<Plan>,
-    pub(crate) csv: Vec<u8>,
+pub struct Outcome {
+    /// How it ended.
+    pub result: Result<Summary, Error>,
+    /// How it was to be made, if it came so far.
+    pub plan: Option<Plan>,
+    /// What it wrote.
+    pub csv: Vec<u8>,
     /// Whether it had to be stopped.
-    pub(crate) never_ends: bool,
+    pub never_ends: bool,
 }
 
 impl Outcome {
     /// Returns the CSV of an export that must be whole.
-    pub(crate) fn whole(&self, what: &str) -> &[u8] {
+    pub fn whole(&self, what: &str) -> &[u8] {
         assert!(!self.never_ends, "{what}: does not end");
         if let Err(error) = &self.result {
             panic!("{what}: {error}");
@@ -92,18 +97,18 @@ impl Outcome {
 }
 
 /// A database for exports, with connections of its own.
-pub(crate) fn client(url: &str) -> Database {
+pub fn client(url: &str) -> Database {
     Database::new(url, 8, Duration::from_secs(5))
 }
 
 /// Exports to the end.
-pub(crate) fn run(database: &Database, export: &Export) -> Outcome {
+pub fn run(database: &Database, export: &Export) -> Outcome {
     run_with(database, export, || (), || ())
 }
 
 /// Exports, and stops at the plan and at the first rows until the test has done something. At the plan, `lookup` has all of its
 /// connections, and has read names but no rows.
-pub(crate) fn run_with(
+pub fn run_with(
     database: &Database,
     export: &Export,
     mut at_plan: impl FnMut(),

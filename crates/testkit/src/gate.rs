@@ -9,41 +9,41 @@ use super::cluster::{PASSWORD, as_role};
 use super::{TestDatabase, eventually};
 
 /// Rows of the gated table. Enough for several chunks before and after the middle one.
-pub(crate) const ROWS: u64 = 6_000;
+pub const ROWS: u64 = 6_000;
 
 /// A database with a gate. A view of a table (of the tasks, unless another is named) calls it for each row, and the planner can only
 /// take the rows in order, one by one. The function calls itself immutable, as `lookup` would be `copy` beside any other, and beside a
 /// policy.
-pub(crate) struct Gated {
+pub struct Gated {
     /// The database.
-    pub(crate) database: TestDatabase,
+    pub database: TestDatabase,
     /// Its URL for a role that may only read.
-    pub(crate) url: String,
+    pub url: String,
 }
 
 impl Gated {
     /// A new one.
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         Self::install(TestDatabase::new())
     }
 
     /// A new one in a cluster of its own, which can be killed.
-    pub(crate) fn alone() -> Self {
+    pub fn alone() -> Self {
         Self::install(TestDatabase::alone())
     }
 
     /// One in a database without a row.
-    pub(crate) fn install(database: TestDatabase) -> Self {
+    pub fn install(database: TestDatabase) -> Self {
         Self::install_before(database, "tasks", ROWS)
     }
 
     /// One before so many tasks.
-    pub(crate) fn before_tasks(rows: u64) -> Self {
+    pub fn before_tasks(rows: u64) -> Self {
         Self::install_before(TestDatabase::new(), "tasks", rows)
     }
 
     /// One before the rows of this table, which has as many; of the others there are what they refer to.
-    pub(crate) fn of(table: &str) -> Self {
+    pub fn of(table: &str) -> Self {
         Self::install_before(TestDatabase::new(), table, ROWS)
     }
 
@@ -85,7 +85,7 @@ impl Gated {
     }
 
     /// Returns the URL for the role that may only read.
-    pub(crate) fn as_role(&self, url: &str) -> String {
+    pub fn as_role(&self, url: &str) -> String {
         as_role(url, &format!("gated_{}", self.database.name()))
     }
 }
@@ -95,13 +95,13 @@ const WAITING: &str = "pg_stat_activity
     where wait_event_type = 'Lock' and wait_event = 'advisory' and datname = current_database()";
 
 /// A closed gate; dropped, it opens.
-pub(crate) struct Gate {
+pub struct Gate {
     connection: Option<PgConnection>,
 }
 
 /// A process that waits at a gate.
 #[derive(Debug, Clone, PartialEq, Eq, QueryableByName)]
-pub(crate) struct Waiter {
+pub struct Waiter {
     #[diesel(sql_type = Integer)]
     pid: i32,
     #[diesel(sql_type = Text)]
@@ -116,12 +116,12 @@ struct Count {
 
 impl Gate {
     /// Closes the gate before the row of this id.
-    pub(crate) fn close(gated: &Gated, row: u64) -> Self {
+    pub fn close(gated: &Gated, row: u64) -> Self {
         Self::close_where(gated, &format!("id = {row}"))
     }
 
     /// Does the same for a benchmark's runs alone, and not for the count before them.
-    pub(crate) fn close_to_runs(gated: &Gated, row: u64) -> Self {
+    pub fn close_to_runs(gated: &Gated, row: u64) -> Self {
         let name = "current_setting('application_name')";
         Self::close_where(
             gated,
@@ -135,7 +135,7 @@ impl Gate {
     }
 
     /// Puts the gate before the row of this id, and leaves it open.
-    pub(crate) fn place(gated: &Gated, row: u64) {
+    pub fn place(gated: &Gated, row: u64) {
         Self::place_where(gated, &format!("id = {row}"));
     }
 
@@ -151,7 +151,7 @@ impl Gate {
     }
 
     /// Closes the gate where it is, on the connection's server alone: a standby has locks of its own.
-    pub(crate) fn lock(mut connection: PgConnection) -> Self {
+    pub fn lock(mut connection: PgConnection) -> Self {
         connection
             .batch_execute("select pg_advisory_lock(4242)")
             .expect("nobody else does");
@@ -161,7 +161,7 @@ impl Gate {
     }
 
     /// Waits until an export waits at the gate, and returns the process that does.
-    pub(crate) fn reached(&mut self) -> i32 {
+    pub fn reached(&mut self) -> i32 {
         let mut waiter = None;
         eventually("an export reaches the gate", || {
             waiter = self.waiter();
@@ -171,7 +171,7 @@ impl Gate {
     }
 
     /// Who has been waiting at the gate for longest: behind an export, a page's count may wait.
-    pub(crate) fn waiter(&mut self) -> Option<Waiter> {
+    pub fn waiter(&mut self) -> Option<Waiter> {
         let sql = format!(
             "select pid, query_start::text as since from {WAITING} order by query_start limit 1"
         );
@@ -189,7 +189,7 @@ impl Gate {
     }
 
     /// Waits until so many processes wait at the gate.
-    pub(crate) fn reached_by(&mut self, exports: usize) {
+    pub fn reached_by(&mut self, exports: usize) {
         let sql = format!("select count(*) from {WAITING}");
         eventually("all exports reach the gate", || {
             let connection = self.connection.as_mut().expect("closed");
@@ -201,7 +201,7 @@ impl Gate {
     }
 
     /// Ends the process that waits at the gate.
-    pub(crate) fn terminate(&mut self) {
+    pub fn terminate(&mut self) {
         let pid = self.reached();
         let connection = self.connection.as_mut().expect("closed");
         diesel::sql_query(format!("select pg_terminate_backend({pid})"))
@@ -211,12 +211,12 @@ impl Gate {
 }
 
 /// Counts the database's processes that run an export's query.
-pub(crate) fn running_queries(database: &TestDatabase) -> i64 {
+pub fn running_queries(database: &TestDatabase) -> i64 {
     running_queries_at(&mut database.connect())
 }
 
 /// The same, on the connection's server.
-pub(crate) fn running_queries_at(connection: &mut PgConnection) -> i64 {
+pub fn running_queries_at(connection: &mut PgConnection) -> i64 {
     let sql = "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()
         and backend_type = 'client backend' and state <> 'idle' and query like '%tasks%'";
     diesel::sql_query(sql)

@@ -1,0 +1,61 @@
+//! What the tests share: throw-away clusters, a database and a server for each test, and psql as the oracle.
+//!
+//! * [`cluster`]: PostgreSQL for a test process, and a database for each test; [`replica_servers`], [`replicated`]: a primary with standbys;
+//!   [`tls`], [`proxy`], [`contender`], [`gate`]: what happens to connections, locks and queries.
+//! * [`program`]: the program as its users run it; [`in_process`]: an export without it; [`terminal`], [`python`].
+//! * [`client`], [`browser`], [`prepared`]: the service's clients.
+//! * [`data`], [`datasets`], [`expected_rows`], [`oracle`]: rows, what can be asked for, and what psql makes of it; [`findings`]: all failures of a matrix.
+
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::new_without_default,
+    reason = "what is made anew starts servers"
+)]
+
+pub mod browser;
+pub mod client;
+pub mod cluster;
+pub mod contender;
+pub mod data;
+pub mod datasets;
+pub mod expected_rows;
+pub mod findings;
+pub mod gate;
+pub mod in_process;
+pub mod oracle;
+pub mod prepared;
+pub mod program;
+pub mod proxy;
+pub mod python;
+pub mod replica_servers;
+pub mod replicated;
+pub mod terminal;
+pub mod tls;
+
+use std::time::{Duration, Instant};
+
+pub use client::Download;
+pub use cluster::TestDatabase;
+pub use program::{Server, program};
+
+/// Waits until `condition` holds; fails the test if it does not in time: so much that a machine that is busy otherwise has it, too.
+pub fn eventually(what: &str, condition: impl FnMut() -> bool) {
+    let in_time = wait(
+        Duration::from_secs(120),
+        Duration::from_millis(5),
+        condition,
+    );
+    assert!(in_time, "never happened: {what}");
+}
+
+/// Asks again, `interval` after each answer, until `condition` holds; returns whether it did in time.
+fn wait(limit: Duration, interval: Duration, mut condition: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + limit;
+    while !condition() {
+        if Instant::now() >= deadline {
+            return false;
+        }
+        std::thread::sleep(interval);
+    }
+    true
+}
