@@ -12,7 +12,7 @@ use diesel_export::Strategy;
 use diesel_export::csv::{Delimiter, Preset};
 use diesel_export::dataset::{Catalog, FilterField, FilterKind, FilterValue};
 use diesel_export::format::FileType;
-use diesel_export::parameters::{NOT_OF_XLSX, Parameters, columns_from};
+use diesel_export::parameters::{NOT_OF_XLSX, Parameters, columns_from, order_from};
 
 use super::flags::{LimitFlags, PrintFlags, Replicas, WorkbookFlags, one_of};
 
@@ -85,6 +85,15 @@ struct Options {
         value_name = "A,B"
     )]
     columns: Option<String>,
+    /// The columns by which the rows are ordered before their key, with a `-` before those that go down [default: the key alone]
+    #[arg(
+        long,
+        env = "CMMS_ORDER",
+        help_heading = "Output",
+        value_name = "A,-B",
+        allow_hyphen_values = true
+    )]
+    order: Option<String>,
     /// In what format [default: xlsx if the output is called so, else csv]
     #[arg(long, env = "CMMS_FORMAT", help_heading = "Output", value_parser = one_of::<FileType>())]
     format: Option<FileType>,
@@ -198,6 +207,9 @@ impl ParameterFlags {
         if let Some(columns) = options.columns {
             parameters.columns =
                 columns_from(dataset, &columns).map_err(|error| error.to_string())?;
+        }
+        if let Some(order) = options.order {
+            parameters.order = order_from(dataset, &order).map_err(|error| error.to_string())?;
         }
         for (name, value) in self.filters {
             let field = dataset.filters().iter().find(|field| field.name() == name);

@@ -6,8 +6,8 @@ use diesel::prelude::*;
 use serde::Serialize;
 
 use super::dataset::{
-    Cell, Column, Condition, Dataset, Filter, FilterValue, Fragment, Question, Row, SearchText,
-    Selected,
+    Cell, Column, Condition, Dataset, Filter, FilterValue, Fragment, Ordered, Question, Row,
+    SearchText, Selected,
 };
 use super::queries::PREVIEW_CHARACTERS;
 
@@ -57,7 +57,8 @@ pub fn load(
             label
                 .map(Column::joined)
                 .into_iter()
-                .chain([Arc::clone(&key.value)]),
+                .chain([Arc::clone(&key.value)])
+                .map(Ordered::up),
         )
         .limit(MAX + 1);
     let rows: Vec<Row> = dataset.joined(question).load(connection)?;

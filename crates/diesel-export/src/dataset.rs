@@ -13,6 +13,7 @@ mod fragment;
 mod loaded;
 mod model;
 mod row;
+mod row_order;
 
 use std::fmt;
 use std::sync::Arc;
@@ -28,10 +29,11 @@ pub use self::filter::{
     Filter, FilterField, FilterKind, FilterValue, InvalidFilter, InvalidText, MAX_SEARCH_LENGTH,
     SearchText,
 };
-pub use self::fragment::{Fragment, Order, Query, Question, SelectList, Selected};
+pub use self::fragment::{Fragment, Order, Ordered, Query, Question, SelectList, Selected};
 pub use self::loaded::{Loader, Measured, Rows};
 pub use self::model::{Own, Referenced, UnexpectedNull};
 pub use self::row::{Cell, Row};
+pub use self::row_order::RowOrder;
 
 /// Something to export. Each row of its own table is one of its rows; what that refers to is joined by LEFT JOIN, and is empty where
 /// there is no such row. Rows are in the order of the table's key; those without a key come last.
@@ -74,10 +76,11 @@ pub trait Dataset: Send + Sync {
     /// The query of its own table alone.
     fn own(&self, question: Question) -> Query;
 
-    /// Loads the first rows, up to `limit`, with all columns of all tables; `None` if it has no structs for them.
+    /// Loads the first rows in the order, up to `limit`, with all columns of all tables; `None` if it has no structs for them.
     fn models(
         &self,
         conditions: Vec<Condition>,
+        order: &RowOrder,
         limit: i64,
         loader: Loader<'_>,
     ) -> Option<Result<Box<dyn Models>, Error>>;

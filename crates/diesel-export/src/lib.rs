@@ -47,7 +47,7 @@ use diesel::prelude::*;
 pub use self::budget::Budget;
 use self::budget::Reservation;
 use self::cancellation::{Backend, Cancellation};
-use self::dataset::{Dataset, Filter, Loader, Query, Selection};
+use self::dataset::{Dataset, Filter, Loader, Query, RowOrder, Selection};
 use self::encoder::Encoder;
 pub use self::error::{Error, SpoolFull};
 use self::format::FileFormat;
@@ -75,6 +75,8 @@ pub struct Export {
     pub columns: Selection,
     /// Which of the dataset's rows.
     pub filter: Filter,
+    /// In what order.
+    pub order: RowOrder,
     /// How they are written.
     pub format: FileFormat,
     /// What it may cost.
@@ -88,6 +90,7 @@ impl Export {
             strategy: Strategy::default(),
             columns: Selection::default_of(dataset),
             filter: Filter::all(dataset),
+            order: RowOrder::of_key(dataset),
             format: FileFormat::default(),
             limits: Limits::default(),
         }
@@ -100,7 +103,7 @@ impl Export {
 
     /// Returns the query for its rows: what `copy` asks the server.
     pub fn query(&self) -> Query {
-        let question = queries::rows(&self.columns, &self.filter);
+        let question = queries::rows(self);
         self.dataset().joined(question)
     }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use strum::VariantArray;
 
 use super::csv::{Delimiter, Format, Preset};
-use super::dataset::{Dataset, Filter, Selection};
+use super::dataset::{Dataset, Filter, RowOrder, Selection};
 use super::format::{FileFormat, FileType};
 use super::{Export, Limits, Strategy};
 
@@ -21,6 +21,8 @@ pub struct Parameters {
     pub columns: Selection,
     /// Which of the dataset's rows.
     pub filter: Filter,
+    /// In what order.
+    pub order: RowOrder,
     /// In what format. A URL's path says it, and not its query.
     pub file_type: FileType,
     /// For whom the CSV is.
@@ -30,10 +32,14 @@ pub struct Parameters {
 }
 
 /// The parameters that every dataset has: which columns, and how they are exported; each with what it does.
-pub const OPTIONS: [(&str, &str); 4] = [
+pub const OPTIONS: [(&str, &str); 5] = [
     (
         "columns",
         "The columns, in this order, by their names with commas between them",
+    ),
+    (
+        "order",
+        "The columns by which the rows are ordered before their key, with commas between them, and `-` before those that go down",
     ),
     ("strategy", "How the rows are loaded"),
     ("preset", "For whom the CSV is"),
@@ -73,6 +79,7 @@ impl Parameters {
             strategy: Strategy::default(),
             columns: Selection::default_of(dataset),
             filter: Filter::all(dataset),
+            order: RowOrder::of_key(dataset),
             file_type: FileType::default(),
             preset: Preset::default(),
             delimiter: Delimiter::default(),
@@ -105,6 +112,7 @@ impl Parameters {
                 "preset" | "delimiter" if file_type == FileType::Xlsx && !value.is_empty() => {
                     return Err(InvalidParameter::of(&name, NOT_OF_XLSX));
                 }
+                "order" => parameters.order = order_from(dataset, &value)?,
                 "strategy" => parameters.strategy = named(&name, &value)?,
                 "preset" => parameters.preset = named(&name, &value)?,
                 "delimiter" => parameters.delimiter = named(&name, &value)?,
@@ -133,6 +141,10 @@ impl Parameters {
         let is_csv = self.file_type == FileType::Csv;
         let options = [
             ("columns", columns),
+            (
+                "order",
+                (!self.order.is_by_key()).then(|| self.order.to_string()),
+            ),
             ("preset", is_csv.then(|| self.preset.to_string())),
             (
                 "delimiter",
@@ -156,6 +168,7 @@ impl Parameters {
             strategy,
             columns,
             filter,
+            order,
             file_type,
             preset,
             delimiter,
@@ -164,6 +177,7 @@ impl Parameters {
             strategy,
             columns,
             filter,
+            order,
             format: match file_type {
                 FileType::Csv => FileFormat::Csv(Format { preset, delimiter }),
                 FileType::Xlsx => FileFormat::Xlsx,
@@ -179,6 +193,14 @@ pub fn columns_from(
     names: &str,
 ) -> Result<Selection, InvalidParameter> {
     Selection::parse(dataset, names).map_err(|error| InvalidParameter::of("columns", error))
+}
+
+/// Reads the order of the rows; that of the key if it is empty.
+pub fn order_from(dataset: &Arc<dyn Dataset>, names: &str) -> Result<RowOrder, InvalidParameter> {
+    if names.is_empty() {
+        return Ok(RowOrder::of_key(dataset));
+    }
+    RowOrder::parse(dataset, names).map_err(|error| InvalidParameter::of("order", error))
 }
 
 /// Reads the parameters that say which rows, if no others are allowed.
@@ -261,6 +283,7 @@ mod tests {
             ("lent", "false"),
             ("title", "a b"),
             ("columns", "title,id"),
+            ("order", "-lent,title"),
             ("preset", "excel"),
             ("delimiter", ";"),
             ("strategy", "copy"),
@@ -310,6 +333,17 @@ mod tests {
             &[("columns", "id"), ("columns", "id")],
             "`columns`: the column `id` is there twice",
         );
+        for (order, start) in [
+            ("id,-id", "`order`: the column `id` is there twice"),
+            ("-", "`order`: a column's name is empty"),
+            ("--id", "`order`: there is no column `-id`"),
+            (
+                "id desc",
+                "`order`: there is no column `id desc`: the columns of books are",
+            ),
+        ] {
+            check(&[("order", order)], start);
+        }
         check(
             &[("preset", "word")],
             "`preset`: expected one of `data`, `excel`",

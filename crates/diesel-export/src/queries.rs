@@ -5,9 +5,9 @@ use std::sync::Arc;
 use diesel::prelude::*;
 use diesel::sql_types::Text;
 
-use super::Error;
-use super::dataset::{Cell, Column, Dataset, Filter, Question, Row, Selected, Selection};
+use super::dataset::{Cell, Column, Dataset, Filter, Question, Row, RowOrder, Selected, Selection};
 use super::lookup::Estimate;
+use super::{Error, Export};
 use crate::db::libpq::CopyOutDsl as _;
 
 /// Rows that a preview shows.
@@ -46,23 +46,30 @@ impl FirstRows {
 }
 
 /// Returns the query for the chosen values of the filtered rows, in the export's order: as COPY is to print them.
-pub(super) fn rows(columns: &Selection, filter: &Filter) -> Question {
-    ordered(columns, filter, |column| Selected::Plain(column.joined()))
+pub(super) fn rows(export: &Export) -> Question {
+    let plain = |column: &Column| Selected::Plain(column.joined());
+    ordered(&export.columns, &export.filter, &export.order, plain)
 }
 
 /// The same, as Diesel loads them.
-pub(super) fn loaded_rows(columns: &Selection, filter: &Filter) -> Question {
-    ordered(columns, filter, Column::loaded)
+pub(super) fn loaded_rows(export: &Export) -> Question {
+    ordered(
+        &export.columns,
+        &export.filter,
+        &export.order,
+        Column::loaded,
+    )
 }
 
 fn ordered(
     columns: &Selection,
     filter: &Filter,
+    order: &RowOrder,
     selected: impl Fn(&Column) -> Selected,
 ) -> Question {
     Question::of(columns.columns().into_iter().map(selected))
         .with(filter.conditions())
-        .ordered(filter.dataset().table().order())
+        .ordered(order.fragments())
 }
 
 /// Loads the export's first rows.
@@ -70,10 +77,11 @@ pub fn first_rows(
     connection: &mut PgConnection,
     columns: &Selection,
     filter: &Filter,
+    order: &RowOrder,
 ) -> QueryResult<FirstRows> {
     // One character more shows that there are more.
     let beginning = |column: &Column| column.beginning(PREVIEW_CHARACTERS + 1);
-    let question = ordered(columns, filter, beginning).limit(PREVIEW_ROWS);
+    let question = ordered(columns, filter, order, beginning).limit(PREVIEW_ROWS);
     let rows = filter.dataset().joined(question).load(connection)?;
     Ok(FirstRows::of(rows))
 }

@@ -267,8 +267,10 @@ fn the_help_of_export_has_its_flags_under_headings_and_none_amid_others() {
                 "--delimiter",
                 "--format",
                 "--manifest",
+                "--order",
                 "--output",
                 "--preset",
+                "--time-zone",
             ],
         ),
         (

@@ -10,6 +10,7 @@ mod lookup;
 mod manifest;
 mod moments;
 mod one_moment;
+mod order;
 mod prepared_matrix;
 mod properties;
 mod same_bytes;

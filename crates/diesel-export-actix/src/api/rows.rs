@@ -15,7 +15,7 @@ use crate::connections::client_socket::ClientSocket;
 use crate::problem::query_string::QueryString;
 use crate::problem::{Kind, Problem};
 use diesel_export::dataset::{Row, Selection};
-use diesel_export::parameters::{columns_from, filter_from_pairs};
+use diesel_export::parameters::{columns_from, filter_from_pairs, order_from};
 use diesel_export::queries::{self, FirstRows};
 
 /// Counts that run at once. They read all rows, and must leave connections to the pages, which read a few.
@@ -146,6 +146,7 @@ pub(crate) async fn preview(
         Some(names) => columns_from(&dataset, &names)?,
         None => Selection::default_of(&dataset),
     };
+    let order = order_from(&dataset, &query.take("order")?.unwrap_or_default())?;
     let filter = filter_from_pairs(&dataset, query.rest())?;
     let _permit = if counts {
         Some(place_for_count(&request, &app).await?)
@@ -161,7 +162,7 @@ pub(crate) async fn preview(
         move |connection| {
             let count = counts.then(|| queries::count(connection, &filter));
             let count = count.transpose()?;
-            let first = queries::first_rows(connection, &columns, &filter)?;
+            let first = queries::first_rows(connection, &columns, &filter, &order)?;
             Ok(Preview::new(count, columns.clone(), first))
         },
     );

@@ -223,7 +223,10 @@ async fn load(
     } = choose;
     choose_found(request, app, &mut parameters, &searches).await?;
     let Parameters {
-        columns, filter, ..
+        columns,
+        filter,
+        order,
+        ..
     } = parameters.clone();
     let counted = filter.clone();
     let controls = look_up(request, app, &counted, &searches);
@@ -234,7 +237,7 @@ async fn load(
         ReadFrom::Exports,
         QUERY_TIMEOUT,
         move |connection| {
-            let first = queries::first_rows(connection, &columns, &filter)?;
+            let first = queries::first_rows(connection, &columns, &filter, &order)?;
             let is_empty = first.rows.is_empty() && !queries::any(connection, filter.dataset())?;
             Ok((first, is_empty))
         },

@@ -17,12 +17,29 @@ pub struct Column {
     pub(super) kind: ColumnKind,
     /// Whether PostgreSQL prints the values that Diesel loads.
     pub(super) is_printed: bool,
+    /// Whether the values have an order.
+    pub(super) is_ordered: bool,
     /// The value in the query of all tables.
     pub(super) joined: Fragment,
     pub(super) origin: Origin,
 }
 
 impl Column {
+    /// The dataset's column of this name.
+    pub(super) fn find<'d>(
+        dataset: &'d Arc<dyn Dataset>,
+        name: &str,
+    ) -> Result<&'d Self, InvalidColumns> {
+        if name.is_empty() {
+            let reason = "a column's name is empty".to_owned();
+            return Err(InvalidColumns::new(dataset, reason));
+        }
+        let mut columns = dataset.columns().iter();
+        columns
+            .find(|column| column.name == name)
+            .ok_or_else(|| InvalidColumns::new(dataset, format!("there is no column `{name}`")))
+    }
+
     /// The name by which the command line and the web know it.
     pub fn name(&self) -> &str {
         &self.name
@@ -36,6 +53,11 @@ impl Column {
     /// Returns whether an export has it by default.
     pub fn is_default(&self) -> bool {
         self.is_default
+    }
+
+    /// Returns whether rows can be ordered by it.
+    pub fn is_ordered(&self) -> bool {
+        self.is_ordered
     }
 
     /// What its values are.
@@ -116,6 +138,21 @@ pub struct InvalidColumns {
     names: Vec<String>,
 }
 
+impl InvalidColumns {
+    pub(super) fn new(dataset: &Arc<dyn Dataset>, reason: String) -> Self {
+        let names = dataset.columns().iter();
+        Self {
+            reason,
+            dataset: dataset.name().to_owned(),
+            names: names.map(|column| column.name.clone()).collect(),
+        }
+    }
+
+    pub(super) fn twice(dataset: &Arc<dyn Dataset>, name: &str) -> Self {
+        Self::new(dataset, format!("the column `{name}` is there twice"))
+    }
+}
+
 impl Selection {
     /// The columns that an export has by default.
     pub fn default_of(dataset: &Arc<dyn Dataset>) -> Self {
@@ -129,23 +166,11 @@ impl Selection {
 
     /// Reads column names, separated by commas, with or without blanks around them.
     pub fn parse(dataset: &Arc<dyn Dataset>, names: &str) -> Result<Self, InvalidColumns> {
-        let all = dataset.columns();
-        let invalid = |reason| InvalidColumns {
-            reason,
-            dataset: dataset.name().to_owned(),
-            names: all.iter().map(|column| column.name.clone()).collect(),
-        };
         let mut columns = Vec::new();
         for name in names.split(',').map(str::trim) {
-            if name.is_empty() {
-                return Err(invalid("a column's name is empty".to_owned()));
-            }
-            let column = all
-                .iter()
-                .find(|column| column.name == name)
-                .ok_or_else(|| invalid(format!("there is no column `{name}`")))?;
+            let column = Column::find(dataset, name)?;
             if columns.contains(&column.index) {
-                return Err(invalid(format!("the column `{name}` is there twice")));
+                return Err(InvalidColumns::twice(dataset, name));
             }
             columns.push(column.index);
         }

@@ -306,6 +306,7 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
             is_default: true,
             kind: ST::kind(),
             // Integers and booleans are read as what they are, also those of domains.
+            is_ordered: ST::IS_ORDERED,
             is_printed: ST::IS_PRINTED && matches!(ST::kind(), ColumnKind::Text | ColumnKind::Data),
             joined,
             origin,

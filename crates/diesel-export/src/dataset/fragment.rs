@@ -52,7 +52,23 @@ impl<C: QueryFragment<Pg>> QueryFragment<Pg> for Labelled<C> {
 
 /// What rows are ordered by.
 #[derive(Clone)]
-pub struct Order(pub(super) Vec<Fragment>);
+pub struct Order(pub(super) Vec<Ordered>);
+
+/// A value by which rows are ordered.
+#[derive(Clone)]
+pub struct Ordered {
+    /// The value.
+    pub by: Fragment,
+    /// Whether the greatest comes first.
+    pub is_down: bool,
+}
+
+impl Ordered {
+    /// The least comes first.
+    pub fn up(by: Fragment) -> Self {
+        Self { by, is_down: false }
+    }
+}
 
 /// A value of a select list.
 #[derive(Clone)]
@@ -112,11 +128,14 @@ impl QueryFragment<Pg> for Selected {
 
 impl QueryFragment<Pg> for Order {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        for (index, fragment) in self.0.iter().enumerate() {
+        for (index, Ordered { by, is_down }) in self.0.iter().enumerate() {
             if index > 0 {
                 out.push_sql(", ");
             }
-            fragment.walk_ast(out.reborrow())?;
+            by.walk_ast(out.reborrow())?;
+            if *is_down {
+                out.push_sql(" desc");
+            }
         }
         Ok(())
     }
@@ -175,8 +194,8 @@ impl Question {
     }
 
     /// Asks for the rows in this order.
-    pub fn ordered(self, by: impl IntoIterator<Item = Fragment>) -> Self {
-        let by: Vec<Fragment> = by.into_iter().collect();
+    pub fn ordered(self, by: impl IntoIterator<Item = Ordered>) -> Self {
+        let by: Vec<Ordered> = by.into_iter().collect();
         Self {
             order: (!by.is_empty()).then_some(Order(by)),
             ..self

@@ -126,6 +126,9 @@ pub struct Manifest {
     /// Which of its rows: what each filter is set to.
     #[cfg_attr(feature = "openapi", schema(value_type = Object))]
     pub filter: Map<String, Value>,
+    /// The columns by which its rows are ordered, if they are not by the key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<String>,
     /// In what format.
     #[serde(default)]
     pub format: FileType,

@@ -160,6 +160,7 @@ impl Record {
             dataset: self.export.dataset().name().to_owned(),
             columns: self.export.columns.names().map(str::to_owned).collect(),
             filter: self.export.filter.to_json(),
+            order: (!self.export.order.is_by_key()).then(|| self.export.order.to_string()),
             format: self.export.format.file_type(),
             preset: csv.map(|csv| csv.preset),
             delimiter: csv.map(|csv| csv.delimiter),

@@ -11,7 +11,7 @@ pub(crate) fn run(source: &Source<'_>, encoder: &mut Encoder<'_>) -> Result<(), 
         let loader = source.loader(connection, backend);
         let models = export
             .dataset()
-            .models(conditions, source.most_rows(), loader);
+            .models(conditions, &export.order, source.most_rows(), loader);
         models.transpose()
     })?;
     let Some(models) = models else {

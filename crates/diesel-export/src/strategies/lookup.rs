@@ -95,6 +95,9 @@ fn plan_copy(source: &Source<'_>, because: Cow<'static, str>) {
 fn fitting_key(export: &Export) -> Result<&Key, Cow<'static, str>> {
     let dataset = export.dataset();
     let key = dataset.table().integer_key().ok_or(NO_INTEGER)?;
+    if !export.order.is_by_key() {
+        return Err(OTHER_ORDER.into());
+    }
     for column in export.columns.columns() {
         let is_fit = match column.origin() {
             Origin::Own { .. } => true,
@@ -402,6 +405,7 @@ fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
 }
 
 const FROM_TABLE: &str = "the rows are read from the table, not from an index alone: no index has all of their columns, the table has changed since its last VACUUM, or PostgreSQL expects the table to cost less";
+const OTHER_ORDER: &str = "the rows are in another order than their key's";
 const NO_INTEGER: &str = "the key is not one integer";
 const TOO_LARGE: &str = "the tables of names are too large";
 const SEVERAL_ROWS: &str = "nothing shows that each id that the rows refer to has one row";

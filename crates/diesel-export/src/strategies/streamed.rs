@@ -9,7 +9,7 @@ use crate::{Error, Source, queries};
 
 pub(crate) fn run(source: &Source<'_>, encoder: &mut Encoder<'_>) -> Result<(), Error> {
     let export = source.export;
-    let question = queries::loaded_rows(&export.columns, &export.filter);
+    let question = queries::loaded_rows(export);
     source.snapshot(|connection, backend| {
         let query = export.dataset().joined(question);
         let mut rows = query.load_iter::<Row, PgRowByRowLoadingMode>(connection)?;

@@ -7,8 +7,7 @@ use crate::{Error, Source, queries};
 pub(crate) fn run(source: &Source<'_>, encoder: &mut Encoder<'_>) -> Result<(), Error> {
     let export = source.export;
     let rows: Rows<Row> = source.snapshot(|connection, backend| {
-        let question =
-            queries::loaded_rows(&export.columns, &export.filter).limit(source.most_rows());
+        let question = queries::loaded_rows(export).limit(source.most_rows());
         source
             .loader(connection, backend)
             .load(export.dataset().joined(question))

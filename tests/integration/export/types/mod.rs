@@ -10,7 +10,7 @@ use crate::support::in_process::{client, run};
 use crate::support::{TestDatabase, oracle};
 use diesel::connection::SimpleConnection;
 use diesel_export::csv::{Delimiter, Format, Preset};
-use diesel_export::dataset::Dataset;
+use diesel_export::dataset::{Dataset, RowOrder};
 use diesel_export::format::FileFormat;
 use diesel_export::{Export, Strategy, queries};
 
@@ -87,6 +87,34 @@ fn check(database: &TestDatabase, keys: &[Key], strategies: &[Strategy]) {
 }
 
 #[test]
+fn rows_can_be_ordered_by_a_column_of_any_type_that_has_an_order() {
+    let database = table::filled(200);
+    let client = client(&database.url);
+    for (part, declare) in table::PARTS.iter().enumerate() {
+        let dataset = declare(Key::Uuid);
+        for (name, kind) in COLUMNS[part] {
+            let has_order = !["json", "xml", "point", "jsonpath"].contains(kind);
+            for (order, direction) in [(format!("-{name}"), "desc"), ((*name).to_owned(), "asc")] {
+                let order = RowOrder::parse(&dataset, &order);
+                assert_eq!(order.is_ok(), has_order, "{name}");
+                let Ok(order) = order else { continue };
+                let sql = format!("things.{name} {direction}, things.uuid");
+                let expected = psql(&database, COLUMNS[part], &sql, |name, _| name.to_owned());
+                for strategy in [Strategy::Tuples, Strategy::Lookup] {
+                    let export = Export {
+                        order: order.clone(),
+                        ..export(&dataset, strategy, Preset::Data)
+                    };
+                    let outcome = run(&client, &export);
+                    let what = format!("{name} {direction} by {strategy:?}");
+                    table::assert_same(outcome.whole(&what), &expected, &what);
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn excel_gets_booleans_as_it_writes_them_texts_without_formulas_and_the_rest_as_it_is() {
     let database = table::filled(600);
     let client = client(&database.url);
@@ -125,7 +153,12 @@ fn a_preview_has_the_first_values_whatever_their_types_and_the_keys_are() {
         for key in Key::ALL {
             let dataset = declare(key);
             let export = export(&dataset, Strategy::Copy, Preset::Data);
-            let first = queries::first_rows(&mut connection, &export.columns, &export.filter);
+            let first = queries::first_rows(
+                &mut connection,
+                &export.columns,
+                &export.filter,
+                &export.order,
+            );
             let first = first.expect("loaded").rows;
             let json = serde_json::to_value(
                 first

@@ -21,12 +21,14 @@ pub(super) mod sql {
     use super::{ColumnKind, ColumnType};
 
     macro_rules! types {
-        ($($Kind:ident: $($Type:ident $name:literal),+;)+) => {$($(
+        ($($Kind:ident, ordered: $ordered:literal: $($Type:ident $name:literal),+;)+) => {$($(
             #[derive(SqlType)]
             #[diesel(postgres_type(name = $name))]
             pub struct $Type;
 
             impl ColumnType for $Type {
+                const IS_ORDERED: bool = $ordered;
+
                 fn kind() -> ColumnKind {
                     ColumnKind::$Kind
                 }
@@ -35,10 +37,11 @@ pub(super) mod sql {
     }
 
     types! {
-        Text: Name "name", Words "words";
-        Boolean: Flag "flag";
-        Data: Timetz "timetz", Xml "xml", Bits "bit", Varbits "varbit", Tsvector "tsvector", Tsquery "tsquery", Point "point",
-            Mood "mood", Percent "percent", Pair "pair", Jsonpath "jsonpath", Lsn "pg_lsn", Regclass "regclass";
+        Text, ordered: true: Name "name", Words "words";
+        Boolean, ordered: true: Flag "flag";
+        Data, ordered: true: Timetz "timetz", Bits "bit", Varbits "varbit", Tsvector "tsvector", Tsquery "tsquery", Mood "mood",
+            Percent "percent", Pair "pair", Lsn "pg_lsn", Regclass "regclass";
+        Data, ordered: false: Xml "xml", Point "point", Jsonpath "jsonpath";
     }
 
     pub(super) type Texts = Array<Text>;

@@ -15,7 +15,8 @@ use diesel_export::parameters::names_of;
 
 use crate::api::openapi::order::order_body;
 use crate::api::openapi::parameters::{
-    columns_parameter, filter_parameter, option_parameter, or_empty, parameter, text_schema,
+    columns_parameter, filter_parameter, option_parameter, or_empty, order_parameter, parameter,
+    text_schema,
 };
 
 /// Adds the addresses that every dataset has, with the parameters that it declares.
@@ -76,11 +77,13 @@ fn paths(dataset: &Arc<dyn Dataset>) -> [(String, Value); 5] {
         or_empty(json!({"type": "boolean"})),
     );
     let workbook: Vec<Value> = filters()
-        .chain([columns(), strategy()])
+        .chain([columns(), order_parameter(dataset), strategy()])
         .chain(own)
         .collect();
     let download: Vec<Value> = workbook.iter().cloned().chain(of_csv).collect();
-    let preview: Vec<Value> = filters().chain([columns(), count]).collect();
+    let preview: Vec<Value> = filters()
+        .chain([columns(), order_parameter(dataset), count])
+        .collect();
     let counted: Vec<Value> = filters().collect();
     let problem = |description| {
         let content = json!({"schema": {"$ref": "#/components/schemas/Problem"}});

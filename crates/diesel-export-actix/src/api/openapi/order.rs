@@ -10,7 +10,7 @@ use diesel_export::dataset::{Catalog, Dataset, FilterKind};
 use diesel_export::format::FileType;
 use diesel_export::parameters::names_of;
 
-use crate::api::openapi::parameters::{columns_schema, or_empty, text_filter, text_schema};
+use crate::api::openapi::parameters::{columns_schema, or_empty, orders, text_filter, text_schema};
 
 /// What `POST /api/exports` takes: an export of one of the datasets, in one of the formats.
 pub(crate) fn order_body(catalog: &Catalog) -> Value {
@@ -53,6 +53,7 @@ fn order_schema(
     let mut properties = json!({
         "dataset": only(dataset.name(), is_default),
         "columns": columns,
+        "order": choice(json!({"type": "string", "enum": orders(dataset)})),
         "format": only(file_type.extension(), file_type == FileType::default()),
         "strategy": one_of(names_of::<Strategy>()),
         "fresh": truth,

@@ -53,6 +53,26 @@ pub(crate) fn columns_parameter(dataset: &Arc<dyn Dataset>) -> Value {
     })
 }
 
+pub(crate) fn order_parameter(dataset: &Arc<dyn Dataset>) -> Value {
+    let names = orders(dataset);
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    option_parameter("order", &names)
+}
+
+/// The orders by one column. Those by several are left to the description: a schema cannot say that no column may be there twice.
+pub(crate) fn orders(dataset: &Arc<dyn Dataset>) -> Vec<String> {
+    let columns = dataset
+        .columns()
+        .iter()
+        .filter(|column| column.is_ordered());
+    columns
+        .flat_map(|column| {
+            let name = column.name();
+            [name.to_owned(), format!("-{name}")]
+        })
+        .collect()
+}
+
 pub(crate) fn columns_schema(dataset: &Arc<dyn Dataset>) -> Value {
     let names: Vec<&str> = dataset.columns().iter().map(Column::name).collect();
     json!({"type": "array", "minItems": 1, "uniqueItems": true, "items": {"type": "string", "enum": names}})

@@ -8,7 +8,7 @@ use crate::dataset::filter::FilterField;
 use crate::dataset::fragment::{Order, Query, Question};
 use crate::dataset::loaded::{Loader, Rows};
 use crate::dataset::row::Cell;
-use crate::dataset::{Boxed, Column, Condition, Dataset, Models, Reference, Table};
+use crate::dataset::{Boxed, Column, Condition, Dataset, Models, Reference, RowOrder, Table};
 
 /// A declaration that can work.
 struct Declared<Joined, Own, Model>(Declaration<Joined, Own, Model>);
@@ -75,12 +75,13 @@ where
     fn models(
         &self,
         conditions: Vec<Condition>,
+        order: &RowOrder,
         limit: i64,
         loader: Loader<'_>,
     ) -> Option<Result<Box<dyn Models>, Error>> {
         let load = self.0.models?;
         let query = restricted((self.0.joined)(), conditions)
-            .order(Order(self.0.table.order().collect()))
+            .order(Order(order.fragments()))
             .limit(limit);
         Some(load(query, loader).map(|models| {
             let cells = self.0.cells.clone();

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use super::Unprepared;
 use super::estimate::{Estimate, Scan};
 use super::rows::{self, Fields, Step};
-use crate::dataset::{ColumnKind, Condition, Fragment, Key, Origin, Query, Question, Selected};
+use crate::dataset::{
+    ColumnKind, Condition, Fragment, Key, Ordered, Origin, Query, Question, Selected,
+};
 use crate::db::libpq::{self, CopyOutDsl};
 use crate::{Error, Export};
 
@@ -271,6 +273,6 @@ impl<'a> OwnRows<'a> {
     fn question(&self) -> Question {
         Question::of(self.values.iter().cloned().map(Selected::Plain))
             .with(self.export.filter.own_conditions())
-            .ordered([Arc::clone(&self.key.value)])
+            .ordered([Ordered::up(Arc::clone(&self.key.value))])
     }
 }
