@@ -369,7 +369,9 @@ fn a_service_on_tables_of_other_types_says_so_and_is_ready_once_they_are_mended(
 
 #[test]
 fn a_page_without_its_tables_advises_nothing_that_harms() {
-    let database = foreign(&format!("{DJANGO}; {VIEWS}"));
+    // Any integer could be read, but no other number.
+    let views = VIEWS.replace("select id, username", "select id::numeric as id, username");
+    let database = foreign(&format!("{DJANGO}; {views}"));
     let server = Server::start(&database.url);
     let page = || {
         let response = ureq::get(server.url("/"))
