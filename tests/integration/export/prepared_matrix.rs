@@ -1,5 +1,5 @@
 //! The fault matrix of exports that are prepared for later: every strategy × every fault, CSV and workbooks, at the moments that
-//! `moments::of_all` names. No file, a manifest that says what happened, nothing leaked, and the next export whole.
+//! `moments::of_all` names: each pair of strategy, moment and format. No file, a manifest that says what happened, nothing leaked, and the next export whole.
 
 use std::io::Cursor;
 

@@ -1,5 +1,6 @@
 //! Every strategy × every fault: no clean end, a manifest that says what happened, nothing leaked, and the next export whole. Faults that
-//! strike many exports together meet every strategy at every moment; of the others, `moments::of_all` says which strategies meet all moments.
+//! strike many exports together, a statement timeout and a killed PostgreSQL, meet every strategy at every moment. The others, a
+//! terminated backend, a reset, a DELETE and a panic, meet what `moments::of_all` names: each pair of strategy, moment and format.
 
 mod client;
 mod database;
