@@ -34,6 +34,8 @@ pub(crate) fn of(durability: Durability) -> impl Iterator<Item = &'static str> {
             "full_page_writes=off",
             // If it worked while a test fills a table, it would keep the test's own VACUUM from the visibility map.
             "autovacuum=off",
+            // To load the compiler costs each connection more than any query of a test, and what plans are forced on it look dear.
+            "jit=off",
             "shared_buffers=64MB",
         ],
     };

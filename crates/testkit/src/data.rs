@@ -6,9 +6,7 @@ use super::TestDatabase;
 
 /// Makes a database with every text that a CSV can get wrong, in every column.
 pub fn hostile() -> TestDatabase {
-    let database = TestDatabase::new();
-    fill_hostile(&database);
-    database
+    TestDatabase::filled("hostile".to_owned(), fill_hostile)
 }
 
 /// Fills an empty database with that.
@@ -98,9 +96,9 @@ pub fn fill_hostile(database: &TestDatabase) {
 
 /// A database of `count` tasks of 100-character titles: far more bytes than the buffers between PostgreSQL and a client hold.
 pub fn wide(count: u32) -> TestDatabase {
-    let database = TestDatabase::new();
-    fill_wide(&database, count);
-    database
+    TestDatabase::filled(format!("{count} wide tasks"), |database| {
+        fill_wide(database, count);
+    })
 }
 
 /// Fills an empty database with that.

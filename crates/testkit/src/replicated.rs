@@ -18,7 +18,7 @@ use super::{Server, TestDatabase, data, eventually, program};
 const WIDE: u32 = 100_000;
 
 /// The standbys replay each change at once; a conflict with it is resolved at once, and logged.
-const SETTINGS: &str = "shared_buffers=32MB autovacuum=off max_wal_size=4GB checkpoint_timeout=1h wal_writer_delay=10ms \
+const SETTINGS: &str = "shared_buffers=32MB autovacuum=off jit=off max_wal_size=4GB checkpoint_timeout=1h wal_writer_delay=10ms \
     hot_standby_feedback=off max_standby_streaming_delay=0 log_recovery_conflict_waits=on deadlock_timeout=10ms \
     wal_receiver_status_interval=1s wal_retrieve_retry_interval=100ms";
 

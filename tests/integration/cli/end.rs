@@ -1,6 +1,7 @@
 //! How the process ends: with the exit code that it means, whatever its threads are in the middle of.
 //!
-//! OpenSSL takes itself apart when a process exits. A thread that just logs in by SCRAM or TLS then reads freed memory.
+//! OpenSSL takes itself apart when a process exits. A thread that just logs in by SCRAM or TLS then reads freed memory. One in seven
+//! crashed by that, so that a hundred show it.
 
 use std::io;
 use std::os::unix::process::ExitStatusExt;
@@ -66,14 +67,14 @@ fn all_end_as_they_should(url: &str, bin_dir: &Path, times: u32) {
         assert!(output.stdout == expected, "{output:?}");
     });
     // An error, behind all that was opened.
-    repeat(times / 10, || {
+    repeat(times / 5, || {
         let full = std::fs::File::options().write(true).open("/dev/full");
         let output = ended(small_export(url).stdout(full.expect("Linux has it")));
         assert_eq!(output.status.code(), Some(1), "{output:?}");
         assert!(stderr(&output).contains("No space left"), "{output:?}");
     });
     // A reader that is not there.
-    repeat(times / 10, || {
+    repeat(times / 5, || {
         let (reader, writer) = io::pipe().expect("a pipe");
         drop(reader);
         let output = ended(small_export(url).stdout(writer));
@@ -82,7 +83,7 @@ fn all_end_as_they_should(url: &str, bin_dir: &Path, times: u32) {
     });
     // Ctrl-C, at any time.
     let number = AtomicU32::new(0);
-    repeat(times / 10, || {
+    repeat(times / 5, || {
         let child = small_export(url).spawn().expect("the program runs");
         let wait = number.fetch_add(1, Ordering::Relaxed) % 40;
         thread::sleep(Duration::from_millis(wait.into()));
@@ -98,15 +99,15 @@ fn all_end_as_they_should(url: &str, bin_dir: &Path, times: u32) {
 }
 
 #[test]
-fn a_thousand_small_exports_with_passwords_end_as_they_should() {
+fn small_exports_with_passwords_end_as_they_should() {
     let database = TestDatabase::new();
-    all_end_as_they_should(&database.url, &database.bin_dir(), 1_000);
+    all_end_as_they_should(&database.url, &database.bin_dir(), 300);
 }
 
 #[test]
 fn small_exports_over_tls_end_as_they_should() {
     let server = TlsServer::start(TestDatabase::new().bin_dir());
-    all_end_as_they_should(&server.url, &server.bin_dir, 200);
+    all_end_as_they_should(&server.url, &server.bin_dir, 100);
 }
 
 #[test]

@@ -125,7 +125,7 @@ fn a_view_on_whose_rows_two_queries_need_not_agree_is_read_by_one() {
     fixture.run(
         "create function counted_tasks() returns setof all_tasks language sql volatile as 'select * from all_tasks order by id limit 11000'",
     );
-    for view in [
+    let views = [
         of_tasks("all_tasks where now() > '2020-01-01'"),
         of_tasks("all_tasks where current_timestamp > '2020-01-01'"),
         of_tasks("all_tasks where random() >= 0"),
@@ -148,8 +148,9 @@ fn a_view_on_whose_rows_two_queries_need_not_agree_is_read_by_one() {
             .to_owned(),
         "create view users as select id, username from all_users where now() > '2020-01-01'".to_owned(),
         "create view users as select id, username from all_users where random() >= 0".to_owned(),
-    ] {
-        fixture.check(&view, Way::Copy);
+    ];
+    for (nth, view) in views.iter().enumerate() {
+        fixture.check_in_part(nth, view, Way::Copy);
     }
 }
 
