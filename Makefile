@@ -38,7 +38,7 @@ test-valgrind: ## Runs the tests of crates/diesel-copy-out under valgrind (Linux
 check: setup-python ## Checks format, lints, licences, documentation and its links (seconds, once built)
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets --features fault-injection -- -D warnings
-	cargo clippy --locked --test screenshots --features fault-injection -- -D warnings # no target of `cargo test`
+	cargo clippy --locked --workspace --test screenshots --features fault-injection -- -D warnings # no target of `cargo test`
 	cargo metadata --locked --format-version 1 --manifest-path lab/Cargo.toml >/dev/null # its Cargo.lock is current
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
 	cargo fetch --locked # also what no build here needs, which cargo-deny looks at
@@ -68,7 +68,7 @@ deb: setup $(TOOLS)/bin/cargo-deb ## Builds the Debian package, with a systemd u
 
 $(TOOLS)/bin/cargo-deb:
 	@echo 'setup: cargo-deb is missing: running cargo install' >&2
-	cargo install --quiet --debug --locked --root $(TOOLS) --version 3.8.0 cargo-deb
+	CARGO_PROFILE_DEV_DEBUG=0 cargo install --quiet --debug --locked --root $(TOOLS) --target-dir target --version 3.8.0 cargo-deb
 
 # Of the program as `make test` builds it: a release takes minutes more, and is packaged in the same way.
 test-deb: setup $(TOOLS)/bin/cargo-deb ## Installs the package on this machine (Debian, as root), tries it, and purges it
