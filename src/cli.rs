@@ -3,8 +3,6 @@
 mod environment;
 mod export;
 mod flags;
-#[cfg(test)]
-mod reference;
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -36,7 +34,7 @@ pub struct Cli {
     /// The flags of every command
     #[command(flatten)]
     pub global: Global,
-    /// What to do
+    /// Command to run
     #[command(subcommand)]
     pub command: Command,
 }
@@ -44,7 +42,7 @@ pub struct Cli {
 /// The flags of every command.
 #[derive(Debug, clap::Args)]
 pub struct Global {
-    /// The database, as libpq takes it; without it, a private cluster is started
+    /// Connection string of the database, as for libpq; without it, a private cluster is started
     // Hidden: it may hold a password, and `--help` prints values.
     #[arg(
         long,
@@ -55,7 +53,7 @@ pub struct Global {
         help_heading = "General"
     )]
     database_url: Option<String>,
-    /// A file with the database's URL [default: systemd's credential database-url, if there is one]
+    /// File with the connection string of the database [default: systemd's credential database-url, if there is one]
     #[arg(
         long,
         env = "DATABASE_URL_FILE",
@@ -66,7 +64,7 @@ pub struct Global {
         help_heading = "General"
     )]
     database_url_file: Option<String>,
-    /// Where the private cluster lives [default: the user's data directory; for root /var/lib/cmms-export]
+    /// Directory of the private cluster [default: the user's data directory; for root /var/lib/cmms-export]
     #[arg(
         long,
         env = "CMMS_DATA_DIR",
@@ -75,7 +73,7 @@ pub struct Global {
         help_heading = "General"
     )]
     pub data_dir: Option<PathBuf>,
-    /// What is logged, as in `info` or `debug,actix_http=info` [default: info for serve and database, else warn]
+    /// Log filter, such as `info` or `debug,actix_http=info` [default: info for serve and database, else warn]
     #[arg(
         long,
         env = "CMMS_LOG",
@@ -84,7 +82,7 @@ pub struct Global {
         help_heading = "General"
     )]
     pub log: Option<String>,
-    /// How the log is written
+    /// Log format
     #[arg(
         long,
         env = "CMMS_LOG_FORMAT",
@@ -120,29 +118,29 @@ pub enum LogFormat {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Serves the web pages and the download
+    /// Serve the web pages, downloads and API
     Serve(Box<Serve>),
-    /// Brings the database's tables up to date
+    /// Run the pending migrations
     Migrate(Migrate),
-    /// Fills the database with made-up data
+    /// Fill the database with made-up data
     Seed(Seed),
-    /// Writes tasks, or another dataset, as CSV or as an Excel workbook
+    /// Export tasks, or another dataset, as CSV or as an Excel workbook
     Export(Box<ExportOptions>),
-    /// Says whether an export's file is whole, by its manifest
+    /// Check by its manifest whether an exported file is complete
     Verify(Verify),
-    /// Measures what each strategy costs in time and memory
+    /// Measure the time and memory that each strategy takes
     Bench(Bench),
     /// Does one run of the benchmark, for the program itself
     #[command(hide = true, name = crate::benchmark::CHILD_COMMAND)]
     BenchRun,
-    /// Keeps the private cluster up, and prints its DATABASE_URL
+    /// Keep the private cluster running, and print its DATABASE_URL
     Database,
 }
 
 /// The web service.
 #[derive(Debug, clap::Args)]
 pub struct Serve {
-    /// The address to listen on, unless systemd hands over a socket; with port 0 it takes a free port and prints it
+    /// Address to listen on, unless systemd passes a socket; port 0 chooses a free port and prints it
     #[arg(
         long,
         env = "CMMS_BIND",
@@ -150,34 +148,35 @@ pub struct Serve {
         default_value = "127.0.0.1:8080"
     )]
     pub bind: SocketAddr,
-    /// Exports that may run on the database at once; one more gets a 503
+    /// Maximum number of exports that run at once; further requests get 503
     #[arg(long, env = "CMMS_MAX_EXPORTS", value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub max_exports: u16,
-    /// Downloads that may be under way at once, those whose export is done included; one more gets a 503
+    /// Maximum number of downloads at once, including those whose export has ended; further requests get 503
     #[arg(long, env = "CMMS_MAX_DOWNLOADS", value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     pub max_downloads: u16,
-    /// Exports that may wait to be prepared; one more gets a 503
+    /// Maximum length of the preparation queue; further requests get 503
     #[arg(long, env = "CMMS_MAX_QUEUED", value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     pub max_queued: u16,
-    /// How long a prepared export is kept: a number of seconds, or one with m, h or d
+    /// How long prepared exports are kept: seconds, or a number with m, h or d
     #[arg(long, env = "CMMS_KEEP_EXPORTS", value_name = "TIME", default_value = "24h", value_parser = duration)]
     pub keep_exports: Duration,
-    /// Where prepared exports are, and what slow readers have not taken yet [default: spool in the data directory]
+    /// Directory for prepared exports and for data that slow clients have not read yet [default: spool in the data directory]
     #[arg(long, env = "CMMS_SPOOL_DIR", value_name = "DIR")]
     pub spool_dir: Option<PathBuf>,
-    /// How much the spool may hold; with 0, nothing is prepared, there are no workbooks over HTTP, and exports wait for their readers
+    /// Maximum size of the spool; 0 disables prepared exports and workbooks over HTTP, and makes exports wait for slow clients
     #[arg(long, env = "CMMS_SPOOL_SIZE", value_name = "SIZE", default_value = "10GiB", value_parser = bytes)]
     pub spool_size: u64,
-    /// How long a reader may take nothing before it is cut off (Linux shows nothing finer than about 6 KB a second)
+    /// Time after which a client that reads nothing is disconnected (on Linux, anything below about 6 KB a second may count as
+    /// nothing)
     #[arg(long, env = "CMMS_READER_TIMEOUT", value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub reader_timeout: Duration,
-    /// How long a connection may wait for its next request: more than a proxy's or load balancer's own limit, which is often 60 s
+    /// Keep-alive timeout of idle connections: longer than that of a proxy or load balancer, which is often 60 s
     #[arg(long, env = "CMMS_KEEP_ALIVE", value_name = "SECONDS", default_value = "75", value_parser = seconds)]
     pub keep_alive: Duration,
-    /// How long running exports may take to finish when the service is told to stop
+    /// Time that running exports have to finish when the service is stopped
     #[arg(long, env = "CMMS_SHUTDOWN_TIMEOUT", value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub shutdown_timeout: Duration,
-    /// When downloads are compressed, with zstd or gzip, as their client takes it
+    /// When to compress downloads, with zstd or gzip, as the client accepts
     #[arg(long, env = "CMMS_COMPRESSION", value_parser = one_of::<Compression>(), default_value_t)]
     pub compression: Compression,
     /// What an export may cost
@@ -192,31 +191,31 @@ pub struct Serve {
     /// Where exports run
     #[command(flatten)]
     pub replicas: Replicas,
-    /// A name or an address (`10.1.2.3`, `[2001:db8::1]`), without a port, by which clients or their proxy ask: the service then answers
-    /// only to loopback names and these
-    /// [default: on a loopback address to loopback names only, elsewhere to all]
+    /// Host name or address (`10.1.2.3`, `[2001:db8::1]`) to accept in requests, without a port, besides loopback names [default: on
+    /// a loopback address loopback names only, elsewhere any]
     #[arg(long, env = "CMMS_ALLOWED_HOST", value_name = "NAME", value_delimiter = ',', value_parser = host_name)]
     pub allowed_host: Vec<String>,
-    /// Another site, such as `https://portal.example.org`, whose pages may do what the service's own do
+    /// Origin, such as `https://portal.example.org`, whose cross-site requests are allowed
     #[arg(long, env = "CMMS_ALLOWED_ORIGIN", value_name = "ORIGIN", value_delimiter = ',', value_parser = origin, help_heading = "Access")]
     pub allowed_origin: Vec<String>,
-    /// A proxy, by its address or network (`10.1.2.0/24`), whose `Forwarded` or `X-Forwarded-For` is believed: the client's address,
-    /// in limits and logs, is then the last one there that is no such proxy's
+    /// Proxy, by its address or network (`10.1.2.0/24`), whose `Forwarded` or `X-Forwarded-For` is trusted: the client's address, in
+    /// limits and logs, is then the last one there that is not a trusted proxy's
     #[arg(long, env = "CMMS_TRUSTED_PROXY", value_name = "CIDR", value_delimiter = ',', value_parser = network, help_heading = "Access")]
     pub trusted_proxy: Vec<IpNet>,
-    /// The token that clients must know
+    /// The token that requests need
     #[command(flatten)]
     pub auth_token: AuthToken,
-    /// Lets clients run the benchmark even if other machines can reach the address
+    /// Allow benchmarks even if other machines can reach the address
     #[arg(long, env = "CMMS_ALLOW_BENCHMARKS", help_heading = "Access")]
     pub allow_benchmarks: bool,
-    /// Lets everybody in even if other machines can reach the address
+    /// Allow requests without a token even if other machines can reach the address
     #[arg(long, env = "CMMS_ALLOW_UNAUTHENTICATED", help_heading = "Access", value_parser = clap::builder::BoolishValueParser::new())]
     pub allow_unauthenticated: bool,
-    /// How long it waits for the database, logging failed attempts; with replicas, it starts without it [default: 5 s, not logged]
+    /// Time to wait for the database at the start, logging failed attempts; with replicas, the service starts without it [default: 5
+    /// s, not logged]
     #[arg(long, env = "CMMS_WAIT_FOR_DATABASE", value_name = "SECONDS", value_parser = seconds, help_heading = "Database")]
     pub wait_for_database: Option<Duration>,
-    /// Does not start without DATABASE_URL, instead of serving a private cluster of made-up data
+    /// Fail if DATABASE_URL is unset [default: start a private cluster with made-up data]
     #[arg(long, env = "CMMS_REQUIRE_DATABASE", value_parser = clap::builder::BoolishValueParser::new(), help_heading = "Database")]
     pub require_database: bool,
 }
@@ -224,12 +223,12 @@ pub struct Serve {
 /// The token that the service wants from its clients.
 #[derive(Debug, clap::Args)]
 pub struct AuthToken {
-    /// What clients must know, as a bearer token, or as the password when a browser asks: needed if other machines can reach the
-    /// address
+    /// Token that requests need, as a bearer token or as the password of HTTP basic authentication; required if other machines can
+    /// reach the address
     // Hidden: `--help` prints values.
     #[arg(long, env = "CMMS_AUTH_TOKEN", help_heading = "Access", value_name = "TOKEN", hide_env_values = true, value_parser = clap::builder::NonEmptyStringValueParser::new())]
     auth_token: Option<String>,
-    /// A file with that token [default: systemd's credential auth-token, if there is one]
+    /// File with the token [default: systemd's credential auth-token, if there is one]
     #[arg(long, env = "CMMS_AUTH_TOKEN_FILE", help_heading = "Access", value_name = "FILE", conflicts_with = "auth_token", value_parser = secret::in_file)]
     auth_token_file: Option<String>,
 }
@@ -341,7 +340,7 @@ pub enum OpenToAll {
 /// A benchmark.
 #[derive(Debug, clap::Args)]
 pub struct Bench {
-    /// The strategies [default: all]
+    /// Strategies to measure [default: all]
     #[arg(
         long,
         env = "CMMS_STRATEGIES",
@@ -350,16 +349,16 @@ pub struct Bench {
         value_delimiter = ','
     )]
     pub strategies: Vec<Strategy>,
-    /// Runs of each, after one that does not count
+    /// Runs of each strategy, after a warm-up
     #[arg(long, env = "CMMS_RUNS", value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=i64::from(benchmark::MAX_RUNS)))]
     pub runs: u32,
-    /// Only the first N tasks, to see what grows with their number [default: all]
+    /// Number of tasks to export, in the order of their IDs [default: all]
     #[arg(long, env = "CMMS_ROWS", value_name = "N", value_parser = clap::value_parser!(u64).range(1..=i64::MAX as u64))]
     pub rows: Option<u64>,
-    /// Where to write every measurement, and the description of the machine, as JSON
+    /// File for all measurements and the description of the machine, as JSON
     #[arg(long, env = "CMMS_JSON", value_name = "FILE")]
     pub json: Option<PathBuf>,
-    /// Prints the table in Markdown
+    /// Print the table in Markdown
     #[arg(long, env = "CMMS_MARKDOWN")]
     pub markdown: bool,
     /// What an export may cost
@@ -370,7 +369,7 @@ pub struct Bench {
 /// The migrations.
 #[derive(Debug, clap::Args)]
 pub struct Migrate {
-    /// Makes the tables even if the database has other tables
+    /// Create the tables even if the database has other tables
     #[arg(long, env = "CMMS_YES", value_parser = clap::builder::BoolishValueParser::new())]
     pub yes: bool,
 }
@@ -378,9 +377,9 @@ pub struct Migrate {
 /// A file to check against its manifest.
 #[derive(Debug, clap::Args)]
 pub struct Verify {
-    /// The file; `-` is the standard input
+    /// File to check; `-` is the standard input
     pub file: PathBuf,
-    /// Its manifest; `-` is the standard input
+    /// Manifest of the file; `-` is the standard input
     #[arg(long, env = "CMMS_MANIFEST", value_name = "FILE|-")]
     pub manifest: PathBuf,
 }

@@ -1,5 +1,5 @@
 //! Exports the tasks of a CMMS (computerised maintenance management system), its assets, locations and users from PostgreSQL to CSV:
-//! fast, in constant memory, and never a truncated file that looks whole.
+//! fast, in constant memory, and never a truncated file that looks complete.
 //!
 //! # How a dataset is declared
 //!
@@ -35,7 +35,7 @@
 //! * **A thread for each export**, because Diesel and libpq block. The export may block on PostgreSQL or on its reader, so its code reads
 //!   from top to bottom. What a slow reader has not taken goes to the [spool](diesel_export::spool); if that has no room, the export waits, and PostgreSQL
 //!   with it. In no case does it fill the memory.
-//! * **An explicit end.** A channel that closes may have lost its sender to a panic. So an export says that it is whole, by a message, and
+//! * **An explicit end.** A channel that closes may have lost its sender to a panic. So an export says that it is complete, by a message, and
 //!   only then does the response or the file end cleanly. See [`diesel_export_actix`] and [`output`].
 //! * **One snapshot.** All connections of an export share it, and nothing after the first byte is tried again in another one.
 //! * **psql as the oracle.** The tests compare the bytes with psql's, because a test against our own idea of CSV would repeat our
@@ -68,6 +68,8 @@ pub mod output;
 pub mod printable;
 pub mod process;
 pub mod progress;
+#[cfg(test)]
+mod reference;
 #[expect(
     missing_docs,
     reason = "the Diesel CLI documents tables and columns, but no modules"

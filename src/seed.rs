@@ -31,22 +31,22 @@ const LOREM: &str = "lorem ipsum dolor sit amet consectetur adipiscing elit sed 
 /// How many rows to make, and from which random numbers. The defaults are the article's.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub struct Seed {
-    /// Locations to make
+    /// Number of locations
     #[arg(long, env = "CMMS_LOCATIONS", value_name = "N", default_value_t = Self::default().locations)]
     pub locations: u64,
-    /// Users to make
+    /// Number of users
     #[arg(long, env = "CMMS_USERS", value_name = "N", default_value_t = Self::default().users)]
     pub users: u64,
-    /// Assets to make, each at a random location
+    /// Number of assets, each at a random location
     #[arg(long, env = "CMMS_ASSETS", value_name = "N", default_value_t = Self::default().assets)]
     pub assets: u64,
-    /// Tasks to make, each on a random asset and by a random user
+    /// Number of tasks, each on a random asset and by a random user
     #[arg(long, env = "CMMS_TASKS", value_name = "N", default_value_t = Self::default().tasks)]
     pub tasks: u64,
-    /// Where the random numbers start: the same number makes the same data
+    /// Seed of the random number generator: the same seed makes the same data
     #[arg(long, env = "CMMS_RNG_SEED", value_name = "N", default_value_t = Self::default().rng_seed)]
     pub rng_seed: u64,
-    /// Deletes all locations, assets, users and tasks first
+    /// Delete all locations, assets, users and tasks first
     #[arg(long, env = "CMMS_RESET", value_parser = clap::builder::BoolishValueParser::new())]
     pub reset: bool,
 }

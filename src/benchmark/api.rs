@@ -1,4 +1,4 @@
-//! `/api/benchmarks`: the benchmark, one at a time, in processes of its own: it takes none of the exports' places.
+//! `/api/benchmarks`: one benchmark at a time, in processes of its own, outside of the limit on running exports.
 
 use actix_web::http::header::{CONTENT_TYPE, LOCATION};
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -15,34 +15,36 @@ use diesel_export_actix::pages::html;
 use diesel_export_actix::problem::{Kind, Problem, ProblemBody};
 use diesel_export_actix::{App, blocking};
 
-/// The same as a form.
+/// The fields of an HTML form.
 #[derive(serde::Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "it describes what a browser sends")]
 pub(crate) struct OptionsForm {
-    /// The strategies; none are all.
+    /// The strategies (default: all).
     #[schema(required = false)]
     strategies: Vec<Strategy>,
-    /// Runs of each.
+    /// Runs of each strategy.
     #[schema(required = false, minimum = 1, maximum = 100)]
     runs: u32,
-    /// The number of tasks, the first by their ids; none is all.
+    /// The number of tasks, in the order of their IDs (default: all).
     #[schema(required = false, minimum = 1, maximum = 9_223_372_036_854_775_807_i64)]
     rows: u64,
 }
 
-/// Runs the benchmark; one at a time. A form is answered by a redirection to the page.
+/// Starts a benchmark; one at a time.
+///
+/// An HTML form is redirected to the benchmark page.
 #[utoipa::path(
     post,
     path = "/api/benchmarks",
     operation_id = "benchmarks_start",
     request_body(content((Options = "application/json"), (OptionsForm = "application/x-www-form-urlencoded"))),
     responses(
-        (status = 201, description = "It has begun", body = Status, headers(("Location", description = "Where it can be followed"))),
-        (status = 303, description = "It has begun: the page shows it"),
-        (status = 403, description = "Bound beyond loopback without --allow-benchmarks, or another site's page asks",
+        (status = 201, description = "Started", body = Status, headers(("Location", description = "The address of its progress"))),
+        (status = 303, description = "Started; redirects a form to the benchmark page"),
+        (status = 403, description = "Benchmarks are disabled, or cross-site request",
          content_type = "application/problem+json", body = ProblemBody<'static>),
-        (status = 409, description = "Another one runs; `location` says where", content_type = "application/problem+json", body = ProblemBody<'static>),
+        (status = 409, description = "Another benchmark is running; `location` has its address", content_type = "application/problem+json", body = ProblemBody<'static>),
     )
 )]
 pub(crate) async fn post(
@@ -96,7 +98,7 @@ fn see_page_of(id: &str) -> HttpResponse {
         .finish()
 }
 
-/// The results that are kept, the latest first.
+/// Lists the stored results, newest first.
 #[utoipa::path(method(get, head), path = "/api/benchmarks", operation_id = "benchmarks", responses((status = 200, body = Vec<Entry>)))]
 pub(crate) async fn list(
     benchmarks: web::Data<Benchmarks>,
@@ -119,13 +121,13 @@ fn entry(id: &str, report: &Report) -> Entry {
     }
 }
 
-/// A benchmark: how it stands, and its result.
+/// Returns a benchmark's progress or result.
 #[utoipa::path(
     method(get, head),
     path = "/api/benchmarks/{id}",
     operation_id = "benchmark",
-    params(("id" = String, Path, description = "The benchmark's id")),
-    responses((status = 200, body = Benchmark), (status = 404, description = "There is no such benchmark", content_type = "application/problem+json", body = ProblemBody<'static>))
+    params(("id" = String, Path, description = "The benchmark's ID")),
+    responses((status = 200, body = Benchmark), (status = 404, description = "No such benchmark", content_type = "application/problem+json", body = ProblemBody<'static>))
 )]
 pub(crate) async fn get(
     id: web::Path<String>,
@@ -134,16 +136,18 @@ pub(crate) async fn get(
     find(id, benchmarks).await.map(web::Json)
 }
 
-/// Stops the benchmark, down to the query of its run. One that has ended stays as it is.
+/// Cancels a benchmark with its query on the database.
+///
+/// One that has ended keeps its result.
 #[utoipa::path(
     delete,
     path = "/api/benchmarks/{id}",
     operation_id = "benchmark_delete",
-    params(("id" = String, Path, description = "The benchmark's id")),
+    params(("id" = String, Path, description = "The benchmark's ID")),
     responses(
-        (status = 204, description = "It has ended, or is about to"),
-        (status = 403, description = "Another site's page may not do this", content_type = "application/problem+json", body = ProblemBody<'static>),
-        (status = 404, description = "There is no such benchmark", content_type = "application/problem+json", body = ProblemBody<'static>),
+        (status = 204, description = "Cancelled, or it had ended before"),
+        (status = 403, description = "Cross-site request", content_type = "application/problem+json", body = ProblemBody<'static>),
+        (status = 404, description = "No such benchmark", content_type = "application/problem+json", body = ProblemBody<'static>),
     )
 )]
 pub(crate) async fn delete(
@@ -154,16 +158,18 @@ pub(crate) async fn delete(
     Ok(HttpResponse::NoContent().finish())
 }
 
-/// The same for a form, which can only post; answered by a redirection to the page.
+/// Cancels a benchmark from an HTML form.
+///
+/// Redirects to the benchmark page.
 #[utoipa::path(
     post,
     path = "/api/benchmarks/{id}/cancel",
     operation_id = "benchmark_cancel",
-    params(("id" = String, Path, description = "The benchmark's id")),
+    params(("id" = String, Path, description = "The benchmark's ID")),
     responses(
-        (status = 303, description = "It has ended, or is about to: the page shows it"),
-        (status = 403, description = "Another site's page may not do this", content_type = "application/problem+json", body = ProblemBody<'static>),
-        (status = 404, description = "There is no such benchmark", content_type = "application/problem+json", body = ProblemBody<'static>),
+        (status = 303, description = "Redirects to the benchmark page"),
+        (status = 403, description = "Cross-site request", content_type = "application/problem+json", body = ProblemBody<'static>),
+        (status = 404, description = "No such benchmark", content_type = "application/problem+json", body = ProblemBody<'static>),
     )
 )]
 pub(crate) async fn cancel(
@@ -185,15 +191,15 @@ async fn stop(id: web::Path<String>, benchmarks: web::Data<Benchmarks>) -> Resul
     Ok(())
 }
 
-/// How the benchmark stands, as server-sent events, until it has ended.
+/// Streams a benchmark's progress as server-sent events until it ends.
 #[utoipa::path(
     get,
     path = "/api/benchmarks/{id}/events",
     operation_id = "benchmark_events",
-    params(("id" = String, Path, description = "The benchmark's id")),
+    params(("id" = String, Path, description = "The benchmark's ID")),
     responses(
-        (status = 200, description = "Each event's data is a status, as JSON", content_type = "text/event-stream", body = Event),
-        (status = 404, description = "There is no such benchmark", content_type = "application/problem+json", body = ProblemBody<'static>),
+        (status = 200, description = "The data of each event is the progress as JSON", content_type = "text/event-stream", body = Event),
+        (status = 404, description = "No such benchmark", content_type = "application/problem+json", body = ProblemBody<'static>),
     )
 )]
 pub(crate) async fn follow(

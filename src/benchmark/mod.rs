@@ -29,8 +29,10 @@ use utoipa::ToSchema;
 use self::child::{Job, Outcome};
 use self::environment::Environment;
 use self::result::{Report, Run, StrategyResult};
+#[cfg(test)]
+pub(crate) use self::routes::PROBLEMS;
 pub(crate) use self::routes::{SCRIPT, STYLE};
-pub use self::routes::{SECTION, configure, openapi, static_files};
+pub use self::routes::{SECTION, configure, routes, static_files};
 pub use self::store::Benchmarks;
 pub(crate) use self::store::KEPT;
 use crate::schema::tasks;
@@ -46,13 +48,13 @@ pub const MAX_RUNS: u32 = 100;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Options {
-    /// The strategies; none are all.
+    /// The strategies (default: all).
     pub strategies: Vec<Strategy>,
-    /// Runs of each.
+    /// Runs of each strategy.
     #[serde(deserialize_with = "runs")]
     #[schema(minimum = 1, maximum = 100)]
     pub runs: u32,
-    /// The number of tasks, the first by their ids; none is all.
+    /// The number of tasks, in the order of their IDs (default: all).
     #[serde(deserialize_with = "rows")]
     #[schema(minimum = 1, maximum = 9_223_372_036_854_775_807_i64)]
     pub rows: Option<u64>,
@@ -116,7 +118,7 @@ impl Options {
         options.checked()
     }
 
-    /// The same, with each strategy once, in their usual order.
+    /// Removes repeated strategies: each once, in their usual order.
     pub fn checked(self) -> Result<Self, InvalidOptions> {
         if !(1..=MAX_RUNS).contains(&self.runs) {
             return Err(InvalidOptions(format!(

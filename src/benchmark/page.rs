@@ -121,7 +121,7 @@ struct Chart {
     params(Shown),
     responses(
         (status = 200, content_type = "text/html", body = String),
-        (status = 404, description = "There is no such benchmark", content_type = "application/problem+json", body = ProblemBody<'static>),
+        (status = 404, description = "No such benchmark", content_type = "application/problem+json", body = ProblemBody<'static>),
     )
 )]
 pub(crate) async fn page(

@@ -3,7 +3,9 @@
 mod spread;
 
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::openapi::schema::{AllOf, Object, OneOf, Type};
+use utoipa::openapi::{Ref, RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
 use super::environment::Environment;
 use diesel_export::{Plan, Strategy};
@@ -20,7 +22,7 @@ pub(crate) const SCATTER: f64 = 1.5;
 pub struct Report {
     /// The machine, the database, the program.
     pub environment: Environment,
-    /// The size that was asked for; none is the whole table.
+    /// The size that was asked for; none is all.
     #[schema(minimum = 1, maximum = 9_223_372_036_854_775_807_i64)]
     pub rows_limit: Option<u64>,
     /// Runs of each strategy, after one that does not count.
@@ -35,7 +37,7 @@ pub struct Report {
 }
 
 /// What came of a strategy.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StrategyResult {
     /// How the rows were loaded.
     pub strategy: Strategy,
@@ -45,6 +47,30 @@ pub struct StrategyResult {
     /// What was measured, if it did not fail.
     #[serde(flatten)]
     pub figures: Option<Figures>,
+}
+
+/// Either the figures or the error, which the derived schema would not say.
+impl PartialSchema for StrategyResult {
+    fn schema() -> RefOr<Schema> {
+        let strategy = Object::builder()
+            .property("strategy", Ref::from_schema_name("Strategy"))
+            .required("strategy");
+        let error = Object::builder()
+            .property("error", Object::with_type(Type::String))
+            .required("error");
+        let outcome = OneOf::builder()
+            .item(Ref::from_schema_name("Figures"))
+            .item(error);
+        AllOf::builder().item(strategy).item(outcome).into()
+    }
+}
+
+impl ToSchema for StrategyResult {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push(("Strategy".to_owned(), Strategy::schema()));
+        schemas.push(("Figures".to_owned(), Figures::schema()));
+        Figures::schemas(schemas);
+    }
 }
 
 /// What was measured of a strategy.
@@ -210,7 +236,7 @@ impl Report {
         report.compared()
     }
 
-    /// The same, with what follows from a comparison of the strategies computed anew: a report that was written by another
+    /// The same, with what follows from a comparison of the strategies computed again: a report that was written by another
     /// version of the program may lack it.
     pub fn compared(mut self) -> Self {
         let first = self.first().map(|first| first.sha256.as_str());

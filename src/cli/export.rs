@@ -21,7 +21,7 @@ const FILTERS: &str = "Filters (all that are given must hold)";
 /// An export to a file.
 #[derive(Debug, Args)]
 pub struct ExportOptions {
-    /// What to export
+    /// Dataset to export
     #[command(flatten)]
     pub parameters: ParameterFlags,
     /// What it may cost
@@ -36,10 +36,10 @@ pub struct ExportOptions {
     /// Where it runs
     #[command(flatten)]
     pub replicas: Replicas,
-    /// Waits until the replica has all that the primary has now, or exports from the primary; an error if neither can be shown
+    /// Wait until the replica has everything that the primary has now, or export from the primary; fail if neither is certain
     #[arg(long, env = "CMMS_FRESH", help_heading = "Replicas", value_parser = clap::builder::BoolishValueParser::new())]
     pub fresh: bool,
-    /// Where to; the file appears when it is whole. `-` is the standard output. On a terminal, it shows its progress
+    /// Output file, which appears once it is complete; `-` is the standard output. Shows progress on a terminal
     #[arg(
         long,
         short,
@@ -49,7 +49,7 @@ pub struct ExportOptions {
         default_value = "-"
     )]
     pub output: PathBuf,
-    /// Where to write what came of it, as JSON: rows, bytes, SHA-256
+    /// File for the manifest, as JSON: rows, bytes, SHA-256
     #[arg(
         long,
         env = "CMMS_MANIFEST",
@@ -71,13 +71,13 @@ pub struct ParameterFlags {
 /// The flags that are the same for every dataset.
 #[derive(Debug, Clone, Args)]
 struct Options {
-    /// What to export
+    /// Dataset to export
     #[arg(value_name = "DATASET", value_parser = dataset_names(), default_value = datasets::catalog().default().name().to_owned())]
     dataset: String,
-    /// How the rows are loaded
+    /// Strategy that loads the rows
     #[arg(long, env = "CMMS_STRATEGY", value_parser = one_of::<Strategy>(), default_value_t)]
     strategy: Strategy,
-    /// The columns, in this order: their names, separated by commas [default: the dataset's own choice]
+    /// Names of the columns, in this order, separated by commas [default: the dataset's default columns]
     #[arg(
         long,
         env = "CMMS_COLUMNS",
@@ -85,7 +85,7 @@ struct Options {
         value_name = "A,B"
     )]
     columns: Option<String>,
-    /// The columns by which the rows are ordered before their key, with a `-` before those that go down [default: the key alone]
+    /// Columns to sort the rows by, before their key; `-` before a name sorts in descending order [default: the key alone]
     #[arg(
         long,
         env = "CMMS_ORDER",
@@ -94,10 +94,10 @@ struct Options {
         allow_hyphen_values = true
     )]
     order: Option<String>,
-    /// In what format [default: xlsx if the output is called so, else csv]
+    /// File format [default: xlsx if the output has that extension, else csv]
     #[arg(long, env = "CMMS_FORMAT", help_heading = "Output", value_parser = one_of::<FileType>())]
     format: Option<FileType>,
-    /// For whom the CSV is
+    /// CSV dialect
     #[arg(
         long,
         env = "CMMS_PRESET",
@@ -106,7 +106,7 @@ struct Options {
         default_value_t
     )]
     preset: Preset,
-    /// The column separator
+    /// Column separator
     #[arg(
         long,
         env = "CMMS_DELIMITER",

@@ -31,16 +31,16 @@ where
 /// What an export may cost.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub struct LimitFlags {
-    /// Rows that `joined` and `tuples`, which hold all of them in memory, may load
+    /// Maximum number of rows for `joined` and `tuples`, which hold all rows in memory
     #[arg(long, env = "CMMS_MAX_BUFFERED_ROWS", help_heading = "Limits", value_name = "N", default_value_t = Limits::default().max_buffered_rows)]
     max_buffered_rows: u32,
-    /// Memory for the rows of all `joined` and `tuples` that run at once, as a number of bytes, or one with KiB, MiB or GiB
+    /// Maximum memory for the rows of all `joined` and `tuples` exports together: bytes, or a number with KiB, MiB or GiB
     #[arg(long, env = "CMMS_MAX_BUFFERED_SIZE", help_heading = "Limits", value_name = "SIZE", default_value = "1GiB", value_parser = bytes)]
     max_buffered_size: u64,
-    /// Time for each of an export's queries, the waiting for its reader included [default: none]
+    /// Time limit of each query of an export, including waiting for its client [default: none]
     #[arg(long, env = "CMMS_STATEMENT_TIMEOUT", help_heading = "Limits", value_name = "SECONDS", value_parser = seconds)]
     statement_timeout: Option<Duration>,
-    /// Bytes of names that `lookup` may hold in memory, as a number, or one with KiB, MiB or GiB: if there are more, it is `copy`
+    /// Maximum memory for the names that `lookup` holds: bytes, or a number with KiB, MiB or GiB; if there are more, `copy` is used
     #[arg(long, env = "CMMS_LOOKUP_MEMORY", help_heading = "Limits", value_name = "SIZE", default_value = "64MiB", value_parser = bytes)]
     lookup_memory: u64,
 }
@@ -49,7 +49,7 @@ pub struct LimitFlags {
 // Flags of their own: the benchmark makes no workbooks.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub struct WorkbookFlags {
-    /// Rows that an Excel workbook may have [default: any number, in several sheets]
+    /// Maximum number of rows of an Excel workbook [default: unlimited, in several sheets]
     #[arg(
         long,
         env = "CMMS_MAX_XLSX_ROWS",
@@ -83,7 +83,7 @@ impl LimitFlags {
 /// How values are printed.
 #[derive(Debug, Clone, clap::Args)]
 pub struct PrintFlags {
-    /// The time zone of points in time, by its name in the tz database, as in `Europe/Berlin`
+    /// Time zone of timestamps, by its name in the tz database, such as `Europe/Berlin`
     #[arg(
         long,
         env = "CMMS_TIME_ZONE",
@@ -97,7 +97,7 @@ pub struct PrintFlags {
 /// Where exports run, and when they run elsewhere, as the command line has it.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Replicas {
-    /// The servers that exports run on, hot standbys of the database: one or several hosts, as libpq takes them [default: the database]
+    /// Connection string of the hot standbys that exports run on: one or several hosts, as for libpq [default: the database]
     // Hidden: it may hold a password, and `--help` prints values. Not parsed here either: clap would print what is wrong.
     #[arg(
         long,
@@ -107,13 +107,13 @@ pub struct Replicas {
         hide_env_values = true
     )]
     pub export_database_url: Option<String>,
-    /// A file with that URL
+    /// File with the connection string of the standbys
     #[arg(long, env = "EXPORT_DATABASE_URL_FILE", help_heading = "Replicas", value_name = "FILE", conflicts_with = "export_database_url", value_parser = secret::in_file)]
     pub export_database_url_file: Option<String>,
-    /// How far a replica may be behind; if all are further behind, exports run on the primary
+    /// Maximum replication lag; if all replicas lag more, exports run on the primary
     #[arg(long, env = "CMMS_MAX_REPLICA_LAG", help_heading = "Replicas", value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub max_replica_lag: Duration,
-    /// Never runs an export on the primary
+    /// Never run an export on the primary
     #[arg(long, env = "CMMS_REPLICA_ONLY", help_heading = "Replicas", value_parser = clap::builder::BoolishValueParser::new())]
     pub replica_only: bool,
 }

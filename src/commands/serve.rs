@@ -25,7 +25,7 @@ const APPLICATION: Application = Application {
     token_variable: "CMMS_AUTH_TOKEN",
     sections: &[benchmark::SECTION],
     static_files: benchmark::static_files,
-    openapi: benchmark::openapi,
+    routes: benchmark::routes,
     demonstration: "<p><strong>Demonstration data.</strong> These tasks are made up, and live in a private database. To export your own, \
         start with <code>DATABASE_URL=postgresql://user:password@host/database cmms-export serve</code>.</p>",
     no_rows: "<p class=\"quiet\">To try it out, <code>cmms-export seed</code> fills the database with made-up data.</p>",

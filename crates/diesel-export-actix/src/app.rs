@@ -1,4 +1,4 @@
-//! What the service is told, and what all requests share.
+//! The settings of the service, and its shared state.
 
 use std::future::{Ready, ready};
 use std::sync::Arc;
@@ -18,6 +18,7 @@ use crate::monitoring::metrics::Metrics;
 use crate::pages::layout::Layout;
 use crate::prepared::Prepared;
 use crate::problem::{Kind, Problem};
+use crate::routes::{Route, routes};
 use diesel_export::Limits;
 use diesel_export::dataset::{Catalog, Dataset};
 use diesel_export::db::Database;
@@ -25,39 +26,39 @@ use diesel_export::db::servers::{Rules, Servers};
 use diesel_export::manifest::{ErrorClass, State};
 use diesel_export::spool::Spool;
 
-/// What the service is told.
+/// The settings of the service.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// What can be exported.
     pub catalog: Arc<Catalog>,
     /// What an export may cost.
     pub limits: Limits,
-    /// Exports that may run at once.
+    /// Maximum number of concurrent exports.
     pub max_exports: usize,
-    /// Downloads that may be under way at once.
+    /// Maximum number of concurrent downloads.
     pub max_downloads: usize,
-    /// Exports that may wait to be prepared.
+    /// Maximum length of the preparation queue.
     pub max_queued: usize,
-    /// How long a prepared export is kept.
+    /// How long prepared exports are kept.
     pub keep_exports: Duration,
-    /// Where prepared exports are, and what slow readers have not taken; none if nothing is prepared, and exports wait for their
-    /// readers.
+    /// For prepared exports and for what slow clients have not read yet; without it, nothing is prepared, and exports wait for their
+    /// clients.
     pub spool: Option<Arc<Spool>>,
-    /// How long a reader may take nothing.
+    /// Time after which a client that reads nothing is disconnected.
     pub reader_timeout: Duration,
-    /// How long a connection may wait for its next request.
+    /// Keep-alive timeout of idle connections.
     pub keep_alive: Duration,
-    /// How long running exports may take to finish when the service is told to stop.
+    /// Time that running exports have to finish when the service is stopped.
     pub shutdown_timeout: Duration,
-    /// When downloads are compressed.
+    /// When to compress downloads.
     pub compression: Compression,
-    /// Names to answer to beside loopback ones. Without any, a service that is bound beyond loopback answers to all.
+    /// Host names to accept besides loopback names. Without any, a service that is bound beyond loopback accepts all.
     pub allowed_hosts: Vec<String>,
-    /// Origins of other sites whose pages may do what the service's own do.
+    /// Origins whose cross-site requests are allowed.
     pub allowed_origins: Vec<String>,
-    /// Proxies that are believed when they name their clients' addresses.
+    /// Proxies whose `Forwarded` and `X-Forwarded-For` are trusted.
     pub trusted_proxies: Vec<IpNet>,
-    /// What a client must know, if anything.
+    /// The token that requests need, if any.
     pub auth_token: Option<String>,
     /// Where exports run.
     pub rules: Rules,
@@ -69,7 +70,7 @@ pub struct Settings {
     pub application: Application,
 }
 
-/// What all requests share.
+/// The state that all requests share.
 pub struct App {
     pub(crate) database: Database,
     pub(crate) servers: Arc<Servers>,
@@ -96,6 +97,10 @@ impl App {
         &self.settings.catalog
     }
 
+    pub(crate) fn routes(&self) -> Vec<Route> {
+        routes(self.catalog(), (self.settings.application.routes)())
+    }
+
     /// Whether only this machine can reach the service.
     pub fn is_loopback(&self) -> bool {
         self.access.loopback
@@ -115,7 +120,7 @@ impl App {
     }
 }
 
-/// The dataset that an address is of.
+/// The dataset of a path.
 #[derive(Clone)]
 pub(crate) struct OfDataset(pub(crate) Arc<dyn Dataset>);
 
@@ -129,7 +134,7 @@ impl FromRequest for OfDataset {
     }
 }
 
-/// Does work that reads files.
+/// Runs blocking work, such as reading files, outside of the event loop.
 pub async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Problem> {

@@ -1,9 +1,9 @@
 //! What an application adds to the service: pages of its own, and words about itself.
 
 use actix_web::http::StatusCode;
-use utoipa::openapi::OpenApi;
 
 use crate::pages::static_files::StaticFile;
+use crate::routes::Route;
 
 /// What an application adds to the service.
 #[derive(Debug, Clone, Copy)]
@@ -20,8 +20,8 @@ pub struct Application {
     pub sections: &'static [Section],
     /// The stylesheets and scripts of its own pages.
     pub static_files: fn() -> Vec<&'static StaticFile>,
-    /// The operations of its own routes.
-    pub openapi: fn() -> OpenApi,
+    /// Its own routes.
+    pub routes: fn() -> Vec<Route>,
     /// HTML that stands above all pages, if the data are made up.
     pub demonstration: &'static str,
     /// HTML that a page shows if the dataset has no rows.
@@ -60,12 +60,7 @@ pub struct ApplicationProblem {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use utoipa::OpenApi as _;
-
     use super::*;
-
-    #[derive(utoipa::OpenApi)]
-    struct Nothing;
 
     /// An application that adds nothing but a page.
     pub(crate) const APPLICATION: Application = Application {
@@ -78,7 +73,7 @@ pub(crate) mod tests {
             title: "More",
         }],
         static_files: Vec::new,
-        openapi: Nothing::openapi,
+        routes: Vec::new,
         demonstration: "",
         no_rows: "",
         tables_missing: "",

@@ -1,6 +1,6 @@
 //! A web service that exports the rows of declared datasets ([`diesel_export`]): downloads, prepared exports, pages, metrics, OpenAPI.
 //!
-//! [`serve`] takes a listener, a database, [`Settings`] and what the application adds ([`Application`], and routes of its own), and serves
+//! [`serve`] takes a listener, a database, [`Settings`] and what the application adds ([`Application`]), and serves
 //! until the process is told to stop. `docs/http.md` of the repository has the contract.
 //!
 //! A tour, from the edge inwards:
@@ -64,8 +64,8 @@ use diesel_export::db::servers::Servers;
 /// The name of the service in problem types, metrics and the OpenAPI document.
 pub const NAME: &str = "cmms-export";
 
-/// Serves until the process is told to stop (SIGINT, SIGTERM). `configure` adds the application's own routes, and `ready` is called
-/// as soon as it serves.
+/// Serves until the process is told to stop (SIGINT, SIGTERM). `configure` adds what the handlers of the application's own routes take,
+/// and `ready` is called as soon as it serves.
 pub fn serve(
     listener: TcpListener,
     database: Database,
@@ -132,8 +132,9 @@ pub fn serve(
         actix_web::App::new()
             .app_data(app.clone())
             .app_data(requests::body_limit())
-            .configure(|config| routes::configure(config, app.catalog()))
+            .configure(|config| routes::configure(config, app.routes()))
             .configure(configure.clone())
+            .default_service(web::to(routes::not_found))
             .wrap(from_fn(requests::admit))
             .wrap(from_fn(access::guard))
             .wrap(access::security_headers())

@@ -1,97 +1,223 @@
-//! The list of routes, and what a route does with methods that it does not take.
+//! The list of routes. A route is a path, its methods, its handler and its description: from the list come the router, `Allow`, the
+//! OpenAPI document, and the table in `docs/http.md`.
 
+use std::collections::BTreeMap;
 use std::future::ready;
 use std::sync::Arc;
 
-use actix_web::{FromRequest, Handler, HttpResponse, Resource, Responder, web};
+use actix_web::http::Method;
+use actix_web::{FromRequest, Handler, HttpResponse, Responder, guard, web};
+#[doc(hidden)]
+pub use pastey::paste;
+use utoipa::openapi::path::{HttpMethod, Operation};
+use utoipa::openapi::{OpenApi, RefOr, Schema};
 
-use crate::api::{choices, exports, openapi, rows};
+use crate::api::openapi::{self, datasets, order};
+use crate::api::{choices, exports, rows};
 use crate::app::OfDataset;
 use crate::download;
 use crate::monitoring::{health, metrics};
 use crate::pages::{export_page, static_files};
 use crate::prepared::{file as prepared_file, page as prepared_page};
 use crate::problem::{Kind, Problem};
-use diesel_export::dataset::Catalog;
+use crate::route;
+use diesel_export::dataset::{Catalog, Dataset};
 
-/// Adds the routes of the service.
-pub(crate) fn configure(config: &mut web::ServiceConfig, catalog: &Catalog) {
-    for dataset in catalog.all() {
-        let name = dataset.name();
-        let of_dataset = |resource: Resource| resource.app_data(OfDataset(Arc::clone(dataset)));
-        config
-            .service(of_dataset(read_only(
-                &format!("/{name}"),
-                export_page::page,
-            )))
-            .service(of_dataset(
-                resource(&format!("/{name}.csv"), "GET, HEAD")
-                    .get(download::csv)
-                    .head(download::csv_head),
-            ))
-            .service(of_dataset(
-                resource(&format!("/{name}.xlsx"), "GET, HEAD")
-                    .get(download::xlsx)
-                    .head(download::xlsx_head),
-            ))
-            .service(of_dataset(read_only(
-                &format!("/api/{name}"),
-                rows::preview,
-            )))
-            .service(of_dataset(read_only(
-                &format!("/api/{name}/count"),
-                rows::count,
-            )));
-    }
-    config
-        .service(read_only("/", export_page::index))
-        .service(read_only("/static/{name}", static_files::get))
-        .service(read_only("/favicon.ico", static_files::favicon))
-        .service(read_only_or("/api/exports", "GET, HEAD, POST", exports::list).post(exports::post))
-        .service(
-            read_only_or("/api/exports/{id}", "GET, HEAD, DELETE", exports::get)
-                .delete(exports::delete),
-        )
-        .service(resource("/api/exports/{id}/events", "GET").get(exports::follow))
-        .service(resource("/api/exports/{id}/delete", "POST").post(prepared_page::delete))
-        .service(read_only("/exports", prepared_page::page))
-        .service(read_only("/exports/{id}/{name}", prepared_file::get))
-        .service(read_only("/api/filters", choices::filters))
-        .service(read_only("/livez", health::livez))
-        .service(read_only("/readyz", health::readyz))
-        .service(read_only("/metrics", metrics::metrics))
-        .service(read_only("/openapi.json", openapi::document))
-        .default_service(web::to(async || {
-            Err::<HttpResponse, _>(Problem::new(Kind::NotFound))
-        }));
+const READ: [HttpMethod; 2] = [HttpMethod::Get, HttpMethod::Head];
+
+/// Returns the routes of a service, in the order of the documentation, with those of the application.
+pub fn routes(catalog: &Catalog, of_application: Vec<Route>) -> Vec<Route> {
+    let prepare = route!(exports::post).amend(|operation| {
+        operation.request_body = order::request_body(catalog).map(RefOr::T);
+    });
+    let own = [
+        route!(exports::list),
+        prepare,
+        route!(exports::get),
+        route!(exports::follow),
+        route!(exports::delete),
+        route!(prepared_page::delete),
+        route!(prepared_page::page),
+        route!(prepared_file::get),
+        Route::new("/api/filters", &READ, choices::filters)
+            .described(datasets::filters_of(catalog)),
+        route!(metrics::metrics),
+        route!(openapi::document),
+        route!(health::livez),
+        route!(health::readyz),
+        Route::new("/static/{name}", &READ, static_files::get),
+        Route::new("/favicon.ico", &READ, static_files::favicon),
+    ];
+    [route!(export_page::index)]
+        .into_iter()
+        .chain(catalog.all().flat_map(of_dataset))
+        .chain(own)
+        .chain(of_application)
+        .collect()
 }
 
-/// An address that takes GET and HEAD, which is GET without the body.
-pub fn read_only<F, Arguments>(path: &str, handler: F) -> Resource
-where
-    F: Handler<Arguments>,
-    Arguments: FromRequest + 'static,
-    F::Output: Responder + 'static,
-{
-    read_only_or(path, "GET, HEAD", handler)
+fn of_dataset(dataset: &Arc<dyn Dataset>) -> [Route; 7] {
+    let name = dataset.name();
+    let page = format!("/{name}");
+    let (csv, xlsx) = (format!("/{name}.csv"), format!("/{name}.xlsx"));
+    let (preview, count) = (format!("/api/{name}"), format!("/api/{name}/count"));
+    let (get, head) = ([HttpMethod::Get], [HttpMethod::Head]);
+    [
+        Route::new(page, &READ, export_page::page).described(datasets::page(dataset)),
+        Route::new(&csv, &get, download::csv).described(datasets::csv(dataset)),
+        Route::new(&csv, &head, download::csv_head).described(datasets::csv_head(dataset)),
+        Route::new(&xlsx, &get, download::xlsx).described(datasets::xlsx(dataset)),
+        Route::new(&xlsx, &head, download::xlsx_head).described(datasets::xlsx_head(dataset)),
+        Route::new(preview, &READ, rows::preview).described(datasets::preview(dataset)),
+        Route::new(count, &READ, rows::count).described(datasets::count(dataset)),
+    ]
+    .map(|route| Route {
+        dataset: Some(OfDataset(Arc::clone(dataset))),
+        ..route
+    })
 }
 
-/// The same, if it takes others, too.
-pub fn read_only_or<F, Arguments>(path: &str, allowed: &'static str, handler: F) -> Resource
-where
-    F: Handler<Arguments>,
-    Arguments: FromRequest + 'static,
-    F::Output: Responder + 'static,
-{
-    resource(path, allowed).get(handler.clone()).head(handler)
-}
-
-/// An address, and what it answers to any method but the `allowed` ones.
-pub fn resource(path: &str, allowed: &'static str) -> Resource {
-    let problem = move || {
-        ready(Err::<HttpResponse, _>(Problem::new(
-            Kind::MethodNotAllowed { allowed },
-        )))
+/// Returns the [`Route`] of a handler that [`utoipa::path`] describes: `route!(module::handler)`.
+#[macro_export]
+macro_rules! route {
+    ($module:ident::$handler:ident) => {
+        $crate::routes::paste! {
+            $crate::routes::Route::of_path::<$module::[<__path_ $handler>], _, _>($module::$handler)
+        }
     };
-    web::resource(path).default_service(web::to(problem))
+}
+
+/// How a path answers to one or more methods.
+pub struct Route {
+    /// The path, with `{name}` for its variable parts.
+    pub path: String,
+    methods: Vec<HttpMethod>,
+    handler: actix_web::Route,
+    dataset: Option<OfDataset>,
+    operation: Option<Operation>,
+    schemas: Vec<(String, RefOr<Schema>)>,
+}
+
+impl Route {
+    /// Returns a route without a description.
+    fn new<F, Arguments>(path: impl Into<String>, methods: &[HttpMethod], handler: F) -> Self
+    where
+        F: Handler<Arguments>,
+        Arguments: FromRequest + 'static,
+        F::Output: Responder + 'static,
+    {
+        let allowed: Vec<Method> = methods.iter().map(method).collect();
+        let is_allowed = guard::fn_guard(move |context| allowed.contains(&context.head().method));
+        Self {
+            path: path.into(),
+            methods: methods.to_vec(),
+            handler: web::route().guard(is_allowed).to(handler),
+            dataset: None,
+            operation: None,
+            schemas: Vec::new(),
+        }
+    }
+
+    /// Returns the route of a handler that [`utoipa::path`] describes, as [`route!`] names it.
+    #[doc(hidden)]
+    pub fn of_path<P, F, Arguments>(handler: F) -> Self
+    where
+        P: utoipa::Path + utoipa::__dev::SchemaReferences,
+        F: Handler<Arguments>,
+        Arguments: FromRequest + 'static,
+        F::Output: Responder + 'static,
+    {
+        let mut schemas = Vec::new();
+        P::schemas(&mut schemas);
+        Self {
+            schemas,
+            ..Self::new(P::path(), &P::methods(), handler).described(P::operation())
+        }
+    }
+
+    fn described(self, operation: Operation) -> Self {
+        Self {
+            operation: Some(operation),
+            ..self
+        }
+    }
+
+    /// Changes the description where the attributes cannot say it.
+    pub fn amend(mut self, amend: impl FnOnce(&mut Operation)) -> Self {
+        if let Some(operation) = &mut self.operation {
+            amend(operation);
+        }
+        self
+    }
+
+    /// Returns the name of the dataset that the path is of, if it is of one.
+    pub fn dataset(&self) -> Option<&str> {
+        self.dataset.as_ref().map(|dataset| dataset.0.name())
+    }
+
+    /// Returns the names of the methods.
+    pub fn methods(&self) -> Vec<String> {
+        let names = self.methods.iter().map(method);
+        names.map(|method| method.to_string()).collect()
+    }
+
+    /// Returns what it does, in a sentence; nothing of a file that belongs to a page.
+    pub fn summary(&self) -> Option<&str> {
+        self.operation.as_ref()?.summary.as_deref()
+    }
+
+    /// Adds the route to the document, unless it has no description.
+    pub(crate) fn describe(self, document: &mut OpenApi) {
+        let Some(operation) = self.operation else {
+            return;
+        };
+        let components = document.components.get_or_insert_default();
+        components.schemas.extend(self.schemas);
+        document
+            .paths
+            .add_path_operation(self.path, self.methods, operation);
+    }
+}
+
+fn method(method: &HttpMethod) -> Method {
+    match method {
+        HttpMethod::Get => Method::GET,
+        HttpMethod::Put => Method::PUT,
+        HttpMethod::Post => Method::POST,
+        HttpMethod::Delete => Method::DELETE,
+        HttpMethod::Options => Method::OPTIONS,
+        HttpMethod::Head => Method::HEAD,
+        HttpMethod::Patch => Method::PATCH,
+        HttpMethod::Trace => Method::TRACE,
+    }
+}
+
+/// Adds the routes: a resource for each path, which refuses the methods that none of its routes takes.
+pub(crate) fn configure(config: &mut web::ServiceConfig, routes: Vec<Route>) {
+    let mut paths: BTreeMap<String, Vec<Route>> = BTreeMap::new();
+    for route in routes {
+        paths.entry(route.path.clone()).or_default().push(route);
+    }
+    for (path, routes) in paths {
+        let methods: Vec<String> = routes.iter().flat_map(Route::methods).collect();
+        let allowed = methods.join(", ");
+        let refuse = move || {
+            ready(Err::<HttpResponse, _>(Problem::method_not_allowed(
+                allowed.clone(),
+            )))
+        };
+        let mut resource = web::resource(path).default_service(web::to(refuse));
+        for route in routes {
+            if let Some(dataset) = route.dataset {
+                resource = resource.app_data(dataset);
+            }
+            resource = resource.route(route.handler);
+        }
+        config.service(resource);
+    }
+}
+
+/// Answers at any other path.
+pub(crate) async fn not_found() -> Result<HttpResponse, Problem> {
+    Err(Problem::new(Kind::NotFound))
 }

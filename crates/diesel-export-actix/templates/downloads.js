@@ -80,7 +80,7 @@ class Download {
     startNext();
   }
 
-  // Goes on to show a download that the page knew before it was loaded anew.
+  // Goes on to show a download that the page knew before it was loaded again.
   async resume() {
     const response = await fetch(`/api/exports/${this.id}`).catch(() => null);
     if (!response?.ok) {

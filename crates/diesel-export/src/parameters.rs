@@ -35,15 +35,15 @@ pub struct Parameters {
 pub const OPTIONS: [(&str, &str); 5] = [
     (
         "columns",
-        "The columns, in this order, by their names with commas between them",
+        "Names of the columns, in this order, separated by commas",
     ),
     (
         "order",
-        "The columns by which the rows are ordered before their key, with commas between them, and `-` before those that go down",
+        "Columns to sort the rows by, before their key, separated by commas; `-` before a name sorts in descending order",
     ),
-    ("strategy", "How the rows are loaded"),
-    ("preset", "For whom the CSV is"),
-    ("delimiter", "The column separator"),
+    ("strategy", "Strategy that loads the rows"),
+    ("preset", "CSV dialect"),
+    ("delimiter", "Column separator"),
 ];
 
 /// Why `preset` and `delimiter` are refused for a workbook.

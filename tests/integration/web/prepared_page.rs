@@ -154,7 +154,7 @@ fn a_full_queue_is_told_from_a_broken_server() {
     browser.click("#prepare");
     browser.sees(
         "#prepare-trouble",
-        "As many exports as are allowed wait already",
+        "The preparation queue is full; retry later",
     );
     drop(gate);
 }
@@ -171,7 +171,7 @@ fn without_scripts_and_on_plain_http_it_is_prepared_and_deleted_too() {
     browser.click("#prepare");
     let chosen = "/?location_id=1&done=true&format=xlsx#prepared";
     browser.eventually("the choice is kept", || browser.address().ends_with(chosen));
-    browser.eventually("it is whole", || {
+    browser.eventually("it is complete", || {
         browser.click(".without-script a");
         browser.text(ITEM).contains("complete")
     });

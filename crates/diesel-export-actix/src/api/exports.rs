@@ -22,18 +22,19 @@ use crate::problem::query_string::{QueryString, invalid};
 use crate::problem::{EXPORT_ID, Kind, Problem, ProblemBody};
 use diesel_export::manifest::{Manifest, State};
 
-/// Prepares an export for later: it waits for a place, runs, and its file is there when it is whole. A browser's form is answered by a
-/// redirection to the page.
+/// Queues an export, whose file can be downloaded once it is complete.
+///
+/// An HTML form is redirected to the export page.
 #[utoipa::path(
     post,
     path = "/api/exports",
     operation_id = "exports_prepare",
     responses(
-        (status = 202, description = "It waits, or runs", body = Manifest, headers(("Location" = String, description = "Where it can be followed"))),
-        (status = 303, description = "It waits, or runs: the page shows it"),
-        (status = 403, description = "Another site's page asks, or there is no place for files", content_type = "application/problem+json", body = ProblemBody<'static>),
-        (status = 503, description = "As many exports as are allowed wait already; see Retry-After", content_type = "application/problem+json", body = ProblemBody<'static>),
-        (status = 507, description = "There is no room for another file, or there are as many prepared exports as there may be; see Retry-After", content_type = "application/problem+json", body = ProblemBody<'static>),
+        (status = 202, description = "Queued", body = Manifest, headers(("Location" = String, description = "The address of its manifest"))),
+        (status = 303, description = "Queued; redirects a form to the export page"),
+        (status = 403, description = "Cross-site request, or preparing exports is disabled", content_type = "application/problem+json", body = ProblemBody<'static>),
+        (status = 503, description = "The preparation queue is full; see Retry-After", content_type = "application/problem+json", body = ProblemBody<'static>),
+        (status = 507, description = "The spool is full, or there are too many prepared exports; see Retry-After", content_type = "application/problem+json", body = ProblemBody<'static>),
     )
 )]
 pub(crate) async fn post(
@@ -82,13 +83,15 @@ async fn prepare(
         .json(manifest))
 }
 
-/// The exports that were prepared for later, the newest first, up to 100 at a time; `Link` says where there are more.
+/// Lists the manifests of prepared exports, newest first.
+///
+/// Up to 100 at a time; `Link` has the address of the next page.
 #[utoipa::path(
     method(get, head),
     path = "/api/exports",
     operation_id = "exports",
-    params(("before" = Option<String>, Query, description = "Only those that were asked for before the one of this id")),
-    responses((status = 200, body = Vec<Manifest>), (status = 404, description = "There is no such export any more", content_type = "application/problem+json", body = ProblemBody<'static>))
+    params(("before" = Option<String>, Query, description = "Only exports that were requested before the one with this ID")),
+    responses((status = 200, body = Vec<Manifest>), (status = 404, description = "No such export", content_type = "application/problem+json", body = ProblemBody<'static>))
 )]
 pub(crate) async fn list(
     request: HttpRequest,
@@ -114,13 +117,15 @@ pub(crate) async fn list(
     Ok(response.json(manifests))
 }
 
-/// An export's manifest: while it runs and for an hour after its end, or for as long as it is kept, if it was prepared for later.
+/// Returns an export's manifest.
+///
+/// While it runs and for an hour after its end; that of a prepared export for as long as it is kept.
 #[utoipa::path(
     method(get, head),
     path = "/api/exports/{id}",
     operation_id = "export",
-    params(("id" = String, Path, description = "The export's id, as `X-Export-Id` has it")),
-    responses((status = 200, body = Manifest), (status = 404, description = "There is no such export", content_type = "application/problem+json", body = ProblemBody<'static>))
+    params(("id" = String, Path, description = "The export's ID, as in `X-Export-Id`")),
+    responses((status = 200, body = Manifest), (status = 404, description = "No such export", content_type = "application/problem+json", body = ProblemBody<'static>))
 )]
 pub(crate) async fn get(
     id: web::Path<String>,
@@ -151,17 +156,18 @@ async fn find(id: &str, app: &App) -> Result<Found, Problem> {
     known.map(Found::Download).ok_or_else(not_found)
 }
 
-/// Stops an export, down to its query on the database. One that has ended stays as it is, or, if it was prepared for later, is removed
-/// with its file; who reads the file reads on.
+/// Cancels an export with its query on the database, or deletes a prepared one.
+///
+/// A download that has ended keeps its manifest. The file of a prepared export is deleted; downloads of it that are under way continue.
 #[utoipa::path(
     delete,
     path = "/api/exports/{id}",
     operation_id = "export_cancel",
-    params(("id" = String, Path, description = "The export's id, as `X-Export-Id` has it")),
+    params(("id" = String, Path, description = "The export's ID, as in `X-Export-Id`")),
     responses(
-        (status = 204, description = "It has ended, or is about to, or is removed"),
-        (status = 403, description = "Another site's page may not do this", content_type = "application/problem+json", body = ProblemBody<'static>),
-        (status = 404, description = "There is no such export", content_type = "application/problem+json", body = ProblemBody<'static>),
+        (status = 204, description = "Cancelled or deleted, or it had ended before"),
+        (status = 403, description = "Cross-site request", content_type = "application/problem+json", body = ProblemBody<'static>),
+        (status = 404, description = "No such export", content_type = "application/problem+json", body = ProblemBody<'static>),
     )
 )]
 pub(crate) async fn delete(
@@ -178,15 +184,17 @@ pub(crate) async fn delete(
     Ok(HttpResponse::NoContent().finish())
 }
 
-/// An export's manifest as server-sent events, until it has ended.
+/// Streams an export's manifest as server-sent events until it ends.
+///
+/// Every quarter of a second.
 #[utoipa::path(
     get,
     path = "/api/exports/{id}/events",
     operation_id = "export_events",
-    params(("id" = String, Path, description = "The export's id, as `X-Export-Id` has it")),
+    params(("id" = String, Path, description = "The export's ID, as in `X-Export-Id`")),
     responses(
-        (status = 200, description = "Each event's data is the manifest, as JSON", content_type = "text/event-stream", body = Event),
-        (status = 404, description = "There is no such export", content_type = "application/problem+json", body = ProblemBody<'static>),
+        (status = 200, description = "The data of each event is the manifest as JSON", content_type = "text/event-stream", body = Event),
+        (status = 404, description = "No such export", content_type = "application/problem+json", body = ProblemBody<'static>),
     )
 )]
 pub(crate) async fn follow(

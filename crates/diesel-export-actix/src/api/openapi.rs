@@ -1,7 +1,7 @@
-//! `GET /openapi.json`: what the service answers to, made from the code that answers.
+//! `GET /openapi.json`: the description of all routes.
 
-mod datasets;
-mod order;
+pub(crate) mod datasets;
+pub(crate) mod order;
 mod parameters;
 mod problems;
 
@@ -13,36 +13,18 @@ use crate::NAME;
 use crate::app::App;
 use crate::application::Application;
 use crate::problem;
+use crate::routes::routes;
 use diesel_export::choices::Choices;
 use diesel_export::dataset::Catalog;
 
-use self::datasets::Datasets;
 use self::problems::Problems;
 
-/// The service.
 #[derive(OpenApi)]
-#[openapi(
-        paths(
-        crate::api::exports::post,
-        crate::api::exports::list,
-        crate::api::exports::get,
-        crate::api::exports::delete,
-        crate::api::exports::follow,
-        crate::monitoring::health::livez,
-        crate::monitoring::health::readyz,
-        crate::monitoring::metrics::metrics,
-        crate::pages::export_page::index,
-        crate::prepared::file::get,
-        crate::prepared::page::page,
-        crate::prepared::page::delete,
-        document,
-    ),
-    components(schemas(problem::ProblemBody<'static>, Choices)),
-)]
+#[openapi(components(schemas(problem::ProblemBody<'static>, Choices)))]
 struct Document;
 
-/// This document.
-#[utoipa::path(method(get, head), path = "/openapi.json", responses((status = 200, description = "OpenAPI 3.1", body = serde_json::Value)))]
+/// The OpenAPI 3.1 document of this service.
+#[utoipa::path(method(get, head), path = "/openapi.json", responses((status = 200, description = "The document", body = serde_json::Value)))]
 pub(crate) async fn document(app: web::Data<App>) -> web::Json<openapi::OpenApi> {
     web::Json(of(app.catalog(), &app.settings.application))
 }
@@ -55,8 +37,9 @@ fn of(catalog: &Catalog, application: &Application) -> openapi::OpenApi {
         .version(application.version)
         .description(description)
         .build();
-    document.merge((application.openapi)());
-    Datasets(catalog).modify(&mut document);
+    for route in routes(catalog, (application.routes)()) {
+        route.describe(&mut document);
+    }
     Problems(catalog).modify(&mut document);
     document
 }

@@ -10,7 +10,7 @@ use listenfd::ListenFd;
 use sd_notify::NotifyState;
 use socket2::SockRef;
 
-/// The socket that the service manager has opened for this process, if it has: it keeps the address while the service starts anew.
+/// The socket that the service manager has opened for this process, if it has: it keeps the address while the service restarts.
 ///
 /// To be called while no other thread runs, as it changes the environment.
 pub fn handed_over_listener() -> io::Result<Option<TcpListener>> {

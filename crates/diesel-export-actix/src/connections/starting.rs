@@ -16,7 +16,8 @@ use crate::connections::server::{Timeouts, server};
 use crate::connections::{Connections, raise_descriptor_limit};
 use crate::monitoring::health;
 use crate::problem::{Kind, Problem};
-use crate::routes::read_only;
+use crate::route;
+use crate::routes::configure;
 
 const TIMEOUTS: Timeouts = Timeouts {
     keep_alive: Duration::from_secs(5),
@@ -59,7 +60,7 @@ async fn answer(listener: TcpListener, end: CancellationToken) -> io::Result<()>
         let connections = Connections::new(raise_descriptor_limit(), 0);
         let app = || {
             actix_web::App::new()
-                .service(read_only("/livez", health::livez))
+                .configure(|config| configure(config, vec![route!(health::livez)]))
                 .default_service(web::to(async || {
                     Err::<HttpResponse, _>(Problem::new(Kind::Starting))
                 }))

@@ -9,39 +9,43 @@ use crate::app::App;
 use crate::problem::{Kind, Problem, ProblemBody};
 use diesel_export::db::servers::Role;
 
-/// Whether the process answers. It does not ask the database.
+/// Liveness probe: whether the process answers.
+///
+/// Without a query on the database.
 #[utoipa::path(method(get, head), path = "/livez", responses((status = 200, body = String)))]
 pub(crate) async fn livez() -> &'static str {
     "ok\n"
 }
 
-/// What exports can run on.
+/// The servers that exports can run on.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Readiness {
     /// The database's own server first, then those for exports.
     servers: Vec<ServerState>,
 }
 
-/// One server, as of a second ago.
+/// The state of a server, at most a second old.
 #[derive(Serialize, ToSchema)]
 struct ServerState {
     /// `database`, or `export-1` and so on, in the order of their configuration.
     name: String,
-    /// Whether it answers.
+    /// Whether it is reachable.
     reachable: bool,
-    /// What it is, if it answers.
+    /// Its role, if it is reachable.
     role: Option<Role>,
-    /// Seconds that it is behind the primary, if that is known.
+    /// Replication lag in seconds, if known.
     lag_seconds: Option<f64>,
 }
 
-/// Whether exports can run: whether the database answers, and has the tables, or a replica will do.
+/// Readiness probe: whether exports can run, with the state of each server.
+///
+/// The database answers and has the expected tables, or a replica is usable.
 #[utoipa::path(
     method(get, head),
     path = "/readyz",
     responses(
         (status = 200, body = Readiness),
-        (status = 503, description = "No export can run now", content_type = "application/problem+json", body = ProblemBody<'static>),
+        (status = 503, description = "Exports cannot run", content_type = "application/problem+json", body = ProblemBody<'static>),
     )
 )]
 pub(crate) async fn readyz(app: web::Data<App>) -> Result<web::Json<Readiness>, Problem> {

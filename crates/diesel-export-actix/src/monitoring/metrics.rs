@@ -272,11 +272,11 @@ impl Metrics {
     }
 }
 
-/// What the service has counted and measured, for Prometheus.
+/// Metrics for Prometheus.
 #[utoipa::path(
     method(get, head),
     path = "/metrics",
-    responses((status = 200, description = "OpenMetrics text", content_type = "application/openmetrics-text", body = String))
+    responses((status = 200, description = "Metrics in the OpenMetrics text format", content_type = "application/openmetrics-text", body = String))
 )]
 pub(crate) async fn metrics(app: web::Data<App>) -> Result<HttpResponse, Problem> {
     app.metrics.look_at(&app.servers);

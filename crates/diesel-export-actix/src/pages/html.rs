@@ -80,7 +80,7 @@ pub fn unavailable_in(
         ),
         Kind::TablesDiffer => (
             "The database’s tables are not as expected",
-            "Tell whoever looks after it: the server’s log says what is different, and how to mend it."
+            "Tell whoever looks after it: the server’s log says what is different, and how to fix it."
                 .to_owned(),
         ),
         Kind::InvalidParameter => (

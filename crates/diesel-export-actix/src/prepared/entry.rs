@@ -9,26 +9,25 @@ use crate::prepared::queue::Job;
 use diesel_export::manifest::Manifest;
 use diesel_export::spool::Space;
 
-/// All of them.
+/// The prepared exports.
 #[derive(Default)]
 pub(crate) struct All {
     pub(crate) by_id: HashMap<String, Entry>,
-    /// Those that wait for a place, the next one first.
+    /// The queue, next first.
     pub(crate) queue: VecDeque<Arc<Job>>,
 }
 
-/// One.
 pub(crate) struct Entry {
     pub(crate) requested_at: OffsetDateTime,
     pub(crate) disposition: String,
     pub(crate) stands: JobState,
 }
 
-/// How one stands.
+/// The state of a prepared export.
 pub(crate) enum JobState {
-    /// It waits, or runs.
+    /// Queued or running.
     Live(Arc<Job>),
-    /// It has ended, and is kept: with a file, if that takes space.
+    /// Ended, and kept: with the space of its file, if it has one.
     Kept(Box<Manifest>, Option<Arc<Space>>),
 }
 

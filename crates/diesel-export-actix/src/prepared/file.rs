@@ -32,30 +32,30 @@ use crate::prepared::Fetched;
 use crate::problem::{Kind, Problem, ProblemBody};
 use diesel_export::store::KeptFile;
 
-/// A browser may keep it for itself, and asks whether it is still there; nothing on the way packs it.
+/// Browsers may cache it, but revalidate; proxies neither cache nor transform it.
 const PRIVATE: &str = "private, no-cache, no-transform";
 
-/// The file of a prepared export.
+/// Downloads the file of a prepared export.
 #[utoipa::path(
     method(get, head),
     path = "/exports/{id}/{name}",
     operation_id = "export_file",
     params(
-        ("id" = String, Path, description = "The export's id"),
-        ("name" = String, Path, description = "The dataset's name, a point, and the format, as `file` in the manifest has it"),
+        ("id" = String, Path, description = "The export's ID"),
+        ("name" = String, Path, description = "File name: the dataset, a dot and the format, as in the manifest's `file`"),
     ),
     responses(
         (status = 200, description = "The file", content((String = "text/csv"), (Vec<u8> = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet")), headers(
-            ("ETag" = String, description = "The SHA-256, in hexadecimal"),
-            ("Repr-Digest" = String, description = "The same, as RFC 9530 has it"),
+            ("ETag" = String, description = "The SHA-256 in hexadecimal"),
+            ("Repr-Digest" = String, description = "The SHA-256 (RFC 9530)"),
         )),
-        (status = 206, description = "The part of it that `Range` asks for", content((String = "text/csv"), (Vec<u8> = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"))),
-        (status = 304, description = "The client has it, by `If-None-Match` or `If-Modified-Since`"),
-        (status = 404, description = "There is no such file, or none any more", content_type = "application/problem+json", body = ProblemBody<'static>),
-        (status = 409, description = "The export is not finished yet", content_type = "application/problem+json", body = ProblemBody<'static>),
-        (status = 412, description = "It is another one than `If-Match` or `If-Unmodified-Since` has", content_type = "application/problem+json", body = ProblemBody<'static>),
-        (status = 416, description = "It has no such part; `Content-Range` says how long it is", content_type = "application/problem+json", body = ProblemBody<'static>),
-        (status = 503, description = "As many downloads as are allowed are under way; see Retry-After", content_type = "application/problem+json", body = ProblemBody<'static>),
+        (status = 206, description = "The requested range", content((String = "text/csv"), (Vec<u8> = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"))),
+        (status = 304, description = "Not modified, by `If-None-Match` or `If-Modified-Since`"),
+        (status = 404, description = "No such file, or it was deleted or has expired", content_type = "application/problem+json", body = ProblemBody<'static>),
+        (status = 409, description = "The export has not finished", content_type = "application/problem+json", body = ProblemBody<'static>),
+        (status = 412, description = "The file has changed, by `If-Match` or `If-Unmodified-Since`", content_type = "application/problem+json", body = ProblemBody<'static>),
+        (status = 416, description = "Range not satisfiable; `Content-Range` has the file's length", content_type = "application/problem+json", body = ProblemBody<'static>),
+        (status = 503, description = "Too many downloads; see Retry-After", content_type = "application/problem+json", body = ProblemBody<'static>),
     )
 )]
 pub(crate) async fn get(

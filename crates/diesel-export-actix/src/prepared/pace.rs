@@ -9,7 +9,7 @@ use diesel_export::manifest::{Manifest, State};
 /// With fewer rows, an export says more of what is the same for all of them.
 const ENOUGH_ROWS: u64 = 1_000;
 
-/// What a row comes to.
+/// Bytes and seconds per row.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Pace {
     pub(crate) bytes_per_row: f64,
@@ -17,7 +17,7 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    /// Both, for a script.
+    /// Returns bytes and seconds per row, for the page's script.
     pub(crate) fn parts(self) -> [f64; 2] {
         [self.bytes_per_row, self.seconds_per_row]
     }

@@ -180,18 +180,20 @@ fn filter_text(name: String, value: &Value) -> FilterText {
     FilterText { name, value, text }
 }
 
-/// The prepared exports, for people: 100 at a time, the newest first.
+/// The page of prepared exports, newest first.
+///
+/// 100 at a time.
 #[utoipa::path(
     method(get, head),
     path = "/exports",
     operation_id = "exports_page",
     params(
-        ("before" = Option<String>, Query, description = "Only those that were asked for before the one of this id"),
-        ("latest" = Option<bool>, Query, description = "Whether to list the latest five alone, as the export pages do"),
+        ("before" = Option<String>, Query, description = "Only exports that were requested before the one with this ID"),
+        ("latest" = Option<bool>, Query, description = "Whether to list only the latest five, as the export pages do"),
     ),
     responses(
         (status = 200, content_type = "text/html", body = String),
-        (status = 403, description = "There is no place to prepare exports in", content_type = "application/problem+json", body = ProblemBody<'static>),
+        (status = 403, description = "Preparing exports is disabled", content_type = "application/problem+json", body = ProblemBody<'static>),
     )
 )]
 pub(crate) async fn page(
@@ -221,15 +223,17 @@ pub(crate) async fn page(
     html::respond(StatusCode::OK, &page)
 }
 
-/// Stops an export that is prepared, or removes one that was, for a form, which can only post; answered by a redirection to the list.
+/// Cancels or deletes a prepared export from an HTML form.
+///
+/// Redirects to the page of prepared exports.
 #[utoipa::path(
     post,
     path = "/api/exports/{id}/delete",
     operation_id = "exports_delete",
-    params(("id" = String, Path, description = "The export's id")),
+    params(("id" = String, Path, description = "The export's ID")),
     responses(
-        (status = 303, description = "It is stopped, or removed, or was not there: the list shows it"),
-        (status = 403, description = "Another site's page may not do this", content_type = "application/problem+json", body = ProblemBody<'static>),
+        (status = 303, description = "Redirects to the page of prepared exports, also if there was no such export"),
+        (status = 403, description = "Cross-site request", content_type = "application/problem+json", body = ProblemBody<'static>),
     )
 )]
 pub(crate) async fn delete(

@@ -75,7 +75,7 @@ impl Prepared {
         manifest.ok_or_else(|| Problem::new(Kind::Internal))
     }
 
-    /// The program is to end: what is not whole yet is interrupted.
+    /// The program is to end: what is not complete yet is interrupted.
     pub(crate) fn interrupt(&self) {
         self.stopping.cancel();
         let live: Vec<Arc<Job>> = self.with(|all| {
@@ -120,7 +120,7 @@ impl Prepared {
         store.begin(job.record.id()).map_err(export::Error::Sink)
     }
 
-    /// Publishes the file of one that is whole, and notes that it is complete.
+    /// Publishes the file of one that is complete, and notes that it is complete.
     pub(crate) fn publish(&self, job: &Job, file: Arc<SpoolFile>) -> Result<(), export::Error> {
         let id = job.record.id();
         self.restore();

@@ -1,67 +1,65 @@
-//! What can go wrong, in the client's terms.
+//! The kinds of problems.
 
 use actix_web::http::StatusCode;
 
 use crate::application::ApplicationProblem;
+use crate::problem::RETRY_SECONDS;
 
-/// What went wrong, in the client's terms.
+/// A kind of problem, with a status, a name and a title.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr, strum::EnumIter)]
 #[strum(serialize_all = "kebab-case")]
 pub enum Kind {
     /// A parameter is unknown, repeated, or has a bad value.
     InvalidParameter,
-    /// What was sent is larger than it may be.
+    /// The request body is too large.
     TooLarge,
     /// A request did not arrive in time.
     RequestTimeout,
     /// The service is not ready yet.
     Starting,
-    /// There is nothing at this address.
+    /// No such path or resource.
     NotFound,
-    /// The address does not take this method.
-    MethodNotAllowed {
-        /// Those that it takes.
-        allowed: &'static str,
-    },
+    /// The path does not support the method.
+    MethodNotAllowed,
     /// The request names another host than this one, as that of a page does that rebinds its own name to this machine.
     WrongHost,
     /// A page of another site has sent the request.
     CrossSite,
     /// Credentials are missing or wrong.
     Unauthorized,
-    /// The address has sent wrong credentials too often.
+    /// Too many failed authentication attempts from the client's address.
     TooManyTries {
-        /// After which time it may try again.
+        /// Seconds after which it may retry.
         retry_seconds: u64,
     },
-    /// A part was asked for of a file that is made for each request.
+    /// A range of a file that is made for each request.
     RangeNotPossible,
-    /// As many exports as are allowed run already, or they hold all of the memory for rows.
+    /// Too many exports are running, or they hold all of the memory for rows.
     Busy,
-    /// The export's id is another one's.
+    /// The export ID is already in use.
     ExportIdTaken,
-    /// As many exports as are allowed wait to be prepared.
+    /// The preparation queue is full.
     QueueFull,
-    /// Exports cannot be prepared on this service.
+    /// The service has no spool to prepare exports in.
     PreparingOff,
     /// The export has no file yet.
     NotFinished,
-    /// The file is not the one that the client has a part of.
+    /// The file has changed since the client read a part of it.
     PreconditionFailed,
-    /// The file has no such part.
+    /// The range is beyond the end of the file.
     RangeNotSatisfiable {
         /// Its length.
         length: u64,
     },
-    /// A strategy would hold more rows in memory than it may.
+    /// More rows than a strategy may hold in memory.
     TooManyRows,
-    /// `joined` met a NULL for which its structs have no place.
+    /// A NULL where the structs of `joined` take none.
     UnexpectedNull,
-    /// A strategy would hold more bytes in memory than it may.
+    /// More bytes than a strategy may hold in memory.
     TooLargeToBuffer,
     /// A text is longer than the format takes.
     TextTooLong,
-    /// A file that is sent when it is whole has no room in the spool.
+    /// The spool has no room for a file that has to be made first.
     SpoolFull,
     /// The query took longer than the statement timeout.
     StatementTimeout,
@@ -69,22 +67,22 @@ pub enum Kind {
     ExportCancelled,
     /// The database cannot be reached, or all connections to it are in use.
     DatabaseUnavailable,
-    /// No replica will do, and exports may not run on the primary.
+    /// No replica is usable, and exports may not run on the primary.
     NoReplica,
-    /// No server could be shown to have all that the primary has.
+    /// No server is known to have everything that the primary has.
     NotFresh,
-    /// A replica has twice cancelled the query, because it was in the way of changes from the primary.
+    /// Replicas have twice cancelled the query because of a recovery conflict.
     RecoveryConflict,
-    /// Somebody has locked a table, as a change of it does.
+    /// A table is locked, as during a change of its definition.
     TableLocked,
-    /// The database has no tables that our role can read.
+    /// The database has no tables that the role can read.
     TablesMissing,
-    /// The database's tables are not as the program has them.
+    /// The database's tables differ from the expected ones.
     TablesDiffer,
-    /// What only the application's own routes have.
+    /// A problem of the application's own routes.
     #[strum(disabled)]
     Application(&'static ApplicationProblem),
-    /// Anything else; the log says what.
+    /// Any other failure; the log has the cause.
     Internal,
 }
 
@@ -100,28 +98,22 @@ impl Kind {
     /// Returns its status and its title.
     pub fn parts(self) -> (StatusCode, &'static str) {
         match self {
-            Self::InvalidParameter => (StatusCode::BAD_REQUEST, "A parameter is not understood"),
-            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "What was sent is too large"),
-            Self::RequestTimeout => (
-                StatusCode::REQUEST_TIMEOUT,
-                "The request did not arrive in time",
-            ),
+            Self::InvalidParameter => (StatusCode::BAD_REQUEST, "Invalid parameter"),
+            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "Request body too large"),
+            Self::RequestTimeout => (StatusCode::REQUEST_TIMEOUT, "Request timeout"),
             Self::Starting => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "The service is starting; retry later",
             ),
-            Self::NotFound => (StatusCode::NOT_FOUND, "There is nothing here"),
-            Self::MethodNotAllowed { .. } => (
-                StatusCode::METHOD_NOT_ALLOWED,
-                "This address does not take that method",
-            ),
+            Self::NotFound => (StatusCode::NOT_FOUND, "Not found"),
+            Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "Method not allowed"),
             Self::DatabaseUnavailable => (
                 StatusCode::SERVICE_UNAVAILABLE,
-                "The database cannot be reached now",
+                "The database is unavailable; retry later",
             ),
             Self::TablesMissing => (
                 StatusCode::SERVICE_UNAVAILABLE,
-                "The database has no tables that can be read",
+                "The database has no readable tables",
             ),
             Self::TablesDiffer => (
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -129,62 +121,53 @@ impl Kind {
             ),
             Self::TableLocked => (
                 StatusCode::SERVICE_UNAVAILABLE,
-                "A table of the database is being changed",
+                "A table is locked; retry later",
             ),
             Self::NoReplica => (
                 StatusCode::SERVICE_UNAVAILABLE,
-                "No replica of the database can be used now",
+                "No replica is available; retry later",
             ),
             Self::NotFresh => (
                 StatusCode::SERVICE_UNAVAILABLE,
-                "No server can be shown to have the newest data",
+                "No server is known to have the latest data; retry later",
             ),
             Self::RecoveryConflict => (
                 StatusCode::SERVICE_UNAVAILABLE,
-                "The export stood in the way of changes to the data",
+                "The replica cancelled the query because of a recovery conflict; retry later",
             ),
-            Self::WrongHost => (
-                StatusCode::MISDIRECTED_REQUEST,
-                "This service does not answer to this host name",
-            ),
-            Self::CrossSite => (StatusCode::FORBIDDEN, "Another site's page may not do this"),
-            Self::Unauthorized => (StatusCode::UNAUTHORIZED, "Credentials are needed"),
+            Self::WrongHost => (StatusCode::MISDIRECTED_REQUEST, "Unknown host name"),
+            Self::CrossSite => (StatusCode::FORBIDDEN, "Cross-site request rejected"),
+            Self::Unauthorized => (StatusCode::UNAUTHORIZED, "Authentication required"),
             Self::TooManyTries { .. } => (
                 StatusCode::TOO_MANY_REQUESTS,
-                "Too many tries with wrong credentials",
+                "Too many failed authentication attempts; retry later",
             ),
             Self::RangeNotPossible => (
                 StatusCode::BAD_REQUEST,
-                "This address does not support ranges",
+                "Range requests are not supported here",
             ),
             Self::Busy => (
                 StatusCode::SERVICE_UNAVAILABLE,
-                "As many exports as are allowed run already",
+                "Too many exports are running; retry later",
             ),
-            Self::ExportIdTaken => (StatusCode::CONFLICT, "There is another export of this id"),
+            Self::ExportIdTaken => (StatusCode::CONFLICT, "This export ID is already in use"),
             Self::QueueFull => (
                 StatusCode::SERVICE_UNAVAILABLE,
-                "As many exports as are allowed wait already",
+                "The preparation queue is full; retry later",
             ),
-            Self::PreparingOff => (
-                StatusCode::FORBIDDEN,
-                "This service has no place to prepare exports in",
-            ),
-            Self::NotFinished => (StatusCode::CONFLICT, "The export is not finished yet"),
-            Self::PreconditionFailed => {
-                (StatusCode::PRECONDITION_FAILED, "The file is another one")
+            Self::PreparingOff => (StatusCode::FORBIDDEN, "Preparing exports is disabled"),
+            Self::NotFinished => (StatusCode::CONFLICT, "The export has not finished"),
+            Self::PreconditionFailed => (StatusCode::PRECONDITION_FAILED, "The file has changed"),
+            Self::RangeNotSatisfiable { .. } => {
+                (StatusCode::RANGE_NOT_SATISFIABLE, "Range not satisfiable")
             }
-            Self::RangeNotSatisfiable { .. } => (
-                StatusCode::RANGE_NOT_SATISFIABLE,
-                "The file has no such part",
-            ),
             Self::TooManyRows => (
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "Too many rows for this strategy",
             ),
             Self::UnexpectedNull => (
                 StatusCode::UNPROCESSABLE_ENTITY,
-                "A value is NULL that the strategy joined cannot do without",
+                "Unexpected NULL for the strategy joined",
             ),
             Self::TooLargeToBuffer => (
                 StatusCode::UNPROCESSABLE_ENTITY,
@@ -192,19 +175,34 @@ impl Kind {
             ),
             Self::TextTooLong => (
                 StatusCode::UNPROCESSABLE_ENTITY,
-                "A text is too long for an Excel workbook",
+                "A text is too long for an Excel cell",
             ),
             Self::SpoolFull => (
                 StatusCode::INSUFFICIENT_STORAGE,
-                "There is no room to make the file in",
+                "The spool is full; retry later",
             ),
-            Self::StatementTimeout => (
-                StatusCode::GATEWAY_TIMEOUT,
-                "The query took longer than it may",
-            ),
-            Self::ExportCancelled => (StatusCode::CONFLICT, "The export was stopped"),
+            Self::StatementTimeout => (StatusCode::GATEWAY_TIMEOUT, "Query time limit exceeded"),
+            Self::ExportCancelled => (StatusCode::CONFLICT, "The export was cancelled"),
             Self::Application(kind) => (kind.status, kind.title),
-            Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "Something went wrong"),
+            Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "Internal server error"),
+        }
+    }
+    /// Returns the seconds after which a client may try again, if that makes sense.
+    pub fn retry_after(self) -> Option<u64> {
+        match self {
+            Self::Busy
+            | Self::QueueFull
+            | Self::DatabaseUnavailable
+            | Self::NoReplica
+            | Self::NotFresh
+            | Self::RecoveryConflict
+            | Self::SpoolFull
+            | Self::Starting
+            | Self::TableLocked
+            | Self::TablesMissing
+            | Self::TablesDiffer => Some(RETRY_SECONDS.into()),
+            Self::TooManyTries { retry_seconds } => Some(retry_seconds),
+            _ => None,
         }
     }
 }

@@ -22,7 +22,7 @@ use diesel_export::{self as export, db};
 
 pub use kind::Kind;
 
-/// Seconds after which it makes sense to try again, if the database is away or busy.
+/// Seconds of `Retry-After`.
 pub(crate) const RETRY_SECONDS: u32 = 5;
 
 /// An error for a client.
@@ -32,23 +32,34 @@ pub struct Problem {
     detail: Option<String>,
     export_id: Option<String>,
     location: Option<String>,
+    /// The methods that the path supports.
+    allowed: Option<String>,
 }
 
 /// The header that names an export.
 pub(crate) const EXPORT_ID: &str = "X-Export-Id";
 
 impl Problem {
-    /// A problem that its kind says all about.
+    /// Returns a problem without a detail.
     pub fn new(kind: Kind) -> Self {
         Self {
             kind,
             detail: None,
             export_id: None,
             location: None,
+            allowed: None,
         }
     }
 
-    /// The same problem, which is because of what is at `location`.
+    /// A method that the path does not support, beside those that it does.
+    pub(crate) fn method_not_allowed(allowed: String) -> Self {
+        Self {
+            allowed: Some(allowed),
+            ..Self::new(Kind::MethodNotAllowed)
+        }
+    }
+
+    /// Adds the address of the conflicting resource.
     pub fn at(self, location: String) -> Self {
         Self {
             location: Some(location),
@@ -56,7 +67,7 @@ impl Problem {
         }
     }
 
-    /// The same, of an export that has a manifest.
+    /// Adds the ID of the export, which has a manifest.
     pub(crate) fn of_export(self, id: &str) -> Self {
         Self {
             export_id: Some(id.to_owned()),
@@ -64,12 +75,12 @@ impl Problem {
         }
     }
 
-    /// What went wrong.
+    /// Returns the kind.
     pub fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// A problem of which the client can be told more.
+    /// Returns a problem with a detail.
     pub fn with_detail(kind: Kind, detail: impl Into<String>) -> Self {
         Self {
             detail: Some(detail.into()),
@@ -78,20 +89,20 @@ impl Problem {
     }
 }
 
-/// An error, as RFC 9457 has it.
+/// A problem (RFC 9457).
 #[derive(Serialize, ToSchema)]
 #[schema(as = Problem)]
 pub struct ProblemBody<'a> {
     /// `urn:cmms-export:problem:` and the name of the problem's kind.
     r#type: String,
-    /// The same for all problems of a kind.
+    /// Title of the problem type.
     title: &'a str,
-    /// The status code.
+    /// The HTTP status code.
     status: u16,
-    /// What is wrong with this request.
+    /// Explanation specific to this request.
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<&'a str>,
-    /// The address of what is in the way.
+    /// The address of the conflicting resource.
     #[serde(skip_serializing_if = "Option::is_none")]
     location: Option<&'a str>,
 }
@@ -130,26 +141,15 @@ impl ResponseError for Problem {
         if let Some(location) = &self.location {
             response.insert_header((LOCATION, location.as_str()));
         }
+        if let Some(allowed) = &self.allowed {
+            response.insert_header((ALLOW, allowed.as_str()));
+        }
+        if let Some(seconds) = self.kind.retry_after() {
+            response.insert_header((RETRY_AFTER, seconds.to_string()));
+        }
         match self.kind {
-            Kind::MethodNotAllowed { allowed } => response.insert_header((ALLOW, allowed)),
             Kind::RangeNotSatisfiable { length } => {
                 response.insert_header((CONTENT_RANGE, format!("bytes */{length}")))
-            }
-            Kind::Busy
-            | Kind::QueueFull
-            | Kind::DatabaseUnavailable
-            | Kind::NoReplica
-            | Kind::NotFresh
-            | Kind::RecoveryConflict
-            | Kind::SpoolFull
-            | Kind::Starting
-            | Kind::TableLocked
-            | Kind::TablesMissing
-            | Kind::TablesDiffer => {
-                response.insert_header((RETRY_AFTER, RETRY_SECONDS.to_string()))
-            }
-            Kind::TooManyTries { retry_seconds } => {
-                response.insert_header((RETRY_AFTER, retry_seconds.to_string()))
             }
             Kind::Unauthorized => response
                 .append_header((WWW_AUTHENTICATE, format!("Bearer realm=\"{NAME}\"")))

@@ -1,8 +1,9 @@
-//! What orders an export that is prepared for later.
+//! The request body that has an export prepared.
 
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use utoipa::openapi::request_body::RequestBody;
 
 use diesel_export::Strategy;
 use diesel_export::csv::{Delimiter, Preset};
@@ -12,8 +13,8 @@ use diesel_export::parameters::names_of;
 
 use crate::api::openapi::parameters::{columns_schema, or_empty, orders, text_filter, text_schema};
 
-/// What `POST /api/exports` takes: an export of one of the datasets, in one of the formats.
-pub(crate) fn order_body(catalog: &Catalog) -> Value {
+/// Returns the body of `POST /api/exports`: an export of one of the datasets, in one of the formats.
+pub(crate) fn request_body(catalog: &Catalog) -> Option<RequestBody> {
     let any = |filter_of: fn(FilterKind) -> Value, choice: fn(Value) -> Value| {
         let orders = catalog.all().flat_map(|dataset| {
             let is_default = dataset == catalog.default();
@@ -22,13 +23,16 @@ pub(crate) fn order_body(catalog: &Catalog) -> Value {
         });
         json!({"schema": {"oneOf": orders.collect::<Vec<_>>()}})
     };
-    json!({
+    let body = json!({
         "required": false,
         "content": {
             "application/json": any(json_filter, |schema| schema),
             "application/x-www-form-urlencoded": any(text_filter, or_empty),
         },
-    })
+    });
+    serde_json::from_value(body)
+        .inspect_err(|error| tracing::error!(%error, "a request body is not described"))
+        .ok()
 }
 
 /// An export of a dataset, with its filters and choices as JSON or a form has them.

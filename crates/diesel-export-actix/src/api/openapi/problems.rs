@@ -1,4 +1,4 @@
-//! Which errors each address can answer with.
+//! The errors of each operation.
 
 use std::sync::Arc;
 
@@ -9,41 +9,32 @@ use utoipa::{Modify, openapi};
 
 use diesel_export::dataset::{Catalog, Dataset};
 
-/// Says of every operation which errors it can answer with.
+/// Adds to every operation the errors that it can answer with.
 pub(crate) struct Problems<'c>(pub(crate) &'c Catalog);
 
-/// What any address can answer: status, meaning.
+/// Of every operation: status, description.
 const EVERYWHERE: [(&str, &str); 7] = [
-    ("400", "Something in the request is not understood"),
-    (
-        "403",
-        "Another site's page may not do this, or the service is not set up for it",
-    ),
-    (
-        "405",
-        "The address does not take the method; Allow says which it takes",
-    ),
-    ("408", "The request did not arrive in time"),
-    ("413", "The request body is too large"),
-    (
-        "421",
-        "The service does not answer to the host that the request names",
-    ),
-    ("500", "Something went wrong; the log says what"),
+    ("400", "Invalid request"),
+    ("403", "Cross-site request, or disabled on this service"),
+    ("405", "Method not allowed; see Allow"),
+    ("408", "Request timeout"),
+    ("413", "Request body too large"),
+    ("421", "Unknown host name"),
+    ("500", "Internal server error; the log has the cause"),
 ];
 const BEHIND_THE_TOKEN: [(&str, &str); 2] = [
-    ("401", "Credentials are needed"),
+    ("401", "Authentication required"),
     (
         "429",
-        "Too many tries with wrong credentials; see Retry-After",
+        "Too many failed authentication attempts; see Retry-After",
     ),
 ];
 const OF_THE_DATABASE: [(&str, &str); 2] = [
     (
         "503",
-        "The database cannot be reached, or as many exports as are allowed run already; see Retry-After",
+        "The database is unavailable, or too many exports are running; see Retry-After",
     ),
-    ("504", "The query took longer than it may"),
+    ("504", "Query time limit exceeded"),
 ];
 
 impl Modify for Problems<'_> {
@@ -56,7 +47,7 @@ impl Modify for Problems<'_> {
             components.add_security_scheme(name, SecurityScheme::Http(Http::new(scheme)));
         }
         for (path, item) in &mut document.paths.paths {
-            // What is derived for both methods has one id.
+            // A description for both methods has one ID.
             if let (Some(get), Some(head)) = (&item.get, &mut item.head) {
                 head.operation_id = get.operation_id.as_ref().map(|id| format!("{id}_head"));
             }
@@ -76,7 +67,7 @@ impl Modify for Problems<'_> {
             for operation in operations.into_iter().filter_map(Option::as_mut) {
                 add(operation, &EVERYWHERE);
                 if !open {
-                    // Nothing, or the token: as the service was started.
+                    // The token is optional: it depends on how the service was started.
                     let either =
                         ["bearer", "basic"].map(|name| SecurityRequirement::new(name, [""; 0]));
                     operation.security =

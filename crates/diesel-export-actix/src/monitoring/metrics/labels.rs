@@ -29,7 +29,7 @@ pub(crate) struct ServerLabels {
 #[strum(serialize_all = "snake_case")]
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Rejection {
-    /// As many exports as are allowed run already.
+    /// Too many exports are running.
     Busy,
     /// As many requests as are allowed are being served.
     Connections,
@@ -37,9 +37,9 @@ pub(crate) enum Rejection {
     Events,
     /// As many downloads as are allowed are under way.
     Downloads,
-    /// As many exports as are allowed wait to be prepared.
+    /// The preparation queue is full.
     Queue,
-    /// There is no room to make an export's file in, or as many are prepared as there may be.
+    /// The spool is full, or there are too many prepared exports.
     Spool,
     /// Its credentials are missing or wrong.
     Unauthorized,

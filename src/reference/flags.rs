@@ -1,19 +1,13 @@
-//! A test that `docs/command-line.md` has the flags that clap knows. `make docs` has the test write them.
-
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
-
-use std::{env, fs};
+//! The tables of flags in `docs/command-line.md`.
 
 use clap::builder::StyledStr;
 use clap::{Arg, Command, CommandFactory};
 
-const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/command-line.md");
-const BEGIN: &str = "<!-- flags: `make docs` writes what is between these two lines -->\n";
-const END: &str = "<!-- flags end -->\n";
+use crate::cli::Cli;
 
 /// Returns a section for each command, with a table of its flags.
 fn reference() -> String {
-    let mut cli = super::Cli::command();
+    let mut cli = Cli::command();
     cli.build();
     let every = format!("### Every command\n\n{}", table(&cli, true));
     [every].into_iter().chain(sections(&cli)).collect()
@@ -110,21 +104,5 @@ fn text(text: Option<&StyledStr>) -> String {
 
 #[test]
 fn the_documented_flags_are_those_of_the_program() {
-    let documented = fs::read_to_string(FILE).expect("the file is there");
-    let (before, rest) = documented.split_once(BEGIN).expect("the first marker");
-    let (_, after) = rest.split_once(END).expect("the second marker");
-    let current = format!("{before}{BEGIN}\n{}{END}{after}", reference());
-    if env::var_os("CMMS_WRITE_DOCS").is_some() {
-        fs::write(FILE, current).expect("the file can be written");
-        return;
-    }
-    let differs = documented
-        .lines()
-        .zip(current.lines())
-        .find(|(documented, current)| documented != current);
-    assert!(
-        documented == current,
-        "docs/command-line.md is not what the program's flags are; `make docs` writes it anew. The first line that differs, as it \
-         is and as it should be: {differs:#?}"
-    );
+    super::check("command-line.md", "flags", &reference());
 }
