@@ -28,7 +28,7 @@ fn main() {
 }
 
 fn commit() {
-    // A commit changes the log, an edit the sources: so nothing else makes the program be built anew.
+    // A commit changes the log, an edit the sources: so nothing else makes the program be built again.
     let Some(log) = said_by(git().args(["rev-parse", "--git-path", "logs/HEAD"])) else {
         return;
     };

@@ -194,7 +194,7 @@ impl Bench<'_> {
             &ran,
             &mut sink,
         );
-        let summary = summary.expect("the export is whole");
+        let summary = summary.expect("the export is complete");
         assert_eq!((summary.rows, summary.bytes), (self.tasks, sink.bytes));
         assert_eq!(ran.0.get(), Some(strategy));
     }
@@ -368,7 +368,7 @@ fn download(address: &str, strategy: Strategy) {
         end.extend_from_slice(&buffer[length.saturating_sub(5)..length]);
         end.drain(..end.len().saturating_sub(5));
     }
-    assert_eq!(end, b"0\r\n\r\n", "the body is whole");
+    assert_eq!(end, b"0\r\n\r\n", "the body is complete");
 }
 
 /// The user and system CPU seconds of a process, its ended and reaped children's too.

@@ -184,7 +184,7 @@ fn download(kept: &mut TcpStream, address: &str, filter: &Filter, strategy: Stra
     let download = Download::read(kept.try_clone().expect("another handle"));
     assert_eq!(download.status, 200);
     let (body, end) = download.finish();
-    assert_eq!(end, End::Clean, "the body is whole");
+    assert_eq!(end, End::Clean, "the body is complete");
     body.len()
 }
 

@@ -132,7 +132,7 @@ pub fn connect(global: &Global, connections: u32) -> Result<Connected, Error> {
 pub enum Start {
     /// No: the export would fail.
     IfTablesFit,
-    /// Yes: somebody may mend them while the service runs.
+    /// Yes: somebody may fix them while the service runs.
     Anyway,
 }
 
@@ -148,7 +148,7 @@ pub fn connect_for_exports(
     let mut connected = connect(global, connections)?;
     match check_tables(&mut connected, meanwhile) {
         Err(error @ Error::Different(_)) if start == Start::Anyway => {
-            tracing::error!(%error, "no export will work until this is mended");
+            tracing::error!(%error, "no export will work until this is fixed");
         }
         Err(Error::Database(error)) if error.is_unavailable() && rules.have_replicas() => {
             tracing::warn!(%error, "the database is away: exports run on its replicas");

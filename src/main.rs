@@ -17,7 +17,7 @@ use commands::{say, usage_error};
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// The exit code after the reader of our output has gone away: what a shell says of a program that SIGPIPE has ended. No failure that
-/// anybody wants to read about, and yet no success, as the output is not whole.
+/// anybody wants to read about, and yet no success, as the output is not complete.
 const BROKEN_PIPE: u8 = 128 + 13;
 
 /// The exit code after an error.

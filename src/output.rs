@@ -1,4 +1,4 @@
-//! Where the command line's export goes: stdout, or a file that appears under its name only when it is whole.
+//! Where the command line's export goes: stdout, or a file that appears under its name only once it is complete.
 
 use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Seek, Write};
@@ -24,7 +24,7 @@ const MODE: u32 = 0o666;
 pub enum Output {
     /// What is there already: the standard output, a pipe, a device. It is written to directly: a file in its place would destroy it.
     Direct(File),
-    /// A file that becomes the one of a name when it is whole.
+    /// A file that becomes the one of a name once it is complete.
     File {
         /// The unfinished file.
         file: File,
@@ -100,7 +100,7 @@ impl Output {
         }
     }
 
-    /// Says that the output is whole: only now does the file get its name.
+    /// Says that the output is complete: only now does the file get its name.
     pub fn finish(self) -> io::Result<()> {
         match self {
             Self::Direct(mut file) => file.flush(),

@@ -247,7 +247,7 @@ fn views(sources: &Sources, options: &str, found: &[Column]) -> String {
     sql
 }
 
-/// Returns each difference from `src/schema.rs`, with what would mend it.
+/// Returns each difference from `src/schema.rs`, with what would fix it.
 fn differences(found: &[Column]) -> Vec<String> {
     let mut differences = Vec::new();
     let mut missing = "";
@@ -272,13 +272,13 @@ fn differences(found: &[Column]) -> Vec<String> {
         if kind.takes(column) {
             continue;
         }
-        let mend = match kind.cast(column) {
+        let fix = match kind.cast(column) {
             Some(cast) if column.is_view => format!("create the view with {name}{cast}"),
             Some(cast) => format!("let a view stand in for the table, with {name}{cast}"),
             None => "there is no cast from one to the other".to_owned(),
         };
         differences.push(format!(
-            "{table}.{name}: expected {expected}, found {}: {mend}",
+            "{table}.{name}: expected {expected}, found {}: {fix}",
             column.r#type
         ));
     }

@@ -7,7 +7,7 @@ const form = part("form");
 const running = part("running");
 const cancel = part("cancel");
 
-// Only what has changed: everything else would be read aloud anew.
+// Only what has changed: everything else would be read aloud again.
 function write(id, text) {
   if (part(id).textContent !== text) part(id).textContent = text;
 }

@@ -111,7 +111,7 @@ pub(crate) fn export(global: &Global, options: ExportOptions, catalog: &Catalog)
 }
 
 /// On SIGINT and SIGTERM, cancels the export, and ends the process if the export has not ended within a second. That happens if the
-/// reader of our output takes nothing: the server does not heed a cancel request while it waits for us.
+/// reader of our output takes nothing: the server does not honor a cancel request while it waits for us.
 fn cancel_on_signal(cancellation: Cancellation, unfinished: Option<PathBuf>) -> Outcome {
     process::on_interrupt(move || {
         let cancel = cancellation.clone();

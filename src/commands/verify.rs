@@ -1,4 +1,4 @@
-//! `cmms-export verify`: whether a file is whole.
+//! `cmms-export verify`: whether a file is complete.
 
 use std::io;
 use std::path::Path;

@@ -23,7 +23,7 @@ pub enum SchemaState {
     /// The tables are not there, or our role may not read them.
     Missing,
     /// A table or a column is missing, or a column has another type: no export would work. Each text says what is different, and what
-    /// would mend it.
+    /// would fix it.
     Different(Vec<String>),
     /// The tables are there, but these migrations were not run. (Or the tables are Django's, not ours.)
     Pending(Vec<String>),
@@ -122,7 +122,7 @@ impl Catalog {
             .collect();
         let mut differences = differences(&self.columns);
         if !differences.is_empty() {
-            // If none of our migrations was run, the tables are not ours, and migrations would not mend them.
+            // If none of our migrations was run, the tables are not ours, and migrations would not fix them.
             if !pending.is_empty() && pending.len() < known.len() {
                 differences.push(format!(
                     "migrations are pending ({}): run `cmms-export migrate` first",

@@ -1,4 +1,4 @@
-//! Why an export is not whole.
+//! Why an export is not complete.
 
 use std::io;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::db::servers::NoReplica;
 use crate::db::{self, Database, UnfitTables, libpq};
 use crate::units;
 
-/// Why an export is not whole.
+/// Why an export is not complete.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The database failed.

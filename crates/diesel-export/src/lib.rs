@@ -120,7 +120,7 @@ pub fn open_ahead(export: &Export, database: &Database) {
     }
 }
 
-/// Exports to `sink`. The CSV is whole if, and only if, this returns `Ok`.
+/// Exports to `sink`. The CSV is complete if, and only if, this returns `Ok`.
 pub fn run(
     export: &Export,
     database: &Database,

@@ -2,7 +2,7 @@
 //! spool's that outlives the program.
 //!
 //! An export has up to three files there: `{id}.json`, its label, from when it was asked for; `{id}.part` while it is written; and
-//! `{id}.export` once it is whole. The label of a whole one is written last: an export whose label does not say so is not whole.
+//! `{id}.export` once it is complete. The label of a complete one is written last: an export whose label does not say so is not complete.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
@@ -21,7 +21,7 @@ use crate::spool::{Space, Spool, SpoolFile, free_elsewhere, make_private, or_ful
 
 /// The file in it by which services on one spool exclude each other.
 const LOCK: &str = "lock";
-/// What the name of a label begins with until it is whole.
+/// What the name of a label begins with until it is complete.
 const UNFINISHED: &str = ".label-";
 
 /// The directory.
@@ -53,7 +53,7 @@ impl Label {
 pub struct Found {
     /// What is known of it. It has ended.
     pub label: Label,
-    /// The space of its file, if it is whole.
+    /// The space of its file, if it is complete.
     pub space: Option<Space>,
 }
 
@@ -126,7 +126,7 @@ impl Store {
                     found.push(export);
                 }
                 Err(error) => {
-                    // It may be whole: a newer version wrote what this one does not know, or the disk fails for a moment.
+                    // It may be complete: a newer version wrote what this one does not know, or the disk fails for a moment.
                     tracing::error!(?path, %error, "an export's label or file cannot be read: both are left alone");
                     whole.push(path.with_extension("export"));
                 }
@@ -135,7 +135,7 @@ impl Store {
         for path in self.files(|path| {
             is_unfinished(path) && !is_known(path) && !whole.iter().any(|it| it == path)
         })? {
-            tracing::warn!(?path, "an export that is not whole is removed");
+            tracing::warn!(?path, "an export that is not complete is removed");
             fs::remove_file(path)?;
         }
         if let Err(error) = self.sync() {
@@ -185,7 +185,7 @@ impl Store {
         if (label.manifest.state, label.manifest.expires_at) != before
             && let Err(error) = self.put(&label)
         {
-            // It is so for as long as this service runs, and found out anew by the next one.
+            // It is so for as long as this service runs, and found out again by the next one.
             tracing::error!(export_id = label.id(), %error, "an export's label cannot be written");
         }
         Ok(Found { label, space })
@@ -212,7 +212,7 @@ impl Store {
         Ok(self.spool.adopt(file))
     }
 
-    /// Publishes an export that is whole: its file, and then its label.
+    /// Publishes an export that is complete: its file, and then its label.
     pub fn publish(&self, file: Arc<SpoolFile>, label: &Label) -> io::Result<Arc<Space>> {
         let space = file.finish()?;
         #[cfg(feature = "fault-injection")]
@@ -236,7 +236,7 @@ impl Store {
         Ok(KeptFile(Some((file, space))))
     }
 
-    /// Removes an export's file, whole or not. Who reads it reads on.
+    /// Removes an export's file, complete or not. Who reads it reads on.
     pub fn remove_file(&self, id: &str) {
         self.remove(&["part", "export"], id);
     }

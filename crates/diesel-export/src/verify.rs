@@ -1,4 +1,4 @@
-//! Whether an export's file is whole, by its manifest.
+//! Whether an export's file is complete, by its manifest.
 
 use std::fmt;
 use std::fs::File;
@@ -11,7 +11,7 @@ use crate::format::FileType;
 use crate::manifest::{Manifest, State};
 use crate::units::hexadecimal;
 
-/// Why a file is not known to be whole.
+/// Why a file is not known to be complete.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The manifest cannot be read.
@@ -26,11 +26,11 @@ pub enum Error {
     #[error("the file cannot be read: {0}")]
     Read(#[from] io::Error),
     /// The export itself did not end well.
-    #[error("not whole: the export is {}", .0.name())]
+    #[error("not complete: the export is {}", .0.name())]
     State(State),
     /// It is a CSV that ends where none can end.
     #[error(
-        "not whole: {bytes} bytes, which end within a quoted text, but the export made {expected}"
+        "not complete: {bytes} bytes, which end within a quoted text, but the export made {expected}"
     )]
     OpenQuote {
         /// Bytes of the file.
@@ -39,7 +39,7 @@ pub enum Error {
         expected: Contents,
     },
     /// Something is missing, or too much.
-    #[error("not whole: {found}, but the export made {expected}")]
+    #[error("not complete: {found}, but the export made {expected}")]
     Different {
         /// What the file has.
         found: Contents,
@@ -48,7 +48,7 @@ pub enum Error {
     },
     /// The length is right, but the content differs.
     #[error(
-        "not whole: as long as it should be, but its SHA-256 is {found}, and the export's {expected}"
+        "not complete: as long as it should be, but its SHA-256 is {found}, and the export's {expected}"
     )]
     Changed {
         /// The file's.
@@ -90,7 +90,7 @@ pub fn manifest(path: &Path) -> Result<Manifest, Error> {
     serde_json::from_str(&json).map_err(|error| failed(format!("not a manifest: {error}")))
 }
 
-/// Says what is in a file that is whole.
+/// Says what is in a file that is complete.
 pub fn verify(mut file: impl Read, manifest: &Manifest) -> Result<Contents, Error> {
     if manifest.state != State::Complete {
         return Err(Error::State(manifest.state));
@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn a_csv_that_ends_within_quotes_is_not_whole() {
-        let said = "not whole: 6 bytes, which end within a quoted text, but the export made 1 rows, 6 bytes";
+        let said = "not complete: 6 bytes, which end within a quoted text, but the export made 1 rows, 6 bytes";
         assert_eq!(verdict(b"ID\n1,\"", 1), Err(said.to_owned()));
     }
 }

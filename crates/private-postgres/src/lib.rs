@@ -219,7 +219,7 @@ impl PrivatePostgres {
         })
     }
 
-    /// The cluster's URL for libpq. It stays the same when the server has to be started anew.
+    /// The cluster's URL for libpq. It stays the same when the server has to be restarted.
     pub fn database_url(&self) -> &str {
         &self.database_url
     }
@@ -235,7 +235,7 @@ impl PrivatePostgres {
         self.status.owner.load(Relaxed)
     }
 
-    /// The server's main process; none while it is being started anew, or was given up.
+    /// The server's main process; none while it is being restarted, or was given up.
     pub fn postmaster_pid(&self) -> Option<u32> {
         Some(self.status.pid.load(Relaxed)).filter(|pid| *pid != 0)
     }
@@ -263,7 +263,7 @@ impl Drop for PrivatePostgres {
     }
 }
 
-/// Keeps a server up until it is told to stop: a crashed one is started anew, one whose owner has
+/// Keeps a server up until it is told to stop: a crashed one is restarted, one whose owner has
 /// gone is taken over.
 fn supervise(
     cluster: &Cluster,

@@ -16,7 +16,7 @@ pub struct Download {
 /// How a body ended.
 #[derive(Debug, PartialEq, Eq)]
 pub enum End {
-    /// With the final chunk, or after the announced length: the server says that the body is whole.
+    /// With the final chunk, or after the announced length: the server says that the body is complete.
     Clean,
     /// Without it.
     Broken,
@@ -145,7 +145,7 @@ pub fn reset(stream: TcpStream) {
         .expect("ours");
 }
 
-/// Downloads an export that must be whole.
+/// Downloads an export that must be complete.
 pub fn download(address: &str, query: &str) -> Vec<u8> {
     download_of(address, "tasks", query)
 }
@@ -169,7 +169,7 @@ pub fn start_when_free(address: &str, query: &str) -> Download {
     started.expect("just seen")
 }
 
-/// Downloads an export of another dataset that must be whole.
+/// Downloads an export of another dataset that must be complete.
 pub fn download_of(address: &str, dataset: &str, query: &str) -> Vec<u8> {
     let download = Download::start(address, &format!("/{dataset}.csv?{query}"));
     assert_eq!(download.status, 200, "{query}");

@@ -86,7 +86,7 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// Returns the CSV of an export that must be whole.
+    /// Returns the CSV of an export that must be complete.
     pub fn whole(&self, what: &str) -> &[u8] {
         assert!(!self.never_ends, "{what}: does not end");
         if let Err(error) = &self.result {

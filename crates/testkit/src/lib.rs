@@ -9,7 +9,7 @@
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 #![expect(
     clippy::new_without_default,
-    reason = "what is made anew starts servers"
+    reason = "what is made again starts servers"
 )]
 
 pub mod browser;

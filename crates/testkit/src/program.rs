@@ -77,7 +77,7 @@ pub fn activated(socket: OwnedFd, sockets: u32, url: &str) -> Command {
     command
 }
 
-/// Exports on the command line; the CSV must be whole.
+/// Exports on the command line; the CSV must be complete.
 pub fn export(url: &str, arguments: &[String]) -> Vec<u8> {
     let output = program(url)
         .arg("export")

@@ -35,7 +35,7 @@ fn the_page_runs_it_and_shows_it_and_results_are_kept_and_compared() {
         "{events}"
     );
 
-    // It is on the page, also of a server that is started anew.
+    // It is on the page, also of a server that is restarted.
     let service = service.restart(&database.url, &[]);
     let result = service.benchmark(&id);
     assert_eq!(result["state"], "complete");

@@ -190,7 +190,7 @@ fn a_failed_export_leaves_its_error_alone_on_a_terminal() {
             .arg(directory.path().join("tasks.csv")),
     );
     assert_eq!(status.code(), Some(1));
-    // What was drawn is taken away: the line begins anew, and what comes after "clear" is the error.
+    // What was drawn is taken away: the line begins again, and what comes after "clear" is the error.
     let left = said.rsplit(['\r', '\u{1b}']).nth(1).unwrap_or_default();
     assert!(
         left.contains("cmms-export: there are more than 5 rows"),

@@ -1,4 +1,4 @@
-//! Where the command line's exports go: to a file that is whole or not there, a link, a device, a pipe.
+//! Where the command line's exports go: to a file that is complete or not there, a link, a device, a pipe.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, lchown, symlink};

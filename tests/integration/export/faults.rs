@@ -1,4 +1,4 @@
-//! Real failures: an export is whole, or visibly broken.
+//! Real failures: an export is complete, or visibly broken.
 
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;

@@ -1,4 +1,4 @@
-//! Manifests: the proof that an export is whole, and its progress as seen from outside.
+//! Manifests: the proof that an export is complete, and its progress as seen from outside.
 
 use std::fs;
 use std::io::Write;
@@ -134,7 +134,7 @@ fn verify_tells_whole_from_not_whole() {
     let (code, said) = verify(file);
     assert_eq!(code, Some(1));
     assert!(
-        said.contains("not whole") && said.contains(&format!("the export made {rows} rows")),
+        said.contains("not complete") && said.contains(&format!("the export made {rows} rows")),
         "{said}"
     );
     fs::write(&csv, [&whole[..], b"x"].concat()).expect("written");

@@ -5,7 +5,7 @@ use diesel_export::Strategy;
 use crate::support::gate::ROWS;
 
 /// Before the first row, in the middle, and on the last but one, each with what the file's name ends in. (`lookup` reads the very
-/// first and last ids beforehand.) For a workbook, which nobody gets before it is whole, the last is enough: the most is behind it.
+/// first and last ids beforehand.) For a workbook, which nobody gets before it is complete, the last is enough: the most is behind it.
 pub(super) const MOMENTS: [(&str, u64); 4] = [
     ("csv", 1),
     ("csv", ROWS / 2),

@@ -89,7 +89,7 @@ impl<'a> Case<'a> {
         assert_eq!(get(&self.server, &path, &[]).status, 404, "{}", self.name());
     }
 
-    /// Demands that nothing is left of an export, and that the next one is whole.
+    /// Demands that nothing is left of an export, and that the next one is complete.
     fn leaves_nothing_behind(&self) {
         eventually("the query is gone", || {
             gate::running_queries(&self.gated.database) == 0
@@ -107,7 +107,7 @@ impl<'a> Case<'a> {
     }
 }
 
-/// The header and the rows of a file that must be whole.
+/// The header and the rows of a file that must be complete.
 fn lines(extension: &str, file: Vec<u8>) -> u64 {
     if extension == "csv" {
         return file.iter().filter(|byte| **byte == b'\n').count() as u64;

@@ -261,7 +261,7 @@ fn a_workbook_that_is_cut_anywhere_or_changed_is_not_whole() {
     for length in lengths.chain([whole.len() - 1]) {
         let verdict = verify(&whole[..length]);
         assert_eq!(verdict.status.code(), Some(1), "{length}: {verdict:?}");
-        assert!(stderr(&verdict).contains("not whole"), "{verdict:?}");
+        assert!(stderr(&verdict).contains("not complete"), "{verdict:?}");
         assert!(!is_workbook(&whole[..length]), "{length}");
     }
     let mut changed = whole.clone();

@@ -134,7 +134,7 @@ fn a_compressed_download_comes_as_it_is_made_and_ends_only_if_it_is_whole() {
         assert_eq!(end, End::Broken, "{coding}");
         assert!(
             decompressed(coding, &body).is_err(),
-            "{coding}: it does not look whole"
+            "{coding}: it does not look complete"
         );
         assert_eq!(server.ended("one")["state"], json!("failed"));
     }

@@ -336,14 +336,14 @@ fn strategies_that_hold_all_rows_share_their_memory_and_some_of_them_are_whole()
         true
     });
     let whole = whole.filter(|is_whole| *is_whole).count();
-    assert!((1..8).contains(&whole), "{whole} of 8 are whole");
+    assert!((1..8).contains(&whole), "{whole} of 8 are complete");
     assert_eq!(
         server.metric("cmms_export_requests_rejected_total{reason=\"busy\"}"),
         (8 - whole) as f64
     );
     let grown = server.peak_memory() - idle;
     println!(
-        "{whole} of 8 are whole; the server has grown by {} KiB",
+        "{whole} of 8 are complete; the server has grown by {} KiB",
         grown >> 10
     );
     assert!(grown < BUDGET + OVERHEAD, "by {grown} bytes");

@@ -110,7 +110,7 @@ fn kill_9_in_the_middle_of_publishing_leaves_a_whole_file_or_none() {
     }
     let database = data::wide(20_000);
     let expected = oracle::copy(&database, "true", ',');
-    // Before the file has its name, before its label says that it is whole, and after.
+    // Before the file has its name, before its label says that it is complete, and after.
     for (point, file, is_whole) in [
         ("written", "part", false),
         ("renamed", "export", false),

@@ -138,12 +138,12 @@ fn the_quota_holds_under_ten_exports_at_once() {
             assert_eq!(manifest["error"], "spool-full", "{manifest}");
         }
     }
-    println!("{whole} of ten are whole and kept");
+    println!("{whole} of ten are complete and kept");
     assert!(whole <= 3);
     eventually("the space of the others is free", || {
         used() == whole as f64 * expected.len() as f64
     });
-    eventually("nothing is there that is not whole", || {
+    eventually("nothing is there that is not complete", || {
         let kept = files(spool.path());
         let named = |kind| kept.iter().filter(|name| name.ends_with(kind)).count();
         named(".export") == whole && named(".part") == 0

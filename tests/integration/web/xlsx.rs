@@ -1,4 +1,4 @@
-//! Excel workbooks over HTTP: sent when they are whole, or not at all.
+//! Excel workbooks over HTTP: sent when they are complete, or not at all.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -25,7 +25,7 @@ fn used(server: &Server) -> f64 {
     server.metric("cmms_export_spool_used_bytes ")
 }
 
-/// Downloads a workbook that must be whole.
+/// Downloads a workbook that must be complete.
 fn workbook(server: &Server, path: &str) -> Vec<u8> {
     let download = Download::start(&server.address, path);
     assert_eq!(download.status, 200, "{path}");
@@ -169,10 +169,10 @@ fn the_response_is_a_file_of_known_length_that_its_manifest_tells_of() {
     assert!(verify(&bytes).status.success());
     for length in (0..bytes.len()).step_by(bytes.len() / 7) {
         let verdict = verify(&bytes[..length]);
-        assert!(stderr(&verdict).contains("not whole"), "{verdict:?}");
+        assert!(stderr(&verdict).contains("not complete"), "{verdict:?}");
     }
 
-    // Its length shows whether it is whole, even without chunks.
+    // Its length shows whether it is complete, even without chunks.
     let mut old = TcpStream::connect(&server.address).expect("it listens");
     write!(
         old,

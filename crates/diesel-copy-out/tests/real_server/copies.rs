@@ -1,4 +1,4 @@
-//! A copy is whole, or it is an error.
+//! A copy is complete, or it is an error.
 
 use std::io::{self, BufRead, Read};
 use std::time::Duration;

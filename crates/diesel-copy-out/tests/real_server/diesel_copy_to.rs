@@ -1,4 +1,4 @@
-//! The programs of docs/diesel-copy-to.md still show what it says. If one fails, Diesel has mended that: say so there.
+//! The programs of docs/diesel-copy-to.md still show what it says. If one fails, Diesel has fixed that: say so there.
 
 use std::io::BufRead;
 use std::panic::{AssertUnwindSafe, catch_unwind};

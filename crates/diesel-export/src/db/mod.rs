@@ -350,7 +350,7 @@ pub(crate) const SERVER: &str =
     "(extract(epoch from pg_postmaster_start_time()) * 1000000)::bigint::text";
 
 /// Keeps Diesel from preparing statements for later. On its connection, a prepared one fails for ever once a column has got another
-/// type or the server has forgotten the statement (DISCARD ALL); and an export's queries are planned anew each time in any case.
+/// type or the server has forgotten the statement (DISCARD ALL); and an export's queries are planned again each time in any case.
 #[derive(Debug)]
 struct Unprepared;
 

@@ -59,7 +59,7 @@ fn a_server_that_is_shutting_down_is_waited_for() {
     let mut owner = Holder::start(temp.path());
     owner.child.kill().unwrap();
     let embedded = start(temp.path());
-    // It was either adopted in its last moment, or started anew.
+    // It was either adopted in its last moment, or restarted.
     eventually("this process owns a server", || embedded.is_owner());
     assert_ne!(embedded.postmaster_pid(), Some(owner.postmaster_pid));
     assert_eq!(psql(&embedded, "select 1").unwrap(), "1");

@@ -10,7 +10,7 @@ use crate::support::replica_servers::Node;
 use crate::support::replicated::Replicated;
 use crate::support::{TestDatabase, data, oracle};
 
-/// An export by the command line, which must be whole: where it came from, and its CSV.
+/// An export by the command line, which must be complete: where it came from, and its CSV.
 fn export_by_command(
     database: &TestDatabase,
     export_url: &str,

@@ -15,7 +15,7 @@ use crate::support::replica_servers::Node;
 use crate::support::replicated::Replicated;
 use crate::support::{Server, TestDatabase, eventually, oracle};
 
-/// An export that must be whole: where it came from, and its CSV.
+/// An export that must be complete: where it came from, and its CSV.
 fn export(server: &Server, query: &str) -> (String, Vec<u8>) {
     let download = Download::start(&server.address, &format!("/tasks.csv?{query}"));
     assert_eq!(download.status, 200, "{query}");

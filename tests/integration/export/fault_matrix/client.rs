@@ -93,7 +93,7 @@ fn a_client_that_stalls_is_cut_off() {
             eventually("the query is gone", || {
                 gate::running_queries(&database) == 0
             });
-            // What it reads now does not look whole.
+            // What it reads now does not look complete.
             let download = download.map(|download| download.finish().1);
             assert_ne!(download, Some(End::Clean), "{}", strategy.name());
             eventually("the permit is free", || {

@@ -154,7 +154,7 @@ impl<'a> Case<'a> {
         );
     }
 
-    /// Demands that nothing is left of the export, and that the next one is whole.
+    /// Demands that nothing is left of the export, and that the next one is complete.
     fn leaves_nothing_behind(&self) {
         eventually("the query is gone", || {
             gate::running_queries(&self.gated.database) == 0

@@ -28,7 +28,7 @@ fn a_panic_breaks_the_export_off() {
             assert_eq!(download.finish().1, End::Broken, "{}", case.name());
         }
         case.is_recorded("failed", json!("internal"));
-        // The next export would panic at the same row; one without rows is whole if the panic is not at 0.
+        // The next export would panic at the same row; one without rows is complete if the panic is not at 0.
         if !early {
             eventually("the permit is free", || {
                 Download::start(&case.server.address, "/tasks.csv?location_id=-1").status == 200

@@ -352,7 +352,7 @@ fn a_connection_that_replaces_a_lost_one_waits_for_nobody() {
     );
     contender.expect("it was queued").ends("the lock");
     assert!(!outcome.never_ends, "it does not end");
-    // What the connections had in hand may be lost with them, but then nothing looks whole.
+    // What the connections had in hand may be lost with them, but then nothing looks complete.
     if outcome.result.is_ok() {
         assert!(outcome.csv == expected, "other bytes than psql's");
     }

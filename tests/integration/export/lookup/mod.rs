@@ -106,7 +106,7 @@ fn lookup(database: &Database) -> Outcome {
     )
 }
 
-/// Exports with the default, which must be whole and right, and returns how it was made.
+/// Exports with the default, which must be complete and right, and returns how it was made.
 fn check(database: &TestDatabase) -> Plan {
     let outcome = lookup(&client(database));
     outcome.result.as_ref().expect("whole");

@@ -1,4 +1,4 @@
-//! The hosts of a connection string, one by one. libpq would choose among them anew for every connection, but an export's
+//! The hosts of a connection string, one by one. libpq would choose among them again for every connection, but an export's
 //! connections must all lead to one server.
 
 use super::super::libpq::{self, InvalidUrl};
