@@ -265,9 +265,13 @@ mod tests {
     type Query = [(&'static str, &'static str)];
 
     fn read(query: &Query) -> Result<Parameters, String> {
+        read_for(FileType::Csv, query)
+    }
+
+    fn read_for(file_type: FileType, query: &Query) -> Result<Parameters, String> {
         let pairs = query.iter();
         let pairs = pairs.map(|(name, value)| ((*name).into(), (*value).into()));
-        Parameters::from_pairs(&example::books(), FileType::Csv, pairs)
+        Parameters::from_pairs(&example::books(), file_type, pairs)
             .map_err(|error| error.to_string())
     }
 
@@ -311,6 +315,15 @@ mod tests {
     }
 
     #[test]
+    fn a_workbook_has_no_parameters_of_csv() {
+        for name in ["preset", "delimiter"] {
+            assert!(read_for(FileType::Xlsx, &[(name, "")]).is_ok());
+            let refused = read_for(FileType::Xlsx, &[(name, ",")]).err();
+            assert_eq!(refused, Some(format!("`{name}`: {NOT_OF_XLSX}")));
+        }
+    }
+
+    #[test]
     fn what_is_not_understood_is_named() {
         let check = |query: &Query, start: &str| {
             let error = read(query).err().unwrap_or_default();
@@ -318,7 +331,8 @@ mod tests {
         };
         check(
             &[("colour", "red")],
-            "unknown parameter `colour`: expected one of `shelf_id`, ",
+            "unknown parameter `colour`: expected one of `shelf_id`, `reader_id`, `lent`, `title`, `columns`, `strategy`, `preset`, \
+             `delimiter`",
         );
         check(
             &[("lent", "true"), ("lent", "")],

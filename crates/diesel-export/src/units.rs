@@ -108,15 +108,41 @@ mod tests {
         let bytes = [0, 999, 1_000, 12_345_678, u64::MAX].map(readable_bytes);
         let expected = ["0 B", "999 B", "1.0 kB", "12.3 MB", "18446744.1 TB"];
         assert_eq!(bytes, expected.map(|text| text.replace(' ', "\u{a0}")));
-        let seconds = [0.2, 89.4, 89.7, 5_399.4, 5_399.7].map(readable_seconds);
+        let seconds = [0.2, 2.0, 89.4, 89.7, 5_399.4, 5_399.7].map(readable_seconds);
         let expected = [
             "1 second",
+            "2 seconds",
             "89 seconds",
             "2 minutes",
             "90 minutes",
             "1.5 hours",
         ];
         assert_eq!(seconds, expected.map(|text| text.replace(' ', "\u{a0}")));
+    }
+
+    #[test]
+    fn large_numbers_have_their_thousands_apart_and_bytes_have_two_digits() {
+        let numbers = [0, 999, 1_000, 1_234_567].map(grouped);
+        assert_eq!(numbers, ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!(hexadecimal(&[0, 10, 255]), "000aff");
+    }
+
+    #[test]
+    fn seconds_are_between_a_millisecond_and_a_day() {
+        assert_eq!(seconds("0.001"), Ok(Duration::from_millis(1)));
+        assert_eq!(seconds("2.5"), Ok(Duration::from_millis(2_500)));
+        assert_eq!(seconds("86400"), Ok(Duration::from_secs(86_400)));
+        for wrong in ["", "1s", "0", "0.0009", "-1", "86401", "inf", "NaN"] {
+            assert!(seconds(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_number_of_bytes_has_a_unit_or_is_in_bytes() {
+        assert_eq!(["5", "5B", "5 KiB"].map(bytes), [Ok(5), Ok(5), Ok(5_120)]);
+        for wrong in ["", "B", "-1", "5kB", "99999999999GiB"] {
+            assert!(bytes(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]
@@ -135,8 +161,9 @@ mod tests {
         let seconds = |text| duration(text).map(|duration| duration.as_secs());
         assert_eq!(seconds("90"), Ok(90));
         assert_eq!(seconds("90s"), Ok(90));
+        assert_eq!(seconds("15m"), Ok(900));
         assert_eq!(seconds("24 h"), Ok(86_400));
-        assert_eq!(seconds("7d"), Ok(604_800));
+        assert_eq!(seconds("3660d"), Ok(316_224_000));
         for wrong in [
             "",
             "h",
@@ -145,7 +172,7 @@ mod tests {
             "1.5h",
             "1w",
             "9999999999999999d",
-            "4000d",
+            "3661d",
         ] {
             assert!(seconds(wrong).is_err(), "{wrong}");
         }

@@ -183,6 +183,31 @@ mod tests {
     }
 
     #[test]
+    fn a_file_of_the_same_length_with_other_bytes_is_not_whole() {
+        let export = Export::of(&example::books());
+        let manifest = Manifest {
+            state: State::Complete,
+            rows: 1,
+            bytes: 5,
+            sha256: Some(hexadecimal(&Sha256::digest(b"ID\n1\n"))),
+            ..Record::queue(String::new(), &export, false).manifest()
+        };
+        assert!(verify(&b"ID\n1\n"[..], &manifest).is_ok());
+        assert!(matches!(
+            verify(&b"ID\n2\n"[..], &manifest),
+            Err(Error::Changed { .. })
+        ));
+        let interrupted = Manifest {
+            state: State::Failed,
+            ..manifest
+        };
+        assert!(matches!(
+            verify(&b"ID\n1\n"[..], &interrupted),
+            Err(Error::State(_))
+        ));
+    }
+
+    #[test]
     fn a_csv_that_ends_within_quotes_is_not_whole() {
         let said = "not complete: 6 bytes, which end within a quoted text, but the export made 1 rows, 6 bytes";
         assert_eq!(verdict(b"ID\n1,\"", 1), Err(said.to_owned()));

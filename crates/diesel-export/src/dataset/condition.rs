@@ -127,3 +127,28 @@ impl<V: QueryFragment<Pg>> QueryFragment<Pg> for Comparison<V> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_latin1_lacks_is_left_out_of_a_latin1_database() {
+        let encoded = |pattern: &str| match Pattern::of(pattern.to_owned()) {
+            Pattern::Plain(_) => None,
+            Pattern::Encoded(sql) => Some(sql),
+        };
+        assert_eq!(encoded("%it's \\%"), None);
+        for (pattern, in_latin1, bytes) in [
+            ("%\u{ff}'", true, "25c3bf27"),
+            ("\u{ff}\u{100}", false, "c3bfc480"),
+        ] {
+            let sql = encoded(pattern).unwrap_or_default();
+            let tested = format!("case when {in_latin1} or getdatabaseencoding() <> 'LATIN1'");
+            assert!(
+                sql.contains(&tested) && sql.contains(&format!("concat('{bytes}')")),
+                "{sql}"
+            );
+        }
+    }
+}

@@ -289,6 +289,8 @@ impl fmt::Debug for Filter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dataset::Query;
+    use crate::example;
 
     fn pattern(text: &str) -> Option<String> {
         let text: SearchText = text.parse().ok()?;
@@ -301,6 +303,32 @@ mod tests {
         assert_eq!(pattern(r"100%_\").as_deref(), Some(r"%100\%\_\\%"));
         assert_eq!(pattern("").as_deref(), Some("%%"));
         assert_eq!(pattern("a\0b"), None);
+    }
+
+    #[test]
+    fn a_filter_is_set_by_its_name_and_kind_and_has_no_other_value() {
+        let books = example::books();
+        let mut filter = Filter::all(&books);
+        let lent = |kind| FilterField {
+            name: "lent".to_owned(),
+            help: String::new(),
+            index: 0,
+            kind,
+            of: None,
+            reference: None,
+            condition: Box::new(|_| Condition::new(Query::of_sql(String::new()))),
+        };
+        let value = FilterValue::Boolean(true);
+        let set = filter.set(&lent(FilterKind::Text), value.clone());
+        assert_eq!(set, Err(InvalidFilter::Unknown));
+        assert_eq!(filter, Filter::all(&books));
+        assert_eq!(
+            filter.set(&lent(FilterKind::Boolean), value.clone()),
+            Ok(())
+        );
+        assert_eq!(filter.get("lent"), Some(&value));
+        assert_eq!(filter.get("title"), None);
+        assert_ne!(filter, Filter::all(&books));
     }
 
     #[test]

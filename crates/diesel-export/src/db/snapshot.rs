@@ -302,6 +302,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_text_is_a_literal_whatever_is_in_it() {
+        assert_eq!(quoted(""), "''");
+        assert_eq!(quoted("it's \\ ''"), "'it''s \\ '''''");
+    }
+
+    #[test]
     fn a_transactions_name_is_new_each_time_and_fits() {
         let names = ["cmms-export", "it's \\ ü", &"x".repeat(100)].map(|application| {
             let name = TransactionName::new(application);

@@ -70,7 +70,9 @@ mod tests {
         check("a\tb\nc\r\n", "a\tb\nc_x000D_\n");
         check("\u{FFFE}x\u{FFFF}\u{FFFD}", "_xFFFE_x_xFFFF_\u{FFFD}");
         check("_x0041_", "_x005F_x0041_");
+        check("_x0041", "_x005F_x0041");
         check("_x00", "_x00");
+        check("_xg041_", "_xg041_");
         check("_x00é_", "_x00é_");
         check("_xyz_x12", "_xyz_x12");
         // Together, the two would be the escape of an A.

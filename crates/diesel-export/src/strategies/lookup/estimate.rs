@@ -200,6 +200,21 @@ mod tests {
     #[test]
     fn what_is_no_plan_has_too_many_rows() {
         let estimate = Estimate::read("");
+        assert!(estimate.joins && !estimate.is_cheap());
         assert_eq!((estimate.rows, estimate.scan), (f64::INFINITY, None));
+    }
+
+    #[test]
+    fn a_scan_in_order_is_cheap_up_to_less_than_another_plan() {
+        let is_cheap = |kind: &str, cost: f64| {
+            let estimate = read(&scan(kind, "tasks"));
+            Estimate { cost, ..estimate }.is_cheap()
+        };
+        for (kind, most) in [("Index Scan", CHEAP_SCAN), ("Seq Scan", CHEAP)] {
+            assert!(
+                is_cheap(kind, most) && !is_cheap(kind, most + 1.0),
+                "{kind}"
+            );
+        }
     }
 }

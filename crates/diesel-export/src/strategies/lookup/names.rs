@@ -223,6 +223,43 @@ mod tests {
     }
 
     #[test]
+    fn a_row_of_names_has_an_id_and_a_name_of_each_kind() {
+        let writer = Writer {
+            kinds: &[ColumnKind::Text, ColumnKind::Integer],
+            fields: FieldWriter::new(Format::default(), 3),
+            delimiter: b',',
+        };
+        let written = |row: &str| {
+            let mut texts = Vec::new();
+            let id = writer.write(row.as_bytes(), &mut texts)?;
+            Some((id, String::from_utf8_lossy(&texts).into_owned()))
+        };
+        let row = |id, names: &str| Some((id, names.to_owned()));
+        assert_eq!(written("7\ta,b\t8\n"), row(Some(7), ",\"a,b\",8"));
+        assert_eq!(written("\\N\t\t\\N\n"), row(None, ",\"\","));
+        for other in ["7\ta\n", "7\ta\t8\t9\n", "x\ta\t8\n", "7\ta\t8"] {
+            assert_eq!(written(other), None, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn names_take_their_own_bytes_and_those_of_their_places() {
+        let tables = [(10.0, 8.0), (1.0, 100.0)].map(|(rows, width)| Estimate {
+            rows,
+            width,
+            ..Estimate::read("")
+        });
+        assert_eq!(bytes(&tables), 10.0 * 40.0 + 132.0);
+        let places = |ids: &[i64]| Table {
+            texts: vec![b'x'; 100],
+            places: Places::new(ids.iter().map(|id| (*id, (0, 1))).collect())
+                .unwrap_or_else(|| panic!("each once")),
+        };
+        assert_eq!(places(&[1, 2, 5]).bytes(), 100 + 5 * 8);
+        assert_eq!(places(&[1, 1_000]).bytes(), 100 + 2 * 32);
+    }
+
+    #[test]
     fn an_id_with_two_names_is_refused() {
         for ids in [&[1, 2, 1][..], &[7, 7], &[0, 1_000, 0]] {
             let entries = ids.iter().zip(1..).map(|(id, n)| (*id, (n - 1, n)));

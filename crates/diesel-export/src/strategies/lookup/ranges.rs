@@ -83,7 +83,12 @@ pub(super) fn of(
         .bind::<Array<Text>, _>(&scan.tables)
         .literal_sql()?;
     let facts = connection.query_row(&facts)?.unwrap_or_default();
-    let Some((first, last)) = ends(&facts)? else {
+    of_facts(&facts, estimate)
+}
+
+/// Returns the ranges by what `FACTS` says.
+fn of_facts(facts: &libpq::Row, estimate: &Estimate) -> Result<Ranges, libpq::Error> {
+    let Some((first, last)) = ends(facts)? else {
         return Ok(Ranges::default());
     };
     // By the catalog, a table that was never analyzed has no rows; by the planner, it has some.
@@ -112,19 +117,20 @@ fn of_dense(
         table.name
     );
     let ends = connection.query_row(&sql)?.unwrap_or_default();
-    let Some((first, last)) = self::ends(&ends)? else {
-        return Ok(Some(Vec::new()));
-    };
+    Ok(match self::ends(&ends)? {
+        Some(ends) => divide_dense(ends, estimate),
+        None => Some(Vec::new()),
+    })
+}
+
+/// Returns ranges of equally many keys from `first` to `last`, if these have few gaps.
+fn divide_dense(
+    (first, last): (i64, i64),
+    estimate: &Estimate,
+) -> Option<Vec<RangeInclusive<i64>>> {
     let keys = (i128::from(last) - i128::from(first) + 1) as f64;
-    let is_dense = keys <= estimate.rows * MOST_KEYS;
-    Ok(is_dense.then(|| {
-        divide(
-            (first, last),
-            keys,
-            rows_of_range(estimate.width, keys),
-            &[],
-        )
-    }))
+    let rows_of_range = rows_of_range(estimate.width, keys);
+    (keys <= estimate.rows * MOST_KEYS).then(|| divide((first, last), keys, rows_of_range, &[]))
 }
 
 /// Reads the first and the last key; none if no row has a key.
@@ -250,91 +256,4 @@ fn divide(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Divides, and checks that the ranges follow one another from the first id to the last.
-    fn check(first: i64, last: i64, rows: f64, bounds: &[i64]) -> Vec<RangeInclusive<i64>> {
-        let written: Vec<String> = bounds.iter().map(i64::to_string).collect();
-        let bounds = super::bounds(&format!("{rows} {}", written.join(" ")));
-        let ranges = divide((first, last), rows, ROWS, &bounds);
-        assert_eq!(ranges.first().map(|range| *range.start()), Some(first));
-        assert_eq!(ranges.last().map(|range| *range.end()), Some(last));
-        for pair in ranges.windows(2) {
-            assert_eq!(pair[0].end() + 1, *pair[1].start());
-        }
-        for range in &ranges {
-            assert!(range.start() <= range.end(), "{range:?}");
-        }
-        ranges
-    }
-
-    #[test]
-    fn few_rows_are_one_range() {
-        assert_eq!(check(5, 5, 1.0, &[]), [5..=5]);
-        assert_eq!(check(1, 9_000, 9_000.0, &[1, 4_000, 9_000]).len(), 1);
-        assert_eq!(check(i64::MIN, i64::MAX, 0.0, &[]).len(), 1);
-        assert_eq!(
-            check(i64::MIN, i64::MAX, 40.0, &[i64::MIN, 0, i64::MAX]).len(),
-            1
-        );
-    }
-
-    #[test]
-    fn ranges_follow_the_histogram() {
-        let even: Vec<i64> = (0..=100).map(|n| 1 + n * 10_000).collect();
-        assert!((95..=101).contains(&check(1, 1_000_001, 1e6, &even).len()));
-        assert!((995..=1_001).contains(&check(1, 1_000_001, 1e7, &even).len()));
-        assert!((9..=11).contains(&check(1, 1_000_001, 1e5, &even).len()));
-        // Half of the rows have ids below 1,000,000, the others are far apart.
-        let skewed: Vec<i64> = (0..=50)
-            .map(|n| 1 + n * 20_000)
-            .chain((1..=50).map(|n| 1_000_000 + n * (i64::MAX / 51)))
-            .collect();
-        let last = skewed[skewed.len() - 1];
-        let ranges = check(1, last, 1e6, &skewed);
-        let low = ranges.iter().filter(|range| *range.end() <= 1_000_001);
-        assert!((45..=55).contains(&low.count()), "{ranges:?}");
-    }
-
-    #[test]
-    fn an_old_histogram_loses_nothing() {
-        let old: Vec<i64> = (0..=100).map(|n| 1_000 + n * 100).collect();
-        // There are new rows before and after it; then all of its rows are gone.
-        assert!(check(-50_000, 1_000_000, 1e5, &old).len() > 10);
-        check(20_000, 30_000, 1e4, &old);
-        check(i64::MIN, i64::MAX, 1e5, &old);
-        check(5_000, 5_000, 1e7, &old);
-        check(1_000, 1_001, 1e7, &[1_000, 1_001]);
-    }
-
-    #[test]
-    fn partitions_of_unlike_sizes_are_divided_alike() {
-        let bounds = bounds("900000 1 450000 900000;10000 900001 905000 910000; ;90000 7 8");
-        let ranges = divide((1, 1_000_000), 1e6, ROWS, &bounds);
-        assert!((90..=115).contains(&ranges.len()), "{}", ranges.len());
-        for pair in ranges.windows(2) {
-            assert_eq!(pair[0].end() + 1, *pair[1].start());
-        }
-        assert_eq!(
-            (ranges[0].start(), ranges[ranges.len() - 1].end()),
-            (&1, &1_000_000)
-        );
-    }
-
-    #[test]
-    fn wide_rows_make_ranges_of_few() {
-        assert_eq!(rows_of_range(0.0, 1e5), ROWS);
-        assert_eq!(rows_of_range(44.0, 1e5), ROWS);
-        assert_eq!(rows_of_range(44.0, 6e5), 15_000.0);
-        assert_eq!(rows_of_range(44.0, 1e9), MOST_ROWS);
-        assert!((10.0..20.0).contains(&rows_of_range(100_000.0, 1e6)));
-        assert_eq!(rows_of_range(f64::INFINITY, f64::INFINITY), FEWEST_ROWS);
-    }
-
-    #[test]
-    fn without_a_histogram_ranges_are_equally_wide() {
-        assert_eq!(check(1, 100_000, 1e5, &[]).len(), 10);
-        assert_eq!(check(i64::MIN, i64::MAX, 1e5, &[]).len(), 10);
-    }
-}
+mod tests;

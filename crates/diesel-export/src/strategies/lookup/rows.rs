@@ -298,6 +298,7 @@ mod tests {
             "1\tx\t-7\tx\n",
             "1\tx\t\tt\n",
             "1\tx\t7x\tt\n",
+            "1\tx\t7:\tt\n",
             "1\tx\t-\tt\n",
         ] {
             assert_eq!(encoded(&steps(), row), None, "{row:?}");

@@ -47,9 +47,9 @@ fn a_sheet_without_room_is_followed_by_another_one_with_its_header() {
 
 #[test]
 fn a_row_is_as_high_as_its_text_of_the_most_lines() {
-    let mut workbook = Workbook::new("Things".to_owned(), vec!["A", "B"], 3).expect("begun");
+    let mut workbook = Workbook::new("Things".to_owned(), vec!["A", "B"], 9).expect("begun");
     let many = "\n".repeat(100);
-    for texts in [["x", "y"], ["a\nb", "a\r\nb\nc"], ["x", &many]] {
+    for texts in [["x", "y"], ["a\nb", "a\r\nb\nc"], ["x", &many], ["x\n", ""]] {
         workbook.row(texts.map(Cell::Text)).expect("written");
     }
     let xml = String::from_utf8_lossy(&workbook.xml);
@@ -57,7 +57,81 @@ fn a_row_is_as_high_as_its_text_of_the_most_lines() {
         "<row r=\"2\"><c r=\"A2\" s=\"3\"",
         "<row r=\"3\" ht=\"45\"><c r=\"A3\" s=\"4\"",
         "<row r=\"4\" ht=\"409\"><c r=\"A4\" s=\"3\"",
+        "<row r=\"5\" ht=\"30\"><c r=\"A5\" s=\"4\"",
     ] {
         assert!(xml.contains(row), "{row}: {xml}");
     }
+}
+
+#[test]
+fn a_number_that_a_spreadsheet_would_round_is_a_text() {
+    let exact = MOST_EXACT.cast_signed();
+    let mut workbook = Workbook::new("Things".to_owned(), vec!["A", "B"], 3).expect("begun");
+    for cells in [[exact, -exact], [exact + 1, -exact - 1]] {
+        workbook.row(cells.map(Cell::Integer)).expect("written");
+    }
+    let xml = String::from_utf8_lossy(&workbook.xml);
+    for number in [exact, -exact] {
+        assert!(xml.contains(&format!("<v>{number}</v>")), "{number}");
+    }
+    for text in [exact + 1, -exact - 1] {
+        assert!(xml.contains(&format!("<t>{text}</t>")), "{text}");
+    }
+}
+
+#[test]
+fn blanks_at_either_end_of_a_text_are_kept() {
+    let mut workbook = Workbook::new("Things".to_owned(), vec!["A"], 9).expect("begun");
+    for (text, are_kept) in [(" a", true), ("a\t", true), ("\na", true), ("a b", false)] {
+        workbook.xml.clear();
+        workbook.row([Cell::Text(text)]).expect("written");
+        let xml = String::from_utf8_lossy(&workbook.xml);
+        assert_eq!(xml.contains("xml:space=\"preserve\""), are_kept, "{text:?}");
+    }
+}
+
+#[test]
+fn a_column_is_as_wide_as_its_header_with_its_button_or_as_its_first_texts() {
+    let headers = vec!["Description", "N", "A", "Long", "Empty"];
+    let mut workbook = Workbook::new("Things".to_owned(), headers, 9).expect("begun");
+    let long = "x".repeat(100);
+    let row = |n| {
+        let lines = Cell::Text("line 1 ü\nand line 2");
+        [
+            Cell::Text("short"),
+            Cell::Integer(n),
+            lines,
+            Cell::Text(&long),
+            Cell::Null,
+        ]
+    };
+    workbook.row(row(-1_000_000)).expect("written");
+    workbook.flush().expect("written");
+    // The widths are written by now.
+    workbook.row(row(-10_000_000)).expect("written");
+    let columns: String = [16, 10, 10, 62, 10]
+        .iter()
+        .zip(1..)
+        .map(|(width, n)| {
+            format!("<col min=\"{n}\" max=\"{n}\" width=\"{width}\" customWidth=\"1\"/>")
+        })
+        .collect();
+    let start = workbook.sheet_start();
+    assert!(
+        start.contains(&format!("<cols>{columns}</cols>")),
+        "{start}"
+    );
+}
+
+#[test]
+fn a_sheet_of_too_many_bytes_is_followed_by_another_one() {
+    let mut workbook = Workbook::new("Things".to_owned(), vec!["A"], 9).expect("begun");
+    for (written, sheets) in [(SHEET_BYTES - 1, 0), (SHEET_BYTES, 1)] {
+        workbook.written = written;
+        workbook.row([Cell::Null]).expect("written");
+        assert_eq!(workbook.done.len(), sheets);
+    }
+    let text = "x".repeat(CHUNK);
+    workbook.row([Cell::Text(&text)]).expect("written");
+    assert!(workbook.written > CHUNK as u64 && workbook.xml.is_empty());
 }
