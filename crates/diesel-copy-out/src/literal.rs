@@ -343,3 +343,6 @@ fn interval(reader: &mut Reader<'_>) -> Result<String, Unwritable> {
         }
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -276,6 +276,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_type_that_the_server_would_have_to_know_is_named_with_its_array() {
+        let mut types = UnknownTypes::default();
+        for (name, schema, expected) in [("mood", None, "mood"), ("tag", Some("app"), "app.tag")] {
+            let oids = types.lookup_type(name, schema);
+            let oids = [oids.oid().ok(), oids.array_oid().ok()];
+            let names = oids.map(|oid| oid.and_then(|oid| types.name(oid)));
+            assert_eq!(
+                names,
+                [Some(expected.to_owned()), Some(format!("{expected}[]"))]
+            );
+        }
+        assert_eq!(types.name(16), None);
+    }
+
+    #[test]
     fn placeholders_are_replaced_and_nothing_that_looks_like_one() {
         let literals = ["<1>".to_owned(), "<2>".to_owned()];
         let inlined = |sql| inlined(sql, &literals);
@@ -291,6 +306,14 @@ mod tests {
             ("$x$ $1 $$ $y$ $x$ $1", "$x$ $1 $$ $y$ $x$ <1>"),
             ("-- $1 '\n$1", "-- $1 '\n<1>"),
             ("/* $1 /* ' */ $1 */ $1", "/* $1 /* ' */ $1 */ <1>"),
+            // What only begins like a quoted text, a comment or a name's end.
+            ("1 - $1 / $2 * e", "1 - <1> / <2> * e"),
+            ("e = $1", "e = <1>"),
+            (r#""\" $1"#, r#""\" <1>"#),
+            // What follows at once.
+            ("E''$1", "E''<1>"),
+            ("/*/**/*/$1/**/$2", "/*/**/*/<1>/**/<2>"),
+            ("$x$ $ $1 $x$$1$y", "$x$ $ $1 $x$<1>$y"),
         ] {
             assert_eq!(inlined(sql).as_deref(), Ok(expected), "{sql}");
         }

@@ -331,7 +331,7 @@ mod tests {
         };
         check(
             &[("colour", "red")],
-            "unknown parameter `colour`: expected one of `shelf_id`, `reader_id`, `lent`, `title`, `columns`, `strategy`, `preset`, \
+            "unknown parameter `colour`: expected one of `shelf_id`, `reader_id`, `lent`, `title`, `columns`, `order`, `strategy`, `preset`, \
              `delimiter`",
         );
         check(

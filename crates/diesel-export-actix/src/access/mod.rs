@@ -240,3 +240,6 @@ pub(crate) fn security_headers() -> DefaultHeaders {
         .add(("Cross-Origin-Resource-Policy", "same-origin"))
         .add(("Cross-Origin-Opener-Policy", "same-origin"))
 }
+
+#[cfg(test)]
+mod tests;

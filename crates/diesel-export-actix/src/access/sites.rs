@@ -161,6 +161,19 @@ mod tests {
     }
 
     #[test]
+    fn an_origin_ends_before_the_path() {
+        for (address, origin) in [
+            ("http://a/b?c", "http://a"),
+            ("https://a:1?b/c", "https://a:1"),
+            ("http:///b", "http://"),
+            ("a/b", "a"),
+            ("/b", ""),
+        ] {
+            assert_eq!(origin_of(address), origin);
+        }
+    }
+
+    #[test]
     fn what_another_sites_page_loads_is_refused_everywhere() {
         for path in [
             "/",

@@ -210,3 +210,76 @@ impl<'s> CsvEncoder<'s> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::expect_used, reason = "a test fails by panicking")]
+mod tests {
+    use std::io::{self, Cursor};
+
+    use calamine::{Reader, Xlsx};
+    use sha2::{Digest, Sha256};
+
+    use super::*;
+    use crate::example;
+    use crate::units::hexadecimal;
+
+    #[derive(Default)]
+    struct Kept(Vec<Bytes>);
+
+    impl Sink for Kept {
+        fn write(&mut self, chunk: Bytes) -> io::Result<()> {
+            self.0.push(chunk);
+            Ok(())
+        }
+    }
+
+    /// What becomes of `lines`, each third of which is written in another way, and its chunks.
+    fn encoded(format: FileFormat, lines: &[String]) -> (Summary, Vec<Bytes>) {
+        let export = Export {
+            format,
+            ..Export::of(&example::books())
+        };
+        let (mut sink, cancellation) = (Kept::default(), Cancellation::default());
+        let mut encoder = Encoder::new(&export, &mut sink, &(), &cancellation).expect("begun");
+        let third = lines.len() / 3;
+        for (line, id) in lines[..third].iter().zip(0..) {
+            let title = line.split(',').nth(1).expect("a title");
+            let [lent, shelf] = [Cell::Text("yes"), Cell::Integer(3)];
+            let cells = [Cell::Integer(id), Cell::Text(title), lent, shelf];
+            encoder.row(cells).expect("written");
+        }
+        for line in &lines[third..2 * third] {
+            encoder.copied_line(line.as_bytes()).expect("written");
+        }
+        let rest = lines[2 * third..].concat().into();
+        encoder.encoded_lines(rest, third as u64).expect("written");
+        let summary = encoder.finish().expect("ended");
+        (summary, sink.0)
+    }
+
+    #[test]
+    fn all_rows_are_written_and_counted_in_whichever_way_they_come() {
+        // Hashes, so that the workbook is of several chunks, too.
+        let title = |id: i32| hexadecimal(&Sha256::digest(id.to_be_bytes()));
+        let lines = (0..15_000).map(|id| format!("{id},{},yes,3\n", title(id)));
+        let lines: Vec<String> = lines.collect();
+        let (summary, chunks) = encoded(FileFormat::default(), &lines);
+        let file = chunks.concat();
+        assert!(file == format!("ID,Title,Lent,Shelf ID\n{}", lines.concat()).into_bytes());
+        assert_eq!((summary.rows, summary.bytes), (15_000, file.len() as u64));
+        assert!((10..25).contains(&chunks.len()), "{}", chunks.len());
+        assert!(chunks.iter().all(|chunk| chunk.len() <= MOST));
+
+        let (summary, chunks) = encoded(FileFormat::Xlsx, &lines);
+        let file = chunks.concat();
+        assert_eq!((summary.rows, summary.bytes), (15_000, file.len() as u64));
+        assert!(chunks.len() > 2);
+        let mut workbook = Xlsx::new(Cursor::new(file)).expect("a workbook");
+        let (_, sheet) = workbook.worksheets().pop().expect("a sheet");
+        let written = sheet.rows().skip(1).zip(&lines).filter(|(row, line)| {
+            let cells: Vec<String> = row.iter().map(ToString::to_string).collect();
+            format!("{}\n", cells.join(",")) == **line
+        });
+        assert_eq!((sheet.height(), written.count()), (15_001, 15_000));
+    }
+}

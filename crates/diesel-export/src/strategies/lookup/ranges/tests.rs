@@ -40,7 +40,7 @@ fn dense_keys_are_divided_without_a_histogram() {
     };
     for first in [1, -1_000_000] {
         assert_eq!(dense(first, 100_000, 80_000.0), Some(10));
-        assert_eq!(dense(first, 100_000, 79_999.0), None);
+        assert_eq!(dense(first, 100_000, 79_999.9), None);
     }
 }
 
