@@ -111,6 +111,10 @@ impl FieldWriter {
                 line.extend_from_slice(itoa::Buffer::new().format(integer).as_bytes());
             }
             Cell::Boolean(boolean) => line.extend_from_slice(self.boolean(boolean)),
+            // Of a table that is not as it was declared: any text.
+            Cell::Text(text) if *kind == ColumnKind::Integer => {
+                self.write_text(text.as_bytes(), line);
+            }
             Cell::Text(text) => self.write_printed(kind, text.as_bytes(), line),
         }
     }
@@ -128,8 +132,12 @@ impl FieldWriter {
     pub(crate) fn write_printed(self, kind: &ColumnKind, text: &[u8], line: &mut Vec<u8>) {
         match kind {
             ColumnKind::Integer => line.extend_from_slice(text),
-            ColumnKind::Boolean => line.extend_from_slice(self.boolean(text == b"t")),
-            ColumnKind::Text | ColumnKind::Label(_) => self.write_text(text, line),
+            ColumnKind::Boolean if text == b"t" => line.extend_from_slice(self.boolean(true)),
+            ColumnKind::Boolean if text == b"f" => line.extend_from_slice(self.boolean(false)),
+            // A boolean that is none is of a table that is not as it was declared.
+            ColumnKind::Text | ColumnKind::Label(_) | ColumnKind::Boolean => {
+                self.write_text(text, line);
+            }
             ColumnKind::Data => self.quote(text, line),
         }
     }

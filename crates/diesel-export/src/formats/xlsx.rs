@@ -167,7 +167,11 @@ fn cell<'f>(field: Option<&'f [u8]>, kind: &ColumnKind) -> Result<Cell<'f>, Erro
     let text = str::from_utf8(field).map_err(|_| unreadable())?;
     Ok(match kind {
         ColumnKind::Integer => Cell::Integer(text.parse().map_err(|_| unreadable())?),
-        ColumnKind::Boolean => Cell::Boolean(text == "t"),
+        ColumnKind::Boolean => Cell::Boolean(match text {
+            "t" => true,
+            "f" => false,
+            _ => return Err(unreadable()),
+        }),
         ColumnKind::Text | ColumnKind::Data | ColumnKind::Label(_) => Cell::Text(text),
     })
 }

@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use tracing::Span;
 
-use self::conditions::Conditions;
+use self::conditions::{Conditions, fitting_key};
 pub(crate) use self::estimate::Estimate;
 use self::names::Names;
 use self::own_rows::{FEW, Keys, OwnRows, Reading};
@@ -37,7 +37,7 @@ use self::rows::RowEncoder;
 use self::session::{Session, Snapshot, Without};
 use self::work::{PIECE, Work, hand_on};
 use crate::buffers::Buffers;
-use crate::dataset::{Key, Origin};
+use crate::dataset::Key;
 use crate::db::libpq::{self, CopyOutDsl as _};
 use crate::db::{self, Database};
 use crate::encoder::Encoder;
@@ -89,37 +89,6 @@ fn plan_copy(source: &Source<'_>, because: Cow<'static, str>) {
         connections: 1,
         because: Some(because),
     });
-}
-
-/// Returns the key by which the rows can be divided, or why they cannot be or are not to be read by themselves.
-fn fitting_key(export: &Export) -> Result<&Key, Cow<'static, str>> {
-    let dataset = export.dataset();
-    let key = dataset.table().integer_key().ok_or(NO_INTEGER)?;
-    if !export.order.is_by_key() {
-        return Err(OTHER_ORDER.into());
-    }
-    for column in export.columns.columns() {
-        let is_fit = match column.origin() {
-            Origin::Own { .. } => true,
-            Origin::Referenced { reference, .. } => dataset.references()[*reference].is_integer,
-            Origin::Computed => false,
-        };
-        if !is_fit {
-            let name = column.name();
-            return Err(format!(
-                "the column {name} is computed, or of what the rows refer to by another key than an integer"
-            )
-            .into());
-        }
-    }
-    let mut references = dataset.references().iter().enumerate();
-    let is_filtered = |index| !export.filter.conditions_of_reference(index).is_empty();
-    if references.any(|(index, reference)| !reference.is_integer && is_filtered(index)) {
-        return Err(
-            "the filter is of what the rows refer to by another key than an integer".into(),
-        );
-    }
-    Ok(key)
 }
 
 /// Opens the second connection of an export of all rows early, so that the first one need not wait for it. How many rows there are
@@ -405,8 +374,6 @@ fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
 }
 
 const FROM_TABLE: &str = "the rows are read from the table, not from an index alone: no index has all of their columns, the table has changed since its last VACUUM, or PostgreSQL expects the table to cost less";
-const OTHER_ORDER: &str = "the rows are in another order than their key's";
-const NO_INTEGER: &str = "the key is not one integer";
 const TOO_LARGE: &str = "the tables of names are too large";
 const SEVERAL_ROWS: &str = "nothing shows that each id that the rows refer to has one row";
 const UNLOCKED: &str = "the tables cannot be locked for several connections: the role may not, or one of them is a materialized view";

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use diesel::connection::SimpleConnection;
+use diesel::dsl;
 use diesel::prelude::*;
 use diesel_export::dataset::{ColumnKind, ColumnType, Dataset, Declaration};
 
@@ -151,6 +152,29 @@ parts! {
         address Inet "inet", network Cidr "cidr", device MacAddr "macaddr", device8 MacAddr8 "macaddr8", pair Pair "pair",
         texts Texts "text[]", span Span "tstzrange", numbered Numbered "numrange", days Days "daterange", vector Tsvector "tsvector",
         query Tsquery "tsquery", path Jsonpath "jsonpath", lsn Lsn "pg_lsn", place Point "point", relation Regclass "regclass";
+}
+
+/// A declaration of columns that the server computes, and the same in SQL.
+pub(super) fn computed() -> (Arc<dyn Dataset>, [(&'static str, &'static str); 4]) {
+    use numbers::things;
+    let own = || things::table.into_boxed();
+    let mut declared = Declaration::new(["things", "thing"], things::number, own, own);
+    let columns = [
+        ("said", "to_char(things.day, 'FMDay, YYYY BC')"),
+        ("earlier", "things.stamp_zoned - interval '1 day'"),
+        ("is_big", "things.number > 50"),
+        ("next", "things.number + 1"),
+    ];
+    let [said, earlier, is_big, next] = columns;
+    declared.expression_column(said.0, said.0, dsl::sql::<sql::Text>(said.1));
+    declared.expression_column(
+        earlier.0,
+        earlier.0,
+        dsl::sql::<sql::Nullable<sql::Timestamptz>>(earlier.1),
+    );
+    declared.expression_column(is_big.0, is_big.0, things::number.gt(50));
+    declared.expression_column(next.0, next.0, things::number + 1);
+    (declared.finish().expect("it can work"), columns)
 }
 
 /// The values that each column has in turn, as SQL. Every column also has NULL.

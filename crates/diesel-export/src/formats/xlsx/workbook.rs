@@ -159,9 +159,8 @@ impl<'h> Workbook<'h> {
         for (column, cell) in cells.into_iter().enumerate() {
             if is_sample {
                 let seen = match cell {
-                    Cell::Null => 0,
+                    Cell::Null | Cell::Boolean(_) => 0,
                     Cell::Integer(integer) => itoa::Buffer::new().format(integer).len(),
-                    Cell::Boolean(_) => "FALSE".len(),
                     Cell::Text(text) => width(text),
                 };
                 if let Some(width) = self.widths.get_mut(column) {

@@ -3,9 +3,12 @@
 //! `lookup` asks several queries on several connections, and each must see what one query would see. One snapshot is enough for plain
 //! tables. Of a view, a policy, a partition, the catalog must say more: [`Conditions::of`] asks it, in the export's own snapshot.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 
-use crate::dataset::Dataset;
+use crate::Export;
+use crate::dataset::{Dataset, Key, Origin};
 use crate::db::libpq::{self, Row};
 use crate::db::snapshot::{quoted, reads};
 use crate::db::{self, SERVER};
@@ -35,6 +38,39 @@ const COMPUTED: &str = ":limitCount \\{|:limitOffset \\{|:hasDistinctOn true|:ha
 
 /// The types to which a view may convert a text: booleans, numbers, texts. A text for any other may say `now`.
 const PLAIN_TYPES: &str = "16, 18, 19, 20, 21, 23, 25, 26, 700, 701, 1042, 1043, 1700";
+
+const NO_INTEGER: &str = "the key is not one integer";
+const OTHER_ORDER: &str = "the rows are in another order than their key's";
+/// Returns the key by which the rows can be divided, or why they cannot be or are not to be read by themselves.
+pub(super) fn fitting_key(export: &Export) -> Result<&Key, Cow<'static, str>> {
+    let dataset = export.dataset();
+    let key = dataset.table().integer_key().ok_or(NO_INTEGER)?;
+    if !export.order.is_by_key() {
+        return Err(OTHER_ORDER.into());
+    }
+    for column in export.columns.columns() {
+        let is_fit = match column.origin() {
+            Origin::Own { .. } => true,
+            Origin::Referenced { reference, .. } => dataset.references()[*reference].is_integer,
+            Origin::Computed => false,
+        };
+        if !is_fit {
+            let name = column.name();
+            return Err(format!(
+                "the column {name} is computed, or of what the rows refer to by another key than an integer"
+            )
+            .into());
+        }
+    }
+    let mut references = dataset.references().iter().enumerate();
+    let is_filtered = |index| !export.filter.conditions_of_reference(index).is_empty();
+    if references.any(|(index, reference)| !reference.is_integer && is_filtered(index)) {
+        return Err(
+            "the filter is of what the rows refer to by another key than an integer".into(),
+        );
+    }
+    Ok(key)
+}
 
 /// What the catalog says about an export's relations.
 pub(super) struct Conditions {
