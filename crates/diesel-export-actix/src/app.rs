@@ -113,9 +113,9 @@ impl App {
 
     /// Notes how an export has ended, unless that is known already.
     pub(crate) fn export_ended(&self, known: &Known, state: State, error: Option<ErrorClass>) {
-        if known.record.end(state, error) {
-            self.exports.ended(&known.record);
-            self.metrics.ended(&known.record.manifest());
+        if known.run.record.end(state, error) {
+            self.exports.ended(&known.run);
+            self.metrics.ended(&known.run.record.manifest());
         }
     }
 }

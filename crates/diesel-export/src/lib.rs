@@ -57,7 +57,7 @@ pub use self::limits::Limits;
 pub use self::lookup::CONNECTIONS;
 pub use self::paged::PAGE;
 use self::run::sink;
-pub use self::run::{cancellation, manifest, outcome, record, routing};
+pub use self::run::{ExportRun, cancellation, manifest, outcome, record, routing, stall_detector};
 use self::sink::CancellableSink;
 pub use self::sink::{Observer, Plan, Sink, Summary};
 use self::strategies::{copy, joined, lookup, paged, strategy, streamed, tuples};

@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use nix::sys::statvfs::statvfs;
@@ -104,11 +105,7 @@ impl Spool {
 
     /// An empty file, which is to take space of the spool's.
     pub fn adopt(self: &Arc<Self>, file: File) -> SpoolFile {
-        SpoolFile {
-            file,
-            space: Arc::new(self.occupied(0)),
-            is_given_up: AtomicBool::new(false),
-        }
+        SpoolFile::of(file, Arc::new(self.occupied(0)))
     }
 
     /// Space that a file has already, whether there is so much or not.
@@ -157,6 +154,15 @@ pub struct Space {
 }
 
 impl SpoolFile {
+    /// A file that takes this space.
+    pub(crate) fn of(file: File, space: Arc<Space>) -> Self {
+        Self {
+            file,
+            space,
+            is_given_up: AtomicBool::new(false),
+        }
+    }
+
     /// Takes so much more space for it; whether there was so much, and it is wanted.
     pub fn reserve(&self, bytes: u64) -> bool {
         if self.is_given_up.load(Ordering::Relaxed) {
@@ -193,6 +199,11 @@ impl SpoolFile {
         let mut bytes = vec![0; length];
         self.file.read_exact_at(&mut bytes, offset)?;
         Ok(bytes)
+    }
+
+    /// When it was written.
+    pub fn modified(&self) -> io::Result<SystemTime> {
+        self.file.metadata()?.modified()
     }
 
     /// Waits until all of it is on the disk, and returns the space that it goes on taking.
@@ -249,6 +260,45 @@ impl Sink for SpoolSink {
     fn start_over(&mut self) -> bool {
         self.written = 0;
         !self.file.is_given_up.load(Ordering::Relaxed) && self.file.clear().is_ok()
+    }
+}
+
+/// A whole file that is read. The space of a published one is taken until the last reader has gone, also if it is removed meanwhile.
+#[derive(Debug)]
+pub struct KeptFile(Option<Arc<SpoolFile>>);
+
+impl KeptFile {
+    fn file(&self) -> io::Result<&SpoolFile> {
+        Ok(self.0.as_deref().ok_or(io::ErrorKind::NotFound)?)
+    }
+
+    /// When it was written.
+    pub fn modified(&self) -> io::Result<SystemTime> {
+        self.file()?.modified()
+    }
+
+    /// Reads exactly so many bytes, from `offset` on.
+    pub fn read_at(&self, length: usize, offset: u64) -> io::Result<Vec<u8>> {
+        self.file()?.read_at(length, offset)
+    }
+}
+
+impl From<Arc<SpoolFile>> for KeptFile {
+    fn from(file: Arc<SpoolFile>) -> Self {
+        Self(Some(file))
+    }
+}
+
+impl Drop for KeptFile {
+    fn drop(&mut self) {
+        let taken = self.0.take();
+        // While it is kept, or read by others, to close it frees nothing.
+        let is_last = taken
+            .as_ref()
+            .is_some_and(|file| Arc::strong_count(&file.space) == 1);
+        if is_last {
+            free_elsewhere(move || drop(taken));
+        }
     }
 }
 

@@ -6,10 +6,10 @@
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use nix::unistd::Uid;
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,7 @@ use time::OffsetDateTime;
 
 use crate::atomic_file::{self, sync_names};
 use crate::manifest::{ErrorClass, Manifest, State};
-use crate::spool::{Space, Spool, SpoolFile, free_elsewhere, make_private, or_full};
+use crate::spool::{KeptFile, Space, Spool, SpoolFile, make_private, or_full};
 
 /// The file in it by which services on one spool exclude each other.
 const LOCK: &str = "lock";
@@ -233,7 +233,7 @@ impl Store {
     /// Opens a published export, whose file takes this space.
     pub fn open_file(&self, id: &str, space: Arc<Space>) -> io::Result<KeptFile> {
         let file = File::open(self.path(id, "export"))?;
-        Ok(KeptFile(Some((file, space))))
+        Ok(Arc::new(SpoolFile::of(file, space)).into())
     }
 
     /// Removes an export's file, complete or not. Who reads it reads on.
@@ -265,40 +265,6 @@ impl Store {
     /// Waits until the names are on the disk.
     fn sync(&self) -> io::Result<()> {
         sync_names(&self.directory).map_err(or_full)
-    }
-}
-
-/// A published export that is read. Its space is taken until the last reader has gone, also if it is removed meanwhile.
-#[derive(Debug)]
-pub struct KeptFile(Option<(File, Arc<Space>)>);
-
-impl KeptFile {
-    fn file(&self) -> io::Result<&File> {
-        let (file, _space) = self.0.as_ref().ok_or(io::ErrorKind::NotFound)?;
-        Ok(file)
-    }
-
-    /// When it was written.
-    pub fn modified(&self) -> io::Result<SystemTime> {
-        self.file()?.metadata()?.modified()
-    }
-
-    /// Reads exactly so many bytes, from `offset` on.
-    pub fn read_at(&self, length: usize, offset: u64) -> io::Result<Vec<u8>> {
-        let mut bytes = vec![0; length];
-        self.file()?.read_exact_at(&mut bytes, offset)?;
-        Ok(bytes)
-    }
-}
-
-impl Drop for KeptFile {
-    fn drop(&mut self) {
-        let taken = self.0.take();
-        // While it is kept, or read by others, to close it frees nothing.
-        let is_last = matches!(&taken, Some((_, space)) if Arc::strong_count(space) == 1);
-        if is_last {
-            free_elsewhere(move || drop(taken));
-        }
     }
 }
 

@@ -133,7 +133,7 @@ pub(crate) async fn get(
 ) -> Result<web::Json<Manifest>, Problem> {
     match find(&id, &app).await? {
         Found::Prepared(manifest) => Ok(web::Json(*manifest)),
-        Found::Download(known) => Ok(web::Json(known.record.manifest())),
+        Found::Download(known) => Ok(web::Json(known.run.record.manifest())),
     }
 }
 
@@ -203,7 +203,7 @@ pub(crate) async fn follow(
 ) -> Result<HttpResponse, Problem> {
     match find(&id, &app).await? {
         Found::Download(known) => events::follow(&app, move || {
-            let manifest = known.record.manifest();
+            let manifest = known.run.record.manifest();
             (manifest.state, manifest)
         }),
         Found::Prepared(mut last) => events::follow(&app.clone(), move || {

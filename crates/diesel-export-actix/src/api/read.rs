@@ -10,15 +10,14 @@ use tokio::sync::OwnedSemaphorePermit;
 use tracing::Span;
 
 use crate::app::App;
-use crate::connections::client_socket::ClientSocket;
-use crate::download::stall_detector::StallDetector;
-use crate::download::supervisor::{WATCH_INTERVAL, cancel};
+use crate::download::supervisor::{Obstacle, Watch};
 use diesel_export::cancellation::Cancellation;
 use diesel_export::dataset::Dataset;
 use diesel_export::db::servers::PATIENCE;
 use diesel_export::db::snapshot::{self, Beginning};
 use diesel_export::db::{self, Database, LOCK_TIMEOUT};
 use diesel_export::routing::{self, Failure};
+use diesel_export::stall_detector::StallDetector;
 use diesel_export::{self as export, Export, Observer as _};
 
 /// Time for each query: there are few connections for them.
@@ -96,19 +95,21 @@ pub(crate) async fn read<T: Send + 'static>(
             }),
         }
     }));
-    let mut peer = request.conn_data::<ClientSocket>();
+    let mut watch = Watch {
+        flow: &flow,
+        peer: request.conn_data(),
+        reader_timeout: None,
+        servers: Some(&app.servers),
+    };
     loop {
-        tokio::select! {
+        let obstacle = tokio::select! {
             outcome = &mut reading => return outcome.unwrap_or(Err(export::Error::Cancelled)),
-            () = rt::time::sleep(WATCH_INTERVAL) => {}
-        }
-        if peer.is_some_and(ClientSocket::is_gone) {
-            peer = None;
-            cancel(cancellation.clone());
-        }
-        if flow.is_dried_up(&app.servers) {
+            obstacle = watch.obstacle() => obstacle,
+        };
+        cancellation.cancel_elsewhere();
+        watch.peer = None;
+        if obstacle == Obstacle::ServerSilent {
             // The thread is left behind: it waits for its server, maybe for ever, and cannot be woken.
-            cancel(cancellation);
             return Err(db::Error::silent_server().into());
         }
     }

@@ -15,11 +15,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-pub(crate) use self::receiver::{PIECE, Receiver};
+pub(crate) use self::receiver::Receiver;
 pub(crate) use self::sender::Sender;
 use crate::monitoring::metrics::Metrics;
 use diesel_export as export;
-use diesel_export::spool::{Spool, SpoolFile, free_elsewhere};
+use diesel_export::spool::{KeptFile, Spool, SpoolFile, free_elsewhere};
 
 /// Chunks that wait for the client in memory.
 const QUEUE: usize = 4;
@@ -29,6 +29,8 @@ pub(crate) enum Message {
     Chunk(Bytes),
     /// All is sent, and it is whole.
     Whole,
+    /// It is whole, and was made first: its file, and its length.
+    File(KeptFile, u64),
     Failed(export::Error),
     /// What was spooled cannot be read.
     Lost(io::Error),

@@ -10,15 +10,15 @@ pub(crate) mod body;
 pub(crate) mod compression;
 pub(crate) mod conditions;
 pub(crate) mod digest;
+pub(crate) mod file_stream;
 pub(crate) mod filename;
 pub(crate) mod handover;
 pub(crate) mod registry;
-pub(crate) mod stall_detector;
 pub(crate) mod supervisor;
 
 mod head;
-mod maker;
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -27,37 +27,36 @@ use actix_web::http::Version;
 use actix_web::http::header::{
     CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_TYPE, LOCATION, VARY,
 };
-use actix_web::{HttpRequest, HttpResponse, rt, web};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, rt, web};
+use bytes::Bytes;
 use time::OffsetDateTime;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, Span};
+use tracing::Instrument;
 
 pub(crate) use self::head::{Unsent, csv_head, xlsx_head};
-use self::maker::Maker;
 use crate::app::App;
 use crate::app::OfDataset;
 use crate::connections::client_socket::{ClientSocket, Unfinished};
-use crate::download::body::Body;
-use crate::download::compression::Coding;
-use crate::download::compression::Compression;
+use crate::download::body::{Body, Download};
+use crate::download::compression::{Coding, Compression, CompressingSink};
 use crate::download::conditions::refuse_range;
 use crate::download::digest::{REPR_DIGEST, repr_digest};
 use crate::download::filename::content_disposition;
-use crate::download::handover::{Message, handover};
+use crate::download::handover::{Message, Sender, handover};
 use crate::download::registry::Known;
-use crate::download::stall_detector::StallDetector;
-use crate::download::supervisor::{Place, Supervisor};
+use crate::download::supervisor::Supervisor;
 use crate::monitoring::metrics::Rejection;
 use crate::monitoring::request_log::leave_to_export;
 use crate::pages::export_page::address;
 use crate::problem::query_string::{QueryString, invalid};
 use crate::problem::{EXPORT_ID, Kind, Problem};
-use diesel_export::Export;
-use diesel_export::cancellation::Cancellation;
+use diesel_export::db::servers::Servers;
 use diesel_export::format::FileType;
 use diesel_export::parameters::Parameters;
-use diesel_export::spool::Spool;
+use diesel_export::spool::{Spool, or_full};
+use diesel_export::stall_detector::StallDetector;
+use diesel_export::{self as export, ExportRun, Sink};
 
 /// Time that the response waits for the first bytes of a CSV, so that a failure before them gets a status of its own. Not for
 /// ever: some proxy on the way may want to see a response's head.
@@ -121,68 +120,79 @@ async fn get(
     }
     let known = app
         .exports
-        .begin(id, &export, app.settings.is_demonstration)
+        .begin(id, &export, fresh, app.settings.is_demonstration)
         .ok_or_else(|| Problem::new(Kind::ExportIdTaken))?;
     leave_to_export(&request);
-    let record = Arc::clone(&known.record);
 
+    let mut response = HttpResponse::Ok();
+    response
+        .insert_header((CONTENT_TYPE, media_type(file_type)))
+        .insert_header((CONTENT_DISPOSITION, disposition))
+        .insert_header((CACHE_CONTROL, UNTOUCHED))
+        // No proxy holds it back.
+        .insert_header(("X-Accel-Buffering", "no"));
+    if let Some(coding) = delivery.coding() {
+        response.insert_header((CONTENT_ENCODING, coding.name()));
+    }
+    if is_streamed && app.settings.compression != Compression::Off {
+        response.insert_header((VARY, "Accept-Encoding"));
+    }
     let peer = request.conn_data::<ClientSocket>().cloned();
-    let varies = is_streamed && app.settings.compression != Compression::Off;
-    let coding = delivery.coding();
-    let app = app.into_inner();
-    let mut body = start(export, fresh, known, permits, peer.clone(), delivery, app);
+    let mut body = start(known, permits, peer.clone(), delivery, app.into_inner());
     let first = if is_streamed {
         rt::time::timeout(FIRST_BYTES_WAIT, body.receiver.next()).await
     } else {
         Ok(body.receiver.next().await)
     };
+    respond(response, body, first.ok(), peer)
+}
+
+/// Responds with what comes first, if it came in time.
+fn respond(
+    mut response: HttpResponseBuilder,
+    mut body: Body,
+    first: Option<Option<Message>>,
+    peer: Option<ClientSocket>,
+) -> Result<HttpResponse, Problem> {
+    let Known { run, begun, .. } = body.download.known.clone();
+    let record = &run.record;
+    let mut file = None;
     match first {
-        Ok(Some(Message::Failed(error))) => {
-            body.end(Some(&error));
+        Some(Some(Message::Failed(error))) => {
+            body.download.fail(&error);
             return Err(Problem::of_failure(&error).of_export(record.id()));
         }
-        Ok(None) => {
-            body.end_without_a_word();
+        Some(None) => {
+            body.download.end_without_a_word();
             return Err(Problem::new(Kind::Internal).of_export(record.id()));
         }
-        Ok(message) => body.next = message,
-        Err(_elapsed) => {}
+        Some(Some(Message::File(made, length))) => file = Some((made, length)),
+        Some(message) => body.next = message,
+        None => {}
     }
-    // Known once there are bytes: until then, it may yet be another server.
-    let source = record.manifest().source.filter(|_| body.next.is_some());
-    body.known.begun.store(true, Ordering::Relaxed);
-    body.unfinished = Some(Unfinished::begin(peer));
     // The strategy actually used, known since before the first bytes.
     let manifest = record.manifest();
-    body.left = (!is_streamed).then_some(manifest.bytes);
-    let digest = (!is_streamed).then(|| record.whole().sha256).flatten();
-    let milliseconds = record.seconds() * 1e3;
-    let mut response = HttpResponse::Ok();
-    if let Some(source) = source {
+    // Known once there are bytes: until then, it may yet be another server.
+    if let (Some(source), true) = (manifest.source, file.is_some() || body.next.is_some()) {
         response.insert_header(("X-Export-Source", source.name()));
     }
-    if let Some(coding) = coding {
-        response.insert_header((CONTENT_ENCODING, coding.name()));
-    }
-    if let Some(digest) = digest.as_deref().and_then(repr_digest) {
-        response.insert_header((REPR_DIGEST, digest));
-    }
-    if varies {
-        response.insert_header((VARY, "Accept-Encoding"));
-    }
-    Ok(response
-        .insert_header((CONTENT_TYPE, media_type(file_type)))
-        .insert_header((CONTENT_DISPOSITION, disposition))
-        .insert_header((CACHE_CONTROL, UNTOUCHED))
-        // No proxy holds it back.
-        .insert_header(("X-Accel-Buffering", "no"))
+    begun.store(true, Ordering::Relaxed);
+    let milliseconds = record.seconds() * 1e3;
+    response
         .insert_header((EXPORT_ID, record.id()))
         .insert_header(("X-Export-Strategy", manifest.strategy.name()))
         .insert_header((
             "Server-Timing",
             format!("first-bytes;dur={milliseconds:.1}"),
-        ))
-        .body(body))
+        ));
+    let Some((file, length)) = file else {
+        body.unfinished = Some(Unfinished::begin(peer));
+        return Ok(response.body(body));
+    };
+    if let Some(digest) = record.whole().sha256.as_deref().and_then(repr_digest) {
+        response.insert_header((REPR_DIGEST, digest));
+    }
+    Ok(response.body(body.of_file(file, length, peer)))
 }
 
 /// How an export comes to its client.
@@ -299,81 +309,90 @@ pub fn is_id(id: &str) -> bool {
 
 /// Starts an export in a thread of its own, and the watch over it.
 fn start(
-    export: Export,
-    fresh: bool,
     known: Known,
     permits: Permits,
     peer: Option<ClientSocket>,
     delivery: Delivery,
     app: Arc<App>,
 ) -> Body {
-    let (sender, receiver) = handover(
-        known.record.id(),
+    let (mut sender, receiver) = handover(
+        known.run.record.id(),
         app.settings.spool.clone(),
         Arc::clone(&app.metrics),
     );
-    let flow = Arc::new(StallDetector::default());
-    let cancellation = Cancellation::default();
-    let place = Arc::new(Place::of(vec![permits.export]));
-    let body = Body {
-        receiver,
-        left: None,
-        next: None,
+    let download = Download {
         known: known.clone(),
         over: CancellationToken::new(),
-        flow: Arc::clone(&flow),
-        cancellation: cancellation.clone(),
         app: Arc::clone(&app),
         permit: Some(permits.download),
-        unfinished: None,
     };
     app.metrics.started();
-    let watch = Supervisor {
-        known: known.clone(),
-        flow: Arc::clone(&flow),
+    let run = Arc::clone(&known.run);
+    let supervisor = Supervisor {
+        known,
         peer,
-        cancellation: cancellation.clone(),
         sender: sender.deputy(),
-        place: Arc::downgrade(&place),
         app: Arc::clone(&app),
     };
-    rt::spawn(watch.over(body.over.clone()).in_current_span());
+    rt::spawn(supervisor.over(download.over.clone()).in_current_span());
     // A thread of its own, and not one of actix's blocking ones: those answer /readyz, and a long query holds this one long.
-    let thread = std::thread::Builder::new().name("export".into());
-    let span = Span::current();
-    let spawned = thread.spawn(move || {
-        let _entered = span.entered();
-        let mut sender = sender;
-        let maker = Maker {
-            export: &export,
-            fresh,
-            servers: &app.servers,
-            cancellation: &cancellation,
-            record: &known.record,
-            flow: &flow,
-        };
+    run.spawn(permits.export, move |run| {
         let outcome = match &delivery {
-            Delivery::Streamed(coding) => maker.stream(&mut sender, *coding).map(|()| None),
-            Delivery::Whole(spool) => maker.spool(spool, &place).map(Some),
+            Delivery::Streamed(coding) => {
+                stream(run, &app.servers, &mut sender, *coding).map(|()| None)
+            }
+            Delivery::Whole(spool) => spool
+                .unnamed()
+                .map_err(|error| export::Error::Sink(or_full(error)))
+                .and_then(|file| run.fill(&app.servers, file).map(Some)),
         };
         if let Err(error) = &outcome {
-            known.record.breaks_off(error);
+            run.record.breaks_off(error);
         }
         // Held until here, where the thread is through with the database, also if the client has long gone, but not until a slow
         // one has taken all. Before the last message: who asks again as soon as a download has ended must find the place free.
-        drop(place);
+        run.release();
         match outcome {
             Ok(None) => sender.end(Message::Whole),
-            Ok(Some((file, length))) => {
-                flow.offered(length as usize);
-                sender.whole(file, length);
-            }
+            Ok(Some((file, length))) => sender.file(file, length),
             Err(error) => sender.end(Message::Failed(error)),
         }
     });
-    if let Err(error) = spawned {
-        // The body, too, finds out: there is no sender.
-        tracing::error!(%error, "no thread for an export");
+    Body {
+        receiver,
+        next: None,
+        download,
+        unfinished: None,
     }
-    body
+}
+
+/// Hands an export over as it is made; compressed after it was recorded: the manifest tells of the file itself.
+fn stream(
+    run: &ExportRun,
+    servers: &Servers,
+    sender: &mut Sender,
+    coding: Option<Coding>,
+) -> Result<(), export::Error> {
+    let flow = &run.flow;
+    let mut sink = HandoverSink { sender, flow };
+    let mut compressing = CompressingSink::new(&mut sink, coding).map_err(export::Error::Sink)?;
+    run.write(servers, &mut compressing)?;
+    compressing.finish().map_err(export::Error::Sink)
+}
+
+/// Hands the chunks over to the response.
+struct HandoverSink<'a> {
+    sender: &'a mut Sender,
+    flow: &'a StallDetector,
+}
+
+impl Sink for HandoverSink<'_> {
+    fn write(&mut self, chunk: Bytes) -> io::Result<()> {
+        // In chunked coding, an empty chunk is the end: what came after it would be lost, and nobody would notice.
+        if chunk.is_empty() {
+            return Ok(());
+        }
+        self.flow.offered(chunk.len());
+        self.sender.chunk(chunk)
+    }
 }

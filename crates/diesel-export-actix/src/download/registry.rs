@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use diesel_export::Export;
 use diesel_export::record::Record;
+use diesel_export::{Export, ExportRun};
 
 /// How long an export stays known after its end.
 const KEPT: Duration = Duration::from_secs(3600);
@@ -18,7 +18,7 @@ const MAX_ENDED: usize = 1_000;
 /// An export that is known.
 #[derive(Clone)]
 pub(crate) struct Known {
-    pub(crate) record: Arc<Record>,
+    pub(crate) run: Arc<ExportRun>,
     /// By which it is stopped.
     pub(crate) stop: CancellationToken,
     /// Whether the head of the response that hands it over is on its way.
@@ -34,7 +34,7 @@ pub(crate) struct Registry {
 #[derive(Default)]
 struct Exports {
     by_id: HashMap<String, Known>,
-    ended: VecDeque<(Instant, Arc<Record>)>,
+    ended: VecDeque<(Instant, Arc<ExportRun>)>,
 }
 
 impl Registry {
@@ -43,6 +43,7 @@ impl Registry {
         &self,
         id: String,
         export: &Export,
+        fresh: bool,
         is_demonstration: bool,
     ) -> Option<Known> {
         self.with(|exports| {
@@ -54,9 +55,9 @@ impl Registry {
             {
                 return None;
             }
-            let record = Arc::new(Record::start(id.clone(), export, is_demonstration));
+            let record = Record::start(id.clone(), export, is_demonstration);
             let known = Known {
-                record,
+                run: ExportRun::new(record, fresh),
                 stop: CancellationToken::new(),
                 begun: Arc::default(),
             };
@@ -66,12 +67,8 @@ impl Registry {
     }
 
     /// Notes that an export has ended: from now on, it will be forgotten in time.
-    pub(crate) fn ended(&self, record: &Arc<Record>) {
-        self.with(|exports| {
-            exports
-                .ended
-                .push_back((Instant::now(), Arc::clone(record)))
-        });
+    pub(crate) fn ended(&self, run: &Arc<ExportRun>) {
+        self.with(|exports| exports.ended.push_back((Instant::now(), Arc::clone(run))));
     }
 
     /// The export of this id.
@@ -90,17 +87,17 @@ impl Registry {
 impl Exports {
     /// Drops ended exports, oldest first, while `is_due(ended, count)`.
     fn forget(&mut self, is_due: impl Fn(Instant, usize) -> bool) {
-        while let Some((ended, record)) = self.ended.front() {
+        while let Some((ended, run)) = self.ended.front() {
             if !is_due(*ended, self.ended.len()) {
                 return;
             }
             // Its id may be another's by now.
             if self
                 .by_id
-                .get(record.id())
-                .is_some_and(|known| Arc::ptr_eq(&known.record, record))
+                .get(run.record.id())
+                .is_some_and(|known| Arc::ptr_eq(&known.run, run))
             {
-                self.by_id.remove(record.id());
+                self.by_id.remove(run.record.id());
             }
             self.ended.pop_front();
         }
@@ -109,5 +106,5 @@ impl Exports {
 
 /// Whether an export has failed before its first byte: a client may try it again under the same id.
 fn gave_nothing(known: &Known) -> bool {
-    known.record.manifest().state.is_over() && !known.begun.load(Ordering::Relaxed)
+    known.run.record.manifest().state.is_over() && !known.begun.load(Ordering::Relaxed)
 }

@@ -1,102 +1,92 @@
-//! The watch over a download's export: it stops the export when its client goes away or takes nothing, when its server does not
-//! answer, or when somebody says so.
+//! Who looks again and again whether there is still somebody who takes what is made, and a server that makes it; and what follows for a
+//! download if not.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
-use actix_web::rt;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use tracing::Span;
 
 use crate::app::App;
 use crate::connections::client_socket::ClientSocket;
 use crate::download::handover::{Deputy, Message};
 use crate::download::registry::Known;
-use crate::download::stall_detector::StallDetector;
-use diesel_export::cancellation::Cancellation;
 use diesel_export::db;
+use diesel_export::db::servers::Servers;
 use diesel_export::manifest::{ErrorClass, State};
-use diesel_export::spool::{SpoolFile, free_elsewhere};
+use diesel_export::stall_detector::StallDetector;
 
-/// Time between two looks at the client.
-pub(crate) const WATCH_INTERVAL: Duration = Duration::from_millis(100);
+/// Time between two looks.
+const INTERVAL: Duration = Duration::from_millis(100);
 
-/// What an export takes from others: its place among those that may run at once, and space in the spool.
-pub(crate) struct Place {
-    permits: Mutex<Vec<OwnedSemaphorePermit>>,
-    file: OnceLock<Weak<SpoolFile>>,
+/// What is looked at. What is not given cannot fail.
+pub(crate) struct Watch<'a> {
+    pub(crate) flow: &'a StallDetector,
+    pub(crate) peer: Option<&'a ClientSocket>,
+    /// How long the client may take nothing.
+    pub(crate) reader_timeout: Option<Duration>,
+    pub(crate) servers: Option<&'a Servers>,
 }
 
-impl Place {
-    pub(crate) fn of(permits: Vec<OwnedSemaphorePermit>) -> Self {
-        Self {
-            permits: Mutex::new(permits),
-            file: OnceLock::new(),
-        }
-    }
+/// Why there is no point in going on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Obstacle {
+    ClientGone,
+    ClientStalls,
+    ServerSilent,
+}
 
-    /// Notes the file that the export fills. Only the first call counts.
-    pub(crate) fn fills(&self, file: &Arc<SpoolFile>) {
-        let _ = self.file.set(Arc::downgrade(file));
-    }
-
-    /// Lets another export run.
-    pub(crate) fn free(&self) {
-        self.permits
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
-    }
-
-    /// Leaves all to others: the export's thread waits for its server, maybe for ever, and cannot be woken.
-    pub(crate) fn abandon(&self) {
-        self.free();
-        if let Some(file) = self.file.get().and_then(Weak::upgrade) {
-            free_elsewhere(move || {
-                if let Err(error) = file.give_up() {
-                    tracing::error!(%error, "a file that nobody wants cannot be emptied");
-                }
-            });
+impl Watch<'_> {
+    /// Waits until there is no point in going on.
+    pub(crate) async fn obstacle(&self) -> Obstacle {
+        loop {
+            sleep(INTERVAL).await;
+            if self.peer.is_some_and(ClientSocket::is_gone) {
+                return Obstacle::ClientGone;
+            }
+            let is_over = |limit| self.flow.stalled_for() > limit;
+            if self.reader_timeout.is_some_and(is_over) {
+                return Obstacle::ClientStalls;
+            }
+            if self.servers.is_some_and(|it| self.flow.is_dried_up(it)) {
+                return Obstacle::ServerSilent;
+            }
         }
     }
 }
 
-/// All that it looks at, and whom it tells.
+/// Stops a download when its client goes away or takes nothing, when its server does not answer, or when somebody says so.
 pub(crate) struct Supervisor {
     pub(crate) known: Known,
-    pub(crate) flow: Arc<StallDetector>,
     pub(crate) peer: Option<ClientSocket>,
-    pub(crate) cancellation: Cancellation,
     pub(crate) sender: Deputy,
-    /// Weak: it goes with the export's thread.
-    pub(crate) place: Weak<Place>,
     pub(crate) app: Arc<App>,
 }
 
 impl Supervisor {
     pub(crate) async fn over(self, over: CancellationToken) {
-        let (state, error) = loop {
-            tokio::select! {
-                biased;
-                () = over.cancelled() => return,
-                () = self.known.stop.cancelled() => break (State::Cancelled, None),
-                () = rt::time::sleep(WATCH_INTERVAL) => {}
-            }
-            if self.peer.as_ref().is_some_and(ClientSocket::is_gone) {
-                break (State::Cancelled, None);
-            }
-            if self.flow.stalled_for() > self.app.settings.reader_timeout {
-                break (State::Failed, Some(ErrorClass::ReaderTimeout));
-            }
-            if !self.known.record.is_loaded() && self.flow.is_dried_up(&self.app.servers) {
-                break (State::Failed, Some(ErrorClass::DatabaseUnavailable));
-            }
+        let run = &self.known.run;
+        let watch = Watch {
+            flow: &run.flow,
+            peer: self.peer.as_ref(),
+            reader_timeout: Some(self.app.settings.reader_timeout),
+            servers: Some(&self.app.servers),
+        };
+        let obstacle = tokio::select! {
+            biased;
+            () = over.cancelled() => return,
+            () = self.known.stop.cancelled() => None,
+            obstacle = watch.obstacle() => Some(obstacle),
+        };
+        let (state, error) = match obstacle {
+            None | Some(Obstacle::ClientGone) => (State::Cancelled, None),
+            Some(Obstacle::ClientStalls) => (State::Failed, Some(ErrorClass::ReaderTimeout)),
+            Some(Obstacle::ServerSilent) => (State::Failed, Some(ErrorClass::DatabaseUnavailable)),
         };
         self.app.export_ended(&self.known, state, error);
-        cancel(self.cancellation.clone());
-        if error == Some(ErrorClass::DatabaseUnavailable) {
+        run.cancellation.cancel_elsewhere();
+        if obstacle == Some(Obstacle::ServerSilent) {
             self.abandon();
         }
         // Before there is a response, the handler answers with what has happened.
@@ -109,24 +99,13 @@ impl Supervisor {
     /// server answers or the system gives the connection up; but nothing else.
     fn abandon(&self) {
         tracing::warn!(
-            export_id = self.known.record.id(),
+            export_id = self.known.run.record.id(),
             "the export's server does not answer: its thread is left behind"
         );
         let error = db::Error::silent_server();
-        let is_stuck = self.sender.end(Message::Failed(error.into()));
         // Else it has just ended, and may be read.
-        if let (true, Some(place)) = (is_stuck, self.place.upgrade()) {
-            place.abandon();
+        if self.sender.end(Message::Failed(error.into())) {
+            self.known.run.abandon();
         }
-    }
-}
-
-/// Stops an export without waiting until it has stopped.
-pub(crate) fn cancel(cancellation: Cancellation) {
-    // A plain thread: when the server shuts down, this happens where no runtime is left.
-    let thread = std::thread::Builder::new().name("cancel-export".into());
-    let span = Span::current();
-    if let Err(error) = thread.spawn(move || span.in_scope(|| cancellation.cancel())) {
-        tracing::error!(%error, "no thread to cancel an export: it ends with its next bytes");
     }
 }

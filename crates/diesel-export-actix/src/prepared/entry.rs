@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use time::OffsetDateTime;
 
-use crate::prepared::queue::Job;
+use diesel_export::ExportRun;
 use diesel_export::manifest::Manifest;
 use diesel_export::spool::Space;
 
@@ -14,7 +14,7 @@ use diesel_export::spool::Space;
 pub(crate) struct All {
     pub(crate) by_id: HashMap<String, Entry>,
     /// The queue, next first.
-    pub(crate) queue: VecDeque<Arc<Job>>,
+    pub(crate) queue: VecDeque<Arc<ExportRun>>,
 }
 
 pub(crate) struct Entry {
@@ -26,7 +26,7 @@ pub(crate) struct Entry {
 /// The state of a prepared export.
 pub(crate) enum JobState {
     /// Queued or running.
-    Live(Arc<Job>),
+    Live(Arc<ExportRun>),
     /// Ended, and kept: with the space of its file, if it has one.
     Kept(Box<Manifest>, Option<Arc<Space>>),
 }
@@ -42,7 +42,7 @@ impl All {
 }
 
 impl Entry {
-    pub(crate) fn job(&self) -> Option<&Arc<Job>> {
+    pub(crate) fn job(&self) -> Option<&Arc<ExportRun>> {
         match &self.stands {
             JobState::Live(job) => Some(job),
             JobState::Kept(..) => None,

@@ -1,36 +1,30 @@
 //! `GET /exports/{id}/{name}`: the file of an export that was prepared, whole or a part of it.
 
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 use std::time::{Duration, SystemTime};
 
-use actix_web::body::{BodySize, MessageBody};
+use actix_web::body::BodySize;
 use actix_web::http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_RANGE, CONTENT_TYPE, ETag,
     EntityTag, LastModified,
 };
 use actix_web::http::{Method, StatusCode};
-use actix_web::rt::task::JoinHandle;
 use actix_web::{HttpRequest, HttpResponse, rt, web};
-use bytes::Bytes;
-use tokio::sync::OwnedSemaphorePermit;
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::app::App;
 use crate::app::blocking;
-use crate::connections::client_socket::{ClientSocket, Unfinished};
+use crate::connections::client_socket::ClientSocket;
 use crate::download::conditions::{Part, Validators};
 use crate::download::digest::{REPR_DIGEST, repr_digest};
-use crate::download::handover::PIECE;
-use crate::download::stall_detector::StallDetector;
-use crate::download::supervisor::WATCH_INTERVAL;
+use crate::download::file_stream::FileStream;
+use crate::download::supervisor::Watch;
 use crate::download::{Unsent, media_type, place_for_download};
 use crate::prepared::Fetched;
 use crate::problem::{Kind, Problem, ProblemBody};
-use diesel_export::store::KeptFile;
+use diesel_export::stall_detector::StallDetector;
 
 /// Browsers may cache it, but revalidate; proxies neither cache nor transform it.
 const PRIVATE: &str = "private, no-cache, no-transform";
@@ -116,39 +110,33 @@ pub(crate) async fn get(
     }
     let permit = place_for_download(&app)?;
     let flow = Arc::new(StallDetector::default());
-    flow.offered(usize::try_from(range.end - range.start).unwrap_or(usize::MAX));
     let over = CancellationToken::new();
     let peer = request.conn_data::<ClientSocket>().cloned();
     if let Some(peer) = peer.clone() {
+        let (flow, over) = (Arc::clone(&flow), over.clone());
         let limit = app.settings.reader_timeout;
-        let cut_off = cut_off(Arc::clone(&flow), limit, peer, over.clone());
+        let cut_off = async move { over.run_until_cancelled(cut_off(&flow, limit, &peer)).await };
         rt::spawn(cut_off.in_current_span());
     }
-    Ok(response.body(FileBody {
-        file: Arc::new(file),
-        next: range.start,
-        end: range.end,
-        reading: None,
-        flow,
-        unfinished: Some(Unfinished::begin(peer)),
-        _over: over.drop_guard(),
-        _permit: permit,
-    }))
+    let held = (over.drop_guard(), permit);
+    let ended = move |outcome: Result<(), &io::Error>| {
+        let _until_it_is_dropped = &held;
+        if let Err(error) = outcome {
+            tracing::error!(%error, "a prepared export cannot be read");
+        }
+    };
+    Ok(response.body(FileStream::begin(file, range, flow, peer, ended)))
 }
 
-/// Resets the connection if its client takes nothing for so long.
-async fn cut_off(
-    flow: Arc<StallDetector>,
-    limit: Duration,
-    peer: ClientSocket,
-    over: CancellationToken,
-) {
-    while flow.stalled_for() <= limit {
-        tokio::select! {
-            () = over.cancelled() => return,
-            () = rt::time::sleep(WATCH_INTERVAL) => {}
-        }
-    }
+/// Resets the connection as soon as its client has taken nothing for so long.
+async fn cut_off(flow: &StallDetector, limit: Duration, peer: &ClientSocket) {
+    let watch = Watch {
+        flow,
+        peer: None,
+        reader_timeout: Some(limit),
+        servers: None,
+    };
+    watch.obstacle().await;
     tracing::warn!("the reader of a prepared export took nothing for too long");
     peer.reset();
 }
@@ -157,71 +145,4 @@ async fn cut_off(
 fn whole_second(time: SystemTime) -> SystemTime {
     let since = time.duration_since(SystemTime::UNIX_EPOCH);
     SystemTime::UNIX_EPOCH + Duration::from_secs(since.unwrap_or_default().as_secs())
-}
-
-/// A part of a file, read as it is sent.
-struct FileBody {
-    file: Arc<KeptFile>,
-    next: u64,
-    end: u64,
-    /// A piece that is being read.
-    reading: Option<JoinHandle<io::Result<Vec<u8>>>>,
-    flow: Arc<StallDetector>,
-    /// Until all of it is handed on.
-    unfinished: Option<Unfinished>,
-    /// Ends the watch.
-    _over: DropGuard,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl MessageBody for FileBody {
-    type Error = io::Error;
-
-    fn size(&self) -> BodySize {
-        BodySize::Sized(self.end - self.next)
-    }
-
-    fn poll_next(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Bytes, io::Error>>> {
-        let body = self.get_mut();
-        body.flow.asked();
-        if body.next == body.end && body.reading.is_none() {
-            return Poll::Ready(None);
-        }
-        // The connection may close in good order as soon as the last piece is handed on: so all before it must be written.
-        if body.end - body.next <= PIECE
-            && body.reading.is_none()
-            && let Some(unfinished) = &mut body.unfinished
-        {
-            ready!(unfinished.poll_written(context));
-        }
-        let reading = body.reading.get_or_insert_with(|| {
-            let (file, offset) = (Arc::clone(&body.file), body.next);
-            let length = PIECE.min(body.end - offset) as usize;
-            // If the system no longer has it in memory, this waits for the disk, and must not hold others up.
-            rt::task::spawn_blocking(move || file.read_at(length, offset))
-        });
-        let outcome = ready!(Pin::new(reading).poll(context));
-        body.reading = None;
-        let piece = outcome.map_err(io::Error::other).flatten();
-        Poll::Ready(Some(match piece {
-            Ok(piece) => {
-                body.flow.handed(piece.len());
-                body.next += piece.len() as u64;
-                if body.next == body.end
-                    && let Some(unfinished) = body.unfinished.take()
-                {
-                    unfinished.finish();
-                }
-                Ok(piece.into())
-            }
-            Err(error) => {
-                tracing::error!(%error, "a prepared export cannot be read");
-                body.unfinished = None;
-                Err(error)
-            }
-        }))
-    }
 }

@@ -19,12 +19,11 @@ use tokio::time::{Duration, sleep};
 use tokio_util::sync::CancellationToken;
 
 use self::entry::{All, Entry, JobState, file_name};
-pub(crate) use self::queue::Job;
 use crate::monitoring::metrics::{Metrics, Removal};
 use crate::problem::{Kind, Problem};
 use diesel_export::manifest::{Manifest, State};
-use diesel_export::spool::Spool;
-use diesel_export::store::{Found, KeptFile, Label, Store};
+use diesel_export::spool::{KeptFile, Spool};
+use diesel_export::store::{Found, Label, Store};
 
 /// The store's directory in that of the spool.
 const DIRECTORY: &str = "cmms-exports";

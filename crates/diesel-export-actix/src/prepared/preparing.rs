@@ -9,17 +9,13 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{LocalSet, spawn_local};
-use tokio::time::{Duration, interval, sleep};
+use tokio::time::{Duration, interval};
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, Span};
+use tracing::Instrument;
 
 use crate::app::App;
-use crate::download::stall_detector::StallDetector;
-use crate::download::supervisor::{Place, WATCH_INTERVAL, cancel};
-use crate::prepared::Job;
-use diesel_export::db;
-use diesel_export::spool::SpoolSink;
-use diesel_export::{self as export, routing};
+use crate::download::supervisor::Watch;
+use diesel_export::{self as export, ExportRun, db};
 
 /// Time between two looks for what is not to be kept any more.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
@@ -76,93 +72,47 @@ async fn work_off(app: Arc<App>) {
 }
 
 /// Makes one export, and sees that it ends.
-async fn prepare(app: Arc<App>, job: Arc<Job>, places: Vec<OwnedSemaphorePermit>) {
+async fn prepare(app: Arc<App>, job: Arc<ExportRun>, places: Vec<OwnedSemaphorePermit>) {
     app.metrics.started();
-    let place = Arc::new(Place::of(places));
-    let flow = Arc::new(StallDetector::default());
     let over = CancellationToken::new();
-    let work = Work {
-        app: Arc::clone(&app),
-        job: Arc::clone(&job),
-        place: Arc::clone(&place),
-        flow: Arc::clone(&flow),
-    };
     let guard = over.clone().drop_guard();
-    let thread = std::thread::Builder::new().name("export".into());
-    let span = Span::current();
-    let spawned = thread.spawn(move || {
-        let _entered = span.entered();
+    let making = Arc::clone(&app);
+    job.spawn(places, move |job| {
         // Dropped also if it panics.
         let _over = guard;
-        work.run();
+        if let Err(error) = make(&making, job) {
+            fail(&making, job, &error);
+        }
     });
-    if let Err(error) = spawned {
-        tracing::error!(%error, "no thread for an export");
-    }
-    let mut is_abandoned = false;
-    loop {
-        tokio::select! {
-            biased;
-            () = over.cancelled() => break,
-            () = sleep(WATCH_INTERVAL) => {}
+    let watch = Watch {
+        flow: &job.flow,
+        peer: None,
+        reader_timeout: None,
+        servers: Some(&app.servers),
+    };
+    if over.run_until_cancelled(watch.obstacle()).await.is_some() {
+        // Else it has just ended, and may be read.
+        if fail(&app, &job, &db::Error::silent_server().into()) {
+            job.cancellation.cancel_elsewhere();
+            job.abandon();
         }
-        if !is_abandoned && !job.record.is_loaded() && flow.is_dried_up(&app.servers) {
-            // Else it has just ended, and may be read.
-            if fail(&app, &job, &db::Error::silent_server().into()) {
-                cancel(job.cancellation.clone());
-                place.abandon();
-            }
-            is_abandoned = true;
-        }
+        over.cancelled().await;
     }
     app.prepared.finish(&job);
 }
 
 /// Notes that one has failed, unless it has ended already; whether it had not.
-fn fail(app: &App, job: &Job, error: &export::Error) -> bool {
+fn fail(app: &App, job: &ExportRun, error: &export::Error) -> bool {
     job.record.breaks_off(error);
     let (state, class) = error.end();
     app.prepared.end(job, state, class, None)
 }
 
-/// What an export's thread does.
-struct Work {
-    app: Arc<App>,
-    job: Arc<Job>,
-    place: Arc<Place>,
-    flow: Arc<StallDetector>,
-}
-
-impl Work {
-    fn run(self) {
-        let made = self.make();
-        // It needs nothing more of the database; what comes now is the disk's.
-        self.place.free();
-        let published = made.and_then(|sink| {
-            let (file, _bytes) = sink.into_file();
-            self.app.prepared.publish(&self.job, file)
-        });
-        if let Err(error) = published {
-            fail(&self.app, &self.job, &error);
-        }
-    }
-
-    fn make(&self) -> Result<SpoolSink, export::Error> {
-        let (job, record, flow) = (&self.job, &self.job.record, &self.flow);
-        let mut file = SpoolSink::new(self.app.prepared.begin(job)?);
-        self.place.fills(file.file());
-        record.of(&mut file, |sink| {
-            let observer = (record.as_ref(), flow.as_ref());
-            let (servers, cancellation) = (&self.app.servers, &job.cancellation);
-            routing::run(
-                &job.export,
-                servers,
-                job.fresh,
-                cancellation,
-                &observer,
-                sink,
-            )
-        })?;
-        Ok(file)
-    }
+fn make(app: &App, job: &ExportRun) -> Result<(), export::Error> {
+    let file = app.prepared.begin(job);
+    let made = file.and_then(|file| job.fill(&app.servers, file));
+    // It needs nothing more of the database; what comes now is the disk's.
+    job.release();
+    let (file, _bytes) = made?;
+    app.prepared.publish(job, file)
 }

@@ -9,23 +9,14 @@ use crate::monitoring::metrics::Rejection;
 use crate::prepared::Prepared;
 use crate::prepared::entry::{Entry, JobState};
 use crate::problem::{Kind, Problem};
-use diesel_export::cancellation::Cancellation;
 use diesel_export::manifest::{ErrorClass, Manifest, State};
 use diesel_export::record::Record;
 use diesel_export::spool::{Space, SpoolFile};
 use diesel_export::store::Label;
-use diesel_export::{self as export, Export};
+use diesel_export::{self as export, Export, ExportRun};
 
 /// Time that the queries of those that are interrupted have to go.
 const INTERRUPTION: Duration = Duration::from_secs(2);
-
-/// An export that is to be made.
-pub(crate) struct Job {
-    pub(crate) export: Export,
-    pub(crate) fresh: bool,
-    pub(crate) record: Arc<Record>,
-    pub(crate) cancellation: Cancellation,
-}
 
 impl Prepared {
     /// Puts an export at the end of the queue. Writes a file.
@@ -40,12 +31,7 @@ impl Prepared {
         let store = self.store()?;
         let id = format!("{:032x}", rand::random::<u128>());
         let record = Record::queue(id.clone(), &export, is_demonstration);
-        let job = Arc::new(Job {
-            export,
-            fresh,
-            record: Arc::new(record),
-            cancellation: Cancellation::default(),
-        });
+        let job = ExportRun::new(record, fresh);
         let entry = Entry {
             requested_at: OffsetDateTime::now_utc(),
             disposition,
@@ -78,7 +64,7 @@ impl Prepared {
     /// The program is to end: what is not complete yet is interrupted.
     pub(crate) fn interrupt(&self) {
         self.stopping.cancel();
-        let live: Vec<Arc<Job>> = self.with(|all| {
+        let live: Vec<Arc<ExportRun>> = self.with(|all| {
             let jobs = all.by_id.values().filter_map(Entry::job);
             jobs.cloned().collect()
         });
@@ -91,9 +77,9 @@ impl Prepared {
         }
     }
 
-    pub(crate) fn stop(&self, job: &Job, state: State, error: Option<ErrorClass>) {
+    pub(crate) fn stop(&self, job: &ExportRun, state: State, error: Option<ErrorClass>) {
         if self.end(job, state, error, None) {
-            crate::download::supervisor::cancel(job.cancellation.clone());
+            job.cancellation.cancel_elsewhere();
         }
     }
 
@@ -105,7 +91,7 @@ impl Prepared {
     }
 
     /// Takes the next one from the queue.
-    pub(crate) fn next(&self) -> Option<Arc<Job>> {
+    pub(crate) fn next(&self) -> Option<Arc<ExportRun>> {
         self.with(|all| {
             let job = all.queue.pop_front()?;
             job.record.begin();
@@ -114,14 +100,14 @@ impl Prepared {
     }
 
     /// Begins the file of one that runs.
-    pub(crate) fn begin(&self, job: &Job) -> Result<SpoolFile, export::Error> {
+    pub(crate) fn begin(&self, job: &ExportRun) -> Result<SpoolFile, export::Error> {
         self.restore();
         let store = self.own_store().ok_or(export::Error::Cancelled)?;
         store.begin(job.record.id()).map_err(export::Error::Sink)
     }
 
     /// Publishes the file of one that is complete, and notes that it is complete.
-    pub(crate) fn publish(&self, job: &Job, file: Arc<SpoolFile>) -> Result<(), export::Error> {
+    pub(crate) fn publish(&self, job: &ExportRun, file: Arc<SpoolFile>) -> Result<(), export::Error> {
         let id = job.record.id();
         self.restore();
         let store = self.own_store().ok_or(export::Error::Cancelled)?;
@@ -144,7 +130,7 @@ impl Prepared {
     }
 
     /// The thread of one has ended: if it did so without a word, it has panicked; and it may have begun a file after it was stopped.
-    pub(crate) fn finish(&self, job: &Job) {
+    pub(crate) fn finish(&self, job: &ExportRun) {
         self.end(job, State::Failed, Some(ErrorClass::Internal), None);
         if let (Some(store), false) = (
             self.own_store(),
@@ -157,7 +143,7 @@ impl Prepared {
     /// Notes how one has ended, unless that is known already; whether this was it. One that is complete has a file.
     pub(crate) fn end(
         &self,
-        job: &Job,
+        job: &ExportRun,
         state: State,
         error: Option<ErrorClass>,
         file: Option<(Manifest, Arc<Space>)>,

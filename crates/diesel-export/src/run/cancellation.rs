@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tracing::Span;
+
 use crate::Error;
 use crate::db::{Database, TransactionName};
 
@@ -40,6 +42,16 @@ impl Cancellation {
             }
             self.cancel_queries();
             std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Does the same in a thread of its own, without waiting.
+    pub fn cancel_elsewhere(&self) {
+        let cancellation = self.clone();
+        let span = Span::current();
+        let thread = std::thread::Builder::new().name("cancel-export".into());
+        if let Err(error) = thread.spawn(move || span.in_scope(|| cancellation.cancel())) {
+            tracing::error!(%error, "no thread to cancel an export: it ends with its next bytes");
         }
     }
 

@@ -42,8 +42,6 @@ struct Live {
     sha256: Option<String>,
     /// The time until all was made and handed on: then, at the latest, the database was free.
     loaded: Option<f64>,
-    /// Whether all rows have come, so that it needs nothing more of the database; a workbook has yet to be finished.
-    is_loaded: bool,
     /// `None` once it has ended: the memory is no longer sampled.
     memory: Option<PeakMemory>,
     /// What went wrong, for the log.
@@ -83,7 +81,6 @@ impl Record {
             summary: Summary::default(),
             sha256: None,
             loaded: None,
-            is_loaded: false,
             memory: None,
             reason: None,
             end: None,
@@ -111,9 +108,9 @@ impl Record {
         self.lock().started.is_some()
     }
 
-    /// Whether it needs nothing more of the database.
-    pub fn is_loaded(&self) -> bool {
-        self.lock().is_loaded
+    /// What is exported.
+    pub fn export(&self) -> &Export {
+        &self.export
     }
 
     /// The export's id.
@@ -276,10 +273,6 @@ impl Observer for Record {
         if live.end.is_none() {
             live.summary = *so_far;
         }
-    }
-
-    fn loaded(&self) {
-        self.lock().is_loaded = true;
     }
 }
 

@@ -1,24 +1,18 @@
 //! The body's end of a handover.
 
 use std::future::Future;
-use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use actix_web::rt;
-use actix_web::rt::task::JoinHandle;
-
+use crate::download::file_stream::Reading;
 use crate::download::handover::{Message, Shared};
-
-/// Bytes that are read from a file at a time.
-pub(crate) const PIECE: u64 = 64 * 1024;
 
 /// The end of the response's body.
 pub(crate) struct Receiver {
     shared: Arc<Shared>,
     /// A piece that is being read from the file.
-    reading: Option<JoinHandle<io::Result<Vec<u8>>>>,
+    reading: Option<Reading>,
 }
 
 impl Receiver {
@@ -34,7 +28,7 @@ impl Receiver {
         if let Some(reading) = &mut self.reading {
             let outcome = ready!(Pin::new(reading).poll(context));
             self.reading = None;
-            return Poll::Ready(Some(match outcome.map_err(io::Error::other).flatten() {
+            return Poll::Ready(Some(match outcome {
                 Ok(piece) => {
                     let mut waiting = self.shared.lock();
                     if let Some(spooled) = &mut waiting.spooled {
@@ -42,7 +36,7 @@ impl Receiver {
                     }
                     waiting.close_drained();
                     self.shared.taken.notify_one();
-                    Message::Chunk(piece.into())
+                    Message::Chunk(piece)
                 }
                 Err(error) => Message::Lost(error),
             }));
@@ -55,11 +49,10 @@ impl Receiver {
         if let Some(spooled) = &waiting.spooled
             && spooled.read < spooled.written
         {
-            let (file, offset) = (Arc::clone(&spooled.file), spooled.read);
-            let length = PIECE.min(spooled.written - offset) as usize;
+            let file = Arc::clone(&spooled.file);
+            let range = spooled.read..spooled.written;
             drop(waiting);
-            // If the system no longer has it in memory, this waits for the disk, and must not hold others up.
-            self.reading = Some(rt::task::spawn_blocking(move || {
+            self.reading = Some(Reading::begin(range, move |length, offset| {
                 file.read_at(length, offset)
             }));
             return self.poll(context);

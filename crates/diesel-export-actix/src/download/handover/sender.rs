@@ -170,19 +170,12 @@ impl Sender {
     }
 
     /// Hands over a whole export, which is in a file already.
-    pub(crate) fn whole(self, file: Arc<SpoolFile>, length: u64) {
+    pub(crate) fn file(self, file: Arc<SpoolFile>, length: u64) {
         let mut waiting = self.shared.lock();
         // Else nobody wants it any more.
-        if !waiting.ended && !waiting.receiver_gone {
+        if !waiting.receiver_gone && waiting.end(Message::File(file.into(), length)) {
             self.metrics.spooled(length);
-            waiting.spooled = Some(Spooled {
-                file,
-                read: 0,
-                written: length,
-                growing: false,
-            });
         }
-        waiting.end(Message::Whole);
     }
 
     /// Who may say that the export has failed where its thread cannot.

@@ -3,11 +3,11 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use diesel_export::db::servers::{Chosen, PATIENCE, Server, Servers};
-use diesel_export::{Observer, Summary};
+use crate::db::servers::{Chosen, PATIENCE, Server, Servers};
+use crate::{Observer, Summary};
 
 /// How the bytes go from the server to the export, and from there to the client.
-pub(crate) struct StallDetector(Mutex<State>);
+pub struct StallDetector(Mutex<State>);
 
 struct State {
     /// Where the rows come from, once that is chosen.
@@ -18,6 +18,8 @@ struct State {
     handed: usize,
     /// Since when they have been waiting, or when it last took something; if there are none, since when they are waited for.
     since: Instant,
+    /// Whether all rows have come, so that nothing more is needed of the server; a workbook has yet to be finished.
+    is_loaded: bool,
 }
 
 impl Default for StallDetector {
@@ -27,6 +29,7 @@ impl Default for StallDetector {
             bytes: 0,
             handed: 0,
             since: Instant::now(),
+            is_loaded: false,
         }))
     }
 }
@@ -37,7 +40,7 @@ impl StallDetector {
     }
 
     /// Notes that so many more bytes wait.
-    pub(crate) fn offered(&self, bytes: usize) {
+    pub fn offered(&self, bytes: usize) {
         self.with(|state| {
             if state.bytes == 0 {
                 state.since = Instant::now();
@@ -47,7 +50,7 @@ impl StallDetector {
     }
 
     /// Notes that only the end waits, which has no bytes of its own, and counts as one that the client does not take.
-    pub(crate) fn offered_end(&self) {
+    pub fn offered_end(&self) {
         self.with(|state| {
             if state.bytes == 0 {
                 state.since = Instant::now();
@@ -57,12 +60,12 @@ impl StallDetector {
     }
 
     /// Notes that so many of the oldest bytes are handed on.
-    pub(crate) fn handed(&self, bytes: usize) {
+    pub fn handed(&self, bytes: usize) {
         self.with(|state| state.handed = bytes);
     }
 
     /// Notes that more is asked for: the client has taken what was handed on last.
-    pub(crate) fn asked(&self) {
+    pub fn asked(&self) {
         self.with(|state| {
             if state.handed > 0 {
                 state.since = Instant::now();
@@ -74,7 +77,7 @@ impl StallDetector {
     }
 
     /// Returns how long the client has taken nothing of what waits for it.
-    pub(crate) fn stalled_for(&self) -> Duration {
+    pub fn stalled_for(&self) -> Duration {
         self.with(|state| {
             if state.bytes > 0 {
                 state.since.elapsed()
@@ -86,11 +89,12 @@ impl StallDetector {
 
     /// Whether nothing comes any more from a server that does not answer. A query may take its time, and a silent server may yet
     /// send what it has: only both together say that nothing will come.
-    pub(crate) fn is_dried_up(&self, servers: &Servers) -> bool {
+    pub fn is_dried_up(&self, servers: &Servers) -> bool {
         self.with(|state| {
             // Before a server is chosen, it is the primary that may be asked.
             let server = state.server.as_deref().unwrap_or(servers.primary());
-            state.bytes == 0 && state.since.elapsed() >= PATIENCE && server.is_silent()
+            let is_dry = state.bytes == 0 && state.since.elapsed() >= PATIENCE;
+            is_dry && !state.is_loaded && server.is_silent()
         })
     }
 }
@@ -107,5 +111,9 @@ impl Observer for StallDetector {
                 state.since = Instant::now();
             }
         });
+    }
+
+    fn loaded(&self) {
+        self.with(|state| state.is_loaded = true);
     }
 }

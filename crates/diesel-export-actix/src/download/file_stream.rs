@@ -1,0 +1,128 @@
+//! A file, or a part of it, as a response's body: read in pieces while it is sent.
+
+use std::future::Future;
+use std::io;
+use std::ops::Range;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use actix_web::body::{BodySize, MessageBody};
+use actix_web::rt::task::{JoinHandle, spawn_blocking};
+use bytes::Bytes;
+
+use crate::connections::client_socket::{ClientSocket, Unfinished};
+use diesel_export::spool::KeptFile;
+use diesel_export::stall_detector::StallDetector;
+
+/// Bytes that are read, and handed on, at a time: whether a client takes anything shows no finer.
+pub(crate) const PIECE: u64 = 64 * 1024;
+
+/// A piece that is being read.
+pub(crate) struct Reading(JoinHandle<io::Result<Vec<u8>>>);
+
+impl Reading {
+    /// Begins to read the first piece of a range, by its length and its offset.
+    pub(crate) fn begin(
+        range: Range<u64>,
+        read_at: impl FnOnce(usize, u64) -> io::Result<Vec<u8>> + Send + 'static,
+    ) -> Self {
+        let length = (range.end - range.start).min(PIECE) as usize;
+        // If the system no longer has it in memory, this waits for the disk, and must not hold others up.
+        Self(spawn_blocking(move || read_at(length, range.start)))
+    }
+}
+
+impl Future for Reading {
+    type Output = io::Result<Bytes>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let outcome = ready!(Pin::new(&mut self.0).poll(context));
+        let piece = outcome.map_err(io::Error::other).flatten();
+        Poll::Ready(piece.map(Bytes::from))
+    }
+}
+
+/// The body. `ended` is told how it has ended, and only dropped if the client has gone.
+pub(crate) struct FileStream<F> {
+    file: Arc<KeptFile>,
+    /// What is left to send.
+    range: Range<u64>,
+    reading: Option<Reading>,
+    flow: Arc<StallDetector>,
+    unfinished: Option<Unfinished>,
+    ended: F,
+}
+
+impl<F: FnMut(Result<(), &io::Error>) + Unpin> FileStream<F> {
+    /// Begins to send a part of a file.
+    pub(crate) fn begin(
+        file: KeptFile,
+        range: Range<u64>,
+        flow: Arc<StallDetector>,
+        peer: Option<ClientSocket>,
+        ended: F,
+    ) -> Self {
+        flow.offered(usize::try_from(range.end - range.start).unwrap_or(usize::MAX));
+        Self {
+            file: Arc::new(file),
+            range,
+            reading: None,
+            flow,
+            unfinished: Some(Unfinished::begin(peer)),
+            ended,
+        }
+    }
+}
+
+impl<F: FnMut(Result<(), &io::Error>) + Unpin> MessageBody for FileStream<F> {
+    type Error = io::Error;
+
+    fn size(&self) -> BodySize {
+        BodySize::Sized(self.range.end - self.range.start)
+    }
+
+    fn poll_next(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, io::Error>>> {
+        let body = self.get_mut();
+        body.flow.asked();
+        if body.range.is_empty() {
+            return Poll::Ready(None);
+        }
+        // The connection may close in good order as soon as the last piece is handed on: so all before it must be written.
+        if body.range.end - body.range.start <= PIECE
+            && body.reading.is_none()
+            && let Some(unfinished) = &mut body.unfinished
+        {
+            ready!(unfinished.poll_written(context));
+        }
+        let reading = body.reading.get_or_insert_with(|| {
+            let file = Arc::clone(&body.file);
+            Reading::begin(body.range.clone(), move |length, offset| {
+                file.read_at(length, offset)
+            })
+        });
+        let piece = ready!(Pin::new(reading).poll(context));
+        body.reading = None;
+        match &piece {
+            Ok(piece) => {
+                body.flow.handed(piece.len());
+                body.range.start += piece.len() as u64;
+                // The client knows now that it has everything, and may go away.
+                if body.range.is_empty()
+                    && let Some(unfinished) = body.unfinished.take()
+                {
+                    unfinished.finish();
+                    (body.ended)(Ok(()));
+                }
+            }
+            Err(error) => {
+                body.unfinished = None;
+                (body.ended)(Err(error));
+            }
+        }
+        Poll::Ready(Some(piece))
+    }
+}
