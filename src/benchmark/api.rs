@@ -1,6 +1,6 @@
 //! `/api/benchmarks`: one benchmark at a time, in processes of its own, outside of the limit on running exports.
 
-use actix_web::http::header::{CONTENT_TYPE, LOCATION};
+use actix_web::http::header::LOCATION;
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use utoipa::ToSchema;
@@ -67,11 +67,7 @@ fn start(
         return Err(Problem::new(Kind::Application(&BENCHMARKS_OFF)));
     }
     let invalid = |detail: String| Problem::with_detail(Kind::InvalidParameter, detail);
-    let kind = request.headers().get(CONTENT_TYPE);
-    let is_form = kind.is_some_and(|kind| {
-        kind.as_bytes()
-            .starts_with(b"application/x-www-form-urlencoded")
-    });
+    let is_form = html::has_form(request);
     let options = if is_form {
         Options::from_pairs(form_urlencoded::parse(body))
     } else if body.is_empty() {
@@ -93,9 +89,7 @@ fn start(
 }
 
 fn see_page_of(id: &str) -> HttpResponse {
-    HttpResponse::SeeOther()
-        .insert_header((LOCATION, format!("/benchmark?id={id}")))
-        .finish()
+    html::see_other(&format!("/benchmark?id={id}"))
 }
 
 /// Lists the stored results, newest first.

@@ -42,10 +42,8 @@ pub(crate) async fn post(
     body: Bytes,
     app: web::Data<App>,
 ) -> Result<HttpResponse, Problem> {
-    match prepare(&request, &body, app).await {
-        Ok(response) => Ok(response),
-        Err(problem) => html::unavailable(&request, problem),
-    }
+    let response = prepare(&request, &body, app).await;
+    response.or_else(|problem| html::unavailable(&request, problem))
 }
 
 async fn prepare(
@@ -72,10 +70,7 @@ async fn prepare(
     let order = move || prepared.order(export, fresh, disposition, is_demonstration);
     let manifest = blocking(order).await??;
     if is_page {
-        let mut response = HttpResponse::SeeOther();
-        return Ok(response
-            .insert_header((LOCATION, format!("{page}#prepared")))
-            .finish());
+        return Ok(html::see_other(&format!("{page}#prepared")));
     }
     Ok(HttpResponse::Accepted()
         .insert_header((LOCATION, format!("/api/exports/{}", manifest.id)))

@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use actix_web::http::Version;
 use actix_web::http::header::{
-    CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_TYPE, LOCATION, VARY,
+    CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_TYPE, VARY,
 };
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, rt, web};
 use bytes::Bytes;
@@ -39,7 +39,7 @@ use crate::app::App;
 use crate::app::OfDataset;
 use crate::connections::client_socket::{ClientSocket, Unfinished};
 use crate::download::body::{Body, Download};
-use crate::download::compression::{Coding, Compression, CompressingSink};
+use crate::download::compression::{Coding, CompressingSink, Compression};
 use crate::download::conditions::refuse_range;
 use crate::download::digest::{REPR_DIGEST, repr_digest};
 use crate::download::filename::content_disposition;
@@ -49,6 +49,7 @@ use crate::download::supervisor::Supervisor;
 use crate::monitoring::metrics::Rejection;
 use crate::monitoring::request_log::leave_to_export;
 use crate::pages::export_page::address;
+use crate::pages::html;
 use crate::problem::query_string::{QueryString, invalid};
 use crate::problem::{EXPORT_ID, Kind, Problem};
 use diesel_export::db::servers::Servers;
@@ -105,9 +106,8 @@ async fn get(
     } = Query::read(request.query_string(), &dataset, file_type)?;
     if app.access.sites.may_have_sent(request.headers()) {
         // Who follows a link decides on the page.
-        return Ok(HttpResponse::SeeOther()
-            .insert_header((LOCATION, address(&parameters, &app.settings.catalog)))
-            .finish());
+        let page = address(&parameters, &app.settings.catalog);
+        return Ok(html::see_other(&page));
     }
     refuse_range(&request)?;
     let export = parameters.into_export(app.settings.limits);

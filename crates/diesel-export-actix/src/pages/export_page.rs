@@ -9,7 +9,6 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::LOCATION;
 use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
 
@@ -35,7 +34,7 @@ use choice::{Choose, read_query};
 use count::{Count, estimate};
 use filters::{Control, Is, choose_found, look_up};
 
-/// JobState for the rest of a text that the preview cuts.
+/// Stands for the rest of a text that the preview cuts.
 const REST: &str = "<span role=\"img\" title=\"The file has all of this text\" aria-label=\"The file has all of this text\">…</span>";
 
 #[derive(Template)]
@@ -149,9 +148,7 @@ pub(crate) async fn page(
         } else {
             download(&choose.parameters, &pairs)
         };
-        return Ok(HttpResponse::SeeOther()
-            .insert_header((LOCATION, location))
-            .finish());
+        return Ok(html::see_other(&location));
     }
     match load(&request, &app, choose).await {
         Ok((parameters, content, count)) => {

@@ -1,6 +1,8 @@
 //! Pages as responses, and the page that is shown if there is no other.
 
-use actix_web::http::header::{ACCEPT, CACHE_CONTROL, ContentType, HeaderMap, RETRY_AFTER};
+use actix_web::http::header::{
+    ACCEPT, CACHE_CONTROL, CONTENT_TYPE, ContentType, HeaderMap, LOCATION, RETRY_AFTER,
+};
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
 use askama::Template;
@@ -31,6 +33,20 @@ pub fn respond(status: StatusCode, page: &impl Template) -> Result<HttpResponse,
         .content_type(ContentType::html())
         .insert_header((CACHE_CONTROL, "no-store"))
         .body(html))
+}
+
+/// A redirection to a page, as what was sent by a form is answered.
+pub fn see_other(address: &str) -> HttpResponse {
+    HttpResponse::SeeOther()
+        .insert_header((LOCATION, address))
+        .finish()
+}
+
+/// Whether a request's body is a form.
+pub fn has_form(request: &HttpRequest) -> bool {
+    let form = b"application/x-www-form-urlencoded";
+    let kind = request.headers().get(CONTENT_TYPE);
+    kind.is_some_and(|kind| kind.as_bytes().starts_with(form))
 }
 
 /// A page among the export pages that says why there is no other.

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::LOCATION;
 use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
 use serde_json::Value;
@@ -242,6 +241,5 @@ pub(crate) async fn delete(
 ) -> Result<HttpResponse, Problem> {
     let prepared = Arc::clone(&app.prepared);
     blocking(move || prepared.delete(&id)).await?;
-    let mut response = HttpResponse::SeeOther();
-    Ok(response.insert_header((LOCATION, "/exports")).finish())
+    Ok(html::see_other("/exports"))
 }

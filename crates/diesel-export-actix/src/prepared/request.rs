@@ -1,10 +1,9 @@
 //! What an export is asked for with in a request's body, as JSON or as a form.
 
 use actix_web::HttpRequest;
-use actix_web::http::header::CONTENT_TYPE;
 use serde_json::{Map, Value};
 
-use crate::pages::html::accepts_html;
+use crate::pages::html::{accepts_html, has_form};
 use crate::problem::query_string::{QueryString, invalid};
 use crate::problem::{Kind, Problem};
 use diesel_export::dataset::{Catalog, FilterKind};
@@ -28,11 +27,7 @@ impl Order {
         catalog: &Catalog,
     ) -> Result<Self, Problem> {
         let unclear = |detail: &str| Problem::with_detail(Kind::InvalidParameter, detail);
-        let kind = request.headers().get(CONTENT_TYPE);
-        let is_form = kind.is_some_and(|kind| {
-            kind.as_bytes()
-                .starts_with(b"application/x-www-form-urlencoded")
-        });
+        let is_form = has_form(request);
         let mut query = if is_form {
             let text = std::str::from_utf8(body).map_err(|_| unclear("the form is not UTF-8"))?;
             QueryString::parse(text)?
@@ -127,7 +122,7 @@ fn integer(value: &Value) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
-    use actix_web::http::header::ACCEPT;
+    use actix_web::http::header::{ACCEPT, CONTENT_TYPE};
     use actix_web::test::TestRequest;
     use serde_json::json;
 
