@@ -13,55 +13,55 @@
 //! * [`queries`], [`choices`], [`parameters`]: what is asked of a dataset, what a filter can be set to, an export's names and values.
 //! * `formats`: [`csv`], workbooks, and the encoder that turns rows into them.
 //! * `strategies`: a file for each way to load the rows.
-//! * `run`: an export while it runs: [`cancellation`], [`record`] and [`manifest`], [`routing`] to a server, the sink and the observer.
+//! * `run`: an export while it runs: [`cancellation`], [`record`] and [`manifest`], [`routing`] to a server, the sink and the observer,
+//!   what tells that it stalls ([`stall_detector`]).
 //! * [`spool`]: files that wait for their readers; [`store`]: those of exports that were prepared for later.
+//! * [`ExportRun`]: an export in a thread of its own, with the permits that it holds and all by which it is watched and stopped.
 //! * [`verify`]: whether a CSV is complete, by its manifest.
 
-pub mod atomic_file;
-pub mod choices;
 pub mod dataset;
 pub mod db;
-pub mod memory;
-pub mod parameters;
 pub mod queries;
-pub mod spool;
-pub mod store;
-pub mod units;
-pub mod verify;
 
-mod budget;
-mod error;
-#[cfg(any(test, feature = "example"))]
-pub mod example;
-#[cfg(feature = "fault-injection")]
-mod fault;
+mod files;
 mod formats;
-mod limits;
+mod request;
+mod resources;
 mod run;
 mod strategies;
+#[cfg(any(test, feature = "example", feature = "fault-injection"))]
+mod testing;
 
 use std::sync::Arc;
 
 use diesel::prelude::*;
 
-pub use self::budget::Budget;
 use self::budget::Reservation;
 use self::cancellation::{Backend, Cancellation};
 use self::dataset::{Dataset, Filter, Loader, Query, RowOrder, Selection};
 use self::encoder::Encoder;
 pub use self::error::{Error, SpoolFull};
+pub use self::files::{atomic_file, spool, store, verify};
 use self::format::FileFormat;
 use self::formats::{buffers, cells, encoder, xlsx};
 pub use self::formats::{csv, format};
-pub use self::limits::Limits;
 pub use self::lookup::CONNECTIONS;
 pub use self::paged::PAGE;
-use self::run::sink;
+pub use self::request::{choices, parameters};
+use self::resources::budget;
+pub use self::resources::budget::Budget;
+pub use self::resources::limits::Limits;
+pub use self::resources::{memory, units};
 pub use self::run::{ExportRun, cancellation, manifest, outcome, record, routing, stall_detector};
+use self::run::{error, sink};
 use self::sink::CancellableSink;
 pub use self::sink::{Observer, Plan, Sink, Summary};
 use self::strategies::{copy, joined, lookup, paged, strategy, streamed, tuples};
 pub use self::strategy::Strategy;
+#[cfg(any(test, feature = "example"))]
+pub use self::testing::example;
+#[cfg(feature = "fault-injection")]
+use self::testing::fault;
 use crate::db::libpq::{self, CopyOutDsl};
 use crate::db::snapshot::{self, Beginning};
 use crate::db::{Asked, Database, Freshness, Shown};

@@ -2,7 +2,7 @@
 //! whose length is wanted, is made first, in the spool, and then sent.
 //!
 //! Three parties: a thread of its own makes the export; a [handover](crate::download::handover) takes it to the response's [body](Body), by
-//! way of the disk if the client is slow, so that it holds no query and fills no memory; and a [watch](Supervisor) stops it all when the
+//! way of the disk if the client is slow, so that it holds no query and fills no memory; and a [supervisor] stops it all when the
 //! client goes away or takes nothing, when the server does not answer, or when somebody says so. The body ends cleanly only if the
 //! export says that it is whole; in every other case the connection is reset.
 
@@ -17,8 +17,8 @@ pub(crate) mod registry;
 pub(crate) mod supervisor;
 
 mod head;
+mod making;
 
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -28,36 +28,30 @@ use actix_web::http::header::{
     CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_TYPE, VARY,
 };
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, rt, web};
-use bytes::Bytes;
 use time::OffsetDateTime;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio_util::sync::CancellationToken;
-use tracing::Instrument;
 
 pub(crate) use self::head::{Unsent, csv_head, xlsx_head};
+use self::making::start;
 use crate::app::App;
 use crate::app::OfDataset;
 use crate::connections::client_socket::{ClientSocket, Unfinished};
-use crate::download::body::{Body, Download};
-use crate::download::compression::{Coding, CompressingSink, Compression};
+use crate::download::body::Body;
+use crate::download::compression::{Coding, Compression};
 use crate::download::conditions::refuse_range;
 use crate::download::digest::{REPR_DIGEST, repr_digest};
 use crate::download::filename::content_disposition;
-use crate::download::handover::{Message, Sender, handover};
+use crate::download::handover::Message;
 use crate::download::registry::Known;
-use crate::download::supervisor::Supervisor;
 use crate::monitoring::metrics::Rejection;
 use crate::monitoring::request_log::leave_to_export;
 use crate::pages::export_page::address;
 use crate::pages::html;
 use crate::problem::query_string::{QueryString, invalid};
 use crate::problem::{EXPORT_ID, Kind, Problem};
-use diesel_export::db::servers::Servers;
 use diesel_export::format::FileType;
 use diesel_export::parameters::Parameters;
-use diesel_export::spool::{Spool, or_full};
-use diesel_export::stall_detector::StallDetector;
-use diesel_export::{self as export, ExportRun, Sink};
+use diesel_export::spool::Spool;
 
 /// Time that the response waits for the first bytes of a CSV, so that a failure before them gets a status of its own. Not for
 /// ever: some proxy on the way may want to see a response's head.
@@ -305,94 +299,4 @@ pub fn is_id(id: &str) -> bool {
         && id
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
-}
-
-/// Starts an export in a thread of its own, and the watch over it.
-fn start(
-    known: Known,
-    permits: Permits,
-    peer: Option<ClientSocket>,
-    delivery: Delivery,
-    app: Arc<App>,
-) -> Body {
-    let (mut sender, receiver) = handover(
-        known.run.record.id(),
-        app.settings.spool.clone(),
-        Arc::clone(&app.metrics),
-    );
-    let download = Download {
-        known: known.clone(),
-        over: CancellationToken::new(),
-        app: Arc::clone(&app),
-        permit: Some(permits.download),
-    };
-    app.metrics.started();
-    let run = Arc::clone(&known.run);
-    let supervisor = Supervisor {
-        known,
-        peer,
-        sender: sender.deputy(),
-        app: Arc::clone(&app),
-    };
-    rt::spawn(supervisor.over(download.over.clone()).in_current_span());
-    // A thread of its own, and not one of actix's blocking ones: those answer /readyz, and a long query holds this one long.
-    run.spawn(permits.export, move |run| {
-        let outcome = match &delivery {
-            Delivery::Streamed(coding) => {
-                stream(run, &app.servers, &mut sender, *coding).map(|()| None)
-            }
-            Delivery::Whole(spool) => spool
-                .unnamed()
-                .map_err(|error| export::Error::Sink(or_full(error)))
-                .and_then(|file| run.fill(&app.servers, file).map(Some)),
-        };
-        if let Err(error) = &outcome {
-            run.record.breaks_off(error);
-        }
-        // Held until here, where the thread is through with the database, also if the client has long gone, but not until a slow
-        // one has taken all. Before the last message: who asks again as soon as a download has ended must find the place free.
-        run.release();
-        match outcome {
-            Ok(None) => sender.end(Message::Whole),
-            Ok(Some((file, length))) => sender.file(file, length),
-            Err(error) => sender.end(Message::Failed(error)),
-        }
-    });
-    Body {
-        receiver,
-        next: None,
-        download,
-        unfinished: None,
-    }
-}
-
-/// Hands an export over as it is made; compressed after it was recorded: the manifest tells of the file itself.
-fn stream(
-    run: &ExportRun,
-    servers: &Servers,
-    sender: &mut Sender,
-    coding: Option<Coding>,
-) -> Result<(), export::Error> {
-    let flow = &run.flow;
-    let mut sink = HandoverSink { sender, flow };
-    let mut compressing = CompressingSink::new(&mut sink, coding).map_err(export::Error::Sink)?;
-    run.write(servers, &mut compressing)?;
-    compressing.finish().map_err(export::Error::Sink)
-}
-
-/// Hands the chunks over to the response.
-struct HandoverSink<'a> {
-    sender: &'a mut Sender,
-    flow: &'a StallDetector,
-}
-
-impl Sink for HandoverSink<'_> {
-    fn write(&mut self, chunk: Bytes) -> io::Result<()> {
-        // In chunked coding, an empty chunk is the end: what came after it would be lost, and nobody would notice.
-        if chunk.is_empty() {
-            return Ok(());
-        }
-        self.flow.offered(chunk.len());
-        self.sender.chunk(chunk)
-    }
 }

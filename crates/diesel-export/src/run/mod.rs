@@ -1,6 +1,7 @@
-//! An export while it runs: on which server, how it is stopped, what is known of it, and where its bytes go.
+//! An export while it runs: in which thread, on which server, how it is stopped, what is known of it, and where its bytes go.
 
 pub mod cancellation;
+pub(crate) mod error;
 mod export_run;
 pub mod manifest;
 pub mod outcome;

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use diesel::prelude::*;
 use serde::Serialize;
 
-use super::dataset::{
+use crate::dataset::{
     Cell, Column, Condition, Dataset, Filter, FilterValue, Fragment, Ordered, Question, Row,
     SearchText, Selected,
 };
-use super::queries::PREVIEW_CHARACTERS;
+use crate::queries::PREVIEW_CHARACTERS;
 
 /// The most choices that are listed at a time. The user searches for others.
 const MAX: i64 = 200;

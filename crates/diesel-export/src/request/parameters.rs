@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use strum::VariantArray;
 
-use super::csv::{Delimiter, Format, Preset};
-use super::dataset::{Dataset, Filter, RowOrder, Selection};
-use super::format::{FileFormat, FileType};
-use super::{Export, Limits, Strategy};
+use crate::csv::{Delimiter, Format, Preset};
+use crate::dataset::{Dataset, Filter, RowOrder, Selection};
+use crate::format::{FileFormat, FileType};
+use crate::{Export, Limits, Strategy};
 
 /// The parameters of an export.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use diesel::PgConnection;
 
-use super::Strategy;
-use super::dataset::UnexpectedNull;
-use super::manifest::{ErrorClass, State};
+use crate::Strategy;
+use crate::dataset::UnexpectedNull;
 use crate::db::servers::NoReplica;
 use crate::db::{self, Database, UnfitTables, libpq};
+use crate::manifest::{ErrorClass, State};
 use crate::units;
 
 /// Why an export is not complete.

@@ -5,7 +5,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Error, Export, Strategy};
+use crate::{Error, Export, Strategy};
 
 /// Bytes that are reserved at a time.
 const STEP: u64 = 1 << 20;
@@ -33,7 +33,7 @@ pub(crate) struct Reservation {
 }
 
 impl Reservation {
-    pub(super) fn of(export: &Export, budget: &Budget) -> Self {
+    pub(crate) fn of(export: &Export, budget: &Budget) -> Self {
         Self {
             budget: budget.clone(),
             strategy: export.strategy,
@@ -77,7 +77,7 @@ impl Drop for Reservation {
 }
 
 /// Returns what a text of so many bytes takes: allocators have sizes of their own, four to each doubling.
-pub(super) fn allocated(bytes: usize) -> usize {
+pub(crate) fn allocated(bytes: usize) -> usize {
     let step = (bytes.next_power_of_two() / 8).max(8);
     bytes.next_multiple_of(step)
 }
