@@ -114,8 +114,7 @@ pub(crate) fn export(global: &Global, options: ExportOptions, catalog: &Catalog)
 /// reader of our output takes nothing: the server does not honor a cancel request while it waits for us.
 fn cancel_on_signal(cancellation: Cancellation, unfinished: Option<PathBuf>) -> Outcome {
     process::on_interrupt(move || {
-        let cancel = cancellation.clone();
-        std::thread::spawn(move || cancel.cancel());
+        cancellation.cancel_elsewhere();
         std::thread::sleep(Duration::from_secs(1));
         if let Some(unfinished) = &unfinished {
             let _ = std::fs::remove_file(unfinished);

@@ -17,7 +17,7 @@ use crate::download::handover::{Message, Receiver};
 use crate::download::registry::Known;
 use diesel_export as export;
 use diesel_export::manifest::{ErrorClass, State};
-use diesel_export::spool::KeptFile;
+use diesel_export::spool::SpoolFile;
 
 /// The response's body, while the export is made.
 pub(crate) struct Body {
@@ -90,7 +90,7 @@ impl Body {
     /// The body that sends what was made first.
     pub(crate) fn of_file(
         self,
-        file: KeptFile,
+        file: Arc<SpoolFile>,
         length: u64,
         peer: Option<ClientSocket>,
     ) -> impl MessageBody {
@@ -100,16 +100,6 @@ impl Body {
             Ok(()) => download.end(State::Complete, None),
             Err(error) => download.lose(error),
         })
-    }
-
-    /// Waits until the system has all that was handed on, so that what ends the response goes there, too, as soon as it is handed on:
-    /// only then may the connection close in good order, whatever happens to the process.
-    fn poll_written(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        self.unfinished
-            .as_mut()
-            .map_or(Poll::Ready(()), |unfinished| {
-                unfinished.poll_written(context)
-            })
     }
 }
 
@@ -139,12 +129,15 @@ impl MessageBody for Body {
                 return Poll::Ready(Some(Ok(piece)));
             }
             Some(Message::Whole) => {
-                if body.poll_written(context).is_pending() {
-                    body.download.known.run.flow.offered_end();
-                    body.next = Some(Message::Whole);
-                    return Poll::Pending;
-                }
-                if let Some(unfinished) = body.unfinished.take() {
+                if let Some(mut unfinished) = body.unfinished.take() {
+                    // The end goes to the system as soon as it is handed on, if that has all before it: only then may the connection
+                    // close in good order, whatever happens to the process.
+                    if unfinished.poll_written(context).is_pending() {
+                        flow.offered_end();
+                        body.unfinished = Some(unfinished);
+                        body.next = Some(Message::Whole);
+                        return Poll::Pending;
+                    }
                     unfinished.finish();
                 }
                 body.download.end(State::Complete, None);

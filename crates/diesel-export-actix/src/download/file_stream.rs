@@ -8,44 +8,31 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use actix_web::body::{BodySize, MessageBody};
-use actix_web::rt::task::{JoinHandle, spawn_blocking};
+use actix_web::rt::task::spawn_blocking;
 use bytes::Bytes;
 
 use crate::connections::client_socket::{ClientSocket, Unfinished};
-use diesel_export::spool::KeptFile;
+use diesel_export::spool::SpoolFile;
 use diesel_export::stall_detector::StallDetector;
 
 /// Bytes that are read, and handed on, at a time: whether a client takes anything shows no finer.
 pub(crate) const PIECE: u64 = 64 * 1024;
 
 /// A piece that is being read.
-pub(crate) struct Reading(JoinHandle<io::Result<Vec<u8>>>);
+pub(crate) type Reading = Pin<Box<dyn Future<Output = io::Result<Bytes>>>>;
 
-impl Reading {
-    /// Begins to read the first piece of a range, by its length and its offset.
-    pub(crate) fn begin(
-        range: Range<u64>,
-        read_at: impl FnOnce(usize, u64) -> io::Result<Vec<u8>> + Send + 'static,
-    ) -> Self {
-        let length = (range.end - range.start).min(PIECE) as usize;
-        // If the system no longer has it in memory, this waits for the disk, and must not hold others up.
-        Self(spawn_blocking(move || read_at(length, range.start)))
-    }
-}
-
-impl Future for Reading {
-    type Output = io::Result<Bytes>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let outcome = ready!(Pin::new(&mut self.0).poll(context));
-        let piece = outcome.map_err(io::Error::other).flatten();
-        Poll::Ready(piece.map(Bytes::from))
-    }
+/// Begins to read the first piece of a range.
+pub(crate) fn read(file: &Arc<SpoolFile>, range: &Range<u64>) -> Reading {
+    let (file, offset) = (Arc::clone(file), range.start);
+    let length = (range.end - offset).min(PIECE) as usize;
+    // If the system no longer has it in memory, this waits for the disk, and must not hold others up.
+    let piece = spawn_blocking(move || file.read_at(length, offset));
+    Box::pin(async { Ok(piece.await.map_err(io::Error::other)??.into()) })
 }
 
 /// The body. `ended` is told how it has ended, and only dropped if the client has gone.
 pub(crate) struct FileStream<F> {
-    file: Arc<KeptFile>,
+    file: Arc<SpoolFile>,
     /// What is left to send.
     range: Range<u64>,
     reading: Option<Reading>,
@@ -57,7 +44,7 @@ pub(crate) struct FileStream<F> {
 impl<F: FnMut(Result<(), &io::Error>) + Unpin> FileStream<F> {
     /// Begins to send a part of a file.
     pub(crate) fn begin(
-        file: KeptFile,
+        file: Arc<SpoolFile>,
         range: Range<u64>,
         flow: Arc<StallDetector>,
         peer: Option<ClientSocket>,
@@ -65,7 +52,7 @@ impl<F: FnMut(Result<(), &io::Error>) + Unpin> FileStream<F> {
     ) -> Self {
         flow.offered(usize::try_from(range.end - range.start).unwrap_or(usize::MAX));
         Self {
-            file: Arc::new(file),
+            file,
             range,
             reading: None,
             flow,
@@ -98,13 +85,10 @@ impl<F: FnMut(Result<(), &io::Error>) + Unpin> MessageBody for FileStream<F> {
         {
             ready!(unfinished.poll_written(context));
         }
-        let reading = body.reading.get_or_insert_with(|| {
-            let file = Arc::clone(&body.file);
-            Reading::begin(body.range.clone(), move |length, offset| {
-                file.read_at(length, offset)
-            })
-        });
-        let piece = ready!(Pin::new(reading).poll(context));
+        let reading = body
+            .reading
+            .get_or_insert_with(|| read(&body.file, &body.range));
+        let piece = ready!(reading.as_mut().poll(context));
         body.reading = None;
         match &piece {
             Ok(piece) => {

@@ -1,10 +1,8 @@
 //! Who makes a download, in a thread of its own: streamed, or first whole in the spool.
 
-use std::io;
 use std::sync::Arc;
 
 use actix_web::rt;
-use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
@@ -18,8 +16,7 @@ use crate::download::supervisor::Supervisor;
 use crate::download::{Delivery, Permits};
 use diesel_export::db::servers::Servers;
 use diesel_export::spool::or_full;
-use diesel_export::stall_detector::StallDetector;
-use diesel_export::{self as export, ExportRun, Sink};
+use diesel_export::{self as export, ExportRun};
 
 /// Starts an export in a thread of its own, and the watch over it.
 pub(super) fn start(
@@ -33,6 +30,7 @@ pub(super) fn start(
         known.run.record.id(),
         app.settings.spool.clone(),
         Arc::clone(&app.metrics),
+        Arc::clone(&known.run.flow),
     );
     let download = Download {
         known: known.clone(),
@@ -51,26 +49,23 @@ pub(super) fn start(
     rt::spawn(supervisor.over(download.over.clone()).in_current_span());
     // A thread of its own, and not one of actix's blocking ones: those answer /readyz, and a long query holds this one long.
     run.spawn(permits.export, move |run| {
-        let outcome = match &delivery {
+        let made = match &delivery {
             Delivery::Streamed(coding) => {
-                stream(run, &app.servers, &mut sender, *coding).map(|()| None)
+                stream(run, &app.servers, &mut sender, *coding).map(|()| Message::Whole)
             }
             Delivery::Whole(spool) => spool
                 .unnamed()
                 .map_err(|error| export::Error::Sink(or_full(error)))
-                .and_then(|file| run.fill(&app.servers, file).map(Some)),
+                .and_then(|file| run.fill(&app.servers, file))
+                .map(|(file, length)| Message::File(file, length)),
         };
-        if let Err(error) = &outcome {
-            run.record.breaks_off(error);
-        }
         // Held until here, where the thread is through with the database, also if the client has long gone, but not until a slow
         // one has taken all. Before the last message: who asks again as soon as a download has ended must find the place free.
         run.release();
-        match outcome {
-            Ok(None) => sender.end(Message::Whole),
-            Ok(Some((file, length))) => sender.file(file, length),
-            Err(error) => sender.end(Message::Failed(error)),
-        }
+        sender.end(made.unwrap_or_else(|error| {
+            run.record.breaks_off(&error);
+            Message::Failed(error)
+        }));
     });
     Body {
         receiver,
@@ -87,26 +82,7 @@ fn stream(
     sender: &mut Sender,
     coding: Option<Coding>,
 ) -> Result<(), export::Error> {
-    let flow = &run.flow;
-    let mut sink = HandoverSink { sender, flow };
-    let mut compressing = CompressingSink::new(&mut sink, coding).map_err(export::Error::Sink)?;
+    let mut compressing = CompressingSink::new(sender, coding).map_err(export::Error::Sink)?;
     run.write(servers, &mut compressing)?;
     compressing.finish().map_err(export::Error::Sink)
-}
-
-/// Hands the chunks over to the response.
-struct HandoverSink<'a> {
-    sender: &'a mut Sender,
-    flow: &'a StallDetector,
-}
-
-impl Sink for HandoverSink<'_> {
-    fn write(&mut self, chunk: Bytes) -> io::Result<()> {
-        // In chunked coding, an empty chunk is the end: what came after it would be lost, and nobody would notice.
-        if chunk.is_empty() {
-            return Ok(());
-        }
-        self.flow.offered(chunk.len());
-        self.sender.chunk(chunk)
-    }
 }

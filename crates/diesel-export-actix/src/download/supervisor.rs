@@ -87,25 +87,21 @@ impl Supervisor {
         self.app.export_ended(&self.known, state, error);
         run.cancellation.cancel_elsewhere();
         if obstacle == Some(Obstacle::ServerSilent) {
-            self.abandon();
+            let export_id = run.record.id();
+            tracing::warn!(
+                export_id,
+                "the export's server does not answer: its thread is left behind"
+            );
+            // It keeps its connection, and with it one of so many, until the server answers or the system gives the connection up; but
+            // nothing else. Unless it has just ended, and may be read.
+            let error = db::Error::silent_server();
+            if self.sender.end(Message::Failed(error.into())) {
+                run.abandon();
+            }
         }
         // Before there is a response, the handler answers with what has happened.
         if let (Some(peer), true) = (&self.peer, self.known.begun.load(Ordering::Relaxed)) {
             peer.reset();
-        }
-    }
-
-    /// Speaks for the export's thread, which waits for its server: it keeps its connection, and with it one of so many, until the
-    /// server answers or the system gives the connection up; but nothing else.
-    fn abandon(&self) {
-        tracing::warn!(
-            export_id = self.known.run.record.id(),
-            "the export's server does not answer: its thread is left behind"
-        );
-        let error = db::Error::silent_server();
-        // Else it has just ended, and may be read.
-        if self.sender.end(Message::Failed(error.into())) {
-            self.known.run.abandon();
         }
     }
 }

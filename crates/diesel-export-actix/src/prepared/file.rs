@@ -125,7 +125,7 @@ pub(crate) async fn get(
             tracing::error!(%error, "a prepared export cannot be read");
         }
     };
-    Ok(response.body(FileStream::begin(file, range, flow, peer, ended)))
+    Ok(response.body(FileStream::begin(Arc::new(file), range, flow, peer, ended)))
 }
 
 /// Resets the connection as soon as its client has taken nothing for so long.

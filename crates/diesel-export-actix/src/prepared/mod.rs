@@ -22,7 +22,7 @@ use self::entry::{All, Entry, JobState, file_name};
 use crate::monitoring::metrics::{Metrics, Removal};
 use crate::problem::{Kind, Problem};
 use diesel_export::manifest::{Manifest, State};
-use diesel_export::spool::{KeptFile, Spool};
+use diesel_export::spool::{Spool, SpoolFile};
 use diesel_export::store::{Found, Label, Store};
 
 /// The store's directory in that of the spool.
@@ -53,7 +53,7 @@ pub(crate) struct Prepared {
 
 /// A file that is being read.
 pub(crate) struct Fetched {
-    pub(crate) file: KeptFile,
+    pub(crate) file: SpoolFile,
     pub(crate) manifest: Manifest,
     pub(crate) disposition: String,
 }

@@ -13,6 +13,9 @@ use nix::sys::statvfs::statvfs;
 
 use crate::{Sink, SpoolFull};
 
+/// Bytes of a file whose space the system takes its time to free.
+const LARGE: u64 = 1 << 20;
+
 /// A directory for files that wait for their readers.
 #[derive(Debug)]
 pub struct Spool {
@@ -136,11 +139,12 @@ impl Spool {
     }
 }
 
-/// A file in the spool. Dropped, it frees its space.
+/// A file in the spool. Dropped, it frees its space, unless that is taken by a published one; who reads such a one reads on when it is
+/// removed.
 #[derive(Debug)]
 pub struct SpoolFile {
     // Closed before its space is another one's.
-    file: File,
+    file: Arc<File>,
     space: Arc<Space>,
     /// Whether nobody wants it any more.
     is_given_up: AtomicBool,
@@ -157,7 +161,7 @@ impl SpoolFile {
     /// A file that takes this space.
     pub(crate) fn of(file: File, space: Arc<Space>) -> Self {
         Self {
-            file,
+            file: Arc::new(file),
             space,
             is_given_up: AtomicBool::new(false),
         }
@@ -222,16 +226,8 @@ pub struct SpoolSink {
 
 impl SpoolSink {
     /// Writes to an empty file.
-    pub fn new(file: SpoolFile) -> Self {
-        Self {
-            file: Arc::new(file),
-            written: 0,
-        }
-    }
-
-    /// The file.
-    pub fn file(&self) -> &Arc<SpoolFile> {
-        &self.file
+    pub fn new(file: Arc<SpoolFile>) -> Self {
+        Self { file, written: 0 }
     }
 
     /// Returns the file, and the bytes that were written to it.
@@ -263,45 +259,6 @@ impl Sink for SpoolSink {
     }
 }
 
-/// A whole file that is read. The space of a published one is taken until the last reader has gone, also if it is removed meanwhile.
-#[derive(Debug)]
-pub struct KeptFile(Option<Arc<SpoolFile>>);
-
-impl KeptFile {
-    fn file(&self) -> io::Result<&SpoolFile> {
-        Ok(self.0.as_deref().ok_or(io::ErrorKind::NotFound)?)
-    }
-
-    /// When it was written.
-    pub fn modified(&self) -> io::Result<SystemTime> {
-        self.file()?.modified()
-    }
-
-    /// Reads exactly so many bytes, from `offset` on.
-    pub fn read_at(&self, length: usize, offset: u64) -> io::Result<Vec<u8>> {
-        self.file()?.read_at(length, offset)
-    }
-}
-
-impl From<Arc<SpoolFile>> for KeptFile {
-    fn from(file: Arc<SpoolFile>) -> Self {
-        Self(Some(file))
-    }
-}
-
-impl Drop for KeptFile {
-    fn drop(&mut self) {
-        let taken = self.0.take();
-        // While it is kept, or read by others, to close it frees nothing.
-        let is_last = taken
-            .as_ref()
-            .is_some_and(|file| Arc::strong_count(&file.space) == 1);
-        if is_last {
-            free_elsewhere(move || drop(taken));
-        }
-    }
-}
-
 /// Makes a directory for its owner alone, if it is not there.
 pub(crate) fn make_private(directory: &Path) -> io::Result<()> {
     match DirBuilder::new().mode(0o700).create(directory) {
@@ -310,8 +267,19 @@ pub(crate) fn make_private(directory: &Path) -> io::Result<()> {
     }
 }
 
+impl Drop for SpoolFile {
+    fn drop(&mut self) {
+        // While it is kept, or read by others, to close it frees nothing.
+        let is_last = Arc::strong_count(&self.space) == 1;
+        if is_last && self.space.bytes.load(Ordering::Relaxed) >= LARGE {
+            let all = (Arc::clone(&self.file), Arc::clone(&self.space));
+            free_elsewhere(move || drop(all));
+        }
+    }
+}
+
 /// Does what may free a large file's space, in a thread of its own: it takes the system its time.
-pub fn free_elsewhere(work: impl FnOnce() + Send + 'static) {
+pub(crate) fn free_elsewhere(work: impl FnOnce() + Send + 'static) {
     let thread = std::thread::Builder::new().name("free".into());
     if let Err(error) = thread.spawn(work) {
         // What it has is dropped here and now instead.

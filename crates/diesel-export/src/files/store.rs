@@ -17,7 +17,7 @@ use time::OffsetDateTime;
 
 use crate::atomic_file::{self, sync_names};
 use crate::manifest::{ErrorClass, Manifest, State};
-use crate::spool::{KeptFile, Space, Spool, SpoolFile, make_private, or_full};
+use crate::spool::{Space, Spool, SpoolFile, make_private, or_full};
 
 /// The file in it by which services on one spool exclude each other.
 const LOCK: &str = "lock";
@@ -231,9 +231,9 @@ impl Store {
     }
 
     /// Opens a published export, whose file takes this space.
-    pub fn open_file(&self, id: &str, space: Arc<Space>) -> io::Result<KeptFile> {
+    pub fn open_file(&self, id: &str, space: Arc<Space>) -> io::Result<SpoolFile> {
         let file = File::open(self.path(id, "export"))?;
-        Ok(Arc::new(SpoolFile::of(file, space)).into())
+        Ok(SpoolFile::of(file, space))
     }
 
     /// Removes an export's file, complete or not. Who reads it reads on.

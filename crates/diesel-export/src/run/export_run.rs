@@ -70,8 +70,9 @@ impl ExportRun {
 
     /// The same to a file of the spool; returns the file and its length.
     pub fn fill(&self, servers: &Servers, file: SpoolFile) -> Result<(Arc<SpoolFile>, u64), Error> {
+        let file = Arc::new(file);
+        let _ = self.file.set(Arc::downgrade(&file));
         let mut sink = SpoolSink::new(file);
-        let _ = self.file.set(Arc::downgrade(sink.file()));
         self.write(servers, &mut sink)?;
         Ok(sink.into_file())
     }

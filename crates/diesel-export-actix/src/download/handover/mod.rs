@@ -19,7 +19,8 @@ pub(crate) use self::receiver::Receiver;
 pub(crate) use self::sender::Sender;
 use crate::monitoring::metrics::Metrics;
 use diesel_export as export;
-use diesel_export::spool::{KeptFile, Spool, SpoolFile, free_elsewhere};
+use diesel_export::spool::{Spool, SpoolFile};
+use diesel_export::stall_detector::StallDetector;
 
 /// Chunks that wait for the client in memory.
 const QUEUE: usize = 4;
@@ -30,7 +31,7 @@ pub(crate) enum Message {
     /// All is sent, and it is whole.
     Whole,
     /// It is whole, and was made first: its file, and its length.
-    File(KeptFile, u64),
+    File(Arc<SpoolFile>, u64),
     Failed(export::Error),
     /// What was spooled cannot be read.
     Lost(io::Error),
@@ -99,9 +100,7 @@ impl Waiting {
     /// Whether all that was spooled is read. Then its file is closed, unless more is being written to it.
     fn close_drained(&mut self) {
         let drained = |spooled: &mut Spooled| !spooled.growing && spooled.read == spooled.written;
-        if let Some(spooled) = self.spooled.take_if(drained) {
-            free_elsewhere(move || drop(spooled.file));
-        }
+        self.spooled.take_if(drained);
     }
 
     fn end(&mut self, message: Message) -> bool {
@@ -128,9 +127,7 @@ impl Waiting {
     }
 
     fn give_up_spooled(&mut self) {
-        if let Some(spooled) = self.spooled.take_if(|spooled| !spooled.growing) {
-            free_elsewhere(move || drop(spooled.file));
-        }
+        self.spooled.take_if(|spooled| !spooled.growing);
     }
 }
 
@@ -139,12 +136,13 @@ pub(crate) fn handover(
     export_id: &str,
     spool: Option<Arc<Spool>>,
     metrics: Arc<Metrics>,
+    flow: Arc<StallDetector>,
 ) -> (Sender, Receiver) {
     let shared = Arc::new(Shared {
         waiting: Mutex::default(),
         taken: Condvar::new(),
     });
-    let sender = Sender::new(Arc::clone(&shared), export_id, spool, metrics);
+    let sender = Sender::new(Arc::clone(&shared), export_id, spool, metrics, flow);
     (sender, Receiver::new(shared))
 }
 

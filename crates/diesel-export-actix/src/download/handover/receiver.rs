@@ -1,11 +1,9 @@
 //! The body's end of a handover.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use crate::download::file_stream::Reading;
+use crate::download::file_stream::{Reading, read};
 use crate::download::handover::{Message, Shared};
 
 /// The end of the response's body.
@@ -26,7 +24,7 @@ impl Receiver {
     /// The next message; none if the export's thread has ended without a word.
     pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Message>> {
         if let Some(reading) = &mut self.reading {
-            let outcome = ready!(Pin::new(reading).poll(context));
+            let outcome = ready!(reading.as_mut().poll(context));
             self.reading = None;
             return Poll::Ready(Some(match outcome {
                 Ok(piece) => {
@@ -49,12 +47,8 @@ impl Receiver {
         if let Some(spooled) = &waiting.spooled
             && spooled.read < spooled.written
         {
-            let file = Arc::clone(&spooled.file);
-            let range = spooled.read..spooled.written;
+            self.reading = Some(read(&spooled.file, &(spooled.read..spooled.written)));
             drop(waiting);
-            self.reading = Some(Reading::begin(range, move |length, offset| {
-                file.read_at(length, offset)
-            }));
             return self.poll(context);
         }
         if let Some(end) = waiting.end.take() {

@@ -8,7 +8,9 @@ use bytes::Bytes;
 
 use crate::download::handover::{Deputy, Message, QUEUE, Shared, Spooled, Waiting};
 use crate::monitoring::metrics::{Metrics, SpoolFallback};
+use diesel_export::Sink;
 use diesel_export::spool::{Spool, SpoolFile};
+use diesel_export::stall_detector::StallDetector;
 
 /// Time that a client may hold an export back before the disk is used: a hiccup, as of a busy machine, is not worth a file.
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -22,6 +24,7 @@ pub(crate) struct Sender {
     /// None if there is none, or the disk has failed.
     spool: Option<Arc<Spool>>,
     metrics: Arc<Metrics>,
+    flow: Arc<StallDetector>,
     started: Instant,
     /// How long the client has held the export back.
     held_back: Duration,
@@ -34,53 +37,17 @@ impl Sender {
         export_id: &str,
         spool: Option<Arc<Spool>>,
         metrics: Arc<Metrics>,
+        flow: Arc<StallDetector>,
     ) -> Self {
         Self {
             shared,
             export_id: export_id.to_owned(),
             spool,
             metrics,
+            flow,
             started: Instant::now(),
             held_back: Duration::ZERO,
             told_full: false,
-        }
-    }
-
-    /// Hands a chunk over. Waits for the client if there is no other way; fails once it has gone.
-    pub(crate) fn chunk(&mut self, chunk: Bytes) -> io::Result<()> {
-        let shared = Arc::clone(&self.shared);
-        let mut waiting = shared.lock();
-        loop {
-            if waiting.receiver_gone {
-                return Err(io::Error::new(
-                    io::ErrorKind::BrokenPipe,
-                    "the client has gone",
-                ));
-            }
-            if waiting.spooled.is_none() {
-                if waiting.memory.len() < QUEUE {
-                    waiting.memory.push_back(chunk);
-                    waiting.wake();
-                    return Ok(());
-                }
-                let patience = self.patience();
-                if !patience.is_zero() {
-                    let since = Instant::now();
-                    waiting = shared.wait(waiting, Some(patience));
-                    self.held_back += since.elapsed();
-                    continue;
-                }
-            }
-            let spooled;
-            (waiting, spooled) = self.spool(&shared, waiting, &chunk);
-            if spooled {
-                return Ok(());
-            }
-            // Nothing but a look at what has changed meanwhile: whoever frees space in the spool does not tell us.
-            let retry = self.spool.is_some().then_some(Duration::from_millis(100));
-            if !waiting.receiver_gone && !waiting.has_room() {
-                waiting = shared.wait(waiting, retry);
-            }
         }
     }
 
@@ -166,21 +133,65 @@ impl Sender {
 
     /// Says how the export has ended. What was handed over before comes first; but if it has failed, what is on disk is worth nothing.
     pub(crate) fn end(self, message: Message) {
-        self.shared.lock().end(message);
-    }
-
-    /// Hands over a whole export, which is in a file already.
-    pub(crate) fn file(self, file: Arc<SpoolFile>, length: u64) {
+        let spooled = match &message {
+            Message::File(_, length) => *length,
+            _ => 0,
+        };
         let mut waiting = self.shared.lock();
         // Else nobody wants it any more.
-        if !waiting.receiver_gone && waiting.end(Message::File(file.into(), length)) {
-            self.metrics.spooled(length);
+        if !waiting.receiver_gone && waiting.end(message) {
+            self.metrics.spooled(spooled);
         }
     }
 
     /// Who may say that the export has failed where its thread cannot.
     pub(crate) fn deputy(&self) -> Deputy {
         Deputy(Arc::clone(&self.shared))
+    }
+}
+
+impl Sink for Sender {
+    /// Hands a chunk over. Waits for the client if there is no other way; fails once it has gone.
+    fn write(&mut self, chunk: Bytes) -> io::Result<()> {
+        // In chunked coding, an empty chunk is the end: what came after it would be lost, and nobody would notice.
+        if chunk.is_empty() {
+            return Ok(());
+        }
+        self.flow.offered(chunk.len());
+        let shared = Arc::clone(&self.shared);
+        let mut waiting = shared.lock();
+        loop {
+            if waiting.receiver_gone {
+                return Err(io::Error::new(
+                    io::ErrorKind::BrokenPipe,
+                    "the client has gone",
+                ));
+            }
+            if waiting.spooled.is_none() {
+                if waiting.memory.len() < QUEUE {
+                    waiting.memory.push_back(chunk);
+                    waiting.wake();
+                    return Ok(());
+                }
+                let patience = self.patience();
+                if !patience.is_zero() {
+                    let since = Instant::now();
+                    waiting = shared.wait(waiting, Some(patience));
+                    self.held_back += since.elapsed();
+                    continue;
+                }
+            }
+            let spooled;
+            (waiting, spooled) = self.spool(&shared, waiting, &chunk);
+            if spooled {
+                return Ok(());
+            }
+            // Nothing but a look at what has changed meanwhile: whoever frees space in the spool does not tell us.
+            let retry = self.spool.is_some().then_some(Duration::from_millis(100));
+            if !waiting.receiver_gone && !waiting.has_room() {
+                waiting = shared.wait(waiting, retry);
+            }
+        }
     }
 }
 

@@ -82,7 +82,7 @@ fn its_directory_is_made_again_if_somebody_has_removed_it() -> io::Result<()> {
 fn a_sink_fails_with_the_class_of_a_full_spool_and_frees_its_space_at_once() -> io::Result<()> {
     let (_parent, spool) = open(10);
     let spool = spool?;
-    let mut sink = SpoolSink::new(spool.unnamed()?);
+    let mut sink = SpoolSink::new(Arc::new(spool.unnamed()?));
     sink.write(Bytes::from_static(b"123456"))?;
     let full = sink.write(Bytes::from_static(b"78901"));
     let class = full.map_err(|error| Error::Sink(error).class()).err();
@@ -97,7 +97,7 @@ fn a_sink_fails_with_the_class_of_a_full_spool_and_frees_its_space_at_once() -> 
 fn a_sink_can_start_over() -> io::Result<()> {
     let (_parent, spool) = open(10);
     let spool = spool?;
-    let mut sink = SpoolSink::new(spool.unnamed()?);
+    let mut sink = SpoolSink::new(Arc::new(spool.unnamed()?));
     sink.write(Bytes::from_static(b"12345678"))?;
     assert!(sink.start_over());
     assert_eq!(spool.used(), 0);

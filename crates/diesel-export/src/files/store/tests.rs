@@ -30,7 +30,7 @@ fn whole(id: &str, bytes: u64) -> Label {
 }
 
 fn write(store: &Store, id: &str) -> io::Result<Arc<SpoolFile>> {
-    let mut sink = SpoolSink::new(store.begin(id)?);
+    let mut sink = SpoolSink::new(Arc::new(store.begin(id)?));
     sink.write(Bytes::from_static(b"bytes"))?;
     Ok(sink.into_file().0)
 }
