@@ -107,7 +107,11 @@ impl Prepared {
     }
 
     /// Publishes the file of one that is complete, and notes that it is complete.
-    pub(crate) fn publish(&self, job: &ExportRun, file: Arc<SpoolFile>) -> Result<(), export::Error> {
+    pub(crate) fn publish(
+        &self,
+        job: &ExportRun,
+        file: Arc<SpoolFile>,
+    ) -> Result<(), export::Error> {
         let id = job.record.id();
         self.restore();
         let store = self.own_store().ok_or(export::Error::Cancelled)?;
