@@ -351,7 +351,7 @@ fn the_openapi_document_is_true_to_the_answers() {
         .iter()
         .filter_map(|parameter| parameter["name"].as_str())
         .collect();
-    assert_eq!(names.len(), 13, "{names:?}");
+    assert_eq!(names.len(), 14, "{names:?}");
     for name in names {
         assert_eq!(
             Download::start(&server.address, &format!("/tasks.csv?{name}=")).status,
