@@ -3,7 +3,7 @@
 # On macOS, Homebrew keeps libpq's pg_config, by which the build finds libpq, out of the PATH.
 export PATH := $(if $(wildcard /opt/homebrew/opt/libpq/bin),/opt/homebrew/opt/libpq/bin:)$(PATH)
 
-.PHONY: help run cluster test test-valgrind test-postgres check advisories docs check-diesel deb test-deb bench bench-memory bench-small bench-lookup screenshots setup setup-browser setup-wget setup-python
+.PHONY: help run cluster test test-valgrind test-postgres check advisories docs check-diesel check-contributing deb test-deb bench bench-memory bench-small bench-lookup screenshots setup setup-browser setup-wget setup-python
 
 help: ## Says what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -58,6 +58,9 @@ docs: ## Writes the tables in docs/command-line.md (flags) and docs/http.md (rou
 
 check-diesel: setup ## Checks the migrations and src/schema.rs with the stock Diesel CLI
 	scripts/check-diesel
+
+check-contributing: setup ## Follows "How to add" of CONTRIBUTING.md in a copy of the tree, and compares its exports with psql's
+	scripts/check-contributing
 
 # Tools that only building needs.
 TOOLS := target/tools
