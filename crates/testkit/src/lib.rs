@@ -2,7 +2,7 @@
 //!
 //! * [`cluster`]: PostgreSQL for a test process, and a database for each test; [`replica_servers`], [`replicated`]: a primary with standbys;
 //!   [`tls`], [`proxy`], [`contender`], [`gate`]: what happens to connections, locks and queries.
-//! * [`program`]: the program as its users run it; [`in_process`]: an export without it; [`terminal`], [`python`].
+//! * [`mod@program`]: the program as its users run it; [`in_process`]: an export without it; [`terminal`], [`python`].
 //! * [`client`], [`browser`], [`prepared`]: the service's clients.
 //! * [`data`], [`datasets`], [`expected_rows`], [`oracle`]: rows, what can be asked for, and what psql makes of it; [`findings`]: all failures of a matrix.
 
