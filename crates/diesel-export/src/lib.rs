@@ -63,6 +63,7 @@ pub use self::testing::example;
 #[cfg(feature = "fault-injection")]
 use self::testing::fault;
 use crate::db::libpq::{self, CopyOutDsl};
+use crate::db::servers::Role;
 use crate::db::snapshot::{self, Beginning};
 use crate::db::{Asked, Database, Freshness, Shown};
 
@@ -128,12 +129,27 @@ pub fn run(
     observer: &dyn Observer,
     sink: &mut dyn Sink,
 ) -> Result<Summary, Error> {
-    run_in((database, None), export, cancellation, observer, sink)
+    let place = Place {
+        database,
+        freshness: None,
+        role: None,
+    };
+    run_in(&place, export, cancellation, observer, sink)
 }
 
-/// Exports as [`run`] does, from a database whose server must be as fresh as is demanded.
+/// Where an export runs.
+#[derive(Clone, Copy)]
+pub(crate) struct Place<'a> {
+    pub(crate) database: &'a Database,
+    /// How fresh its server must be, if that is demanded.
+    pub(crate) freshness: Option<&'a Freshness>,
+    /// What its server is, if that is known.
+    pub(crate) role: Option<Role>,
+}
+
+/// Exports as [`run`] does, in this place.
 pub(crate) fn run_in(
-    (database, freshness): (&Database, Option<&Freshness>),
+    place: &Place<'_>,
     export: &Export,
     cancellation: &Cancellation,
     observer: &dyn Observer,
@@ -142,10 +158,10 @@ pub(crate) fn run_in(
     #[cfg(feature = "fault-injection")]
     fault::panic_at(0);
     let mut sink = CancellableSink { sink, cancellation };
-    let mut encoder = Encoder::new(export, &mut sink, observer, cancellation)?;
+    let mut encoder = Encoder::new(export, place, &mut sink, observer, cancellation)?;
     let source = Source {
-        database,
-        freshness,
+        database: place.database,
+        freshness: place.freshness,
         cancellation,
         observer,
         export,

@@ -4,7 +4,8 @@
 //!   [`tls`], [`proxy`], [`contender`], [`gate`]: what happens to connections, locks and queries.
 //! * [`mod@program`]: the program as its users run it; [`in_process`]: an export without it; [`terminal`], [`python`].
 //! * [`client`], [`browser`], [`prepared`]: the service's clients.
-//! * [`data`], [`datasets`], [`expected_rows`], [`oracle`]: rows, what can be asked for, and what psql makes of it; [`findings`]: all failures of a matrix.
+//! * [`data`], [`datasets`], [`expected_rows`], [`oracle`]: rows, what can be asked for, and what psql makes of it; [`workbook`]: what of a workbook is of the data;
+//!   [`findings`]: all failures of a matrix.
 
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 #![expect(
@@ -31,6 +32,7 @@ pub mod replica_servers;
 pub mod replicated;
 pub mod terminal;
 pub mod tls;
+pub mod workbook;
 
 use std::time::{Duration, Instant};
 

@@ -47,7 +47,7 @@ fn a_workbook_is_prepared_too() {
     let workbook = calamine::open_workbook_auto_from_rs(std::io::Cursor::new(answer.body));
     assert_eq!(
         calamine::Reader::sheet_names(&workbook.expect("a workbook")),
-        ["Assets"]
+        ["Assets", "About"]
     );
     assert_eq!(get(&server, &file.replace("xlsx", "csv"), &[]).status, 404);
 }

@@ -86,11 +86,10 @@ impl Column {
 
     /// The same; of what may be long no more than so many characters.
     pub(crate) fn beginning(&self, characters: usize) -> Selected {
-        match self.kind {
-            ColumnKind::Text | ColumnKind::Data => {
-                Selected::Beginning(Box::new(self.loaded()), characters)
-            }
-            _ => self.loaded(),
+        if self.kind.is_text() {
+            Selected::Beginning(Box::new(self.loaded()), characters)
+        } else {
+            self.loaded()
         }
     }
 }

@@ -19,16 +19,35 @@ pub enum ColumnKind {
     Boolean,
     /// Texts, in which anybody may have written anything.
     Text,
-    /// Anything else, as PostgreSQL prints it: dates, numbers, identifiers, documents.
+    /// Numbers with a fraction that is exact: all digits count.
+    Decimal,
+    /// Numbers of floating point.
+    Float,
+    /// Days.
+    Date,
+    /// Times of a day, of no time zone.
+    Time,
+    /// Points in time, of no time zone.
+    Timestamp,
+    /// Points in time.
+    Timestamptz,
+    /// Anything else, as PostgreSQL prints it: identifiers, documents, intervals.
     Data,
     /// Booleans, written as two texts: the first for true, the second for false.
     Label([String; 2]),
 }
 
+impl ColumnKind {
+    /// Whether the values are texts to who reads them from the server, of any length.
+    pub(crate) fn is_text(&self) -> bool {
+        !matches!(self, Self::Integer | Self::Boolean | Self::Label(_))
+    }
+}
+
 /// A type of SQL that a column's values can have.
 ///
 /// Any type can be a column's. For one that is not among these, such as an enum, a composite or `xml`, declare that its values are
-/// [`Text`](ColumnKind::Text) or [`Data`](ColumnKind::Data):
+/// [`Text`](ColumnKind::Text) or [`Data`](ColumnKind::Data), or, for a domain, what the values of its type are:
 ///
 /// ```
 /// #[derive(diesel::sql_types::SqlType)]
@@ -69,8 +88,13 @@ column_types! {
     Boolean, ordered: true, printed: false: Bool;
     Text, ordered: true, printed: false: Text, Citext;
     Text, ordered: true, printed: true: CChar;
-    Data, ordered: true, printed: true: Float, Double, Numeric, Money, Oid, Uuid, Binary, Date, Time, Timestamp, Timestamptz,
-        Interval, Jsonb, Inet, Cidr, MacAddr, MacAddr8, PgLsn;
+    Decimal, ordered: true, printed: true: Numeric;
+    Float, ordered: true, printed: true: Float, Double;
+    Date, ordered: true, printed: true: Date;
+    Time, ordered: true, printed: true: Time;
+    Timestamp, ordered: true, printed: true: Timestamp;
+    Timestamptz, ordered: true, printed: true: Timestamptz;
+    Data, ordered: true, printed: true: Money, Oid, Uuid, Binary, Interval, Jsonb, Inet, Cidr, MacAddr, MacAddr8, PgLsn;
     Data, ordered: false, printed: true: Json;
 }
 

@@ -307,7 +307,7 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
             kind: ST::kind(),
             // Integers and booleans are read as what they are, also those of domains.
             is_ordered: ST::IS_ORDERED,
-            is_printed: ST::IS_PRINTED && matches!(ST::kind(), ColumnKind::Text | ColumnKind::Data),
+            is_printed: ST::IS_PRINTED && ST::kind().is_text(),
             joined,
             origin,
         });

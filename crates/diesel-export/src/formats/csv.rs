@@ -138,7 +138,7 @@ impl FieldWriter {
             ColumnKind::Text | ColumnKind::Label(_) | ColumnKind::Boolean => {
                 self.write_text(text, line);
             }
-            ColumnKind::Data => self.quote(text, line),
+            _ => self.quote(text, line),
         }
     }
 

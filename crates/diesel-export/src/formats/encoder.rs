@@ -9,7 +9,7 @@ use crate::csv::{FieldWriter, Format};
 use crate::dataset::{Cell, Column, ColumnKind};
 use crate::format::FileFormat;
 use crate::xlsx::XlsxEncoder;
-use crate::{Error, Export, Observer, Sink, Summary};
+use crate::{Error, Export, Observer, Place, Sink, Summary};
 
 /// Bytes that go to the sink at a time.
 pub(crate) const CHUNK: usize = 64 * 1024;
@@ -26,6 +26,7 @@ impl<'s> Encoder<'s> {
     /// Returns an encoder for an export.
     pub(crate) fn new(
         export: &'s Export,
+        place: &Place<'_>,
         sink: &'s mut dyn Sink,
         observer: &'s dyn Observer,
         cancellation: &'s Cancellation,
@@ -33,7 +34,7 @@ impl<'s> Encoder<'s> {
         Ok(match export.format {
             FileFormat::Csv(format) => Self::Csv(CsvEncoder::new(export, format, sink, observer)),
             FileFormat::Xlsx => {
-                let encoder = XlsxEncoder::new(export, sink, observer, cancellation)?;
+                let encoder = XlsxEncoder::new(export, place, sink, observer, cancellation)?;
                 Self::Xlsx(Box::new(encoder))
             }
         })
@@ -215,11 +216,13 @@ impl<'s> CsvEncoder<'s> {
 #[expect(clippy::expect_used, reason = "a test fails by panicking")]
 mod tests {
     use std::io::{self, Cursor};
+    use std::time::Duration;
 
     use calamine::{Reader, Xlsx};
     use sha2::{Digest, Sha256};
 
     use super::*;
+    use crate::db::Database;
     use crate::example;
     use crate::units::hexadecimal;
 
@@ -240,7 +243,13 @@ mod tests {
             ..Export::of(&example::books())
         };
         let (mut sink, cancellation) = (Kept::default(), Cancellation::default());
-        let mut encoder = Encoder::new(&export, &mut sink, &(), &cancellation).expect("begun");
+        let place = Place {
+            database: &Database::new("", 1, Duration::from_secs(1)),
+            freshness: None,
+            role: None,
+        };
+        let encoder = Encoder::new(&export, &place, &mut sink, &(), &cancellation);
+        let mut encoder = encoder.expect("begun");
         let third = lines.len() / 3;
         for (line, id) in lines[..third].iter().zip(0..) {
             let title = line.split(',').nth(1).expect("a title");
@@ -275,7 +284,7 @@ mod tests {
         assert_eq!((summary.rows, summary.bytes), (15_000, file.len() as u64));
         assert!(chunks.len() > 2);
         let mut workbook = Xlsx::new(Cursor::new(file)).expect("a workbook");
-        let (_, sheet) = workbook.worksheets().pop().expect("a sheet");
+        let (_, sheet) = workbook.worksheets().swap_remove(0);
         let written = sheet.rows().skip(1).zip(&lines).filter(|(row, line)| {
             let cells: Vec<String> = row.iter().map(ToString::to_string).collect();
             format!("{}\n", cells.join(",")) == **line

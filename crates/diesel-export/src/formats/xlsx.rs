@@ -6,15 +6,22 @@
 //! The XML is written here, into a ZIP by `zip`, and not by `rust_xlsxwriter` (0.102), the library for this: it leaves an empty text
 //! out, as if it were NULL; it makes an `A` of `_x0041` before a control character; and it panics if its temporary file fails.
 
+mod about;
+mod package;
+mod styles;
+mod table;
+mod value;
 mod workbook;
 mod xml;
 
+use self::about::About;
+use self::value::Value;
 use self::workbook::{MOST_CHARACTERS, SHEET_ROWS, Workbook};
 use crate::cancellation::Cancellation;
 use crate::cells::{Cells, unreadable};
 use crate::dataset::{Cell, Column, ColumnKind};
 use crate::encoder::CHUNK;
-use crate::{Error, Export, Observer, Sink, Summary};
+use crate::{Error, Export, Observer, Place, Sink, Summary};
 
 /// Rows after which the observer is told of the progress, and a cancellation is noticed: a strategy may have all of its rows
 /// already, and many of them are few bytes for the sink.
@@ -22,7 +29,8 @@ const TELL: u64 = 1_000;
 
 /// Writes the workbook to a sink, in chunks.
 pub(crate) struct XlsxEncoder<'s> {
-    workbook: Workbook<'s>,
+    workbook: Workbook,
+    about: About,
     columns: Vec<&'s Column>,
     most_rows: Option<u64>,
     read: Cells,
@@ -35,15 +43,17 @@ pub(crate) struct XlsxEncoder<'s> {
 impl<'s> XlsxEncoder<'s> {
     pub(crate) fn new(
         export: &'s Export,
+        place: &Place<'_>,
         sink: &'s mut dyn Sink,
         observer: &'s dyn Observer,
         cancellation: &'s Cancellation,
     ) -> Result<Self, Error> {
         let columns = export.columns.columns();
-        let headers = columns.iter().map(|column| column.header()).collect();
+        let headers = columns.iter().map(|column| column.header());
         let title = capitalized(export.dataset().name());
         Ok(Self {
-            workbook: Workbook::new(title, headers, SHEET_ROWS).map_err(Error::Workbook)?,
+            workbook: Workbook::new(&title, headers, SHEET_ROWS).map_err(Error::Workbook)?,
+            about: About::of(export, place),
             columns,
             most_rows: export.limits.max_xlsx_rows,
             read: Cells::default(),
@@ -110,7 +120,8 @@ impl<'s> XlsxEncoder<'s> {
 
     /// Ends the workbook, and hands over what is left.
     pub(crate) fn finish(mut self) -> Result<Summary, Error> {
-        let rest = self.workbook.finish().map_err(Error::Workbook)?;
+        let about = self.about.lines(self.summary.rows);
+        let rest = self.workbook.finish(&about).map_err(Error::Workbook)?;
         send(rest, &mut self.summary, self.sink, self.observer)?;
         Ok(self.summary)
     }
@@ -130,22 +141,22 @@ fn send(
 
 /// Writes a row, after so many, if Excel takes its texts.
 fn write_row<'a>(
-    workbook: &mut Workbook<'_>,
+    workbook: &mut Workbook,
     columns: &[&Column],
     so_far: &Summary,
     cells: impl Iterator<Item = Result<Cell<'a>, Error>>,
 ) -> Result<(), Error> {
     let mut failure = None;
     let checked = cells.zip(columns).map_while(|(cell, column)| {
-        let cell = cell.and_then(|cell| match cell {
-            Cell::Text(text) if is_too_long(text) => Err(Error::TextTooLong {
+        let value = cell.and_then(|cell| match Value::of(cell, column.kind()) {
+            Value::Text(text) if is_too_long(text) => Err(Error::TextTooLong {
                 row: so_far.rows + 1,
                 column: column.name().to_owned(),
                 most: MOST_CHARACTERS,
             }),
-            cell => Ok(cell),
+            value => Ok(value),
         });
-        cell.map_err(|error| failure = Some(error)).ok()
+        value.map_err(|error| failure = Some(error)).ok()
     });
     let written = workbook.row(checked);
     match failure {
@@ -172,7 +183,7 @@ fn cell<'f>(field: Option<&'f [u8]>, kind: &ColumnKind) -> Result<Cell<'f>, Erro
             "f" => false,
             _ => return Err(unreadable()),
         }),
-        ColumnKind::Text | ColumnKind::Data | ColumnKind::Label(_) => Cell::Text(text),
+        _ => Cell::Text(text),
     })
 }
 

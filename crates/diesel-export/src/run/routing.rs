@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::cancellation::Cancellation;
 use crate::db;
 use crate::db::servers::{Chosen, Fallback, Servers};
-use crate::{Error, Export, Observer, Sink, Summary};
+use crate::{Error, Export, Observer, Place, Sink, Summary};
 
 /// How often an export begins again because a table was changed meanwhile.
 const CHANGES: u32 = 3;
@@ -29,8 +29,12 @@ pub fn run(
     let freshness = fresh.then(|| servers.freshness());
     route(servers, |chosen| {
         observer.server(chosen);
-        let place = (&chosen.database, freshness.as_ref());
-        let run = crate::run_in(place, export, cancellation, observer, &mut sink);
+        let place = Place {
+            database: &chosen.database,
+            freshness: freshness.as_ref(),
+            role: Some(chosen.role),
+        };
+        let run = crate::run_in(&place, export, cancellation, observer, &mut sink);
         run.map_err(|error| Failure {
             is_final: cancellation.is_cancelled() || !sink.start_over(),
             error,

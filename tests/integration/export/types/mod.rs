@@ -2,14 +2,13 @@
 
 mod hostile;
 mod table;
+mod workbook;
 
-use std::io::Cursor;
 use std::sync::Arc;
 
 use self::table::{COLUMNS, Key, PINNED};
 use crate::support::in_process::{client, run};
 use crate::support::{TestDatabase, oracle};
-use calamine::{Data, Reader as _, Xlsx, open_workbook_from_rs};
 use diesel::connection::SimpleConnection;
 use diesel_export::csv::{Delimiter, Format, Preset};
 use diesel_export::dataset::{Dataset, RowOrder};
@@ -138,42 +137,6 @@ fn a_column_that_the_server_computes_comes_by_every_strategy_and_up_and_down() {
             assert_ne!(plan.strategy, Strategy::Lookup, "{what}");
         }
     }
-}
-
-#[test]
-fn a_workbook_has_booleans_and_the_same_bytes_by_every_strategy() {
-    let database = table::filled(60);
-    let client = client(&database.url);
-    let dataset = table::PARTS[0](Key::Integer);
-    let workbook = |strategy| {
-        let export = Export {
-            format: FileFormat::Xlsx,
-            ..export(&dataset, strategy, Preset::Data)
-        };
-        let outcome = run(&client, &export);
-        outcome.whole("a workbook").to_vec()
-    };
-    let first = workbook(Strategy::Copy);
-    for &strategy in Strategy::all() {
-        assert!(workbook(strategy) == first, "{strategy:?}");
-    }
-    let mut read: Xlsx<_> = open_workbook_from_rs(Cursor::new(first)).expect("a workbook");
-    let sheet = read.worksheet_range("Things").expect("a sheet");
-    let json = oracle::psql(
-        &database,
-        "select json_agg(json_build_array(is_so, is_flag) order by number) from things",
-    );
-    let expected: Vec<[Option<bool>; 2]> = serde_json::from_slice(&json).expect("JSON");
-    let place = |name: &str| COLUMNS[0].iter().position(|(column, _)| *column == name);
-    let places = ["is_so", "is_flag"].map(|name| place(name).expect("a column"));
-    let found = sheet.rows().skip(1).map(|row| {
-        places.map(|place| match &row[place] {
-            Data::Bool(boolean) => Some(*boolean),
-            Data::Empty => None,
-            other => panic!("{other:?}"),
-        })
-    });
-    assert_eq!(found.collect::<Vec<_>>(), expected);
 }
 
 #[test]

@@ -145,7 +145,7 @@ parts! {
         price Numeric "numeric(12,3)", single Float "real", double Double "double precision", money Money "money", oid Oid "oid",
         is_so Bool "boolean", is_flag Flag "flag", percent Percent "percent", time Time "time", time_zoned Timetz "timetz",
         stamp Timestamp "timestamp", stamp_zoned Timestamptz "timestamptz", lasts Interval "interval", bits Bits "bit(3)",
-        varbits Varbits "varbit", numbers Numbers "numeric[]", flags Flags "boolean[]", stamps Stamps "timestamptz[]";
+        varbits Varbits "varbit", date Date "date", numbers Numbers "numeric[]", flags Flags "boolean[]", stamps Stamps "timestamptz[]";
     others:
         limited Text "varchar(100)", padded Text "char(9)", letter CChar "\"char\"", called Name "name", caseless Citext "citext",
         words Words "words", document Json "json", binary_document Jsonb "jsonb", markup Xml "xml", bytes Bytea "bytea",
@@ -221,11 +221,27 @@ const VALUES: &[(&str, &[&str])] = &[
             "'-infinity'",
             "'0044-03-15 12:00 BC'",
             "'12026-11-30 23:59:59.999999'",
+            "'2026-11-30 12:34:56.789999'",
+            "'1900-02-28 23:59:59'",
+            "'9999-12-31 23:59:59'",
+        ],
+    ),
+    (
+        "date",
+        &[
+            "'infinity'",
+            "'0044-03-15 BC'",
+            "'1900-02-28'",
+            "'1900-03-01'",
+            "'9999-12-31'",
+            "'10000-01-01'",
         ],
     ),
     (
         "stamp_zoned",
         &[
+            "'2026-11-30 12:34:56.7+01'",
+            "'2026-11-30 12:34:56+00'",
             "'infinity'",
             "'4713-01-01 00:00 BC'",
             "'294276-12-31 23:59:59.999999+00'",

@@ -287,8 +287,8 @@ fn row_schema(dataset: &Arc<dyn Dataset>) -> Value {
         let schema = match column.kind() {
             ColumnKind::Integer => json!({"type": ["integer", "null"], "format": "int64"}),
             ColumnKind::Boolean => json!({"type": ["boolean", "null"]}),
-            ColumnKind::Text | ColumnKind::Data => json!({"type": ["string", "null"]}),
             ColumnKind::Label(labels) => json!({"type": "string", "enum": labels}),
+            _ => json!({"type": ["string", "null"]}),
         };
         (column.header().to_owned(), schema)
     });

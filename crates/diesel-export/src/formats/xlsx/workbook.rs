@@ -1,15 +1,14 @@
-//! The workbook's file: a ZIP of XML, in the order in which it comes to be. Nothing that is written is changed afterwards.
+//! The workbook's sheets, in the order in which they come to be.
 
-use std::cell::RefCell;
-use std::io::{self, Write};
-use std::rc::Rc;
+use std::io;
 
 use memchr::memchr_iter;
-use zip::write::{SimpleFileOptions, StreamWriter};
-use zip::{CompressionMethod, DateTime, ZipWriter};
 
+use super::about::Line;
+use super::package::{MAIN, Package, RELATIONSHIPS};
+use super::value::{self, MOST_WIDTH, Value, width};
 use super::xml::{column_name, push_text};
-use crate::dataset::Cell;
+use super::{styles, table};
 
 /// Rows that a sheet has below its header.
 pub(super) const SHEET_ROWS: u32 = 1_048_575;
@@ -19,184 +18,77 @@ pub(super) const MOST_CHARACTERS: usize = 32_767;
 const SHEET_BYTES: u64 = (4 << 30) - (64 << 20);
 /// Bytes of XML that are compressed at a time. Those of the first rows also are the sample for the columns' widths.
 const CHUNK: usize = 64 * 1024;
-/// The usual level, 6, takes 2.6 times as long for a file that is 2 % smaller.
-const COMPRESSION: i64 = 4;
-/// Integers up to here are the same as numbers of a spreadsheet.
-const MOST_EXACT: u64 = 1 << 53;
 /// Characters that a column is wide, and what its filter's button takes of its header.
-const WIDTHS: std::ops::RangeInclusive<usize> = 6..=60;
+const WIDTHS: std::ops::RangeInclusive<usize> = 6..=MOST_WIDTH;
 const BUTTON: usize = 3;
+/// Excel takes 31 characters for a sheet's name, and a number may follow these.
+const MOST_TITLE: usize = 25;
 /// How high a row of one line is, and the most that Excel takes for one, in points.
 const ROW_HEIGHT: usize = 15;
 const MOST_HEIGHT: usize = 409;
 
-const DECLARATION: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\" standalone=\"yes\"?>\n";
-const MAIN: &str = "http://schemas.openxmlformats.org/spreadsheetml/2006/main";
-const RELATIONSHIPS: &str = "http://schemas.openxmlformats.org/officeDocument/2006/relationships";
-const PACKAGE: &str = "http://schemas.openxmlformats.org/package/2006";
-const TYPES: &str = "application/vnd.openxmlformats-officedocument.spreadsheetml";
-
-/// Beside a text of several lines, the others are at the height of its first one.
-const TOP: &str = "applyAlignment=\"1\"><alignment vertical=\"top\"";
-/// The styles of cells, by their place in the styles' list.
-const HEADER: u8 = 1;
-const INTEGER: u8 = 2;
-const TEXT: u8 = 3;
-/// A text of several lines: without it, Excel shows them as one, and LibreOffice over those of the next row.
-const LINES: u8 = 4;
-
 /// A workbook that is being written.
-pub(super) struct Workbook<'h> {
-    zip: ZipWriter<StreamWriter<Pending>>,
-    pending: Pending,
+pub(super) struct Workbook {
+    package: Package,
     title: String,
-    headers: Vec<&'h str>,
+    headers: Vec<String>,
     /// The columns' names in a sheet.
     names: Vec<String>,
     widths: Vec<usize>,
-    /// Rows below the headers of the sheets that are done.
-    done: Vec<u32>,
+    /// How many sheets are done.
+    done: usize,
     /// Rows below this sheet's header.
     rows: u32,
     most_rows: u32,
-    /// Whether this sheet's file is begun.
+    /// Whether this sheet's part is begun.
     begun: bool,
     /// Bytes of this sheet that are written, and those that are not yet.
     written: u64,
     xml: Vec<u8>,
 }
 
-/// Bytes of the file that nobody has taken yet.
-// `ZipWriter` has the other end. Dropped, as after an error, it writes what ends a file that is whole: that must reach nobody.
-#[derive(Clone, Default)]
-struct Pending(Rc<RefCell<Vec<u8>>>);
-
-impl Write for Pending {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.borrow_mut().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'h> Workbook<'h> {
+impl Workbook {
     /// A workbook with these columns, whose sheets are called so.
-    pub(super) fn new(title: String, headers: Vec<&'h str>, most_rows: u32) -> io::Result<Self> {
-        let pending = Pending::default();
+    pub(super) fn new<'h>(
+        title: &str,
+        headers: impl IntoIterator<Item = &'h str>,
+        most_rows: u32,
+    ) -> io::Result<Self> {
+        let headers = table::unique(headers);
         let mut workbook = Self {
-            zip: ZipWriter::new_stream(pending.clone()),
-            pending,
-            title,
+            package: Package::new()?,
+            title: title.chars().take(MOST_TITLE).collect(),
             names: (0..headers.len()).map(column_name).collect(),
             widths: headers
                 .iter()
                 .map(|header| width(header) + BUTTON)
                 .collect(),
             headers,
-            done: Vec::new(),
+            done: 0,
             rows: 0,
             most_rows,
             begun: false,
             written: 0,
             xml: Vec::new(),
         };
-        // All other files but these two are sheets: their number is not known yet, and readers look for this file first.
-        workbook.file(
-            "[Content_Types].xml",
-            &format!(
-                "<Types xmlns=\"{PACKAGE}/content-types\"><Default Extension=\"rels\" \
-                 ContentType=\"application/vnd.openxmlformats-package.relationships+xml\"/><Default Extension=\"xml\" \
-                 ContentType=\"{TYPES}.worksheet+xml\"/><Override PartName=\"/xl/workbook.xml\" \
-                 ContentType=\"{TYPES}.sheet.main+xml\"/><Override PartName=\"/xl/styles.xml\" \
-                 ContentType=\"{TYPES}.styles+xml\"/></Types>"
-            ),
-        )?;
-        workbook.relationships(
-            "_rels/.rels",
-            [("officeDocument", "xl/workbook.xml".to_owned())],
-        )?;
-        // A text has the format of texts: who edits it makes no formula and no number of it.
-        workbook.file(
-            "xl/styles.xml",
-            &format!(
-                "<styleSheet xmlns=\"{MAIN}\">\
-                 <fonts count=\"2\"><font><sz val=\"11\"/><name val=\"Calibri\"/><family val=\"2\"/></font>\
-                 <font><b/><sz val=\"11\"/><name val=\"Calibri\"/><family val=\"2\"/></font></fonts>\
-                 <fills count=\"2\"><fill><patternFill patternType=\"none\"/></fill>\
-                 <fill><patternFill patternType=\"gray125\"/></fill></fills>\
-                 <borders count=\"1\"><border><left/><right/><top/><bottom/><diagonal/></border></borders>\
-                 <cellStyleXfs count=\"1\"><xf numFmtId=\"0\" fontId=\"0\" fillId=\"0\" borderId=\"0\"/></cellStyleXfs>\
-                 <cellXfs count=\"5\"><xf numFmtId=\"0\" fontId=\"0\" fillId=\"0\" borderId=\"0\" xfId=\"0\"/>\
-                 <xf numFmtId=\"49\" fontId=\"1\" fillId=\"0\" borderId=\"0\" xfId=\"0\" applyNumberFormat=\"1\" \
-                 applyFont=\"1\"/>\
-                 <xf numFmtId=\"1\" fontId=\"0\" fillId=\"0\" borderId=\"0\" xfId=\"0\" applyNumberFormat=\"1\" {TOP}/></xf>\
-                 <xf numFmtId=\"49\" fontId=\"0\" fillId=\"0\" borderId=\"0\" xfId=\"0\" applyNumberFormat=\"1\" {TOP}/></xf>\
-                 <xf numFmtId=\"49\" fontId=\"0\" fillId=\"0\" borderId=\"0\" xfId=\"0\" applyNumberFormat=\"1\" {TOP} \
-                 wrapText=\"1\"/></xf>\
-                 </cellXfs><cellStyles count=\"1\"><cellStyle name=\"Normal\" xfId=\"0\" builtinId=\"0\"/></cellStyles>\
-                 </styleSheet>"
-            ),
-        )?;
+        let styles = styles::part();
+        workbook.package.part("xl/styles.xml", "styles", &styles)?;
         workbook.header();
         Ok(workbook)
     }
 
     /// Appends a row. The caller has checked the texts.
-    pub(super) fn row<'a>(&mut self, cells: impl IntoIterator<Item = Cell<'a>>) -> io::Result<()> {
+    pub(super) fn row<'a>(
+        &mut self,
+        values: impl IntoIterator<Item = Value<'a>>,
+    ) -> io::Result<()> {
         if self.rows == self.most_rows || self.written >= SHEET_BYTES {
             self.end_sheet()?;
             self.header();
         }
         self.rows += 1;
-        let row = self.rows + 1;
-        self.begin_row(row);
-        let attributes = self.xml.len() - 1;
-        let mut lines = 1;
-        let is_sample = !self.begun && self.done.is_empty();
-        for (column, cell) in cells.into_iter().enumerate() {
-            if is_sample {
-                let seen = match cell {
-                    Cell::Null | Cell::Boolean(_) => 0,
-                    Cell::Integer(integer) => itoa::Buffer::new().format(integer).len(),
-                    Cell::Text(text) => width(text),
-                };
-                if let Some(width) = self.widths.get_mut(column) {
-                    *width = seen.max(*width);
-                }
-            }
-            match cell {
-                Cell::Null => {}
-                Cell::Integer(integer) if integer.unsigned_abs() <= MOST_EXACT => {
-                    self.begin_cell(column, row, INTEGER);
-                    self.xml.extend_from_slice(b"\"><v>");
-                    self.push_integer(integer);
-                    self.xml.extend_from_slice(b"</v></c>");
-                }
-                Cell::Integer(integer) => {
-                    self.text_cell(column, row, TEXT, itoa::Buffer::new().format(integer));
-                }
-                Cell::Boolean(boolean) => {
-                    self.begin_cell(column, row, INTEGER);
-                    self.xml.extend_from_slice(b"\" t=\"b\"><v>");
-                    self.push_integer(boolean.into());
-                    self.xml.extend_from_slice(b"</v></c>");
-                }
-                Cell::Text(text) => {
-                    let of_text = 1 + memchr_iter(b'\n', text.as_bytes()).count();
-                    lines = lines.max(of_text);
-                    let style = if of_text > 1 { LINES } else { TEXT };
-                    self.text_cell(column, row, style, text);
-                }
-            }
-        }
-        self.xml.extend_from_slice(b"</row>");
-        if lines > 1 {
-            let height = format!(" ht=\"{}\"", (lines * ROW_HEIGHT).min(MOST_HEIGHT));
-            self.xml.splice(attributes..attributes, height.into_bytes());
-        }
+        let is_sample = !self.begun && self.done == 0;
+        self.push_row(self.rows + 1, is_sample, values);
         if self.xml.len() >= CHUNK {
             self.flush()?;
         }
@@ -205,72 +97,135 @@ impl<'h> Workbook<'h> {
 
     /// How many bytes nobody has taken yet.
     pub(super) fn pending(&self) -> usize {
-        self.pending.0.borrow().len()
+        self.package.pending()
     }
 
     /// Takes them.
     pub(super) fn take(&self) -> Vec<u8> {
-        self.pending.0.take()
+        self.package.take()
     }
 
-    /// Ends the workbook; returns what of it nobody has taken.
-    pub(super) fn finish(mut self) -> io::Result<Vec<u8>> {
+    /// Ends the workbook, with a sheet of these lines; returns what of it nobody has taken.
+    pub(super) fn finish(mut self, about: &[Line<'_>]) -> io::Result<Vec<u8>> {
         self.end_sheet()?;
-        let mut sheets = Vec::new();
-        let mut filters = Vec::new();
+        self.about(about)?;
+        let mut sheets = String::new();
+        let mut print_titles = String::new();
         let mut parts = vec![("styles", "styles.xml".to_owned())];
-        let done = std::mem::take(&mut self.done);
-        for (index, rows) in done.into_iter().enumerate() {
+        for index in 0..self.done {
             let number = index + 1;
-            // The relationships' ids are their places: the styles' is the first.
-            write!(sheets, "<sheet name=\"")?;
-            self.push_title(number, &mut sheets);
-            write!(
-                sheets,
-                "\" sheetId=\"{number}\" r:id=\"rId{}\"/>",
-                number + 1
-            )?;
-            write!(
-                filters,
-                "<definedName name=\"_xlnm._FilterDatabase\" localSheetId=\"{index}\" hidden=\"1\">'"
-            )?;
-            self.push_title(number, &mut filters);
-            let last = self.names.last().map_or("A", String::as_str);
-            write!(filters, "'!$A$1:${last}${}</definedName>", rows + 1)?;
+            let title = self.sheet_title(number);
+            sheets.push_str(&sheet(&title, number));
+            print_titles.push_str(&format!(
+                "<definedName name=\"_xlnm.Print_Titles\" localSheetId=\"{index}\">'{title}'!$1:$1</definedName>"
+            ));
             parts.push(("worksheet", format!("worksheets/sheet{number}.xml")));
         }
-        self.file(
+        let is_taken = self.title.eq_ignore_ascii_case("About");
+        let title = if is_taken {
+            "About the export"
+        } else {
+            "About"
+        };
+        sheets.push_str(&sheet(title, self.done + 1));
+        parts.push(("worksheet", "worksheets/about.xml".to_owned()));
+        self.package.part(
             "xl/workbook.xml",
+            "sheet.main",
             &format!(
-                "<workbook xmlns=\"{MAIN}\" xmlns:r=\"{RELATIONSHIPS}\"><bookViews><workbookView/></bookViews><sheets>{}</sheets>\
-                 <definedNames>{}</definedNames></workbook>",
-                String::from_utf8_lossy(&sheets),
-                String::from_utf8_lossy(&filters)
+                "<workbook xmlns=\"{MAIN}\" xmlns:r=\"{RELATIONSHIPS}\"><bookViews><workbookView/></bookViews>\
+                 <sheets>{sheets}</sheets><definedNames>{print_titles}</definedNames></workbook>"
             ),
         )?;
-        self.relationships("xl/_rels/workbook.xml.rels", parts)?;
-        self.zip.finish()?;
-        Ok(self.pending.0.take())
+        self.package
+            .relationships("xl/_rels/workbook.xml.rels", parts)?;
+        self.package.finish()
     }
 
-    fn push_title(&self, number: usize, xml: &mut Vec<u8>) {
-        push_text(&self.title, xml);
+    /// The title of the sheet of this number, as it is in XML.
+    fn sheet_title(&self, number: usize) -> String {
+        let mut title = Vec::new();
+        push_text(&self.title, &mut title);
         if number > 1 {
-            push_text(&format!(" {number}"), xml);
+            push_text(&format!(" {number}"), &mut title);
         }
+        String::from_utf8_lossy(&title).into_owned()
     }
 
     fn header(&mut self) {
         self.begin_row(1);
         for column in 0..self.headers.len() {
-            self.text_cell(column, 1, HEADER, self.headers[column]);
+            let header = std::mem::take(&mut self.headers[column]);
+            self.text_cell(column, 1, styles::HEADER, &header);
+            self.headers[column] = header;
         }
         self.xml.extend_from_slice(b"</row>");
     }
 
+    fn push_row<'a>(
+        &mut self,
+        row: u32,
+        is_sample: bool,
+        values: impl IntoIterator<Item = Value<'a>>,
+    ) {
+        self.begin_row(row);
+        let attributes = self.xml.len() - 1;
+        let mut lines = 1;
+        for (column, value) in values.into_iter().enumerate() {
+            if is_sample && let Some(width) = self.widths.get_mut(column) {
+                *width = value.width().max(*width);
+            }
+            lines = lines.max(self.cell(column, row, value));
+        }
+        self.xml.extend_from_slice(b"</row>");
+        if lines > 1 {
+            let height = format!(" ht=\"{}\"", (lines * ROW_HEIGHT).min(MOST_HEIGHT));
+            self.xml.splice(attributes..attributes, height.into_bytes());
+        }
+    }
+
+    /// Appends a cell; returns how many lines it has.
+    fn cell(&mut self, column: usize, row: u32, value: Value<'_>) -> usize {
+        match value {
+            Value::Null => {}
+            Value::Integer(integer) if value::is_exact(integer) => {
+                let mut digits = itoa::Buffer::new();
+                self.number_cell(column, row, styles::INTEGER, digits.format(integer));
+            }
+            Value::Integer(integer) => {
+                let mut digits = itoa::Buffer::new();
+                self.text_cell(column, row, styles::TEXT, digits.format(integer));
+            }
+            Value::Number(number, style) => self.number_cell(column, row, style, number),
+            Value::Moment(milliseconds, style) => {
+                let days = value::days(milliseconds).to_string();
+                self.number_cell(column, row, style, &days);
+            }
+            Value::Boolean(boolean) => {
+                self.begin_cell(column, row, styles::GENERAL);
+                let end: &[u8] = match boolean {
+                    true => b"\" t=\"b\"><v>1</v></c>",
+                    false => b"\" t=\"b\"><v>0</v></c>",
+                };
+                self.xml.extend_from_slice(end);
+            }
+            Value::Text(text) => {
+                let lines = 1 + memchr_iter(b'\n', text.as_bytes()).count();
+                let style = if lines > 1 {
+                    styles::LINES
+                } else {
+                    styles::TEXT
+                };
+                self.text_cell(column, row, style, text);
+                return lines;
+            }
+        }
+        1
+    }
+
     fn begin_row(&mut self, row: u32) {
         self.xml.extend_from_slice(b"<row r=\"");
-        self.push_integer(row.into());
+        self.push_integer(row);
         self.xml.extend_from_slice(b"\">");
     }
 
@@ -279,9 +234,16 @@ impl<'h> Workbook<'h> {
         if let Some(name) = self.names.get(column) {
             self.xml.extend_from_slice(name.as_bytes());
         }
-        self.push_integer(row.into());
+        self.push_integer(row);
         self.xml.extend_from_slice(b"\" s=\"");
-        self.push_integer(style.into());
+        self.push_integer(style);
+    }
+
+    fn number_cell(&mut self, column: usize, row: u32, style: u8, number: &str) {
+        self.begin_cell(column, row, style);
+        self.xml.extend_from_slice(b"\"><v>");
+        self.xml.extend_from_slice(number.as_bytes());
+        self.xml.extend_from_slice(b"</v></c>");
     }
 
     fn text_cell(&mut self, column: usize, row: u32, style: u8, text: &str) {
@@ -298,7 +260,7 @@ impl<'h> Workbook<'h> {
         self.xml.extend_from_slice(b"</t></is></c>");
     }
 
-    fn push_integer(&mut self, integer: i64) {
+    fn push_integer(&mut self, integer: impl itoa::Integer) {
         self.xml
             .extend_from_slice(itoa::Buffer::new().format(integer).as_bytes());
     }
@@ -306,12 +268,12 @@ impl<'h> Workbook<'h> {
     /// Writes what there is of this sheet.
     fn flush(&mut self) -> io::Result<()> {
         if !std::mem::replace(&mut self.begun, true) {
-            let number = self.done.len() + 1;
-            self.start_file(&format!("xl/worksheets/sheet{number}.xml"))?;
+            let name = format!("xl/worksheets/sheet{}.xml", self.done + 1);
+            self.package.begin_part(&name, "worksheet")?;
             let start = self.sheet_start();
-            self.zip.write_all(start.as_bytes())?;
+            self.package.write(start.as_bytes())?;
         }
-        self.zip.write_all(&self.xml)?;
+        self.package.write(&self.xml)?;
         self.written += self.xml.len() as u64;
         self.xml.clear();
         Ok(())
@@ -320,79 +282,77 @@ impl<'h> Workbook<'h> {
     /// All of a sheet that is before its rows: the header stays where it is, and the columns have their widths.
     fn sheet_start(&self) -> String {
         // One sheet is the one that is shown.
-        let selected = if self.done.is_empty() {
+        let selected = if self.done == 0 {
             " tabSelected=\"1\""
         } else {
             ""
         };
-        let columns = self.widths.iter().enumerate().map(|(index, width)| {
-            let number = index + 1;
-            let width = width.clamp(WIDTHS.start(), WIDTHS.end()) + 2;
-            format!("<col min=\"{number}\" max=\"{number}\" width=\"{width}\" customWidth=\"1\"/>")
-        });
         format!(
-            "{DECLARATION}<worksheet xmlns=\"{MAIN}\"><sheetViews><sheetView{selected} workbookViewId=\"0\">\
+            "<worksheet xmlns=\"{MAIN}\" xmlns:r=\"{RELATIONSHIPS}\"><sheetViews><sheetView{selected} workbookViewId=\"0\">\
              <pane ySplit=\"1\" topLeftCell=\"A2\" activePane=\"bottomLeft\" state=\"frozen\"/><selection pane=\"bottomLeft\"/>\
              </sheetView></sheetViews><sheetFormatPr defaultRowHeight=\"{ROW_HEIGHT}\"/><cols>{}</cols><sheetData>",
-            columns.collect::<String>()
+            columns(&self.widths)
         )
     }
 
+    /// Ends a sheet, whose cells are a table. A table has a row, if an empty one: without it, Excel takes the workbook for broken.
     fn end_sheet(&mut self) -> io::Result<()> {
-        let last = self.names.last().map_or("A", String::as_str);
-        let rows = std::mem::take(&mut self.rows);
-        let end = format!(
-            "</sheetData><autoFilter ref=\"A1:{last}{}\"/></worksheet>",
-            rows + 1
+        self.xml.extend_from_slice(
+            b"</sheetData><tableParts count=\"1\"><tablePart r:id=\"rId1\"/></tableParts></worksheet>",
         );
-        self.xml.extend_from_slice(end.as_bytes());
         self.flush()?;
-        self.done.push(rows);
+        let rows = std::mem::take(&mut self.rows);
+        self.done += 1;
         self.written = 0;
         self.begun = false;
-        Ok(())
+
+        let number = self.done;
+        self.package.relationships(
+            &format!("xl/worksheets/_rels/sheet{number}.xml.rels"),
+            [("table", format!("../tables/table{number}.xml"))],
+        )?;
+        let last = self.names.last().map_or("A", String::as_str);
+        let cells = format!("A1:{last}{}", rows.max(1) + 1);
+        let name = table::name(&self.title, number);
+        let table = table::part(&name, number, &cells, &self.headers);
+        self.package
+            .part(&format!("xl/tables/table{number}.xml"), "table", &table)
     }
 
-    fn relationships(
-        &mut self,
-        name: &str,
-        targets: impl IntoIterator<Item = (&'static str, String)>,
-    ) -> io::Result<()> {
-        let targets = targets.into_iter().enumerate();
-        let relationships = targets.map(|(index, (kind, target))| {
-            let number = index + 1;
-            format!("<Relationship Id=\"rId{number}\" Type=\"{RELATIONSHIPS}/{kind}\" Target=\"{target}\"/>")
-        });
-        let relationships: String = relationships.collect();
-        self.file(
-            name,
-            &format!(
-                "<Relationships xmlns=\"{PACKAGE}/relationships\">{relationships}</Relationships>"
-            ),
-        )
-    }
-
-    fn file(&mut self, name: &str, xml: &str) -> io::Result<()> {
-        self.start_file(name)?;
-        self.zip.write_all(DECLARATION.as_bytes())?;
-        self.zip.write_all(xml.as_bytes())
-    }
-
-    fn start_file(&mut self, name: &str) -> io::Result<()> {
-        // The same data are the same bytes: no time of day is in them.
-        let options = SimpleFileOptions::default()
-            .compression_method(CompressionMethod::Deflated)
-            .compression_level(Some(COMPRESSION))
-            .last_modified_time(DateTime::default())
-            .unix_permissions(0o644);
-        Ok(self.zip.start_file(name, options)?)
+    /// The sheet of what is said of the workbook.
+    fn about(&mut self, lines: &[Line<'_>]) -> io::Result<()> {
+        self.names = [0, 1].map(column_name).to_vec();
+        self.widths = vec![0; 2];
+        for (row, (name, value)) in (1..).zip(lines) {
+            self.push_row(row, true, [Value::Text(name), *value]);
+        }
+        self.package
+            .begin_part("xl/worksheets/about.xml", "worksheet")?;
+        let start = format!(
+            "<worksheet xmlns=\"{MAIN}\"><sheetFormatPr defaultRowHeight=\"{ROW_HEIGHT}\"/><cols>{}</cols><sheetData>",
+            columns(&self.widths)
+        );
+        self.package.write(start.as_bytes())?;
+        self.package.write(&self.xml)?;
+        self.package.write(b"</sheetData></worksheet>")
     }
 }
 
-/// Characters of a text's first line.
-fn width(text: &str) -> usize {
-    let line = text.split('\n').next().unwrap_or_default();
-    line.chars().take(*WIDTHS.end()).count()
+/// The workbook's entry for a sheet. The first relationship is that of the styles.
+fn sheet(title: &str, number: usize) -> String {
+    format!(
+        "<sheet name=\"{title}\" sheetId=\"{number}\" r:id=\"rId{}\"/>",
+        number + 1
+    )
+}
+
+/// The columns of these widths.
+fn columns(widths: &[usize]) -> String {
+    let columns = (1..).zip(widths).map(|(number, width)| {
+        let width = width.clamp(WIDTHS.start(), WIDTHS.end()) + 2;
+        format!("<col min=\"{number}\" max=\"{number}\" width=\"{width}\" customWidth=\"1\"/>")
+    });
+    columns.collect()
 }
 
 #[cfg(test)]

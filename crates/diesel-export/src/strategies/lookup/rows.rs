@@ -129,7 +129,7 @@ impl FieldWriter {
                 b"f" => self.write_text(no.as_bytes(), line),
                 _ => return None,
             },
-            ColumnKind::Text | ColumnKind::Data if field.contains(&b'\\') => {
+            kind if kind.is_text() && field.contains(&b'\\') => {
                 self.write_printed(kind, &unescaped(field), line);
             }
             kind => self.write_printed(kind, field, line),
@@ -166,7 +166,7 @@ impl<'r> Fields<'r> {
 
     /// Takes the next field, which is of this kind. In a short one, a search by many bytes at once does not pay.
     pub(super) fn next_of(&mut self, kind: &ColumnKind) -> Option<&'r [u8]> {
-        if matches!(kind, ColumnKind::Text | ColumnKind::Data) {
+        if kind.is_text() {
             return self.next();
         }
         let rest = self.rest.take()?;
