@@ -38,6 +38,14 @@ pub enum ColumnKind {
 }
 
 impl ColumnKind {
+    /// The label for a boolean, if the column has labels.
+    pub(crate) fn label(&self, is_true: bool) -> Option<&str> {
+        match self {
+            Self::Label([yes, no]) => Some(if is_true { yes } else { no }),
+            _ => None,
+        }
+    }
+
     /// Whether the values are texts to who reads them from the server, of any length.
     pub(crate) fn is_text(&self) -> bool {
         !matches!(self, Self::Integer | Self::Boolean | Self::Label(_))

@@ -110,11 +110,10 @@ impl FieldWriter {
             Cell::Integer(integer) => {
                 line.extend_from_slice(itoa::Buffer::new().format(integer).as_bytes());
             }
-            Cell::Boolean(boolean) => line.extend_from_slice(self.boolean(boolean)),
-            // Of a table that is not as it was declared: any text.
-            Cell::Text(text) if *kind == ColumnKind::Integer => {
-                self.write_text(text.as_bytes(), line);
-            }
+            Cell::Boolean(boolean) => match kind.label(boolean) {
+                Some(label) => self.write_text(label.as_bytes(), line),
+                None => line.extend_from_slice(self.boolean(boolean)),
+            },
             Cell::Text(text) => self.write_printed(kind, text.as_bytes(), line),
         }
     }
@@ -131,11 +130,11 @@ impl FieldWriter {
     /// Appends the field for what PostgreSQL prints for a value of this kind that is not NULL; it may be empty.
     pub(crate) fn write_printed(self, kind: &ColumnKind, text: &[u8], line: &mut Vec<u8>) {
         match kind {
-            ColumnKind::Integer => line.extend_from_slice(text),
+            ColumnKind::Integer if is_integer(text) => line.extend_from_slice(text),
             ColumnKind::Boolean if text == b"t" => line.extend_from_slice(self.boolean(true)),
             ColumnKind::Boolean if text == b"f" => line.extend_from_slice(self.boolean(false)),
-            // A boolean that is none is of a table that is not as it was declared.
-            ColumnKind::Text | ColumnKind::Label(_) | ColumnKind::Boolean => {
+            // An integer or a boolean that is none is of a table that is not as it was declared: any text.
+            ColumnKind::Text | ColumnKind::Label(_) | ColumnKind::Boolean | ColumnKind::Integer => {
                 self.write_text(text, line);
             }
             _ => self.quote(text, line),
@@ -211,11 +210,37 @@ fn begins_formula(text: &[u8]) -> bool {
     )
 }
 
+/// Whether a field is what PostgreSQL prints for an integer.
+fn is_integer(text: &[u8]) -> bool {
+    text.iter()
+        .all(|byte| byte.is_ascii_digit() || *byte == b'-')
+        && !text.is_empty()
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_value_that_is_not_of_its_columns_kind_is_a_text_and_a_boolean_has_its_label() {
+        let writer = FieldWriter::new(Format::default(), 2);
+        let field = |kind: &ColumnKind, cell| {
+            let mut line = Vec::new();
+            writer.write(kind, cell, &mut line);
+            String::from_utf8(line).unwrap_or_default()
+        };
+        let label = ColumnKind::Label(["a,b", "no"].map(str::to_owned));
+        assert_eq!(field(&label, Cell::Boolean(true)), "\"a,b\"");
+        assert_eq!(field(&label, Cell::Boolean(false)), "no");
+        assert_eq!(field(&ColumnKind::Boolean, Cell::Boolean(true)), "t");
+        assert_eq!(field(&ColumnKind::Integer, Cell::Text("-3")), "-3");
+        assert_eq!(field(&ColumnKind::Integer, Cell::Text("1,5")), "\"1,5\"");
+        let mut line = Vec::new();
+        writer.write_printed(&ColumnKind::Integer, b"a,b", &mut line);
+        assert_eq!(line, b"\"a,b\"");
+    }
 
     fn line(format: Format, cells: &[Cell<'_>]) -> String {
         let mut line = Vec::new();

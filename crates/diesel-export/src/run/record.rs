@@ -221,6 +221,7 @@ impl Record {
                     dataset = manifest.dataset,
                     columns = manifest.columns.join(","),
                     filter = %serde_json::to_string(&manifest.filter).unwrap_or_default(),
+                    order = manifest.order.as_deref(),
                     format = manifest.format.extension(),
                     source = manifest.source.map(Role::name),
                     server,

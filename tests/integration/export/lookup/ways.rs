@@ -383,7 +383,8 @@ fn descriptions_of_100_kilobytes_take_no_memory() {
         assert!(bytes > TASKS as usize * LENGTH, "{bytes}");
         let manifest = server.ended(storage);
         assert_eq!(manifest["strategy"], "lookup", "{manifest}");
-        let grown = server.peak_memory() - idle;
+        // The system counts pages a little behind: a peak that has not grown may seem to have shrunk.
+        let grown = server.peak_memory().saturating_sub(idle);
         println!("{storage}: the server has grown by {grown} bytes for {bytes}");
         assert!(grown < 48 << 20, "{storage}: by {grown} bytes for {bytes}");
     }

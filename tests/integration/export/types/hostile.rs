@@ -27,12 +27,15 @@ proptest! {
         }
         let client = client(&database.url);
         for (part, declare) in table::PARTS.iter().enumerate() {
-            let dataset = declare(Key::Composite);
-            let expected = psql(&database, COLUMNS[part], Key::Composite.order(), |name, _| name.to_owned());
-            for &strategy in Strategy::all() {
-                let what = format!("{texts:?} by {strategy:?}");
-                let outcome = run(&client, &export(&dataset, strategy, Preset::Data));
-                table::assert_same(outcome.whole(&what), &expected, &what);
+            // By the second one, `lookup` is no `copy`.
+            for key in [Key::Composite, Key::Integer] {
+                let dataset = declare(key);
+                let expected = psql(&database, COLUMNS[part], key.order(), |name, _| name.to_owned());
+                for &strategy in Strategy::all() {
+                    let what = format!("{texts:?} by {strategy:?} and {key:?}");
+                    let outcome = run(&client, &export(&dataset, strategy, Preset::Data));
+                    table::assert_same(outcome.whole(&what), &expected, &what);
+                }
             }
         }
     }

@@ -62,6 +62,10 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
         } else if let Some(reason) = names("column", &columns).or_else(|| names("filter", &filters))
         {
             reason
+        } else if let Some(header) = self.header_of_two() {
+            format!(
+                "two of its columns have the header `{header}`, by which a preview names their values"
+            )
         } else if let Some(name) = filters.iter().find(|name| PARAMETERS.contains(name)) {
             format!("its filter `{name}` is called as a parameter that every export has")
         } else if !self.columns.iter().any(|column| column.is_default) {
@@ -74,6 +78,12 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
             return Ok(());
         };
         Err(InvalidDeclaration::new(&self.name, reason))
+    }
+
+    fn header_of_two(&self) -> Option<&str> {
+        let headers: Vec<&str> = self.columns.iter().map(|column| &*column.header).collect();
+        let mut indexed = headers.iter().enumerate();
+        indexed.find_map(|(index, header)| headers[..index].contains(header).then_some(*header))
     }
 
     fn without_cell(&self) -> Option<&str> {
@@ -163,6 +173,12 @@ mod tests {
                 declared.column("id", "Other", things::name);
             }),
             "two of its columns are called `id`",
+        );
+        check(
+            said!(|declared: &mut Declaration<_, _>| {
+                declared.column("name", "ID", things::name);
+            }),
+            "two of its columns have the header `ID`",
         );
         check(
             said!(|declared: &mut Declaration<_, _>| {

@@ -41,11 +41,13 @@ pub(super) enum Value<'a> {
 
 impl<'a> Value<'a> {
     /// What a cell of a column of this kind is to Excel.
-    pub(super) fn of(cell: Cell<'a>, kind: &ColumnKind) -> Self {
+    pub(super) fn of(cell: Cell<'a>, kind: &'a ColumnKind) -> Self {
         match cell {
             Cell::Null => Self::Null,
             Cell::Integer(integer) => Self::Integer(integer),
-            Cell::Boolean(boolean) => Self::Boolean(boolean),
+            Cell::Boolean(boolean) => kind
+                .label(boolean)
+                .map_or(Self::Boolean(boolean), Self::Text),
             Cell::Text(text) => Self::printed(text, kind).unwrap_or(Self::Text(text)),
         }
     }
@@ -152,7 +154,7 @@ fn decimals(text: &str) -> Option<usize> {
 mod tests {
     use super::*;
 
-    fn shown(kind: &ColumnKind, text: &'static str) -> Value<'static> {
+    fn shown<'a>(kind: &'a ColumnKind, text: &'a str) -> Value<'a> {
         Value::of(Cell::Text(text), kind)
     }
 

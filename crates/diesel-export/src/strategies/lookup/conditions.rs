@@ -41,6 +41,7 @@ const PLAIN_TYPES: &str = "16, 18, 19, 20, 21, 23, 25, 26, 700, 701, 1042, 1043,
 
 const NO_INTEGER: &str = "the key is not one integer";
 const OTHER_ORDER: &str = "the rows are in another order than their key's";
+
 /// Returns the key by which the rows can be divided, or why they cannot be or are not to be read by themselves.
 pub(super) fn fitting_key(export: &Export) -> Result<&Key, Cow<'static, str>> {
     let dataset = export.dataset();
@@ -143,6 +144,11 @@ impl Conditions {
             .collect();
         let table = dataset.table();
         let key = table.integer_key().map_or("", |key| &key.column);
+        let is_key = format!(
+            "attrelid = to_regclass({}) and attname = {}",
+            quoted(&table.name),
+            quoted(key)
+        );
         vec![
             format!("{SERVER} as server"),
             format!("{} as oids", oids(dataset)),
@@ -156,9 +162,12 @@ impl Conditions {
                 // From PostgreSQL 18 on, a constraint may hold for new rows only.
                 "(select attnotnull and not exists (
                       select from pg_constraint where conrelid = attrelid and contype = 'n' and not convalidated and attnum = any (conkey))
-                  from pg_attribute where attrelid = to_regclass({}) and attname = {}) as has_all_keys",
-                quoted(&table.name),
-                quoted(key)
+                  from pg_attribute where {is_key}) as has_all_keys"
+            ),
+            // As it is stored, not as it is declared: other numbers, between two integers, would be in no range.
+            format!(
+                "(select coalesce(nullif(typbasetype, 0), pg_type.oid) = any (array[20, 21, 23]::oid[])
+                  from pg_attribute join pg_type on pg_type.oid = atttypid where {is_key}) as has_integer_key"
             ),
         ]
     }
@@ -196,6 +205,9 @@ impl Conditions {
             let violations: Vec<Violation> = libpq::read_json(&facts, "violations")?;
             conditions.violated = violations.first().map(Violation::because);
             conditions.reads = facts.get("reads").unwrap_or_default().to_owned();
+        }
+        if !answer.is("has_integer_key") {
+            conditions.violated = Some(NO_INTEGER.to_owned());
         }
         Ok(conditions)
     }

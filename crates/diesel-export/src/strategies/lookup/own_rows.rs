@@ -7,7 +7,7 @@ use super::Unprepared;
 use super::estimate::{Estimate, Scan};
 use super::rows::{self, Fields, Step};
 use crate::dataset::{
-    ColumnKind, Condition, Fragment, Key, Ordered, Origin, Query, Question, Selected,
+    Column, ColumnKind, Condition, Fragment, Key, Ordered, Origin, Query, Question, Selected,
 };
 use crate::db::libpq::{self, CopyOutDsl};
 use crate::{Error, Export};
@@ -183,7 +183,10 @@ impl<'a> OwnRows<'a> {
                 matches!(column.origin(), Origin::Referenced { reference, .. } if *reference == index)
             })
         };
-        if (0..dataset.references().len()).all(is_loaded) {
+        // What the server computes may be of a table that no reference leads to.
+        let computes = |column: &Column| matches!(column.origin(), Origin::Computed);
+        if (0..dataset.references().len()).all(is_loaded) && !dataset.columns().iter().any(computes)
+        {
             return Ok(true);
         }
         let plan = Estimate::of(

@@ -129,7 +129,7 @@ impl FieldWriter {
                 b"f" => self.write_text(no.as_bytes(), line),
                 _ => return None,
             },
-            kind if kind.is_text() && field.contains(&b'\\') => {
+            kind if field.contains(&b'\\') => {
                 self.write_printed(kind, &unescaped(field), line);
             }
             kind => self.write_printed(kind, field, line),
