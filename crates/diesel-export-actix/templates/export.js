@@ -44,7 +44,7 @@ function chosenRows() {
 // Without what does not change their number.
 function chosenFilter() {
   const query = chosen();
-  [...HOW, 'columns'].forEach((name) => query.delete(name));
+  [...HOW, 'columns', 'order'].forEach((name) => query.delete(name));
   return query.toString();
 }
 
