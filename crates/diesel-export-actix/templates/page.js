@@ -26,7 +26,9 @@ class Refusal extends Error {
 
 async function refusal(response) {
   const problem = await response.json().catch(() => ({}));
-  const message = [problem.title ?? `The server answers ${response.status}`, problem.detail].filter(Boolean).join(': ');
+  // The page itself says when to try again.
+  const title = problem.title?.replace(/; retry later$/, '');
+  const message = [title ?? `The server answers ${response.status}`, problem.detail].filter(Boolean).join(': ');
   const seconds = Number(response.headers.get('Retry-After'));
   const advice = response.status >= 500 && response.status !== 504 && !seconds ? ' Try again in a moment.' : '';
   return new Refusal(`${message}.${advice}`, seconds, response.status);

@@ -152,10 +152,7 @@ fn a_full_queue_is_told_from_a_broken_server() {
     browser.click("#prepare");
     browser.sees(ITEM, "Waiting, ");
     browser.click("#prepare");
-    browser.sees(
-        "#prepare-trouble",
-        "The preparation queue is full; retry later",
-    );
+    browser.sees("#prepare-trouble", "The preparation queue is full.");
     drop(gate);
 }
 

@@ -185,13 +185,35 @@ fn the_file_format_is_remembered_and_fits_the_browsers_language() {
 }
 
 #[test]
+fn the_order_in_the_address_is_that_of_the_file() {
+    let database = small();
+    let server = Server::start(&database.url);
+    let csv = oracle::psql(
+        &database,
+        "copy (select id as \"ID\", title as \"Title\" from tasks where title like '%1%' order by done desc, id)
+         to stdout with (format csv, header)",
+    );
+    for browser in [Browser::start(), Browser::without_scripts()] {
+        browser.open(&server.url("/?columns=id,title&order=-done"));
+        browser.type_into("#title", &format!("1{ENTER}"));
+        browser.eventually("the choice is in the address", || {
+            browser.address().contains("title=1&")
+        });
+        assert!(browser.address().contains("order=-done"));
+        choose_data(&browser);
+        browser.click("#download");
+        saves(&browser, &csv);
+    }
+}
+
+#[test]
 fn a_database_that_is_away_shows() {
     let database = small();
     let server = Server::start(&database.url);
     let browser = open(&server);
     drop(database);
     browser.click("input[name=done][value=true]");
-    browser.sees("#trouble", "The database cannot be reached now");
+    browser.sees("#trouble", "The database is unavailable. Trying again in ");
     browser.click("#download");
     browser.sees(ITEM, "Failed");
     browser.assert_accessible("no database");

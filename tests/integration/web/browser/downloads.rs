@@ -112,7 +112,7 @@ fn a_busy_server_is_told_from_a_broken_one_and_can_be_tried_again() {
     );
     gate.reached();
     browser.click("#download");
-    browser.sees(ITEM, "Too many exports are running; retry later");
+    browser.sees(ITEM, "Too many exports are running.");
     browser.sees(&format!("{ITEM} .retry"), "Try again in ");
     assert!(saved(&browser).is_empty());
     drop(gate);
