@@ -6,7 +6,6 @@ mod parameters;
 mod problems;
 
 use actix_web::web;
-use utoipa::openapi::InfoBuilder;
 use utoipa::{Modify, OpenApi, openapi};
 
 use crate::NAME;
@@ -31,12 +30,10 @@ pub(crate) async fn document(app: web::Data<App>) -> web::Json<openapi::OpenApi>
 
 fn of(catalog: &Catalog, application: &Application) -> openapi::OpenApi {
     let mut document = Document::openapi();
-    let description = Some(application.description.to_owned());
-    document.info = InfoBuilder::new()
-        .title(NAME)
-        .version(application.version)
-        .description(description)
-        .build();
+    let info = &mut document.info;
+    info.title = NAME.to_owned();
+    info.version = application.version.to_owned();
+    info.description = Some(application.description.to_owned());
     for route in routes(catalog, (application.routes)()) {
         route.describe(&mut document);
     }
@@ -65,5 +62,14 @@ mod tests {
             assert!(id.is_some() && seen.insert(id), "{id:?}");
         }
         assert!(seen.contains(&Some("books_csv_head")));
+    }
+
+    #[test]
+    fn the_document_has_the_applications_version_and_a_license() {
+        let info = of(&catalog(), &APPLICATION).info;
+        assert_eq!(info.version, APPLICATION.version);
+        assert_eq!(info.description.as_deref(), Some(APPLICATION.description));
+        let license = info.license.map(|license| license.name);
+        assert_eq!(license.as_deref(), Some(env!("CARGO_PKG_LICENSE")));
     }
 }
