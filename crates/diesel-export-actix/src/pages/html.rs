@@ -1,5 +1,7 @@
 //! Pages as responses, and the page that is shown if there is no other.
 
+use std::borrow::Cow;
+
 use actix_web::http::header::{
     ACCEPT, CACHE_CONTROL, CONTENT_TYPE, ContentType, HeaderMap, LOCATION, RETRY_AFTER,
 };
@@ -20,7 +22,7 @@ struct UnavailablePage {
     text: String,
     /// Where to go on, and what that is called.
     next: String,
-    link: &'static str,
+    link: Cow<'static, str>,
 }
 
 /// A page.
@@ -122,10 +124,13 @@ pub fn unavailable_in(
     };
     let page = section.path;
     let (next, link) = match problem.kind() {
-        Kind::InvalidParameter => (page.to_owned(), "Start again"),
-        Kind::Application(_) => (page.to_owned(), "Back"),
-        _ if is_followed => (request.uri().to_string(), "Try again"),
-        _ => (page.to_owned(), "Back"),
+        Kind::InvalidParameter => (page.to_owned(), "Start again".into()),
+        Kind::Application(_) => {
+            let link = format!("To the {}", section.title.to_lowercase());
+            (page.to_owned(), link.into())
+        }
+        _ if is_followed => (request.uri().to_string(), "Try again".into()),
+        _ => (page.to_owned(), "Back".into()),
     };
     let page = UnavailablePage {
         layout: Layout::new(app.map(|app| &app.settings), section),
