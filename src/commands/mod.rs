@@ -93,7 +93,8 @@ pub(super) fn in_time_zone(connected: &mut Connected, name: &str) -> Result<(), 
     connected.database = connected.database.clone().with_time_zone(name);
     match connected.database.knows_time_zone() {
         Ok(false) => Err(format!(
-            "--time-zone {name} (CMMS_TIME_ZONE): the database's server has no time zone of this name;              `select name from pg_timezone_names` lists them"
+            "--time-zone {name} (CMMS_TIME_ZONE): the database's server has no time zone of this name; \
+             `select name from pg_timezone_names` lists them"
         )),
         Ok(true) => Ok(()),
         Err(error) => {
