@@ -4,16 +4,20 @@ use std::path::Path;
 use std::process::Command;
 
 /// What the program is made of. A test or a text that was changed does not change what is measured.
-const SOURCES: [&str; 8] = [
+const SOURCES: [&str; 9] = [
     ".cargo",
     "Cargo.lock",
     "Cargo.toml",
+    "askama.toml",
     "build.rs",
     "crates",
     "migrations",
     "src",
     "templates",
 ];
+
+/// Below `crates`, but only of the tests.
+const TESTKIT: &str = ":!crates/testkit";
 
 fn main() {
     let compiler = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());
@@ -44,7 +48,7 @@ fn commit() {
     let hash = said_by(git().args(["rev-parse", "--short=12", "HEAD"]));
     // Files that git does not know count, too: a migration is found by its name alone.
     let status = ["status", "--porcelain", "--untracked-files=all", "--"];
-    let changes = said_by(git().args(status).args(SOURCES));
+    let changes = said_by(git().args(status).args(SOURCES).arg(TESTKIT));
     if let (Some(hash), Some(changes)) = (hash, changes) {
         let dirty = if changes.is_empty() { "" } else { "-dirty" };
         tell("CMMS_BUILD_COMMIT", &format!("{hash}{dirty}"));
