@@ -40,10 +40,10 @@ pub use self::row_order::RowOrder;
 ///
 /// A method that takes a question returns the query that asks it: `joined` of all tables, `own` of the dataset's own table alone.
 pub trait Dataset: Send + Sync {
-    /// Its name on the command line and on the web, in the plural: `tasks`.
+    /// Its name on the command line and on the web, in the plural: `books`.
     fn name(&self) -> &str;
 
-    /// A word for one of its rows: `task`.
+    /// A word for one of its rows: `book`.
     fn row_name(&self) -> &str;
 
     /// All of its columns.

@@ -18,7 +18,7 @@ use diesel::sql_types::{Nullable, SqlType};
 use super::declaration::sql_of;
 use super::row::{Cell, named_key};
 
-/// A row of a dataset's own table, as a struct. It is loaded from its columns: `(tasks::all_columns,)`.
+/// A row of a dataset's own table, as a struct. It is loaded from its columns: `(books::all_columns,)`.
 pub struct Own<Model>(Model);
 
 impl<Model> Deref for Own<Model> {

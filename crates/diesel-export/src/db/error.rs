@@ -28,7 +28,7 @@ pub enum Error {
     /// A COPY failed.
     #[error("{}", OfCopy(.0))]
     Copy(#[from] libpq::Error),
-    /// The database sent something impossible, such as a task that refers to nothing.
+    /// The database sent something impossible, such as a row that refers to nothing.
     #[error("the data are inconsistent: {0}")]
     Inconsistent(String),
     /// A relation was rewritten, or got or lost a partition, while its rows were read: they may be of several moments.

@@ -193,13 +193,13 @@ mod tests {
 
     #[test]
     fn what_is_about_the_statement_or_the_server_is_repeated() {
-        let missing = "column tasks.title does not exist";
+        let missing = "column books.title does not exist";
         assert_eq!(of_query(missing, Some(8)), missing);
         assert_eq!(
-            of_copy("42703", "column \"tasks\".title does not exist", Some(8)),
-            "column \"tasks\".title does not exist (SQLSTATE 42703)"
+            of_copy("42703", "column \"books\".title does not exist", Some(8)),
+            "column \"books\".title does not exist (SQLSTATE 42703)"
         );
-        let denied = "permission denied for table tasks";
+        let denied = "permission denied for table books";
         assert_eq!(
             of_copy("42501", denied, None),
             format!("{denied} (SQLSTATE 42501)")

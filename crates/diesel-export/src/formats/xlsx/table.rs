@@ -87,13 +87,13 @@ mod tests {
     #[test]
     fn a_tables_name_is_none_that_excel_reads_as_a_cell() {
         for (title, sheet, expected) in [
-            ("Tasks", 1, "Tasks"),
-            ("Tasks", 2, "Tasks_2"),
+            ("Books", 1, "Books"),
+            ("Books", 2, "Books_2"),
             ("Work-orders", 1, "Work_orders"),
             ("T1", 1, "_T1"),
             ("R1c1", 2, "_R1c1_2"),
             ("Abc", 1, "_Abc"),
-            ("2026-tasks", 1, "_2026_tasks"),
+            ("2026-books", 1, "_2026_books"),
         ] {
             assert_eq!(name(title, sheet), expected);
         }

@@ -189,10 +189,10 @@ mod tests {
 
     #[test]
     fn a_join_is_found_wherever_it_is() {
-        let tasks = scan("Seq Scan", "tasks");
-        assert!(!read(&tasks).joins);
+        let books = scan("Seq Scan", "books");
+        assert!(!read(&books).joins);
         for kind in ["Hash Join", "Merge Join", "Nested Loop"] {
-            let join = over(kind, std::slice::from_ref(&tasks));
+            let join = over(kind, std::slice::from_ref(&books));
             assert!(read(&over("Sort", &[join])).joins, "{kind}");
         }
     }
@@ -207,7 +207,7 @@ mod tests {
     #[test]
     fn a_scan_in_order_is_cheap_up_to_less_than_another_plan() {
         let is_cheap = |kind: &str, cost: f64| {
-            let estimate = read(&scan(kind, "tasks"));
+            let estimate = read(&scan(kind, "books"));
             Estimate { cost, ..estimate }.is_cheap()
         };
         for (kind, most) in [("Index Scan", CHEAP_SCAN), ("Seq Scan", CHEAP)] {

@@ -261,7 +261,7 @@ mod tests {
 
     #[test]
     fn a_row_becomes_a_line() {
-        check("1\tTask 1\t-7\tt\n", "1,Task 1,Pump,Hall,Done\n");
+        check("1\tBook 1\t-7\tt\n", "1,Book 1,Pump,Hall,Done\n");
         check(
             "-5\ta,b\t9223372036854775807\tf\n",
             "-5,\"a,b\",\"\",,Not Done\n",
