@@ -60,6 +60,26 @@ fn lookup_divides_integers_of_any_width_and_leaves_other_keys_to_copy() {
     );
 }
 
+/// Between two integers that are neighbors, it would be in no range.
+#[test]
+fn a_key_that_is_declared_as_an_integer_and_stored_as_another_number_loses_no_row() {
+    let database = table::filled(11_000);
+    let sql = "alter table things alter number type numeric; update things set number = 5000.5 where number = 5000; analyze things";
+    database.connect().batch_execute(sql).expect("the SQL runs");
+    let dataset = (table::PARTS[0])(Key::Integer);
+    let expected = psql(&database, COLUMNS[0], Key::Integer.order(), |name, _| {
+        name.to_owned()
+    });
+    let outcome = run(
+        &client(&database.url),
+        &export(&dataset, Strategy::Lookup, Preset::Data),
+    );
+    table::assert_same(outcome.whole("lookup"), &expected, "lookup");
+    let plan = outcome.plan.expect("planned");
+    assert_eq!(plan.strategy, Strategy::Copy, "{plan:?}");
+    assert_eq!(plan.because.as_deref(), Some("the key is not one integer"));
+}
+
 fn check(database: &TestDatabase, keys: &[Key], strategies: &[Strategy]) {
     let client = client(&database.url);
     for (part, declare) in table::PARTS.iter().enumerate() {
