@@ -13,6 +13,7 @@ use crate::support::client::{Download, send};
 use crate::support::gate::{Gate, Gated, ROWS};
 use crate::support::prepared::{get, head};
 use crate::support::program::program;
+use crate::support::workbook::without_about;
 use crate::support::{Server, data, oracle};
 
 fn digest(bytes: &[u8]) -> String {
@@ -125,7 +126,12 @@ fn of_a_file_that_is_made_for_each_request_no_part_is_sent() {
         ] {
             let answer = get(&server, path, headers);
             assert_eq!(answer.status, 200, "{path} {headers:?}");
-            assert!(answer.body == whole, "{path} {headers:?}");
+            let is_same = match path {
+                // Its last sheet has the time.
+                "/tasks.xlsx" => without_about(&answer.body) == without_about(&whole),
+                _ => answer.body == whole,
+            };
+            assert!(is_same, "{path} {headers:?}");
         }
     }
     let old = ask_in_http_1_0(&server, "/tasks.csv", "Range: bytes=5-\r\n");
