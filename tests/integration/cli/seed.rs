@@ -96,11 +96,19 @@ fn statistics_and_visibility_map_are_fresh_and_no_constraint_is_lost() {
         "10000"
     );
     // Not all pages: PostgreSQL 16 and newer make more than they fill.
-    let plan = ask(
-        &database,
-        "set enable_seqscan = off; explain (analyze) select id from tasks order by id",
-    );
-    assert!(plan.contains("Heap Fetches: 0"), "{plan}");
+    let plan = || {
+        ask(
+            &database,
+            "set enable_seqscan = off; explain (analyze) select id from tasks order by id",
+        )
+    };
+    let is_fresh = || plan().contains("Heap Fetches: 0");
+    let again = |_| {
+        database.seed(&["--tasks=10000", "--reset"]);
+        is_fresh()
+    };
+    // PostgreSQL 13's VACUUM leaves out what a backend of any database may see that starts at that moment.
+    assert!(is_fresh() || (0..3).any(again), "{}", plan());
     assert_eq!(
         ask(
             &database,
