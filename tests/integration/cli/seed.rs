@@ -107,7 +107,8 @@ fn statistics_and_visibility_map_are_fresh_and_no_constraint_is_lost() {
         database.seed(&["--tasks=10000", "--reset"]);
         is_fresh()
     };
-    // PostgreSQL 13's VACUUM leaves out what a backend of any database may see that starts at that moment.
+    // Seen once on PostgreSQL 13, beside other tests: no page was marked. The cause is not known; perhaps a backend that starts at that
+    // moment holds VACUUM back. A seed that does not vacuum fails each time.
     assert!(is_fresh() || (0..3).any(again), "{}", plan());
     assert_eq!(
         ask(
