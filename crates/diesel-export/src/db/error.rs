@@ -13,16 +13,16 @@ use super::{LOCK_TIMEOUT, NotFresh, libpq};
 /// Why the database cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// There is no connection: the server is away or refuses us, or all connections of the pool stayed in use.
+    /// There is no connection: the server is unreachable or refuses it, or all connections of the pool stayed in use.
     #[error("no connection to the database: {0}")]
     Connect(String),
     /// A query failed.
     #[error("{}", OfQuery(.0))]
     Query(#[from] diesel::result::Error),
-    /// A query took longer than it may.
+    /// A query exceeded its time limit.
     #[error("the query took too long")]
     StatementTimeout(#[source] Query),
-    /// A query waited too long for a table that somebody has locked.
+    /// A query waited too long for a table that another transaction has locked.
     #[error("a table is locked")]
     TableLocked(#[source] Query),
     /// A COPY failed.
@@ -31,10 +31,10 @@ pub enum Error {
     /// The database sent something impossible, such as a row that refers to nothing.
     #[error("the data are inconsistent: {0}")]
     Inconsistent(String),
-    /// A relation was rewritten, or got or lost a partition, while its rows were read: they may be of several moments.
+    /// A relation was rewritten, or got or lost a partition, while its rows were read: the rows may not be of one snapshot.
     #[error("a table was changed while its rows were read")]
     Moved,
-    /// The server may lack what the primary has.
+    /// The server may lag behind the primary.
     #[error(transparent)]
     NotFresh(#[from] NotFresh),
     /// A migration could not be read or applied.
@@ -89,18 +89,18 @@ impl Error {
         }
     }
 
-    /// Returns whether a lock could not be had at once, or in time.
+    /// Returns whether a lock was not available, at once or in time.
     pub fn is_lock_not_available(&self) -> bool {
         matches!(self, Self::Copy(error) if error.sqlstate.as_deref() == Some("55P03"))
     }
 
-    /// Returns whether there is no snapshot of that name (any more), because the connection that exported it has ended.
+    /// Returns whether no snapshot has that name (any more), because the connection that exported it has ended.
     pub fn is_snapshot_gone(&self) -> bool {
         // "invalid snapshot identifier"; since PostgreSQL 17 "snapshot … does not exist".
         matches!(self, Self::Copy(error) if matches!(error.sqlstate.as_deref(), Some("22023" | "42704")))
     }
 
-    /// Returns whether the database is away, so that a later attempt may succeed. It is not, if it only refuses.
+    /// Returns whether the database is unavailable, so that a later attempt may succeed. A refusal does not count.
     pub fn is_unavailable(&self) -> bool {
         match self {
             Self::Connect(_) => true,
@@ -113,7 +113,7 @@ impl Error {
             Self::Query(Query::BrokenTransactionManager) => true,
             Self::Copy(error) => match error.kind() {
                 libpq::ErrorKind::Connection => true,
-                // Class 08: connection exceptions; 57P: the server was told to stop, stops or starts.
+                // Class 08: connection exceptions; 57P: the server is shutting down, was shut down or is starting.
                 libpq::ErrorKind::Server => error
                     .sqlstate
                     .as_deref()
@@ -137,8 +137,8 @@ fn statement_timeout_message(connection: &mut PgConnection) -> Option<String> {
     }
 }
 
-/// Returns whether somebody has locked a table of the database against all others, or waits for such a lock: later queries wait, too.
-/// It asks about all tables: ours may be views of others, and indexes can be locked as well.
+/// Returns whether any table of the database is locked against all other access, or a transaction waits for such a lock: later queries
+/// wait, too. All tables are checked: ours may be views of others, and indexes can be locked as well.
 fn is_any_table_locked(connection: &mut PgConnection) -> QueryResult<bool> {
     let locked = diesel::dsl::sql::<Bool>(
         "exists (select from pg_locks where locktype = 'relation' and mode = 'AccessExclusiveLock'
@@ -153,7 +153,7 @@ pub enum UnfitTables {
     /// The tables are not there, or our role may not read them.
     #[error("the database has no tables that can be read")]
     Missing,
-    /// They are not as the program has them. Each text says what is different, and what would fix it.
+    /// The tables differ from those that the program expects. Each text says what is different, and what would fix it.
     #[error("the database's tables are not as expected: {}", .0.join("; "))]
     Different(Vec<String>),
 }

@@ -1,7 +1,7 @@
-//! Whether a server has all that the primary has.
+//! Whether a server is up to date with the primary.
 //!
-//! It is asked on the export's own connection: another one may lead to another server. And before the export's snapshot: a standby
-//! replays on, so within the snapshot it would say how far it is by now, and not how far it was when the snapshot was taken.
+//! The check runs on the export's own connection, because another connection may lead to another server. It runs before the export's
+//! snapshot: a standby goes on replaying, so within the snapshot it would report its current position, not that of the snapshot.
 
 use std::sync::OnceLock;
 use std::thread;
@@ -14,35 +14,35 @@ use super::{Database, Error, SERVER, libpq};
 
 /// How long an export waits for a standby to catch up with the primary.
 const WAIT: Duration = Duration::from_secs(2);
-/// Time between two looks at how far the standby is.
+/// Interval between two checks of the standby's position.
 const INTERVAL: Duration = Duration::from_millis(5);
 
-/// What a fresh export demands of its server: that it is a primary, or a standby that has replayed the primary's log up to a position
-/// of now.
+/// What a fresh export demands of its server: that it is a primary, or a standby that has replayed the primary's log up to its current
+/// position.
 pub(crate) struct Freshness {
-    /// `None` if it is known to be away.
+    /// `None` if the primary is known to be unreachable.
     primary: Option<Database>,
-    /// Read when the first standby is asked; `None` if there is no such position.
+    /// Read when the first standby is checked; `None` if there is no such position.
     position: OnceLock<Option<i64>>,
 }
 
-/// Nothing shows that the server has all that the primary has.
+/// Why a server could not be shown to be up to date with the primary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotFresh {
-    /// Nobody knows what the primary has.
+    /// The primary's position is unknown.
     #[error(
         "the server is a standby, and there is no primary to ask whether it has all that the primary has"
     )]
     Unknown,
-    /// The primary has more.
+    /// The server lags behind the primary.
     #[error("the standby has not replayed in time all that the primary has")]
     Behind,
-    /// A balancer or a pooler has led one connection to two servers.
+    /// A load balancer or a pooler has led one connection to two servers.
     #[error("the server that was asked whether it has all that the primary has is another one")]
     Elsewhere,
 }
 
-/// That a server is fresh, if that was asked.
+/// That a server is up to date, if that was demanded.
 #[derive(Default)]
 #[must_use]
 pub(crate) struct Shown {
@@ -50,7 +50,7 @@ pub(crate) struct Shown {
 }
 
 impl Freshness {
-    /// Demands what `primary` has; `None` if it is known to be away.
+    /// Demands the state of `primary`; `None` if the primary is known to be unreachable.
     pub(super) fn of(primary: Option<Database>) -> Self {
         Self {
             primary,
@@ -58,7 +58,7 @@ impl Freshness {
         }
     }
 
-    /// Waits until the server of this connection is fresh. The connection is in no transaction.
+    /// Waits until the server of this connection is up to date. The connection is in no transaction.
     pub(crate) fn shown_on(&self, connection: &mut impl Asked) -> Result<Shown, Error> {
         let mut answer = connection.is_fresh(None)?;
         if !answer.is_fresh {
@@ -92,8 +92,8 @@ impl Freshness {
 }
 
 impl Shown {
-    /// Demands that the snapshot, which has begun on this connection, is of the server that was asked: behind a pooler, a transaction may
-    /// be on another one than the question before it.
+    /// Demands that the snapshot, which has begun on this connection, is of the server that was checked: behind a pooler, a transaction may
+    /// run on another server than the check before it.
     pub(crate) fn holds_on(self, connection: &mut impl Asked) -> Result<(), Error> {
         match self.server {
             Some(server) if server != connection.is_fresh(None)?.server => {
@@ -104,7 +104,7 @@ impl Shown {
     }
 }
 
-/// What a server says of itself.
+/// What a server reports about itself.
 #[derive(QueryableByName)]
 pub(crate) struct Answer {
     #[diesel(sql_type = Bool)]
@@ -113,7 +113,7 @@ pub(crate) struct Answer {
     server: String,
 }
 
-/// A connection that can be asked.
+/// A connection on which the check can run.
 pub(crate) trait Asked {
     /// Returns whether its server is a primary, or has replayed the log up to this position.
     fn is_fresh(&mut self, position: Option<i64>) -> Result<Answer, Error>;

@@ -38,7 +38,7 @@ pub const UTC: &str = "UTC";
 /// How long a probe waits for its connection.
 const PROBE_WAIT: Duration = Duration::from_secs(1);
 
-/// How long a helper may take to connect. It takes 5 ms, unless the server is busy or accepts no more connections.
+/// How long a helper may take to connect. Connecting takes 5 ms, unless the server is busy or accepts no more connections.
 const HELPER_WAIT: Duration = Duration::from_millis(500);
 
 /// A connection from the pool of Diesel's connections.
@@ -46,7 +46,7 @@ pub type DieselConnection = PooledConnection<ConnectionManager<PgConnection>>;
 /// A connection from the pool of libpq's connections.
 pub type CopyConnection = PooledConnection<libpq::Manager>;
 
-/// A pool that is made when it is first needed, with the threads that open its connections.
+/// A pool that is created when it is first needed, with the threads that open its connections.
 type LazyPool<M> = LazyLock<Pool<M>, Box<dyn FnOnce() -> Pool<M> + Send>>;
 
 /// One database, with its pools. Connections are opened when they are first needed.
@@ -64,19 +64,19 @@ pub struct Database {
 pub type Unfit = fn(&Database) -> Result<Option<UnfitTables>, Error>;
 
 struct Pools {
-    /// What the connections call themselves, unless the URL says otherwise.
+    /// The `application_name` of the connections, unless the URL sets one.
     application_name: String,
     diesel: LazyPool<ConnectionManager<PgConnection>>,
     copy: LazyPool<libpq::Manager>,
-    /// Connections that only make an export faster. Nobody waits for one, and they take none from other exports.
+    /// Connections that only make an export faster. No export waits for one, and they take no connection from other exports.
     helpers: LazyPool<libpq::Manager>,
-    /// A helper that is opened before anybody asks for it.
+    /// A helper connection that was opened in advance.
     helper_ahead: Mutex<Option<Receiver<CopyConnection>>>,
     /// Connections that never run an export, so that some are free when all of the exports' connections are in use.
     control: LazyPool<ConnectionManager<PgConnection>>,
     /// Connections for probes alone: pages that wait for a lock may hold all of the others.
     probe: LazyPool<libpq::Manager>,
-    /// Connections for cancelling alone, so that nothing else holds it up.
+    /// Connections for cancelling alone, so that nothing else delays a cancellation.
     cancel: LazyPool<ConnectionManager<PgConnection>>,
 }
 
@@ -104,7 +104,7 @@ impl Pools {
             named.next().map(|(_, value)| value.clone())
         };
         Self {
-            // As libpq has it.
+            // In libpq's order.
             application_name: option("application_name")
                 .or_else(|| std::env::var("PGAPPNAME").ok())
                 .filter(|name| !name.is_empty())
@@ -136,12 +136,12 @@ impl Database {
         }
     }
 
-    /// Returns the same database, of whose tables `unfit` tells.
+    /// Returns the same database, with `unfit` to check its tables.
     pub fn with_unfit(self, unfit: Unfit) -> Self {
         Self { unfit, ..self }
     }
 
-    /// Returns another database, of whose tables the same is asked, with the same time zone.
+    /// Returns another database, with the same check of its tables and the same time zone.
     pub fn like(&self, url: &str, connections: u32, wait: Duration) -> Self {
         Self::new(url, connections, wait)
             .with_unfit(self.unfit)
@@ -161,7 +161,7 @@ impl Database {
         &self.time_zone
     }
 
-    /// Returns whether the server knows that time zone. It would take other names, too: anything that looks like `XYZ5` is a zone for it.
+    /// Returns whether the server knows that time zone. The server would accept other names, too: it takes anything like `XYZ5` for a zone.
     pub fn knows_time_zone(&self) -> Result<bool, Error> {
         if *self.time_zone == *UTC {
             return Ok(true);
@@ -195,12 +195,12 @@ impl Database {
         &self.budget
     }
 
-    /// Returns whether it is for a single export.
+    /// Returns whether the database is for a single export.
     pub(crate) fn is_for_one_export(&self) -> bool {
         self.is_for_one_export
     }
 
-    /// Returns the same database; `observer` hears how long each export has waited for a connection.
+    /// Returns the same database; `observer` is told how long each export has waited for a connection.
     pub fn with_wait_observer(self, observer: impl Fn(Duration) + Send + Sync + 'static) -> Self {
         Self {
             on_wait: Some(Arc::new(observer)),
@@ -226,7 +226,7 @@ impl Database {
         }
         let state = self.pools.helpers.state();
         self.pools.helpers.try_get().or_else(|| {
-            // All are in use: only by luck would one come back in time.
+            // All are in use, and none is likely to come back in time.
             if state.connections >= self.pools.helpers.max_size() {
                 return None;
             }
@@ -234,16 +234,16 @@ impl Database {
         })
     }
 
-    /// Opens one such connection before it is needed, in a thread of its own, and runs `sql` there: then the connection's process
-    /// already has what `sql` needs of the catalog.
+    /// Opens one such connection in advance, in a thread of its own, and runs `sql` there: the connection's process then has loaded what
+    /// `sql` needs of the catalog.
     pub(crate) fn open_helper_ahead(&self, sql: &str) {
         let helpers = self.pools.helpers.clone();
-        // It must not wait long for a lock: whoever holds it may be waiting for the export.
+        // The connection must not wait long for a lock: the lock's holder may be waiting for the export.
         let sql = format!("begin; set local lock_timeout = 100; {sql}");
         let (sender, ahead) = mpsc::sync_channel(1);
         let opening = thread::Builder::new().spawn(move || {
             let mut helper = helpers.get_timeout(HELPER_WAIT).ok()?;
-            // If it fails, it fails again when it matters.
+            // A failure here shows again when the connection is needed.
             let _ = helper.execute(&sql);
             helper.execute("rollback").ok()?;
             sender.send(helper).ok()
@@ -277,7 +277,7 @@ impl Database {
             .map_err(|error| Error::Connect(error.to_string()))
     }
 
-    /// Takes a connection that an export will have next. It waits no longer than a probe does.
+    /// Takes a connection that an export will use next. It waits no longer than a probe does.
     pub fn first_connection(&self) -> Result<CopyConnection, Error> {
         self.pools
             .copy
@@ -302,12 +302,12 @@ impl Database {
             .map_err(|error| Error::Connect(error.to_string()))
     }
 
-    /// Returns a position of the primary's log that is after all that was committed until now, and reaches its standbys at once. `None`
-    /// if this is no primary.
+    /// Returns a position of the primary's log that is after all that was committed until now, and that reaches its standbys at once.
+    /// `None` if this server is not a primary.
     fn wal_position(&self) -> Result<Option<i64>, Error> {
         let mut connection = self.control_connection()?;
         let position = |sql| diesel::select(diesel::dsl::sql::<Nullable<BigInt>>(sql));
-        // A commit of our own writes out everything before it. Otherwise a standby might wait without end for what is not written out,
+        // A commit of our own writes out everything before it. Otherwise a standby might wait for ever for log that is not written out,
         // such as the changes of a transaction that has not committed.
         let written = connection.transaction(|connection| {
             connection.batch_execute("set local synchronous_commit = local")?;
@@ -329,11 +329,10 @@ impl Database {
 pub struct Canceller(DieselConnection);
 
 impl Canceller {
-    /// Asks the server to cancel what a transaction is running. If the host's name now leads to another server, there is no such
-    /// transaction.
+    /// Asks the server to cancel a transaction's query. If the host's name now leads to another server, there is no such transaction.
     pub fn cancel(&mut self, transaction: &TransactionName) -> Result<(), Error> {
         self.0.transaction(|connection| {
-            // The role that has logged in may cancel; another one, which a role's settings may name, need not.
+            // The login role may cancel; a role that its settings switch to may lack that right.
             connection.batch_execute("set local role none")?;
             diesel::sql_query(
                 "select pg_cancel_backend(pid) from pg_stat_activity where application_name = $1",
@@ -349,8 +348,8 @@ impl Canceller {
 pub(crate) const SERVER: &str =
     "(extract(epoch from pg_postmaster_start_time()) * 1000000)::bigint::text";
 
-/// Keeps Diesel from preparing statements for later. On its connection, a prepared one fails for ever once a column has got another
-/// type or the server has forgotten the statement (DISCARD ALL); and an export's queries are planned again each time in any case.
+/// Keeps Diesel from caching prepared statements. On its connection, a prepared statement fails for ever once a column has changed its type
+/// or the server has dropped the statement (DISCARD ALL); and an export's queries are planned each time in any case.
 #[derive(Debug)]
 struct Unprepared;
 
@@ -366,6 +365,6 @@ fn lazy_pool_builder<M: ManageConnection>(connections: u32, wait: Duration) -> B
         .max_size(connections)
         .min_idle(Some(0))
         .connection_timeout(wait)
-        // Whoever asks for a connection gets the error; r2d2 would also log each attempt.
+        // The caller gets the error; r2d2 would also log each attempt.
         .error_handler(Box::new(NopErrorHandler))
 }

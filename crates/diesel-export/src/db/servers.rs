@@ -1,7 +1,6 @@
 //! The servers that exports can run on: the database's own, and hot standbys of it.
 //!
-//! Every second, a monitor asks each server what it is and how far behind. An export takes one of the suitable servers, and
-//! stays on it.
+//! Every second, a monitor asks each server for its role and its lag. An export takes one of the suitable servers, and stays on it.
 
 mod hosts;
 mod monitor;
@@ -22,11 +21,11 @@ use super::{Database, Freshness};
 
 pub use self::rules::{Fallback, Rules};
 
-/// How long a server may not answer before it counts as unreachable.
+/// Time without an answer after which a server counts as unreachable.
 pub const PATIENCE: Duration = Duration::from_secs(5);
-/// How long a start waits for the servers' first answers.
+/// How long the start waits for the servers' first answers.
 const FIRST_ANSWERS_WAIT: Duration = Duration::from_secs(3);
-/// How long to wait for a connection to a replica: not long, as there are others.
+/// How long to wait for a connection to a replica: briefly, as there are others.
 const REPLICA_WAIT: Duration = Duration::from_secs(1);
 
 /// What a server is.
@@ -36,14 +35,14 @@ const REPLICA_WAIT: Duration = Duration::from_secs(1);
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// It accepts writes.
+    /// A primary: it accepts writes.
     Primary,
-    /// It is a hot standby, and has what the primary had a moment ago.
+    /// A hot standby: it has what the primary had a moment ago.
     Replica,
 }
 
 impl Role {
-    /// The name by which headers know it.
+    /// The server's name in headers.
     pub fn name(self) -> &'static str {
         self.into()
     }
@@ -55,7 +54,7 @@ const DATABASE: &str = "database";
 /// All servers that exports can run on.
 pub struct Servers {
     primary: Arc<Server>,
-    /// What the database's own server counts as until it has answered.
+    /// The role that the database's own server is assumed to have until it has answered.
     role: Role,
     replicas: Vec<Arc<Server>>,
     rules: Rules,
@@ -69,8 +68,8 @@ pub struct Servers {
 pub struct NoReplica(pub Fallback);
 
 impl Servers {
-    /// Starts to watch the database's own server, at `url`, and its replicas. `open` opens a replica, with the time to wait for a
-    /// connection. `on_fallback` hears each time that there is no replica to read from.
+    /// Starts to monitor the database's own server, at `url`, and its replicas. `open` opens a replica, with the time to wait for a
+    /// connection. `on_fallback` is called each time that no replica can be read from.
     pub fn start(
         url: &str,
         database: Database,
@@ -116,7 +115,7 @@ impl Servers {
         }
     }
 
-    /// Does the same for one export. If there are no replicas, no server needs to be asked: the database's own is still what it was a
+    /// Does the same for one export. Without replicas, no server needs to be asked: the database's own still has the role that it had a
     /// moment ago, `role`.
     pub fn for_one_export(
         url: &str,
@@ -161,7 +160,7 @@ impl Servers {
         self.rules.replica_only
     }
 
-    /// Returns whether the primary has answered of late.
+    /// Returns whether the primary has answered recently.
     pub fn has_primary(&self) -> bool {
         self.primary.state().is_some()
     }
@@ -177,9 +176,9 @@ impl Servers {
         state.is_some_and(|state| state.role == Role::Primary)
     }
 
-    /// What an export demands that must have all that the primary has now.
+    /// The demand of an export that must have all that the primary has now.
     pub(crate) fn freshness(&self) -> Freshness {
-        // Only with replicas is the primary known to be away, and not waited for.
+        // Only with replicas is it known that the primary is unreachable; the export then does not wait for it.
         let is_away = self.has_replicas() && !self.has_primary();
         Freshness::of((!is_away).then(|| self.primary.database.clone()))
     }
@@ -195,7 +194,7 @@ impl Servers {
         }
     }
 
-    /// Of the suitable replicas, the one with the fewest exports; of equals, the first.
+    /// The suitable replica with the fewest exports; of equals, the first.
     fn replica(&self, tried: &[Arc<Server>]) -> Result<(&Arc<Server>, Role), Fallback> {
         let mut reason = Fallback::Unreachable;
         let Some(hosts) = &self.rules.hosts else {
@@ -204,7 +203,7 @@ impl Servers {
         let mut candidates = Vec::new();
         let untried = |server: &&Arc<Server>| !tried.iter().any(|tried| Arc::ptr_eq(tried, server));
         for server in self.replicas.iter().filter(untried) {
-            // If there are two primaries, the one that is not the database's own has changes of its own.
+            // Of two primaries, the one that is not the database's own has changes of its own.
             let astray = |state: &State| {
                 let primary = self.primary.state();
                 state.role == Role::Primary

@@ -1,4 +1,4 @@
-//! How a read-only snapshot begins: with its relations locked, so that nobody rewrites them between the snapshot and the query.
+//! How a read-only snapshot begins: with its relations locked, so that they cannot be rewritten between the snapshot and the query.
 //!
 //! A query takes its snapshot first, and the locks of its relations afterwards. An `ALTER TABLE` that rewrites a table, or a `TRUNCATE`, that
 //! commits in between leaves a table in which the snapshot sees no row: a complete and empty result without an error. So the locks come
@@ -15,10 +15,11 @@ use diesel::sql_types::Bool;
 
 use super::{Error, libpq};
 
-/// What every export's transaction sets. To compile the export's query costs more than the compiled code saves; a generic plan, made for
-/// any value, would ignore how few rows a filter leaves; and a cursor's rows are all read, so the first ones need not come early. A slow
-/// reader leaves the transaction idle, and must not lose it. The rest, and the time zone, decide on the text of a date, an interval, a `bytea`
-/// or a float: it is the same on Diesel's connections, on COPY's and behind poolers, whatever the defaults of the role and the database are. (`datestyle` keeps its order of day and month, by which a view may read texts.)
+/// What every export's transaction sets. Compiling the export's query costs more than the compiled code saves; a generic plan, made for any
+/// value, would ignore how few rows a filter leaves; and all rows of a cursor are read, so the first ones need not come early. A slow
+/// reader leaves the transaction idle, and must not lose it. The rest, and the time zone, determine the text of a date, an interval, a
+/// `bytea` or a float: it is the same on Diesel's connections, on COPY's and behind poolers, whatever the defaults of the role and the
+/// database are. (`datestyle` keeps its order of day and month, by which a view may read texts.)
 const SETTINGS: &str = "set local jit = off; set local plan_cache_mode = force_custom_plan; set local cursor_tuple_fraction = 1;
     set local idle_in_transaction_session_timeout = 0;
     set local datestyle = 'ISO'; set local intervalstyle = 'postgres';
@@ -27,8 +28,8 @@ const SETTINGS: &str = "set local jit = off; set local plan_cache_mode = force_c
 /// How often a snapshot begins again because a relation was rewritten under it.
 const ATTEMPTS: u32 = 5;
 
-/// The name by which the server's list of activities knows one transaction. A request to cancel finds the transaction's process by it: from
-/// before its first statement, which may wait for a lock, and behind a pooler, where the process is another one each time.
+/// The name of one transaction in `pg_stat_activity`. A cancel request finds the transaction's process by it: from before its first
+/// statement, which may wait for a lock, and behind a pooler, where each transaction may have another process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TransactionName(String);
 
@@ -169,8 +170,7 @@ pub fn begin_copy(
 }
 
 /// Joins the snapshot that another connection has exported under a name, without waiting for any lock; returns the first row of `question`.
-/// `query` is what will be asked: it is explained, which locks its indexes, so that it waits for no lock later. `question` is all that
-/// comes then.
+/// EXPLAIN locks the indexes of `query` now, so that `query` waits for no lock later.
 pub fn join_copy(
     connection: &mut libpq::Connection,
     beginning: &Beginning<'_>,
@@ -214,7 +214,7 @@ pub fn snapshot<T, E: From<Query> + From<Error>>(
                     return Err(Attempt::Moved);
                 }
             }
-            // Once only: whatever it returns is final.
+            // Only once: whatever it returns is final.
             let work = work.take().ok_or(Attempt::Moved)?;
             work(connection).map_err(Attempt::Failed)
         });

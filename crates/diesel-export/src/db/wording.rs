@@ -1,4 +1,4 @@
-//! What is repeated of a database's message: never a row's content.
+//! Which parts of a database's message are repeated: never a row's content.
 //!
 //! A message about a value quotes the value, as in `invalid input syntax for type bigint: "…"`, and a function that a view calls may
 //! raise one of any text with any SQLSTATE. So a message is repeated only if no function has failed, which its context tells, and the
@@ -25,7 +25,7 @@ const QUOTES: [char; 18] = [
     '"', '\'', '`', '«', '»', '‹', '›', '„', '“', '”', '‚', '‘', '’', '「', '『', '《', ':', '：',
 ];
 
-/// What is said in the place of a message.
+/// The text that replaces a message.
 const LEFT_OUT: &str =
     "the server's message is left out, as it may quote a row: PostgreSQL's own log has it";
 
@@ -35,7 +35,7 @@ pub(super) struct OfCopy<'e>(pub(super) &'e libpq::Error);
 impl Display for OfCopy<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(code) = self.0.sqlstate.as_deref() else {
-            // No server has said it.
+            // No server has sent it.
             return self.0.fmt(f);
         };
         let class = code.get(..2).unwrap_or_default();
@@ -69,7 +69,7 @@ impl Display for OfQuery<'_> {
         let code = match kind {
             // The message may be libpq's, the server's last one, or a function's with such a SQLSTATE.
             Kind::ClosedConnection => return f.write_str("the connection was lost"),
-            // No server has said it.
+            // No server has sent it.
             Kind::UnableToSendCommand => return self.0.fmt(f),
             Kind::UniqueViolation => "23505",
             Kind::ForeignKeyViolation => "23503",

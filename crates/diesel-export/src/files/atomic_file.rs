@@ -1,10 +1,10 @@
-//! Files that have their names only once all of them is on the disk: a crash leaves the earlier file, or none.
+//! Files that get their names only once they are completely on the disk: a crash leaves the earlier file, or none.
 
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 
-/// Writes a file, in the place of an earlier one. Until it is complete, its name begins with `unfinished`.
+/// Writes a file, replacing an earlier one. Until it is complete, its name begins with `unfinished`.
 pub fn write(path: &Path, unfinished: &str, bytes: &[u8]) -> io::Result<()> {
     let directory = parent(path);
     let mut file = tempfile::Builder::new()
@@ -16,7 +16,7 @@ pub fn write(path: &Path, unfinished: &str, bytes: &[u8]) -> io::Result<()> {
     sync_names(directory)
 }
 
-/// Waits until a directory's names are on the disk: they must survive a crash, too.
+/// Waits until a directory's entries are on the disk: they must survive a crash, too.
 pub fn sync_names(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }

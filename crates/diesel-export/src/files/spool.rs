@@ -13,21 +13,21 @@ use nix::sys::statvfs::statvfs;
 
 use crate::{Sink, SpoolFull};
 
-/// Bytes of a file whose space the system takes its time to free.
+/// Size from which on the system takes noticeable time to free a file's space.
 const LARGE: u64 = 1 << 20;
 
 /// A directory for files that wait for their readers.
 #[derive(Debug)]
 pub struct Spool {
     directory: PathBuf,
-    /// Bytes that all files may have together.
+    /// Maximum size of all files together, in bytes.
     size: u64,
-    /// Bytes that they have, or may be about to have.
+    /// Bytes that the files take, or are about to take.
     used: AtomicU64,
 }
 
 impl Spool {
-    /// The spool in this directory, made if it is not there, for its owner alone.
+    /// Opens the spool in this directory; creates it, for its owner alone, if it is missing.
     pub fn open(directory: &Path, size: u64) -> io::Result<Arc<Self>> {
         let spool = Arc::new(Self {
             directory: directory.to_owned(),
@@ -35,11 +35,11 @@ impl Spool {
             used: AtomicU64::new(0),
         });
         spool.make_directory()?;
-        // Found out now, and not by the first slow reader.
+        // Detected now, and not by the first slow reader.
         let written =
             tempfile::tempfile_in(&spool.directory).and_then(|file| file.write_all_at(b"\n", 0));
         match written {
-            // What is kept there goes when it is due.
+            // Prepared exports free their space when they expire.
             Err(error) if is_full(&error) => {
                 tracing::warn!(%error, "the spool's disk is full");
                 Ok(spool)
@@ -50,13 +50,13 @@ impl Spool {
 
     fn make_directory(&self) -> io::Result<()> {
         if let Some(parent) = self.directory.parent() {
-            // As usual, and not for us alone: the private cluster below it may be another account's.
+            // With the usual permissions, not for us alone: the private cluster below it may belong to another account.
             std::fs::create_dir_all(parent)?;
         }
         make_private(&self.directory)
     }
 
-    /// Does what needs the directory; makes it again if somebody has removed it.
+    /// Does what needs the directory; creates the directory again if it was removed.
     pub(crate) fn in_directory<T>(&self, work: impl Fn(&Path) -> io::Result<T>) -> io::Result<T> {
         match work(&self.directory) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -68,12 +68,12 @@ impl Spool {
         }
     }
 
-    /// Where it is.
+    /// Its path.
     pub fn directory(&self) -> &Path {
         &self.directory
     }
 
-    /// Warns if the disk has not the room that the spool may take: then the disk is full before the spool is.
+    /// Warns if the disk has less free space than the spool may take: then the disk is full before the spool is.
     pub fn compare_with_disk(&self) {
         match statvfs(&self.directory) {
             Ok(disk) => {
@@ -90,7 +90,7 @@ impl Spool {
         }
     }
 
-    /// Bytes that all files may have together.
+    /// Maximum size of all files together, in bytes.
     pub fn size(&self) -> u64 {
         self.size
     }
@@ -100,18 +100,18 @@ impl Spool {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// A new file without a name, which is gone as soon as nobody has it open, however the program ends.
+    /// Creates a file without a name. It disappears as soon as nothing has it open, however the program ends.
     pub fn unnamed(self: &Arc<Self>) -> io::Result<SpoolFile> {
-        // Of mode 0600 if the system cannot make one without a name.
+        // With mode 0600 if the system cannot create one without a name.
         Ok(self.adopt(self.in_directory(|directory| tempfile::tempfile_in(directory))?))
     }
 
-    /// An empty file, which is to take space of the spool's.
+    /// An empty file, which takes space of the spool as it grows.
     pub fn adopt(self: &Arc<Self>, file: File) -> SpoolFile {
         SpoolFile::of(file, Arc::new(self.occupied(0)))
     }
 
-    /// Space that a file has already, whether there is so much or not.
+    /// Takes the space of a file that exists already, even beyond the maximum.
     pub fn occupied(self: &Arc<Self>, bytes: u64) -> Space {
         self.used.fetch_add(bytes, Ordering::Relaxed);
         Space {
@@ -120,7 +120,7 @@ impl Spool {
         }
     }
 
-    /// Whether there is room now for so much more.
+    /// Whether there is room for this many more bytes now.
     pub fn has_room(&self, bytes: u64) -> bool {
         self.with(bytes, self.used()).is_some()
     }
@@ -133,20 +133,20 @@ impl Spool {
         taken.is_ok()
     }
 
-    /// What is used with so much more, if there is room.
+    /// The bytes in use with this many more, if there is room.
     fn with(&self, bytes: u64, used: u64) -> Option<u64> {
         used.checked_add(bytes).filter(|used| *used <= self.size)
     }
 }
 
-/// A file in the spool. Dropped, it frees its space, unless that is taken by a published one; who reads such a one reads on when it is
-/// removed.
+/// A file in the spool. Dropping it frees its space, unless a published file takes that; readers of a published file can finish reading
+/// after its removal.
 #[derive(Debug)]
 pub struct SpoolFile {
-    // Closed before its space is another one's.
+    // Closed before its space is free for others.
     file: Arc<File>,
     space: Arc<Space>,
-    /// Whether nobody wants it any more.
+    /// Whether the file is no longer wanted.
     is_given_up: AtomicBool,
 }
 
@@ -167,7 +167,7 @@ impl SpoolFile {
         }
     }
 
-    /// Takes so much more space for it; whether there was so much, and it is wanted.
+    /// Takes this much more space for it; returns whether there was room, and the file is still wanted.
     pub fn reserve(&self, bytes: u64) -> bool {
         if self.is_given_up.load(Ordering::Relaxed) {
             return false;
@@ -187,25 +187,25 @@ impl SpoolFile {
         Ok(())
     }
 
-    /// Frees its space at once, although somebody has it open: nothing comes of it any more.
+    /// Frees its space at once, although others have it open: the file is no longer wanted.
     pub fn give_up(&self) -> io::Result<()> {
         self.is_given_up.store(true, Ordering::Relaxed);
         self.clear()
     }
 
-    /// Writes all bytes, from `offset` on.
+    /// Writes all bytes at `offset`.
     pub fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.file.write_all_at(bytes, offset)
     }
 
-    /// Reads exactly so many bytes, from `offset` on.
+    /// Reads exactly this many bytes at `offset`.
     pub fn read_at(&self, length: usize, offset: u64) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; length];
         self.file.read_exact_at(&mut bytes, offset)?;
         Ok(bytes)
     }
 
-    /// When it was written.
+    /// When it was last written.
     pub fn modified(&self) -> io::Result<SystemTime> {
         self.file.metadata()?.modified()
     }
@@ -217,7 +217,7 @@ impl SpoolFile {
     }
 }
 
-/// Writes an export to a file of the spool, which takes space as it grows. Out of space, its error is [`SpoolFull`].
+/// Writes an export to a file of the spool, which takes space as it grows. If there is none left, the error is [`SpoolFull`].
 #[derive(Debug)]
 pub struct SpoolSink {
     file: Arc<SpoolFile>,
@@ -245,7 +245,7 @@ impl Sink for SpoolSink {
             self.file.write_at(&chunk, self.written).map_err(or_full)
         };
         if let Err(error) = written {
-            // If there is no space, the others have it at once, and do not all fail.
+            // Without space, this file's goes back to the others at once, so that they do not all fail.
             let _ = self.file.give_up();
             return Err(error);
         }
@@ -259,7 +259,7 @@ impl Sink for SpoolSink {
     }
 }
 
-/// Makes a directory for its owner alone, if it is not there.
+/// Creates a directory for its owner alone, if it is missing.
 pub(crate) fn make_private(directory: &Path) -> io::Result<()> {
     match DirBuilder::new().mode(0o700).create(directory) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
@@ -269,7 +269,7 @@ pub(crate) fn make_private(directory: &Path) -> io::Result<()> {
 
 impl Drop for SpoolFile {
     fn drop(&mut self) {
-        // While it is kept, or read by others, to close it frees nothing.
+        // While it is kept, or read by others, closing it frees nothing.
         let is_last = Arc::strong_count(&self.space) == 1;
         if is_last && self.space.bytes.load(Ordering::Relaxed) >= LARGE {
             let all = (Arc::clone(&self.file), Arc::clone(&self.space));
@@ -278,16 +278,16 @@ impl Drop for SpoolFile {
     }
 }
 
-/// Does what may free a large file's space, in a thread of its own: it takes the system its time.
+/// Does work that may free a large file's space, in a thread of its own, as the system takes time for it.
 pub(crate) fn free_elsewhere(work: impl FnOnce() + Send + 'static) {
     let thread = std::thread::Builder::new().name("free".into());
     if let Err(error) = thread.spawn(work) {
-        // What it has is dropped here and now instead.
+        // The closure, and the file in it, is dropped here instead.
         tracing::debug!(%error, "no thread to free space");
     }
 }
 
-/// An error of the spool's disk; if that is full, it says so.
+/// An error of the spool's disk; says so if the disk is full.
 pub fn or_full(error: io::Error) -> io::Error {
     if is_full(&error) {
         io::Error::new(error.kind(), SpoolFull::Disk)
@@ -296,7 +296,7 @@ pub fn or_full(error: io::Error) -> io::Error {
     }
 }
 
-/// Whether a disk has no room, or none for us.
+/// Whether a disk has no room, or none for this account.
 fn is_full(error: &io::Error) -> bool {
     matches!(
         error.kind(),

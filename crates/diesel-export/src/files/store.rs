@@ -1,7 +1,6 @@
-//! The store of prepared exports: the files of exports that were prepared for later, each with its manifest, in a directory of the
-//! spool's that outlives the program.
+//! The store of prepared exports: the file of each, with its manifest, in a directory of the spool that outlives the program.
 //!
-//! An export has up to three files there: `{id}.json`, its label, from when it was asked for; `{id}.part` while it is written; and
+//! An export has up to three files there: `{id}.json`, its label, from when it was requested; `{id}.part` while it is written; and
 //! `{id}.export` once it is complete. The label of a complete one is written last: an export whose label does not say so is not complete.
 
 use std::fs::{self, File, Metadata, OpenOptions};
@@ -19,9 +18,9 @@ use crate::atomic_file::{self, sync_names};
 use crate::manifest::{ErrorClass, Manifest, State};
 use crate::spool::{Space, Spool, SpoolFile, make_private, or_full};
 
-/// The file in it by which services on one spool exclude each other.
+/// The lock file, by which services on one spool exclude each other.
 const LOCK: &str = "lock";
-/// What the name of a label begins with until it is complete.
+/// The prefix of a label's name until the label is complete.
 const UNFINISHED: &str = ".label-";
 
 /// The directory.
@@ -33,12 +32,12 @@ pub struct Store {
     lock: Mutex<File>,
 }
 
-/// What is kept of an export beside its file.
+/// What is kept of an export besides its file.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Label {
     /// Its manifest.
     pub manifest: Manifest,
-    /// Under which name its file is saved: the value of `Content-Disposition`.
+    /// The name under which its file is saved: the value of `Content-Disposition`.
     pub disposition: String,
 }
 
@@ -48,7 +47,7 @@ impl Label {
     }
 }
 
-/// An export that was found on the store.
+/// An export that was found in the store.
 #[derive(Debug)]
 pub struct Found {
     /// What is known of it. It has ended.
@@ -58,8 +57,8 @@ pub struct Found {
 }
 
 impl Store {
-    /// Opens the store in the directory of this name, in that of the spool, and takes stock: what was under way when the program ended is interrupted, leaves no file, and is kept for `keep`
-    /// from now on.
+    /// Opens the store in the spool's directory of this name, and takes inventory: exports that were under way when the program ended are
+    /// interrupted, leave no file, and are kept for `keep` from now on.
     pub fn open(spool: &Arc<Spool>, name: &str, keep: Duration) -> io::Result<(Self, Vec<Found>)> {
         let directory = spool.directory().join(name);
         let store = Self {
@@ -71,8 +70,8 @@ impl Store {
         Ok((store, found))
     }
 
-    /// Makes the directory again, and locks it, if somebody has removed it, and with it what was kept there. Then it says what another
-    /// service, which may have had it meanwhile, has left there beside what `is_known`.
+    /// Creates the directory again, and locks it, if it was removed together with its content. Then returns what another service, which may
+    /// have had it meanwhile, has left there besides what `is_known`.
     pub fn restore(
         &self,
         keep: Duration,
@@ -94,12 +93,12 @@ impl Store {
         Ok(Some(found))
     }
 
-    /// Whether an export's file is there, as far as that can be told.
+    /// Whether an export's file is there, as far as that can be determined.
     pub fn has_file(&self, id: &str) -> bool {
         self.path(id, "export").try_exists().unwrap_or(true)
     }
 
-    /// The same of its label.
+    /// The same for its label.
     pub fn has_label(&self, id: &str) -> bool {
         self.path(id, "json").try_exists().unwrap_or(true)
     }
@@ -126,7 +125,7 @@ impl Store {
                     found.push(export);
                 }
                 Err(error) => {
-                    // It may be complete: a newer version wrote what this one does not know, or the disk fails for a moment.
+                    // It may be complete: a newer version may have written what this one does not know, or the disk may fail for a moment.
                     tracing::error!(?path, %error, "an export's label or file cannot be read: both are left alone");
                     whole.push(path.with_extension("export"));
                 }
@@ -185,7 +184,7 @@ impl Store {
         if (label.manifest.state, label.manifest.expires_at) != before
             && let Err(error) = self.put(&label)
         {
-            // It is so for as long as this service runs, and found out again by the next one.
+            // This service remembers the state; the next one determines it again.
             tracing::error!(export_id = label.id(), %error, "an export's label cannot be written");
         }
         Ok(Found { label, space })
@@ -195,13 +194,13 @@ impl Store {
         self.directory.join(id).with_extension(kind)
     }
 
-    /// Puts an export's label there, in the place of an earlier one.
+    /// Writes an export's label, replacing an earlier one.
     pub fn put(&self, label: &Label) -> io::Result<()> {
         let path = self.path(label.id(), "json");
         atomic_file::write(&path, UNFINISHED, &serde_json::to_vec(label)?).map_err(or_full)
     }
 
-    /// Begins an export's file.
+    /// Creates an export's file.
     pub fn begin(&self, id: &str) -> io::Result<SpoolFile> {
         let file = OpenOptions::new()
             .write(true)
@@ -236,12 +235,12 @@ impl Store {
         Ok(SpoolFile::of(file, space))
     }
 
-    /// Removes an export's file, complete or not. Who reads it reads on.
+    /// Removes an export's file, complete or not. Readers can finish reading.
     pub fn remove_file(&self, id: &str) {
         self.remove(&["part", "export"], id);
     }
 
-    /// Removes exports, each one's label first: a file without one is nothing. They do not come back, whatever happens then.
+    /// Removes exports, each one's label first: a file without a label does not count. So they do not come back, whatever happens then.
     pub fn remove_all(&self, ids: &[&str]) {
         for id in ids {
             self.remove(&["json", "part", "export"], id);
@@ -262,7 +261,7 @@ impl Store {
         }
     }
 
-    /// Waits until the names are on the disk.
+    /// Waits until the directory's entries are on the disk.
     fn sync(&self) -> io::Result<()> {
         sync_names(&self.directory).map_err(or_full)
     }
@@ -279,14 +278,14 @@ fn fail(manifest: &mut Manifest, error: ErrorClass) {
     };
 }
 
-/// Whether a file of this name is of no use unless it is known to be.
+/// Whether a file of this name is useless unless its export is known.
 fn is_unfinished(path: &Path) -> bool {
     let kind = path.extension().and_then(|kind| kind.to_str());
     let name = path.file_name().and_then(|name| name.to_str());
     matches!(kind, Some("part" | "export")) || name.is_some_and(|name| name.starts_with(UNFINISHED))
 }
 
-/// Locks the directory, and makes it if it is not there.
+/// Locks the directory; creates it if it is missing.
 fn lock(spool: &Spool, directory: &Path) -> io::Result<File> {
     spool.in_directory(|_| make_private(directory))?;
     check_owner(directory)?;
@@ -306,7 +305,7 @@ fn lock(spool: &Spool, directory: &Path) -> io::Result<File> {
     Ok(lock)
 }
 
-/// In a directory for everybody, such as `/tmp`, another account may have been there first.
+/// In a world-writable directory, such as `/tmp`, another account may have created it first.
 fn check_owner(directory: &Path) -> io::Result<()> {
     let metadata = fs::symlink_metadata(directory)?;
     let is_ours = metadata.is_dir()

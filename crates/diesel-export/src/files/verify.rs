@@ -11,7 +11,7 @@ use crate::format::FileType;
 use crate::manifest::{Manifest, State};
 use crate::units::hexadecimal;
 
-/// Why a file is not known to be complete.
+/// Why a file does not count as complete.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The manifest cannot be read.
@@ -28,7 +28,7 @@ pub enum Error {
     /// The export itself did not end well.
     #[error("not complete: the export is {}", .0.name())]
     State(State),
-    /// It is a CSV that ends where none can end.
+    /// It is a CSV that ends within a quoted text.
     #[error(
         "not complete: {bytes} bytes, which end within a quoted text, but the export made {expected}"
     )]
@@ -38,7 +38,7 @@ pub enum Error {
         /// What it should have.
         expected: Contents,
     },
-    /// Something is missing, or too much.
+    /// The content is too short or too long.
     #[error("not complete: {found}, but the export made {expected}")]
     Different {
         /// What the file has.
@@ -61,7 +61,7 @@ pub enum Error {
 /// What is in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Contents {
-    /// `None` if they cannot be counted: a workbook that is cut has none.
+    /// `None` if they cannot be counted: a truncated workbook has none.
     rows: Option<u64>,
     bytes: u64,
 }
@@ -90,7 +90,7 @@ pub fn manifest(path: &Path) -> Result<Manifest, Error> {
     serde_json::from_str(&json).map_err(|error| failed(format!("not a manifest: {error}")))
 }
 
-/// Says what is in a file that is complete.
+/// Describes a file that is complete.
 pub fn verify(mut file: impl Read, manifest: &Manifest) -> Result<Contents, Error> {
     if manifest.state != State::Complete {
         return Err(Error::State(manifest.state));
@@ -107,7 +107,7 @@ pub fn verify(mut file: impl Read, manifest: &Manifest) -> Result<Contents, Erro
         return Err(Error::OpenQuote { bytes, expected });
     }
     let found = Contents {
-        // But for the header.
+        // Without the header.
         rows: is_csv.then(|| read.lines.saturating_sub(1)),
         bytes: read.bytes,
     };
@@ -124,8 +124,8 @@ pub fn verify(mut file: impl Read, manifest: &Manifest) -> Result<Contents, Erro
     }
 }
 
-/// Hashes what is written to it, and counts the lines of a CSV, however long they are. Our files have a quotation mark in quoted texts
-/// alone, where it is doubled.
+/// Hashes what is written to it, and counts the lines of a CSV, however long they are. Our files have a quotation mark only in quoted
+/// texts, where it is doubled.
 #[derive(Default)]
 struct Counter {
     hasher: Sha256,

@@ -1,5 +1,5 @@
-//! Memory for an export's chunks, used again and again. If it went back to the system, the kernel would clear it each time, which
-//! took a twelfth of `lookup`'s time.
+//! Reused memory for an export's chunks. If it went back to the system, the kernel would clear it each time, which took a twelfth of
+//! `lookup`'s time.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -16,8 +16,8 @@ struct Idle {
     capacity: usize,
 }
 
-/// A buffer that has grown to more than so many times its first capacity, because of a long row, is not used again: the next one
-/// that grows would be another.
+/// A buffer that has grown to more than this many times its first capacity, because of a long row, is not reused: otherwise one buffer
+/// after the other would grow.
 const MOST_GROWN: usize = 2;
 
 impl Buffers {
@@ -35,7 +35,7 @@ impl Buffers {
         idle.unwrap_or_else(|| Vec::with_capacity(self.idle.capacity))
     }
 
-    /// Turns a buffer into shared bytes; the buffer comes back once nobody holds them.
+    /// Turns a buffer into shared bytes; the buffer comes back when all of them are dropped.
     pub(crate) fn lend(&self, buffer: Vec<u8>) -> Bytes {
         Bytes::from_owner(Lent {
             buffer,

@@ -5,10 +5,10 @@ use memchr::{memchr, memchr2};
 use crate::Error;
 use crate::db;
 
-/// The buffer that is kept for the next line: one of a rare long line would be kept to the end otherwise.
+/// The largest buffer that is kept for the next line: otherwise that of a rare long line would be kept to the end.
 const KEPT: usize = 1 << 20;
 
-/// A line's cells. It is used again for the next line.
+/// A line's cells. The value is reused for the next line.
 #[derive(Debug, Default)]
 pub(crate) struct Cells {
     /// The fields' texts, one after the other.
@@ -18,8 +18,8 @@ pub(crate) struct Cells {
 }
 
 impl Cells {
-    /// Reads the first of these lines and says what is left; `None` if it does not end as a line does. The delimiter is a comma, a
-    /// line ends with LF.
+    /// Reads the first of these lines and returns the rest; `None` if it does not end as a line does. The delimiter is a comma, a line ends
+    /// with LF.
     pub(crate) fn read<'l>(&mut self, mut lines: &'l [u8]) -> Option<&'l [u8]> {
         self.text.clear();
         self.text.shrink_to(KEPT);
@@ -44,7 +44,7 @@ impl Cells {
         }
     }
 
-    /// Reads a text after its first quotation mark, and says what is left after its last one.
+    /// Reads a text after its first quotation mark, and returns the rest after its last one.
     fn unquote<'l>(&mut self, mut quoted: &'l [u8]) -> Option<&'l [u8]> {
         loop {
             let mark = memchr(b'"', quoted)?;
@@ -72,7 +72,7 @@ impl Cells {
     }
 }
 
-/// The error that COPY has sent something else than lines of the query.
+/// The error that COPY has sent something other than lines of the query.
 pub(crate) fn unreadable() -> Error {
     Error::Database(db::Error::Inconsistent(
         "a row is not what was asked for".into(),

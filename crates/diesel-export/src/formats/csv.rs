@@ -133,7 +133,7 @@ impl FieldWriter {
             ColumnKind::Integer if is_integer(text) => line.extend_from_slice(text),
             ColumnKind::Boolean if text == b"t" => line.extend_from_slice(self.boolean(true)),
             ColumnKind::Boolean if text == b"f" => line.extend_from_slice(self.boolean(false)),
-            // An integer or a boolean that is none is of a table that is not as it was declared: any text.
+            // If an integer or a boolean is neither, the table is not as it was declared: any text is possible.
             ColumnKind::Text | ColumnKind::Label(_) | ColumnKind::Boolean | ColumnKind::Integer => {
                 self.write_text(text, line);
             }
@@ -154,7 +154,7 @@ impl FieldWriter {
     fn quote(self, text: &[u8], line: &mut Vec<u8>) {
         let delimiter = self.format.delimiter.byte();
         let special = |byte: u8| byte == delimiter || matches!(byte, b'"' | b'\n' | b'\r');
-        // Few texts have a special byte, so looking at all of them, sixteen at a time, beats stopping at the first.
+        // Few texts have a special byte, so checking all bytes, sixteen at a time, beats stopping at the first special one.
         let quoted = text.is_empty()
             || text.iter().fold(false, |any, byte| any | special(*byte))
             // Alone on a line, COPY would read it as the end of the data.
@@ -200,9 +200,9 @@ fn without_formulas(text: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(harmless)
 }
 
-/// Whether a spreadsheet takes a cell for a formula that begins so: with `=`, `+`, `-`, `@`, or one of these in full width. With TAB, CR and
-/// LF, which some skip, they are the list of [OWASP](https://owasp.org/www-community/attacks/CSV_Injection). (NUL, which ASVS 1.2.10 adds,
-/// is in no text of PostgreSQL's.)
+/// Whether a spreadsheet takes a cell that begins so for a formula: with `=`, `+`, `-`, `@`, or one of these in full width. With TAB, CR
+/// and LF, which some skip, they are the list of [OWASP](https://owasp.org/www-community/attacks/CSV_Injection). (NUL, which ASVS 1.2.10
+/// adds, is in no text of PostgreSQL's.)
 fn begins_formula(text: &[u8]) -> bool {
     matches!(
         text,

@@ -13,7 +13,7 @@ use crate::{Error, Export, Observer, Place, Sink, Summary};
 
 /// Bytes that go to the sink at a time.
 pub(crate) const CHUNK: usize = 64 * 1024;
-/// The most that go to it at a time, however long a row is: what takes them counts chunks, not bytes.
+/// The most that go to the sink at a time, however long a row is: the receiver counts chunks, not bytes.
 const MOST: usize = 4 * CHUNK;
 
 /// Writes what a strategy loads in the export's format, to a sink.
@@ -67,7 +67,7 @@ impl<'s> Encoder<'s> {
         }
     }
 
-    /// Hands over the rest.
+    /// Hands over the remaining bytes.
     pub(crate) fn finish(self) -> Result<Summary, Error> {
         match self {
             Self::Csv(encoder) => encoder.finish(),
@@ -179,7 +179,7 @@ impl<'s> CsvEncoder<'s> {
         self.send(lines)
     }
 
-    /// Hands over the rest.
+    /// Hands over the remaining bytes.
     fn finish(mut self) -> Result<Summary, Error> {
         self.hand_over()?;
         Ok(self.summary)

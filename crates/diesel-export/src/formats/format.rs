@@ -50,7 +50,7 @@ impl FileFormat {
         }
     }
 
-    /// How CSV is written, if it is what is written.
+    /// The settings of the CSV, if the format is CSV.
     pub fn csv(self) -> Option<csv::Format> {
         match self {
             Self::Csv(format) => Some(format),
@@ -58,14 +58,14 @@ impl FileFormat {
         }
     }
 
-    /// How the lines are to be that COPY encodes. Those with other line ends or texts than its own are written from the cells of lines
-    /// that are for programs, as a workbook is.
+    /// The format of the lines that COPY encodes. Lines with other line ends or texts than COPY's own are made from the cells of lines for
+    /// programs, as a workbook is.
     pub(crate) fn copied(self) -> csv::Format {
         let own = self.csv().filter(|format| !format.escapes_formulas());
         own.unwrap_or_default()
     }
 
-    /// The same, of lines that `lookup` encodes.
+    /// The same for the lines that `lookup` encodes.
     pub(crate) fn lines(self) -> csv::Format {
         self.csv().unwrap_or_default()
     }

@@ -1,7 +1,7 @@
 //! From rows to an Excel workbook, in constant memory.
 //!
-//! Its bytes go to the sink as they come to be. A part of them is no workbook: what says which sheets there are, and where they
-//! begin, comes last. A sink that has to hand over all or nothing keeps them until then.
+//! Its bytes go to the sink as they are made. A part of them is no workbook: the list of sheets, and where each begins, comes last. A sink
+//! that must deliver all or nothing keeps the bytes until then.
 //!
 //! The XML is written here, into a ZIP by `zip`, and not by `rust_xlsxwriter` (0.102), the library for this: it leaves an empty text
 //! out, as if it were NULL; it makes an `A` of `_x0041` before a control character; and it panics if its temporary file fails.
@@ -23,8 +23,8 @@ use crate::dataset::{Cell, Column, ColumnKind};
 use crate::encoder::CHUNK;
 use crate::{Error, Export, Observer, Place, Sink, Summary};
 
-/// Rows after which the observer is told of the progress, and a cancellation is noticed: a strategy may have all of its rows
-/// already, and many of them are few bytes for the sink.
+/// Rows after which the observer is told of the progress, and the export checks for a cancellation: a strategy may have all of its rows
+/// already, and many rows are few bytes for the sink.
 const TELL: u64 = 1_000;
 
 /// Writes the workbook to a sink, in chunks.
@@ -74,7 +74,7 @@ impl<'s> XlsxEncoder<'s> {
         self.end_row()
     }
 
-    /// Writes the rows of these lines, each of which ends with LF. Their number has to be right.
+    /// Writes the rows of these lines, each of which ends with LF. Their number must match.
     pub(crate) fn lines(&mut self, mut lines: &[u8], rows: u64) -> Result<(), Error> {
         let mut left = rows;
         while !lines.is_empty() {
@@ -118,7 +118,7 @@ impl<'s> XlsxEncoder<'s> {
         Ok(())
     }
 
-    /// Ends the workbook, and hands over what is left.
+    /// Ends the workbook, and hands over the remaining bytes.
     pub(crate) fn finish(mut self) -> Result<Summary, Error> {
         let about = self.about.lines(self.summary.rows);
         let rest = self.workbook.finish(&about).map_err(Error::Workbook)?;
@@ -139,7 +139,7 @@ fn send(
     Ok(())
 }
 
-/// Writes a row, after so many, if Excel takes its texts.
+/// Writes a row, after this many, if Excel accepts its texts.
 fn write_row<'a>(
     workbook: &mut Workbook,
     columns: &[&Column],

@@ -1,7 +1,7 @@
 //! The memory in which `joined` and `tuples` hold their rows: one budget for all that run at once in a process.
 //!
-//! It is counted as the rows arrive, by the bytes of their fields and what an allocator adds to them: nobody knows before how long they
-//! are.
+//! The memory is counted as the rows arrive, by the bytes of their fields and what an allocator adds to them: their length is not known
+//! before.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -10,7 +10,7 @@ use crate::{Error, Export, Strategy};
 /// Bytes that are reserved at a time.
 const STEP: u64 = 1 << 20;
 
-/// What all exports together have reserved. Clones are the same one.
+/// What all exports together have reserved. Clones share it.
 #[derive(Clone, Default)]
 pub struct Budget {
     reserved: Arc<Mutex<u64>>,
@@ -22,11 +22,11 @@ impl Budget {
     }
 }
 
-/// What one export has reserved. Dropped, it gives all of it back.
+/// One export's reservation. Dropping it returns all of it.
 pub(crate) struct Reservation {
     budget: Budget,
     strategy: Strategy,
-    /// What all exports together may reserve.
+    /// The limit for all exports together.
     limit: u64,
     reserved: u64,
     used: u64,
@@ -43,7 +43,7 @@ impl Reservation {
         }
     }
 
-    /// Notes that so many bytes more are held. After an error, nothing is reserved.
+    /// Reserves memory for this many more bytes. After an error, nothing is reserved.
     pub(crate) fn add(&mut self, bytes: u64) -> Result<(), Error> {
         self.used += bytes;
         if self.used <= self.reserved {
@@ -57,7 +57,7 @@ impl Reservation {
             self.reserved = wanted;
             return Ok(());
         }
-        // Given back under the same lock: of all that ask for what is left, the next one finds this. So the last one never fails
+        // Given back under the same lock: of all exports that ask for the rest, the next one finds this. So the last one never fails
         // because of the others.
         *all = others;
         self.reserved = 0;
@@ -76,7 +76,7 @@ impl Drop for Reservation {
     }
 }
 
-/// Returns what a text of so many bytes takes: allocators have sizes of their own, four to each doubling.
+/// Returns the memory that a text of this many bytes takes: allocators have size classes, four to each doubling.
 pub(crate) fn allocated(bytes: usize) -> usize {
     let step = (bytes.next_power_of_two() / 8).max(8);
     bytes.next_multiple_of(step)

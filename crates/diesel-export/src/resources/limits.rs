@@ -11,9 +11,9 @@ pub struct Limits {
     pub max_buffered_rows: u32,
     /// Bytes for the rows of all exports that hold them in memory.
     pub max_buffered_size: u64,
-    /// Rows that an Excel workbook may have; any number if it is not said.
+    /// Maximum number of rows of an Excel workbook; unlimited if unset.
     pub max_xlsx_rows: Option<u64>,
-    /// Time for each of an export's queries, the waiting for its reader included.
+    /// Time limit of each of an export's queries, including the time that its reader takes.
     pub statement_timeout: Option<Duration>,
     /// Bytes of names that `lookup` may hold in memory.
     pub lookup_memory: u64,

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, LazyLock, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-/// Time between two samples. A shorter peak is missed.
+/// Interval between two samples. A shorter peak is missed.
 pub const INTERVAL: Duration = Duration::from_millis(10);
 
 /// Returns the process's resident memory now, in bytes; 0 if the system does not tell.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// A time as the command line has it: seconds, whole or not.
+/// A time on the command line: seconds, with or without a fraction.
 pub fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text
         .parse()
@@ -13,7 +13,7 @@ pub fn seconds(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// A time that may be long, as the command line has it: `90` (seconds), `90s`, `15m`, `24h`, `7d`.
+/// A time that may be long, on the command line: `90` (seconds), `90s`, `15m`, `24h`, `7d`.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|character: char| !character.is_ascii_digit());
     let unit = match text[digits.len()..].trim() {
@@ -48,7 +48,7 @@ pub fn bytes(text: &str) -> Result<u64, String> {
         .ok_or_else(|| "not a number of bytes".into())
 }
 
-/// The same number, as the command line has it: in the largest unit of which it is a multiple.
+/// The same number for the command line: in the largest unit of which it is a multiple.
 pub fn exact_bytes(bytes: u64) -> String {
     const UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
     let divides = |(_, unit): &&(&str, u64)| bytes > 0 && bytes.is_multiple_of(*unit);
@@ -86,7 +86,7 @@ pub fn readable_seconds(seconds: f64) -> String {
     }
 }
 
-/// A number with its thousands apart: `100,000`.
+/// A number with thousands separators: `100,000`.
 pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let groups = digits.as_bytes().rchunks(3).rev();

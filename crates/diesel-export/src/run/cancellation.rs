@@ -18,7 +18,7 @@ pub struct Cancellation {
 
 #[derive(Default)]
 struct Shared {
-    /// Outside of the lock, so that asking does not wait for the server.
+    /// Outside of the lock, so that checking it does not wait for the server.
     cancelled: AtomicBool,
     backends: Mutex<Backends>,
 }
@@ -31,9 +31,9 @@ struct Backends {
 }
 
 impl Cancellation {
-    /// Stops the export: its queries are cancelled on the server, and no further one is started. Returns when none is left.
+    /// Stops the export: cancels its queries on the server, and prevents further ones. Returns when none is left.
     ///
-    /// A request to cancel is lost on a process that is between two commands, so it is repeated until the export lets go.
+    /// A cancel request is lost on a process that is between two commands, so it is repeated until the export lets go.
     pub fn cancel(&self) {
         self.shared.cancelled.store(true, Ordering::SeqCst);
         loop {
@@ -55,7 +55,7 @@ impl Cancellation {
         }
     }
 
-    /// Asks the server to give up all of the export's queries.
+    /// Asks the server to cancel all of the export's queries.
     pub(crate) fn cancel_queries(&self) {
         let numbers: Vec<u64> = self.backends().working.keys().copied().collect();
         for number in numbers {
@@ -94,11 +94,11 @@ impl Cancellation {
         self.shared.cancelled.load(Ordering::SeqCst)
     }
 
-    /// Names a transaction that will work for the export on the database's server, until the value is dropped. It can be cancelled from
+    /// Registers a transaction that will work for the export on the database's server, until the value is dropped. It can be cancelled from
     /// its first statement on.
     pub fn register(&self, database: &Database) -> Result<Backend<'_>, Error> {
         let mut backends = self.backends();
-        // With the lock: whoever cancels the export sees what was noted before.
+        // With the lock: a cancellation sees what was registered before.
         if self.is_cancelled() {
             return Err(Error::Cancelled);
         }
@@ -134,7 +134,7 @@ impl Backend<'_> {
         &self.transaction
     }
 
-    /// Asks the server to give up the transaction's query.
+    /// Asks the server to cancel the transaction's query.
     pub(crate) fn cancel_query(&self) {
         self.cancellation.cancel_query(self.number);
     }

@@ -18,19 +18,19 @@ pub enum Error {
     /// The database failed.
     #[error(transparent)]
     Database(#[from] db::Error),
-    /// The sink took no more.
+    /// The sink accepted no more.
     #[error("the output failed: {0}")]
     Sink(#[source] io::Error),
     /// No server may run it now.
     #[error(transparent)]
     NoReplica(#[from] NoReplica),
-    /// The database's tables are not as the program has them.
+    /// The database's tables differ from those that the program expects.
     #[error(transparent)]
     Tables(#[from] UnfitTables),
-    /// Somebody stopped it.
+    /// It was cancelled.
     #[error("the export was cancelled")]
     Cancelled,
-    /// The strategy would hold more rows in memory than it may.
+    /// The strategy would hold more rows in memory than allowed.
     #[error(
         "there are more than {limit} rows, which the strategy {} would hold in memory: choose one of {}",
         strategy.name(),
@@ -39,13 +39,13 @@ pub enum Error {
     TooManyRows {
         /// The strategy that was chosen.
         strategy: Strategy,
-        /// The rows that it may hold.
+        /// The maximum number of rows.
         limit: u32,
     },
     /// A struct of `joined` has no place for a NULL.
     #[error("{0}, which the strategy joined does not take: choose another one")]
     UnexpectedNull(UnexpectedNull),
-    /// The strategy's rows take more memory than all such exports together may have.
+    /// The strategy's rows take more memory than allowed for all such exports together.
     #[error(
         "the rows take more than {}, in which the strategy {} would hold them in memory: choose one of {}",
         units::exact_bytes(*limit), strategy.name(), unbuffered()
@@ -53,7 +53,7 @@ pub enum Error {
     TooLargeToBuffer {
         /// The strategy that was chosen.
         strategy: Strategy,
-        /// The bytes that it may hold.
+        /// The maximum number of bytes.
         limit: u64,
     },
     /// Other exports hold the memory that the strategy's rows need.
@@ -67,12 +67,12 @@ pub enum Error {
         /// The bytes that all such exports together may hold.
         limit: u64,
     },
-    /// A workbook would have more rows than it may.
+    /// A workbook would have more rows than allowed.
     #[error(
         "there are more than {limit} rows, which is the most for an Excel workbook here: export CSV, or fewer rows"
     )]
     TooManyRowsForXlsx {
-        /// The rows that it may have.
+        /// The maximum number of rows.
         limit: u64,
     },
     /// A text does not fit into a workbook's cell.
@@ -80,11 +80,11 @@ pub enum Error {
         "row {row} has in the column `{column}` a text of more than {most} characters, which Excel does not take: export CSV, or without this column"
     )]
     TextTooLong {
-        /// Which of the export's rows, from 1.
+        /// The number of the row in the export, from 1.
         row: u64,
         /// The column's name.
         column: String,
-        /// The characters that a cell may have.
+        /// The maximum length of a cell, in characters.
         most: usize,
     },
     /// The workbook's file cannot be as it would have to be.
@@ -121,7 +121,7 @@ impl Error {
         }
     }
 
-    /// The state in which it leaves an export, and how a manifest names it.
+    /// The state of the export after this error, and the error's name in a manifest.
     pub fn end(&self) -> (State, Option<ErrorClass>) {
         match self.class() {
             None => (State::Cancelled, None),
@@ -129,7 +129,7 @@ impl Error {
         }
     }
 
-    /// How a manifest names it; `None` if it was cancelled, which is no failure.
+    /// The error's name in a manifest; `None` if the export was cancelled, which is no failure.
     pub fn class(&self) -> Option<ErrorClass> {
         match self {
             Self::Cancelled => None,
@@ -170,13 +170,13 @@ fn unbuffered() -> String {
     names.join(", ")
 }
 
-/// Why a sink in the spool takes no more: the cause of its error.
+/// Why a sink in the spool accepts no more: the cause of its error.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 pub enum SpoolFull {
-    /// It has taken all that it may.
+    /// The spool is full.
     #[error("the spool is full")]
     Spool,
-    /// Its disk is full: somebody has to do something.
+    /// The spool's disk is full: somebody has to act.
     #[error("the spool's disk is full")]
     Disk,
 }

@@ -1,4 +1,4 @@
-//! An export with what its run needs: a thread, permits, a record, and the means to find out that it stalls and to stop it.
+//! An export with what its run needs: a thread, permits, a record, a stall detector and a way to cancel it.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
@@ -13,13 +13,13 @@ use crate::{Error, Sink, routing};
 pub struct ExportRun {
     /// What is known of it.
     pub record: Record,
-    /// By which it is stopped.
+    /// Stops it.
     pub cancellation: Cancellation,
-    /// By which it is found out that it stalls.
+    /// Detects that it stalls.
     pub flow: Arc<StallDetector>,
     /// Whether it must have all that the primary has.
     fresh: bool,
-    /// What it holds of what others wait for.
+    /// The permits that it holds, for which others wait.
     permits: Mutex<Option<Box<dyn Send>>>,
     /// The file that it fills, if it fills one.
     file: OnceLock<Weak<SpoolFile>>,
@@ -45,7 +45,7 @@ impl ExportRun {
         work: impl FnOnce(&Self) + Send + 'static,
     ) {
         self.hold(Some(Box::new(permits)));
-        // Dropped also if the work panics, or there is no thread for it.
+        // Dropped also if the work panics, or no thread can be started.
         let holder = Holder(Arc::clone(self));
         let thread = std::thread::Builder::new().name("export".into());
         let spawned = thread.spawn(move || {
@@ -77,12 +77,12 @@ impl ExportRun {
         Ok(sink.into_file())
     }
 
-    /// Drops the permits: it needs nothing more of the database.
+    /// Drops the permits: the run no longer needs the database.
     pub fn release(&self) {
         self.hold(None);
     }
 
-    /// Leaves all that it holds to others: its thread waits for its server, maybe for ever, and cannot be woken.
+    /// Gives up all that it holds: its thread waits for its server, maybe for ever, and cannot be woken.
     pub fn abandon(&self) {
         self.release();
         if let Some(file) = self.file.get().and_then(Weak::upgrade) {

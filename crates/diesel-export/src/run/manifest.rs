@@ -17,15 +17,15 @@ use crate::format::FileType;
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum State {
-    /// It waits for a place.
+    /// It is queued.
     Queued,
     /// It is under way.
     Running,
-    /// It was handed over whole, to the connection or the file. (Of the last 512 KiB, a client may have taken none yet.)
+    /// It was handed over completely, to the connection or the file. (Of the last 512 KiB, a client may have received none yet.)
     Complete,
-    /// It broke off: what was handed over is not whole.
+    /// It broke off: what was handed over is incomplete.
     Failed,
-    /// Its reader went away, or somebody stopped it.
+    /// Its reader disconnected, or it was cancelled.
     Cancelled,
 }
 
@@ -48,33 +48,33 @@ impl State {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum ErrorClass {
-    /// The database refused or broke off the query.
+    /// The database refused or aborted the query.
     Database,
     /// The database could not be reached, or all connections to it were in use.
     DatabaseUnavailable,
-    /// No replica would do, and exports may not run on the primary.
+    /// No replica was usable, and exports may not run on the primary.
     NoReplica,
-    /// No server could be shown to have all that the primary has.
+    /// No server could be shown to be up to date with the primary.
     NotFresh,
     /// The database has no tables that can be read.
     TablesMissing,
-    /// The database's tables are not as the program has them.
+    /// The database's tables differ from those that the program expects.
     TablesDiffer,
-    /// A replica has cancelled the query, because it was in the way of changes from the primary.
+    /// A replica has cancelled the query because of a recovery conflict.
     RecoveryConflict,
-    /// The query took longer than the statement timeout.
+    /// The query exceeded its time limit.
     StatementTimeout,
-    /// There are more rows than a strategy that holds them all may hold, or than a workbook may have.
+    /// More rows than a strategy that holds them all may hold, or than a workbook may have.
     TooManyRows,
     /// `joined` met a NULL for which its structs have no place.
     UnexpectedNull,
-    /// The rows of a strategy that holds them all take more memory than they may.
+    /// The rows of a strategy that holds them all exceed its memory limit.
     TooLargeToBuffer,
     /// Other exports held the memory that the rows of a strategy that holds them all needed.
     Busy,
     /// A text is longer than a workbook's cell may be.
     TextTooLong,
-    /// The reader took nothing for longer than the reader timeout.
+    /// The reader accepted nothing for longer than the reader timeout.
     ReaderTimeout,
     /// The output could not be written.
     Output,
@@ -95,13 +95,13 @@ impl ErrorClass {
     }
 }
 
-/// An export's manifest: what was asked for, and the result.
+/// An export's manifest: what was requested, and the result.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Manifest {
     /// The export's id.
     pub id: String,
-    /// How it stands.
+    /// Its state.
     pub state: State,
     /// Whether it comes from the private database, whose data are made up unless somebody has put in others.
     #[serde(default)]
@@ -146,17 +146,17 @@ pub struct Manifest {
     pub sha256: Option<String>,
     /// Seconds since its start, or that it took.
     pub seconds: f64,
-    /// Seconds from its start until the database was free again. (Its reader may take longer.)
+    /// Seconds from its start until it no longer needed the database. (Its reader may take longer.)
     #[serde(default)]
     pub loaded_seconds: Option<f64>,
     /// The most memory that the process has held meanwhile, in bytes.
     pub peak_memory_bytes: u64,
     /// Why it failed.
     pub error: Option<ErrorClass>,
-    /// Its place in the queue, from 1, while it is queued.
+    /// Its position in the queue, from 1, while it is queued.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queued: Option<usize>,
-    /// When it was asked for, if it is prepared for later.
+    /// When it was requested, if it is a prepared export.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
@@ -164,10 +164,10 @@ pub struct Manifest {
     )]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = DateTime))]
     pub requested_at: Option<OffsetDateTime>,
-    /// Where its file is, if it is prepared for later, and complete.
+    /// The address of its file, if it is a prepared export, and complete.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
-    /// Until when it is kept, if it is prepared for later, and has ended.
+    /// When it expires, if it is a prepared export, and has ended.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",

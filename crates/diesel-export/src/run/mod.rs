@@ -1,4 +1,4 @@
-//! An export while it runs: in which thread, on which server, how it is stopped, what is known of it, and where its bytes go.
+//! An export while it runs: its thread, its server, its cancellation, its record, and the sink of its bytes.
 
 pub mod cancellation;
 pub(crate) mod error;

@@ -1,17 +1,17 @@
-//! How an export has ended, as logs, metrics and alerts tell it.
+//! How an export has ended, as logs, metrics and alerts report it.
 
 use crate::manifest::{ErrorClass, State};
 
-/// How an export has ended, and who has to do something about it.
+/// How an export has ended, and who has to act.
 #[derive(strum::IntoStaticStr, strum::VariantArray)]
 #[strum(serialize_all = "snake_case")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Outcome {
     /// The file is complete.
     Complete,
-    /// Its client went away, or somebody stopped it.
+    /// Its client disconnected, or it was cancelled.
     Cancelled,
-    /// The request asked for what cannot be had, or its client took nothing for too long.
+    /// The request asked for something impossible, or its client took nothing for too long.
     ClientError,
     /// Other exports held the memory or the space in the spool that it needed.
     Rejected,
@@ -36,7 +36,7 @@ impl Outcome {
                 ),
             ) => Self::ClientError,
             (_, Some(ErrorClass::Busy | ErrorClass::SpoolFull)) => Self::Rejected,
-            // Also any that is not thought of here: somebody should look.
+            // Also any error that is not considered here: somebody should look.
             _ => Self::Failed,
         }
     }

@@ -16,7 +16,7 @@ use crate::outcome::Outcome;
 use crate::units::hexadecimal;
 use crate::{Error, Export, Observer, Plan, Sink, Summary};
 
-/// By which `--log` knows the lines about exports' ends.
+/// The target of the log's lines about exports' ends, for `--log`.
 pub const LOG_TARGET: &str = "diesel_export::exports";
 
 /// An export's manifest while the export runs.
@@ -25,7 +25,7 @@ pub struct Record {
     id: String,
     export: Export,
     is_demonstration: bool,
-    /// What it was asked for in: the log's lines about it are of the same.
+    /// The span of its request: the log's lines about the export belong to it.
     span: Span,
     live: Mutex<Live>,
 }
@@ -94,7 +94,7 @@ impl Record {
         }
     }
 
-    /// Notes that it starts now, unless it has ended already.
+    /// Records that it starts now, unless it has ended already.
     pub fn begin(&self) {
         let mut live = self.lock();
         if live.end.is_none() {
@@ -118,17 +118,17 @@ impl Record {
         &self.id
     }
 
-    /// What the log's lines about it are to be in.
+    /// The span of the log's lines about it.
     pub fn span(&self) -> &Span {
         &self.span
     }
 
-    /// How it is made, once that is known.
+    /// Its plan, once that is known.
     pub fn plan(&self) -> Option<Plan> {
         self.lock().plan.clone()
     }
 
-    /// What is known now.
+    /// Its manifest as of now.
     pub fn manifest(&self) -> Manifest {
         let live = self.lock();
         let (state, error, seconds, memory) = live.end.unwrap_or_else(|| {
@@ -175,7 +175,7 @@ impl Record {
         }
     }
 
-    /// The manifest that it has if it ends now, and is whole.
+    /// Its manifest if it ends now, and is complete.
     pub fn whole(&self) -> Manifest {
         let sha256 = self.lock().sha256.clone();
         Manifest {
@@ -185,12 +185,12 @@ impl Record {
         }
     }
 
-    /// Notes what goes wrong, for the log's line about its end. Only the first call counts.
+    /// Records an error for the log's line about its end. Only the first call counts.
     pub fn breaks_off(&self, reason: &dyn Display) {
         self.lock().reason.get_or_insert_with(|| reason.to_string());
     }
 
-    /// Notes how it ended, and logs it. Only the first call counts; returns whether this was it.
+    /// Records how it ended, and logs it. Only the first call counts; returns whether this was it.
     pub fn end(&self, state: State, error: Option<ErrorClass>) -> bool {
         {
             let mut live = self.lock();
@@ -206,7 +206,7 @@ impl Record {
         true
     }
 
-    /// Logs its end: all that is to be known of it, in one line.
+    /// Logs its end in one line.
     fn log_end(&self, outcome: Outcome) {
         let manifest = self.manifest();
         let (server, reason) = {
@@ -237,7 +237,7 @@ impl Record {
                 )
             };
         }
-        // A client that goes away, or asks for what it cannot have, is nothing that anybody has to look into.
+        // A client that disconnects, or asks for something impossible, is nothing to investigate.
         if outcome == Outcome::Failed {
             log!(error);
         } else {
@@ -270,7 +270,7 @@ impl Observer for Record {
 
     fn progress(&self, so_far: &Summary) {
         let mut live = self.lock();
-        // What is made after the end reaches nobody.
+        // What is written after the end reaches no reader.
         if live.end.is_none() {
             live.summary = *so_far;
         }
@@ -278,8 +278,8 @@ impl Observer for Record {
 }
 
 impl Record {
-    /// Lets `run` export to a sink that hands all bytes on to `sink`, and notes when the database was free, and the hash of
-    /// the whole if it gets so far.
+    /// Lets `run` export to a sink that hands all bytes on to `sink`, and records when the database was free, and the hash of all bytes if
+    /// it gets that far.
     pub fn of<T>(
         &self,
         sink: &mut dyn Sink,

@@ -1,4 +1,4 @@
-//! Chooses an export's server, and another one if that fails: nobody notices before the first byte is handed over.
+//! Chooses an export's server, and another one if that fails: unnoticed as long as no byte was handed over.
 
 use std::io;
 
@@ -9,14 +9,14 @@ use crate::db;
 use crate::db::servers::{Chosen, Fallback, Servers};
 use crate::{Error, Export, Observer, Place, Sink, Summary};
 
-/// How often an export begins again because a table was changed meanwhile.
+/// How often an export starts over because a table was changed meanwhile.
 const CHANGES: u32 = 3;
 
 /// After this many conflicts with recovery, the next attempt is not on a replica.
 const CONFLICTS: u32 = 2;
 
-/// Exports to `sink`, as [`run`](crate::run) does, from one of the servers; with `fresh`, from one that is shown to have what the
-/// primary has now. If a replica fails before the first byte, or the sink can start over, another one or the primary takes its place.
+/// Exports to `sink`, as [`run`](crate::run) does, from one of the servers; with `fresh`, from one that is shown to be up to date with the
+/// primary. If a replica fails before the first byte, or the sink can start over, another one or the primary takes its place.
 pub fn run(
     export: &Export,
     servers: &Servers,
@@ -44,7 +44,7 @@ pub fn run(
 
 /// Why the attempt on one server failed.
 pub struct Failure {
-    /// What it says.
+    /// The error.
     pub error: Error,
     /// Whether another server would fail, too.
     pub is_final: bool,
@@ -88,13 +88,13 @@ pub fn route<T>(
 enum Next {
     /// Give up.
     GiveUp,
-    /// Try again, on any server: the conflict on this standby may be over.
+    /// Try again, on any server: the recovery conflict on this standby may be over.
     AfterConflict,
     /// Try again: the tables may stay as they are now.
     AfterChange,
     /// Try again, on another server.
     OnAnother,
-    /// Try again, on the primary, which needs no other server to show that it is fresh.
+    /// Try again, on the primary, which needs no proof that it is up to date.
     OnPrimary,
 }
 

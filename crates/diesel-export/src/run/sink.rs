@@ -1,4 +1,4 @@
-//! Who takes an export's bytes, and who is told of its progress.
+//! The receiver of an export's bytes, and the observer of its progress.
 
 use std::borrow::Cow;
 use std::io;
@@ -15,32 +15,31 @@ pub trait Sink {
     /// Takes the next bytes. It may block: an export never runs ahead of its sink.
     fn write(&mut self, chunk: Bytes) -> io::Result<()>;
 
-    /// Drops all that it has taken, for an export that begins anew on another server. False if it cannot: somebody may have got
-    /// some of it.
+    /// Discards all bytes, for an export that starts over on another server. False if it cannot: a reader may have received some of them.
     fn start_over(&mut self) -> bool {
         false
     }
 }
 
-/// Is told what happens in an export.
+/// Observes an export.
 pub trait Observer {
-    /// Called with the server on which it runs: before anything else, and again if it starts anew on another server.
+    /// Called with the server on which it runs: before anything else, and again if it starts over on another server.
     fn server(&self, _server: &Chosen) {}
 
-    /// Called with how it is made: before the first byte, and again if it starts anew; never if it fails before that.
+    /// Called with its plan: before the first byte, and again if it starts over; never if it fails before that.
     fn plan(&self, _plan: &Plan) {}
 
     /// Called with the totals that the sink has taken so far.
     fn progress(&self, _so_far: &Summary) {}
 
-    /// Called when it has all rows and needs nothing more of the database. A workbook is far from whole then.
+    /// Called when all rows have arrived and the database is no longer needed. A workbook is far from complete then.
     fn loaded(&self) {}
 }
 
-/// Nobody.
+/// Observes nothing.
 impl Observer for () {}
 
-/// Both.
+/// Passes each call to both.
 impl<One: Observer + ?Sized, Other: Observer + ?Sized> Observer for (&One, &Other) {
     fn server(&self, server: &Chosen) {
         self.0.server(server);
@@ -92,7 +91,7 @@ impl Plan {
     }
 }
 
-/// The totals of a whole export.
+/// The totals of a complete export.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Summary {
     /// Lines after the header.

@@ -1,4 +1,4 @@
-//! How a download flows: where it comes from, what waits for its client, and since when.
+//! Detects that a download stalls: where its rows come from, what waits for its client, and since when.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -6,19 +6,19 @@ use std::time::{Duration, Instant};
 use crate::db::servers::{Chosen, PATIENCE, Server, Servers};
 use crate::{Observer, Summary};
 
-/// How the bytes go from the server to the export, and from there to the client.
+/// The flow of bytes from the server to the export, and from there to the client.
 pub struct StallDetector(Mutex<State>);
 
 struct State {
-    /// Where the rows come from, once that is chosen.
+    /// The server that the rows come from, once it is chosen.
     server: Option<Arc<Server>>,
     /// Bytes that wait for the client.
     bytes: usize,
-    /// Of these, bytes that were handed on. They count as taken when more is asked for.
+    /// Of these, bytes that were handed on. They count as received when more is requested.
     handed: usize,
-    /// Since when they have been waiting, or when it last took something; if there are none, since when they are waited for.
+    /// Since when they have been waiting, or when the client last received some; without any, since when the client has been waiting.
     since: Instant,
-    /// Whether all rows have come, so that nothing more is needed of the server; a workbook has yet to be finished.
+    /// Whether all rows have arrived, so that the server is no longer needed; a workbook has yet to be finished.
     is_loaded: bool,
 }
 
@@ -39,7 +39,7 @@ impl StallDetector {
         work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Notes that so many more bytes wait.
+    /// Records this many more waiting bytes.
     pub fn offered(&self, bytes: usize) {
         self.with(|state| {
             if state.bytes == 0 {
@@ -49,7 +49,7 @@ impl StallDetector {
         });
     }
 
-    /// Notes that only the end waits, which has no bytes of its own, and counts as one that the client does not take.
+    /// Records that only the end waits, which has no bytes of its own, and counts as one that the client does not receive.
     pub fn offered_end(&self) {
         self.with(|state| {
             if state.bytes == 0 {
@@ -59,12 +59,12 @@ impl StallDetector {
         });
     }
 
-    /// Notes that so many of the oldest bytes are handed on.
+    /// Records that this many of the oldest bytes were handed on.
     pub fn handed(&self, bytes: usize) {
         self.with(|state| state.handed = bytes);
     }
 
-    /// Notes that more is asked for: the client has taken what was handed on last.
+    /// Records that more is requested: the client has received what was handed on last.
     pub fn asked(&self) {
         self.with(|state| {
             if state.handed > 0 {
@@ -76,7 +76,7 @@ impl StallDetector {
         });
     }
 
-    /// Returns how long the client has taken nothing of what waits for it.
+    /// Returns for how long the client has received nothing of what waits for it.
     pub fn stalled_for(&self) -> Duration {
         self.with(|state| {
             if state.bytes > 0 {
@@ -87,11 +87,11 @@ impl StallDetector {
         })
     }
 
-    /// Whether nothing comes any more from a server that does not answer. A query may take its time, and a silent server may yet
-    /// send what it has: only both together say that nothing will come.
+    /// Returns whether nothing more is to be expected from a server that does not answer. A query may take long, and a silent server may
+    /// yet send what it has: only both together mean that nothing will come.
     pub fn is_dried_up(&self, servers: &Servers) -> bool {
         self.with(|state| {
-            // Before a server is chosen, it is the primary that may be asked.
+            // Before a server is chosen, the primary may be the one that does not answer.
             let server = state.server.as_deref().unwrap_or(servers.primary());
             let is_dry = state.bytes == 0 && state.since.elapsed() >= PATIENCE;
             is_dry && !state.is_loaded && server.is_silent()

@@ -73,7 +73,7 @@ pub(crate) fn run(source: &Source<'_>, encoder: &mut Encoder<'_>) -> Result<(), 
                 drop(leader);
                 return copy::run(source, encoder);
             }
-            // Beginning again would cost as much as a small export.
+            // Starting over would cost as much as a small export.
             leader.set_alone(false).map_err(db::Error::from)?;
             copy::rows(source, &mut leader.connection, encoder)?;
             leader.end();
@@ -106,7 +106,7 @@ pub(crate) fn open_ahead(export: &Export, database: &Database) {
     }
 }
 
-/// Returns how many connections so many ranges are worth.
+/// Returns how many connections pay for this many ranges.
 fn connections(ranges: usize, database: &Database) -> usize {
     let worth = if database.is_for_one_export() {
         ranges.div_ceil(RANGES_OF_CONNECTION)
@@ -118,9 +118,9 @@ fn connections(ranges: usize, database: &Database) -> usize {
 
 /// Why there is no lookup.
 enum Unprepared {
-    /// Another strategy does better, or lookup might not be right.
+    /// Another strategy does better, or lookup might not be correct.
     Unfit(Cow<'static, str>),
-    /// No strategy will do better.
+    /// No strategy would do better.
     Failed(Error),
 }
 
@@ -163,7 +163,7 @@ struct Lookup<'a> {
     helpers: Vec<Session<'a>>,
     /// The snapshot for further connections, if there is more than one connection.
     snapshot: Option<Snapshot<'a>>,
-    /// Why there are fewer connections than the ranges are worth.
+    /// Why there are fewer connections than would pay for the ranges.
     without: Option<Without>,
     /// Why the rows are not read as fast as they might be.
     because: Option<&'static str>,

@@ -1,12 +1,12 @@
-//! The hosts of a connection string, one by one. libpq would choose among them again for every connection, but an export's
-//! connections must all lead to one server.
+//! The hosts of a connection string, one by one. libpq would choose among them again for every connection, but all connections of an export
+//! must lead to one server.
 
 use super::super::libpq::{self, InvalidUrl};
 use super::Role;
 use super::monitor::State;
 
-/// Defaults for a connection string: the last of the times in milliseconds, the others in seconds. With them, a host that has gone without
-/// a word holds nobody up for long; with the system's own defaults, one would wait for hours.
+/// Defaults for a connection string: the last of the times in milliseconds, the others in seconds. With them, a host that disappears
+/// silently blocks a connection for seconds; with the system's own defaults, for hours.
 const PATIENT: [(&str, &str); 5] = [
     ("connect_timeout", "5"),
     ("keepalives_idle", "10"),
@@ -15,8 +15,8 @@ const PATIENT: [(&str, &str); 5] = [
     ("tcp_user_timeout", "20000"),
 ];
 
-/// Returns the connection string, with the settings that make libpq give up a host that has gone without a word, and with the name that
-/// the server knows the connection by. Its own settings win, and, for the name, PGAPPNAME.
+/// Returns the connection string, with the settings that make libpq give up on a host that has disappeared silently, and with the
+/// application's name. Its own settings win, and, for the name, PGAPPNAME.
 pub fn patient(url: &str, application: &str) -> Result<String, InvalidUrl> {
     let mut options = libpq::options(url)?;
     add_patience(&mut options, application);
@@ -72,9 +72,9 @@ impl Attributes {
 #[derive(Clone)]
 pub struct Hosts {
     pub(super) attributes: Attributes,
-    /// Whether the suitable ones share the exports: libpq's `load_balance_hosts`, but on by default.
+    /// Whether the suitable hosts share the exports: libpq's `load_balance_hosts`, but on by default.
     pub(super) balanced: bool,
-    /// Of each host the address, and a connection string for it alone.
+    /// The address of each host, and a connection string for it alone.
     pub(super) hosts: Vec<(String, String)>,
 }
 

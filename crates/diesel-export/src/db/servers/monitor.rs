@@ -1,4 +1,4 @@
-//! Asks a server every second what it is, and how far behind.
+//! Asks each server every second for its role and its lag.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 use super::super::{Database, libpq};
 use super::{PATIENCE, Role};
 
-/// Time between two questions to a server.
+/// Interval between two queries of a server.
 const ASK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Within this time, a failure is a refusal by the server or its host. One that takes longer is no answer.
+/// A failure within this time is a refusal by the server or its host; a later one counts as no answer.
 const REFUSAL: Duration = Duration::from_secs(1);
 
 /// How many positions of the primary's log are remembered, one a second.
@@ -32,15 +32,15 @@ const STATE: &str = "
             and coalesce(pg_last_wal_receive_lsn() <= pg_last_wal_replay_lsn(), false) as has_all,
         extract(epoch from clock_timestamp() - pg_last_xact_replay_timestamp()) as age";
 
-/// What a server has said of itself.
+/// What a server has reported about itself.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct State {
-    /// What it is.
+    /// Its role.
     pub role: Role,
-    /// How far it is behind the primary, if that is known.
+    /// Its lag behind the primary, if that is known.
     pub lag: Option<Duration>,
     pub(super) read_only: bool,
-    /// When it started: tells it from all other servers.
+    /// When it started: distinguishes it from all other servers.
     pub(super) started: u64,
     position: u64,
     /// When it was asked.
@@ -62,9 +62,9 @@ impl State {
         let lag = match (role, primary.map(|primary| primary.written_since(position))) {
             (Role::Primary, _) => Some(Duration::ZERO),
             (Role::Replica, Some(Written::Before(age))) => Some(age),
-            // It is further behind than the remembered positions go.
+            // It lags further behind than the remembered positions go.
             (Role::Replica, Some(Written::LongBefore)) => age(),
-            // Its own word has to do.
+            // Only the replica's own report is available.
             (Role::Replica, Some(Written::Unknown) | None) if row.is("has_all") => {
                 Some(Duration::ZERO)
             }
@@ -81,32 +81,32 @@ impl State {
     }
 }
 
-/// How long ago the primary wrote what follows a position of its log.
+/// How long ago the primary wrote the log after a position.
 enum Written {
-    /// So long ago; zero if nothing follows.
+    /// That long ago; zero if nothing follows.
     Before(Duration),
     /// Before the first position that is remembered.
     LongBefore,
-    /// The primary is away.
+    /// The primary is unreachable.
     Unknown,
 }
 
 /// One server.
 pub struct Server {
-    /// Its place in the configuration, which reveals no host.
+    /// Its name, by its position in the configuration: it reveals no host.
     pub name: String,
-    /// Where it is.
+    /// Its address.
     pub address: String,
     /// Its database.
     pub database: Database,
     url: String,
-    /// `None` if it cannot be reached.
+    /// `None` if it is unreachable.
     state: Mutex<Option<State>>,
-    /// Since when it has been asked without an answer of any kind.
+    /// Since when it has not answered at all.
     unanswered: Mutex<Option<Instant>>,
-    /// How far its log was written at which time, if it is a primary.
+    /// The positions of its log over time, if it is a primary.
     positions: Mutex<VecDeque<(Instant, u64)>>,
-    /// How many exports run on it.
+    /// The number of exports that run on it.
     pub(super) exports: AtomicUsize,
 }
 
@@ -124,13 +124,13 @@ impl Server {
         })
     }
 
-    /// What it has said of itself; `None` if it cannot be reached.
+    /// What it has reported; `None` if it is unreachable.
     pub fn state(&self) -> Option<State> {
         self.lock().filter(|state| state.at.elapsed() < PATIENCE)
     }
 
-    /// Returns whether it was asked, and has not answered at all for so long that it is vain to wait for it. A server that refuses a
-    /// connection, because it has too many, is not silent: what runs on it may be well.
+    /// Returns whether it was asked, and has not answered at all for so long that waiting for it is pointless. A server that refuses a
+    /// connection, because it has too many, is not silent: what runs on it may be fine.
     pub fn is_silent(&self) -> bool {
         self.unanswered()
             .is_some_and(|since| since.elapsed() >= PATIENCE)
@@ -142,7 +142,7 @@ impl Server {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes that it could not be reached.
+    /// Records that it is unreachable.
     fn lost(&self) {
         if self.lock().take().is_some() {
             tracing::warn!(server = self.address, "a server cannot be reached");
@@ -186,10 +186,10 @@ impl Server {
         }
     }
 
-    /// Asks it, on the connection that is there or else a new one, and compares it with `primary`.
+    /// Queries it, on the open connection or else a new one, and compares it with `primary`.
     fn ask(&self, connection: &mut Option<libpq::Connection>, primary: Option<&Self>) {
         let at = Instant::now();
-        // A server that was silent before this question still is.
+        // A server that was silent before this query still is.
         self.unanswered().get_or_insert(at);
         let there = connection.take();
         let answer = there.and_then(|connection| question(connection).ok());
@@ -240,12 +240,12 @@ fn question(
 
 /// Keeps a server's state up to date until it is dropped.
 pub(super) struct Monitor {
-    /// Nothing is ever sent: the thread ends when this is dropped.
+    /// Nothing is ever sent: dropping this ends the thread.
     _alive: Sender<Infallible>,
 }
 
 impl Monitor {
-    /// Starts to ask. Drops `asked` after the first question, answered or not.
+    /// Starts the monitor. Drops `asked` after the first query, answered or not.
     pub(super) fn start(
         server: Arc<Server>,
         primary: Option<Arc<Server>>,

@@ -1,4 +1,4 @@
-//! The workbook's file: a ZIP of XML parts, in the order in which they come to be. Nothing that is written is changed afterwards.
+//! The workbook's file: a ZIP of XML parts, in the order in which they are made. Nothing that is written is changed afterwards.
 
 use std::cell::RefCell;
 use std::io::{self, Write};
@@ -25,8 +25,8 @@ pub(super) struct Package {
     types: String,
 }
 
-/// Bytes of the file that nobody has taken yet.
-// `ZipWriter` has the other end. Dropped, as after an error, it writes what ends a file that is whole: that must reach nobody.
+/// Bytes of the file that are still to be taken.
+// `ZipWriter` has the other end. Dropped, as after an error, it writes the end of a complete file: that must not reach the sink.
 #[derive(Clone, Default)]
 struct Pending(Rc<RefCell<Vec<u8>>>);
 
@@ -50,7 +50,7 @@ impl Package {
             pending,
             types: String::new(),
         };
-        // By their first name, programs that guess a file's type know it.
+        // Programs that guess a file's type recognize it by the name of the first part.
         package.relationships(
             "_rels/.rels",
             [("officeDocument", "xl/workbook.xml".to_owned())],
@@ -58,7 +58,7 @@ impl Package {
         Ok(package)
     }
 
-    /// How many bytes nobody has taken yet.
+    /// How many bytes are still to be taken.
     pub(super) fn pending(&self) -> usize {
         self.pending.0.borrow().len()
     }
@@ -74,7 +74,7 @@ impl Package {
         self.write(xml.as_bytes())
     }
 
-    /// Begins such a part.
+    /// Begins a part of this type.
     pub(super) fn begin_part(&mut self, name: &str, kind: &str) -> io::Result<()> {
         self.types.push_str(&format!(
             "<Override PartName=\"/{name}\" ContentType=\"{TYPES}.{kind}+xml\"/>"
@@ -87,7 +87,7 @@ impl Package {
         self.zip.write_all(xml)
     }
 
-    /// Writes what a part refers to. The relationships' ids are their places: `rId1` is the first.
+    /// Writes the relationships of a part. Their ids are their positions: `rId1` is the first.
     pub(super) fn relationships(
         &mut self,
         name: &str,
@@ -108,7 +108,7 @@ impl Package {
         )
     }
 
-    /// Ends the file; returns what of it nobody has taken.
+    /// Ends the file; returns the bytes that are still to be taken.
     pub(super) fn finish(mut self) -> io::Result<Vec<u8>> {
         self.begin_file("[Content_Types].xml")?;
         let types = std::mem::take(&mut self.types);
@@ -125,7 +125,7 @@ impl Package {
     }
 
     fn begin_file(&mut self, name: &str) -> io::Result<()> {
-        // The same data are the same bytes: no time of day is in them.
+        // The same data give the same bytes: no time of day is in them.
         let options = SimpleFileOptions::default()
             .compression_method(CompressionMethod::Deflated)
             .compression_level(Some(COMPRESSION))

@@ -2,10 +2,10 @@
 
 use super::package::MAIN;
 
-/// The styles, by their places in the list.
+/// The styles, by their positions in the list.
 pub(super) const HEADER: u8 = 1;
 pub(super) const TEXT: u8 = 2;
-/// A text of several lines: without it, Excel shows them as one, and LibreOffice over those of the next row.
+/// A text of several lines: without the style, Excel shows the lines as one, and LibreOffice shows them over those of the next row.
 pub(super) const LINES: u8 = 3;
 /// A number, as Excel likes to show it.
 pub(super) const GENERAL: u8 = 4;
@@ -19,7 +19,7 @@ pub(super) const INTEGER: u8 = 10;
 /// The most decimals that have a style.
 pub(super) const MOST_DECIMALS: u8 = 15;
 
-/// The format's own numbers of formats, and the first that it leaves to others.
+/// The IDs of Excel's own number formats, and the first ID that is free.
 const FORMAT_GENERAL: usize = 0;
 const FORMAT_TEXT: usize = 49;
 const FIRST_FORMAT: usize = 164;
@@ -33,7 +33,7 @@ const MOMENTS: [&str; 5] = [
     "yyyy-mm-dd hh:mm:ss.000",
 ];
 
-/// How many characters a value of such a style has.
+/// The width of a value of such a style, in characters.
 pub(super) fn width(style: u8) -> usize {
     let moment = style.checked_sub(DATE).map(usize::from);
     moment
@@ -41,7 +41,7 @@ pub(super) fn width(style: u8) -> usize {
         .map_or(0, |format| format.len())
 }
 
-/// The style of numbers with so many decimals.
+/// The style of numbers with this many decimals.
 pub(super) fn of_decimals(decimals: usize) -> u8 {
     match u8::try_from(decimals) {
         Ok(decimals) if decimals <= MOST_DECIMALS => INTEGER + decimals,
@@ -49,7 +49,7 @@ pub(super) fn of_decimals(decimals: usize) -> u8 {
     }
 }
 
-/// The part that has them.
+/// The part with the styles.
 pub(super) fn part() -> String {
     let decimals = (0..=usize::from(MOST_DECIMALS)).map(|decimals| match decimals {
         0 => "0".to_owned(),
@@ -67,7 +67,7 @@ pub(super) fn part() -> String {
              applyAlignment=\"1\"><alignment vertical=\"top\"{more}/></xf>"
         )
     };
-    // A text has the format of texts: who edits it makes no formula and no number of it.
+    // A text has the text format: editing it does not turn it into a formula or a number.
     let mut styles = format!(
         "<xf numFmtId=\"{FORMAT_GENERAL}\" fontId=\"0\" fillId=\"0\" borderId=\"0\" xfId=\"0\"/>\
          <xf numFmtId=\"{FORMAT_TEXT}\" fontId=\"1\" fillId=\"0\" borderId=\"0\" xfId=\"0\" applyNumberFormat=\"1\" applyFont=\"1\"/>"

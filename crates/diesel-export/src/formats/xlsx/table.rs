@@ -1,14 +1,14 @@
-//! A sheet's rows as a table of Excel's, by whose name pivot tables and Power Query find them.
+//! A sheet's rows as an Excel table, by whose name pivot tables and Power Query find them.
 
 use std::collections::HashSet;
 
 use super::package::MAIN;
 use super::xml::push_text;
 
-/// Excel takes 255 characters, and a number may follow these.
+/// Excel allows 255 characters, and a number may follow these.
 const MOST_CHARACTERS: usize = 240;
 
-/// The columns' headers as a table has to have them: not empty, and no two the same in upper or lower case.
+/// The columns' headers as a table requires them: not empty, and unique regardless of case.
 pub(super) fn unique<'h>(headers: impl IntoIterator<Item = &'h str>) -> Vec<String> {
     let mut taken = HashSet::new();
     let headers = headers.into_iter().enumerate().map(|(index, header)| {

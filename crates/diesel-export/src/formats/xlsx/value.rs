@@ -1,4 +1,4 @@
-//! What Excel gets for a value: a number or a date if it keeps all of what PostgreSQL has printed, else that text.
+//! What Excel gets for a value: a number or a date if Excel keeps all that PostgreSQL has printed, else that text.
 
 use time::format_description::StaticFormatDescription;
 use time::macros::format_description;
@@ -7,9 +7,9 @@ use time::{Date, PrimitiveDateTime, Time};
 use super::styles;
 use crate::dataset::{Cell, ColumnKind};
 
-/// Characters that a column may be wide.
+/// The maximum width of a column, in characters.
 pub(super) const MOST_WIDTH: usize = 60;
-/// Integers up to here are the same as numbers of a spreadsheet.
+/// A spreadsheet's numbers are exact for integers up to here.
 const MOST_EXACT: u64 = 1 << 53;
 /// Digits that Excel keeps of other numbers, and the sizes that it takes.
 const MOST_DIGITS: usize = 15;
@@ -40,7 +40,7 @@ pub(super) enum Value<'a> {
 }
 
 impl<'a> Value<'a> {
-    /// What a cell of a column of this kind is to Excel.
+    /// The value of a cell of a column of this kind.
     pub(super) fn of(cell: Cell<'a>, kind: &'a ColumnKind) -> Self {
         match cell {
             Cell::Null => Self::Null,
@@ -52,10 +52,10 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// The same of what PostgreSQL has printed; `None` if Excel would not keep it.
+    /// The same for what PostgreSQL has printed; `None` if Excel would not keep it.
     fn printed(text: &'a str, kind: &ColumnKind) -> Option<Self> {
         match kind {
-            // What has a scale is printed with all of its decimals.
+            // A value with a scale is printed with all of its decimals.
             ColumnKind::Decimal => Some(Self::Number(text, styles::of_decimals(decimals(text)?))),
             ColumnKind::Float => decimals(text).map(|_| Self::Number(text, styles::GENERAL)),
             ColumnKind::Date => Self::at(
@@ -98,10 +98,10 @@ impl<'a> Value<'a> {
         Self::Moment(i64::from(day) * MILLISECONDS_OF_DAY + of_day, style)
     }
 
-    /// Characters that it is wide.
+    /// Its width in characters.
     pub(super) fn width(self) -> usize {
         match self {
-            // A truth is not as wide as the narrowest column.
+            // A boolean is narrower than the narrowest column.
             Self::Null | Self::Boolean(_) => 0,
             Self::Integer(integer) => itoa::Buffer::new().format(integer).len(),
             Self::Text(text) => width(text),
@@ -111,12 +111,12 @@ impl<'a> Value<'a> {
     }
 }
 
-/// Whether a number of a spreadsheet is the same as this integer.
+/// Whether a spreadsheet's number is exact for this integer.
 pub(super) fn is_exact(integer: i64) -> bool {
     integer.unsigned_abs() <= MOST_EXACT
 }
 
-/// The number by which Excel knows a moment: days, and the part of a day.
+/// Excel's number for a moment: days, and the fraction of a day.
 pub(super) fn days(milliseconds: i64) -> f64 {
     milliseconds as f64 / MILLISECONDS_OF_DAY as f64
 }

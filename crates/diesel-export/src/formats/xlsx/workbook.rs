@@ -1,4 +1,4 @@
-//! The workbook's sheets, in the order in which they come to be.
+//! The workbook's sheets, in the order in which they are made.
 
 use std::io;
 
@@ -10,20 +10,20 @@ use super::value::{self, MOST_WIDTH, Value, width};
 use super::xml::{column_name, push_text};
 use super::{styles, table};
 
-/// Rows that a sheet has below its header.
+/// Maximum number of rows of a sheet below its header.
 pub(super) const SHEET_ROWS: u32 = 1_048_575;
-/// Characters, as UTF-16 counts them, that Excel takes in a cell.
+/// Maximum length of a cell's text in Excel, in characters of UTF-16.
 pub(super) const MOST_CHARACTERS: usize = 32_767;
-/// Bytes of a sheet after which another one begins: its end has to be below 4 GiB, which some readers do not go beyond.
+/// Bytes of a sheet after which another sheet begins: a sheet must end below 4 GiB, the limit of some readers.
 const SHEET_BYTES: u64 = (4 << 30) - (64 << 20);
 /// Bytes of XML that are compressed at a time. Those of the first rows also are the sample for the columns' widths.
 const CHUNK: usize = 64 * 1024;
 /// Characters that a column is wide, and what its filter's button takes of its header.
 const WIDTHS: std::ops::RangeInclusive<usize> = 6..=MOST_WIDTH;
 const BUTTON: usize = 3;
-/// Excel takes 31 characters for a sheet's name, and a number may follow these.
+/// Excel allows 31 characters for a sheet's name, and a number may follow these.
 const MOST_TITLE: usize = 25;
-/// How high a row of one line is, and the most that Excel takes for one, in points.
+/// The height of a row of one line, and the maximum that Excel allows, in points.
 const ROW_HEIGHT: usize = 15;
 const MOST_HEIGHT: usize = 409;
 
@@ -40,7 +40,7 @@ pub(super) struct Workbook {
     /// Rows below this sheet's header.
     rows: u32,
     most_rows: u32,
-    /// Whether this sheet's part is begun.
+    /// Whether this sheet's part was begun.
     begun: bool,
     /// Bytes of this sheet that are written, and those that are not yet.
     written: u64,
@@ -48,7 +48,7 @@ pub(super) struct Workbook {
 }
 
 impl Workbook {
-    /// A workbook with these columns, whose sheets are called so.
+    /// A workbook with these columns, whose sheets have this name.
     pub(super) fn new<'h>(
         title: &str,
         headers: impl IntoIterator<Item = &'h str>,
@@ -95,7 +95,7 @@ impl Workbook {
         Ok(())
     }
 
-    /// How many bytes nobody has taken yet.
+    /// How many bytes are still to be taken.
     pub(super) fn pending(&self) -> usize {
         self.package.pending()
     }
@@ -105,7 +105,7 @@ impl Workbook {
         self.package.take()
     }
 
-    /// Ends the workbook, with a sheet of these lines; returns what of it nobody has taken.
+    /// Ends the workbook, with a sheet of these lines; returns the bytes that are still to be taken.
     pub(super) fn finish(mut self, about: &[Line<'_>]) -> io::Result<Vec<u8>> {
         self.end_sheet()?;
         self.about(about)?;
@@ -248,7 +248,7 @@ impl Workbook {
 
     fn text_cell(&mut self, column: usize, row: u32, style: u8, text: &str) {
         self.begin_cell(column, row, style);
-        // Without it, readers of XML may take off what is blank at either end.
+        // Without it, XML readers may strip blanks at either end.
         let preserve = text.starts_with([' ', '\t', '\n']) || text.ends_with([' ', '\t', '\n']);
         let start: &[u8] = if preserve {
             b"\" t=\"inlineStr\"><is><t xml:space=\"preserve\">"
@@ -265,7 +265,7 @@ impl Workbook {
             .extend_from_slice(itoa::Buffer::new().format(integer).as_bytes());
     }
 
-    /// Writes what there is of this sheet.
+    /// Writes the pending XML of this sheet.
     fn flush(&mut self) -> io::Result<()> {
         if !std::mem::replace(&mut self.begun, true) {
             let name = format!("xl/worksheets/sheet{}.xml", self.done + 1);
@@ -279,7 +279,7 @@ impl Workbook {
         Ok(())
     }
 
-    /// All of a sheet that is before its rows: the header stays where it is, and the columns have their widths.
+    /// The part of a sheet before its rows: the header stays where it is, and the columns have their widths.
     fn sheet_start(&self) -> String {
         // One sheet is the one that is shown.
         let selected = if self.done == 0 {
@@ -295,7 +295,7 @@ impl Workbook {
         )
     }
 
-    /// Ends a sheet, whose cells are a table. A table has a row, if an empty one: without it, Excel takes the workbook for broken.
+    /// Ends a sheet, whose cells are a table. A table needs a row, if an empty one: without it, Excel reports the workbook as broken.
     fn end_sheet(&mut self) -> io::Result<()> {
         self.xml.extend_from_slice(
             b"</sheetData><tableParts count=\"1\"><tablePart r:id=\"rId1\"/></tableParts></worksheet>",
@@ -319,7 +319,7 @@ impl Workbook {
             .part(&format!("xl/tables/table{number}.xml"), "table", &table)
     }
 
-    /// The sheet of what is said of the workbook.
+    /// The sheet about the workbook.
     fn about(&mut self, lines: &[Line<'_>]) -> io::Result<()> {
         self.names = [0, 1].map(column_name).to_vec();
         self.widths = vec![0; 2];

@@ -2,7 +2,8 @@
 
 use std::io::Write;
 
-/// Appends a text. What XML does not allow gets the format's own form: `_x0001_`, and what would be read as such a form, too.
+/// Appends a text. A character that XML does not allow is escaped as the format has it, `_x0001_`; so is a text that looks like such an
+/// escape.
 pub(super) fn push_text(text: &str, xml: &mut Vec<u8>) {
     let bytes = text.as_bytes();
     let mut done = 0;
@@ -15,7 +16,7 @@ pub(super) fn push_text(text: &str, xml: &mut Vec<u8>) {
             b'\t' | b'\n' => continue,
             0..b' ' => {
                 xml.extend_from_slice(&bytes[done..index]);
-                // Vec takes all that is written.
+                // Vec accepts every write.
                 let _ = write!(xml, "_x{byte:04X}_");
                 done = index + 1;
                 continue;

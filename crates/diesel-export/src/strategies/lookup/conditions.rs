@@ -87,7 +87,7 @@ pub(super) struct Conditions {
     are_plain: bool,
     /// If they are not, the oids of all that is read with them.
     reads: String,
-    /// Why `lookup` might read other rows than one query.
+    /// Why `lookup` might read other rows than one query would.
     pub(super) violated: Option<String>,
 }
 
@@ -271,9 +271,9 @@ fn oids(dataset: &dyn Dataset) -> String {
     format!("concat_ws(' ', {})", oids.collect::<Vec<_>>().join(", "))
 }
 
-/// SQL for what speaks against `lookup`, of all that is read; and for all that is read.
+/// SQL for the reasons against `lookup` in all that is read, and for what is read.
 ///
-/// Row security is asked for the role and for the owners of all views: which of them a policy applies to depends on the view.
+/// Row security is checked for the role and for the owners of all views: which of them a policy applies to depends on the view.
 fn facts(dataset: &dyn Dataset) -> String {
     format!(
         "with recursive {},

@@ -10,7 +10,7 @@ use crate::db::libpq;
 
 /// Bytes that a name takes beside its own: for its place in the texts and in the table, and while the table is made.
 const OVERHEAD: f64 = 32.0;
-/// Ids per name, with the gaps, from which on a hash map takes less memory than a place for each id.
+/// Ids per name, gaps included, from which on a hash map takes less memory than an array slot for each id.
 const SPARSE: u64 = 4;
 
 /// The bytes that the names of these tables are expected to take.
@@ -101,7 +101,7 @@ impl Writer<'_> {
 
 /// Where a text begins and ends. No text is empty: each begins with a delimiter.
 type Span = (u32, u32);
-/// The place of an id that has no text.
+/// The span of an id that has no text.
 const NO_SPAN: Span = (0, 0);
 
 struct Table {

@@ -12,7 +12,7 @@ use crate::dataset::{
 use crate::db::libpq::{self, CopyOutDsl};
 use crate::{Error, Export};
 
-/// The number of rows up to which any plan will do.
+/// The number of rows up to which any plan is good enough.
 pub(super) const FEW: f64 = 10_000.0;
 /// The number of rows up to which `copy` is as fast, if they are found fast: it takes 2 ms.
 const VERY_FEW: f64 = 1_000.0;

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-/// The two ends of a queue in which pieces of `most` bytes together, and one more, may wait.
+/// The two ends of a queue for pieces of `most` bytes together, and one more.
 pub(super) fn queue<Piece>(most: usize) -> (Sender<Piece>, Receiver<Piece>) {
     let shared = Arc::new(Shared {
         state: Mutex::new(State {
@@ -19,14 +19,14 @@ pub(super) fn queue<Piece>(most: usize) -> (Sender<Piece>, Receiver<Piece>) {
     (Sender(Arc::clone(&shared)), Receiver(shared))
 }
 
-/// Nobody takes the pieces any more.
+/// The receiver is gone.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Gone;
 
-/// The end of the connection that reads the range.
+/// The sender, for the connection that reads the range.
 pub(super) struct Sender<Piece>(Arc<Shared<Piece>>);
 
-/// The end of the thread that hands the ranges on.
+/// The receiver, for the thread that hands the ranges on.
 pub(super) struct Receiver<Piece>(Arc<Shared<Piece>>);
 
 struct Shared<Piece> {
@@ -58,7 +58,7 @@ impl<Piece> Shared<Piece> {
 }
 
 impl<Piece> Sender<Piece> {
-    /// Appends a piece of so many bytes. It never waits: whoever reads more has asked for [`room`](Self::wait_for_room) before.
+    /// Appends a piece of this many bytes. It never waits: the reader has called [`wait_for_room`](Self::wait_for_room) before.
     pub(super) fn send(&self, piece: Piece, bytes: usize) -> Result<(), Gone> {
         let mut state = self.0.lock();
         if state.receiver_gone {
@@ -88,13 +88,13 @@ impl<Piece> Sender<Piece> {
 }
 
 impl<Piece> Receiver<Piece> {
-    /// Says that this range's pieces are the next ones.
+    /// Makes this range's pieces the next ones to be handed on.
     pub(super) fn begin(&self) {
         self.0.lock().is_its_turn = true;
         self.0.changed.notify_all();
     }
 
-    /// Takes the next piece, and waits for it; `None` if the sender has gone without a last one.
+    /// Waits for the next piece, and takes it; `None` if the sender is gone without a last one.
     pub(super) fn receive(&self) -> Option<Piece> {
         let mut state = self
             .0

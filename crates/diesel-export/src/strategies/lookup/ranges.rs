@@ -48,7 +48,7 @@ const FACTS: &str = "
 pub(super) struct Ranges {
     /// The ranges, in order.
     pub(super) keys: Vec<RangeInclusive<i64>>,
-    /// Whether a value may be kept outside of its row, as those are that are too long for it: nobody knows how long.
+    /// Whether a value may be stored outside of its row, because it is too long for it: its length is then unknown.
     pub(super) may_be_long: bool,
 }
 

@@ -138,7 +138,7 @@ impl FieldWriter {
     }
 }
 
-/// The error that COPY has sent something else than a row of the query. It does not say what: that may be anybody's data.
+/// The error that COPY has sent something other than a row of the query. It does not quote the row: that may be anybody's data.
 pub(super) fn unreadable() -> Error {
     Error::Database(db::Error::Inconsistent(
         "COPY has sent something else than a row of its query".into(),

@@ -10,18 +10,19 @@ use crate::db::snapshot::{self, Beginning};
 use crate::db::{self, CopyConnection, Database, libpq};
 use crate::{Error, Export, Source};
 
-/// How long a connection beside the first one waits for a lock. Whoever has that lock, or waits for it, may wait for the first connection,
-/// which waits for the others: PostgreSQL sees no deadlock in that. Its tables' locks it gets at once or never; this is for indexes.
+/// How long a connection beside the first one waits for a lock. The lock's holder, or another that waits for it, may wait for the first
+/// connection, which waits for the others: PostgreSQL sees no deadlock in that. Tables are locked at once or never; this limit is for
+/// indexes.
 const LOCK_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// How many connections to try that turn out to be broken: those in the pool may all have been idle for too long.
 const ATTEMPTS: usize = 4;
 
-/// How long any connection waits for a lock while several work: for one on what has come since, such as a new partition. Whoever holds it may
-/// wait for one of the others.
+/// How long any connection waits for a lock while several work: for a lock on something new, such as a partition. Its holder may wait for
+/// one of the other connections.
 const RANGE_LOCK_TIMEOUT: &str = "set local lock_timeout = 1000";
 
-/// The setting for connections that are not the only one: the processes of a parallel query would be in the way of the others.
+/// The setting for connections that are not the only one: the processes of a parallel query would compete with the others.
 const ALONE: &str = "set local max_parallel_workers_per_gather = 0";
 
 /// A connection in the export's snapshot. If it is dropped before its end, it is not used again.
@@ -68,7 +69,7 @@ impl<'a> Session<'a> {
         let shown = source.be_fresh(&mut *connection)?;
         let backend = source.cancellation.register(source.database)?;
         let beginning = source.beginning(&backend);
-        // With a filter, the rows may be few, and then nobody needs the answer.
+        // With a filter, the rows may be few, and then the answer is not needed.
         let question = if source.export.filter.iter().next().is_some() {
             Vec::new()
         } else {

@@ -114,13 +114,13 @@ impl<'a> Work<'a> {
             }
             if let Err(error) = outcome {
                 let error = match error {
-                    // Something has come that was not there when the connections locked what they read.
+                    // Something exists that did not when the connections locked what they read.
                     Error::Database(error) if error.is_lock_not_available() => {
                         db::Error::Moved.into()
                     }
                     error => error,
                 };
-                // If nobody listens, the export has failed already.
+                // Without a receiver, the export has failed already.
                 let _ = job.pieces.send(Err(error), 0);
                 return None;
             }
@@ -193,7 +193,7 @@ impl<'a> Work<'a> {
     }
 }
 
-/// Nobody hands the ranges on any more: the export has failed already.
+/// The receiver of the ranges is gone: the export has failed already.
 impl From<Gone> for Error {
     fn from(Gone: Gone) -> Self {
         Self::Cancelled
