@@ -75,15 +75,15 @@ pub struct App {
     pub(crate) database: Database,
     pub(crate) servers: Arc<Servers>,
     pub(crate) settings: Settings,
-    /// Places for exports on the database.
+    /// Permits for exports on the database.
     pub(crate) permits: Arc<Semaphore>,
-    /// Places for downloads.
+    /// Permits for downloads.
     pub(crate) download_permits: Arc<Semaphore>,
-    /// Places for counts.
+    /// Permits for counts.
     pub(crate) count_permits: Semaphore,
-    /// Places for pages that read the database.
+    /// Permits for pages that read the database.
     pub(crate) read_permits: Arc<Semaphore>,
-    /// Places for streams of events.
+    /// Permits for streams of events.
     pub(crate) event_permits: Arc<Semaphore>,
     pub(crate) exports: Registry,
     pub(crate) prepared: Arc<Prepared>,
@@ -111,7 +111,7 @@ impl App {
         Layout::new(Some(&self.settings), section)
     }
 
-    /// Notes how an export has ended, unless that is known already.
+    /// Records how an export has ended, unless that is known already.
     pub(crate) fn export_ended(&self, known: &Known, state: State, error: Option<ErrorClass>) {
         if known.run.record.end(state, error) {
             self.exports.ended(&known.run);

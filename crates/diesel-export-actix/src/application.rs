@@ -1,4 +1,4 @@
-//! What an application adds to the service: pages of its own, and words about itself.
+//! What an application adds to the service: pages of its own, and texts about itself.
 
 use actix_web::http::StatusCode;
 

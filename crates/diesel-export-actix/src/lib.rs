@@ -5,7 +5,7 @@
 //!
 //! A tour, from the edge inwards:
 //!
-//! * `connections`: what a client may cost before anybody knows what it wants; systemd's sockets; the answer while the service starts.
+//! * `connections`: limits on clients before their requests are known; systemd's sockets; the answer while the service starts.
 //! * `access`: hosts, tokens, other sites.
 //! * `monitoring`: the request log, metrics, health.
 //! * [`pages`]: pages for people, in [`askama`] templates, with their scripts and styles.
@@ -147,7 +147,7 @@ pub fn serve(
         if let Poll::Ready(ended) = started {
             return ended;
         }
-        // Before anybody knows that there is something to stop.
+        // Before any request can start something to stop.
         interrupt_on_signal(Arc::clone(&running.prepared))?;
         ready()?;
         service_manager::tell(address);
@@ -157,7 +157,7 @@ pub fn serve(
     outcome
 }
 
-/// Interrupts what is prepared as soon as the program is told to stop; readers have their time.
+/// Interrupts prepared exports as soon as the program is told to stop; readers have their time.
 fn interrupt_on_signal(prepared: Arc<Prepared>) -> io::Result<()> {
     let mut terminated = signal(SignalKind::terminate())?;
     actix_web::rt::spawn(async move {

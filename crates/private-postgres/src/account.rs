@@ -13,8 +13,8 @@ use nix::unistd::{Gid, Uid, User, geteuid};
 
 use crate::{Error, at};
 
-/// What PostgreSQL's programs get of this process's environment: where to find programs, libraries and
-/// a place for temporary files, and the time zone of a new cluster.
+/// The environment variables that PostgreSQL's programs inherit: where to find programs, libraries and a place for temporary files, and the
+/// time zone of a new cluster.
 const ENVIRONMENT: [&str; 5] = [
     "PATH",
     "LD_LIBRARY_PATH",
@@ -27,8 +27,7 @@ pub(crate) struct Account {
     name: String,
     uid: Uid,
     gid: Gid,
-    /// Whether this process is root, whom PostgreSQL refuses, and drops to the account for every
-    /// child.
+    /// Whether this process is root, which PostgreSQL refuses: then every child runs as the account.
     dropped_to: bool,
 }
 
@@ -112,23 +111,21 @@ impl Account {
         command
     }
 
-    /// Creates `data_dir` if it is missing and returns its real path, once it is sure that the
-    /// account gets there.
+    /// Creates `data_dir` if it is missing and returns its real path, after checking that the account can reach it.
     pub(crate) fn data_dir(&self, data_dir: &Path) -> Result<PathBuf, Error> {
         let refused = |source| Error::DataDir {
             dir: data_dir.to_owned(),
             source,
         };
         let wanted = path::absolute(data_dir).map_err(refused)?;
-        // Before anything is created: a refusal leaves nothing behind.
+        // Before anything is created: a refusal leaves no trace.
         let there = wanted
             .ancestors()
             .find(|dir| dir.exists())
             .unwrap_or(Path::new("/"));
         self.check_reach(&there.canonicalize().map_err(refused)?, data_dir)?;
         if there != wanted {
-            // Root keeps the directory itself, so that nobody can swap what root creates and opens
-            // in it.
+            // Root keeps the directory itself, so that no other account can swap what root creates and opens in it.
             let mode = if self.dropped_to { 0o711 } else { 0o700 };
             DirBuilder::new()
                 .recursive(true)
@@ -143,8 +140,8 @@ impl Account {
         Ok(real)
     }
 
-    /// Creates `dir` for the account alone, or makes sure that the one which is there is just that:
-    /// in a shared temporary directory anyone may have come first.
+    /// Creates `dir` for the account alone, or makes sure that the existing one is just that: in a shared temporary directory, anyone may
+    /// have come first.
     pub(crate) fn private_dir(&self, dir: &Path) -> Result<(), Error> {
         match DirBuilder::new().mode(0o700).create(dir) {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => {

@@ -10,8 +10,8 @@ use std::process::Command;
 use crate::Error;
 use crate::account::Account;
 
-/// Finds the directory of `initdb` and `postgres`, of the major version `needed` by a cluster that
-/// exists already in `pgdata`. `PG_BINDIR` is the user's word: if it is set, nothing else is looked at.
+/// Finds the directory of `initdb` and `postgres`, of the major version `needed` by a cluster that exists already in `pgdata`. If
+/// `PG_BINDIR` is set, no other directory is searched.
 pub(crate) fn find(
     account: &Account,
     needed: Option<&str>,

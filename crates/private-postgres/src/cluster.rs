@@ -33,10 +33,9 @@ const MAX_SOCKET_PATH: usize = 103;
 
 /// For a start, which after a crash replays up to `max_wal_size` of log.
 const START_TIMEOUT: Duration = Duration::from_secs(120);
-/// Somebody who holds the lock may be waiting for an old server to end, and then for its own to
-/// start.
+/// The lock's holder may be waiting for an old server to end, and then for its own to start.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(300);
-/// How long the processes of a killed server may go on before they notice.
+/// How long the processes of a killed server may go on before they notice its end.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(crate) struct Cluster {
@@ -120,7 +119,7 @@ impl Cluster {
         Ok(server)
     }
 
-    /// Opens and locks a file; `None` if somebody else keeps the lock for longer than `patience`.
+    /// Opens and locks a file; `None` if the lock is not free within `patience`.
     fn lock(&self, path: &Path, patience: Duration) -> Result<Option<File>, Error> {
         let file = self.open_file(path)?;
         let began = Instant::now();
@@ -183,8 +182,7 @@ impl Cluster {
         Ok(None)
     }
 
-    /// Creates the cluster beside its place and moves it there when it is complete, so that a crash
-    /// leaves no half of one.
+    /// Creates the cluster beside its final directory and moves it there when it is complete, so that a crash leaves no partial cluster.
     fn create(&self, bin_dir: &Path) -> Result<(), Error> {
         for entry in fs::read_dir(&self.data_dir)
             .map_err(at("read", &self.data_dir))?

@@ -127,7 +127,7 @@ pub enum Error {
     Supervisor,
 }
 
-/// Whether a superuser and a database may be called so: what needs no escaping in SQL, a URL and a path, and is not cut.
+/// Whether a superuser and a database may have this name: it needs no escaping in SQL, a URL and a path, and is not cut.
 fn is_name(name: &str) -> bool {
     let is_right = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_');
     (1..=63).contains(&name.len())
@@ -193,7 +193,7 @@ impl PrivatePostgres {
                 Ok(server) => {
                     status.set(Some(&server));
                     let facts = (server.bin_dir.clone(), server.url(name));
-                    // A caller that is gone has dropped `alive` too.
+                    // A caller that is gone has dropped `alive`, too.
                     let _ = report.send(Ok(facts));
                     let result = supervise(&cluster, server, &status, &watched);
                     status.set(None);

@@ -16,7 +16,7 @@ use tracing::warn;
 use crate::Error;
 
 pub(crate) const POLL: Duration = Duration::from_millis(5);
-/// What a URL's parameter may not have as it is.
+/// The characters that must be escaped in a URL's parameter.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')

@@ -23,7 +23,7 @@ fn named(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
     let by = |name: HeaderName, address_in: fn(&str) -> Option<IpAddr>| {
         let values = headers.get_all(&name);
         let texts: Vec<&str> = values.map(|value| value.to_str().unwrap_or("")).collect();
-        // Each proxy adds the address of its own client at the end. What comes before may be anybody's invention.
+        // Each proxy adds the address of its own client at the end. What comes before may be forged.
         let mut hops = texts.iter().rev().flat_map(|text| text.rsplit(','));
         let mut address = peer;
         while trusted.iter().any(|network| network.contains(&address))

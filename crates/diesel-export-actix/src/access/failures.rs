@@ -83,7 +83,7 @@ const ADVICE: [(ErrorClass, &str); 19] = [
     ),
 ];
 
-/// Returns what one can do about a failure.
+/// Returns what to do about a failure.
 pub(crate) fn advice(error: ErrorClass) -> &'static str {
     let advice = ADVICE.iter().find(|(class, _)| *class == error);
     advice.map_or("", |(_, text)| text)

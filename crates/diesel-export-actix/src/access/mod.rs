@@ -1,4 +1,4 @@
-//! Who may ask for what: hosts and tokens, beside [sites](crate::access::sites); and the headers that tell browsers to be careful.
+//! Access control: hosts and tokens, beside [sites](crate::access::sites); and the security headers of responses.
 
 pub(crate) mod client_address;
 pub(crate) mod failures;
@@ -27,19 +27,19 @@ use crate::app::Settings;
 use crate::monitoring::metrics::Rejection;
 use crate::problem::{Kind, Problem};
 
-/// What is open to everybody: it tells nothing more than a state.
+/// The paths that need no token: they reveal nothing more than a state.
 pub(crate) const OPEN: [&str; 2] = ["/livez", "/readyz"];
-/// Wrong credentials that an address may send in `TRIES_PERIOD`.
+/// Failed attempts that an address may make in `TRIES_PERIOD`.
 const MAX_TRIES: u32 = 10;
 const TRIES_PERIOD: Duration = Duration::from_secs(60);
-/// Addresses whose wrong credentials are remembered.
+/// Addresses whose failed attempts are remembered.
 const MAX_ADDRESSES: usize = 10_000;
 
-/// Who may ask.
+/// The rules for requests.
 pub(crate) struct Access {
-    /// Bound to loopback: then only loopback names are answered to, against DNS rebinding.
+    /// Bound to loopback: then only requests to loopback names are accepted, against DNS rebinding.
     pub(crate) loopback: bool,
-    /// Other names to answer to. If there are any, only to these and to loopback ones, wherever it is bound.
+    /// Other accepted host names. If there are any, only these and loopback names are accepted, wherever the service is bound.
     allowed_hosts: Vec<String>,
     pub(crate) sites: Sites,
     /// The SHA-256 of the token, if one is needed.
@@ -71,7 +71,7 @@ impl Access {
     fn check(&self, request: &ServiceRequest) -> Result<(), Problem> {
         let headers = request.headers();
         let is_open = OPEN.contains(&request.path());
-        // Probes ask by an address that nobody knows beforehand.
+        // Probes use an address that nobody can configure beforehand.
         let is_named = self.loopback || !(self.allowed_hosts.is_empty() || is_open);
         if is_named && !self.names_us(headers) {
             return Err(Problem::new(Kind::WrongHost));
@@ -106,14 +106,15 @@ impl Access {
         headers: &HeaderMap,
         address: Option<IpAddr>,
     ) -> Result<(), Problem> {
-        // A browser asks once without credentials, and only then for a password.
+        // A browser first sends no credentials, and asks for a password only after this response.
         let Some(given) = headers.get(header::AUTHORIZATION) else {
             return Err(Problem::new(Kind::Unauthorized));
         };
-        // Hashes of equal length: neither what is equal nor how long the token is shows in the time.
+        // Hashes of equal length: the time reveals neither how much is equal nor how long the token is.
         let matches =
             |candidate: &[u8]| bool::from(Sha256::digest(candidate).as_slice().ct_eq(token));
-        // However many wrong ones came from there: others behind the same proxy would lock everybody out.
+        // The right token is accepted however many attempts from its address have failed: otherwise, clients behind one proxy could lock
+        // each other out.
         if candidate(given).is_some_and(|candidate| matches(&candidate)) {
             return Ok(());
         }
@@ -163,13 +164,13 @@ fn is_same_host(one: &str, other: &str) -> bool {
     )
 }
 
-/// Returns a host's address, which stands in brackets if it is one of IPv6, unless it is a name.
+/// Returns the address that a host is, in brackets for IPv6; `None` if it is a name.
 fn address_in(host: &str) -> Option<IpAddr> {
     let address = host.trim_start_matches('[').trim_end_matches(']');
     address.parse().ok()
 }
 
-/// What tries are counted by: an IPv4 address, or the /64 network of an IPv6 address, which one client may have all of.
+/// The key by which attempts are counted: an IPv4 address, or the /64 network of an IPv6 address, which one client may have all of.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
@@ -177,7 +178,7 @@ fn network(address: IpAddr) -> IpAddr {
     }
 }
 
-/// The token in an `Authorization` header: a bearer token, or the password of HTTP Basic, whatever the user's name.
+/// The token in an `Authorization` header: a bearer token, or the password of HTTP Basic with any user name.
 fn candidate(header: &HeaderValue) -> Option<Vec<u8>> {
     let (scheme, value) = header.to_str().ok()?.split_once(' ')?;
     if scheme.eq_ignore_ascii_case("bearer") {
@@ -191,7 +192,7 @@ fn candidate(header: &HeaderValue) -> Option<Vec<u8>> {
     None
 }
 
-/// Turns away who may not ask.
+/// Rejects requests without access.
 pub(crate) async fn guard<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,
@@ -224,7 +225,7 @@ impl Problem {
     }
 }
 
-/// What every response tells the browser.
+/// The security headers of every response.
 pub(crate) fn security_headers() -> DefaultHeaders {
     DefaultHeaders::new()
         .add((

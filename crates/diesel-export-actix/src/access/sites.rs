@@ -1,8 +1,8 @@
-//! What other sites' pages may have a browser do here: follow links to pages and prepared files. Nothing else, since whatever they start
-//! costs, and the time of an answer tells what is in it.
+//! What pages of other sites may make a browser request here: links to pages and prepared files. Nothing else: every other request costs
+//! something, and the time of its answer reveals something of its content.
 //!
-//! Over plain HTTP under a name, browsers send no `Sec-Fetch` headers, and a page can have them leave `Referer` out. Then what they accept
-//! tells what they are after.
+//! Over plain HTTP under a name, browsers send no `Sec-Fetch` headers, and a page can make them omit `Referer`. Then `Accept` shows what
+//! kind of request it is.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use diesel_export::dataset::Catalog;
 
 /// The sites that requests come from.
 pub(crate) struct Sites {
-    /// Origins of other sites whose pages may do what our own do.
+    /// Origins whose cross-site requests are allowed.
     allowed: Vec<String>,
     catalog: Arc<Catalog>,
     /// The application's own pages.
@@ -37,7 +37,7 @@ impl Sites {
         }
     }
 
-    /// Refuses what another site's page has its reader's browser send, unless it is a link that the reader follows.
+    /// Rejects cross-site requests, unless the reader has followed a link.
     pub(crate) fn check(&self, request: &HttpRequest) -> Result<(), Problem> {
         let (headers, path) = (request.headers(), request.path());
         match self.names_another(headers) {
@@ -52,13 +52,13 @@ impl Sites {
         }
     }
 
-    /// Whether another site's page may have made a browser send this. Programs say nothing.
+    /// Whether another site's page may have made a browser send this. Programs send none of these headers.
     pub(crate) fn may_have_sent(&self, headers: &HeaderMap) -> bool {
         self.names_another(headers)
             .unwrap_or_else(|| is_browser(headers))
     }
 
-    /// Whether the request names another site as the one that it comes from; `None` if it names none.
+    /// Whether the request names another site as its origin; `None` if it names none.
     fn names_another(&self, headers: &HeaderMap) -> Option<bool> {
         let origin = text(headers, "origin").or_else(|| text(headers, "referer").map(origin_of));
         if origin.is_some_and(|origin| self.allowed.iter().any(|allowed| allowed == origin)) {
@@ -74,7 +74,7 @@ impl Sites {
         }
     }
 
-    /// Whether a browser loads this as a part of a page that it does not name. (Some load a page's icon in this way.)
+    /// Whether a browser loads this as a subresource of a page that it does not name. (Some load a page's icon in this way.)
     fn is_hidden_part(&self, headers: &HeaderMap, path: &str) -> bool {
         let is_icon = path == "/favicon.ico" || path.starts_with("/static/");
         let accept = text(headers, ACCEPT.as_str()).unwrap_or_default();
@@ -93,7 +93,7 @@ impl Sites {
             || self.is_download(path)
     }
 
-    /// Whether a file is made there for whoever asks.
+    /// Whether a GET makes a file.
     fn is_download(&self, path: &str) -> bool {
         let file = path.trim_start_matches('/').split_once('.');
         file.is_some_and(|(name, extension)| {
@@ -120,7 +120,7 @@ fn origin_of(address: &str) -> &str {
     &address[..end.map_or(address.len(), |end| authority + end)]
 }
 
-/// Whether somebody opens the address, and sees what comes.
+/// Whether this is a navigation, whose response the user sees.
 fn is_navigation(request: &HttpRequest) -> bool {
     let headers = request.headers();
     let is_opened = match (
@@ -146,7 +146,7 @@ mod tests {
         ("Sec-Fetch-Dest", "document"),
     ];
 
-    /// Whether a request to us, exports.example.org, is let in.
+    /// Whether a request to us, exports.example.org, is accepted.
     fn passes(method: Method, path: &str, headers: &[(&str, &str)]) -> bool {
         let sites = Sites::new(
             &["https://portal.example.org".to_owned()],

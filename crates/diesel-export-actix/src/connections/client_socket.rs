@@ -1,5 +1,5 @@
-//! The client's end of a connection, seen past actix, which neither tells a handler that its client has gone before there is
-//! a response, nor gives up a client that takes nothing.
+//! The client's end of a connection, past actix, which neither tells a handler that its client has disconnected before there is a response,
+//! nor gives up on a client that receives nothing.
 
 use std::mem::MaybeUninit;
 use std::net::Shutdown;
@@ -15,15 +15,14 @@ use socket2::SockRef;
 
 use crate::connections::{Link, Served};
 
-/// How often a body asks that waits until the system has room.
+/// Interval at which a body checks whether the system has room.
 const ROOM_INTERVAL: Duration = Duration::from_millis(10);
 
-/// How often in a row there must be room: after the first time, the runtime learns of it; after the second, the server writes all that
-/// it has.
+/// How often in a row there must be room: after the first time, the runtime notices; after the second, the server writes all that it has.
 const ROUNDS: u8 = 2;
 
-/// Bytes of a file that the system may hold for its client. By itself it would hold up to 4 MiB: then a slow client would seem to take
-/// nothing for minutes, and one that takes nothing would seem to have taken all of an export. (Linux doubles it.)
+/// The send buffer for a file, in bytes. By default the system would hold up to 4 MiB: a slow client would then seem to receive nothing for
+/// minutes, and one that receives nothing would seem to have all of an export. (Linux doubles it.)
 const FILE_SEND_BUFFER: usize = 256 * 1024;
 
 /// The other end of a connection.
@@ -35,7 +34,7 @@ impl ClientSocket {
         Self(link)
     }
 
-    /// Sets whether a request's body is being read: its reader minds the time.
+    /// Sets whether a request's body is being read: its reader has a timeout of its own.
     pub(crate) fn set_has_body(&self, has_body: bool) {
         self.0.set_has_body(has_body);
     }
@@ -49,8 +48,8 @@ impl ClientSocket {
         SockRef::from(&self.0.stream)
     }
 
-    /// Sets how the connection ends when it is closed, also by the end of the process. A download, which is to end with a reset, has
-    /// its own watch over a client that takes nothing.
+    /// Sets how the connection ends when it is closed, also by the end of the process. A download, which is to end with a reset, has its
+    /// own timeout for a client that receives nothing.
     fn closes_with_reset(&self, with_reset: bool) {
         self.0.set_watched(with_reset);
         if let Err(error) = self
@@ -61,10 +60,10 @@ impl ClientSocket {
         }
     }
 
-    /// Whether the client has closed the connection, or its own side of it: nothing tells the two apart before something is sent. The
-    /// end of what the client sends is all that comes in either case, and for as long as its system remembers the closed connection
-    /// (Linux: 60 s) it acknowledges keep-alives as if somebody were there. Before the first row there is nothing to send, and a query
-    /// that nobody waits for is to end at once: so both count as gone.
+    /// Whether the client has closed the connection, or its own direction of it: the two look the same before something is sent. In either
+    /// case, all that arrives is the end of what the client sends, and for as long as its system remembers the closed connection (Linux: 60
+    /// s) it acknowledges keep-alives as if the client were there. Before the first row there is nothing to send, and a query without a
+    /// client is to end at once: so both count as disconnected.
     pub(crate) fn is_gone(&self) -> bool {
         match self.socket().peek(&mut [MaybeUninit::uninit()]) {
             Ok(bytes) => bytes == 0,
@@ -80,7 +79,7 @@ impl ClientSocket {
         !matches!(poll(&mut asked, Some(&Timespec::default())), Ok(0))
     }
 
-    /// Resets the connection, together with what the client has not taken. Whoever else has the socket open finds it closed.
+    /// Resets the connection, and discards what the client has not received. Other holders of the socket find it closed.
     pub(crate) fn reset(&self) {
         if self.reset_at_once() {
             return;

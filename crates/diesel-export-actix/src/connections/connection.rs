@@ -1,8 +1,8 @@
 //! A client's connection, as the HTTP server reads and writes it.
 //!
-//! By itself, actix takes in all requests that a client sends without waiting for the responses (pipelining), thousands at a time, of
-//! some KiB each, and waits for ever for a client that takes no response. Here, it gets the next request when the response to the last
-//! one has been written: what a connection holds is one request and one response.
+//! By itself, actix accepts all requests that a client pipelines, thousands at a time, of some KiB each, and waits for ever for a client
+//! that reads no response. Here, actix gets the next request when the response to the last one was written: a connection holds one request
+//! and one response.
 
 use std::future::Future;
 use std::io;
@@ -21,28 +21,28 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::connections::client_socket::ClientSocket;
 use crate::connections::{Connections, Link};
 
-/// Bytes that the system may hold for a client that gets no file. By itself it would hold up to 4 MiB. (Linux doubles it.)
+/// The send buffer for anything but a file, in bytes. By default the system would hold up to 4 MiB. (Linux doubles it.)
 const SEND_BUFFER: usize = 32 * 1024;
 
 /// Bytes that are read at a time.
 const READ_AHEAD: usize = 8 * 1024;
 
-/// Time that a client may take to send a request.
+/// Time limit for a client to send a request.
 pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A connection.
 pub(crate) struct Connection {
     link: Arc<Link>,
     reader_timeout: Duration,
-    /// What was read, but is not to be handed on yet.
+    /// What was read, but may not be handed on yet.
     ahead: BytesMut,
-    /// Whether a request may be complete, and is to be looked at before anything more is read.
+    /// Whether a request may be complete, and is to be checked before anything more is read.
     is_complete: bool,
-    /// Set while the client takes nothing of what is to be written: it is the end of the time that it may take.
+    /// Set while the client accepts nothing of what is to be written: its deadline.
     stalled: Option<Pin<Box<Sleep>>>,
-    /// Whether reading has to go on when the client takes something.
+    /// Whether reading has to go on when the client accepts something.
     is_deferred: bool,
-    /// Set while a request comes in: it is the end of the time that it may take.
+    /// Set while a request arrives: its deadline.
     late: Option<Pin<Box<Sleep>>>,
 }
 
@@ -193,7 +193,7 @@ impl AsyncWrite for Connection {
     }
 }
 
-/// Returns where the first request ends that these bytes may end, if it has no body: behind an empty line.
+/// Returns where a request without a body may end in these bytes: behind its first empty line.
 fn end_of_head(bytes: &[u8]) -> Option<usize> {
     memchr::memchr_iter(b'\n', bytes).find_map(|end| match &bytes[end + 1..] {
         [b'\n', ..] => Some(end + 2),

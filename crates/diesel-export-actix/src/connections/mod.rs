@@ -1,6 +1,6 @@
-//! All connections of the service. There is a bound on them, below that on file descriptors: beyond it, the connection that has been
-//! without a request for the longest time is closed. So clients that connect and ask for nothing, or never send the end of a request,
-//! cannot keep others out.
+//! All connections of the service. Their number is limited, below the limit on file descriptors: beyond it, the connection that has been
+//! idle for the longest time is closed. So clients that connect and ask for nothing, or never send the end of a request, cannot keep others
+//! out.
 
 pub(crate) mod client_socket;
 pub(crate) mod connection;
@@ -21,14 +21,14 @@ use crate::connections::client_socket::ClientSocket;
 /// Connections that are allowed whatever the number of downloads: what they may hold fits into memory.
 const USUAL: usize = 2_048;
 
-/// Raises the limit on file descriptors as far as it goes, and returns it.
+/// Raises the limit on file descriptors as far as possible, and returns it.
 pub(crate) fn raise_descriptor_limit() -> usize {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((256, 256));
     let limit = if soft == hard {
         soft
     } else {
         let raised = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
-        // macOS has a limit of its own below one that is infinite.
+        // macOS has a limit of its own below an infinite one.
         raised.map_or_else(
             |error| {
                 tracing::warn!(%error, limit = soft, "the limit on file descriptors cannot be raised");
@@ -42,14 +42,14 @@ pub(crate) fn raise_descriptor_limit() -> usize {
 
 /// The open connections.
 pub(crate) struct Connections {
-    /// How many there may be.
+    /// The maximum number of connections.
     pub(crate) limit: usize,
     open: Mutex<Open>,
 }
 
 #[derive(Default)]
 struct Open {
-    /// Those on which no request is being served, by the time since when that is so.
+    /// Those on which no request is being served, by the time since when.
     idle: BTreeMap<u64, Weak<Link>>,
     /// The number of the others.
     served: usize,
@@ -63,23 +63,23 @@ impl Open {
     }
 }
 
-/// A connection's socket, and where it is among the others.
+/// A connection's socket, and its state among the connections.
 pub(crate) struct Link {
     pub(crate) stream: TcpStream,
     turn: Mutex<Turn>,
     all: Arc<Connections>,
 }
 
-/// Whose turn it is.
+/// Whether a connection is idle, and what it waits for.
 #[derive(Default)]
 struct Turn {
     /// The key among the idle connections; 0 if a request is being served.
     idle: u64,
-    /// Who is to be told when the next request may be read.
+    /// Woken when the next request may be read.
     reader: Option<Waker>,
-    /// Whether a request's body is being read, whose reader minds the time.
+    /// Whether a request's body is being read: its reader has a timeout of its own.
     has_body: bool,
-    /// Whether somebody else looks after the time that the client takes.
+    /// Whether a download enforces its own timeout for the client.
     is_watched: bool,
 }
 
@@ -87,13 +87,13 @@ struct Turn {
 pub(crate) struct Reading {
     /// Whether a request is being served: then the next one has to wait.
     pub(crate) is_served: bool,
-    /// Whether a request's body is being read, whose reader minds the time.
+    /// Whether a request's body is being read: its reader has a timeout of its own.
     pub(crate) has_body: bool,
 }
 
 impl Connections {
-    /// Those of a service that may have so many files open, and have so many downloads under way. Half of the files are left to the
-    /// database's connections and the spool.
+    /// The connections of a service with these limits on open files and on downloads. Half of the files are left to the database's
+    /// connections and the spool.
     pub(crate) fn new(descriptors: usize, max_downloads: usize) -> Arc<Self> {
         Arc::new(Self {
             limit: (descriptors / 2).min(USUAL.max(2 * max_downloads)).max(8),
@@ -110,7 +110,7 @@ impl Connections {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a new connection in, in the place of another one if there are too many.
+    /// Accepts a new connection, replacing another one if there are too many.
     pub(crate) fn add(self: &Arc<Self>, stream: TcpStream) -> Arc<Link> {
         let mut open = self.open();
         let idle = open.next();
@@ -139,7 +139,7 @@ impl Link {
         self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Says how it stands; if the next request has to wait, its reader is woken when it need not any more.
+    /// Returns the state; if the next request has to wait, its reader is woken when it may go on.
     pub(crate) fn reading(&self, context: &Context<'_>) -> Reading {
         let mut turn = self.turn();
         let is_served = turn.idle == 0;
@@ -155,7 +155,7 @@ impl Link {
         self.turn().has_body = has_body;
     }
 
-    /// Sets whether somebody else looks after the time that the client takes.
+    /// Sets whether a download enforces its own timeout for the client.
     pub(crate) fn set_watched(&self, is_watched: bool) {
         self.turn().is_watched = is_watched;
     }

@@ -1,4 +1,4 @@
-//! Each request, before it is answered: it is read to its end, and gets its place among those that are served.
+//! Each request before its handler: its body is read to its end, and it gets a permit to be served.
 
 use std::time::Duration;
 
@@ -17,16 +17,16 @@ use crate::connections::connection::REQUEST_TIMEOUT;
 use crate::monitoring::metrics::Rejection;
 use crate::problem::{Kind, Problem};
 
-/// Bytes that a request's body may have.
+/// Maximum size of a request's body, in bytes.
 pub(crate) const MAX_BODY: usize = 64 * 1024;
 
-/// What reads bodies, of so many bytes at most.
+/// A middleware that reads bodies of at most this many bytes.
 pub(crate) fn body_limit() -> PayloadConfig {
     PayloadConfig::new(MAX_BODY)
 }
 
-/// Reads a request's body before its handler runs, which then never waits for a slow client, and gives it a place, which it has until its
-/// response is handed on.
+/// Reads a request's body before its handler runs, which then never waits for a slow client, and takes a permit, which the request holds
+/// until its response is handed on.
 pub(crate) async fn admit<B: MessageBody>(
     mut request: ServiceRequest,
     next: Next<B>,
@@ -55,7 +55,7 @@ async fn read_and_place(request: &mut ServiceRequest) -> Result<(), Problem> {
     let (_, mut payload) = h1::Payload::create(true);
     payload.unread_data(body);
     request.set_payload(Payload::from(payload));
-    // Who asks whether the service lives is to be told so however busy it is.
+    // Liveness probes are answered however busy the service is.
     if let Some(peer) = peer.filter(|_| request.path() != "/livez") {
         let Some(served) = peer.serve() else {
             if let Some(app) = request.app_data::<Data<App>>() {

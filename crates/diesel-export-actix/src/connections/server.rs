@@ -21,21 +21,21 @@ use crate::connections::connection::{Connection, REQUEST_TIMEOUT};
 /// Time that a client may take to notice that its connection ends.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Threads that serve connections. More gain nothing: exports and the database are what takes time.
+/// More gain nothing: exports and the database take the time.
 const MAX_WORKERS: usize = 16;
 
 /// Threads for work that waits for disks and the database. Each holds some 200 KiB.
 const BLOCKING_THREADS: usize = 128;
 
-// Who waits in a worker's few threads is behind whoever waits in the same worker.
+// A request that waits for one of a worker's threads is behind the other requests of that worker.
 const _: () = assert!(BLOCKING_THREADS / MAX_WORKERS >= 8);
 
-/// How the server treats its clients.
+/// The server's timeouts.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Timeouts {
-    /// How long a connection may wait for its next request.
+    /// Keep-alive timeout.
     pub(crate) keep_alive: Duration,
-    /// How long a reader may take nothing.
+    /// Timeout of a reader that receives nothing.
     pub(crate) reader: Duration,
     /// How long running requests may take to finish when the service is told to stop.
     pub(crate) shutdown: Duration,
@@ -65,7 +65,7 @@ where
         .min(MAX_WORKERS);
     let mut builder = Server::build()
         .workers(threads)
-        // Above the bound of our own, which makes place: if there are more, they come in faster than they can be closed.
+        // Above our own limit, which makes room: if there are more, they arrive faster than they can be closed.
         .max_concurrent_connections((connections.limit + connections.limit / 8).div_ceil(threads))
         .worker_max_blocking_threads(BLOCKING_THREADS.div_ceil(threads))
         // In whole seconds, and not less than was asked for.

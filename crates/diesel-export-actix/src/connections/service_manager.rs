@@ -1,5 +1,5 @@
-//! What a service manager such as systemd hands over: the socket to listen on. And what it is told: that the service is ready, and, if
-//! it watches, that it still answers.
+//! What a service manager such as systemd hands over: the socket to listen on. And what it is told: that the service is ready, and, if it
+//! has a watchdog, that the service still answers.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -33,20 +33,20 @@ pub fn handed_over_listener() -> io::Result<Option<TcpListener>> {
     Ok(listener)
 }
 
-/// Says that the service at `address` is ready, and from now on, if the manager wants to know, that it answers.
+/// Reports that the service at `address` is ready, and from now on, if the manager has a watchdog, that it answers.
 pub(crate) fn tell(address: SocketAddr) {
     send(NotifyState::Ready);
     let Some(patience) = sd_notify::watchdog_enabled() else {
         return;
     };
-    // A thread of its own: it must not be the thing that it watches.
+    // A thread of its own: it must not depend on what it watches.
     let watchdog = thread::Builder::new().name("watchdog".into());
     if let Err(error) = watchdog.spawn(move || watch(address, patience / 3)) {
         tracing::error!(%error, "no thread for the watchdog: the service manager will take the service for dead");
     }
 }
 
-/// Asks the service, as a client would, whether it lives, and tells the manager if it does.
+/// Checks, as a client would, that the service lives, and if so tells the manager.
 fn watch(address: SocketAddr, interval: Duration) {
     loop {
         match ask(address, interval) {
@@ -57,7 +57,7 @@ fn watch(address: SocketAddr, interval: Duration) {
     }
 }
 
-/// Asks for `/livez`. The answer's status is all that matters.
+/// Requests `/livez`. Only the answer's status matters.
 fn ask(address: SocketAddr, patience: Duration) -> io::Result<()> {
     let mut connection = TcpStream::connect_timeout(&address, patience)?;
     connection.set_read_timeout(Some(patience))?;
@@ -76,7 +76,7 @@ fn ask(address: SocketAddr, patience: Duration) -> io::Result<()> {
 }
 
 fn send(state: NotifyState<'_>) {
-    // Without a manager there is nobody to tell, and nothing fails.
+    // Without a manager, nothing is sent, and nothing fails.
     if let Err(error) = sd_notify::notify(&[state]) {
         tracing::warn!(%error, "the service manager cannot be told");
     }

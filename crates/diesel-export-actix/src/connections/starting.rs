@@ -1,4 +1,4 @@
-//! Before the service is ready, as while it waits for its database: it says that it lives, and everybody else is to come back.
+//! Before the service is ready, as while it waits for its database: only the liveness probe succeeds; other requests are told to retry.
 
 use std::io;
 use std::net::TcpListener;
@@ -25,17 +25,17 @@ const TIMEOUTS: Timeouts = Timeouts {
     shutdown: Duration::from_secs(1),
 };
 
-/// A start that takes no longer answers nobody: who connects waits for the service.
+/// Within this time, clients wait for the service; after it, they get an answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// What answers until the service does, if that takes long.
+/// The server that answers until the service does, if that takes long.
 pub struct Starting {
     end: CancellationToken,
     thread: JoinHandle<io::Result<()>>,
 }
 
 impl Starting {
-    /// Begins to answer.
+    /// Starts to answer.
     pub fn begin(listener: &TcpListener) -> io::Result<Self> {
         let listener = listener.try_clone()?;
         let end = CancellationToken::new();
@@ -45,7 +45,7 @@ impl Starting {
         Ok(Self { end, thread })
     }
 
-    /// Leaves the listener to the service. Who connects meanwhile waits.
+    /// Leaves the listener to the service. Clients that connect meanwhile wait.
     pub fn end(self) -> io::Result<()> {
         self.end.cancel();
         self.thread

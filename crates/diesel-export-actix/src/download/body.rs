@@ -30,7 +30,7 @@ pub(crate) struct Body {
     pub(crate) unfinished: Option<Unfinished>,
 }
 
-/// A download until it has ended. Dropped before, because the client has gone, it cancels the export.
+/// A download until it has ended. Dropped before, because the client has disconnected, it cancels the export.
 pub(crate) struct Download {
     pub(crate) known: Known,
     /// Cancelled at the end, whatever the reason.
@@ -47,11 +47,11 @@ impl Download {
         self.over.cancel();
     }
 
-    /// Notes that the export has failed.
+    /// Records that the export has failed.
     pub(crate) fn fail(&mut self, error: &export::Error) {
         let (state, class) = match error {
             export::Error::Sink(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-                // The client has gone.
+                // The client has disconnected.
                 (State::Cancelled, None)
             }
             error => error.end(),
@@ -59,7 +59,7 @@ impl Download {
         self.end(state, class);
     }
 
-    /// Notes that a part of the file is lost.
+    /// Records that a part of the file is lost.
     fn lose(&mut self, error: &io::Error) {
         let run = &self.known.run;
         let reason = format_args!("what was spooled cannot be read: {error}");
@@ -68,7 +68,7 @@ impl Download {
         self.end(State::Failed, Some(ErrorClass::Output));
     }
 
-    /// Notes that the export's thread has panicked: what was sent may look whole, but is not.
+    /// Records that the export's thread has panicked: what was sent may look complete, but is not.
     pub(crate) fn end_without_a_word(&mut self) {
         let reason = &"the export's thread ended without a word";
         self.known.run.record.breaks_off(reason);

@@ -59,8 +59,8 @@ impl Coding {
     }
 }
 
-/// Whether the client is on this machine. A proxy that is here, too, is no client: what it passes on has a header of its own, or, as nginx
-/// does it by default, only the name by which clients know the proxy.
+/// Whether the client is on this machine. A proxy that is here, too, does not count: what it passes on has a header of its own, or, as
+/// nginx does it by default, only the name by which clients know the proxy.
 fn is_local(request: &HttpRequest) -> bool {
     let headers = request.headers();
     let is_forwarded = [header::FORWARDED, header::X_FORWARDED_FOR, header::VIA]
@@ -101,7 +101,7 @@ impl<'a> CompressingSink<'a> {
         Ok(Self { sink, encoder })
     }
 
-    /// Ends the compressed stream. Only a whole export may: what has no such end is seen not to be whole.
+    /// Ends the compressed stream. Only a complete export may: without that end, a stream is visibly incomplete.
     pub(crate) fn finish(self) -> io::Result<()> {
         let rest = match self.encoder {
             None => return Ok(()),

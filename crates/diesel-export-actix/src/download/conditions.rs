@@ -1,6 +1,5 @@
-//! What a request for a file that is there as a whole asks for, and on which conditions
-//! ([RFC 9110, section 13](https://www.rfc-editor.org/rfc/rfc9110#section-13) and
-//! [14](https://www.rfc-editor.org/rfc/rfc9110#section-14)).
+//! What a request for a complete file asks for, and on which conditions ([RFC 9110, section
+//! 13](https://www.rfc-editor.org/rfc/rfc9110#section-13) and [14](https://www.rfc-editor.org/rfc/rfc9110#section-14)).
 //!
 //! `actix-files` does the same, but makes its `ETag` from the file's inode and time, which are others after a restore or on another
 //! disk; ours is the hash of the bytes.
@@ -14,16 +13,16 @@ use actix_web::http::header::{
 
 use crate::problem::{Kind, Problem};
 
-/// What there is.
+/// The file that exists.
 pub(crate) struct Validators {
-    /// Strong: another one is another sequence of bytes.
+    /// A strong entity tag: other bytes have another one.
     pub(crate) etag: EntityTag,
     pub(crate) modified: HttpDate,
     /// Its bytes.
     pub(crate) length: u64,
 }
 
-/// What is to be sent of it.
+/// What is to be sent of the file.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Part {
     Whole,
@@ -34,12 +33,13 @@ pub(crate) enum Part {
 }
 
 impl Validators {
-    /// What the request asks for, or why it gets none of it.
+    /// What the request asks for, or why it is refused.
     pub(crate) fn part(&self, request: &HttpRequest) -> Result<Part, Problem> {
         let matches = match given::<IfMatch>(request) {
             Some(IfMatch::Any) => true,
             Some(IfMatch::Items(tags)) => tags.iter().any(|tag| tag.strong_eq(&self.etag)),
-            // What is not understood is not ours either; of the other conditions, the RFC has it ignored, or the whole sent.
+            // A tag that is not understood is not ours either; other such conditions, the RFC has ignored, or answered with the complete
+            // file.
             None if request.headers().contains_key(header::IF_MATCH) => false,
             None => {
                 given::<IfUnmodifiedSince>(request).is_none_or(|since| self.modified <= since.0)
@@ -61,7 +61,7 @@ impl Validators {
     }
 
     fn range(&self, request: &HttpRequest) -> Result<Part, Problem> {
-        // Only for GET is a range defined; and a server may send the whole instead of several.
+        // Only for GET is a range defined; and a server may send the complete file instead of several ranges.
         let Some(Range::Bytes(ranges)) = given(request) else {
             return Ok(Part::Whole);
         };
@@ -70,9 +70,9 @@ impl Validators {
         };
         let is_of_this = match given::<IfRange>(request) {
             Some(IfRange::EntityTag(tag)) => tag.strong_eq(&self.etag),
-            // Within its second, a date says too little.
+            // Within its second, a date is ambiguous.
             Some(IfRange::Date(_)) => false,
-            // What is not understood is not ours either.
+            // A tag that is not understood is not ours either.
             None => !request.headers().contains_key(header::IF_RANGE),
         };
         if !is_of_this {

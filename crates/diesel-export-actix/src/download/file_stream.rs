@@ -15,7 +15,7 @@ use crate::connections::client_socket::{ClientSocket, Unfinished};
 use diesel_export::spool::SpoolFile;
 use diesel_export::stall_detector::StallDetector;
 
-/// Bytes that are read, and handed on, at a time: whether a client takes anything shows no finer.
+/// Bytes that are read, and handed on, at a time: the client's progress shows no finer.
 pub(crate) const PIECE: u64 = 64 * 1024;
 
 /// A piece that is being read.
@@ -25,12 +25,12 @@ pub(crate) type Reading = Pin<Box<dyn Future<Output = io::Result<Bytes>>>>;
 pub(crate) fn read(file: &Arc<SpoolFile>, range: &Range<u64>) -> Reading {
     let (file, offset) = (Arc::clone(file), range.start);
     let length = (range.end - offset).min(PIECE) as usize;
-    // If the system no longer has it in memory, this waits for the disk, and must not hold others up.
+    // If the system no longer has it in memory, this waits for the disk, and must not block other requests.
     let piece = spawn_blocking(move || file.read_at(length, offset));
     Box::pin(async { Ok(piece.await.map_err(io::Error::other)??.into()) })
 }
 
-/// The body. `ended` is told how it has ended, and only dropped if the client has gone.
+/// The body. `ended` is told how it has ended, and only dropped if the client has disconnected.
 pub(crate) struct FileStream<F> {
     file: Arc<SpoolFile>,
     /// What is left to send.

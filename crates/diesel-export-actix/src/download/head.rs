@@ -49,7 +49,7 @@ fn head(
         .insert_header((CONTENT_TYPE, media_type(file_type)))
         .insert_header((CONTENT_DISPOSITION, disposition))
         .insert_header((CACHE_CONTROL, UNTOUCHED))
-        // Nobody knows the length before it is made.
+        // The length is not known before it is made.
         .body(Unsent(BodySize::Stream)))
 }
 

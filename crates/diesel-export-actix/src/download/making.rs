@@ -1,4 +1,4 @@
-//! Who makes a download, in a thread of its own: streamed, or first whole in the spool.
+//! Makes a download in a thread of its own: streamed, or first completely in the spool.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use diesel_export::db::servers::Servers;
 use diesel_export::spool::or_full;
 use diesel_export::{self as export, ExportRun};
 
-/// Starts an export in a thread of its own, and the watch over it.
+/// Starts an export in a thread of its own, and its supervisor.
 pub(super) fn start(
     known: Known,
     permits: Permits,
@@ -59,8 +59,9 @@ pub(super) fn start(
                 .and_then(|file| run.fill(&app.servers, file))
                 .map(|(file, length)| Message::File(file, length)),
         };
-        // Held until here, where the thread is through with the database, also if the client has long gone, but not until a slow
-        // one has taken all. Before the last message: who asks again as soon as a download has ended must find the place free.
+        // Held until here, where the thread no longer needs the database, also if the client has disconnected long ago, but not until a
+        // slow client has read everything. Dropped before the last message: a client that asks again as soon as a download has ended must
+        // get a permit.
         run.release();
         sender.end(made.unwrap_or_else(|error| {
             run.record.breaks_off(&error);

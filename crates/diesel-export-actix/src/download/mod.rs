@@ -3,8 +3,8 @@
 //!
 //! Three parties: a thread of its own makes the export; a [handover](crate::download::handover) takes it to the response's [body](Body), by
 //! way of the disk if the client is slow, so that it holds no query and fills no memory; and a [supervisor] stops it all when the
-//! client goes away or takes nothing, when the server does not answer, or when somebody says so. The body ends cleanly only if the
-//! export says that it is whole; in every other case the connection is reset.
+//! client disconnects or receives nothing, when the server does not answer, or when the export is cancelled. The body ends cleanly only if
+//! the export says that it is complete; otherwise the connection is reset.
 
 pub(crate) mod body;
 pub(crate) mod compression;
@@ -57,7 +57,7 @@ use diesel_export::spool::Spool;
 /// ever: some proxy on the way may want to see a response's head.
 const FIRST_BYTES_WAIT: Duration = Duration::from_secs(20);
 
-/// No cache keeps it, and nothing on the way packs or changes it.
+/// No cache keeps it, and no intermediary compresses or changes it.
 const UNTOUCHED: &str = "no-store, no-transform";
 
 /// The type of a download.
@@ -77,7 +77,7 @@ pub(crate) async fn csv(
     get(request, app, dataset, FileType::Csv).await
 }
 
-/// The rows as an Excel workbook, as soon as it is whole.
+/// The rows as an Excel workbook, as soon as it is complete.
 pub(crate) async fn xlsx(
     request: HttpRequest,
     app: web::Data<App>,
@@ -99,7 +99,7 @@ async fn get(
         parameters,
     } = Query::read(request.query_string(), &dataset, file_type)?;
     if app.access.sites.may_have_sent(request.headers()) {
-        // Who follows a link decides on the page.
+        // A user who follows a link decides on the page.
         let page = address(&parameters, &app.settings.catalog);
         return Ok(html::see_other(&page));
     }
@@ -123,7 +123,7 @@ async fn get(
         .insert_header((CONTENT_TYPE, media_type(file_type)))
         .insert_header((CONTENT_DISPOSITION, disposition))
         .insert_header((CACHE_CONTROL, UNTOUCHED))
-        // No proxy holds it back.
+        // Proxies must not buffer it.
         .insert_header(("X-Accel-Buffering", "no"));
     if let Some(coding) = delivery.coding() {
         response.insert_header((CONTENT_ENCODING, coding.name()));
@@ -189,11 +189,11 @@ fn respond(
     Ok(response.body(body.of_file(file, length, peer)))
 }
 
-/// How an export comes to its client.
+/// How an export reaches its client.
 enum Delivery {
     /// As it is made, compressed or not.
     Streamed(Option<Coding>),
-    /// When it is whole; until then it is in the spool.
+    /// When it is complete; until then it is in the spool.
     Whole(Arc<Spool>),
 }
 
@@ -204,7 +204,7 @@ impl Delivery {
         file_type: FileType,
         whole: bool,
     ) -> Result<Self, Problem> {
-        // Without chunks, only the length tells the client of HTTP/1.0 whether it has all.
+        // Without chunked coding, only the length shows a client of HTTP/1.0 whether it has everything.
         let has_chunks = request.version() >= Version::HTTP_11;
         if file_type == FileType::Csv && has_chunks && !whole {
             let coding = Coding::choose(request, app.settings.compression);
@@ -230,11 +230,11 @@ impl Delivery {
     }
 }
 
-/// The places that a download takes.
+/// The permits that a download holds.
 struct Permits {
-    /// On the database, until the export is through with it.
+    /// For the database, until the export no longer needs it.
     export: OwnedSemaphorePermit,
-    /// Among the downloads, until all is handed on.
+    /// For a download, until everything is handed on.
     download: OwnedSemaphorePermit,
 }
 
@@ -249,7 +249,7 @@ impl Permits {
     }
 }
 
-/// Takes a place among the downloads.
+/// Takes a permit for a download.
 pub(crate) fn place_for_download(app: &App) -> Result<OwnedSemaphorePermit, Problem> {
     let permits = Arc::clone(&app.download_permits);
     permits.try_acquire_owned().map_err(|_| {
@@ -258,7 +258,7 @@ pub(crate) fn place_for_download(app: &App) -> Result<OwnedSemaphorePermit, Prob
     })
 }
 
-/// What a download is asked for with.
+/// The options of a download.
 struct Query {
     /// Given by the client, or new.
     id: String,

@@ -1,4 +1,4 @@
-//! The exports that run, and those that have ended lately.
+//! The exports that run, and those that have ended recently.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,7 +19,7 @@ const MAX_ENDED: usize = 1_000;
 #[derive(Clone)]
 pub(crate) struct Known {
     pub(crate) run: Arc<ExportRun>,
-    /// By which it is stopped.
+    /// Stops it.
     pub(crate) stop: CancellationToken,
     /// Whether the head of the response that hands it over is on its way.
     pub(crate) begun: Arc<AtomicBool>,
@@ -38,7 +38,7 @@ struct Exports {
 }
 
 impl Registry {
-    /// Makes a new export known; `None` if another export has its id.
+    /// Registers a new export; `None` if its ID is in use.
     pub(crate) fn begin(
         &self,
         id: String,
@@ -66,7 +66,7 @@ impl Registry {
         })
     }
 
-    /// Notes that an export has ended: from now on, it will be forgotten in time.
+    /// Records that an export has ended: from now on, it expires.
     pub(crate) fn ended(&self, run: &Arc<ExportRun>) {
         self.with(|exports| exports.ended.push_back((Instant::now(), Arc::clone(run))));
     }
@@ -91,7 +91,7 @@ impl Exports {
             if !is_due(*ended, self.ended.len()) {
                 return;
             }
-            // Its id may be another's by now.
+            // Another export may have its ID by now.
             if self
                 .by_id
                 .get(run.record.id())

@@ -1,5 +1,4 @@
-//! Who looks again and again whether there is still somebody who takes what is made, and a server that makes it; and what follows for a
-//! download if not.
+//! Checks again and again that somebody receives what is made, and that the server still answers; and stops a download if not.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,19 +16,19 @@ use diesel_export::db::servers::Servers;
 use diesel_export::manifest::{ErrorClass, State};
 use diesel_export::stall_detector::StallDetector;
 
-/// Time between two looks.
+/// Interval between two checks.
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// What is looked at. What is not given cannot fail.
+/// What is checked. What is not given cannot fail.
 pub(crate) struct Watch<'a> {
     pub(crate) flow: &'a StallDetector,
     pub(crate) peer: Option<&'a ClientSocket>,
-    /// How long the client may take nothing.
+    /// How long the client may receive nothing.
     pub(crate) reader_timeout: Option<Duration>,
     pub(crate) servers: Option<&'a Servers>,
 }
 
-/// Why there is no point in going on.
+/// Why going on is pointless.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Obstacle {
     ClientGone,
@@ -38,7 +37,7 @@ pub(crate) enum Obstacle {
 }
 
 impl Watch<'_> {
-    /// Waits until there is no point in going on.
+    /// Waits until going on is pointless.
     pub(crate) async fn obstacle(&self) -> Obstacle {
         loop {
             sleep(INTERVAL).await;
@@ -56,7 +55,7 @@ impl Watch<'_> {
     }
 }
 
-/// Stops a download when its client goes away or takes nothing, when its server does not answer, or when somebody says so.
+/// Stops a download when its client disconnects or receives nothing, when its server does not answer, or when it is cancelled.
 pub(crate) struct Supervisor {
     pub(crate) known: Known,
     pub(crate) peer: Option<ClientSocket>,
@@ -92,8 +91,8 @@ impl Supervisor {
                 export_id,
                 "the export's server does not answer: its thread is left behind"
             );
-            // It keeps its connection, and with it one of so many, until the server answers or the system gives the connection up; but
-            // nothing else. Unless it has just ended, and may be read.
+            // The thread keeps its connection, one of a limited number, until the server answers or the system gives the connection up; but
+            // nothing else. If it has just ended, its result is still delivered.
             let error = db::Error::silent_server();
             if self.sender.end(Message::Failed(error.into())) {
                 run.abandon();

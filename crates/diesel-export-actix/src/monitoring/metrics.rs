@@ -30,7 +30,7 @@ use self::process::Process;
 use labels::{Ended, Reason, ServerLabels, Status};
 pub(crate) use labels::{Rejection, Removal, SpoolFallback};
 
-/// All that is counted and measured.
+/// All counters and gauges.
 pub(crate) struct Metrics {
     registry: Registry,
     /// Those whose names all programs have in common.
@@ -51,14 +51,14 @@ pub(crate) struct Metrics {
     queued: Gauge,
     kept: Gauge,
     removed: Family<Reason, Counter>,
-    /// What exports come to.
+    /// Bytes and seconds per row of earlier exports.
     pub(crate) paces: Paces,
     server_up: Family<ServerLabels, Gauge>,
     server_in_recovery: Family<ServerLabels, Gauge>,
     server_lag: Family<ServerLabels, Gauge<f64, AtomicU64>>,
 }
 
-/// The names under which the metrics are told.
+/// The names of the metrics.
 struct Names(Registry);
 
 impl Names {
@@ -154,7 +154,7 @@ impl Metrics {
         metrics
     }
 
-    /// Shows what has not happened yet as 0, so that an alert sees also its first time.
+    /// Initializes counters with 0, so that an alert sees even the first event.
     fn begin_at_zero(&self) {
         for strategy in Strategy::all() {
             for outcome in names_of::<Outcome>() {
@@ -233,7 +233,7 @@ impl Metrics {
         self.removed.get_or_create(&Reason { reason }).inc();
     }
 
-    /// Takes down how the servers are now. What is not known of one is not shown.
+    /// Records the servers' present state. Unknown values are not shown.
     fn look_at(&self, servers: &Servers) {
         for server in servers.all() {
             let labels = ServerLabels {

@@ -29,7 +29,7 @@ pub(crate) async fn request_log<B: MessageBody>(
     let client = client_address(request.request()).map(tracing::field::display);
     let told_by_export = ToldByExport::default();
     let mut entry = Entry {
-        // Of the highest level: it is there for warnings, too, if nothing less is logged.
+        // At the highest level: the span must exist for warnings, too, if nothing less is logged.
         span: tracing::error_span!("request", client),
         started: Instant::now(),
         memory: PeakMemory::start(),
@@ -61,7 +61,7 @@ pub(crate) async fn request_log<B: MessageBody>(
     }))
 }
 
-/// Whether the line at the end of the request's export tells all of the request.
+/// Whether the line at the end of the request's export covers the request.
 #[derive(Clone, Default)]
 struct ToldByExport(Arc<AtomicBool>);
 
@@ -79,7 +79,7 @@ struct Entry {
     memory: PeakMemory,
     method: String,
     path: String,
-    /// `None` if the client has gone before there was a response.
+    /// `None` if the client has disconnected before there was a response.
     status: Option<u16>,
     bytes: u64,
     /// Whether the response has ended as it should (`complete`), the service has broken it off (`failed`), or its client (`aborted`).
@@ -106,7 +106,7 @@ impl Drop for Entry {
                 )
             };
         }
-        // What is asked for all the time and answered hides what people ask for.
+        // Successful requests that are sent all the time would hide the others.
         let is_routine = self.status.is_some_and(|status| status < 400) && is_routine(&self.path);
         if is_routine || self.told_by_export.0.load(Ordering::Relaxed) {
             log!(debug);
@@ -116,7 +116,7 @@ impl Drop for Entry {
     }
 }
 
-/// The beginning of what a client has sent: it may be long, and fill the log.
+/// The beginning of a text from a client: it may be long, and fill the log.
 fn cut(text: &str) -> String {
     match text.char_indices().nth(MAX_CHARACTERS) {
         Some((end, _)) => format!("{}…", &text[..end]),
@@ -124,18 +124,18 @@ fn cut(text: &str) -> String {
     }
 }
 
-/// Whether machines ask for it, again and again, or browsers for a page's sake.
+/// Whether machines request it, again and again, or browsers as a part of a page.
 fn is_routine(path: &str) -> bool {
     matches!(path, "/livez" | "/readyz" | "/metrics" | "/favicon.ico")
         || path.starts_with("/static/")
 }
 
-/// A response's body that notes what of it was sent.
+/// A response's body that records what was sent of it.
 pub(crate) struct LoggedBody<B> {
     // First: what it says when it is dropped belongs to the request, too.
     body: Pin<Box<B>>,
     entry: Entry,
-    /// The request has its place until then.
+    /// The request's permit, held until then.
     _served: Option<Served>,
 }
 

@@ -1,4 +1,4 @@
-//! One export that is prepared, or was, and all of them.
+//! One prepared export, queued, running or ended; and all of them.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! `GET /exports/{id}/{name}`: the file of an export that was prepared, whole or a part of it.
+//! `GET /exports/{id}/{name}`: the file of a prepared export, or a range of it.
 
 use std::io;
 use std::sync::Arc;
@@ -128,7 +128,7 @@ pub(crate) async fn get(
     Ok(response.body(FileStream::begin(Arc::new(file), range, flow, peer, ended)))
 }
 
-/// Resets the connection as soon as its client has taken nothing for so long.
+/// Resets the connection as soon as its client has received nothing for this long.
 async fn cut_off(flow: &StallDetector, limit: Duration, peer: &ClientSocket) {
     let watch = Watch {
         flow,

@@ -1,4 +1,4 @@
-//! What is kept: until its time is over, or somebody deletes it. What has no room is refused.
+//! Retention: prepared exports are kept until they expire or are deleted. Those for which there is no room are refused.
 
 use std::io;
 use std::sync::Arc;
@@ -13,13 +13,13 @@ use diesel_export::manifest::{ErrorClass, Manifest, State};
 use diesel_export::spool::Spool;
 use diesel_export::store::{Label, Store};
 
-/// Prepared exports at most, those that wait and those that came to nothing included: each is a file, or two, and some memory.
+/// Maximum number of prepared exports, including those that are queued or have failed: each is a file, or two, and some memory.
 const MAX_PREPARED: usize = 1_000;
-/// Room that must be left for one more: an export that finds less has run for nothing. In a small spool, an eighth.
+/// Space that must be left for one more: an export that finds less has run for nothing. In a small spool, an eighth.
 const LEAST_ROOM: u64 = 1 << 20;
 
 impl Prepared {
-    /// Puts the label of one that is kept in the store.
+    /// Writes the label of a kept export to the store.
     pub(crate) fn note(&self, id: &str) {
         let label = self.with(|all| {
             let entry = all.by_id.get(id)?;
@@ -48,7 +48,7 @@ impl Prepared {
         }
     }
 
-    /// Removes what was kept for long enough.
+    /// Removes expired exports.
     pub(crate) fn sweep(&self) {
         let now = OffsetDateTime::now_utc();
         let due: Vec<(String, Entry)> = self.with(|all| {
@@ -64,7 +64,7 @@ impl Prepared {
         self.restore();
     }
 
-    /// Makes the store's directory again if somebody has removed it, and forgets the files that were there.
+    /// Creates the store's directory again if it was removed, and forgets the files that were there.
     pub(crate) fn restore(&self) {
         let Some(store) = self.store.get() else {
             return;
@@ -78,7 +78,7 @@ impl Prepared {
                     self.keep_found(all, found);
                     all.by_id.keys().cloned().collect()
                 });
-                // Without their labels, nobody would know of them after a crash.
+                // Without their labels, they would be unknown after a crash.
                 let unlabelled = ids.iter().filter(|id| !store.has_label(id));
                 unlabelled.for_each(|id| self.note(id));
             }
@@ -109,7 +109,7 @@ impl Prepared {
         }
     }
 
-    /// Finds out whether there is a place and room for one more. If all places are taken, the oldest export without a file is removed.
+    /// Checks that there is room for one more, in number and in space. If there are too many, removes the oldest one without a file.
     pub(crate) fn make_place(&self) -> Result<(), Problem> {
         let has_room = |spool: &Arc<Spool>| spool.has_room(LEAST_ROOM.min(spool.size() / 8));
         if !self.spool.as_ref().is_some_and(has_room) {

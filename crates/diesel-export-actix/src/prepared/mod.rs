@@ -1,4 +1,4 @@
-//! The exports that are prepared for later: those that wait in the queue, those that run, and those that are kept.
+//! Prepared exports: those in the queue, those that run, and those that are kept.
 
 pub(crate) mod file;
 pub(crate) mod pace;
@@ -25,29 +25,29 @@ use diesel_export::manifest::{Manifest, State};
 use diesel_export::spool::{Spool, SpoolFile};
 use diesel_export::store::{Found, Label, Store};
 
-/// The store's directory in that of the spool.
+/// The store's directory in the spool.
 const DIRECTORY: &str = "cmms-exports";
-/// Time between two tries to take what another service has.
+/// Interval between two attempts to open a store that another service has locked.
 const TAKE_OVER_INTERVAL: Duration = Duration::from_secs(1);
-/// How many are listed at a time at most.
+/// Maximum number of exports in a list.
 pub(crate) const PAGE: usize = 100;
 
-/// All of them.
+/// All prepared exports.
 pub(crate) struct Prepared {
     spool: Option<Arc<Spool>>,
-    /// Empty if there is none, or none yet.
+    /// Empty if there is no store, or it is not open yet.
     store: OnceLock<Store>,
-    /// Why the store could not be taken at the last try.
+    /// Why the last attempt to open the store has failed.
     obstacle: Mutex<Option<io::ErrorKind>>,
     max_queued: usize,
-    /// How long one is kept after its end.
+    /// How long an export is kept after its end.
     keep: Duration,
     metrics: Arc<Metrics>,
     all: Mutex<All>,
     ordering: Mutex<()>,
-    /// Told of each one that is queued.
+    /// Notified of each one that is queued.
     queued: Notify,
-    /// Cancelled when the program is to end.
+    /// Cancelled when the program shuts down.
     pub(crate) stopping: CancellationToken,
 }
 
@@ -59,7 +59,7 @@ pub(crate) struct Fetched {
 }
 
 impl Prepared {
-    /// Those in the store of this spool.
+    /// The exports in the store of this spool.
     pub(crate) fn open(
         spool: Option<&Arc<Spool>>,
         max_queued: usize,
@@ -84,7 +84,7 @@ impl Prepared {
         prepared
     }
 
-    /// Takes the store and what is in it, if that can be done.
+    /// Opens the store, if possible, and adds what is in it.
     fn take_store(&self, spool: &Arc<Spool>) {
         let (store, found) = match Store::open(spool, DIRECTORY, self.keep) {
             Ok(opened) => opened,
@@ -93,7 +93,7 @@ impl Prepared {
         self.set_obstacle(None);
         self.with(|all| {
             self.keep_found(all, found);
-            // Before anybody can remove one of them.
+            // Before any of them can be removed.
             let _ = self.store.set(store);
         });
         self.sweep();
@@ -118,7 +118,7 @@ impl Prepared {
         }
     }
 
-    /// Notes whether something is in the way of the store. Says what, but not the same again and again.
+    /// Records whether the store can be used. Logs why not, but not repeatedly.
     fn set_obstacle(&self, error: Option<&io::Error>) {
         let mut obstacle = self.obstacle.lock().unwrap_or_else(PoisonError::into_inner);
         let kind = error.map(io::Error::kind);
@@ -137,7 +137,7 @@ impl Prepared {
         }
     }
 
-    /// Waits until the store is there. A service that was here before may take its time to end.
+    /// Waits until the store is open. An earlier service may take time to end.
     pub(crate) async fn wait_for_store(&self) {
         while let (Some(spool), None) = (&self.spool, self.store.get()) {
             sleep(TAKE_OVER_INTERVAL).await;
@@ -145,7 +145,7 @@ impl Prepared {
         }
     }
 
-    /// Whether there is a place for a store, be it there already or not.
+    /// Whether there is a spool for a store, open or not.
     pub(crate) fn has_spool(&self) -> bool {
         self.spool.is_some()
     }
@@ -161,7 +161,7 @@ impl Prepared {
         store.ok_or_else(|| Problem::new(Kind::PreparingOff))
     }
 
-    /// The store, unless another service has taken it: then nothing in it is this one's.
+    /// The store, unless another service has locked it: then nothing in it is this service's.
     fn own_store(&self) -> Option<&Store> {
         let obstacle = self.obstacle.lock().unwrap_or_else(PoisonError::into_inner);
         let is_another_ones = *obstacle == Some(io::ErrorKind::ResourceBusy);
@@ -172,24 +172,24 @@ impl Prepared {
         work(&mut self.all.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Whether there is one of this id.
+    /// Whether there is an export of this id.
     pub(crate) fn has(&self, id: &str) -> bool {
         self.with(|all| all.by_id.contains_key(id))
     }
 
-    /// The manifest of the one of this id.
+    /// The manifest of the export of this id.
     pub(crate) fn manifest(&self, id: &str) -> Option<Manifest> {
         self.sweep();
         self.peek(id)
     }
 
-    /// The same, also of one that is about to be removed: without the disk.
+    /// The same, also of one that is about to be removed: without access to the disk.
     pub(crate) fn peek(&self, id: &str) -> Option<Manifest> {
         self.with(|all| all.manifest(id))
     }
 
-    /// So many manifests at most, the newest first, of those before the one of this id, if one is given; and the id of the last, if there
-    /// are more. None if there is no such id.
+    /// At most this many manifests, the newest first, of those before the export of this id, if one is given; and the id of the last, if
+    /// there are more. None if there is no such id.
     pub(crate) fn list(
         &self,
         before: Option<&str>,
@@ -215,7 +215,7 @@ impl Prepared {
         })
     }
 
-    /// How many wait, and how many are kept with a file.
+    /// How many are queued, and how many are kept with a file.
     pub(crate) fn counts(&self) -> (usize, usize) {
         self.with(|all| {
             let files = all.by_id.values().filter(|entry| entry.has_file());
@@ -223,7 +223,7 @@ impl Prepared {
         })
     }
 
-    /// Opens the file of the one of this id.
+    /// Opens the file of the export of this id.
     pub(crate) fn fetch(&self, id: &str, name: &str) -> Result<Fetched, Problem> {
         self.sweep();
         let not_found = || Problem::new(Kind::NotFound);
@@ -236,7 +236,7 @@ impl Prepared {
                     not_found()
                 }),
                 JobState::Kept(manifest, Some(space)) if file_name(manifest) == name => {
-                    // Taken until it is read, also if it is removed meanwhile.
+                    // Held until it is read, also if it is removed meanwhile.
                     let space = Arc::clone(space);
                     Ok((manifest.as_ref().clone(), entry.disposition.clone(), space))
                 }
@@ -244,7 +244,7 @@ impl Prepared {
             }
         })?;
         let file = self.store()?.open_file(id, space).map_err(|error| {
-            // Deleted meanwhile, or by somebody else.
+            // Deleted meanwhile, here or from outside.
             tracing::warn!(export_id = id, %error, "the file of an export cannot be opened");
             not_found()
         })?;
@@ -255,7 +255,7 @@ impl Prepared {
         })
     }
 
-    /// Stops the one of this id, or, if it has ended, removes it; whether there is one. Writes or removes files.
+    /// Cancels the export of this id, or removes it if it has ended; returns whether there is one. Writes or removes files.
     pub(crate) fn delete(&self, id: &str) -> bool {
         self.sweep();
         let found = self.with(|all| match &all.by_id.get(id)?.stands {

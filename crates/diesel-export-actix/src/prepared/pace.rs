@@ -1,4 +1,4 @@
-//! How large exports become and how long they take, from those that there were: to say it before there is another one.
+//! How large exports become and how long they take, estimated from earlier ones.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -28,7 +28,7 @@ impl Pace {
 pub(crate) struct Paces(Mutex<HashMap<(String, FileType), Pace>>);
 
 impl Paces {
-    /// Learns from an export that has ended. The latest counts for as much as all before it.
+    /// Learns from an export that has ended. The latest counts as much as all before it.
     pub(crate) fn note(&self, manifest: &Manifest) {
         if manifest.state != State::Complete || manifest.rows < ENOUGH_ROWS {
             return;

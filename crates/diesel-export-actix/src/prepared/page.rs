@@ -51,7 +51,7 @@ struct Item {
     format: &'static str,
     filters: Vec<FilterText>,
     requested_at: Option<Moment>,
-    /// How it stands, in words.
+    /// Its state, in words.
     says: String,
     advice: Option<&'static str>,
     rows: u64,
@@ -67,7 +67,7 @@ struct FilterText {
     text: String,
 }
 
-/// A point of time: for programs, and for people.
+/// A point in time: for programs, and for people.
 struct Moment {
     exact: String,
     text: String,
@@ -91,7 +91,7 @@ impl List {
         Self::load(app, None, LATEST, |_last| all()).await
     }
 
-    /// All, so many at a time, those before the one of this id, or the first if it is gone.
+    /// A page of all of them: those before the export of this id, or the first ones if it is gone.
     async fn all(app: &App, before: Option<String>) -> Result<Option<Self>, Problem> {
         let older = |last| (format!("/exports?before={last}"), "Older ones");
         Self::load(app, before, PAGE, older).await

@@ -1,8 +1,8 @@
 //! How the exports in the queue are made, one after the other or a few at once, in threads of their own.
 //!
-//! They take places among the exports on the database as downloads do, but never more than half of them, and at least one: so
-//! downloads always find the other half, if there is more than one place. A place that comes free is the next one's in the queue
-//! first: so downloads, which are asked for again and again, never keep it waiting for ever.
+//! They take permits for the database as downloads do, but never more than half of them, and at least one: so the other half is left to
+//! downloads, if there is more than one. A permit that is released goes first to the next export in the queue: so downloads, which are
+//! requested again and again, never keep it waiting for ever.
 
 use std::io;
 use std::sync::Arc;
@@ -17,10 +17,10 @@ use crate::app::App;
 use crate::download::supervisor::Watch;
 use diesel_export::{self as export, ExportRun, db};
 
-/// Time between two looks for what is not to be kept any more.
+/// Interval between two removals of expired exports.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Starts the thread that sees to the queue.
+/// Starts the thread that works off the queue.
 pub(crate) fn start(app: Arc<App>) -> io::Result<()> {
     if !app.prepared.has_spool() {
         return Ok(());
@@ -57,7 +57,7 @@ async fn work_off(app: Arc<App>) {
         app.prepared.wait_for_one().await;
         let mut places = Vec::new();
         for semaphore in [&half, &app.permits] {
-            // Nobody closes them.
+            // The semaphores are never closed.
             let Ok(place) = Arc::clone(semaphore).acquire_owned().await else {
                 return;
             };
@@ -71,7 +71,7 @@ async fn work_off(app: Arc<App>) {
     }
 }
 
-/// Makes one export, and sees that it ends.
+/// Makes one export, and records its end.
 async fn prepare(app: Arc<App>, job: Arc<ExportRun>, places: Vec<OwnedSemaphorePermit>) {
     app.metrics.started();
     let over = CancellationToken::new();
@@ -91,7 +91,7 @@ async fn prepare(app: Arc<App>, job: Arc<ExportRun>, places: Vec<OwnedSemaphoreP
         servers: Some(&app.servers),
     };
     if over.run_until_cancelled(watch.obstacle()).await.is_some() {
-        // Else it has just ended, and may be read.
+        // Otherwise it has just ended, and its result counts.
         if fail(&app, &job, &db::Error::silent_server().into()) {
             job.cancellation.cancel_elsewhere();
             job.abandon();
@@ -101,7 +101,7 @@ async fn prepare(app: Arc<App>, job: Arc<ExportRun>, places: Vec<OwnedSemaphoreP
     app.prepared.finish(&job);
 }
 
-/// Notes that one has failed, unless it has ended already; whether it had not.
+/// Records that one has failed, unless it has ended already; returns whether it had not.
 fn fail(app: &App, job: &ExportRun, error: &export::Error) -> bool {
     job.record.breaks_off(error);
     let (state, class) = error.end();
@@ -111,7 +111,7 @@ fn fail(app: &App, job: &ExportRun, error: &export::Error) -> bool {
 fn make(app: &App, job: &ExportRun) -> Result<(), export::Error> {
     let file = app.prepared.begin(job);
     let made = file.and_then(|file| job.fill(&app.servers, file));
-    // It needs nothing more of the database; what comes now is the disk's.
+    // It no longer needs the database; what comes now is the disk's.
     job.release();
     let (file, _bytes) = made?;
     app.prepared.publish(job, file)

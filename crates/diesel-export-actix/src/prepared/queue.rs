@@ -15,7 +15,7 @@ use diesel_export::spool::{Space, SpoolFile};
 use diesel_export::store::Label;
 use diesel_export::{self as export, Export, ExportRun};
 
-/// Time that the queries of those that are interrupted have to go.
+/// Time that the queries of interrupted exports have to end.
 const INTERRUPTION: Duration = Duration::from_secs(2);
 
 impl Prepared {
@@ -50,7 +50,7 @@ impl Prepared {
             manifest: entry.manifest(),
             disposition: entry.disposition.clone(),
         };
-        // Noted before it can run, so that no later note is overwritten.
+        // Recorded before it can run, so that no later label is overwritten.
         store.put(&label).map_err(export::Error::Sink)?;
         let manifest = self.with(|all| {
             all.by_id.insert(id.clone(), entry);
@@ -61,7 +61,7 @@ impl Prepared {
         manifest.ok_or_else(|| Problem::new(Kind::Internal))
     }
 
-    /// The program is to end: what is not complete yet is interrupted.
+    /// Shuts down: interrupts what is not complete yet.
     pub(crate) fn interrupt(&self) {
         self.stopping.cancel();
         let live: Vec<Arc<ExportRun>> = self.with(|all| {
@@ -106,7 +106,7 @@ impl Prepared {
         store.begin(job.record.id()).map_err(export::Error::Sink)
     }
 
-    /// Publishes the file of one that is complete, and notes that it is complete.
+    /// Publishes the file of one that is complete, and records that it is complete.
     pub(crate) fn publish(
         &self,
         job: &ExportRun,
@@ -126,14 +126,14 @@ impl Prepared {
         let published = store.publish(file, &label);
         let space = published.map_err(export::Error::Sink)?;
         if !self.end(job, State::Complete, None, Some((label.manifest, space))) {
-            // It was stopped at the last moment.
+            // It was cancelled at the last moment.
             store.remove_file(id);
             self.note(id);
         }
         Ok(())
     }
 
-    /// The thread of one has ended: if it did so without a word, it has panicked; and it may have begun a file after it was stopped.
+    /// The thread of one has ended: without a result, it has panicked; and it may have created a file after it was cancelled.
     pub(crate) fn finish(&self, job: &ExportRun) {
         self.end(job, State::Failed, Some(ErrorClass::Internal), None);
         if let (Some(store), false) = (
@@ -144,7 +144,7 @@ impl Prepared {
         }
     }
 
-    /// Notes how one has ended, unless that is known already; whether this was it. One that is complete has a file.
+    /// Records how one has ended, unless that is known already; returns whether this was it. One that is complete has a file.
     pub(crate) fn end(
         &self,
         job: &ExportRun,
@@ -154,7 +154,7 @@ impl Prepared {
     ) -> bool {
         let id = job.record.id();
         let is_complete = file.is_some();
-        // At once for all who look: one that is complete has a file.
+        // Visible to all at once: one that is complete has a file.
         let is_first = self.with(|all| {
             if !job.record.end(state, error) {
                 return false;
@@ -177,8 +177,8 @@ impl Prepared {
             if let Some(store) = self.own_store() {
                 store.remove_file(id);
             }
-            // Of one that is interrupted the label says already that it has not ended; and a program that is to end has no time for
-            // as many labels as are queued.
+            // The label of an interrupted export says already that it has not ended; and a program that shuts down has no time for as many
+            // labels as are queued.
             if error != Some(ErrorClass::Interrupted) {
                 self.note(id);
             }

@@ -28,9 +28,9 @@ const QUEUE: usize = 4;
 /// What the export's thread tells the body.
 pub(crate) enum Message {
     Chunk(Bytes),
-    /// All is sent, and it is whole.
+    /// All is sent, and the export is complete.
     Whole,
-    /// It is whole, and was made first: its file, and its length.
+    /// The export is complete, and was made first: its file, and its length.
     File(Arc<SpoolFile>, u64),
     Failed(export::Error),
     /// What was spooled cannot be read.
@@ -39,7 +39,7 @@ pub(crate) enum Message {
 
 struct Shared {
     waiting: Mutex<Waiting>,
-    /// Tells the export's thread that the body has taken something, or has gone.
+    /// Tells the export's thread that the body has taken something, or is gone.
     taken: Condvar,
 }
 
@@ -51,7 +51,7 @@ struct Waiting {
     end: Option<Message>,
     /// Woken when there is something new.
     body: Option<Waker>,
-    /// Whether that was said.
+    /// Whether that message was sent.
     ended: bool,
     sender_gone: bool,
     receiver_gone: bool,
@@ -71,7 +71,7 @@ impl Shared {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until the body takes something, for so long at most.
+    /// Waits until the body takes something, for this long at most.
     fn wait<'a>(
         &self,
         waiting: MutexGuard<'a, Waiting>,
@@ -146,11 +146,11 @@ pub(crate) fn handover(
     (sender, Receiver::new(shared))
 }
 
-/// Speaks for an export's thread that cannot be woken.
+/// Reports the end of an export whose thread is blocked.
 pub(crate) struct Deputy(Arc<Shared>);
 
 impl Deputy {
-    /// Says how the export has ended, unless that is said already; whether it was not.
+    /// Sends how the export has ended, unless that was sent; returns whether it was not.
     pub(crate) fn end(&self, message: Message) -> bool {
         self.0.lock().end(message)
     }

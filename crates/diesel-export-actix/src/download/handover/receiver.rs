@@ -21,7 +21,7 @@ impl Receiver {
         }
     }
 
-    /// The next message; none if the export's thread has ended without a word.
+    /// The next message; none if the export's thread has ended without a last one.
     pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Message>> {
         if let Some(reading) = &mut self.reading {
             let outcome = ready!(reading.as_mut().poll(context));
@@ -61,12 +61,12 @@ impl Receiver {
         Poll::Pending
     }
 
-    /// The same, to wait for.
+    /// The same, as a future.
     pub(crate) async fn next(&mut self) -> Option<Message> {
         std::future::poll_fn(|context| self.poll(context)).await
     }
 
-    /// Takes nothing any more: the export breaks off with its next chunk.
+    /// Accepts nothing more: the export breaks off with its next chunk.
     pub(crate) fn close(&mut self) {
         let mut waiting = self.shared.lock();
         waiting.receiver_gone = true;

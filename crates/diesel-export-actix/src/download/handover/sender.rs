@@ -12,21 +12,21 @@ use diesel_export::Sink;
 use diesel_export::spool::{Spool, SpoolFile};
 use diesel_export::stall_detector::StallDetector;
 
-/// Time that a client may hold an export back before the disk is used: a hiccup, as of a busy machine, is not worth a file.
+/// Time for which a client may delay an export before the disk is used: a hiccup, as of a busy machine, is not worth a file.
 const PATIENCE: Duration = Duration::from_millis(250);
-/// The same as a part of the export's time: so that a long one, too, has some.
+/// The same as a fraction of the export's time, so that a long export has some, too.
 const PATIENT_PART: u32 = 10;
 
 /// The end of the export's thread.
 pub(crate) struct Sender {
     shared: Arc<Shared>,
     export_id: String,
-    /// None if there is none, or the disk has failed.
+    /// None if there is no spool, or its disk has failed.
     spool: Option<Arc<Spool>>,
     metrics: Arc<Metrics>,
     flow: Arc<StallDetector>,
     started: Instant,
-    /// How long the client has held the export back.
+    /// How long the client has delayed the export.
     held_back: Duration,
     told_full: bool,
 }
@@ -51,7 +51,7 @@ impl Sender {
         }
     }
 
-    /// How much longer the client may hold the export back before the disk is used.
+    /// How much longer the client may delay the export before the disk is used.
     fn patience(&self) -> Duration {
         let Some(_spool) = &self.spool else {
             return Duration::ZERO;
@@ -69,14 +69,14 @@ impl Sender {
         let Some(spool) = self.spool.clone() else {
             return (waiting, false);
         };
-        // The body has nothing to take for a moment. Whoever waits there has waited longer.
+        // For a moment, the body finds nothing to take. It has been slower than the disk anyway.
         let memory = std::mem::take(&mut waiting.memory);
         let begun = waiting.spooled.as_mut().map(|spooled| {
             spooled.growing = true;
             (Arc::clone(&spooled.file), spooled.written)
         });
         drop(waiting);
-        // Not under the lock: the body is polled by those who answer all other requests.
+        // Not under the lock: the threads that poll the body also serve all other requests.
         let outcome = write(&spool, begun, memory.iter().chain([chunk]));
         let mut waiting = shared.lock();
         if let Some(spooled) = &mut waiting.spooled {
@@ -101,7 +101,7 @@ impl Sender {
                 false
             }
         };
-        // What came to a body that has gone meanwhile is nobody's.
+        // The body has gone meanwhile: nothing is left to deliver.
         if waiting.receiver_gone {
             waiting.clear();
         }
@@ -109,7 +109,7 @@ impl Sender {
         (waiting, written)
     }
 
-    /// Notes that the client holds the export back, because the disk cannot take what it has not taken.
+    /// Records that the client delays the export, because the disk cannot take what the client has not received.
     fn falls_back(&mut self, error: NotSpooled) {
         let export_id = &self.export_id;
         match error {
@@ -131,20 +131,20 @@ impl Sender {
         }
     }
 
-    /// Says how the export has ended. What was handed over before comes first; but if it has failed, what is on disk is worth nothing.
+    /// Sends how the export has ended. What was handed over before comes first; but if it has failed, what is on disk is useless.
     pub(crate) fn end(self, message: Message) {
         let spooled = match &message {
             Message::File(_, length) => *length,
             _ => 0,
         };
         let mut waiting = self.shared.lock();
-        // Else nobody wants it any more.
+        // Otherwise, the file is no longer wanted.
         if !waiting.receiver_gone && waiting.end(message) {
             self.metrics.spooled(spooled);
         }
     }
 
-    /// Who may say that the export has failed where its thread cannot.
+    /// Returns what reports that the export has failed where its thread cannot.
     pub(crate) fn deputy(&self) -> Deputy {
         Deputy(Arc::clone(&self.shared))
     }
@@ -153,7 +153,7 @@ impl Sender {
 impl Sink for Sender {
     /// Hands a chunk over. Waits for the client if there is no other way; fails once it has gone.
     fn write(&mut self, chunk: Bytes) -> io::Result<()> {
-        // In chunked coding, an empty chunk is the end: what came after it would be lost, and nobody would notice.
+        // In chunked coding, an empty chunk ends the body: what came after it would be lost, unnoticed.
         if chunk.is_empty() {
             return Ok(());
         }
@@ -186,7 +186,7 @@ impl Sink for Sender {
             if spooled {
                 return Ok(());
             }
-            // Nothing but a look at what has changed meanwhile: whoever frees space in the spool does not tell us.
+            // Only checks what has changed meanwhile: freed space in the spool is not signalled.
             let retry = self.spool.is_some().then_some(Duration::from_millis(100));
             if !waiting.receiver_gone && !waiting.has_room() {
                 waiting = shared.wait(waiting, retry);

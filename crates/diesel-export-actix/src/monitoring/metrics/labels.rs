@@ -1,4 +1,4 @@
-//! What the metrics tell apart.
+//! The labels of the metrics.
 
 use prometheus_client::encoding::EncodeLabelSet;
 
@@ -24,18 +24,18 @@ pub(crate) struct ServerLabels {
     pub(crate) address: String,
 }
 
-/// Why a request was turned away.
+/// Why a request was rejected.
 #[derive(strum::IntoStaticStr, strum::VariantArray)]
 #[strum(serialize_all = "snake_case")]
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Rejection {
     /// Too many exports are running.
     Busy,
-    /// As many requests as are allowed are being served.
+    /// Too many requests are being served.
     Connections,
-    /// As many streams of events as are allowed are under way.
+    /// Too many event streams are open.
     Events,
-    /// As many downloads as are allowed are under way.
+    /// Too many downloads are under way.
     Downloads,
     /// The preparation queue is full.
     Queue,
@@ -43,7 +43,7 @@ pub(crate) enum Rejection {
     Spool,
     /// Its credentials are missing or wrong.
     Unauthorized,
-    /// Its address has tried wrong credentials too often.
+    /// Too many attempts from its address have failed.
     TooManyTries,
 }
 
@@ -70,14 +70,14 @@ impl SpoolFallback {
     }
 }
 
-/// Why a prepared export is not kept any more.
+/// Why a prepared export was removed.
 #[derive(strum::IntoStaticStr, strum::VariantArray)]
 #[strum(serialize_all = "snake_case")]
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Removal {
-    /// It was kept for as long as it is kept.
+    /// It has expired.
     Expired,
-    /// Somebody has deleted it.
+    /// It was deleted by a request.
     Deleted,
 }
 
