@@ -30,10 +30,10 @@ pub enum Error {
     /// It is not a CMMS's.
     #[error(transparent)]
     NoTables(Box<NoTables>),
-    /// The tables are not as the program has them.
+    /// The tables differ from those that the program expects.
     #[error("the database's tables are not as expected: {}", .0.join("; "))]
     Different(Vec<String>),
-    /// It has tables of others, and nobody has said that ours may be made beside them.
+    /// It has other tables, and creating ours beside them was not allowed.
     #[error(
         "nothing was changed: the database has tables that no migration of cmms-export has made ({0}), and would get four \
          empty ones beside them; if that is meant, say --yes; if the tasks are in tables of other names, let views stand in \
@@ -42,7 +42,7 @@ pub enum Error {
     OtherTables(Box<Others>),
 }
 
-/// Names the way to the data of a cluster that only another version's programs can run.
+/// Says how to reach the data of a cluster that only another version's programs can run.
 fn how_to_dump(error: &private_postgres::Error) -> &'static str {
     match error {
         private_postgres::Error::OtherVersion { .. } => {
@@ -72,11 +72,11 @@ impl Error {
 pub struct Connected {
     /// The database.
     pub database: Database,
-    /// Where it is. It may hold a password.
+    /// Its URL, which may hold a password.
     pub url: String,
-    /// What its server was when the tables were checked.
+    /// The role of its server when the tables were checked.
     pub role: Role,
-    /// The private cluster, if the database is in it. It stops when it is dropped.
+    /// The private cluster, if the database is in it. Dropping it stops the cluster.
     pub private_cluster: Option<PrivatePostgres>,
 }
 
@@ -88,9 +88,8 @@ pub fn data_dir(global: &Global) -> Result<PathBuf, Error> {
     }
 }
 
-/// Where the cluster is kept by default: `/var/lib/cmms-export` for root, whose home no other
-/// account may enter; else `cmms-export` in the user's data directory. (Also on macOS, whose
-/// `~/Library/Application Support` has a blank in it and leaves less room for the path of a
+/// The default directory of the cluster: `/var/lib/cmms-export` for root, whose home no other account may enter; else `cmms-export` in the
+/// user's data directory. (Also on macOS, whose `~/Library/Application Support` has a blank in it and leaves less room for the path of a
 /// socket.)
 fn default_data_dir() -> Result<PathBuf, Error> {
     if geteuid().is_root() {
@@ -105,7 +104,7 @@ fn default_data_dir() -> Result<PathBuf, Error> {
         .ok_or(Error::NoHome)
 }
 
-/// Opens the database as it is, for up to so many exports at once.
+/// Opens the database as it is, for up to this many exports at once.
 pub fn connect(global: &Global, connections: u32) -> Result<Connected, Error> {
     let private_cluster = match global.database_url() {
         Some(_) => None,
@@ -117,7 +116,7 @@ pub fn connect(global: &Global, connections: u32) -> Result<Connected, Error> {
     };
     let private = private_cluster.as_ref().map(PrivatePostgres::database_url);
     let url = global.database_url().or(private).unwrap_or_default();
-    // libpq has better words for an invalid one.
+    // libpq explains an invalid URL better.
     let url = patient(url, APPLICATION_NAME).unwrap_or_else(|_| url.to_owned());
     Ok(Connected {
         database: Database::new(&url, connections, CONNECTION_WAIT).with_unfit(tables::unfit),
@@ -132,7 +131,7 @@ pub fn connect(global: &Global, connections: u32) -> Result<Connected, Error> {
 pub enum Start {
     /// No: the export would fail.
     IfTablesFit,
-    /// Yes: somebody may fix them while the service runs.
+    /// Yes: the tables may be fixed while the service runs.
     Anyway,
 }
 
@@ -158,7 +157,7 @@ pub fn connect_for_exports(
     Ok(connected)
 }
 
-/// Waits until the database at `url` answers, but no longer than this; meanwhile, it says why the database does not answer.
+/// Waits until the database at `url` answers, up to this long; meanwhile, it logs why the database does not answer.
 pub fn wait_for_database(url: &str, patience: Duration) -> Result<(), db::Error> {
     let deadline = Instant::now() + patience;
     // Each attempt waits by itself before it fails, so there is no wait between attempts.
@@ -178,15 +177,14 @@ pub fn wait_for_database(url: &str, patience: Duration) -> Result<(), db::Error>
     Ok(())
 }
 
-/// Opens the database and makes sure that it has the tables: makes them in the private cluster, and elsewhere requires them.
+/// Opens the database and makes sure that it has the tables: creates them in the private cluster, and elsewhere requires them.
 pub fn connect_migrated(global: &Global, connections: u32) -> Result<Connected, Error> {
     let mut connected = connect(global, connections)?;
     check_tables(&mut connected, |_| ())?;
     Ok(connected)
 }
 
-/// Opens the database, runs the pending migrations, and returns their names. It makes our tables beside those of others only if
-/// that was asked for.
+/// Opens the database, runs the pending migrations, and returns their names. It creates our tables beside others only on request.
 pub fn connect_and_migrate(
     global: &Global,
     beside_others: bool,

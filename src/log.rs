@@ -13,7 +13,7 @@ use tracing_subscriber::fmt::format;
 pub(super) fn start(cli: &Cli) -> Result<(), String> {
     let default = match cli.command {
         Command::Serve(_) | Command::Database => "info".to_owned(),
-        // The command itself tells, at its end, why its export has failed.
+        // The command itself reports, at its end, why its export has failed.
         _ => format!("warn,{LOG_TARGET}=off"),
     };
     let filter = cli.global.log.as_deref().unwrap_or(&default);
@@ -22,7 +22,7 @@ pub(super) fn start(cli: &Cli) -> Result<(), String> {
         .map_err(|error| format!("--log {filter}: {error}"))?;
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        // It would say so on the standard error, which is what it could not write to, and panic when it cannot.
+        // It would report on the standard error, which is what it could not write to, and panic when it cannot.
         .log_internal_errors(false)
         .with_ansi(io::stderr().is_terminal());
     match cli.global.log_format {
@@ -56,11 +56,11 @@ pub(super) fn start(cli: &Cli) -> Result<(), String> {
     Ok(())
 }
 
-/// Writes objects of JSON, one a line. JSON itself escapes fewer characters than a terminal obeys.
+/// Writes JSON objects, one a line. JSON itself escapes fewer characters than a terminal executes.
 struct JsonLines<W>(W);
 
 impl<W: Write> Write for JsonLines<W> {
-    /// Takes an event, which comes as one piece with the end of its line.
+    /// Receives an event, which comes as one piece with its line end.
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(event);
         let line = printable(text.trim_end_matches('\n'));

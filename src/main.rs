@@ -16,8 +16,8 @@ use commands::{say, usage_error};
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// The exit code after the reader of our output has gone away: what a shell says of a program that SIGPIPE has ended. No failure that
-/// anybody wants to read about, and yet no success, as the output is not complete.
+/// The exit code after the reader of our output has gone away: what a shell reports for a program that SIGPIPE has ended. It is no failure
+/// that needs a message, and yet no success, as the output is not complete.
 const BROKEN_PIPE: u8 = 128 + 13;
 
 /// The exit code after an error.
@@ -31,7 +31,7 @@ fn main() {
     process::end(code)
 }
 
-/// Does what the command line says, and returns the exit code. All values are dropped at its end: see [`process::end`].
+/// Runs the command, and returns the exit code. All values are dropped at its end: see [`process::end`].
 fn run() -> u8 {
     let cli = Cli::read();
     if let Some(Err(error)) = cli.global.database_url().map(libpq::options) {
@@ -75,7 +75,7 @@ fn run() -> u8 {
     }
 }
 
-/// Whether the reader of our output has gone away, an error that nobody wants to read about.
+/// Whether the reader of our output has gone away, an error that needs no message.
 fn is_broken_pipe(error: &(dyn std::error::Error + 'static)) -> bool {
     let broken = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
     error.downcast_ref::<io::Error>().is_some_and(broken)

@@ -14,23 +14,23 @@ use tempfile::TempPath;
 use diesel_export::Sink;
 use diesel_export::atomic_file::{parent, sync_names};
 
-/// How many links are followed, one to the next, as many as Linux follows: they may form a circle.
+/// How many links are followed, as many as Linux follows: they may form a circle.
 const MOST_LINKS: usize = 40;
 
-/// The permissions of a new file, from which the umask takes what it takes.
+/// The permissions of a new file, before the umask.
 const MODE: u32 = 0o666;
 
 /// An open output.
 pub enum Output {
-    /// What is there already: the standard output, a pipe, a device. It is written to directly: a file in its place would destroy it.
+    /// An existing output: the standard output, a pipe, a device. It is written to directly: a file in its place would destroy it.
     Direct(File),
-    /// A file that becomes the one of a name once it is complete.
+    /// A file that gets its name once it is complete.
     File {
         /// The unfinished file.
         file: File,
-        /// Its name until then, if it needs one; dropped, it is deleted.
+        /// The name of the unfinished file, if it needs one; dropped, it is deleted.
         name: Option<TempPath>,
-        /// What it will become.
+        /// Its final name.
         path: PathBuf,
     },
 }
@@ -46,7 +46,7 @@ impl Output {
         if is_descriptor(&path) {
             return open_descriptor(&path).map(Self::Direct);
         }
-        // Whatever could keep the file from its name is to be known before the export, and not after it.
+        // Whatever could keep the file from its name must be known before the export, not after it.
         let replaced = match fs::symlink_metadata(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             found => found.ok(),
@@ -69,7 +69,7 @@ impl Output {
                 return File::options().write(true).open(&path).map(Self::Direct);
             }
         }
-        // What replaces a file is at no time more open than that one is.
+        // The new file is never more accessible than the one that it replaces.
         let mode = if replaced.is_some() { 0o600 } else { MODE };
         let (file, name) = match unnamed(&path, mode) {
             Ok(file) => (file, None),
@@ -100,7 +100,7 @@ impl Output {
         }
     }
 
-    /// Says that the output is complete: only now does the file get its name.
+    /// Completes the output: only now does the file get its name.
     pub fn finish(self) -> io::Result<()> {
         match self {
             Self::Direct(mut file) => file.flush(),
@@ -123,7 +123,7 @@ impl Sink for Output {
 
     fn start_over(&mut self) -> bool {
         match self {
-            // It has no name yet that anybody knows.
+            // Nobody knows its name yet.
             Self::File { file, .. } => {
                 let emptied = file.set_len(0);
                 emptied.and_then(|()| file.rewind()).is_ok()
@@ -170,10 +170,10 @@ fn follow_links(path: &Path) -> io::Result<PathBuf> {
     Err(io::Error::other("too many links"))
 }
 
-/// Refuses what another user may have put there to catch what others write: as Linux does by `protected_symlinks`, `protected_fifos` and
-/// `protected_regular`, and on the same condition. The kernel's own check does not reach us, who read links and replace files.
+/// Refuses what another user may have put there to capture others' output: as Linux does by `protected_symlinks`, `protected_fifos` and
+/// `protected_regular`, and on the same condition. The kernel's own check does not cover us, as we read links and replace files.
 fn refuse_trap(path: &Path, found: &Metadata) -> io::Result<()> {
-    /// A directory where everybody may make files, and nobody may remove another user's.
+    /// A sticky directory that everybody may write to: nobody may remove another user's files.
     const SHARED: u32 = 0o1002;
     let directory = fs::metadata(parent(path))?;
     let is_trusted = [nix::unistd::geteuid().as_raw(), directory.uid()].contains(&found.uid());
@@ -189,8 +189,8 @@ fn refuse_trap(path: &Path, found: &Metadata) -> io::Result<()> {
     ))
 }
 
-/// Refuses to replace a file that only others may replace: in a sticky directory, a name belongs to the file's owner and to the
-/// directory's. The kernel would say so only when the export is complete.
+/// Refuses to replace a file that only others may replace: in a sticky directory, a name belongs to the owners of the file and of the
+/// directory. The kernel would refuse only when the export is complete.
 fn refuse_kept(path: &Path, found: &Metadata) -> io::Result<()> {
     const STICKY: u32 = 0o1000;
     let directory = fs::metadata(parent(path))?;
@@ -207,7 +207,7 @@ fn refuse_kept(path: &Path, found: &Metadata) -> io::Result<()> {
     ))
 }
 
-/// Returns whether the path stands for what a process has open: `/dev/stdout`, `/dev/fd/63`, as bash has it for `>(…)`.
+/// Returns whether the path stands for an open file of a process: `/dev/stdout`, `/dev/fd/63`, as bash has it for `>(…)`.
 fn is_descriptor(path: &Path) -> bool {
     #[cfg(target_os = "linux")]
     return nix::sys::statfs::statfs(parent(path))
@@ -216,21 +216,21 @@ fn is_descriptor(path: &Path) -> bool {
     return fs::canonicalize(parent(path)).is_ok_and(|it| it == Path::new("/dev/fd"));
 }
 
-/// Opens what a process has open.
+/// Opens an open file of a process.
 fn open_descriptor(path: &Path) -> io::Result<File> {
     let directory = fs::canonicalize(parent(path))?;
     let own = format!("/proc/{}/fd", std::process::id());
     let is_own = [Path::new(&own), Path::new("/dev/fd")].contains(&directory.as_path());
     match path.file_name().and_then(|name| name.to_str()) {
-        // The same one, and not another of the same file: who shares it goes on behind what is written here.
+        // The same open file, and not another one of the same path: other writers continue after our output.
         Some("1") if is_own => standard_output(),
         Some("2") if is_own => Ok(File::from(io::stderr().as_fd().try_clone_to_owned()?)),
-        // If it is a file, what it has stays.
+        // If it is a file, its content stays.
         _ => File::options().append(true).open(path),
     }
 }
 
-/// Opens a new file without a name where the one of this name will be: nothing is left of it, however the process ends.
+/// Creates a file without a name in the directory of the future file: it disappears however the process ends.
 #[cfg(target_os = "linux")]
 fn unnamed(path: &Path, mode: u32) -> io::Result<File> {
     let file = OpenOptions::new()
@@ -238,7 +238,7 @@ fn unnamed(path: &Path, mode: u32) -> io::Result<File> {
         .mode(mode)
         .custom_flags(OFlag::O_TMPFILE.bits())
         .open(parent(path))?;
-    // Through which it gets its name.
+    // The path by which it gets its name.
     fs::metadata(descriptor(&file))?;
     Ok(file)
 }
@@ -254,7 +254,7 @@ fn descriptor(file: &File) -> PathBuf {
     format!("/proc/self/fd/{}", file.as_raw_fd()).into()
 }
 
-/// Gives a file without a name the one of an unfinished file: no call links a file in the place of another.
+/// Gives a file without a name that of an unfinished file: no system call links a file in place of another.
 fn link(file: &File, path: &Path) -> io::Result<TempPath> {
     use nix::fcntl::{AT_FDCWD, AtFlags};
 
@@ -268,7 +268,7 @@ fn link(file: &File, path: &Path) -> io::Result<TempPath> {
     Ok(linked?.into_temp_path())
 }
 
-/// How an unfinished file is called. The name of the file that it will be may be as long as a name can be.
+/// The name of an unfinished file. The final name may be as long as a name can be.
 fn unfinished() -> tempfile::Builder<'static, 'static> {
     let mut unfinished = tempfile::Builder::new();
     unfinished.prefix(".cmms-export-").suffix(".unfinished");
@@ -277,7 +277,7 @@ fn unfinished() -> tempfile::Builder<'static, 'static> {
 
 /// Gives a file the owner, the group and the permissions of the one that it will replace, as far as this process may.
 fn take_after(file: &File, path: &Path, replaced: &Metadata) -> io::Result<()> {
-    /// Where Linux has a file's access control list. Without one, the error says that there is no such attribute.
+    /// Linux's attribute for a file's access control list. Without a list, the error says that there is no such attribute.
     const ACL: &str = "system.posix_acl_access";
     let group = Some(replaced.gid());
     if fchown(file, Some(replaced.uid()), group).is_err() {
@@ -286,13 +286,14 @@ fn take_after(file: &File, path: &Path, replaced: &Metadata) -> io::Result<()> {
     }
     let mut mode = replaced.mode() & MODE;
     if file.metadata()?.gid() != replaced.gid() {
-        // Another group has it now: that one may do what everybody may.
+        // It has another group now: that one gets the permissions of everybody.
         mode = mode & 0o606 | (mode & 0o006) << 3;
     }
     if rustix::fs::getxattr_query(path, ACL).is_ok()
         || rustix::fs::fgetxattr_query(file, ACL).is_ok()
     {
-        // The group's permissions are then the most that the list grants anybody, and who is denied by the list may be among all others.
+        // The group's permissions are then the most that the list grants anybody, and a user whom the list denies access may be among all
+        // others.
         // The new file may have a list from its directory.
         mode &= 0o600;
     }

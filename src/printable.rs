@@ -1,10 +1,10 @@
-//! Text from elsewhere (file names, manifests, what a server says), made safe to show.
+//! Text from outside (file names, manifests, a server's messages), made safe to print.
 
 use std::borrow::Cow;
 
-/// Returns the text with `\u001b` and the like for each character that is not shown but does something: controls, which a terminal
-/// obeys, ends of lines, which forge a line of a log, and marks that turn the direction of writing. In JSON's strings, these escapes
-/// mean the same characters.
+/// Returns the text with `\u001b` and the like for each character that is not shown but has an effect: controls, which a terminal executes,
+/// line ends, which forge a line of a log, and marks that change the direction of writing. In JSON's strings, these escapes mean the same
+/// characters.
 pub fn printable(text: &str) -> Cow<'_, str> {
     if !text.contains(is_active) {
         return text.into();

@@ -1,4 +1,4 @@
-//! This process: the signals that it gets, and its end.
+//! This process: its signals, its limits and its end.
 
 use std::io;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use nix::sys::resource::{Resource, getrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 
-/// Lets `handler` run, in a thread of its own, each time that somebody wants this process to end: SIGINT, SIGTERM, SIGHUP.
+/// Runs `handler`, in a thread of its own, at each signal that asks this process to end: SIGINT, SIGTERM, SIGHUP.
 pub fn on_interrupt(mut handler: impl FnMut() + Send + 'static) -> io::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     thread::Builder::new()
@@ -17,18 +17,18 @@ pub fn on_interrupt(mut handler: impl FnMut() + Send + 'static) -> io::Result<()
     Ok(())
 }
 
-/// Makes a write beyond the limit on the size of files (`ulimit -f`) an error (EFBIG), like one to a full disk. The signal that comes
-/// with it, SIGXFSZ, would end the process. A handler that does nothing is enough, and unlike an ignored signal, no child inherits it.
+/// Makes a write beyond the file size limit (`ulimit -f`) an error (EFBIG), like one to a full disk. The signal that comes with it,
+/// SIGXFSZ, would end the process. A handler that does nothing is enough, and unlike an ignored signal, no child inherits it.
 pub fn survive_file_size_limit() -> io::Result<()> {
     signal_hook::flag::register(SIGXFSZ, Arc::default())?;
     Ok(())
 }
 
-/// The address space that a process needs to open a database: with less, it panics or aborts wherever a thread is started or memory is
-/// allocated, or not, by luck. It is no memory: glibc reserves 64 MiB of it for each thread, and takes next to none.
+/// The address space that a process needs to open a database: with less, it panics or aborts wherever it starts a thread or allocates
+/// memory, or not, by luck. This is not memory: glibc reserves 64 MiB of address space for each thread, and uses little of it.
 const LEAST_ADDRESS_SPACE: u64 = 1 << 30;
 
-/// Refuses to work with too small an address space (`ulimit -v`).
+/// Refuses to run with too small an address space (`ulimit -v`).
 pub fn check_address_space() -> Result<(), String> {
     match getrlimit(Resource::RLIMIT_AS) {
         Ok((soft, _)) if soft < LEAST_ADDRESS_SPACE => Err(format!(
@@ -41,7 +41,7 @@ pub fn check_address_space() -> Result<(), String> {
     }
 }
 
-/// Ends the process at once: no thread is waited for, and nothing runs that was registered for the exit of the process (`atexit`).
+/// Ends the process at once: no thread is waited for, and no exit handler (`atexit`) runs.
 ///
 /// There may be threads that are inside libpq: r2d2's, which open connections; one that opens a connection before it is needed; the
 /// monitors of servers. One that logs in by SCRAM or TLS uses OpenSSL, which is registered for the exit and would free what that

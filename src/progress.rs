@@ -1,4 +1,4 @@
-//! How far a long piece of work is, on stderr: a bar on a terminal, a line now and then elsewhere.
+//! The progress of a long task, on stderr: a bar on a terminal, a line now and then elsewhere.
 
 use std::fmt;
 use std::io::{self, IsTerminal};
@@ -13,12 +13,12 @@ use diesel_export::{Observer, Summary};
 
 const BAR: &str = "{msg} {wide_bar} {human_pos}/{human_len}  {rate}/s  {eta} left";
 const SPINNER: &str = "{spinner} {msg}  {elapsed}";
-/// Time between two pictures of the spinner, which moves even if nothing comes.
+/// Interval between two frames of the spinner, which moves even if no rows arrive.
 const SPINNER_INTERVAL: Duration = Duration::from_millis(100);
-/// Time between two lines.
+/// Interval between two lines.
 const LINE_INTERVAL: Duration = Duration::from_secs(2);
 
-/// The progress of one piece of work.
+/// The progress of one task.
 pub struct Progress {
     label: &'static str,
     unit: &'static str,
@@ -96,7 +96,7 @@ impl Progress {
     }
 }
 
-/// The progress of an export, on a terminal only. Nobody knows how many rows there will be.
+/// The progress of an export, on a terminal only. The number of rows is not known before.
 pub struct ExportProgress {
     spinner: ProgressBar,
 }
@@ -120,7 +120,7 @@ impl ExportProgress {
     }
 }
 
-/// The line that says what a file has become.
+/// The line about a finished file.
 pub fn summary(path: &Path, rows: u64, bytes: u64, seconds: f64) -> String {
     format!(
         "{}: {} rows, {} bytes in {seconds:.1} s",

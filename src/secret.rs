@@ -1,13 +1,13 @@
-//! Secrets in files, so that no process list and no environment shows them.
+//! Secrets in files, so that neither the process list nor the environment shows them.
 
 use std::fs;
 
-/// The text in a file, without the line's end: the value of a flag such as `--auth-token-file`.
+/// The text in a file, without the line end: the value of a flag such as `--auth-token-file`.
 pub fn in_file(path: &str) -> Result<String, String> {
     let text = fs::read_to_string(path).map_err(|error| error.to_string())?;
     match text.trim_end_matches(['\r', '\n']) {
         "" => Err("the file is empty".to_owned()),
-        // What comes after it would be ignored, and nobody would notice.
+        // Further lines would be ignored, unnoticed.
         secret if secret.contains('\n') => Err("the file has more than one line".to_owned()),
         secret => Ok(secret.to_owned()),
     }

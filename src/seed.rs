@@ -113,7 +113,7 @@ impl From<diesel::result::Error> for Error {
     }
 }
 
-/// Fills the database in one transaction, and says after each chunk how many tasks are there.
+/// Fills the database in one transaction, and reports after each chunk the number of tasks so far.
 pub fn run(seed: &Seed, database: &Database, mut progress: impl FnMut(u64)) -> Result<(), Error> {
     seed.check()?;
     let mut connection = database.connection()?;
@@ -258,7 +258,7 @@ fn pick(rng: &mut ChaCha8Rng, count: u64) -> u64 {
     rng.random_range(1..=count)
 }
 
-/// Makes the rows 1 to `count` of a table, each a line in the format of PostgreSQL's COPY, all columns in the table's order.
+/// Creates the rows 1 to `count` of a table, each a line in the format of PostgreSQL's COPY, all columns in the table's order.
 fn copy_in<T>(
     table: T,
     count: u64,

@@ -1,5 +1,5 @@
-//! What the database has instead of the four tables: nothing, other people's tables, or Django's, for which views can stand in; and
-//! whether what has the tables' names is as in `src/schema.rs`.
+//! What the database has instead of the four tables: nothing, other tables, or Django's, for which views can stand in; and whether the
+//! tables with these names are as in `src/schema.rs`.
 
 mod columns;
 mod schema_state;
@@ -23,7 +23,7 @@ const NAMED: usize = 8;
 /// What the database has instead of our tables.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Instead {
-    /// No table at all: ours can be made.
+    /// No table at all: ours can be created.
     Nothing,
     /// Our tables, which our role may not read.
     Unreadable,
@@ -101,7 +101,7 @@ pub fn instead_of_tables(database: &Database) -> Result<Instead, Error> {
     })
 }
 
-/// The tables beside which ours would be made, if there are any and none of our migrations was run.
+/// The tables beside which ours would be created, if there are any and none of our migrations was run.
 pub fn tables_of_others(database: &Database) -> Result<Option<Others>, Error> {
     others(&mut *database.probe_connection()?)
 }
@@ -132,7 +132,7 @@ fn others(connection: &mut libpq::Connection) -> Result<Option<Others>, Error> {
     if relations.is_empty() {
         return Ok(None);
     }
-    // Else a view reads with its owner's rights: by nobody's policies, if that is the tables' owner, too.
+    // Otherwise a view reads with its owner's rights: without any policies, if its owner also owns the tables.
     let options = if libpq::read_json(&row, "has_invokers")? {
         "with (security_invoker = true) "
     } else {
@@ -285,7 +285,7 @@ fn differences(found: &[Column]) -> Vec<String> {
     differences
 }
 
-/// Returns whether it is a view, which our migrations have not made.
+/// Returns whether it is a view, which our migrations do not create.
 fn is_view(found: &[Column], table: &str) -> bool {
     found
         .iter()

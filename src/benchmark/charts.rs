@@ -1,12 +1,12 @@
-//! Charts as SVG, made here: they need no library, no script, and nothing that a content security policy would forbid. Their
-//! colours are the style sheet's, by the class of the strategy's place among all.
+//! Charts as SVG. They need no library, no script, and nothing that a content security policy would forbid. Their colours are in the style
+//! sheet, by the class of the strategy's position among all.
 
 use std::fmt::Write;
 
 use super::result::{Figures, Report, Spread};
 use diesel_export::Strategy;
 
-/// Units of the picture: few, so that its text is readable on a phone.
+/// Units of the chart: few, so that its text is readable on a phone.
 const WIDTH: f64 = 330.0;
 /// Where the axis of the dots starts and ends. The names stand before it, the medians behind it.
 const LEFT: f64 = 78.0;
@@ -106,7 +106,7 @@ fn growth(
     (!lines.is_empty()).then(|| curves(&title, ("tasks", unit), &lines, true))
 }
 
-/// Returns the style sheet's class for a strategy's colour.
+/// Returns the class of a strategy's colour in the style sheet.
 pub fn class(strategy: Strategy) -> String {
     let place = Strategy::all().iter().position(|known| *known == strategy);
     format!("s{}", place.unwrap_or_default())
@@ -266,7 +266,7 @@ fn curves(title: &str, (x_unit, y_unit): (&str, &str), lines: &[Line], marked: b
     svg + "</svg>"
 }
 
-/// Places names beside the curves' `ends`: in their order, and far enough apart to be read.
+/// Places names beside the curves' `ends`: in their order, and far enough apart to be readable.
 fn apart(ends: Vec<f64>, bottom: f64) -> Vec<f64> {
     let mut order: Vec<usize> = (0..ends.len()).collect();
     order.sort_by(|a, b| ends[*b].total_cmp(&ends[*a]));
@@ -319,7 +319,7 @@ impl Axis {
 }
 
 fn open(title: &str, description: &str, height: f64) -> String {
-    // The names are the program's own: none has a character that would have to be escaped.
+    // The names are the program's own: none has a character that must be escaped.
     let id = title.to_lowercase().replace(' ', "-");
     format!(
         r#"<svg class="chart" role="img" aria-labelledby="{id} {id}-text" viewBox="0 0 {WIDTH} {height}"><title id="{id}">{title}</title><desc id="{id}-text">{description}</desc>"#
@@ -342,7 +342,7 @@ fn text(svg: &mut String, class: &str, anchor: &str, at: (f64, f64), text: &str)
     );
 }
 
-/// Writes a value in about three digits.
+/// Writes a value with about three digits.
 fn short(value: f64) -> String {
     match value {
         100.0.. => diesel_export::units::grouped(value.round() as u64),

@@ -1,4 +1,4 @@
-//! One run, in a fresh process: so its peak memory is its own, and no earlier run has an effect.
+//! One run, in a fresh process: its peak memory is its own, and no earlier run has an effect.
 //!
 //! The job comes on the standard input, the outcome goes to the standard output, each as a line of JSON. The end of the standard
 //! input cancels the run, even if the parent was killed.
@@ -32,10 +32,10 @@ const APPLICATION_NAME: &str = "PGAPPNAME";
 /// Connections that a strategy may open at once.
 const CONNECTIONS: u32 = 8;
 const CONNECTION_WAIT: Duration = Duration::from_secs(5);
-/// Time between two samples of the memory, and how many of them are kept.
+/// Interval between two samples of the memory, and how many of them are kept.
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(5);
 const SAMPLES: usize = 100;
-/// Hundredths of a second, in which Linux counts the processor time of other processes.
+/// Linux counts the processor time of other processes in hundredths of a second.
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// What a process is to run.
@@ -46,7 +46,7 @@ pub(super) struct Job {
     pub(super) limits: Limits,
 }
 
-/// What came of it: a run, or why there is none.
+/// The outcome: a run, or why there is none.
 pub(super) type Outcome = Result<Run, String>;
 
 /// The environment that a run's process needs besides its parent's own.
@@ -82,14 +82,14 @@ fn cancel_at_end_of_input(cancellation: Cancellation) -> io::Result<()> {
     std::thread::Builder::new()
         .name("end-of-input".into())
         .spawn(move || {
-            // Nothing that comes now is a job, and an error counts as the end.
+            // Any later input is no job, and an error counts as the end.
             let _ = io::stdin().lock().read_to_end(&mut Vec::new());
             cancellation.cancel();
         })?;
     Ok(())
 }
 
-/// Returns what everybody may read of an error; the log says more.
+/// Returns what everybody may read of an error; the log has the details.
 fn reason(error: &export::Error) -> String {
     match error {
         export::Error::TooManyRows { .. }
@@ -115,7 +115,7 @@ fn reason(error: &export::Error) -> String {
 
 fn measure(job: &Job, url: &str, cancellation: &Cancellation) -> Result<Run, export::Error> {
     let database = Database::new(url, CONNECTIONS, CONNECTION_WAIT);
-    // A server, too, has its connections open before a request comes.
+    // A server, too, has its connections open before a request arrives.
     drop(database.connection()?);
     drop(database.copy_connection()?);
     let backends_before = backends_cpu(&database)?;
@@ -166,7 +166,7 @@ fn measure(job: &Job, url: &str, cancellation: &Cancellation) -> Result<Run, exp
     })
 }
 
-/// Keeps nothing, but notes when the first bytes came.
+/// Discards all bytes, but notes when the first ones came.
 struct FirstByte {
     started: Instant,
     at: Option<f64>,
@@ -214,7 +214,7 @@ impl Curve {
         }
     }
 
-    /// The curve: of neighbours, the highest, so that no peak is lost.
+    /// The curve: the maximum of neighbouring samples, so that no peak is lost.
     fn finish(self) -> Vec<Sample> {
         self.ended.store(true, Ordering::Relaxed);
         let samples = self
@@ -236,8 +236,8 @@ fn cpu_seconds() -> f64 {
     })
 }
 
-/// Processor time of PostgreSQL's processes for our connections, in ticks, by their ids; `None` if the system does not tell, as when
-/// PostgreSQL runs on another machine. It leaves out what parallel workers use.
+/// Processor time of PostgreSQL's processes for our connections, in ticks, by their ids; `None` if the system does not report it, as when
+/// PostgreSQL runs on another machine. Parallel workers are not included.
 fn backends_cpu(database: &Database) -> Result<Option<HashMap<i32, u64>>, db::Error> {
     #[derive(QueryableByName)]
     struct Backend {
@@ -261,7 +261,7 @@ fn backends_cpu(database: &Database) -> Result<Option<HashMap<i32, u64>>, db::Er
 }
 
 fn ticks(pid: i32) -> Option<u64> {
-    // A process here may have the id of one on PostgreSQL's machine.
+    // A process on this machine may have the id of one on PostgreSQL's machine.
     if line(&format!("/proc/{pid}/status"), "Name")? != "postgres" {
         return None;
     }

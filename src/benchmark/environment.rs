@@ -1,4 +1,4 @@
-//! Where a benchmark runs, without which no figure can be judged.
+//! The environment of a benchmark, without which its figures mean nothing.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -33,11 +33,11 @@ pub struct Environment {
     pub compiler: Option<String>,
     /// `release`, or `debug`, whose times say nothing.
     pub profile: String,
-    /// The processor's model, if the system tells.
+    /// The processor's model, if the system reports it.
     pub processor: Option<String>,
     /// Processors that the program may use.
     pub cores: usize,
-    /// The machine's memory, if the system tells.
+    /// The machine's memory, if the system reports it.
     pub memory_bytes: Option<u64>,
     /// The operating system's kernel: its name, the first two numbers of its version, the kind of processor.
     pub kernel: String,
@@ -58,10 +58,10 @@ pub struct Table {
     /// About how many rows it has, by PostgreSQL's own estimate: counting them all could take long.
     #[diesel(sql_type = BigInt)]
     pub rows: i64,
-    /// Its bytes on disk, without its indexes.
+    /// Its size on disk in bytes, without its indexes.
     #[diesel(sql_type = BigInt)]
     pub bytes: i64,
-    /// Its indexes' bytes.
+    /// The size of its indexes in bytes.
     #[diesel(sql_type = BigInt)]
     pub index_bytes: i64,
 }
@@ -75,7 +75,7 @@ struct Setting {
 }
 
 impl Environment {
-    /// What can be found out.
+    /// All that can be found out.
     pub fn read(database: &Database) -> Result<Self, diesel_export::db::Error> {
         let mut connection = database.control_connection()?;
         let settings = diesel::sql_query(format!(

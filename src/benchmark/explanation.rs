@@ -1,4 +1,4 @@
-//! What each strategy does, for people who read its figures.
+//! Explanations of the strategies, for people who read their figures.
 
 use diesel_export::units::grouped;
 use diesel_export::{PAGE, Strategy};

@@ -1,8 +1,7 @@
-//! The benchmark: what each strategy costs in time and memory, on this machine and these data.
+//! The benchmark: the time and memory that each strategy takes, on this machine and these data.
 //!
-//! Every run is a fresh process of this same program ([`child`]), so that its peak memory is its own. A round runs each strategy
-//! once, in an order of its own, so that what changes on the machine meanwhile favours none; the first round warms up and does
-//! not count.
+//! Every run is a fresh process of this same program ([`child`]), so that its peak memory is its own. A round runs each strategy once, in
+//! an order of its own, so that changes on the machine favour none; the first round warms up and does not count.
 
 mod api;
 pub mod charts;
@@ -41,7 +40,7 @@ use diesel_export::{Limits, Strategy};
 
 /// The command by which the program runs itself.
 pub const CHILD_COMMAND: &str = "bench-run";
-/// Runs of each strategy that may be asked for.
+/// Maximum number of runs of each strategy.
 pub const MAX_RUNS: u32 = 100;
 
 /// What to measure.
@@ -89,13 +88,13 @@ impl Default for Options {
     }
 }
 
-/// What is asked for cannot be measured.
+/// The request cannot be measured.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct InvalidOptions(String);
 
 impl Options {
-    /// What a form or a query asks for: `strategies` as often as there are, or with commas; an empty value counts as none.
+    /// Reads a form or a query: `strategies` repeated, or separated by commas; an empty value counts as none.
     pub fn from_pairs<'a>(
         pairs: impl Iterator<Item = (std::borrow::Cow<'a, str>, std::borrow::Cow<'a, str>)>,
     ) -> Result<Self, InvalidOptions> {
@@ -118,7 +117,7 @@ impl Options {
         options.checked()
     }
 
-    /// Removes repeated strategies: each once, in their usual order.
+    /// Removes repeated strategies and restores their usual order.
     pub fn checked(self) -> Result<Self, InvalidOptions> {
         if !(1..=MAX_RUNS).contains(&self.runs) {
             return Err(InvalidOptions(format!(
@@ -140,16 +139,16 @@ impl Options {
     }
 }
 
-/// How far a benchmark is.
+/// The progress of a benchmark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Progress {
-    /// Runs that are done, those that warm up included.
+    /// Finished runs, including the warm-up.
     pub done: u32,
     /// Runs in all.
     pub total: u32,
     /// What is running now.
     pub strategy: Option<Strategy>,
-    /// Which round it is; 0 is the warm-up.
+    /// The number of the round; 0 is the warm-up.
     pub round: u32,
 }
 
@@ -165,7 +164,7 @@ pub enum Error {
     /// The program cannot run itself.
     #[error("the program cannot be started for a run: {0}")]
     Start(#[source] io::Error),
-    /// Somebody stopped it.
+    /// It was cancelled.
     #[error("the benchmark was cancelled")]
     Cancelled,
 }
@@ -183,7 +182,7 @@ pub struct Stop(Arc<Mutex<Stopping>>);
 #[derive(Debug, Default)]
 struct Stopping {
     stopped: bool,
-    /// The end of which tells the run's process to stop.
+    /// Closing it tells the run's process to stop.
     running: Option<ChildStdin>,
 }
 
@@ -274,7 +273,7 @@ pub fn run(
     ))
 }
 
-/// The id of the last of this many tasks; `None` if there are no more than these.
+/// The id of the last of this many tasks; `None` if there are not more.
 fn last_id(rows: Option<u64>, database: &Database) -> Result<Option<i64>, Error> {
     let mut connection = database.control_connection()?;
     let nth = |nth: i64, connection: &mut PgConnection| {
@@ -294,7 +293,7 @@ fn last_id(rows: Option<u64>, database: &Database) -> Result<Option<i64>, Error>
 fn run_once(job: &Job, url: &str, stop: &Stop) -> Result<Outcome, Error> {
     let line = serde_json::to_string(job).map_err(|error| Error::Start(error.into()))?;
     let mut child = {
-        // With the lock held: a process is either not started any more, or told to stop.
+        // With the lock held: either the process is not started, or it is told to stop.
         let mut stopping = stop.lock();
         if stopping.stopped {
             return Err(Error::Cancelled);
@@ -309,7 +308,7 @@ fn run_once(job: &Job, url: &str, stop: &Stop) -> Result<Outcome, Error> {
             .map_err(Error::Start)?;
         stopping.running = child.stdin.take();
         if let Some(stdin) = &mut stopping.running {
-            // If a process takes no job, its exit says what is wrong.
+            // If a process accepts no job, its exit says what is wrong.
             let _ = writeln!(stdin, "{line}");
         }
         child

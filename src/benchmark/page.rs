@@ -40,11 +40,11 @@ pub(crate) struct Shown {
 struct Page {
     layout: Layout,
     running: Option<Running>,
-    /// What has become of a benchmark that has no result.
+    /// The end of a benchmark that has no result.
     ended: Option<Ended>,
     result: Option<ResultView>,
     comparison: Option<Comparison>,
-    /// Of all results that are kept.
+    /// All results that are kept.
     growth: Vec<Chart>,
     results: Vec<Kept>,
     allowed: bool,
@@ -53,10 +53,10 @@ struct Page {
     query: String,
 }
 
-/// What has become of a benchmark that has no result.
+/// The end of a benchmark that has no result.
 struct Ended {
     text: String,
-    /// Somebody has stopped it: nothing is wrong.
+    /// It was cancelled: nothing is wrong.
     is_cancelled: bool,
 }
 
@@ -64,7 +64,7 @@ struct Running {
     id: String,
     done: u32,
     total: u32,
-    /// How far it is, in words.
+    /// Its progress, in words.
     text: String,
 }
 
@@ -93,15 +93,15 @@ struct ResultView {
     tasks: String,
     size: String,
     runs: String,
-    /// Which strategies did not fail.
+    /// The strategies that did not fail.
     measured: String,
-    /// The machine's.
+    /// Those of the machine.
     memory: String,
     report: Report,
     rows: Vec<Row>,
-    /// What the ratios' ranges are.
+    /// The meaning of the ratios' ranges.
     ratio_notes: Vec<String>,
-    /// Which strategies did less than what was asked for.
+    /// The strategies that did less than was requested.
     concessions: Vec<String>,
     charts: Vec<Chart>,
     scattered: String,
@@ -154,7 +154,7 @@ impl Page {
         let find = |id: &str| results.iter().position(|(known, _)| known == id);
         let is_current = |id: &str| current.as_ref().is_some_and(|current| current.id == id);
         let chosen = match &shown.id {
-            // The one that runs, or has come to nothing, has no result; the last one that has is shown below it.
+            // A benchmark that runs or has failed has no result; the last one with a result is shown below it.
             Some(id) if find(id).is_none() && is_current(id) => None,
             Some(id) => {
                 Some(find(id).ok_or_else(|| Problem::new(Kind::Application(&NO_BENCHMARK)))?)

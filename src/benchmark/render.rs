@@ -18,7 +18,7 @@ const HEADER: [&str; 9] = [
     "CPU s, PostgreSQL",
 ];
 
-/// The table, aligned for a terminal, with all that must be known to judge it.
+/// The table, aligned for a terminal, with all that is needed to judge it.
 pub fn text(report: &Report) -> String {
     let rows: Vec<Vec<String>> = table(report);
     let width = |column: usize| {
@@ -102,7 +102,7 @@ pub fn mark(result: &StrategyResult) -> &'static str {
     }
 }
 
-/// How much slower than the fastest, with the range of the rounds.
+/// The ratio to the fastest, with the range of the rounds.
 pub fn ratio(figures: &Figures) -> String {
     let ratio = format!("{:.2}", figures.ratio_to_fastest);
     match &figures.round_ratios_to_fastest {
@@ -111,7 +111,7 @@ pub fn ratio(figures: &Figures) -> String {
     }
 }
 
-/// What the ratios' ranges are, and which strategies they do not tell apart; empty if there are no ranges.
+/// The meaning of the ratios' ranges, and the strategies that they do not distinguish; empty if there are no ranges.
 pub fn ratio_notes(report: &Report) -> Vec<String> {
     let mut notes = Vec::new();
     let has_ranges = |(_, figures): (_, &Figures)| figures.round_ratios_to_fastest.is_some();
@@ -145,7 +145,7 @@ fn spread(figures: &Figures) -> String {
     )
 }
 
-/// What must be known beside the figures.
+/// The notes on the figures.
 fn notes(report: &Report) -> Vec<String> {
     let mut notes = Vec::new();
     if let Some(first) = report.first() {
@@ -214,7 +214,7 @@ pub fn machine(report: &Report) -> String {
     parts.join(", ")
 }
 
-/// Seconds with as many places as say something.
+/// Seconds with the significant digits.
 pub fn seconds(seconds: f64) -> String {
     match seconds {
         10.0.. => format!("{seconds:.1}"),
@@ -233,7 +233,7 @@ pub fn runs(count: u32) -> String {
     format!("{count} {}", if count == 1 { "run" } else { "runs" })
 }
 
-/// Bytes as MiB.
+/// Bytes in MiB.
 pub fn mebibytes(bytes: u64) -> String {
     format!("{:.1}", bytes as f64 / f64::from(1 << 20))
 }

@@ -1,4 +1,4 @@
-//! What a benchmark came to.
+//! The result of a benchmark.
 
 mod spread;
 
@@ -15,14 +15,14 @@ pub use spread::Spread;
 /// Runs scatter if the slowest took this many times as long as the fastest.
 pub(crate) const SCATTER: f64 = 1.5;
 
-/// A benchmark: where it ran, and what came of each strategy.
-// Earlier versions imported results of other machines and marked them with a field more. They are not taken for this machine's.
+/// A benchmark: its environment, and the result of each strategy.
+// Earlier versions imported results of other machines and marked them with an extra field. They do not count as this machine's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Report {
     /// The machine, the database, the program.
     pub environment: Environment,
-    /// The size that was asked for; none is all.
+    /// The number of tasks that was requested; none is all.
     #[schema(minimum = 1, maximum = 9_223_372_036_854_775_807_i64)]
     pub rows_limit: Option<u64>,
     /// Runs of each strategy, after one that does not count.
@@ -36,7 +36,7 @@ pub struct Report {
     pub results: Vec<StrategyResult>,
 }
 
-/// What came of a strategy.
+/// The result of a strategy.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StrategyResult {
     /// How the rows were loaded.
@@ -44,12 +44,12 @@ pub struct StrategyResult {
     /// Why it failed; it was not run again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// What was measured, if it did not fail.
+    /// The figures, if it did not fail.
     #[serde(flatten)]
     pub figures: Option<Figures>,
 }
 
-/// Either the figures or the error, which the derived schema would not say.
+/// Either the figures or the error, which the derived schema would not express.
 impl PartialSchema for StrategyResult {
     fn schema() -> RefOr<Schema> {
         let strategy = Object::builder()
@@ -73,7 +73,7 @@ impl ToSchema for StrategyResult {
     }
 }
 
-/// What was measured of a strategy.
+/// The figures of a strategy.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Figures {
     /// Lines after the header.
@@ -82,27 +82,27 @@ pub struct Figures {
     pub bytes: u64,
     /// The SHA-256 of the CSV, in hexadecimal.
     pub sha256: String,
-    /// How the runs were actually made: `lookup` may have been `copy`. If they differ, there are several.
+    /// The plans of the runs: `lookup` may have been `copy`. If they differ, there are several.
     #[serde(default)]
     pub plans: Vec<Plan>,
     /// From the start to the last byte.
     pub seconds: Spread<f64>,
     /// From the start to the first byte.
     pub first_byte_seconds: Spread<f64>,
-    /// The most memory that the process had resident (`VmHWM`).
+    /// The peak resident memory of the process (`VmHWM`).
     pub peak_memory_bytes: Spread<u64>,
-    /// The same, above what the process had when it was connected and idle.
+    /// The same, above the memory of the process when it was connected and idle.
     pub memory_increase_bytes: Spread<u64>,
     /// Processor time of the process.
     pub cpu_seconds: Spread<f64>,
-    /// Processor time of PostgreSQL's backends, in hundredths; `None` if the system does not tell.
+    /// Processor time of PostgreSQL's backends, in hundredths; `None` if the system does not report it.
     pub database_cpu_seconds: Option<Spread<f64>>,
     /// Rows a second, by the median time.
     pub rows_per_second: f64,
-    /// The median time, of the fastest strategy's.
+    /// The ratio of the median time to that of the fastest strategy.
     pub ratio_to_fastest: f64,
-    /// The same of the two runs of each round, which were nearest to each other in time: between the least and the most of them
-    /// lies the ratio of the medians. None for the fastest itself, and if there is only one run.
+    /// The same ratio within each round, whose runs were nearest to each other in time: the ratio of the medians lies between its minimum
+    /// and maximum. None for the fastest itself, and if there is only one run.
     #[serde(default)]
     pub round_ratios_to_fastest: Option<Spread<f64>>,
     /// The memory over time, of each run.
@@ -114,7 +114,7 @@ pub struct Figures {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Sample(pub f64, pub u64);
 
-/// One run of a strategy, as its process tells it.
+/// One run of a strategy, as its process reports it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Run {
     pub(super) rows: u64,
@@ -131,7 +131,7 @@ pub struct Run {
 }
 
 impl StrategyResult {
-    /// What its runs did less than was asked for, and why.
+    /// What its runs did less than was requested, and why.
     pub fn concessions(&self) -> Vec<String> {
         let plans = self.figures.iter().flat_map(|figures| &figures.plans);
         let concession = |plan: &Plan| {
@@ -146,7 +146,7 @@ impl StrategyResult {
         plans.filter_map(concession).collect()
     }
 
-    /// What the runs of a strategy, or the failure of one of them, come to; the ratio is still to be set.
+    /// Summarizes the runs of a strategy, or the failure of one of them; the ratio is still to be set.
     pub(super) fn of(strategy: Strategy, runs: Result<Vec<Run>, String>) -> Self {
         let figures = runs.and_then(|runs| {
             if runs.iter().any(|run| run.sha256 != runs[0].sha256) {
@@ -236,8 +236,8 @@ impl Report {
         report.compared()
     }
 
-    /// The same, with what follows from a comparison of the strategies computed again: a report that was written by another
-    /// version of the program may lack it.
+    /// The same, with all that follows from a comparison of the strategies computed again: a report that another version of the program has
+    /// written may lack it.
     pub fn compared(mut self) -> Self {
         let first = self.first().map(|first| first.sha256.as_str());
         let is_first = |(_, figures): (_, &Figures)| Some(figures.sha256.as_str()) == first;
@@ -282,7 +282,7 @@ impl Report {
         results_first(&self.results)
     }
 
-    /// The strategies of which these runs do not say that another one is faster, though one was by its median.
+    /// The strategies that these runs do not show to be slower than another one, though their medians are.
     pub fn not_told_from_fastest(&self) -> Vec<Strategy> {
         self.figures()
             .filter(|(_, figures)| !figures.is_told_from_fastest())

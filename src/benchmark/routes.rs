@@ -1,4 +1,4 @@
-//! The routes of the benchmark, and its part of the service: its section, problems and files.
+//! The routes of the benchmark, and what it adds to the service: its section, problems and files.
 
 use std::sync::{Arc, LazyLock};
 
@@ -50,7 +50,7 @@ pub(crate) static BENCHMARKS_OFF: ApplicationProblem = ApplicationProblem {
 #[cfg(test)]
 pub(crate) const PROBLEMS: [&ApplicationProblem; 2] = [&BENCHMARK_RUNS, &BENCHMARKS_OFF];
 
-/// What the page adds to the stylesheet.
+/// The page's rules for the stylesheet.
 pub(crate) static STYLE: LazyLock<StaticFile> = LazyLock::new(|| {
     StaticFile::new(
         "benchmark.css",
@@ -66,7 +66,7 @@ pub fn static_files() -> Vec<&'static StaticFile> {
     vec![&STYLE, &SCRIPT]
 }
 
-/// Adds what the handlers take.
+/// Registers the data of the handlers.
 pub fn configure(config: &mut ServiceConfig, benchmarks: &Arc<Benchmarks>) {
     config.app_data(web::Data::from(Arc::clone(benchmarks)));
 }
@@ -77,7 +77,7 @@ pub fn routes() -> Vec<Route> {
         route!(page::page),
         route!(api::list),
         route!(api::post).amend(|operation| {
-            // Without one, all strategies are measured.
+            // Without a strategy, all strategies are measured.
             if let Some(RefOr::T(body)) = &mut operation.request_body {
                 body.required = Some(Required::False);
             }

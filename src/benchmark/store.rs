@@ -17,19 +17,19 @@ use diesel_export::{Limits, atomic_file};
 use diesel_export_actix::problem::{Kind, Problem};
 use diesel_export_actix::{App, is_id};
 
-/// Where the results are, in the data directory.
+/// The directory of the results, in the data directory.
 const DIRECTORY: &str = "benchmarks";
 /// Results that are kept: enough to compare with, and few enough to read all of them for a page.
 pub(crate) const KEPT: usize = 50;
 
-/// How a benchmark stands.
+/// The state of a benchmark.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(crate) struct Status {
     /// Its id.
     pub(crate) id: String,
-    /// How it stands.
+    /// Its state.
     pub(crate) state: State,
-    /// How far it is, once it has begun.
+    /// Its progress, once it has begun.
     pub(crate) progress: Option<Progress>,
     /// Why it failed.
     pub(crate) error: Option<String>,
@@ -40,7 +40,7 @@ pub(crate) struct Status {
 pub(crate) struct Benchmark {
     #[serde(flatten)]
     pub(crate) status: Status,
-    /// What it came to, once it is complete.
+    /// Its result, once it is complete.
     pub(crate) result: Option<Report>,
 }
 
@@ -62,11 +62,11 @@ pub struct Benchmarks {
     /// Whether clients may run it even if other machines can reach the service.
     is_allowed: bool,
     database: Database,
-    /// Where its processes find the database.
+    /// The database of its processes. (The URL may hold a password.)
     database_url: String,
     /// What an export may cost.
     limits: Limits,
-    /// Where results are kept; `None` if there is no such place.
+    /// The directory of the results; `None` if there is none.
     directory: Option<PathBuf>,
     current: Mutex<Option<Current>>,
 }
@@ -128,12 +128,12 @@ impl Benchmarks {
         self.is_allowed || app.is_loopback()
     }
 
-    /// How the benchmark stands that runs, or has run last.
+    /// The state of the benchmark that runs, or has run last.
     pub(crate) fn status(&self) -> Option<Status> {
         self.known().map(|current| current.status())
     }
 
-    /// The same, now and later, if it is of this id.
+    /// The same, now and later, if it has this id.
     pub(crate) fn follow(&self, id: &str) -> Option<impl Fn() -> Status + use<>> {
         let current = self
             .known()
@@ -141,7 +141,7 @@ impl Benchmarks {
         Some(move || current.status())
     }
 
-    /// Stops the benchmark that runs, if there is one, and if it is of this id; says whether that is so.
+    /// Stops the benchmark that runs, if it has this id; returns whether it did.
     pub fn stop(&self, id: Option<&str>) -> bool {
         let is_meant = |current: &Current| id.is_none_or(|id| current.lock().status.id == id);
         let current = self.known().filter(is_meant);
@@ -271,7 +271,7 @@ impl Benchmarks {
         let results = self.results();
         for id in outdated(&results, id) {
             match fs::remove_file(directory.join(id).with_extension("json")) {
-                // Somebody else's deletion is as good.
+                // A deletion by another process does as well.
                 Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
                 _ => tracing::info!(id, "an old benchmark's result is deleted"),
             }
@@ -280,7 +280,7 @@ impl Benchmarks {
     }
 }
 
-/// Which of the results are too many: the oldest ones, and never the newest, whatever the clocks say.
+/// The results that are too many: the oldest ones, and never the newest, whatever the clocks say.
 fn outdated<'a>(results: &'a [(String, Report)], newest: &str) -> Vec<&'a str> {
     let mut others: Vec<_> = results
         .iter()

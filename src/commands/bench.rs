@@ -1,4 +1,4 @@
-//! `cmms-export bench`: the strategies, measured.
+//! `cmms-export bench`: measures the strategies.
 
 use cmms_export::benchmark::{self, Stop, render};
 use cmms_export::cli::{Bench, Global};

@@ -1,4 +1,4 @@
-//! `cmms-export database`, `migrate` and `seed`: what is done to the database.
+//! `cmms-export database`, `migrate` and `seed`.
 
 use std::sync::mpsc;
 

@@ -46,7 +46,7 @@ pub(crate) fn export(global: &Global, options: ExportOptions, catalog: &Catalog)
     let mut connected =
         connect_for_exports(global, connections, &rules, Start::IfTablesFit, ahead)?;
     if let Err(error) = in_time_zone(&mut connected, &options.print.time_zone) {
-        // Nothing is left behind: the process ends here.
+        // Nothing is left to clean up: the process ends here.
         drop((output, manifest, connected));
         usage_error(ErrorKind::ValueValidation, error);
     }

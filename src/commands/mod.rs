@@ -68,7 +68,7 @@ pub(super) fn open_output(path: &Path) -> Result<Output, String> {
 /// Stops the private cluster, if there is one, and reports it if the cluster does not stop.
 pub(super) fn stop_cluster(connected: Connected) -> Outcome {
     let Some(embedded) = connected.private_cluster else {
-        // The end of this process closes the connections. To say goodbye on each makes the server end its processes first.
+        // The end of this process closes the connections. Closing each properly would make the server end its processes first.
         std::mem::forget(connected.database);
         return Ok(());
     };
@@ -76,7 +76,7 @@ pub(super) fn stop_cluster(connected: Connected) -> Outcome {
     Ok(embedded.stop()?)
 }
 
-/// Writes lines to the standard error. If that fails, as on a full disk, there is nobody to tell; `eprintln!` would panic.
+/// Writes lines to the standard error. A failure, as on a full disk, cannot be reported; `eprintln!` would panic.
 pub(crate) fn say(text: &str) {
     let lines = text.lines().map(|line| format!("{}\n", printable(line)));
     let _ = io::stderr().write_all(lines.collect::<String>().as_bytes());
@@ -88,7 +88,7 @@ pub(super) fn print_line(line: &str) -> io::Result<()> {
     stdout.flush()
 }
 
-/// Makes the database's exports print points in time in this zone.
+/// Sets the time zone in which the database's exports print points in time.
 pub(super) fn in_time_zone(connected: &mut Connected, name: &str) -> Result<(), String> {
     connected.database = connected.database.clone().with_time_zone(name);
     match connected.database.knows_time_zone() {

@@ -29,7 +29,7 @@ const APPLICATION: Application = Application {
     demonstration: "<p><strong>Demonstration data.</strong> These tasks are made up, and live in a private database. To export your own, \
         start with <code>DATABASE_URL=postgresql://user:password@host/database cmms-export serve</code>.</p>",
     no_rows: "<p class=\"quiet\">To try it out, <code>cmms-export seed</code> fills the database with made-up data.</p>",
-    tables_missing: "Tell whoever looks after it: cmms-export export says what is there instead, and what to do.",
+    tables_missing: "Tell the database administrator: cmms-export export says what is there instead, and what to do.",
 };
 
 pub(crate) fn serve(global: &Global, options: &Serve, catalog: Catalog) -> Outcome {
@@ -118,7 +118,7 @@ pub(crate) fn serve(global: &Global, options: &Serve, catalog: Catalog) -> Outco
     let running = Arc::clone(&benchmarks);
     let configure = move |config: &mut ServiceConfig| benchmark::configure(config, &benchmarks);
     starting.end()?;
-    // The last word of the start, behind all that may go wrong.
+    // The last line of the start: after it, nothing can fail any more.
     let ready = || print_line(&format!("cmms-export is at http://{address}/"));
     let database = connected.database.clone();
     let served = diesel_export_actix::serve(listener, database, settings, configure, ready);
@@ -127,7 +127,7 @@ pub(crate) fn serve(global: &Global, options: &Serve, catalog: Catalog) -> Outco
     stop_cluster(connected)
 }
 
-/// The spool: where it was said, or in the data directory. If that cannot be written, as on a read-only system with a database
+/// The spool: in the configured directory, or in the data directory. If that is not writable, as on a read-only system with a database
 /// elsewhere, it is in the system's directory for temporary files, or there is none.
 fn spool(global: &Global, options: &Serve) -> Result<Option<Arc<Spool>>, String> {
     let size = options.spool_size;

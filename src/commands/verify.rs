@@ -16,6 +16,6 @@ pub(crate) fn verify(options: &Verify) -> Outcome {
         Box::new(open_input(&options.file)?)
     };
     let verdict = verify::verify(file, &manifest)?;
-    print_line(&format!("whole: {verdict}"))?;
+    print_line(&format!("complete: {verdict}"))?;
     Ok(())
 }

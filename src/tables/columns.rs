@@ -101,7 +101,7 @@ impl<C: diesel::Column<SqlType: Typed>> SchemaColumn for C {
     const KIND: Kind = <C::SqlType as Typed>::KIND;
 }
 
-/// All columns of `src/schema.rs`. If there is one more or less there, this does not compile.
+/// All columns of `src/schema.rs`. With one more or less there, this does not compile.
 pub(super) fn expected() -> Vec<Expected> {
     let mut all = Vec::new();
     macro_rules! expect {

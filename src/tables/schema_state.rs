@@ -27,8 +27,7 @@ pub enum SchemaState {
     Different(Vec<String>),
     /// The tables are there, but these migrations were not run. (Or the tables are Django's, not ours.)
     Pending(Vec<String>),
-    /// The tables are there, but this program does not know these migrations that were run: a newer release has run them, or another
-    /// program.
+    /// The tables are there, but this program does not know these migrations that were run: by a newer release, or by another program.
     Newer(Vec<String>),
 }
 
@@ -50,16 +49,16 @@ pub fn migrate(database: &Database) -> Result<Vec<String>, Error> {
     Ok(versions.iter().map(ToString::to_string).collect())
 }
 
-/// Compares the schema with the program's. It only reads: Diesel's own check creates its table of migrations, which a role
-/// that can only SELECT may not do. It looks the tables up in the catalog alone, on a connection of its own: no lock on a table, and
-/// nobody who waits for one, holds it up.
+/// Compares the schema with the program's. It only reads: Diesel's own check creates its table of migrations, which a role that can only
+/// SELECT may not do. It reads the catalog alone, on a connection of its own: neither a lock on a table nor a transaction that waits for
+/// one delays it.
 pub fn schema_state(database: &Database) -> Result<SchemaState, Error> {
     let mut connection = database.probe_connection()?;
     Catalog::read(&mut connection)?.schema_state(&mut connection)
 }
 
-/// Does the same when a program starts, and returns also what the server is. It uses the connection that the first export will have.
-/// Once that is open, `meanwhile` may open others.
+/// Does the same when a program starts, and returns also the server's role. It uses the connection that the first export will have. Once
+/// that is open, `meanwhile` may open others.
 pub(crate) fn first_look(
     database: &Database,
     meanwhile: impl FnOnce(&Database),
@@ -70,7 +69,7 @@ pub(crate) fn first_look(
     Ok((catalog.schema_state(&mut connection)?, catalog.role))
 }
 
-/// What the catalog says of our tables' names.
+/// The catalog's entries for our tables' names.
 struct Catalog {
     role: Role,
     /// Whether our role may read the table; `None` if there is no such table.
@@ -80,7 +79,7 @@ struct Catalog {
 }
 
 impl Catalog {
-    /// Reads all with one query: a start waits for it.
+    /// Reads all with one query: the start waits for it.
     fn read(connection: &mut libpq::Connection) -> Result<Self, Error> {
         let sql = format!(
             "select pg_is_in_recovery() as in_recovery, {} as tasks, {} as migrations, {}",
@@ -109,7 +108,7 @@ impl Catalog {
         if self.tasks != Some(true) {
             return Ok(SchemaState::Missing);
         }
-        // If our role may not read the table of migrations, somebody else looks after it, and it may well be up to date.
+        // If our role may not read the table of migrations, another role manages it, and it may well be up to date.
         let run = migrations_run(connection, self.migrations)?;
         let known = known_migrations()?;
         let pending: Vec<String> = known

@@ -23,7 +23,7 @@ pub struct Browser {
 }
 
 impl Browser {
-    /// A new browser.
+    /// Starts a browser.
     pub fn start() -> Self {
         Self::with_preferences(&json!({}))
     }
@@ -67,11 +67,11 @@ impl Browser {
             "--disable-background-networking".to_owned(),
             "--disable-component-update".to_owned(),
             "--disable-sync".to_owned(),
-            // For the pictures: letters without coloured edges, and no scroll bar.
+            // For the pictures: no subpixel rendering, and no scroll bar.
             "--disable-lcd-text".to_owned(),
             "--hide-scrollbars".to_owned(),
             "--window-size=1280,1000".to_owned(),
-            // A name of this machine that browsers do not count as secure, as that of a service on plain HTTP.
+            // A name of this machine that browsers do not treat as secure, as that of a service over plain HTTP.
             "--host-resolver-rules=MAP cmms.test 127.0.0.1".to_owned(),
             format!("--user-data-dir={}", profile.path().display()),
         ];
@@ -128,7 +128,7 @@ impl Browser {
 
     /// Clicks on an element.
     pub fn click(&self, selector: &str) {
-        // A page that loads itself again puts another element in its place, perhaps just now.
+        // A page that reloads replaces the element, perhaps at this moment.
         self.eventually(&format!("{selector} is clicked on"), || {
             let Some(element) = self.find(selector) else {
                 return false;
@@ -138,7 +138,7 @@ impl Browser {
             if answer["error"] == "stale element reference" {
                 return false;
             }
-            // It is in the window, but below a bar that stays there: scroll, as a person would.
+            // The element is in the window, but below a bar that stays there: scroll, as a person would.
             if answer["error"] == "element click intercepted" {
                 self.run(&format!(
                     "document.querySelector({}).scrollIntoView({{block: 'center'}})",
@@ -157,7 +157,7 @@ impl Browser {
         self.post(&format!("element/{element}/value"), &json!({"text": text}));
     }
 
-    /// Chooses what is found by `text` in the combobox of a filter.
+    /// Chooses the option that `text` finds in the combobox of a filter.
     pub fn choose(&self, filter: &str, text: &str) {
         const ENTER: char = '\u{e007}';
         self.type_into(&format!("#{filter}-box"), text);
@@ -165,7 +165,7 @@ impl Browser {
         self.type_into(&format!("#{filter}-box"), &ENTER.to_string());
     }
 
-    /// Runs a script's function body in the page, and returns what it returns.
+    /// Runs a function body in the page, and returns its result.
     pub fn run(&self, script: &str) -> Value {
         self.post("execute/sync", &json!({"script": script, "args": []}))
     }
@@ -178,7 +178,7 @@ impl Browser {
         )
     }
 
-    /// Shows the page in a window of this width, light or dark.
+    /// Shows the page in a window of this width, in light or dark mode.
     pub fn look(&self, width: u32, scheme: &str) {
         self.resize(width, 1000);
         self.devtools(
@@ -194,7 +194,7 @@ impl Browser {
         );
     }
 
-    /// A picture of the whole page, as PNG, in a window as high as the page: what stays at its bottom is there.
+    /// A screenshot of the complete page, as PNG, in a window as high as the page: what stays at the bottom of the window is there.
     pub fn picture(&self, width: u32) -> Vec<u8> {
         let height = self.run("return document.documentElement.scrollHeight");
         self.resize(width, height.as_u64().expect("a number"));
@@ -207,7 +207,7 @@ impl Browser {
             .expect("base64")
     }
 
-    /// Waits until `condition` holds, as [`eventually`](super::eventually) does; else fails with a picture of the page.
+    /// Waits until `condition` holds, as [`eventually`](super::eventually) does; otherwise fails with a screenshot of the page.
     pub fn eventually(&self, what: &str, condition: impl FnMut() -> bool) {
         let limit = Duration::from_secs(120);
         if !super::wait(limit, Duration::from_millis(20), condition) {
@@ -220,14 +220,14 @@ impl Browser {
         }
     }
 
-    /// Waits until an element's text has `part` in it.
+    /// Waits until an element's text contains `part`.
     pub fn sees(&self, selector: &str, part: &str) {
         self.eventually(&format!("{selector} says {part}"), || {
             self.text(selector).contains(part)
         });
     }
 
-    /// Finds nothing wrong with the page by axe, and nothing that sticks out of its width.
+    /// Demands that axe finds no violation in the page, and that nothing overflows the page's width.
     pub fn assert_accessible(&self, what: &str) {
         self.run(AXE);
         self.run(
@@ -261,7 +261,7 @@ impl Browser {
         let url = format!("{}/element/{element}/{what}", self.session);
         match call("GET", &url, &Value::Null) {
             Value::String(text) => text,
-            // The page has put another element in its place meanwhile.
+            // The page has replaced the element meanwhile.
             other if other["error"] == "stale element reference" => String::new(),
             other => other.to_string(),
         }

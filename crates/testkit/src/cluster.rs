@@ -18,21 +18,21 @@ use super::replica_servers::{Servers, children};
 
 pub(crate) const TEMPLATE: &str = "migrated";
 
-/// The role that owns the tests' databases. Like a user's role, and unlike `cmms`, which looks after the private cluster, it logs in
-/// by a password under SCRAM.
+/// The role that owns the tests' databases. Like a user's role, and unlike `cmms`, the superuser of the private cluster, it logs in by a
+/// password under SCRAM.
 const TESTER: &str = "tester";
 
 /// The password of every role of the tests.
 pub const PASSWORD: &str = "open-sesame";
 
-/// Who may log in to the tests' cluster, and how.
+/// The `pg_hba.conf` of the tests' cluster.
 const HBA: &str = "local all cmms trust\nlocal all all scram-sha-256\n";
 
 /// The cluster; the last test that uses it stops it.
 pub struct Cluster {
     embedded: Option<PrivatePostgres>,
     directory: PathBuf,
-    /// The names of the databases that are filled once and copied for each test, by what they are filled with.
+    /// The names of the databases that are filled once and copied for each test, by their contents.
     filled: Mutex<HashMap<String, Arc<OnceLock<String>>>>,
 }
 
@@ -74,7 +74,7 @@ impl Cluster {
         as_role(&url.replacen("/cmms?", &format!("/{database}?"), 1), TESTER)
     }
 
-    /// Makes the role of the tests, and demands its password from then on.
+    /// Creates the role of the tests, and requires its password from then on.
     fn demand_passwords(&self) {
         let url = self.embedded.as_ref().expect("runs").database_url();
         let mut owner = PgConnection::establish(url).expect("the cluster is up");
@@ -111,7 +111,7 @@ impl Drop for Cluster {
     }
 }
 
-/// Returns a URL of the tests for another role, which has the tests' password.
+/// Returns one of the tests' URLs for another role, which has the tests' password.
 pub fn as_role(url: &str, role: &str) -> String {
     let (scheme, rest) = url.split_once("://").expect("a URL");
     let (_, place) = rest.split_once('@').expect("with a role");
@@ -129,7 +129,7 @@ pub fn temporary_directory(name: &str) -> PathBuf {
     directory
 }
 
-/// Processes that do nothing until this is dropped.
+/// Processes that sleep until this is dropped.
 pub struct Frozen(Vec<Pid>);
 
 impl Drop for Frozen {
@@ -140,7 +140,7 @@ impl Drop for Frozen {
     }
 }
 
-/// Where a database lives.
+/// The cluster of a database.
 enum Home {
     Cluster(Arc<Cluster>),
     Replicated(Arc<Servers>),
@@ -150,7 +150,7 @@ enum Home {
 pub struct TestDatabase {
     home: Home,
     name: String,
-    /// Whether another test gets it, too.
+    /// Whether other tests share it.
     kept: bool,
     /// Its URL.
     pub url: String,
@@ -162,8 +162,8 @@ impl TestDatabase {
         Self::copied(Cluster::get(), TEMPLATE)
     }
 
-    /// A new database in which `fill` has been at work. For all tests that name the same `contents` it is only once: a copy takes a
-    /// tenth of the time.
+    /// A new database that `fill` has filled. `fill` runs once for all tests that name the same `contents`: a copy takes a tenth of the
+    /// time.
     pub(crate) fn filled(contents: String, fill: impl FnOnce(&Self)) -> Self {
         let cluster = Cluster::get();
         let template = Arc::clone(
@@ -201,7 +201,7 @@ impl TestDatabase {
         database
     }
 
-    /// One that is there already.
+    /// A database that exists already.
     pub(crate) fn kept(servers: &Arc<Servers>, name: &str) -> Self {
         Self {
             home: Home::Replicated(Arc::clone(servers)),

@@ -1,4 +1,4 @@
-//! Statements that others run on the tables while an export runs, each in a thread of its own, and what they wait for.
+//! Statements that other connections run on the tables while an export runs, each in a thread of its own, and their locks.
 
 use std::thread::JoinHandle;
 
@@ -40,7 +40,7 @@ struct Count {
     count: i64,
 }
 
-/// SQL that runs in a thread of its own. It gives up what it waits for before the test's bound, so that nothing hangs for ever.
+/// SQL that runs in a thread of its own. Its lock timeout is below the test's time limit, so that nothing hangs for ever.
 pub struct Contender {
     pid: i32,
     thread: JoinHandle<Result<(), String>>,
@@ -69,7 +69,7 @@ impl Contender {
         }
     }
 
-    /// Waits until it waits for a lock, or has ended because nobody is in its way; returns whether it waits.
+    /// Waits until it waits for a lock, or has ended because no lock is in its way; returns whether it waits.
     pub fn waits(&self, database: &TestDatabase) -> bool {
         let mut connection = database.connect();
         eventually("it waits or has ended", || {
@@ -78,7 +78,7 @@ impl Contender {
         !self.thread.is_finished()
     }
 
-    /// Waits for its end, and demands that it got what it waited for.
+    /// Waits for its end, and demands that it succeeded.
     pub fn ends(self, what: &str) {
         if let Err(error) = self.thread.join().expect("it does not panic") {
             panic!("{what}: {error}");
@@ -94,7 +94,7 @@ fn count(connection: &mut PgConnection, condition: &str) -> i64 {
     count.count
 }
 
-/// Waits until so many processes of the database wait for a lock of a relation.
+/// Waits until this many processes of the database wait for a lock of a relation.
 pub fn waiting(database: &TestDatabase, processes: i64) {
     let mut connection = database.connect();
     let ours = "database = (select oid from pg_database where datname = current_database())";

@@ -4,7 +4,7 @@ use diesel::connection::SimpleConnection;
 
 use super::TestDatabase;
 
-/// Makes a database with every text that a CSV can get wrong, in every column.
+/// Creates a database with every text that a CSV can get wrong, in every column.
 pub fn hostile() -> TestDatabase {
     TestDatabase::filled("hostile".to_owned(), fill_hostile)
 }
@@ -94,7 +94,7 @@ pub fn fill_hostile(database: &TestDatabase) {
         .expect("the SQL runs");
 }
 
-/// A database of `count` tasks of 100-character titles: far more bytes than the buffers between PostgreSQL and a client hold.
+/// A database of `count` tasks with titles of 100 characters: far more bytes than the buffers between PostgreSQL and a client hold.
 pub fn wide(count: u32) -> TestDatabase {
     TestDatabase::filled(format!("{count} wide tasks"), |database| {
         fill_wide(database, count);

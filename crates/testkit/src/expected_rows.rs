@@ -1,4 +1,4 @@
-//! The rows that an export must have, by psql: in the order of their keys, but those of equal keys in any order.
+//! The rows that an export must have, by psql: in the order of their keys, but rows of equal keys in any order.
 
 use super::TestDatabase;
 use super::datasets::{DATASETS, Expected};
@@ -19,7 +19,7 @@ fn expected(dataset: &str) -> &'static Expected {
 }
 
 impl ExpectedRows {
-    /// Those that psql writes for whoever the URL names.
+    /// The rows that psql writes for the role of the URL.
     pub fn of(database: &TestDatabase, url: &str, choice: &Choice) -> Self {
         let dataset = expected(choice.dataset);
         let columns: Vec<&[&str; 3]> = match choice.columns {
@@ -55,12 +55,12 @@ impl ExpectedRows {
         }
     }
 
-    /// How many rows there are.
+    /// The number of rows.
     pub fn count(&self) -> usize {
         self.lines.len()
     }
 
-    /// How a CSV differs from that; `None` if it does not.
+    /// How a CSV differs from these rows; `None` if it does not.
     pub fn difference(&self, csv: &[u8]) -> Option<String> {
         let csv = String::from_utf8_lossy(csv);
         let Some(csv) = csv.strip_suffix('\n') else {

@@ -1,13 +1,13 @@
-//! What a test has found wrong in its many cases: it tries all of them, and then fails with all findings.
+//! The findings of a test with many cases: it tries all of them, and then fails with all findings.
 
 use std::cell::RefCell;
 
-/// What was found so far, by case. Dropped, it fails the test if there is any.
+/// The findings so far, by case. Dropping them fails the test if there are any.
 #[derive(Default)]
 pub struct Findings(RefCell<Vec<(String, Vec<String>)>>);
 
 impl Findings {
-    /// Notes what is wrong in a case.
+    /// Adds a finding to a case.
     pub fn note(&self, case: &str, finding: &str) {
         let mut found = self.0.borrow_mut();
         match found.last_mut() {

@@ -1,4 +1,4 @@
-//! A gate in the middle of an export's query, where the query waits while the test does its worst.
+//! A gate in the middle of an export's query, where the query waits while the test causes a failure.
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
@@ -11,9 +11,9 @@ use super::{TestDatabase, eventually};
 /// Rows of the gated table. Enough for several chunks before and after the middle one.
 pub const ROWS: u64 = 6_000;
 
-/// A database with a gate. A view of a table (of the tasks, unless another is named) calls it for each row, and the planner can only
-/// take the rows in order, one by one. The function calls itself immutable, as `lookup` would be `copy` beside any other, and beside a
-/// policy.
+/// A database with a gate. A view of a table (of the tasks, unless another is named) calls the gate's function for each row, and the
+/// planner can only take the rows in order, one by one. The function is declared immutable: otherwise, and with row security, `lookup`
+/// would be `copy`.
 pub struct Gated {
     /// The database.
     pub database: TestDatabase,
@@ -22,27 +22,27 @@ pub struct Gated {
 }
 
 impl Gated {
-    /// A new one.
+    /// Creates a database with a gate.
     pub fn new() -> Self {
         Self::install(TestDatabase::new())
     }
 
-    /// A new one in a cluster of its own, which can be killed.
+    /// Creates one in a cluster of its own, which can be killed.
     pub fn alone() -> Self {
         Self::install(TestDatabase::alone())
     }
 
-    /// One in a database without a row.
+    /// Creates one without a row.
     pub fn install(database: TestDatabase) -> Self {
         Self::install_before(database, "tasks", ROWS)
     }
 
-    /// One before so many tasks.
+    /// Creates one with the gate on this many tasks.
     pub fn before_tasks(rows: u64) -> Self {
         Self::install_before(TestDatabase::new(), "tasks", rows)
     }
 
-    /// One before the rows of this table, which has as many; of the others there are what they refer to.
+    /// Creates one with the gate on this table, with this many rows; the other tables have the rows that these refer to.
     pub fn of(table: &str) -> Self {
         Self::install_before(TestDatabase::new(), table, ROWS)
     }
@@ -120,7 +120,7 @@ impl Gate {
         Self::close_where(gated, &format!("id = {row}"))
     }
 
-    /// Does the same for a benchmark's runs alone, and not for the count before them.
+    /// Does the same for the runs of a benchmark, and not for the count before them.
     pub fn close_to_runs(gated: &Gated, row: u64) -> Self {
         let name = "current_setting('application_name')";
         Self::close_where(
@@ -134,12 +134,12 @@ impl Gate {
         Self::lock(gated.database.connect())
     }
 
-    /// Puts the gate before the row of this id, and leaves it open.
+    /// Moves the gate to the row of this id, and leaves it open.
     pub fn place(gated: &Gated, row: u64) {
         Self::place_where(gated, &format!("id = {row}"));
     }
 
-    /// No time limit for locks ends the wait: at a gate, no table is locked.
+    /// The lock timeout does not end the wait: at a gate, no table is locked.
     fn place_where(Gated { database, .. }: &Gated, condition: &str) {
         database
             .connect()
@@ -170,7 +170,7 @@ impl Gate {
         waiter.expect("just seen").pid
     }
 
-    /// Who has been waiting at the gate for longest: behind an export, a page's count may wait.
+    /// The process that has been waiting at the gate for longest: behind an export, a page's count may wait.
     pub fn waiter(&mut self) -> Option<Waiter> {
         let sql = format!(
             "select pid, query_start::text as since from {WAITING} order by query_start limit 1"
@@ -188,7 +188,7 @@ impl Gate {
         }
     }
 
-    /// Waits until so many processes wait at the gate.
+    /// Waits until this many processes wait at the gate.
     pub fn reached_by(&mut self, exports: usize) {
         let sql = format!("select count(*) from {WAITING}");
         eventually("all exports reach the gate", || {
@@ -200,7 +200,7 @@ impl Gate {
         });
     }
 
-    /// Ends the process that waits at the gate.
+    /// Terminates the process that waits at the gate.
     pub fn terminate(&mut self) {
         let pid = self.reached();
         let connection = self.connection.as_mut().expect("closed");

@@ -1,4 +1,4 @@
-//! Exports in the test's own process, with what the test does once the plan is known and at the first rows.
+//! Exports in the test's own process. The test can act once the plan is known and at the first rows.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -13,7 +13,7 @@ use diesel_export::dataset::Selection;
 use diesel_export::db::Database;
 use diesel_export::{self as export, Error, Export, Observer, Plan, Sink, Strategy, Summary};
 
-/// How long an export may take before it counts as one that never ends. Each takes well below a second.
+/// How long an export may take before it counts as hanging. Each takes well below a second.
 pub const BOUND: Duration = Duration::from_secs(45);
 
 /// What to export: which columns and rows of which dataset.
@@ -23,7 +23,7 @@ pub struct Choice {
     pub dataset: &'static str,
     /// The columns' names, or the default.
     pub columns: Option<&'static str>,
-    /// A filter: its name, its value, and the same in the oracle's SQL.
+    /// A filter: its name, its value, and its condition in the oracle's SQL.
     pub filter: Option<[&'static str; 3]>,
 }
 
@@ -73,11 +73,11 @@ impl fmt::Display for Choice {
     }
 }
 
-/// How an export went.
+/// The result of an export.
 pub struct Outcome {
     /// How it ended.
     pub result: Result<Summary, Error>,
-    /// How it was to be made, if it came so far.
+    /// Its plan, if it came that far.
     pub plan: Option<Plan>,
     /// What it wrote.
     pub csv: Vec<u8>,
@@ -101,13 +101,13 @@ pub fn client(url: &str) -> Database {
     Database::new(url, 8, Duration::from_secs(5))
 }
 
-/// Exports to the end.
+/// Runs an export to its end.
 pub fn run(database: &Database, export: &Export) -> Outcome {
     run_with(database, export, || (), || ())
 }
 
-/// Exports, and stops at the plan and at the first rows until the test has done something. At the plan, `lookup` has all of its
-/// connections, and has read names but no rows.
+/// Runs an export, and stops at the plan and at the first rows until the test has acted. At the plan, `lookup` has all of its connections,
+/// and has read names but no rows.
 pub fn run_with(
     database: &Database,
     export: &Export,

@@ -4,8 +4,8 @@
 //!   [`tls`], [`proxy`], [`contender`], [`gate`]: what happens to connections, locks and queries.
 //! * [`mod@program`]: the program as its users run it; [`in_process`]: an export without it; [`terminal`], [`python`].
 //! * [`client`], [`browser`], [`prepared`]: the service's clients.
-//! * [`data`], [`datasets`], [`expected_rows`], [`oracle`]: rows, what can be asked for, and what psql makes of it; [`workbook`]: what of a workbook is of the data;
-//!   [`findings`]: all failures of a matrix.
+//! * [`data`], [`datasets`], [`expected_rows`], [`oracle`]: rows, what can be exported, and psql's result; [`workbook`]: the parts of a
+//!   workbook that depend on the data; [`findings`]: all failures of a matrix.
 
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 #![expect(
@@ -40,7 +40,7 @@ pub use client::Download;
 pub use cluster::TestDatabase;
 pub use program::{Server, program};
 
-/// Waits until `condition` holds; fails the test if it does not in time: so much that a machine that is busy otherwise has it, too.
+/// Waits until `condition` holds; fails the test after a time limit that is generous even for a busy machine.
 pub fn eventually(what: &str, condition: impl FnMut() -> bool) {
     let in_time = wait(
         Duration::from_secs(120),
@@ -50,7 +50,7 @@ pub fn eventually(what: &str, condition: impl FnMut() -> bool) {
     assert!(in_time, "never happened: {what}");
 }
 
-/// Asks again, `interval` after each answer, until `condition` holds; returns whether it did in time.
+/// Polls `condition`, `interval` after each answer, until it holds; returns whether it did in time.
 fn wait(limit: Duration, interval: Duration, mut condition: impl FnMut() -> bool) -> bool {
     let deadline = Instant::now() + limit;
     while !condition() {

@@ -1,13 +1,13 @@
-//! The oracle: PostgreSQL's own CSV, by psql, of a query that was written for the oracle alone.
+//! The oracle: PostgreSQL's own CSV, by psql, of queries that are written for the oracle alone.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::TestDatabase;
 
-/// A filter: as an export takes it, and as the oracle's SQL has it.
+/// A filter, as a parameter of an export, and in the oracle's SQL.
 pub struct Filter {
-    /// The parameters of the URL, and, with `--` before each, of the command line.
+    /// The parameters of the URL and, with `--` before each, of the command line.
     pub parameters: &'static [(&'static str, &'static str)],
     /// The condition in SQL.
     pub sql: &'static str,
@@ -73,12 +73,12 @@ fn copy_texts(
     psql(database, &sql)
 }
 
-/// What psql prints for a command.
+/// Returns what psql prints for a command.
 pub fn psql(database: &TestDatabase, sql: &str) -> Vec<u8> {
     psql_at(&database.bin_dir(), &database.url, sql)
 }
 
-/// What psql prints for a command at this URL.
+/// Returns what psql prints for a command at this URL.
 pub fn psql_at(bin_dir: &Path, url: &str, sql: &str) -> Vec<u8> {
     let output = Command::new(psql_program(bin_dir))
         .args([

@@ -1,4 +1,4 @@
-//! Exports that are prepared for later, as a client has them.
+//! Prepared exports, as a client sees them.
 
 use std::path::Path;
 
@@ -52,7 +52,7 @@ fn agent() -> ureq::Agent {
         .into()
 }
 
-/// Asks for something.
+/// Sends a request.
 pub fn get(server: &Server, path: &str, headers: &[(&str, &str)]) -> Answer {
     let mut request = agent().get(server.url(path));
     for (name, value) in headers {
@@ -70,7 +70,7 @@ pub fn head(server: &Server, path: &str, headers: &[(&str, &str)]) -> Answer {
     Answer::of(request.call())
 }
 
-/// Orders an export.
+/// Requests a prepared export.
 pub fn post(server: &Server, kind: &str, body: &str, headers: &[(&str, &str)]) -> Answer {
     let mut request = agent()
         .post(server.url("/api/exports"))
@@ -81,7 +81,7 @@ pub fn post(server: &Server, kind: &str, body: &str, headers: &[(&str, &str)]) -
     Answer::of(request.send(body))
 }
 
-/// Orders an export that must be accepted; its id.
+/// Requests a prepared export that must be accepted; returns its id.
 pub fn order(server: &Server, what: &Value) -> String {
     let answer = post(server, "application/json", &what.to_string(), &[]);
     assert_eq!(answer.status, 202, "{what}: {}", answer.json());
@@ -91,51 +91,51 @@ pub fn order(server: &Server, what: &Value) -> String {
     id
 }
 
-/// The latest manifests.
+/// Returns the latest manifests.
 pub fn listed(server: &Server) -> Vec<Value> {
     let answer = get(server, "/api/exports", &[]);
     assert_eq!(answer.status, 200);
     answer.json().as_array().expect("a list").clone()
 }
 
-/// Their ids.
+/// Returns the ids of the latest exports.
 pub fn ids(manifests: &[Value]) -> Vec<&str> {
     let ids = manifests.iter().map(|it| it["id"].as_str());
     ids.collect::<Option<_>>().expect("each has one")
 }
 
-/// Deletes an export; the status.
+/// Deletes an export; returns the status.
 pub fn delete(server: &Server, id: &str) -> u16 {
     let path = server.url(&format!("/api/exports/{id}"));
     Answer::of(agent().delete(path).call()).status
 }
 
-/// Waits until an export is complete; the path of its file.
+/// Waits until an export is complete; returns the path of its file.
 pub fn complete(server: &Server, id: &str) -> String {
     let manifest = server.ended(id);
     assert_eq!(manifest["state"], "complete", "{manifest}");
     manifest["file"].as_str().expect("a path").to_owned()
 }
 
-/// Demands that an export has failed, for this reason.
+/// Demands that an export has failed, with this error.
 pub fn has_failed(manifest: &Value, error: &str) {
     let told = (&manifest["state"], &manifest["error"]);
     assert_eq!(told, (&json!("failed"), &json!(error)), "{manifest}");
 }
 
-/// Prepares an export; its id, and the path of its file.
+/// Prepares an export; returns its id and the path of its file.
 pub fn prepare(server: &Server, what: &Value) -> (String, String) {
     let id = order(server, what);
     let file = complete(server, &id);
     (id, file)
 }
 
-/// What prepares the tasks by a strategy.
+/// The path that prepares the tasks by a strategy.
 pub fn by(strategy: &str) -> Value {
     json!({"strategy": strategy})
 }
 
-/// Serves with this directory for the spool, which outlives the server.
+/// Starts a service with this directory for the spool, which outlives the service.
 pub fn serve_from(url: &str, spool: &Path, flags: &[&str]) -> Server {
     let mut command = program(url);
     Server::spawn(
@@ -147,7 +147,7 @@ pub fn serve_from(url: &str, spool: &Path, flags: &[&str]) -> Server {
     )
 }
 
-/// The files of exports that are in this directory for the spool, by their names.
+/// The files of exports in this spool directory, by their names.
 pub fn files(spool: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(spool.join("cmms-exports")).expect("it is there");
     let names = entries.map(|entry| entry.expect("readable").file_name());
@@ -159,7 +159,7 @@ pub fn files(spool: &Path) -> Vec<String> {
     names
 }
 
-/// Waits until nothing of an export is there but its label.
+/// Waits until only the label of an export is left.
 pub fn leaves_only_its_label(spool: &Path, id: &str) {
     eventually("the export's file is gone", || {
         let of_it: Vec<String> = files(spool)

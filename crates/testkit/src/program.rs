@@ -13,9 +13,9 @@ use serde_json::Value;
 pub fn program(url: &str) -> Command {
     let mut command = bare_program();
     command.env("DATABASE_URL", url);
-    // Nothing of a test is left in the data directory.
+    // Tests must not leave anything in the data directory.
     command.env("CMMS_SPOOL_DIR", std::env::temp_dir());
-    // On a busy machine, a test that reads one download after the other is no reader that stalls.
+    // On a busy machine, a test that reads one download after the other must not count as a stalled reader.
     command.env("CMMS_READER_TIMEOUT", "600");
     command
 }
@@ -34,7 +34,7 @@ pub fn bare_program() -> Command {
     command
 }
 
-/// Where the program is: where cargo says, or beside the directory of the test program.
+/// The program's path: given by cargo, or beside the directory of the test program.
 fn path() -> PathBuf {
     std::env::var_os("CARGO_BIN_EXE_cmms-export").map_or_else(
         || {
@@ -46,7 +46,7 @@ fn path() -> PathBuf {
     )
 }
 
-/// A shell that begins with `script`, and goes on as the given command, which `"$0" "$@"` is.
+/// A shell that runs `script` first, and then the given command, which is `"$0" "$@"`.
 pub fn in_shell(script: &str, command: &Command) -> Command {
     let mut shell = Command::new("bash");
     shell.arg("-c").arg(script).arg(command.get_program());
@@ -60,7 +60,7 @@ pub fn in_shell(script: &str, command: &Command) -> Command {
     shell
 }
 
-/// The program with these sockets, as systemd hands them over.
+/// The program with these sockets, as systemd passes them.
 pub fn activated(socket: OwnedFd, sockets: u32, url: &str) -> Command {
     let program = program(url);
     let mut command = Command::new("sh");
@@ -77,7 +77,7 @@ pub fn activated(socket: OwnedFd, sockets: u32, url: &str) -> Command {
     command
 }
 
-/// Exports on the command line; the CSV must be complete.
+/// Exports on the command line; demands a complete CSV.
 pub fn export(url: &str, arguments: &[String]) -> Vec<u8> {
     let output = program(url)
         .arg("export")
@@ -106,7 +106,7 @@ pub fn bench(url: &str, arguments: &[&str]) -> (Value, String) {
     )
 }
 
-/// What the program said on stderr.
+/// What the program has printed on stderr.
 pub fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
@@ -118,9 +118,9 @@ pub struct Server {
     /// What it has logged so far.
     log: Arc<Mutex<String>>,
     logging: Option<JoinHandle<()>>,
-    /// A spool of its own, unless the test has said where it is.
+    /// A spool of its own, unless the test sets one.
     _spool: Option<tempfile::TempDir>,
-    /// Where it listens: `127.0.0.1:…`.
+    /// The address that it listens on: `127.0.0.1:…`.
     pub address: String,
 }
 
@@ -130,12 +130,12 @@ impl Server {
         Self::spawn(program(url).arg("serve"))
     }
 
-    /// Starts a server by a command that lacks only where to listen.
+    /// Starts a server by a command that lacks only the address to listen on.
     pub fn spawn(command: &mut Command) -> Self {
         Self::spawn_as_bound(command.args(["--bind", "127.0.0.1:0"]))
     }
 
-    /// Starts a server by a command that says where to listen.
+    /// Starts a server by a command with an address to listen on.
     pub fn spawn_as_bound(command: &mut Command) -> Self {
         let shared = std::env::temp_dir();
         let is_shared = command
@@ -185,17 +185,17 @@ impl Server {
         format!("http://{}{path}", self.address)
     }
 
-    /// The process's id.
+    /// The process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// The most memory that the process ever had resident, in bytes.
+    /// The peak resident memory of the process, in bytes.
     pub fn peak_memory(&self) -> u64 {
         peak_memory(self.pid())
     }
 
-    /// The memory that the process has resident now, in bytes.
+    /// The resident memory of the process now, in bytes.
     pub fn resident_memory(&self) -> u64 {
         let pages =
             std::fs::read_to_string(format!("/proc/{}/statm", self.child.id())).expect("it runs");
@@ -240,7 +240,7 @@ impl Server {
         manifest
     }
 
-    /// A figure of the metrics: the sum of all lines that start so.
+    /// A metric: the sum of all lines that start with this text.
     pub fn metric(&self, start: &str) -> f64 {
         let text = ureq::get(self.url("/metrics"))
             .call()
@@ -254,7 +254,7 @@ impl Server {
             .sum()
     }
 
-    /// Ends the server and returns what it has logged.
+    /// Stops the server and returns its log.
     pub fn into_log(mut self) -> String {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -266,7 +266,7 @@ impl Server {
         self.logged()
     }
 
-    /// Whether it has logged this by now.
+    /// Whether its log contains this by now.
     pub fn has_logged(&self, text: &str) -> bool {
         self.logged().contains(text)
     }
@@ -283,7 +283,7 @@ impl Drop for Server {
     }
 }
 
-/// Demands that the program has failed for want of a connection, and has not printed the password `s3cret`.
+/// Demands that the program has failed for lack of a connection, and has not printed the password `s3cret`.
 pub fn assert_no_connection(output: &Output) {
     assert_eq!(output.status.code(), Some(1));
     let said = stderr(output);
@@ -292,7 +292,7 @@ pub fn assert_no_connection(output: &Output) {
     assert!(!said.contains("s3cret"), "{said}");
 }
 
-/// The most memory that a process ever had resident, in bytes; 0 once it has ended.
+/// The peak resident memory of a process, in bytes; 0 once the process has ended.
 pub fn peak_memory(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("not reaped");
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

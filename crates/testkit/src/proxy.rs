@@ -1,4 +1,4 @@
-//! A proxy between a client and a server that breaks connections off.
+//! A proxy between a client and a server that cuts connections.
 
 use std::io::Read;
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -8,7 +8,7 @@ use std::thread;
 
 use super::Server;
 
-/// A way to a server on which each connection breaks off after so many bytes of answers.
+/// A proxy that cuts each connection after a number of bytes of answers.
 pub struct Proxy {
     address: String,
     shared: Arc<Shared>,
@@ -18,15 +18,15 @@ pub struct Proxy {
 struct Shared {
     /// Bytes that the next connection lets pass.
     lets_pass: AtomicU64,
-    /// Whether connections stand still for now, instead of breaking off.
+    /// Whether connections pause for now, instead of being cut.
     holds: Mutex<bool>,
-    /// Wakes them when they may go on.
+    /// Wakes the connections that pause.
     let_go: Condvar,
     connections: AtomicUsize,
 }
 
 impl Proxy {
-    /// One to this server. Connections stand still after so many bytes, until [`break_off`](Self::break_off).
+    /// A proxy to this server. Connections pause after this many bytes, until [`break_off`](Self::break_off).
     pub fn that_holds(server: &Server, lets_pass: u64) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let shared = Arc::new(Shared::default());
@@ -49,29 +49,29 @@ impl Proxy {
         proxy
     }
 
-    /// Lets connections break off that stand still.
+    /// Cuts the connections that pause.
     pub fn break_off(&self) {
         *self.shared.holds.lock().expect("nobody panics") = false;
         self.shared.let_go.notify_all();
     }
 
-    /// From now on, connections let so many bytes pass.
+    /// From now on, connections let this many bytes pass.
     pub fn let_pass(&self, bytes: u64) {
         self.shared.lets_pass.store(bytes, Ordering::SeqCst);
     }
 
-    /// Connections that there were.
+    /// The number of connections so far.
     pub fn connections(&self) -> usize {
         self.shared.connections.load(Ordering::SeqCst)
     }
 
-    /// The URL of a path on the server, by this way.
+    /// The URL of a path on the server, through the proxy.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 }
 
-/// Passes on what both say, the server no more than `limit` bytes.
+/// Passes data both ways, from the server no more than `limit` bytes.
 fn pass(client: &TcpStream, target: &str, limit: u64, shared: &Shared) {
     let server = TcpStream::connect(target).expect("the server listens");
     let (mut requests, mut to_server) = (

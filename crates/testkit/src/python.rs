@@ -1,9 +1,9 @@
-//! What the tests run from Python.
+//! Programs of the tests' Python environment.
 
 use std::path::Path;
 use std::process::Command;
 
-/// A program of the Python environment that `make setup-python` makes, without the settings of whoever runs the tests.
+/// A program of the environment that `make setup-python` creates, without the settings of the user who runs the tests.
 pub fn tool(name: &str) -> Command {
     let path = Path::new(concat!(
         env!("CARGO_MANIFEST_DIR"),

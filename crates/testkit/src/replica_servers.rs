@@ -1,4 +1,4 @@
-//! The processes of a primary and two hot standbys of it, by the same script as `make cluster`.
+//! The processes of a primary and two hot standbys, started by the same script as `make cluster`.
 
 use std::fmt;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -17,16 +17,16 @@ use super::program;
 /// One of the three servers, by its name in the script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Node {
-    /// The one that takes writes, at first.
+    /// The primary, at first.
     Primary,
-    /// A hot standby, the first that exports are offered to.
+    /// A hot standby, the first that exports can run on.
     Standby1,
-    /// Another one.
+    /// The other hot standby.
     Standby2,
 }
 
 impl Node {
-    /// Both standbys, in the order in which exports are offered to them.
+    /// Both standbys, in the order of the configuration.
     pub const STANDBYS: [Self; 2] = [Self::Standby1, Self::Standby2];
 }
 
@@ -56,7 +56,7 @@ struct Script {
 }
 
 impl Script {
-    /// Reads the next line that it prints; panics with its errors if there is none.
+    /// Reads the next line that the script prints; panics with its errors if there is none.
     fn line(&mut self) -> String {
         let mut line = String::new();
         self.output.read_line(&mut line).expect("text");
@@ -129,7 +129,7 @@ impl Servers {
             .replacen("/cmms?", &format!("/{database}?"), 1)
     }
 
-    /// The URL of a database, wherever it can be written to.
+    /// The URL of a database, on whichever server accepts writes.
     pub(crate) fn database_url(&self, database: &str) -> String {
         self.url("DATABASE_URL", database)
     }
@@ -139,7 +139,7 @@ impl Servers {
         Path::new(self.variable("PG_BINDIR"))
     }
 
-    /// Tells the script what to do, and waits until it is done.
+    /// Sends a command to the script, and waits until it is done.
     pub(crate) fn tell(&self, verb: &str, node: Node, done: &str) {
         let mut script = self.script.lock().expect("nobody panicked");
         let input = script.input.as_mut().expect("not told to stop");
@@ -147,7 +147,7 @@ impl Servers {
         assert_eq!(script.line(), format!("{done} {node}"));
     }
 
-    /// The servers' processes stop as soon as the script's input ends, and the directory goes.
+    /// The servers stop as soon as the script's input ends, and their directory is removed.
     pub(crate) fn stop(&self) {
         if let Ok(mut script) = self.script.lock() {
             script.input = None;
@@ -162,7 +162,7 @@ impl Drop for Servers {
     }
 }
 
-/// The processes that a process has started.
+/// The children of a process.
 pub(crate) fn children(parent: Pid) -> Vec<Pid> {
     let output = Command::new("ps").args(["-A", "-o", "pid=,ppid="]).output();
     let output = String::from_utf8(output.expect("ps is there").stdout).expect("numbers");

@@ -1,4 +1,4 @@
-//! A primary and two hot standbys of it, with what tests do to them.
+//! A primary and two hot standbys, with what tests do to them.
 
 use std::fs;
 use std::sync::{Arc, Mutex};
@@ -17,15 +17,15 @@ use super::{Server, TestDatabase, data, eventually, program};
 /// Tasks of the large database: more bytes than all buffers between PostgreSQL and a client that reads nothing.
 const WIDE: u32 = 100_000;
 
-/// The standbys replay each change at once; a conflict with it is resolved at once, and logged.
+/// The standbys replay each change at once; a recovery conflict is resolved at once, and logged.
 const SETTINGS: &str = "shared_buffers=32MB autovacuum=off jit=off max_wal_size=4GB checkpoint_timeout=1h wal_writer_delay=10ms \
     hot_standby_feedback=off max_standby_streaming_delay=0 log_recovery_conflict_waits=on deadlock_timeout=10ms \
     wal_receiver_status_interval=1s wal_retrieve_retry_interval=100ms";
 
-/// Three servers for one test alone, which may do to them what it likes.
+/// Three servers for one test alone, which may do anything to them.
 pub struct Replicated {
     servers: Arc<Servers>,
-    /// Whether the next test can have them, too.
+    /// Whether another test can reuse them.
     sound: bool,
 }
 
@@ -33,7 +33,7 @@ pub struct Replicated {
 static IDLE: Mutex<Vec<Arc<Servers>>> = Mutex::new(Vec::new());
 
 impl Replicated {
-    /// Servers that are as the script has started them, but for the databases.
+    /// Servers as the script has started them, except for the databases.
     pub fn new() -> Self {
         let idle = IDLE.lock().expect("nobody panicked").pop();
         let mut replicated = match idle {
@@ -48,7 +48,7 @@ impl Replicated {
         replicated
     }
 
-    /// New ones with settings of their own, which no test has after this one.
+    /// New servers with settings of their own, which no other test reuses.
     pub fn start_new(settings: &str) -> Self {
         Self {
             servers: Arc::new(Servers::start(settings)),
@@ -56,13 +56,13 @@ impl Replicated {
         }
     }
 
-    /// New ones whose replay waits as long as a query is in its way.
+    /// New servers whose replay waits as long as a query conflicts with it.
     pub fn patient() -> Self {
         let patient = "max_standby_streaming_delay=-1";
         Self::start_new(&SETTINGS.replace("max_standby_streaming_delay=0", patient))
     }
 
-    /// Keeps the servers from other tests.
+    /// Keeps other tests from reusing the servers.
     pub fn spoil(&mut self) {
         self.sound = false;
     }
@@ -72,7 +72,7 @@ impl Replicated {
         TestDatabase::replicated(&self.servers)
     }
 
-    /// The large database, which all tests share that get these servers.
+    /// The large database, which all tests that use these servers share.
     pub fn wide(&self) -> TestDatabase {
         const NAME: &str = "wide";
         let mut primary = connect(&self.url(Node::Primary, "postgres"));
@@ -106,7 +106,7 @@ impl Replicated {
         connect(&self.url(node, database.name()))
     }
 
-    /// Starts the program on a database, its exports on the standbys, and waits until it knows them.
+    /// Starts the program on a database, its exports on the standbys, and waits until it has reached them.
     pub fn serve(&self, database: &TestDatabase, flags: &[&str]) -> Server {
         self.serve_urls(&database.url, &self.export_url(database.name()), flags)
     }
@@ -121,7 +121,7 @@ impl Replicated {
         self.catch_up();
         let mut command = program(url);
         command.env("EXPORT_DATABASE_URL", export_url);
-        // An export that its reader holds back is still on its server when something happens there.
+        // An export that its reader delays is still on its server when the test acts there.
         command.env("CMMS_SPOOL_SIZE", "0");
         let server = Server::spawn(command.arg("serve").args(flags));
         eventually("the program knows both standbys", || {
@@ -149,7 +149,7 @@ impl Replicated {
         });
     }
 
-    /// Stops a server, all of its connections with it.
+    /// Stops a server, with all of its connections.
     pub fn stop(&self, node: Node) {
         self.servers.tell("stop", node, "stopped");
     }
@@ -159,7 +159,7 @@ impl Replicated {
         self.servers.tell("start", node, "started");
     }
 
-    /// Makes a standby take writes.
+    /// Promotes a standby.
     pub fn promote(&mut self, node: Node) {
         self.spoil();
         let promoted = self.ask(node, "select pg_promote()::text as value");
@@ -184,12 +184,12 @@ impl Replicated {
         }
     }
 
-    /// Waits until the standbys have all that the primary has.
+    /// Waits until the standbys have caught up with the primary.
     pub fn catch_up(&self) {
         self.follow(Node::Primary, &Node::STANDBYS);
     }
 
-    /// Waits until some servers have all that another one has.
+    /// Waits until some servers have caught up with another one.
     pub fn follow(&self, primary: Node, standbys: &[Node]) {
         let position = self.ask(primary, "select pg_current_wal_lsn()::text as value");
         let position = position.expect("it takes writes");
@@ -229,7 +229,7 @@ impl Replicated {
         said.map(|text| log.matches(text).count()).iter().sum()
     }
 
-    /// All that a server has logged.
+    /// The log of a server.
     fn log(&self, node: Node) -> String {
         let log = self.servers.directory.join(format!("{node}.log"));
         fs::read_to_string(log).expect("it logs")
@@ -256,7 +256,7 @@ impl Drop for Replicated {
     }
 }
 
-/// What the program says of the servers that it knows: the database's own first, then those for exports.
+/// What the program reports about its servers: the database's own first, then those for exports.
 pub fn states(server: &Server) -> Vec<serde_json::Value> {
     let answer = ureq::get(server.url("/readyz"))
         .config()
@@ -268,7 +268,7 @@ pub fn states(server: &Server) -> Vec<serde_json::Value> {
     json["servers"].as_array().cloned().unwrap_or_default()
 }
 
-/// What each of them is; empty if it cannot be reached.
+/// The role of each of them; empty if it is unreachable.
 pub fn roles(server: &Server) -> Vec<String> {
     let role = |state: &serde_json::Value| state["role"].as_str().unwrap_or_default().to_owned();
     states(server).iter().map(role).collect()

@@ -1,4 +1,4 @@
-//! A terminal, for what the program says only to people.
+//! A terminal, for what the program prints only for people.
 
 use std::fs::File;
 use std::io::Read;
@@ -6,7 +6,7 @@ use std::process::{Command, ExitStatus, Stdio};
 
 use nix::pty::{Winsize, openpty};
 
-/// Runs a command with a terminal as its stderr, and returns how it ended and what stood there.
+/// Runs a command with a terminal as its stderr, and returns its status and what the terminal showed.
 pub fn with_terminal(command: &mut Command) -> (ExitStatus, String) {
     let size = Winsize {
         ws_row: 24,

@@ -1,4 +1,4 @@
-//! A PostgreSQL that takes connections over TLS alone, as servers in a network do: the private cluster has only a unix socket.
+//! A PostgreSQL that accepts connections over TLS alone, as servers in a network do: the private cluster has only a unix socket.
 
 use std::fs;
 use std::net::TcpListener;
@@ -11,7 +11,7 @@ use nix::unistd::{User, geteuid};
 use super::cluster::PASSWORD;
 use super::program;
 
-/// It stops when this is dropped.
+/// A server, which stops when this is dropped.
 pub struct TlsServer {
     directory: tempfile::TempDir,
     /// Where PostgreSQL's programs are.
@@ -21,7 +21,7 @@ pub struct TlsServer {
 }
 
 impl TlsServer {
-    /// Starts one by the programs in this directory, with a certificate that it has signed itself.
+    /// Starts one by the programs in this directory, with a self-signed certificate.
     pub fn start(bin_dir: PathBuf) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         // Free a moment ago; the next one that the system chooses is another.
@@ -115,7 +115,7 @@ impl Drop for TlsServer {
     }
 }
 
-/// The account that PostgreSQL runs as if this is root, whom it refuses.
+/// The account that PostgreSQL runs as if this process is root, which PostgreSQL refuses.
 fn account() -> Option<User> {
     geteuid().is_root().then(|| {
         let account = User::from_name("postgres").expect("readable");

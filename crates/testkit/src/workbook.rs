@@ -1,4 +1,4 @@
-//! Workbooks that are compared.
+//! Comparison of workbooks.
 
 use std::io::{Cursor, Read};
 
@@ -7,7 +7,7 @@ use zip::ZipArchive;
 /// The sheet that says when the workbook was made.
 const ABOUT: &str = "xl/worksheets/about.xml";
 
-/// All parts of a workbook but that sheet, with their names, in their order.
+/// All parts of a workbook except that sheet, with their names, in their order.
 pub fn without_about(workbook: &[u8]) -> Vec<(String, Vec<u8>)> {
     let mut archive = ZipArchive::new(Cursor::new(workbook)).expect("a workbook");
     let mut parts: Vec<(String, Vec<u8>)> = (0..archive.len())

@@ -8,7 +8,7 @@ use diesel_export::Strategy;
 pub(crate) struct Comparison {
     pub(crate) first: Kept,
     pub(crate) second: Kept,
-    /// How their environments differ.
+    /// The differences of their environments.
     pub(crate) differences: String,
     pub(crate) rows: Vec<ComparedRow>,
 }
@@ -49,7 +49,7 @@ impl Comparison {
     }
 }
 
-/// How the environments differ; empty if they don't.
+/// Returns the differences of the environments; empty if there are none.
 pub(crate) fn differences(a: &Report, b: &Report) -> String {
     let of = |report: &Report| {
         let data = report.first().map(|first| first.sha256.clone());

@@ -1,4 +1,4 @@
-//! The values of several runs: their median, and how far apart they are.
+//! The values of several runs: their median and their range.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -6,13 +6,13 @@ use utoipa::ToSchema;
 /// A figure of all runs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Spread<T> {
-    /// In the middle of all.
+    /// The median.
     pub median: T,
-    /// The least.
+    /// The minimum.
     pub min: T,
-    /// The most.
+    /// The maximum.
     pub max: T,
-    /// Every single one, as they came.
+    /// Every single value, in the order of the runs.
     pub runs: Vec<T>,
 }
 
@@ -33,7 +33,7 @@ impl<T: Copy + PartialOrd> Spread<T> {
         })
     }
 
-    /// The run whose figure is nearest above the middle, or in it.
+    /// The run whose value is the median, or next above it.
     pub(in crate::benchmark) fn median_run(&self) -> usize {
         let least_above = |best: usize, index: usize| {
             let (figure, known) = (self.runs[index], self.runs[best]);

@@ -115,7 +115,7 @@ fn verify_tells_whole_from_not_whole() {
         verify(file),
         (
             Some(0),
-            format!("whole: {rows} rows, {} bytes\n", whole.len())
+            format!("complete: {rows} rows, {} bytes\n", whole.len())
         )
     );
     // The service's manifest, by a pipe.

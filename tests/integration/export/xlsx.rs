@@ -277,7 +277,7 @@ fn a_workbook_that_is_cut_anywhere_or_changed_is_not_whole() {
     assert!(verdict.status.success(), "{verdict:?}");
     assert_eq!(
         String::from_utf8_lossy(&verdict.stdout),
-        format!("whole: 52 rows, {} bytes\n", whole.len())
+        format!("complete: 52 rows, {} bytes\n", whole.len())
     );
     let lengths = (0..whole.len()).step_by(whole.len() / 40);
     for length in lengths.chain([whole.len() - 1]) {

@@ -7,7 +7,7 @@ use diesel_export::manifest::ErrorClass;
 const ADVICE: [(ErrorClass, &str); 19] = [
     (
         ErrorClass::Database,
-        "The database stopped the export. Try again; if it fails again, tell whoever looks after the database.",
+        "The database stopped the export. Try again; if it fails again, tell the database administrator.",
     ),
     (
         ErrorClass::DatabaseUnavailable,
@@ -19,15 +19,15 @@ const ADVICE: [(ErrorClass, &str); 19] = [
     ),
     (
         ErrorClass::NotFresh,
-        "Nothing shows now that the data are the newest. Try again in a moment.",
+        "No copy of the database is known to be up to date now. Try again in a moment.",
     ),
     (
         ErrorClass::TablesMissing,
-        "The database has no tables that can be read. Tell whoever looks after it.",
+        "The database has no tables that can be read. Tell the database administrator.",
     ),
     (
         ErrorClass::TablesDiffer,
-        "The database’s tables were changed. Tell whoever looks after it.",
+        "The database’s tables were changed. Tell the database administrator.",
     ),
     (
         ErrorClass::RecoveryConflict,
@@ -35,7 +35,7 @@ const ADVICE: [(ErrorClass, &str); 19] = [
     ),
     (
         ErrorClass::StatementTimeout,
-        "The export took longer than is allowed. Choose fewer rows, or tell whoever looks after the server.",
+        "The export took longer than allowed. Choose fewer rows, or tell the server’s administrator.",
     ),
     (
         ErrorClass::TooManyRows,
@@ -43,7 +43,7 @@ const ADVICE: [(ErrorClass, &str); 19] = [
     ),
     (
         ErrorClass::UnexpectedNull,
-        "A value is missing where the strategy `joined` needs one. Choose another way to load the rows under Advanced.",
+        "A value is missing where the strategy `joined` requires one. Choose another way to load the rows under Advanced.",
     ),
     (
         ErrorClass::TooLargeToBuffer,
@@ -55,7 +55,7 @@ const ADVICE: [(ErrorClass, &str); 19] = [
     ),
     (
         ErrorClass::TextTooLong,
-        "A text is longer than Excel takes. Choose CSV, or leave out the column with long texts.",
+        "A text is longer than Excel allows. Choose CSV, or leave out the column with long texts.",
     ),
     (
         ErrorClass::ReaderTimeout,
@@ -71,7 +71,7 @@ const ADVICE: [(ErrorClass, &str); 19] = [
     ),
     (
         ErrorClass::DiskFull,
-        "The server’s disk is full. Tell whoever looks after it, or download the file as CSV.",
+        "The server’s disk is full. Tell its administrator, or download the file as CSV.",
     ),
     (
         ErrorClass::Interrupted,
@@ -79,7 +79,7 @@ const ADVICE: [(ErrorClass, &str); 19] = [
     ),
     (
         ErrorClass::Internal,
-        "Something went wrong on the server. Try again; if it fails again, tell whoever looks after it: its log says why.",
+        "Something went wrong on the server. Try again; if it fails again, tell the server’s administrator: the log says why.",
     ),
 ];
 

@@ -77,19 +77,19 @@ pub fn unavailable_in(
             "The database cannot be reached",
             format!(
                 "Nothing is lost, and nothing can be exported just now. Try again in {RETRY_SECONDS} seconds; \
-                 if this lasts, tell whoever looks after the database."
+                 if this lasts, tell the database administrator."
             ),
         ),
         Kind::NoReplica | Kind::RecoveryConflict => (
             "No copy of the database can be read just now",
             format!(
-                "Nothing is lost. Try again in {RETRY_SECONDS} seconds; if this lasts, tell whoever looks after the database."
+                "Nothing is lost. Try again in {RETRY_SECONDS} seconds; if this lasts, tell the database administrator."
             ),
         ),
         Kind::TableLocked => (
             "A table of the database is being changed",
             format!(
-                "Nothing is lost. Try again in {RETRY_SECONDS} seconds; if this lasts, tell whoever looks after the database."
+                "Nothing is lost. Try again in {RETRY_SECONDS} seconds; if this lasts, tell the database administrator."
             ),
         ),
         Kind::TablesMissing => (
@@ -98,7 +98,7 @@ pub fn unavailable_in(
         ),
         Kind::TablesDiffer => (
             "The database’s tables are not as expected",
-            "Tell whoever looks after it: the server’s log says what is different, and how to fix it."
+            "Tell the database administrator: the server’s log says what is different, and how to fix it."
                 .to_owned(),
         ),
         Kind::InvalidParameter => (
@@ -119,7 +119,7 @@ pub fn unavailable_in(
         }
         _ => (
             "Something went wrong",
-            "Try again in a moment; if it happens again, tell whoever looks after the server: its log says why.".to_owned(),
+            "Try again in a moment; if it happens again, tell the server’s administrator: the log says why.".to_owned(),
         ),
     };
     let page = section.path;
