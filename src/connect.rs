@@ -8,7 +8,7 @@ use nix::unistd::geteuid;
 use private_postgres::{Durability, PrivatePostgres};
 
 use crate::cli::{APPLICATION_NAME, Global};
-use crate::tables::{self, Instead, Others, SchemaState};
+use crate::tables::{self, ExistingTables, OtherTables, SchemaState};
 use diesel_export::db::servers::{Role, Rules, patient};
 use diesel_export::db::{self, Database};
 
@@ -39,7 +39,7 @@ pub enum Error {
          empty ones beside them; if that is meant, say --yes; if the tasks are in tables of other names, let views stand in \
          for those of cmms-export, like these:"
     )]
-    OtherTables(Box<Others>),
+    OtherTables(Box<OtherTables>),
 }
 
 /// Says how to reach the data of a cluster that only another version's programs can run.
@@ -55,7 +55,7 @@ fn how_to_dump(error: &private_postgres::Error) -> &'static str {
 /// There are no tables that can be read.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct NoTables(Instead);
+pub struct NoTables(ExistingTables);
 
 impl Error {
     /// The SQL that helps, if any does.
@@ -193,7 +193,7 @@ pub fn connect_and_migrate(
     // The private cluster has no tables but ours.
     if !beside_others
         && connected.private_cluster.is_none()
-        && let Some(others) = tables::tables_of_others(&connected.database)?
+        && let Some(others) = tables::other_tables(&connected.database)?
     {
         return Err(Error::OtherTables(Box::new(others)));
     }
@@ -215,7 +215,7 @@ fn check_tables(connected: &mut Connected, meanwhile: impl FnOnce(&Database)) ->
     connected.role = role;
     match state {
         SchemaState::Missing => {
-            let instead = tables::instead_of_tables(&connected.database)?;
+            let instead = tables::existing_tables(&connected.database)?;
             return Err(Error::NoTables(Box::new(NoTables(instead))));
         }
         SchemaState::Different(differences) => return Err(Error::Different(differences)),

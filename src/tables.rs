@@ -22,31 +22,31 @@ const NAMED: usize = 8;
 
 /// What the database has instead of our tables.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Instead {
+pub enum ExistingTables {
     /// No table at all: ours can be created.
     Nothing,
     /// Our tables, which our role may not read.
     Unreadable,
     /// Tables that are not ours.
-    Others(Others),
+    Others(OtherTables),
 }
 
 /// Tables that are not ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Others {
+pub struct OtherTables {
     names: Vec<String>,
     is_django: bool,
     views: String,
 }
 
-impl Others {
+impl OtherTables {
     /// The SQL of the four views that stand in for our tables.
     pub fn views(&self) -> &str {
         &self.views
     }
 }
 
-impl fmt::Display for Others {
+impl fmt::Display for OtherTables {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.names[..self.names.len().min(NAMED)].join(", "))?;
         match self.names.len().saturating_sub(NAMED) {
@@ -56,7 +56,7 @@ impl fmt::Display for Others {
     }
 }
 
-impl Instead {
+impl ExistingTables {
     /// The SQL that helps, if any does.
     pub fn views(&self) -> Option<&str> {
         match self {
@@ -66,7 +66,7 @@ impl Instead {
     }
 }
 
-impl fmt::Display for Instead {
+impl fmt::Display for ExistingTables {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Nothing => f.write_str(
@@ -90,19 +90,19 @@ impl fmt::Display for Instead {
 }
 
 /// Finds out what there is instead of our tables.
-pub fn instead_of_tables(database: &Database) -> Result<Instead, Error> {
+pub fn existing_tables(database: &Database) -> Result<ExistingTables, Error> {
     let mut connection = database.probe_connection()?;
     if readable(&mut connection, "tasks")? == Some(false) {
-        return Ok(Instead::Unreadable);
+        return Ok(ExistingTables::Unreadable);
     }
     Ok(match others(&mut connection)? {
-        Some(others) => Instead::Others(others),
-        None => Instead::Nothing,
+        Some(others) => ExistingTables::Others(others),
+        None => ExistingTables::Nothing,
     })
 }
 
 /// The tables beside which ours would be created, if there are any and none of our migrations was run.
-pub fn tables_of_others(database: &Database) -> Result<Option<Others>, Error> {
+pub fn other_tables(database: &Database) -> Result<Option<OtherTables>, Error> {
     others(&mut *database.probe_connection()?)
 }
 
@@ -114,7 +114,7 @@ struct Relation {
 }
 
 /// All tables and views of the search path's schemas, if none of our migrations was run. Those of extensions do not count.
-fn others(connection: &mut libpq::Connection) -> Result<Option<Others>, Error> {
+fn others(connection: &mut libpq::Connection) -> Result<Option<OtherTables>, Error> {
     if migrations_were_run(connection)? {
         return Ok(None);
     }
@@ -145,7 +145,7 @@ fn others(connection: &mut libpq::Connection) -> Result<Option<Others>, Error> {
         Some(sources) => views(sources, options, &columns_of(connection, &sources.names())?),
         None => views(&Sources::stock(), options, &[]),
     };
-    Ok(Some(Others {
+    Ok(Some(OtherTables {
         names: relations
             .iter()
             .map(|relation| relation.name.clone())

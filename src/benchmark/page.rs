@@ -24,11 +24,11 @@ use diesel_export_actix::{App, blocking};
 use comparison::Comparison;
 use row::{Row, RowFigures};
 
-/// What the page is to show.
+/// What the page shows.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(crate) struct Shown {
+pub(crate) struct PageQuery {
     /// The benchmark; without it, the last result
     id: Option<String>,
     /// Another one to compare it with
@@ -118,7 +118,7 @@ struct Chart {
 #[utoipa::path(
     method(get, head),
     path = "/benchmark",
-    params(Shown),
+    params(PageQuery),
     responses(
         (status = 200, content_type = "text/html", body = String),
         (status = 404, description = "No such benchmark", content_type = "application/problem+json", body = ProblemBody<'static>),
@@ -126,7 +126,7 @@ struct Chart {
 )]
 pub(crate) async fn page(
     request: HttpRequest,
-    query: Result<web::Query<Shown>, actix_web::Error>,
+    query: Result<web::Query<PageQuery>, actix_web::Error>,
     app: web::Data<App>,
     benchmarks: web::Data<Benchmarks>,
 ) -> Result<HttpResponse, Problem> {
@@ -137,7 +137,7 @@ pub(crate) async fn page(
 }
 
 async fn load(
-    query: Result<web::Query<Shown>, actix_web::Error>,
+    query: Result<web::Query<PageQuery>, actix_web::Error>,
     app: web::Data<App>,
     benchmarks: web::Data<Benchmarks>,
 ) -> Result<Page, Problem> {
@@ -148,7 +148,7 @@ async fn load(
 }
 
 impl Page {
-    fn new(shown: Shown, app: &App, benchmarks: &Benchmarks) -> Result<Self, Problem> {
+    fn new(shown: PageQuery, app: &App, benchmarks: &Benchmarks) -> Result<Self, Problem> {
         let current = benchmarks.status();
         let results = benchmarks.results();
         let find = |id: &str| results.iter().position(|(known, _)| known == id);

@@ -65,7 +65,7 @@ use self::testing::fault;
 use crate::db::libpq::{self, CopyOutDsl};
 use crate::db::servers::Role;
 use crate::db::snapshot::{self, Beginning};
-use crate::db::{Asked, Database, Freshness, Shown};
+use crate::db::{Database, Freshness, FreshnessProof, HasFreshness};
 
 /// What to export, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -129,27 +129,27 @@ pub fn run(
     observer: &dyn Observer,
     sink: &mut dyn Sink,
 ) -> Result<Summary, Error> {
-    let place = Place {
+    let target = Target {
         database,
         freshness: None,
         role: None,
     };
-    run_in(&place, export, cancellation, observer, sink)
+    run_on(&target, export, cancellation, observer, sink)
 }
 
-/// Where an export runs.
+/// The database and server that an export runs on.
 #[derive(Clone, Copy)]
-pub(crate) struct Place<'a> {
+pub(crate) struct Target<'a> {
     pub(crate) database: &'a Database,
     /// How fresh its server must be, if that is demanded.
     pub(crate) freshness: Option<&'a Freshness>,
-    /// What its server is, if that is known.
+    /// The role of its server, if that is known.
     pub(crate) role: Option<Role>,
 }
 
-/// Exports as [`run`] does, in this place.
-pub(crate) fn run_in(
-    place: &Place<'_>,
+/// Exports as [`run`] does, on this target.
+pub(crate) fn run_on(
+    target: &Target<'_>,
     export: &Export,
     cancellation: &Cancellation,
     observer: &dyn Observer,
@@ -158,10 +158,10 @@ pub(crate) fn run_in(
     #[cfg(feature = "fault-injection")]
     fault::panic_at(0);
     let mut sink = CancellableSink { sink, cancellation };
-    let mut encoder = Encoder::new(export, place, &mut sink, observer, cancellation)?;
+    let mut encoder = Encoder::new(export, target, &mut sink, observer, cancellation)?;
     let source = Source {
-        database: place.database,
-        freshness: place.freshness,
+        database: target.database,
+        freshness: target.freshness,
         cancellation,
         observer,
         export,
@@ -197,10 +197,13 @@ struct Source<'a> {
 
 impl Source<'_> {
     /// Waits until the connection's server has what the export demands. The snapshot must then be of that server.
-    fn be_fresh(&self, connection: &mut impl Asked) -> Result<Shown, db::Error> {
+    fn wait_until_fresh(
+        &self,
+        connection: &mut impl HasFreshness,
+    ) -> Result<FreshnessProof, db::Error> {
         self.freshness.map_or_else(
-            || Ok(Shown::default()),
-            |freshness| freshness.shown_on(connection),
+            || Ok(FreshnessProof::default()),
+            |freshness| freshness.prove_on(connection),
         )
     }
 
@@ -210,7 +213,7 @@ impl Source<'_> {
         work: impl FnOnce(&mut PgConnection, &Backend<'_>) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let mut connection = self.database.connection()?;
-        let shown = self.be_fresh(&mut *connection)?;
+        let shown = self.wait_until_fresh(&mut *connection)?;
         let backend = self.cancellation.register(self.database)?;
         let beginning = self.beginning(&backend);
         let query = || self.export.sql();
@@ -230,7 +233,7 @@ impl Source<'_> {
         work: impl FnOnce(&mut libpq::Connection) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let mut connection = self.database.copy_connection()?;
-        let shown = self.be_fresh(&mut *connection)?;
+        let shown = self.wait_until_fresh(&mut *connection)?;
         let backend = self.cancellation.register(self.database)?;
         let query = || self.export.query().literal_sql();
         snapshot::begin_copy(&mut connection, &self.beginning(&backend), &[], query)?;

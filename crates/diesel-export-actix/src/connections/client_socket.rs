@@ -104,7 +104,7 @@ impl ClientSocket {
 /// A file that is being sent. Unless it is [finished](Self::finish), its connection ends with a reset, also if the process is killed:
 /// of a stream that ends in good order, many clients do not notice that the final chunk is missing.
 pub(crate) struct Unfinished {
-    peer: Option<ClientSocket>,
+    client: Option<ClientSocket>,
     /// How often in a row there was room.
     rounds: u8,
     /// Wakes the body that waits for room.
@@ -113,15 +113,15 @@ pub(crate) struct Unfinished {
 
 impl Unfinished {
     /// Begins to send one.
-    pub(crate) fn begin(peer: Option<ClientSocket>) -> Self {
-        if let Some(peer) = &peer {
-            peer.closes_with_reset(true);
-            if let Err(error) = peer.socket().set_send_buffer_size(FILE_SEND_BUFFER) {
+    pub(crate) fn begin(client: Option<ClientSocket>) -> Self {
+        if let Some(client) = &client {
+            client.closes_with_reset(true);
+            if let Err(error) = client.socket().set_send_buffer_size(FILE_SEND_BUFFER) {
                 tracing::debug!(%error, "the file is sent in small pieces");
             }
         }
         Self {
-            peer,
+            client,
             rounds: 0,
             timer: None,
         }
@@ -131,11 +131,11 @@ impl Unfinished {
     /// nothing of it. Each time that a body has nothing yet, the server writes what it holds, and can if there is room. So what the body
     /// hands on next, if it is no more than a piece, goes to the system before anything else happens.
     pub(crate) fn poll_written(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let Some(peer) = &self.peer else {
+        let Some(client) = &self.client else {
             return Poll::Ready(());
         };
         self.timer = None;
-        if peer.has_room() {
+        if client.has_room() {
             if self.rounds == ROUNDS {
                 return Poll::Ready(());
             }
@@ -152,8 +152,8 @@ impl Unfinished {
 
     /// Notes that the last byte is handed on: from now on, the connection closes in good order.
     pub(crate) fn finish(mut self) {
-        if let Some(peer) = self.peer.take() {
-            peer.closes_with_reset(false);
+        if let Some(client) = self.client.take() {
+            client.closes_with_reset(false);
         }
     }
 }
@@ -161,8 +161,8 @@ impl Unfinished {
 impl Drop for Unfinished {
     fn drop(&mut self) {
         // Where it cannot be reset at once, it is reset when the server closes it, as it does now that the body fails.
-        if let Some(peer) = &self.peer {
-            peer.reset_at_once();
+        if let Some(client) = &self.client {
+            client.reset_at_once();
         }
     }
 }
@@ -189,10 +189,10 @@ mod tests {
             let stream = net::TcpStream::from_std(stream).expect("a runtime");
             let connections = Connections::new(16, 0);
             let connection = Connection::new(stream, &connections, Duration::from_secs(30));
-            let peer = connection.peer();
-            let held = || peer.socket().send_buffer_size().expect("open");
+            let client = connection.client_socket();
+            let held = || client.socket().send_buffer_size().expect("open");
             assert!(held() <= 64 * 1024, "{}", held());
-            let unfinished = Unfinished::begin(Some(peer.clone()));
+            let unfinished = Unfinished::begin(Some(client.clone()));
             assert!(held() >= FILE_SEND_BUFFER.min(200 * 1024), "{}", held());
             unfinished.finish();
         });

@@ -72,7 +72,7 @@ impl Connection {
     }
 
     /// The client, for those who serve it.
-    pub(crate) fn peer(&self) -> ClientSocket {
+    pub(crate) fn client_socket(&self) -> ClientSocket {
         ClientSocket::of(Arc::clone(&self.link))
     }
 
@@ -176,7 +176,7 @@ impl AsyncWrite for Connection {
         while stalled.as_mut().poll(context).is_ready() {
             if !this.link.is_watched() {
                 tracing::debug!("a client took nothing of its response for too long");
-                this.peer().reset();
+                this.client_socket().reset();
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
             stalled.set(sleep(timeout));

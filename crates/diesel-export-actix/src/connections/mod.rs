@@ -66,13 +66,13 @@ impl Open {
 /// A connection's socket, and its state among the connections.
 pub(crate) struct Link {
     pub(crate) stream: TcpStream,
-    turn: Mutex<Turn>,
+    state: Mutex<LinkState>,
     all: Arc<Connections>,
 }
 
 /// Whether a connection is idle, and what it waits for.
 #[derive(Default)]
-struct Turn {
+struct LinkState {
     /// The key among the idle connections; 0 if a request is being served.
     idle: u64,
     /// Woken when the next request may be read.
@@ -116,9 +116,9 @@ impl Connections {
         let idle = open.next();
         let link = Arc::new(Link {
             stream,
-            turn: Mutex::new(Turn {
+            state: Mutex::new(LinkState {
                 idle,
-                ..Turn::default()
+                ..LinkState::default()
             }),
             all: Arc::clone(self),
         });
@@ -135,33 +135,33 @@ impl Connections {
 }
 
 impl Link {
-    fn turn(&self) -> MutexGuard<'_, Turn> {
-        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, LinkState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the state; if the next request has to wait, its reader is woken when it may go on.
     pub(crate) fn reading(&self, context: &Context<'_>) -> Reading {
-        let mut turn = self.turn();
-        let is_served = turn.idle == 0;
-        turn.reader = is_served.then(|| context.waker().clone());
+        let mut state = self.state();
+        let is_served = state.idle == 0;
+        state.reader = is_served.then(|| context.waker().clone());
         Reading {
             is_served,
-            has_body: turn.has_body,
+            has_body: state.has_body,
         }
     }
 
     /// Sets whether a request's body is being read.
     pub(crate) fn set_has_body(&self, has_body: bool) {
-        self.turn().has_body = has_body;
+        self.state().has_body = has_body;
     }
 
     /// Sets whether a download enforces its own timeout for the client.
     pub(crate) fn set_watched(&self, is_watched: bool) {
-        self.turn().is_watched = is_watched;
+        self.state().is_watched = is_watched;
     }
 
     pub(crate) fn is_watched(&self) -> bool {
-        self.turn().is_watched
+        self.state().is_watched
     }
 
     /// Begins to serve a request, unless too many are being served.
@@ -171,14 +171,14 @@ impl Link {
             return None;
         }
         open.served += 1;
-        open.idle.remove(&std::mem::take(&mut self.turn().idle));
+        open.idle.remove(&std::mem::take(&mut self.state().idle));
         Some(Served(Arc::clone(self)))
     }
 }
 
 impl Drop for Link {
     fn drop(&mut self) {
-        let idle = self.turn().idle;
+        let idle = self.state().idle;
         self.all.open().idle.remove(&idle);
     }
 }
@@ -193,9 +193,9 @@ impl Drop for Served {
         open.served -= 1;
         let idle = open.next();
         open.idle.insert(idle, Arc::downgrade(link));
-        let mut turn = link.turn();
-        turn.idle = idle;
-        if let Some(reader) = turn.reader.take() {
+        let mut state = link.state();
+        state.idle = idle;
+        if let Some(reader) = state.reader.take() {
             reader.wake();
         }
     }

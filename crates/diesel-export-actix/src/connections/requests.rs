@@ -31,7 +31,7 @@ pub(crate) async fn admit<B: MessageBody>(
     mut request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B>>, Error> {
-    match read_and_place(&mut request).await {
+    match read_and_admit(&mut request).await {
         Ok(()) => Ok(next.call(request).await?.map_into_left_body()),
         // A response, not an error: the metrics, the log and the headers of all responses are for it, too.
         Err(problem) => {
@@ -41,11 +41,11 @@ pub(crate) async fn admit<B: MessageBody>(
     }
 }
 
-async fn read_and_place(request: &mut ServiceRequest) -> Result<(), Problem> {
-    let peer = request.conn_data::<ClientSocket>().cloned();
+async fn read_and_admit(request: &mut ServiceRequest) -> Result<(), Problem> {
+    let client = request.conn_data::<ClientSocket>().cloned();
     let set_has_body = |has_body| {
-        if let Some(peer) = &peer {
-            peer.set_has_body(has_body);
+        if let Some(client) = &client {
+            client.set_has_body(has_body);
         }
     };
     set_has_body(true);
@@ -56,8 +56,8 @@ async fn read_and_place(request: &mut ServiceRequest) -> Result<(), Problem> {
     payload.unread_data(body);
     request.set_payload(Payload::from(payload));
     // Liveness probes are answered however busy the service is.
-    if let Some(peer) = peer.filter(|_| request.path() != "/livez") {
-        let Some(served) = peer.serve() else {
+    if let Some(client) = client.filter(|_| request.path() != "/livez") {
+        let Some(served) = client.serve() else {
             if let Some(app) = request.app_data::<Data<App>>() {
                 app.metrics.rejected(Rejection::Connections);
             }

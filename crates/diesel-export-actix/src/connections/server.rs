@@ -90,7 +90,7 @@ where
                 async move { stopping.notified().await }
             })
             .on_connect_ext(|connection: &Connection, data| {
-                data.insert(connection.peer());
+                data.insert(connection.client_socket());
             })
             .h1(map_config(app, |()| AppConfig::default()));
         fn_service(move |stream: TcpStream| {

@@ -92,14 +92,20 @@ impl Body {
         self,
         file: Arc<SpoolFile>,
         length: u64,
-        peer: Option<ClientSocket>,
+        client: Option<ClientSocket>,
     ) -> impl MessageBody {
         let Self { mut download, .. } = self;
         let flow = Arc::clone(&download.known.run.flow);
-        FileStream::begin(file, 0..length, flow, peer, move |outcome| match outcome {
-            Ok(()) => download.end(State::Complete, None),
-            Err(error) => download.lose(error),
-        })
+        FileStream::begin(
+            file,
+            0..length,
+            flow,
+            client,
+            move |outcome| match outcome {
+                Ok(()) => download.end(State::Complete, None),
+                Err(error) => download.lose(error),
+            },
+        )
     }
 }
 

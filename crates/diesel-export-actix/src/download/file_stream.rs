@@ -47,7 +47,7 @@ impl<F: FnMut(Result<(), &io::Error>) + Unpin> FileStream<F> {
         file: Arc<SpoolFile>,
         range: Range<u64>,
         flow: Arc<StallDetector>,
-        peer: Option<ClientSocket>,
+        client: Option<ClientSocket>,
         ended: F,
     ) -> Self {
         flow.offered(usize::try_from(range.end - range.start).unwrap_or(usize::MAX));
@@ -56,7 +56,7 @@ impl<F: FnMut(Result<(), &io::Error>) + Unpin> FileStream<F> {
             range,
             reading: None,
             flow,
-            unfinished: Some(Unfinished::begin(peer)),
+            unfinished: Some(Unfinished::begin(client)),
             ended,
         }
     }

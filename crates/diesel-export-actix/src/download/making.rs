@@ -22,7 +22,7 @@ use diesel_export::{self as export, ExportRun};
 pub(super) fn start(
     known: Known,
     permits: Permits,
-    peer: Option<ClientSocket>,
+    client: Option<ClientSocket>,
     delivery: Delivery,
     app: Arc<App>,
 ) -> Body {
@@ -42,8 +42,8 @@ pub(super) fn start(
     let run = Arc::clone(&known.run);
     let supervisor = Supervisor {
         known,
-        peer,
-        sender: sender.deputy(),
+        client,
+        sender: sender.end_sender(),
         app: Arc::clone(&app),
     };
     rt::spawn(supervisor.over(download.over.clone()).in_current_span());

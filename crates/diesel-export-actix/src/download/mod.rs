@@ -131,14 +131,14 @@ async fn get(
     if is_streamed && app.settings.compression != Compression::Off {
         response.insert_header((VARY, "Accept-Encoding"));
     }
-    let peer = request.conn_data::<ClientSocket>().cloned();
-    let mut body = start(known, permits, peer.clone(), delivery, app.into_inner());
+    let client = request.conn_data::<ClientSocket>().cloned();
+    let mut body = start(known, permits, client.clone(), delivery, app.into_inner());
     let first = if is_streamed {
         rt::time::timeout(FIRST_BYTES_WAIT, body.receiver.next()).await
     } else {
         Ok(body.receiver.next().await)
     };
-    respond(response, body, first.ok(), peer)
+    respond(response, body, first.ok(), client)
 }
 
 /// Responds with what comes first, if it came in time.
@@ -146,7 +146,7 @@ fn respond(
     mut response: HttpResponseBuilder,
     mut body: Body,
     first: Option<Option<Message>>,
-    peer: Option<ClientSocket>,
+    client: Option<ClientSocket>,
 ) -> Result<HttpResponse, Problem> {
     let Known { run, begun, .. } = body.download.known.clone();
     let record = &run.record;
@@ -180,13 +180,13 @@ fn respond(
             format!("first-bytes;dur={milliseconds:.1}"),
         ));
     let Some((file, length)) = file else {
-        body.unfinished = Some(Unfinished::begin(peer));
+        body.unfinished = Some(Unfinished::begin(client));
         return Ok(response.body(body));
     };
     if let Some(digest) = record.whole().sha256.as_deref().and_then(repr_digest) {
         response.insert_header((REPR_DIGEST, digest));
     }
-    Ok(response.body(body.of_file(file, length, peer)))
+    Ok(response.body(body.of_file(file, length, client)))
 }
 
 /// How an export reaches its client.
@@ -240,7 +240,7 @@ struct Permits {
 
 impl Permits {
     fn take(app: &App) -> Result<Self, Problem> {
-        let download = place_for_download(app)?;
+        let download = permit_for_download(app)?;
         let export = Arc::clone(&app.permits).try_acquire_owned().map_err(|_| {
             app.metrics.rejected(Rejection::Busy);
             Problem::new(Kind::Busy)
@@ -250,7 +250,7 @@ impl Permits {
 }
 
 /// Takes a permit for a download.
-pub(crate) fn place_for_download(app: &App) -> Result<OwnedSemaphorePermit, Problem> {
+pub(crate) fn permit_for_download(app: &App) -> Result<OwnedSemaphorePermit, Problem> {
     let permits = Arc::clone(&app.download_permits);
     permits.try_acquire_owned().map_err(|_| {
         app.metrics.rejected(Rejection::Downloads);

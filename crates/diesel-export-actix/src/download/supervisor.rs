@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::connections::client_socket::ClientSocket;
-use crate::download::handover::{Deputy, Message};
+use crate::download::handover::{EndSender, Message};
 use crate::download::registry::Known;
 use diesel_export::db;
 use diesel_export::db::servers::Servers;
@@ -58,8 +58,8 @@ impl Watch<'_> {
 /// Stops a download when its client disconnects or receives nothing, when its server does not answer, or when it is cancelled.
 pub(crate) struct Supervisor {
     pub(crate) known: Known,
-    pub(crate) peer: Option<ClientSocket>,
-    pub(crate) sender: Deputy,
+    pub(crate) client: Option<ClientSocket>,
+    pub(crate) sender: EndSender,
     pub(crate) app: Arc<App>,
 }
 
@@ -68,7 +68,7 @@ impl Supervisor {
         let run = &self.known.run;
         let watch = Watch {
             flow: &run.flow,
-            peer: self.peer.as_ref(),
+            peer: self.client.as_ref(),
             reader_timeout: Some(self.app.settings.reader_timeout),
             servers: Some(&self.app.servers),
         };
@@ -99,8 +99,8 @@ impl Supervisor {
             }
         }
         // Before there is a response, the handler answers with what has happened.
-        if let (Some(peer), true) = (&self.peer, self.known.begun.load(Ordering::Relaxed)) {
-            peer.reset();
+        if let (Some(client), true) = (&self.client, self.known.begun.load(Ordering::Relaxed)) {
+            client.reset();
         }
     }
 }

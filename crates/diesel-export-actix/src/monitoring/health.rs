@@ -72,9 +72,9 @@ pub(crate) async fn readyz(app: web::Data<App>) -> Result<web::Json<Readiness>, 
 }
 
 async fn check_tables(app: web::Data<App>) -> Result<(), Problem> {
-    let place = read::place(&app).await?;
+    let permit = read::place(&app).await?;
     let unfit = web::block(move || {
-        let _place = place;
+        let _permit = permit;
         app.database.unfit()
     });
     match unfit.await {

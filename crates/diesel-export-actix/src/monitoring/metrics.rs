@@ -18,7 +18,7 @@ use prometheus_client::registry::{Metric, Registry, Unit};
 
 use crate::NAME;
 use crate::app::App;
-use crate::prepared::pace::Paces;
+use crate::prepared::row_cost::RowCosts;
 use crate::problem::{Kind, Problem};
 use diesel_export::Strategy;
 use diesel_export::db::servers::{Fallback, Role, Servers};
@@ -52,7 +52,7 @@ pub(crate) struct Metrics {
     kept: Gauge,
     removed: Family<Reason, Counter>,
     /// Bytes and seconds per row of earlier exports.
-    pub(crate) paces: Paces,
+    pub(crate) row_costs: RowCosts,
     server_up: Family<ServerLabels, Gauge>,
     server_in_recovery: Family<ServerLabels, Gauge>,
     server_lag: Family<ServerLabels, Gauge<f64, AtomicU64>>,
@@ -132,7 +132,7 @@ impl Metrics {
                 "prepared_removed",
                 "Prepared exports that are not kept any more",
             ),
-            paces: Paces::default(),
+            row_costs: RowCosts::default(),
             server_up: names.add("server_up", "Whether a server can be reached"),
             server_in_recovery: names.add("server_in_recovery", "Whether a server is a replica"),
             server_lag: names.add_in(
@@ -183,7 +183,7 @@ impl Metrics {
     }
 
     pub(crate) fn ended(&self, manifest: &Manifest) {
-        self.paces.note(manifest);
+        self.row_costs.note(manifest);
         let outcome = Outcome::of(manifest.state, manifest.error);
         if outcome == Outcome::Rejected {
             self.rejected(match manifest.error {

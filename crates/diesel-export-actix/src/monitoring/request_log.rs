@@ -27,7 +27,7 @@ pub(crate) async fn request_log<B: MessageBody>(
     next: Next<B>,
 ) -> Result<ServiceResponse<LoggedBody<B>>, Error> {
     let client = client_address(request.request()).map(tracing::field::display);
-    let told_by_export = ToldByExport::default();
+    let logged_by_export = LoggedByExport::default();
     let mut entry = Entry {
         // At the highest level: the span must exist for warnings, too, if nothing less is logged.
         span: tracing::error_span!("request", client),
@@ -38,9 +38,9 @@ pub(crate) async fn request_log<B: MessageBody>(
         status: None,
         bytes: 0,
         outcome: "aborted",
-        told_by_export: told_by_export.clone(),
+        logged_by_export: logged_by_export.clone(),
     };
-    request.extensions_mut().insert(told_by_export);
+    request.extensions_mut().insert(logged_by_export);
     let app = request.app_data::<web::Data<App>>().cloned();
     let response = next.call(request).instrument(entry.span.clone()).await?;
     let served = response.request().extensions_mut().remove::<Served>();
@@ -63,12 +63,12 @@ pub(crate) async fn request_log<B: MessageBody>(
 
 /// Whether the line at the end of the request's export covers the request.
 #[derive(Clone, Default)]
-struct ToldByExport(Arc<AtomicBool>);
+struct LoggedByExport(Arc<AtomicBool>);
 
 /// Leaves a request to the line of the export that it has started.
 pub(crate) fn leave_to_export(request: &HttpRequest) {
-    if let Some(told) = request.extensions().get::<ToldByExport>() {
-        told.0.store(true, Ordering::Relaxed);
+    if let Some(logged) = request.extensions().get::<LoggedByExport>() {
+        logged.0.store(true, Ordering::Relaxed);
     }
 }
 
@@ -84,7 +84,7 @@ struct Entry {
     bytes: u64,
     /// Whether the response has ended as it should (`complete`), the service has broken it off (`failed`), or its client (`aborted`).
     outcome: &'static str,
-    told_by_export: ToldByExport,
+    logged_by_export: LoggedByExport,
 }
 
 impl Drop for Entry {
@@ -108,7 +108,7 @@ impl Drop for Entry {
         }
         // Successful requests that are sent all the time would hide the others.
         let is_routine = self.status.is_some_and(|status| status < 400) && is_routine(&self.path);
-        if is_routine || self.told_by_export.0.load(Ordering::Relaxed) {
+        if is_routine || self.logged_by_export.0.load(Ordering::Relaxed) {
             log!(debug);
         } else {
             log!(info);

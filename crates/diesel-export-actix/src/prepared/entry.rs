@@ -20,7 +20,7 @@ pub(crate) struct All {
 pub(crate) struct Entry {
     pub(crate) requested_at: OffsetDateTime,
     pub(crate) disposition: String,
-    pub(crate) stands: JobState,
+    pub(crate) state: JobState,
 }
 
 /// The state of a prepared export.
@@ -33,9 +33,9 @@ pub(crate) enum JobState {
 
 impl All {
     pub(crate) fn manifest(&self, id: &str) -> Option<Manifest> {
-        let place = self.queue.iter().position(|job| job.record.id() == id);
+        let position = self.queue.iter().position(|job| job.record.id() == id);
         Some(Manifest {
-            queued: place.map(|place| place + 1),
+            queued: position.map(|position| position + 1),
             ..self.by_id.get(id)?.manifest()
         })
     }
@@ -43,14 +43,14 @@ impl All {
 
 impl Entry {
     pub(crate) fn job(&self) -> Option<&Arc<ExportRun>> {
-        match &self.stands {
+        match &self.state {
             JobState::Live(job) => Some(job),
             JobState::Kept(..) => None,
         }
     }
 
     pub(crate) fn manifest(&self) -> Manifest {
-        match &self.stands {
+        match &self.state {
             JobState::Live(job) => Manifest {
                 requested_at: Some(self.requested_at),
                 ..job.record.manifest()
@@ -69,19 +69,19 @@ impl Entry {
     }
 
     pub(crate) fn expires_at(&self) -> Option<OffsetDateTime> {
-        match &self.stands {
+        match &self.state {
             JobState::Live(_) => None,
             JobState::Kept(manifest, _) => manifest.expires_at,
         }
     }
 
     pub(crate) fn has_file(&self) -> bool {
-        matches!(self.stands, JobState::Kept(_, Some(_)))
+        matches!(self.state, JobState::Kept(_, Some(_)))
     }
 
     /// Whether it has ended without a file.
     pub(crate) fn is_without_file(&self) -> bool {
-        matches!(self.stands, JobState::Kept(_, None))
+        matches!(self.state, JobState::Kept(_, None))
     }
 }
 

@@ -21,7 +21,7 @@ use crate::download::conditions::{Part, Validators};
 use crate::download::digest::{REPR_DIGEST, repr_digest};
 use crate::download::file_stream::FileStream;
 use crate::download::supervisor::Watch;
-use crate::download::{Unsent, media_type, place_for_download};
+use crate::download::{Unsent, media_type, permit_for_download};
 use crate::prepared::Fetched;
 use crate::problem::{Kind, Problem, ProblemBody};
 use diesel_export::stall_detector::StallDetector;
@@ -108,14 +108,17 @@ pub(crate) async fn get(
     if request.method() == Method::HEAD {
         return Ok(response.body(Unsent(BodySize::Sized(validators.length))));
     }
-    let permit = place_for_download(&app)?;
+    let permit = permit_for_download(&app)?;
     let flow = Arc::new(StallDetector::default());
     let over = CancellationToken::new();
-    let peer = request.conn_data::<ClientSocket>().cloned();
-    if let Some(peer) = peer.clone() {
+    let client = request.conn_data::<ClientSocket>().cloned();
+    if let Some(client) = client.clone() {
         let (flow, over) = (Arc::clone(&flow), over.clone());
         let limit = app.settings.reader_timeout;
-        let cut_off = async move { over.run_until_cancelled(cut_off(&flow, limit, &peer)).await };
+        let cut_off = async move {
+            over.run_until_cancelled(cut_off(&flow, limit, &client))
+                .await
+        };
         rt::spawn(cut_off.in_current_span());
     }
     let held = (over.drop_guard(), permit);
@@ -125,11 +128,17 @@ pub(crate) async fn get(
             tracing::error!(%error, "a prepared export cannot be read");
         }
     };
-    Ok(response.body(FileStream::begin(Arc::new(file), range, flow, peer, ended)))
+    Ok(response.body(FileStream::begin(
+        Arc::new(file),
+        range,
+        flow,
+        client,
+        ended,
+    )))
 }
 
 /// Resets the connection as soon as its client has received nothing for this long.
-async fn cut_off(flow: &StallDetector, limit: Duration, peer: &ClientSocket) {
+async fn cut_off(flow: &StallDetector, limit: Duration, client: &ClientSocket) {
     let watch = Watch {
         flow,
         peer: None,
@@ -138,7 +147,7 @@ async fn cut_off(flow: &StallDetector, limit: Duration, peer: &ClientSocket) {
     };
     watch.obstacle().await;
     tracing::warn!("the reader of a prepared export took nothing for too long");
-    peer.reset();
+    client.reset();
 }
 
 /// What a header's date says of a time, so that the two are equal.

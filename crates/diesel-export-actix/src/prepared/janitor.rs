@@ -110,12 +110,12 @@ impl Prepared {
     }
 
     /// Checks that there is room for one more, in number and in space. If there are too many, removes the oldest one without a file.
-    pub(crate) fn make_place(&self) -> Result<(), Problem> {
+    pub(crate) fn make_room(&self) -> Result<(), Problem> {
         let has_room = |spool: &Arc<Spool>| spool.has_room(LEAST_ROOM.min(spool.size() / 8));
         if !self.spool.as_ref().is_some_and(has_room) {
             return Err(full("the server's room for files is taken"));
         }
-        let (has_place, given_up) = self.with(|all| {
+        let (has_room, given_up) = self.with(|all| {
             if all.by_id.len() < MAX_PREPARED {
                 return (true, None);
             }
@@ -128,7 +128,7 @@ impl Prepared {
         if let Some((id, _)) = given_up {
             self.remove(&[&id], Removal::Expired);
         }
-        if has_place {
+        if has_room {
             Ok(())
         } else {
             Err(full("there are as many prepared exports as there may be"))

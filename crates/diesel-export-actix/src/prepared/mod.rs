@@ -1,10 +1,10 @@
 //! Prepared exports: those in the queue, those that run, and those that are kept.
 
 pub(crate) mod file;
-pub(crate) mod pace;
 pub(crate) mod page;
 pub(crate) mod preparing;
 pub(crate) mod request;
+pub(crate) mod row_cost;
 
 mod entry;
 mod janitor;
@@ -111,9 +111,9 @@ impl Prepared {
                     .requested_at
                     .unwrap_or_else(OffsetDateTime::now_utc),
                 disposition,
-                stands: JobState::Kept(Box::new(manifest.clone()), found.space.map(Arc::new)),
+                state: JobState::Kept(Box::new(manifest.clone()), found.space.map(Arc::new)),
             };
-            self.metrics.paces.note(&manifest);
+            self.metrics.row_costs.note(&manifest);
             all.by_id.insert(manifest.id, entry);
         }
     }
@@ -229,7 +229,7 @@ impl Prepared {
         let not_found = || Problem::new(Kind::NotFound);
         let (manifest, disposition, space) = self.with(|all| {
             let entry = all.by_id.get(id).ok_or_else(not_found)?;
-            match &entry.stands {
+            match &entry.state {
                 JobState::Live(job) => Err(if file_name(&job.record.manifest()) == name {
                     Problem::new(Kind::NotFinished)
                 } else {
@@ -258,7 +258,7 @@ impl Prepared {
     /// Cancels the export of this id, or removes it if it has ended; returns whether there is one. Writes or removes files.
     pub(crate) fn delete(&self, id: &str) -> bool {
         self.sweep();
-        let found = self.with(|all| match &all.by_id.get(id)?.stands {
+        let found = self.with(|all| match &all.by_id.get(id)?.state {
             JobState::Live(job) => Some(Ok(Arc::clone(job))),
             JobState::Kept(..) => all.by_id.remove(id).map(Err),
         });

@@ -124,8 +124,8 @@ impl Item {
         let (rows, bytes) = (rows_of(manifest.rows), readable_bytes(manifest.bytes));
         let says = match (manifest.state, manifest.queued) {
             (State::Queued, Some(1)) => "Waiting, next in line".to_owned(),
-            (State::Queued, place) => {
-                format!("Waiting, number {} in line", place.unwrap_or_default())
+            (State::Queued, position) => {
+                format!("Waiting, number {} in line", position.unwrap_or_default())
             }
             (State::Running, _) if manifest.rows == 0 => "Waiting for the first rows…".to_owned(),
             (State::Running, _) => format!("{rows}, {bytes} so far"),

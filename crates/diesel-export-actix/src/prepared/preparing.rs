@@ -55,29 +55,29 @@ async fn work_off(app: Arc<App>) {
     let half = Arc::new(Semaphore::new((app.settings.max_exports / 2).max(1)));
     loop {
         app.prepared.wait_for_one().await;
-        let mut places = Vec::new();
+        let mut permits = Vec::new();
         for semaphore in [&half, &app.permits] {
             // The semaphores are never closed.
-            let Ok(place) = Arc::clone(semaphore).acquire_owned().await else {
+            let Ok(permit) = Arc::clone(semaphore).acquire_owned().await else {
                 return;
             };
-            places.push(place);
+            permits.push(permit);
         }
         // It may have been deleted while it waited.
         if let Some(job) = app.prepared.next() {
             let span = job.record.span().clone();
-            spawn_local(prepare(Arc::clone(&app), job, places).instrument(span));
+            spawn_local(prepare(Arc::clone(&app), job, permits).instrument(span));
         }
     }
 }
 
 /// Makes one export, and records its end.
-async fn prepare(app: Arc<App>, job: Arc<ExportRun>, places: Vec<OwnedSemaphorePermit>) {
+async fn prepare(app: Arc<App>, job: Arc<ExportRun>, permits: Vec<OwnedSemaphorePermit>) {
     app.metrics.started();
     let over = CancellationToken::new();
     let guard = over.clone().drop_guard();
     let making = Arc::clone(&app);
-    job.spawn(places, move |job| {
+    job.spawn(permits, move |job| {
         // Dropped also if it panics.
         let _over = guard;
         if let Err(error) = make(&making, job) {

@@ -35,7 +35,7 @@ impl Prepared {
         let entry = Entry {
             requested_at: OffsetDateTime::now_utc(),
             disposition,
-            stands: JobState::Live(Arc::clone(&job)),
+            state: JobState::Live(Arc::clone(&job)),
         };
         let _one_at_a_time = self.ordering.lock().unwrap_or_else(PoisonError::into_inner);
         let is_full = self.with(|all| all.queue.len() >= self.max_queued);
@@ -43,7 +43,7 @@ impl Prepared {
             self.metrics.rejected(Rejection::Queue);
             return Err(Problem::new(Kind::QueueFull));
         }
-        self.make_place().inspect_err(|_| {
+        self.make_room().inspect_err(|_| {
             self.metrics.rejected(Rejection::Spool);
         })?;
         let label = Label {
@@ -163,7 +163,7 @@ impl Prepared {
             if let Some(entry) = all.by_id.get_mut(id) {
                 let (manifest, space) = file.unzip();
                 let manifest = manifest.unwrap_or_else(|| self.kept(entry.manifest()));
-                entry.stands = JobState::Kept(Box::new(manifest), space);
+                entry.state = JobState::Kept(Box::new(manifest), space);
             }
             true
         });

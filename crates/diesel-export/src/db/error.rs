@@ -7,7 +7,7 @@ use diesel::prelude::*;
 use diesel::result::{DatabaseErrorKind, Error as Query};
 use diesel::sql_types::Bool;
 
-use super::wording::{OfCopy, OfQuery};
+use super::wording::{CopyMessage, QueryMessage};
 use super::{LOCK_TIMEOUT, NotFresh, libpq};
 
 /// Why the database cannot be used.
@@ -17,7 +17,7 @@ pub enum Error {
     #[error("no connection to the database: {0}")]
     Connect(String),
     /// A query failed.
-    #[error("{}", OfQuery(.0))]
+    #[error("{}", QueryMessage(.0))]
     Query(#[from] diesel::result::Error),
     /// A query exceeded its time limit.
     #[error("the query took too long")]
@@ -26,7 +26,7 @@ pub enum Error {
     #[error("a table is locked")]
     TableLocked(#[source] Query),
     /// A COPY failed.
-    #[error("{}", OfCopy(.0))]
+    #[error("{}", CopyMessage(.0))]
     Copy(#[from] libpq::Error),
     /// The database sent something impossible, such as a row that refers to nothing.
     #[error("the data are inconsistent: {0}")]

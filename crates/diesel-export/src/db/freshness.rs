@@ -45,7 +45,7 @@ pub enum NotFresh {
 /// That a server is up to date, if that was demanded.
 #[derive(Default)]
 #[must_use]
-pub(crate) struct Shown {
+pub(crate) struct FreshnessProof {
     server: Option<String>,
 }
 
@@ -59,7 +59,10 @@ impl Freshness {
     }
 
     /// Waits until the server of this connection is up to date. The connection is in no transaction.
-    pub(crate) fn shown_on(&self, connection: &mut impl Asked) -> Result<Shown, Error> {
+    pub(crate) fn prove_on(
+        &self,
+        connection: &mut impl HasFreshness,
+    ) -> Result<FreshnessProof, Error> {
         let mut answer = connection.is_fresh(None)?;
         if !answer.is_fresh {
             let position = self.position().ok_or(NotFresh::Unknown)?;
@@ -75,7 +78,7 @@ impl Freshness {
                 thread::sleep(INTERVAL);
             }
         }
-        Ok(Shown {
+        Ok(FreshnessProof {
             server: Some(answer.server),
         })
     }
@@ -91,10 +94,10 @@ impl Freshness {
     }
 }
 
-impl Shown {
+impl FreshnessProof {
     /// Demands that the snapshot, which has begun on this connection, is of the server that was checked: behind a pooler, a transaction may
     /// run on another server than the check before it.
-    pub(crate) fn holds_on(self, connection: &mut impl Asked) -> Result<(), Error> {
+    pub(crate) fn holds_on(self, connection: &mut impl HasFreshness) -> Result<(), Error> {
         match self.server {
             Some(server) if server != connection.is_fresh(None)?.server => {
                 Err(NotFresh::Elsewhere.into())
@@ -114,18 +117,18 @@ pub(crate) struct Answer {
 }
 
 /// A connection on which the check can run.
-pub(crate) trait Asked {
+pub(crate) trait HasFreshness {
     /// Returns whether its server is a primary, or has replayed the log up to this position.
     fn is_fresh(&mut self, position: Option<i64>) -> Result<Answer, Error>;
 }
 
-impl Asked for PgConnection {
+impl HasFreshness for PgConnection {
     fn is_fresh(&mut self, position: Option<i64>) -> Result<Answer, Error> {
         Ok(diesel::sql_query(question(position)).get_result(self)?)
     }
 }
 
-impl Asked for libpq::Connection {
+impl HasFreshness for libpq::Connection {
     fn is_fresh(&mut self, position: Option<i64>) -> Result<Answer, Error> {
         let row = self.query_row(&question(position))?.unwrap_or_default();
         Ok(Answer {

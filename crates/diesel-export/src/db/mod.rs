@@ -22,7 +22,7 @@ use diesel::sql_types::{BigInt, Nullable, Text};
 
 pub use self::error::{Error, UnfitTables};
 pub use self::freshness::NotFresh;
-pub(crate) use self::freshness::{Asked, Freshness, Shown};
+pub(crate) use self::freshness::{Freshness, FreshnessProof, HasFreshness};
 pub use self::snapshot::TransactionName;
 use crate::Budget;
 

@@ -184,12 +184,12 @@ impl Servers {
     }
 
     /// Chooses a server for an export: a suitable replica that was not `tried`, else the primary.
-    pub fn choose(&self, tried: &[Arc<Server>]) -> Result<Chosen, NoReplica> {
+    pub fn choose(&self, tried: &[Arc<Server>]) -> Result<ChosenServer, NoReplica> {
         if !self.has_replicas() {
             return Ok(self.choose_primary());
         }
         match self.replica(tried) {
-            Ok((server, role)) => Ok(Chosen::new(server, role)),
+            Ok((server, role)) => Ok(ChosenServer::new(server, role)),
             Err(reason) => self.fall_back(reason),
         }
     }
@@ -237,7 +237,7 @@ impl Servers {
     }
 
     /// Chooses the primary, if exports may run there.
-    pub fn fall_back(&self, reason: Fallback) -> Result<Chosen, NoReplica> {
+    pub fn fall_back(&self, reason: Fallback) -> Result<ChosenServer, NoReplica> {
         (self.on_fallback)(reason);
         if self.rules.replica_only {
             return Err(NoReplica(reason));
@@ -249,20 +249,20 @@ impl Servers {
         Ok(self.choose_primary())
     }
 
-    fn choose_primary(&self) -> Chosen {
+    fn choose_primary(&self) -> ChosenServer {
         let state = self.primary.state();
-        Chosen::new(&self.primary, state.map_or(self.role, |state| state.role))
+        ChosenServer::new(&self.primary, state.map_or(self.role, |state| state.role))
     }
 }
 
 /// The server of one export.
-pub struct Chosen {
+pub struct ChosenServer {
     server: Arc<Server>,
     /// What it is.
     pub role: Role,
 }
 
-impl Chosen {
+impl ChosenServer {
     fn new(server: &Arc<Server>, role: Role) -> Self {
         server.exports.fetch_add(1, Ordering::Relaxed);
         Self {
@@ -287,7 +287,7 @@ impl Chosen {
     }
 }
 
-impl Deref for Chosen {
+impl Deref for ChosenServer {
     type Target = Server;
 
     fn deref(&self) -> &Server {
@@ -295,7 +295,7 @@ impl Deref for Chosen {
     }
 }
 
-impl Drop for Chosen {
+impl Drop for ChosenServer {
     fn drop(&mut self) {
         self.server.exports.fetch_sub(1, Ordering::Relaxed);
     }

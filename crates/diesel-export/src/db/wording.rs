@@ -30,9 +30,9 @@ const LEFT_OUT: &str =
     "the server's message is left out, as it may quote a row: PostgreSQL's own log has it";
 
 /// The text of an error of libpq.
-pub(super) struct OfCopy<'e>(pub(super) &'e libpq::Error);
+pub(super) struct CopyMessage<'e>(pub(super) &'e libpq::Error);
 
-impl Display for OfCopy<'_> {
+impl Display for CopyMessage<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(code) = self.0.sqlstate.as_deref() else {
             // No server has sent it.
@@ -54,9 +54,9 @@ impl Display for OfCopy<'_> {
 }
 
 /// The text of an error of Diesel.
-pub(super) struct OfQuery<'e>(pub(super) &'e QueryError);
+pub(super) struct QueryMessage<'e>(pub(super) &'e QueryError);
 
-impl Display for OfQuery<'_> {
+impl Display for QueryMessage<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self.0 {
             QueryError::DatabaseError(kind, information)
@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     fn of_copy(sqlstate: &str, message: &str, position: Option<u32>) -> String {
-        OfCopy(&copy_error(sqlstate, message, position)).to_string()
+        CopyMessage(&copy_error(sqlstate, message, position)).to_string()
     }
 
     fn copy_error(sqlstate: &str, message: &str, position: Option<u32>) -> libpq::Error {
@@ -115,9 +115,9 @@ mod tests {
         error
     }
 
-    struct Told(&'static str, Option<i32>);
+    struct Information(&'static str, Option<i32>);
 
-    impl DatabaseErrorInformation for Told {
+    impl DatabaseErrorInformation for Information {
         fn message(&self) -> &str {
             self.0
         }
@@ -142,8 +142,8 @@ mod tests {
     }
 
     fn of_query(message: &'static str, position: Option<i32>) -> String {
-        let told = Box::new(Told(message, position));
-        OfQuery(&QueryError::DatabaseError(Kind::Unknown, told)).to_string()
+        let told = Box::new(Information(message, position));
+        QueryMessage(&QueryError::DatabaseError(Kind::Unknown, told)).to_string()
     }
 
     #[test]
@@ -175,7 +175,7 @@ mod tests {
         for code in ["P0001", "55000", "42501", "23505", "40001", "57014"] {
             let mut error = copy_error(code, RAISED, None);
             error.context = Some("PL/pgSQL function f(text) line 2 at RAISE".into());
-            let text = OfCopy(&error).to_string();
+            let text = CopyMessage(&error).to_string();
             assert!(!text.contains("secret") && text.contains(code), "{text}");
         }
         for kind in [
@@ -185,8 +185,8 @@ mod tests {
             Kind::ReadOnlyTransaction,
             Kind::ClosedConnection,
         ] {
-            let raised = QueryError::DatabaseError(kind, Box::new(Told(RAISED, None)));
-            let text = OfQuery(&raised).to_string();
+            let raised = QueryError::DatabaseError(kind, Box::new(Information(RAISED, None)));
+            let text = QueryMessage(&raised).to_string();
             assert!(!text.contains("secret"), "{text}");
         }
     }

@@ -37,14 +37,14 @@ impl Buffers {
 
     /// Turns a buffer into shared bytes; the buffer comes back when all of them are dropped.
     pub(crate) fn lend(&self, buffer: Vec<u8>) -> Bytes {
-        Bytes::from_owner(Lent {
+        Bytes::from_owner(SharedBuffer {
             buffer,
             idle: Arc::downgrade(&self.idle),
         })
     }
 }
 
-struct Lent {
+struct SharedBuffer {
     buffer: Vec<u8>,
     /// Weak: a chunk that a slow reader has not taken outlives its export, and must not keep all of the export's buffers.
     idle: Weak<Idle>,
@@ -56,13 +56,13 @@ impl Idle {
     }
 }
 
-impl AsRef<[u8]> for Lent {
+impl AsRef<[u8]> for SharedBuffer {
     fn as_ref(&self) -> &[u8] {
         &self.buffer
     }
 }
 
-impl Drop for Lent {
+impl Drop for SharedBuffer {
     fn drop(&mut self) {
         if let Some(idle) = self.idle.upgrade()
             && self.buffer.capacity() <= MOST_GROWN * idle.capacity

@@ -9,7 +9,7 @@ use crate::csv::{FieldWriter, Format};
 use crate::dataset::{Cell, Column, ColumnKind};
 use crate::format::FileFormat;
 use crate::xlsx::XlsxEncoder;
-use crate::{Error, Export, Observer, Place, Sink, Summary};
+use crate::{Error, Export, Observer, Sink, Summary, Target};
 
 /// Bytes that go to the sink at a time.
 pub(crate) const CHUNK: usize = 64 * 1024;
@@ -26,7 +26,7 @@ impl<'s> Encoder<'s> {
     /// Returns an encoder for an export.
     pub(crate) fn new(
         export: &'s Export,
-        place: &Place<'_>,
+        target: &Target<'_>,
         sink: &'s mut dyn Sink,
         observer: &'s dyn Observer,
         cancellation: &'s Cancellation,
@@ -34,7 +34,7 @@ impl<'s> Encoder<'s> {
         Ok(match export.format {
             FileFormat::Csv(format) => Self::Csv(CsvEncoder::new(export, format, sink, observer)),
             FileFormat::Xlsx => {
-                let encoder = XlsxEncoder::new(export, place, sink, observer, cancellation)?;
+                let encoder = XlsxEncoder::new(export, target, sink, observer, cancellation)?;
                 Self::Xlsx(Box::new(encoder))
             }
         })
@@ -243,12 +243,12 @@ mod tests {
             ..Export::of(&example::books())
         };
         let (mut sink, cancellation) = (Kept::default(), Cancellation::default());
-        let place = Place {
+        let target = Target {
             database: &Database::new("", 1, Duration::from_secs(1)),
             freshness: None,
             role: None,
         };
-        let encoder = Encoder::new(&export, &place, &mut sink, &(), &cancellation);
+        let encoder = Encoder::new(&export, &target, &mut sink, &(), &cancellation);
         let mut encoder = encoder.expect("begun");
         let third = lines.len() / 3;
         for (line, id) in lines[..third].iter().zip(0..) {

@@ -21,7 +21,7 @@ use crate::cancellation::Cancellation;
 use crate::cells::{Cells, unreadable};
 use crate::dataset::{Cell, Column, ColumnKind};
 use crate::encoder::CHUNK;
-use crate::{Error, Export, Observer, Place, Sink, Summary};
+use crate::{Error, Export, Observer, Sink, Summary, Target};
 
 /// Rows after which the observer is told of the progress, and the export checks for a cancellation: a strategy may have all of its rows
 /// already, and many rows are few bytes for the sink.
@@ -43,7 +43,7 @@ pub(crate) struct XlsxEncoder<'s> {
 impl<'s> XlsxEncoder<'s> {
     pub(crate) fn new(
         export: &'s Export,
-        place: &Place<'_>,
+        target: &Target<'_>,
         sink: &'s mut dyn Sink,
         observer: &'s dyn Observer,
         cancellation: &'s Cancellation,
@@ -53,7 +53,7 @@ impl<'s> XlsxEncoder<'s> {
         let title = capitalized(export.dataset().name());
         Ok(Self {
             workbook: Workbook::new(&title, headers, SHEET_ROWS).map_err(Error::Workbook)?,
-            about: About::of(export, place),
+            about: About::of(export, target),
             columns,
             most_rows: export.limits.max_xlsx_rows,
             read: Cells::default(),

@@ -46,11 +46,11 @@ impl ExportRun {
     ) {
         self.hold(Some(Box::new(permits)));
         // Dropped also if the work panics, or no thread can be started.
-        let holder = Holder(Arc::clone(self));
+        let end = ReleaseAtEnd(Arc::clone(self));
         let thread = std::thread::Builder::new().name("export".into());
         let spawned = thread.spawn(move || {
-            let holder = holder;
-            let run = &holder.0;
+            let end = end;
+            let run = &end.0;
             run.record.span().in_scope(|| work(run));
         });
         if let Err(error) = spawned {
@@ -100,10 +100,10 @@ impl ExportRun {
     }
 }
 
-/// A run's thread.
-struct Holder(Arc<ExportRun>);
+/// Releases what a run holds when its thread ends.
+struct ReleaseAtEnd(Arc<ExportRun>);
 
-impl Drop for Holder {
+impl Drop for ReleaseAtEnd {
     fn drop(&mut self) {
         self.0.release();
     }

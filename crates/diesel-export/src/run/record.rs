@@ -9,7 +9,7 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use tracing::Span;
 
-use crate::db::servers::{Chosen, Role};
+use crate::db::servers::{ChosenServer, Role};
 use crate::manifest::{ErrorClass, Manifest, State};
 use crate::memory::PeakMemory;
 use crate::outcome::Outcome;
@@ -258,7 +258,7 @@ impl Record {
 }
 
 impl Observer for Record {
-    fn server(&self, server: &Chosen) {
+    fn server(&self, server: &ChosenServer) {
         let mut live = self.lock();
         live.source = Some(server.role);
         live.server = Some(server.address.clone());

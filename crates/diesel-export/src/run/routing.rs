@@ -6,8 +6,8 @@ use bytes::Bytes;
 
 use crate::cancellation::Cancellation;
 use crate::db;
-use crate::db::servers::{Chosen, Fallback, Servers};
-use crate::{Error, Export, Observer, Place, Sink, Summary};
+use crate::db::servers::{ChosenServer, Fallback, Servers};
+use crate::{Error, Export, Observer, Sink, Summary, Target};
 
 /// How often an export starts over because a table was changed meanwhile.
 const CHANGES: u32 = 3;
@@ -29,12 +29,12 @@ pub fn run(
     let freshness = fresh.then(|| servers.freshness());
     route(servers, |chosen| {
         observer.server(chosen);
-        let place = Place {
+        let target = Target {
             database: &chosen.database,
             freshness: freshness.as_ref(),
             role: Some(chosen.role),
         };
-        let run = crate::run_in(&place, export, cancellation, observer, &mut sink);
+        let run = crate::run_on(&target, export, cancellation, observer, &mut sink);
         run.map_err(|error| Failure {
             is_final: cancellation.is_cancelled() || !sink.start_over(),
             error,
@@ -53,7 +53,7 @@ pub struct Failure {
 /// Lets `attempt` try one server after the other, as long as another may succeed.
 pub fn route<T>(
     servers: &Servers,
-    mut attempt: impl FnMut(&Chosen) -> Result<T, Failure>,
+    mut attempt: impl FnMut(&ChosenServer) -> Result<T, Failure>,
 ) -> Result<T, Error> {
     let mut tried = Vec::new();
     let mut conflicts = 0;

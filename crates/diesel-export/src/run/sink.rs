@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::cancellation::Cancellation;
-use crate::db::servers::Chosen;
+use crate::db::servers::ChosenServer;
 use crate::{Export, Strategy};
 
 /// Takes an export's bytes.
@@ -24,7 +24,7 @@ pub trait Sink {
 /// Observes an export.
 pub trait Observer {
     /// Called with the server on which it runs: before anything else, and again if it starts over on another server.
-    fn server(&self, _server: &Chosen) {}
+    fn server(&self, _server: &ChosenServer) {}
 
     /// Called with its plan: before the first byte, and again if it starts over; never if it fails before that.
     fn plan(&self, _plan: &Plan) {}
@@ -41,7 +41,7 @@ impl Observer for () {}
 
 /// Passes each call to both.
 impl<One: Observer + ?Sized, Other: Observer + ?Sized> Observer for (&One, &Other) {
-    fn server(&self, server: &Chosen) {
+    fn server(&self, server: &ChosenServer) {
         self.0.server(server);
         self.1.server(server);
     }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::db::servers::{Chosen, PATIENCE, Server, Servers};
+use crate::db::servers::{ChosenServer, PATIENCE, Server, Servers};
 use crate::{Observer, Summary};
 
 /// The flow of bytes from the server to the export, and from there to the client.
@@ -100,7 +100,7 @@ impl StallDetector {
 }
 
 impl Observer for StallDetector {
-    fn server(&self, server: &Chosen) {
+    fn server(&self, server: &ChosenServer) {
         self.with(|state| state.server = Some(Arc::clone(server.server())));
     }
 

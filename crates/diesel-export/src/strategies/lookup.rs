@@ -34,7 +34,7 @@ use self::names::Names;
 use self::own_rows::{FEW, Keys, OwnRows, Reading};
 use self::ranges::Ranges;
 use self::rows::RowEncoder;
-use self::session::{Session, Snapshot, Without};
+use self::session::{NoConnection, Session, Snapshot};
 use self::work::{PIECE, Work, hand_on};
 use crate::buffers::Buffers;
 use crate::dataset::Key;
@@ -164,7 +164,7 @@ struct Lookup<'a> {
     /// The snapshot for further connections, if there is more than one connection.
     snapshot: Option<Snapshot<'a>>,
     /// Why there are fewer connections than would pay for the ranges.
-    without: Option<Without>,
+    without: Option<NoConnection>,
     /// Why the rows are not read as fast as they might be.
     because: Option<&'static str>,
 }
@@ -251,7 +251,8 @@ impl<'a> Lookup<'a> {
                 Reading::AtOnce(_) => Ranges::default(),
             };
             let helpers = helpers.into_iter().map(joined);
-            let helpers: Vec<Result<Session<'_>, Without>> = helpers.collect::<Result<_, _>>()?;
+            let helpers: Vec<Result<Session<'_>, NoConnection>> =
+                helpers.collect::<Result<_, _>>()?;
             Ok::<_, Unprepared>((names, ranges, helpers))
         })?;
         let most = if ranges.may_be_long {
@@ -308,7 +309,7 @@ impl<'a> Lookup<'a> {
     }
 
     fn plan(&self) -> Plan {
-        let because = [self.without.map(Without::because), self.because];
+        let because = [self.without.map(NoConnection::because), self.because];
         let because: Vec<&str> = because.into_iter().flatten().collect();
         Plan {
             strategy: Strategy::Lookup,

@@ -147,9 +147,9 @@ pub(crate) fn handover(
 }
 
 /// Reports the end of an export whose thread is blocked.
-pub(crate) struct Deputy(Arc<Shared>);
+pub(crate) struct EndSender(Arc<Shared>);
 
-impl Deputy {
+impl EndSender {
     /// Sends how the export has ended, unless that was sent; returns whether it was not.
     pub(crate) fn end(&self, message: Message) -> bool {
         self.0.lock().end(message)

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::download::handover::{Deputy, Message, QUEUE, Shared, Spooled, Waiting};
+use crate::download::handover::{EndSender, Message, QUEUE, Shared, Spooled, Waiting};
 use crate::monitoring::metrics::{Metrics, SpoolFallback};
 use diesel_export::Sink;
 use diesel_export::spool::{Spool, SpoolFile};
@@ -145,8 +145,8 @@ impl Sender {
     }
 
     /// Returns what reports that the export has failed where its thread cannot.
-    pub(crate) fn deputy(&self) -> Deputy {
-        Deputy(Arc::clone(&self.shared))
+    pub(crate) fn end_sender(&self) -> EndSender {
+        EndSender(Arc::clone(&self.shared))
     }
 }
 

@@ -7,7 +7,7 @@ use actix_web::HttpRequest;
 
 use crate::api::read::{ReadFrom, read};
 use crate::app::App;
-use crate::prepared::pace::Pace;
+use crate::prepared::row_cost::RowCost;
 use diesel_export::dataset::Filter;
 use diesel_export::manifest::ErrorClass;
 use diesel_export::units::{readable_bytes, readable_seconds};
@@ -67,16 +67,16 @@ fn in_time<T>(outcome: Result<T, export::Error>) -> Result<Option<T>, export::Er
 }
 
 /// Returns what the page says about preparing so many rows. Its script says the same of other choices.
-pub(crate) fn estimate(count: Count, pace: Option<Pace>) -> String {
+pub(crate) fn estimate(count: Count, cost: Option<RowCost>) -> String {
     let (rows, is_many) = match count {
         Count::Exactly(count) => (count, count >= MANY),
         Count::MoreThan(count) => (0, count >= MANY),
         Count::Unknown => (0, true),
     };
     let mut text = String::new();
-    if let Some(pace) = pace.filter(|_| rows > 0) {
-        let bytes = readable_bytes((rows as f64 * pace.bytes_per_row) as u64);
-        let seconds = readable_seconds(rows as f64 * pace.seconds_per_row);
+    if let Some(cost) = cost.filter(|_| rows > 0) {
+        let bytes = readable_bytes((rows as f64 * cost.bytes_per_row) as u64);
+        let seconds = readable_seconds(rows as f64 * cost.seconds_per_row);
         text = format!("About {bytes}, ready in about {seconds}. ");
     }
     text += "The server makes the file and keeps it for a while: download it when you like.";

@@ -5,7 +5,7 @@ use time::{OffsetDateTime, PrimitiveDateTime};
 use super::styles;
 use super::value::Value;
 use crate::dataset::{Column, FilterKind};
-use crate::{Export, Place};
+use crate::{Export, Target};
 
 /// A line of the sheet: what it says, and of what.
 pub(super) type Line<'l> = (&'l str, Value<'l>);
@@ -23,7 +23,7 @@ pub(super) struct About {
 
 impl About {
     /// About an export that begins now.
-    pub(super) fn of(export: &Export, place: &Place<'_>) -> Self {
+    pub(super) fn of(export: &Export, place: &Target<'_>) -> Self {
         let filter = export.filter.iter().map(|(field, value)| {
             let is = match field.kind() {
                 FilterKind::Text => "contains",

@@ -70,8 +70,8 @@ impl Names {
             (id, (start, texts.len() as u32))
         });
         Self {
-            tables: Places::new(entries.to_vec())
-                .map(|places| Table { texts, places })
+            tables: IdIndex::new(entries.to_vec())
+                .map(|index| Table { texts, index })
                 .into_iter()
                 .collect(),
             memory: 0,
@@ -106,10 +106,10 @@ const NO_SPAN: Span = (0, 0);
 
 struct Table {
     texts: Vec<u8>,
-    places: Places,
+    index: IdIndex,
 }
 
-enum Places {
+enum IdIndex {
     /// For ids with few gaps: the span of `first`, of the id after it, and so on.
     Dense {
         first: i64,
@@ -143,25 +143,25 @@ impl Table {
             }
             entries.push((id, (start as u32, texts.len() as u32)));
         }
-        let places = Places::new(entries).ok_or(Unprepared::unfit(SEVERAL_ROWS))?;
-        Ok(Self { texts, places })
+        let index = IdIndex::new(entries).ok_or(Unprepared::unfit(SEVERAL_ROWS))?;
+        Ok(Self { texts, index })
     }
 
     fn bytes(&self) -> u64 {
-        let places = match &self.places {
-            Places::Dense { spans, .. } => spans.len() * size_of::<Span>(),
-            Places::Sparse(map) => map.len() * OVERHEAD as usize,
+        let index_bytes = match &self.index {
+            IdIndex::Dense { spans, .. } => spans.len() * size_of::<Span>(),
+            IdIndex::Sparse(map) => map.len() * OVERHEAD as usize,
         };
-        (self.texts.len() + places) as u64
+        (self.texts.len() + index_bytes) as u64
     }
 
     fn get(&self, id: i64) -> Option<&[u8]> {
-        let (start, end) = self.places.get(id)?;
+        let (start, end) = self.index.get(id)?;
         self.texts.get(start as usize..end as usize)
     }
 }
 
-impl Places {
+impl IdIndex {
     /// Returns `None` if an id is there twice: a row that refers to it is several rows.
     fn new(entries: Vec<(i64, Span)>) -> Option<Self> {
         let first = entries.iter().map(|(id, _)| *id).min().unwrap_or(0);
@@ -173,8 +173,8 @@ impl Places {
         }
         let mut spans = vec![NO_SPAN; last.abs_diff(first) as usize + 1];
         for (id, span) in entries {
-            let place = &mut spans[id.abs_diff(first) as usize];
-            if std::mem::replace(place, span) != NO_SPAN {
+            let slot = &mut spans[id.abs_diff(first) as usize];
+            if std::mem::replace(slot, span) != NO_SPAN {
                 return None;
             }
         }
@@ -198,15 +198,15 @@ mod tests {
 
     fn check(ids: &[i64], dense: bool) {
         let entries = ids.iter().zip(1..).map(|(id, n)| (*id, (n - 1, n)));
-        let Some(places) = Places::new(entries.collect()) else {
+        let Some(index) = IdIndex::new(entries.collect()) else {
             panic!("each id is there once: {ids:?}");
         };
-        assert_eq!(matches!(places, Places::Dense { .. }), dense, "{ids:?}");
+        assert_eq!(matches!(index, IdIndex::Dense { .. }), dense, "{ids:?}");
         for (id, n) in ids.iter().zip(1..) {
-            assert_eq!(places.get(*id), Some((n - 1, n)), "{ids:?}");
+            assert_eq!(index.get(*id), Some((n - 1, n)), "{ids:?}");
         }
         for id in [i64::MIN, -1, 0, 1, 2, 7, 1_000, i64::MAX] {
-            assert_eq!(places.get(id).is_some(), ids.contains(&id), "{ids:?}: {id}");
+            assert_eq!(index.get(id).is_some(), ids.contains(&id), "{ids:?}: {id}");
         }
     }
 
@@ -243,27 +243,27 @@ mod tests {
     }
 
     #[test]
-    fn names_take_their_own_bytes_and_those_of_their_places() {
+    fn names_take_their_own_bytes_and_those_of_their_index() {
         let tables = [(10.0, 8.0), (1.0, 100.0)].map(|(rows, width)| Estimate {
             rows,
             width,
             ..Estimate::read("")
         });
         assert_eq!(bytes(&tables), 10.0 * 40.0 + 132.0);
-        let places = |ids: &[i64]| Table {
+        let table = |ids: &[i64]| Table {
             texts: vec![b'x'; 100],
-            places: Places::new(ids.iter().map(|id| (*id, (0, 1))).collect())
+            index: IdIndex::new(ids.iter().map(|id| (*id, (0, 1))).collect())
                 .unwrap_or_else(|| panic!("each once")),
         };
-        assert_eq!(places(&[1, 2, 5]).bytes(), 100 + 5 * 8);
-        assert_eq!(places(&[1, 1_000]).bytes(), 100 + 2 * 32);
+        assert_eq!(table(&[1, 2, 5]).bytes(), 100 + 5 * 8);
+        assert_eq!(table(&[1, 1_000]).bytes(), 100 + 2 * 32);
     }
 
     #[test]
     fn an_id_with_two_names_is_refused() {
         for ids in [&[1, 2, 1][..], &[7, 7], &[0, 1_000, 0]] {
             let entries = ids.iter().zip(1..).map(|(id, n)| (*id, (n - 1, n)));
-            assert!(Places::new(entries.collect()).is_none(), "{ids:?}");
+            assert!(IdIndex::new(entries.collect()).is_none(), "{ids:?}");
         }
     }
 }

@@ -21,7 +21,7 @@ pub(super) fn queue<Piece>(most: usize) -> (Sender<Piece>, Receiver<Piece>) {
 
 /// The receiver is gone.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Gone;
+pub(super) struct ReceiverGone;
 
 /// The sender, for the connection that reads the range.
 pub(super) struct Sender<Piece>(Arc<Shared<Piece>>);
@@ -59,10 +59,10 @@ impl<Piece> Shared<Piece> {
 
 impl<Piece> Sender<Piece> {
     /// Appends a piece of this many bytes. It never waits: the reader has called [`wait_for_room`](Self::wait_for_room) before.
-    pub(super) fn send(&self, piece: Piece, bytes: usize) -> Result<(), Gone> {
+    pub(super) fn send(&self, piece: Piece, bytes: usize) -> Result<(), ReceiverGone> {
         let mut state = self.0.lock();
         if state.receiver_gone {
-            return Err(Gone);
+            return Err(ReceiverGone);
         }
         state.pieces.push_back((piece, bytes));
         state.bytes += bytes;
@@ -72,7 +72,7 @@ impl<Piece> Sender<Piece> {
 
     /// Waits until `bytes` more fit. A range whose turn it is has room whenever less waits than may: its next piece goes on however
     /// large it is, or no range would.
-    pub(super) fn wait_for_room(&self, bytes: usize) -> Result<(), Gone> {
+    pub(super) fn wait_for_room(&self, bytes: usize) -> Result<(), ReceiverGone> {
         let most = self.0.most;
         let is_full = |state: &mut State<Piece>| {
             let next = if state.is_its_turn { 1 } else { bytes };
@@ -80,7 +80,7 @@ impl<Piece> Sender<Piece> {
         };
         let state = self.0.wait_while(is_full);
         if state.receiver_gone {
-            Err(Gone)
+            Err(ReceiverGone)
         } else {
             Ok(())
         }
@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     /// Returns what tells whether so many bytes have room by now.
-    fn waiting(sender: &Arc<Sender<u8>>, bytes: usize) -> mpsc::Receiver<Result<(), Gone>> {
+    fn waiting(sender: &Arc<Sender<u8>>, bytes: usize) -> mpsc::Receiver<Result<(), ReceiverGone>> {
         let sender = Arc::clone(sender);
         let (done, outcome) = mpsc::channel();
         thread::spawn(move || done.send(sender.wait_for_room(bytes)));
@@ -181,7 +181,7 @@ mod tests {
         assert_eq!(sender.send(1, 100), Ok(()));
         let waiting = waiting(&sender, 1);
         drop(receiver);
-        assert_eq!(waiting.recv_timeout(SOON), Ok(Err(Gone)));
-        assert_eq!(sender.send(2, 1), Err(Gone));
+        assert_eq!(waiting.recv_timeout(SOON), Ok(Err(ReceiverGone)));
+        assert_eq!(sender.send(2, 1), Err(ReceiverGone));
     }
 }

@@ -36,18 +36,18 @@ pub(super) struct Session<'a> {
 
 /// Why there is no further connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Without {
+pub(super) enum NoConnection {
     /// None is free.
     Free,
     /// It would have to wait for a lock.
     Lock,
     /// It leads to another server, or sees other tables.
-    Place,
+    OtherServer,
     /// It cannot join the snapshot, for another reason.
     Snapshot,
 }
 
-impl Without {
+impl NoConnection {
     /// Why the export has fewer connections.
     pub(super) fn because(self) -> &'static str {
         match self {
@@ -55,7 +55,7 @@ impl Without {
             Self::Lock => {
                 "further connections would have had to wait for a lock on a table or an index"
             }
-            Self::Place => "further connections led to another server, or to other tables",
+            Self::OtherServer => "further connections led to another server, or to other tables",
             Self::Snapshot => "further connections could not join the snapshot",
         }
     }
@@ -66,7 +66,7 @@ impl<'a> Session<'a> {
     /// are locked.
     pub(super) fn begin(source: &Source<'a>) -> Result<(Self, libpq::Row, bool), Error> {
         let mut connection = source.database.copy_connection()?;
-        let shown = source.be_fresh(&mut *connection)?;
+        let shown = source.wait_until_fresh(&mut *connection)?;
         let backend = source.cancellation.register(source.database)?;
         let beginning = source.beginning(&backend);
         // With a filter, the rows may be few, and then the answer is not needed.
@@ -149,10 +149,10 @@ impl<'a> Snapshot<'a> {
     }
 
     /// Returns one more connection in the snapshot, if one can be had without waiting for a lock.
-    pub(super) fn session(&self) -> Result<Result<Session<'a>, Without>, Error> {
+    pub(super) fn session(&self) -> Result<Result<Session<'a>, NoConnection>, Error> {
         for _ in 0..ATTEMPTS {
             let Some(mut connection) = self.database.helper_connection() else {
-                return Ok(Err(Without::Free));
+                return Ok(Err(NoConnection::Free));
             };
             let backend = self.cancellation.register(self.database)?;
             let beginning = Beginning {
@@ -186,7 +186,7 @@ impl<'a> Snapshot<'a> {
                     tracing::warn!(
                         "an export goes on with fewer connections: one led to another server, or to other tables"
                     );
-                    return Ok(Err(Without::Place));
+                    return Ok(Err(NoConnection::OtherServer));
                 }
                 Err(error) => error,
             };
@@ -197,14 +197,14 @@ impl<'a> Snapshot<'a> {
                 continue;
             }
             if error.is_lock_not_available() {
-                return Ok(Err(Without::Lock));
+                return Ok(Err(NoConnection::Lock));
             }
             // Else the first connection is lost, and its own error ends the export.
             if !error.is_snapshot_gone() {
                 tracing::warn!(%error, "an export goes on with fewer connections");
             }
-            return Ok(Err(Without::Snapshot));
+            return Ok(Err(NoConnection::Snapshot));
         }
-        Ok(Err(Without::Snapshot))
+        Ok(Err(NoConnection::Snapshot))
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::own_rows::{Keys, OwnRows};
-use super::queue::{self, Gone, queue};
+use super::queue::{self, ReceiverGone, queue};
 use super::rows::{self, RowEncoder};
 use super::session::{Session, Snapshot};
 use crate::Error;
@@ -187,15 +187,15 @@ impl<'a> Work<'a> {
         Ok(send(Piece::End, 0)?)
     }
 
-    fn wait_for_room(&self, job: &Job) -> Result<(), Gone> {
+    fn wait_for_room(&self, job: &Job) -> Result<(), ReceiverGone> {
         let next = self.longest.load(Ordering::Relaxed).max(PIECE);
         job.pieces.wait_for_room(next)
     }
 }
 
 /// The receiver of the ranges is gone: the export has failed already.
-impl From<Gone> for Error {
-    fn from(Gone: Gone) -> Self {
+impl From<ReceiverGone> for Error {
+    fn from(ReceiverGone: ReceiverGone) -> Self {
         Self::Cancelled
     }
 }
