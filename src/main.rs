@@ -1,17 +1,16 @@
 //! The program: reads the command line and hands over.
 
 mod commands;
-mod log;
 
 use std::io;
 use std::panic;
 
 use clap::error::ErrorKind;
 use cmms_export::cli::{Cli, Command};
-use cmms_export::{connect, datasets, process};
+use cmms_export::{database, datasets, process};
 use diesel_export::{self as export, db::libpq};
 
-use commands::{say, usage_error};
+use commands::{log, say, usage_error};
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -66,7 +65,7 @@ fn run() -> u8 {
             say(&format!("cmms-export: {line}\n"));
             if let Some(views) = error
                 .downcast_ref()
-                .and_then(|error: &connect::Error| error.views())
+                .and_then(|error: &database::Error| error.views())
             {
                 say(views);
             }

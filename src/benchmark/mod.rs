@@ -3,16 +3,13 @@
 //! Every run is a fresh process of this same program ([`child`]), so that its peak memory is its own. A round runs each strategy once, in
 //! an order of its own, so that changes on the machine favour none; the first round warms up and does not count.
 
-mod api;
-pub mod charts;
 pub mod child;
 pub mod environment;
-pub mod explanation;
-mod page;
+mod problems;
 pub mod render;
 pub mod result;
-mod routes;
 mod store;
+mod web;
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::process::{ChildStdin, Command, Stdio};
@@ -27,13 +24,13 @@ use utoipa::ToSchema;
 
 use self::child::{Job, Outcome};
 use self::environment::Environment;
-use self::result::{Report, Run, StrategyResult};
 #[cfg(test)]
-pub(crate) use self::routes::PROBLEMS;
-pub(crate) use self::routes::{SCRIPT, STYLE};
-pub use self::routes::{SECTION, configure, routes, static_files};
+pub(crate) use self::problems::PROBLEMS;
+use self::result::{Report, Run, StrategyResult};
 pub use self::store::Benchmarks;
 pub(crate) use self::store::KEPT;
+pub(crate) use self::web::{SCRIPT, STYLE};
+pub use self::web::{SECTION, configure, routes, static_files};
 use crate::schema::tasks;
 use diesel_export::db::{self, Database};
 use diesel_export::{Limits, Strategy};

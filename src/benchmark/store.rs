@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::benchmark::problems::BENCHMARK_RUNS;
 use crate::benchmark::result::Report;
-use crate::benchmark::routes::BENCHMARK_RUNS;
 use crate::benchmark::{self, Options, Progress, Stop};
 use diesel_export::db::Database;
 use diesel_export::manifest::State;

@@ -7,7 +7,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use strum::{EnumMessage, VariantArray};
 
 use super::APPLICATION_NAME;
-use crate::secret;
+use crate::process::secret;
 use diesel_export::Limits;
 use diesel_export::db::UTC;
 use diesel_export::db::libpq::InvalidUrl;

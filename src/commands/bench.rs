@@ -2,9 +2,9 @@
 
 use cmms_export::benchmark::{self, Stop, render};
 use cmms_export::cli::{Bench, Global};
-use cmms_export::connect::connect_migrated;
+use cmms_export::database::connect_migrated;
+use cmms_export::output::progress::Progress;
 use cmms_export::process;
-use cmms_export::progress::Progress;
 use diesel_export::Sink;
 
 use super::{Outcome, open_output, print_line, seed_private, stop_cluster};

@@ -4,9 +4,9 @@ use std::sync::mpsc;
 
 use clap::error::ErrorKind;
 use cmms_export::cli::{Global, Migrate};
-use cmms_export::connect::{connect, connect_and_migrate, connect_migrated};
+use cmms_export::database::seed::Seed;
+use cmms_export::database::{connect, connect_and_migrate, connect_migrated};
 use cmms_export::process;
-use cmms_export::seed::Seed;
 use private_postgres::PrivatePostgres;
 
 use super::{Outcome, print_line, run_seed, stop_cluster, usage_error};

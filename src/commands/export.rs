@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use clap::error::ErrorKind;
 use cmms_export::cli::{ExportOptions, Global};
-use cmms_export::connect::{Start, connect_for_exports};
+use cmms_export::database::{Start, connect_for_exports};
+use cmms_export::output::progress::{self, ExportProgress};
 use cmms_export::process;
-use cmms_export::progress::{self, ExportProgress};
 use diesel_export::cancellation::Cancellation;
 use diesel_export::dataset::Catalog;
 use diesel_export::db::Database;

@@ -3,6 +3,7 @@
 mod bench;
 mod database;
 mod export;
+pub(crate) mod log;
 mod serve;
 mod verify;
 
@@ -20,11 +21,11 @@ use std::path::Path;
 use clap::CommandFactory;
 use clap::error::ErrorKind;
 use cmms_export::cli::{Cli, Replicas};
-use cmms_export::connect::Connected;
+use cmms_export::database::Connected;
+use cmms_export::database::seed::{self, Seed};
 use cmms_export::output::Output;
-use cmms_export::printable::printable;
-use cmms_export::progress::Progress;
-use cmms_export::seed::{self, Seed};
+use cmms_export::output::printable::printable;
+use cmms_export::output::progress::Progress;
 use diesel_export::db::servers::Rules;
 
 pub(super) type Outcome = Result<(), Box<dyn std::error::Error>>;

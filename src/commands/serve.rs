@@ -8,7 +8,7 @@ use actix_web::web::ServiceConfig;
 use clap::error::ErrorKind;
 use cmms_export::benchmark::{self, Benchmarks};
 use cmms_export::cli::{Global, OpenToAll, Serve};
-use cmms_export::connect::{Start, connect_for_exports, data_dir, wait_for_database};
+use cmms_export::database::{Start, connect_for_exports, data_dir, wait_for_database};
 use diesel_export::dataset::Catalog;
 use diesel_export::spool::Spool;
 use diesel_export_actix::Application;

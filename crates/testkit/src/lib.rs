@@ -13,32 +13,22 @@
     reason = "what is made again starts servers"
 )]
 
-pub mod browser;
-pub mod client;
-pub mod cluster;
-pub mod contender;
-pub mod data;
-pub mod datasets;
-pub mod expected_rows;
-pub mod findings;
-pub mod gate;
-pub mod in_process;
-pub mod oracle;
-pub mod prepared;
-pub mod program;
-pub mod proxy;
-pub mod python;
-pub mod replica_servers;
-pub mod replicated;
-pub mod terminal;
-pub mod tls;
-pub mod workbook;
+mod clients;
+mod expectations;
+mod faults;
+mod postgres;
+mod programs;
 
 use std::time::{Duration, Instant};
 
-pub use client::Download;
-pub use cluster::TestDatabase;
-pub use program::{Server, program};
+pub use clients::client::Download;
+pub use clients::{browser, client, prepared};
+pub use expectations::{data, datasets, expected_rows, findings, oracle, workbook};
+pub use faults::{contender, gate, proxy};
+pub use postgres::cluster::TestDatabase;
+pub use postgres::{cluster, replica_servers, replicated, tls};
+pub use programs::program::{Server, program};
+pub use programs::{in_process, program, python, terminal};
 
 /// Waits until `condition` holds; fails the test after a time limit that is generous even for a busy machine.
 pub fn eventually(what: &str, condition: impl FnMut() -> bool) {

@@ -1,6 +1,6 @@
 //! The schema in the database: its conventions, and that the migrations go both ways.
 
-use cmms_export::tables::{SchemaState, schema_state};
+use cmms_export::database::tables::{SchemaState, schema_state};
 use diesel::prelude::*;
 use diesel::sql_types::Text;
 use diesel_export::db::Database;

@@ -1,0 +1,5 @@
+//! Clients of the service.
+
+pub mod browser;
+pub mod client;
+pub mod prepared;
