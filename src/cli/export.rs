@@ -5,14 +5,16 @@ use std::path::{Path, PathBuf};
 use clap::builder::{PossibleValuesParser, ValueParser};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
-use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 
 use crate::datasets;
 use diesel_export::Strategy;
 use diesel_export::csv::{Delimiter, Preset};
-use diesel_export::dataset::{Catalog, FilterField, FilterKind, FilterValue};
+use diesel_export::dataset::{Catalog, ColumnKind, FilterField, FilterTest};
 use diesel_export::format::FileType;
-use diesel_export::parameters::{NOT_OF_XLSX, Parameters, columns_from, order_from};
+use diesel_export::parameters::{
+    NOT_OF_XLSX, Pair, Parameters, columns_from, filter_from_pairs, order_from,
+};
 
 use super::flags::{LimitFlags, PrintFlags, Replicas, WorkbookFlags, one_of};
 
@@ -64,8 +66,8 @@ pub struct ExportOptions {
 pub struct ParameterFlags {
     options: Options,
     file_type: FileType,
-    /// The filters that are set, by their names.
-    filters: Vec<(String, FilterValue)>,
+    /// The filters that are set: names and values, as in a URL.
+    filters: Vec<(String, String)>,
 }
 
 /// The flags that are the same for every dataset.
@@ -94,6 +96,14 @@ struct Options {
         allow_hyphen_values = true
     )]
     order: Option<String>,
+    /// Filter by its name, as in a URL; may be given several times
+    #[arg(
+        long,
+        help_heading = FILTERS,
+        value_name = "NAME=VALUE",
+        value_parser = name_and_value
+    )]
+    filter: Vec<(String, String)>,
     /// File format [default: xlsx if the output has that extension, else csv]
     #[arg(long, env = "CMMS_FORMAT", help_heading = "Output", value_parser = one_of::<FileType>())]
     format: Option<FileType>,
@@ -167,29 +177,53 @@ fn filter_flags(catalog: &Catalog) -> Vec<Arg> {
 }
 
 fn flag(name: &str, fields: &[&FilterField]) -> Arg {
-    let kind = fields
-        .first()
-        .map_or(FilterKind::Text, |field| field.kind());
     let help: Vec<&str> = fields.iter().map(|field| field.help()).collect();
-    let parser = ValueParser::from(move |text: &str| kind.parse(text));
+    let first = fields.first().map(|field| (*field).clone());
+    let placeholder = first.as_ref().map_or("TEXT", placeholder);
+    let several = first
+        .as_ref()
+        .is_some_and(|field| field.test() == FilterTest::OneOf);
+    let parser = ValueParser::from(move |text: &str| {
+        let read = first.as_ref().map(|field| field.parse(text)).transpose();
+        read.map(|_| FilterText(text.to_owned()))
+    });
     Arg::new(name.to_owned())
         .long(name.replace('_', "-"))
         .env(format!("CMMS_{}", name.to_uppercase()))
         .help_heading(FILTERS)
         .help(help.join("; or: "))
-        .value_name(placeholder(kind))
+        .value_name(placeholder)
         .value_parser(parser)
+        .action(if several {
+            ArgAction::Append
+        } else {
+            ArgAction::Set
+        })
         .allow_hyphen_values(true)
 }
 
 /// What a usage text shows in place of a filter's value.
-fn placeholder(kind: FilterKind) -> &'static str {
-    match kind {
-        FilterKind::Boolean => "true|false",
-        FilterKind::Id => "N",
-        FilterKind::IdOrNone => "N|none",
-        FilterKind::Text => "TEXT",
+fn placeholder(field: &FilterField) -> &'static str {
+    let is_of_several = field.test() == FilterTest::OneOf;
+    match field.kind() {
+        _ if field.is_boolean() => "true|false",
+        ColumnKind::Integer if is_of_several && field.takes_none() => "N,N|none",
+        ColumnKind::Integer if is_of_several => "N,N",
+        ColumnKind::Integer | ColumnKind::Decimal | ColumnKind::Float => "N",
+        ColumnKind::Date => "DATE",
+        ColumnKind::Time | ColumnKind::Timestamp | ColumnKind::Timestamptz => "TIME",
+        _ => "TEXT",
     }
+}
+
+/// The value of a filter's flag. No other flag has such values.
+#[derive(Debug, Clone)]
+struct FilterText(String);
+
+/// Reads `NAME=VALUE`.
+fn name_and_value(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 impl ParameterFlags {
@@ -211,13 +245,18 @@ impl ParameterFlags {
         if let Some(order) = options.order {
             parameters.order = order_from(dataset, &order).map_err(|error| error.to_string())?;
         }
-        for (name, value) in self.filters {
-            let field = dataset.filters().iter().find(|field| field.name() == name);
-            let field =
-                field.ok_or_else(|| format!("the {} have no filter `{name}`", dataset.name()))?;
-            let set = parameters.filter.set(field, value);
-            set.map_err(|error| format!("`{name}`: {error}"))?;
+        let filters = self.filters.into_iter().chain(options.filter);
+        let pairs: Vec<_> = filters
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect();
+        let unknown = |(name, _): &&Pair<'_>| {
+            let mut fields = dataset.filters().iter();
+            fields.all(|field| field.name() != name)
+        };
+        if let Some((name, _)) = pairs.iter().find(unknown) {
+            return Err(format!("the {} have no filter `{name}`", dataset.name()));
         }
+        parameters.filter = filter_from_pairs(dataset, pairs).map_err(|error| error.to_string())?;
         Ok(parameters)
     }
 }
@@ -241,10 +280,10 @@ impl FromArgMatches for ParameterFlags {
         if file_type == FileType::Xlsx {
             refuse_csv_flags(matches)?;
         }
-        // Only filters have such values.
-        let filters = matches.ids().filter_map(|id| {
-            let value: &FilterValue = matches.try_get_one(id.as_str()).ok()??;
-            Some((id.to_string(), value.clone()))
+        let filters = matches.ids().flat_map(|id| {
+            let values = matches.try_get_many::<FilterText>(id.as_str());
+            let values = values.ok().flatten().into_iter().flatten();
+            values.map(move |FilterText(value)| (id.to_string(), value.clone()))
         });
         Ok(Self {
             file_type,

@@ -35,7 +35,7 @@ pub(super) fn declare() -> Result<Arc<dyn Dataset>, InvalidDeclaration> {
     assets.column("description", "Description", assets::description).cell(|row| (&row.asset.description).into()).on_request();
     assets.column("location_id", "Location ID", assets::location_id).cell(|row| row.asset.location_id.into()).on_request();
 
-    assets.id_filter("location_id", "locations", "Only assets at this location", |id| assets::location_id.eq(id));
+    assets.id_filter("location_id", "locations", "Only assets at this location", assets::location_id);
     assets.text_filter("name", "Only assets whose name has this text in it, in upper or lower case", assets::name);
     assets.finish()
 }

@@ -8,7 +8,7 @@ mod tasks;
 mod users;
 
 use diesel_export::Export;
-use diesel_export::dataset::{Catalog, FilterValue, InvalidDeclaration};
+use diesel_export::dataset::{Catalog, FilterValue, InvalidDeclaration, Value};
 
 /// Declares this program's datasets.
 pub fn catalog() -> Catalog {
@@ -30,10 +30,12 @@ pub(crate) fn benchmarked(up_to_id: Option<i64>) -> Export {
     let dataset = sound(tasks::declare(true));
     let mut export = Export::of(&dataset);
     let mut fields = dataset.filters().iter();
-    let field = fields.find(|field| field.name() == tasks::UP_TO_ID);
+    let field = fields.find(|field| field.name() == "id_to");
     if let (Some(field), Some(id)) = (field, up_to_id) {
         // It is a filter of this dataset.
-        let _ = export.filter.set(field, FilterValue::Id(id));
+        let _ = export
+            .filter
+            .set(field, FilterValue::of(Value::Integer(id)));
     }
     export
 }
@@ -51,14 +53,11 @@ mod tests {
         let set = |name| {
             let mut filter = Filter::all(&tasks);
             let field = filter_of_assets(name).ok_or(InvalidFilter::Unknown)?;
-            let value = match name {
-                "location_id" => FilterValue::Id(3),
-                _ => FilterValue::Text("a".parse()?),
-            };
-            filter.set(field, value)?;
+            filter.set(field, field.parse("3")?)?;
             Ok(filter.get(name).cloned())
         };
-        assert_eq!(set("location_id"), Ok(Some(FilterValue::Id(3))));
+        let three = FilterValue::of(Value::Integer(3));
+        assert_eq!(set("location_id"), Ok(Some(three)));
         assert_eq!(set("name"), Err(InvalidFilter::Unknown));
         let selected = Selection::default_of(&tasks);
         let has = |name| {

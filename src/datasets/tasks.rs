@@ -58,10 +58,7 @@ fn models(query: IntoBoxed<'static, joined, Pg>, loader: Loader<'_>) -> Result<R
     loader.load(query.select((columns,)))
 }
 
-/// The benchmark's own filter: the last id to export.
-pub(super) const UP_TO_ID: &str = "up_to_id";
-
-/// Declares the dataset, for the benchmark with a filter more.
+/// Declares the dataset, for the benchmark with ranges of ids.
 #[rustfmt::skip]
 pub(super) fn declare(is_benchmark: bool) -> Result<Arc<dyn Dataset>, InvalidDeclaration> {
     let mut tasks = Declaration::new(
@@ -93,18 +90,14 @@ pub(super) fn declare(is_benchmark: bool) -> Result<Arc<dyn Dataset>, InvalidDec
     tasks.column("created_by_id", "Created By ID", tasks::created_by_id).cell(|row| row.task.created_by_id.into()).on_request();
     tasks.column("updated_by_id", "Updated By ID", tasks::updated_by_id).cell(|row| row.task.updated_by_id.into()).on_request();
 
-    tasks.referenced_id_filter(asset, "location_id", "locations", "Only tasks on assets at this location", |id| assets::location_id.eq(id));
-    tasks.id_filter("asset_id", "assets", "Only tasks on this asset", |id| tasks::asset_id.eq(id));
-    tasks.id_filter("created_by_id", "users", "Only tasks that this user created", |id| tasks::created_by_id.eq(id));
-    tasks.id_or_none_filter(
-        "updated_by_id", "users", "Only tasks that this user, or nobody (`none`), has changed since",
-        |id| tasks::updated_by_id.eq(id),
-        || tasks::updated_by_id.is_null(),
-    );
-    tasks.boolean_filter("done", "Only tasks that are done, or that are not", |done| tasks::done.eq(done));
+    tasks.id_filter("location_id", "locations", "Only tasks on assets at this location", asset.column(assets::location_id.nullable(), assets::location_id));
+    tasks.id_filter("asset_id", "assets", "Only tasks on this asset", tasks::asset_id);
+    tasks.id_filter("created_by_id", "users", "Only tasks that this user created", tasks::created_by_id);
+    tasks.id_filter("updated_by_id", "users", "Only tasks that this user, or nobody (`none`), has changed since", tasks::updated_by_id);
+    tasks.boolean_filter("done", "Only tasks that are done, or that are not", tasks::done);
     tasks.text_filter("title", "Only tasks whose title has this text in it, in upper or lower case", tasks::title);
     if is_benchmark {
-        tasks.id_filter(UP_TO_ID, "tasks", "Only tasks up to this one", |id| tasks::id.le(id));
+        tasks.range_filter("id", "Only tasks of these ids", tasks::id);
     }
     tasks.finish()
 }

@@ -1,5 +1,5 @@
 // The lists to choose from, as locations: a combobox each, by the pattern of the ARIA Authoring Practices. It stands before the select,
-// which keeps the value.
+// which keeps the values; each of them is a chip that removes it.
 'use strict';
 
 class Combobox {
@@ -10,9 +10,11 @@ class Combobox {
     this.hint = box.querySelector('.hint');
     this.more = box.dataset.more === 'true';
     this.request = new AbortController();
+    this.select.multiple = true;
     this.found = this.options();
     this.input = document.createElement('input');
     this.list = document.createElement('ul');
+    this.chips = Object.assign(document.createElement('ul'), { className: 'chips' });
     Object.assign(this.input, { id: `${this.select.id}-box`, type: 'text', role: 'combobox', autocomplete: 'off', spellcheck: false });
     Object.assign(this.list, { id: `${this.select.id}-list`, role: 'listbox', hidden: true });
     this.input.setAttribute('aria-autocomplete', 'list');
@@ -20,28 +22,44 @@ class Combobox {
     const label = document.querySelector(`label[for="${this.select.id}"]`);
     label.htmlFor = this.input.id;
     this.list.setAttribute('aria-label', label.textContent);
+    this.list.setAttribute('aria-multiselectable', 'true');
+    this.chips.setAttribute('aria-label', `Chosen: ${label.textContent}`);
     box.querySelectorAll('input, .find').forEach((element) => element.remove());
     box.className = 'combobox';
     box.hidden = this.select.hidden = true;
-    box.prepend(this.input, this.list);
+    box.prepend(this.chips, this.input, this.list);
     box.hidden = false;
     this.show();
     this.close();
-    this.input.addEventListener('focus', () => this.input.select());
     this.input.addEventListener('click', () => this.open());
     this.input.addEventListener('input', () => this.search());
     this.input.addEventListener('keydown', (event) => this.pressed(event));
     this.input.addEventListener('blur', () => this.leave());
-    // The list takes no focus, so that the field does not lose it.
-    this.list.addEventListener('mousedown', (event) => event.preventDefault());
+    // The lists take no focus, so that the field does not lose it.
+    [this.list, this.chips].forEach((list) => list.addEventListener('mousedown', (event) => event.preventDefault()));
     this.list.addEventListener('click', (event) => {
       const option = event.target.closest('li');
       if (option) this.choose(this.found[option.dataset.index]);
+    });
+    this.chips.addEventListener('click', (event) => {
+      const { value } = event.target.closest('button') ?? {};
+      if (value === undefined) return;
+      this.remove(value);
+      this.input.focus();
+      this.close();
     });
   }
 
   options() {
     return [...this.select.options].map(({ value, text }) => ({ value, text }));
+  }
+
+  values() {
+    return [...this.select.selectedOptions].map(({ value }) => value).filter(Boolean);
+  }
+
+  isChosen(value) {
+    return value === '' ? this.values().length === 0 : this.values().includes(value);
   }
 
   // What is always there: all, and none if there is such a choice.
@@ -50,9 +68,16 @@ class Combobox {
   }
 
   show() {
-    const option = this.select.selectedOptions[0];
-    this.input.value = option.value === '' ? '' : option.text;
-    this.input.placeholder = this.fixed()[0].text;
+    this.input.value = '';
+    this.input.placeholder = this.values().length === 0 ? this.fixed()[0].text : 'Add another…';
+    const chosen = [...this.select.selectedOptions].filter(({ value }) => value);
+    this.chips.replaceChildren(...chosen.map(({ value, text }) => {
+      const item = document.createElement('li');
+      const button = Object.assign(document.createElement('button'), { type: 'button', value, textContent: `${text} ×` });
+      button.setAttribute('aria-label', `Remove ${text}`);
+      item.append(button);
+      return item;
+    }));
   }
 
   render(active) {
@@ -61,7 +86,7 @@ class Combobox {
       Object.assign(option, { id: `${this.list.id}-${index}`, role: 'option', textContent: text });
       option.dataset.index = index;
       option.dataset.value = value;
-      option.setAttribute('aria-selected', value === this.select.value);
+      option.setAttribute('aria-selected', this.isChosen(value));
       return option;
     }));
     this.list.hidden = this.found.length === 0;
@@ -86,7 +111,7 @@ class Combobox {
   open() {
     if (this.isOpen) return;
     this.found = this.options();
-    this.render(this.found.findIndex(({ value }) => value === this.select.value));
+    this.render(this.found.findIndex(({ value }) => this.isChosen(value)));
     this.hint.textContent = this.more ? 'The first 200 are listed; find others by words of their name.' : '';
   }
 
@@ -99,11 +124,10 @@ class Combobox {
     this.hint.textContent = '';
   }
 
-  // What was typed is no choice yet: the field says again what is chosen, or nothing if it was emptied.
+  // What was typed is no choice yet.
   leave() {
-    if (this.input.value === '' && this.select.value !== '') this.choose(this.fixed()[0]);
     this.close();
-    this.show();
+    this.input.value = '';
   }
 
   pressed(event) {
@@ -118,6 +142,8 @@ class Combobox {
     } else if (event.key === 'Escape') {
       this.close();
       this.show();
+    } else if (event.key === 'Backspace' && this.input.value === '' && this.values().length > 0) {
+      this.remove(this.values().at(-1));
     } else return;
     event.preventDefault();
   }
@@ -139,7 +165,8 @@ class Combobox {
   async ask(text) {
     const { signal } = (this.request = new AbortController());
     const query = new URLSearchParams({ of: this.of, q: text });
-    this.narrowedBy.forEach((name) => query.set(name, byId(name).value));
+    const narrowing = comboboxes.filter(({ select }) => this.narrowedBy.includes(select.id));
+    narrowing.forEach((other) => other.values().forEach((value) => query.append(other.select.id, value)));
     const answer = await ask(`/api/filters?${query}`, signal);
     return { ...answer, isOld: signal.aborted };
   }
@@ -158,12 +185,21 @@ class Combobox {
     }
   }
 
+  // All is the choice of nothing. What is chosen already is taken away.
   choose({ value, text }) {
-    if (![...this.select.options].some((option) => option.value === value)) this.select.add(new Option(text, value));
-    this.select.value = value;
+    const options = [...this.select.options];
+    if (value === '') options.forEach((option) => { option.selected = false; });
+    else {
+      const known = options.find((option) => option.value === value) ?? this.select.appendChild(new Option(text, value));
+      known.selected = !known.selected;
+    }
     this.close();
     this.show();
     this.changed();
+  }
+
+  remove(value) {
+    this.choose({ value });
   }
 
   async changed() {
@@ -177,10 +213,10 @@ class Combobox {
     try {
       const { choices, more, isOld } = await this.ask('');
       if (isOld) return;
-      const { value } = this.select;
+      const values = this.values();
       const fixed = this.fixed().map((option) => new Option(option.text, option.value));
       this.select.replaceChildren(...fixed, ...choices.map(({ id, name }) => new Option(name, id)));
-      this.select.value = [...this.select.options].some((option) => option.value === value) ? value : '';
+      [...this.select.options].forEach((option) => { option.selected = values.includes(option.value); });
       this.more = more;
       this.show();
     } catch (error) {

@@ -24,10 +24,12 @@ pub use self::catalog::Catalog;
 pub use self::column::{Column, InvalidColumns, Origin, Selection};
 pub use self::column_type::{ColumnKind, ColumnType};
 pub use self::condition::Condition;
-pub use self::declaration::{Boxed, Declaration, InvalidDeclaration, ReferenceTo};
+pub use self::declaration::{
+    Boxed, Declaration, Filtered, InvalidDeclaration, ReferenceTo, ReferencedColumn,
+};
 pub use self::filter::{
-    Filter, FilterField, FilterKind, FilterValue, InvalidFilter, InvalidText, MAX_SEARCH_LENGTH,
-    SearchText,
+    Filter, FilterField, FilterTest, FilterValue, InvalidFilter, InvalidText, MAX_SEARCH_LENGTH,
+    SearchText, Value, parse_boolean,
 };
 pub use self::fragment::{Fragment, Order, Ordered, Query, Question, SelectList, Selected};
 pub use self::loaded::{Loader, Measured, Rows};
@@ -103,12 +105,18 @@ impl Table {
         self.key.iter().map(|key| Arc::clone(&key.value))
     }
 
-    /// Its key, if that is one integer.
-    pub fn integer_key(&self) -> Option<&Key> {
+    /// Its key, if that is one column.
+    pub fn single_key(&self) -> Option<&Key> {
         match self.key.as_slice() {
-            [key] if key.is_integer => Some(key),
+            [key] => Some(key),
             _ => None,
         }
+    }
+
+    /// Its key, if that is one integer.
+    pub fn integer_key(&self) -> Option<&Key> {
+        self.single_key()
+            .filter(|key| key.kind == ColumnKind::Integer)
     }
 }
 
@@ -118,8 +126,8 @@ pub struct Key {
     pub column: String,
     /// Its value, in a query.
     pub value: Fragment,
-    /// Whether that is an integer.
-    pub is_integer: bool,
+    /// What that is.
+    pub kind: ColumnKind,
 }
 
 /// What a dataset's rows refer to by an id: rows of another table, or of several joined ones.

@@ -97,6 +97,62 @@ fn blanks_and_capitals_that_people_write_are_no_error() {
 }
 
 #[test]
+fn a_filter_of_several_values_is_one_flag_or_several_a_variable_or_a_name_and_a_value() {
+    let database = data::hostile();
+    let read = |arguments: &[&str]| {
+        let columns = ["--columns", "id,title,asset_location_id,updated_by_id"];
+        let arguments = columns.iter().chain(arguments);
+        let arguments: Vec<String> = arguments.map(|argument| (*argument).to_owned()).collect();
+        export(&database.url, &arguments)
+    };
+    let condition = "(t.updated_by_id in (12, 7) or t.updated_by_id is null)";
+    let sql = format!(
+        "copy (select t.id as \"ID\", t.title as \"Title\", a.location_id as \"Asset Location ID\", t.updated_by_id as \"Updated By ID\"
+         from tasks t join assets a on a.id = t.asset_id join locations l on l.id = a.location_id where {condition} order by t.id)
+         to stdout with (format csv, header)"
+    );
+    let expected = crate::support::oracle::psql(&database, &sql);
+    assert!(expected.iter().filter(|byte| **byte == b'\n').count() > 3);
+    for arguments in [
+        &["--updated-by-id=none, 12,7"][..],
+        &["--updated-by-id=12", "--updated-by-id", "none,7"],
+        &["--filter=updated_by_id=none,12,7"],
+        &[
+            "--filter=updated_by_id=12",
+            "--filter",
+            "updated_by_id=none",
+            "--updated-by-id=7",
+        ],
+    ] {
+        assert!(read(arguments) == expected, "{arguments:?}");
+    }
+    let by_variables = program(&database.url)
+        .args([
+            "export",
+            "--columns=id,title,asset_location_id,updated_by_id",
+        ])
+        .env("CMMS_UPDATED_BY_ID", "none,12,7")
+        .output()
+        .expect("the program runs");
+    assert!(by_variables.stdout == expected);
+    for (argument, said) in [
+        ("--filter=colour=red", "the tasks have no filter `colour`"),
+        ("--filter=colour", "expected NAME=VALUE"),
+        (
+            "--filter=location_id=here",
+            "`location_id`: expected an id, which is an integer",
+        ),
+        ("--filter=title=a,b", ""),
+    ] {
+        let output = program(&database.url).args(["export", argument]).output();
+        let output = output.expect("the program runs");
+        let code = if said.is_empty() { 0 } else { 2 };
+        assert_eq!(output.status.code(), Some(code), "{argument}");
+        assert!(stderr(&output).contains(said), "{}", stderr(&output));
+    }
+}
+
+#[test]
 fn an_unreachable_database_is_one_line_without_the_password() {
     let output = bare_program()
         .args([
@@ -232,11 +288,15 @@ fn the_help_of_export_has_its_flags_under_headings_and_none_amid_others() {
                 "--asset-id",
                 "--created-by-id",
                 "--done",
+                "--filter",
                 "--location-id",
                 "--name",
+                "--name-is",
                 "--title",
+                "--title-is",
                 "--updated-by-id",
                 "--username",
+                "--username-is",
             ],
         ),
         (

@@ -9,8 +9,9 @@ use bytes::Bytes;
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel_export::cancellation::Cancellation;
-use diesel_export::dataset::{Dataset, Declaration, Filter};
+use diesel_export::dataset::{Dataset, Declaration};
 use diesel_export::db::Database;
+use diesel_export::parameters::filter_from_pairs;
 use diesel_export::{self as export, Export, Observer, Plan, Sink, Strategy};
 
 use crate::support::{TestDatabase, oracle};
@@ -87,9 +88,28 @@ mod documents {
         dataset
             .column("parent_number", "Parent's No.", documents::parent)
             .cell(|row| row.0.parent.into());
-        dataset.boolean_filter("old", "Only old ones, or only new ones", |old| {
-            documents::is_old.eq(old)
-        });
+        let name = PARENTS.field(documents::name).nullable();
+        let note = PARENTS.field(documents::note).nullable();
+        dataset
+            .boolean_filter("old", "Only old ones, or only new ones", documents::is_old)
+            .range_filter("number", "Only those with these numbers", documents::number)
+            .text_filter(
+                "parent",
+                "Only those of such parents",
+                parent.column(name, documents::name),
+            )
+            .one_of_filter(
+                "parent_note",
+                "Only those whose parents have this note",
+                parent.column(note, documents::note),
+                &["seen"],
+            )
+            .id_filter(
+                "parent_number",
+                "documents",
+                "Only those of these parents",
+                documents::parent,
+            );
         dataset.finish().expect("it can work")
     }
 }
@@ -113,6 +133,41 @@ impl Sink for Kept {
     }
 }
 
+/// Filters as a URL has them, and the same in SQL.
+const FILTERS: &[(&[(&str, &str)], &str)] = &[
+    (&[], "true"),
+    (&[("old", "true")], "d.is_old"),
+    (&[("number_from", "-5")], "d.number >= -5"),
+    (
+        &[("number_from", "-5"), ("number_to", "7")],
+        "d.number between -5 and 7",
+    ),
+    (&[("parent", "MENT, 77")], "p.name ilike '%ment, 77%'"),
+    (
+        &[
+            ("parent_is", "Document, 7"),
+            ("parent_is", "Document, 7"),
+            ("parent_is", "document, 8"),
+        ],
+        "p.name in ('Document, 7', 'document, 8')",
+    ),
+    (
+        &[("parent_number", "7,9"), ("parent_number", "-3")],
+        "d.parent in (7, 9, -3)",
+    ),
+    (
+        &[("parent_number", "none,7")],
+        "(d.parent = 7 or d.parent is null)",
+    ),
+    (&[("parent_number", "none")], "d.parent is null"),
+    (&[("parent_note", "none")], "p.note is null"),
+    (
+        &[("parent_note", "seen,none")],
+        "(p.note is null or p.note = 'seen')",
+    ),
+    (&[("parent_note", "seen")], "p.note = 'seen'"),
+];
+
 #[test]
 fn a_dataset_of_another_table_is_exported_by_every_strategy() {
     let database = TestDatabase::new();
@@ -120,7 +175,7 @@ fn a_dataset_of_another_table_is_exported_by_every_strategy() {
         .connect()
         .batch_execute(
             "create table documents (number bigint primary key, name text not null, note text, is_old boolean not null, parent bigint);
-             insert into documents select n, 'Document, ' || n, case n % 3 when 0 then null when 1 then '' else E'a\\n\\\\b\\t\"' end, n % 2 = 0,
+             insert into documents select n, 'Document, ' || n, case n % 7 when 0 then null when 1 then '' when 2 then 'seen' else E'a\\n\\\\b\\t\"' end, n % 2 = 0,
                  case when n > 5 then n / 2 end from generate_series(-3000, 30000) n;
              create index on documents (number) include (note, is_old, parent, name)",
         )
@@ -131,7 +186,7 @@ fn a_dataset_of_another_table_is_exported_by_every_strategy() {
         .expect("the SQL runs");
     let dataset = documents::declare();
     let client = Database::new(&database.url, 8, Duration::from_secs(5));
-    for (old, condition) in [(None, "true"), (Some("true"), "d.is_old")] {
+    for (filter, condition) in FILTERS {
         let sql = format!(
             "copy (select d.note as \"A \"\"note\"\"\", d.number as \"No.\", case when d.is_old then 'old' else 'new' end as \"Age\",
                  p.name as \"Parent\", d.name as \"Name\", d.parent as \"Parent's No.\"
@@ -139,16 +194,14 @@ fn a_dataset_of_another_table_is_exported_by_every_strategy() {
              to stdout with (format csv, header)"
         );
         let csv = oracle::psql(&database, &sql);
-        let mut filter = Filter::all(&dataset);
-        if let Some(old) = old {
-            let field = &dataset.filters()[0];
-            let set = field.parse(old).and_then(|value| filter.set(field, value));
-            set.expect("a boolean");
-        }
+        let pairs = filter
+            .iter()
+            .map(|(name, value)| ((*name).into(), (*value).into()));
+        let set = filter_from_pairs(&dataset, pairs).expect("they are understood");
         for &strategy in Strategy::all() {
             let export = Export {
                 strategy,
-                filter: filter.clone(),
+                filter: set.clone(),
                 ..Export::of(&dataset)
             };
             let mut kept = Kept(Vec::new());
@@ -157,12 +210,23 @@ fn a_dataset_of_another_table_is_exported_by_every_strategy() {
             assert_eq!(
                 summary.expect("whole").bytes,
                 csv.len() as u64,
-                "{strategy:?}"
+                "{strategy:?} {filter:?}"
             );
-            assert!(kept.0 == csv, "{strategy:?}");
+            assert!(kept.0 == csv, "{strategy:?} {filter:?}");
             let plan = ran.0.into_inner().expect("planned");
             // Of half of the rows there are more names than rows, which leaves `lookup` to `copy`.
-            assert!(plan.strategy == strategy || old.is_some(), "{plan:?}");
+            assert!(plan.strategy == strategy || !filter.is_empty(), "{plan:?}");
+            // Rows that refer to nothing have NULL there, and what they refer to does not say which rows these are.
+            let of_missing = filter
+                .iter()
+                .any(|(name, value)| *name == "parent_note" && value.contains("none"));
+            if of_missing && strategy == Strategy::Lookup {
+                let because = plan.because.as_deref();
+                assert_eq!(
+                    because,
+                    Some("the filter also asks for rows that refer to nothing")
+                );
+            }
         }
     }
 }

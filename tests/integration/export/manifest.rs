@@ -42,6 +42,14 @@ fn the_manifest_tells_what_the_client_should_have() {
         (&manifest["preset"], &manifest["delimiter"]),
         (&json!("excel"), &json!("tab"))
     );
+    download(
+        &server.address,
+        "export_id=two&location_id=3,4&updated_by_id=none,7&title_is=a&title_is=b&done=false",
+    );
+    assert_eq!(
+        server.ended("two")["filter"],
+        json!({"location_id": [3, 4], "updated_by_id": ["none", "7"], "title_is": ["a", "b"], "done": false})
+    );
     assert_eq!(manifest["error"], Value::Null);
     assert!(
         manifest["seconds"]
@@ -351,7 +359,7 @@ fn the_openapi_document_is_true_to_the_answers() {
         .iter()
         .filter_map(|parameter| parameter["name"].as_str())
         .collect();
-    assert_eq!(names.len(), 14, "{names:?}");
+    assert_eq!(names.len(), 15, "{names:?}");
     for name in names {
         assert_eq!(
             Download::start(&server.address, &format!("/tasks.csv?{name}=")).status,

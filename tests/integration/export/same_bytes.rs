@@ -45,6 +45,22 @@ const FILTERS: &[Filter] = &[
         sql: "t.updated_by_id is null",
     },
     Filter {
+        parameters: &[("location_id", "3,5"), ("location_id", "4")],
+        sql: "l.id in (3, 4, 5)",
+    },
+    Filter {
+        parameters: &[("updated_by_id", "none,12"), ("updated_by_id", "7")],
+        sql: "(t.updated_by_id in (7, 12) or t.updated_by_id is null)",
+    },
+    Filter {
+        parameters: &[
+            ("title_is", "Task 99"),
+            ("title_is", "task 98"),
+            ("title_is", "ü, ß"),
+        ],
+        sql: "t.title in ('Task 99', 'task 98', 'ü, ß')",
+    },
+    Filter {
         parameters: &[("title", "%")],
         sql: "position('%' in t.title) > 0",
     },

@@ -94,7 +94,19 @@ fn what_is_not_understood_is_a_400_that_names_it() {
             "delimiter=%7C",
             "`delimiter`: expected one of `,`, `;`, `tab`",
         ),
-        ("done=true&done=true", "`done`: given more than once"),
+        ("title=a&title=b", "`title`: given more than once"),
+        (
+            "location_id=1,2,x",
+            "`location_id`: expected an id, which is an integer",
+        ),
+        (
+            "location_id=1&location_id=2.0",
+            "`location_id`: expected an id",
+        ),
+        (
+            "asset_id=none",
+            "`asset_id`: expected an id, which is an integer",
+        ),
         ("colour=red", "unknown parameter `colour`: expected one of"),
         (
             "columns=",

@@ -7,11 +7,13 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use time::OffsetDateTime;
 use unicode_segmentation::UnicodeSegmentation;
 
-use diesel_export::dataset::{Filter, FilterValue};
+use diesel_export::dataset::{Filter, Value};
 use diesel_export::format::FileType;
 
 /// The most characters of a text that go into a name.
 const TEXT_CHARACTERS: usize = 30;
+/// The most values of a filter that go into a name.
+const VALUES: usize = 3;
 /// What [RFC 8187](https://www.rfc-editor.org/rfc/rfc8187#section-3.2.1) leaves as it is, of what a name can have.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.');
 
@@ -37,17 +39,22 @@ fn name(
     let mut name = filter.dataset().name().to_owned();
     for (field, value) in filter.iter() {
         let what = field.name().trim_end_matches("_id").replace('_', "-");
+        if value.single() == Some(&Value::Boolean(false)) {
+            name.push_str("-not");
+        }
         // Writing to a String cannot fail.
-        let _ = match value {
-            FilterValue::Boolean(true) => write!(name, "-{what}"),
-            FilterValue::Boolean(false) => write!(name, "-not-{what}"),
-            FilterValue::Id(id) => write!(name, "-{what}-{id}"),
-            FilterValue::NoId => write!(name, "-{what}-none"),
-            FilterValue::Text(text) => match words(text.as_str(), &kept) {
-                words if words.is_empty() => write!(name, "-{what}"),
-                words => write!(name, "-{what}-{words}"),
-            },
-        };
+        let _ = write!(name, "-{what}");
+        let said = value.values().iter().filter_map(|value| match value {
+            Value::Boolean(_) => None,
+            Value::Integer(id) => Some(id.to_string()),
+            value => Some(words(&value.to_string(), &kept)),
+        });
+        for words in said.filter(|words| !words.is_empty()).take(VALUES) {
+            let _ = write!(name, "-{words}");
+        }
+        if value.values().len() > VALUES {
+            name.push_str("-and-more");
+        }
     }
     let (date, (hour, minute, second)) = (now.date(), now.to_hms());
     let extension = file_type.extension();
@@ -124,6 +131,14 @@ mod tests {
             disposition(&[("lent", "false"), ("shelf_id", "15")])
                 .contains("\"books-shelf-15-not-lent-2026-11-24-143259.csv\"")
         );
+        let several = [
+            ("shelf_id", "3,4,5,6"),
+            ("pages_from", "10"),
+            ("genre", "none,comic"),
+        ];
+        assert!(disposition(&several).contains(
+            "\"books-shelf-3-4-5-and-more-pages-from-10-genre-none-comic-2026-11-24-143259.csv\""
+        ));
         let all = [("shelf_id", "-1"), ("reader_id", "none"), ("lent", "true")];
         assert!(
             disposition(&all).contains("\"books-shelf--1-reader-none-lent-2026-11-24-143259.csv\"")

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use crate::pages::html::{accepts_html, has_form};
 use crate::problem::query_string::{QueryString, invalid};
 use crate::problem::{Kind, Problem};
-use diesel_export::dataset::{Catalog, FilterKind};
+use diesel_export::dataset::{Catalog, ColumnKind, FilterField, FilterTest, InvalidFilter};
 use diesel_export::format::FileType;
 use diesel_export::parameters::{Pair, Parameters, named};
 
@@ -70,38 +70,77 @@ impl Order {
 
 /// The names and values of a JSON object as a form has them. A value must be of its parameter's type.
 fn pairs(values: Map<String, Value>, catalog: &Catalog) -> Result<Vec<Pair<'static>>, Problem> {
-    let pairs = values.into_iter().map(|(name, value)| {
-        let text = text(&name, &value, catalog);
-        let text = text.map_err(|expected| invalid(&name, &format!("expected {expected}")))?;
-        Ok((name.into(), text.into()))
-    });
-    pairs.collect()
+    let mut pairs: Vec<Pair<'static>> = Vec::new();
+    for (name, value) in values {
+        let mut fields = catalog.all().flat_map(|dataset| dataset.filters());
+        let texts = match fields.find(|field| field.name() == name) {
+            Some(field) => filter(field, &value),
+            None => option(&name, &value).map(|text| vec![text]),
+        };
+        let texts = texts.map_err(|expected| invalid(&name, &format!("expected {expected}")))?;
+        pairs.extend(
+            texts
+                .into_iter()
+                .map(|text| (name.clone().into(), text.into())),
+        );
+    }
+    Ok(pairs)
 }
 
-fn text(name: &str, value: &Value, catalog: &Catalog) -> Result<String, &'static str> {
-    let kind = catalog
-        .all()
-        .flat_map(|dataset| dataset.filters())
-        .find(|field| field.name() == name)
-        .map(|field| field.kind());
-    let boolean = |value: &Value| value.as_bool().map(|value| value.to_string());
-    let string = |value: &Value| value.as_str().map(str::to_owned);
-    let id = |value: &Value| integer(value).map(|id| id.to_string());
-    match (name, kind) {
-        ("columns", _) => columns(value).ok_or("a list of columns' names"),
-        ("fresh", _) | (_, Some(FilterKind::Boolean)) => boolean(value).ok_or("`true` or `false`"),
-        (_, Some(FilterKind::Id)) => id(value).ok_or("an id"),
-        (_, Some(FilterKind::IdOrNone)) => {
-            let none = value.as_str().filter(|text| *text == "none");
-            id(value)
-                .or(none.map(str::to_owned))
-                .ok_or("an id or `none`")
+/// The values of a filter: one, or an array of them if it takes several.
+fn filter(field: &FilterField, value: &Value) -> Result<Vec<String>, String> {
+    match value.as_array() {
+        Some(values) if field.test() == FilterTest::OneOf && !values.is_empty() => {
+            values.iter().map(|value| text(field, value)).collect()
         }
-        (_, Some(FilterKind::Text)) => string(value).ok_or("a text"),
-        _ => string(value)
-            .filter(|text| !text.is_empty())
-            .ok_or("a text"),
+        _ => Ok(vec![text(field, value)?]),
     }
+}
+
+/// A value of a filter. A comma or a blank in it separates nothing, and an empty text is none.
+fn text(field: &FilterField, value: &Value) -> Result<String, String> {
+    let text = match value {
+        Value::Bool(value) if field.is_boolean() => Some(value.to_string()),
+        Value::Number(_) if *field.kind() == ColumnKind::Integer => {
+            integer(value).map(|value| value.to_string())
+        }
+        Value::Number(number)
+            if matches!(field.kind(), ColumnKind::Decimal | ColumnKind::Float) =>
+        {
+            Some(number.to_string())
+        }
+        Value::String(text) if field.takes_none() && text == "none" => Some(text.clone()),
+        Value::String(text) if !field.is_boolean() && *field.kind() != ColumnKind::Integer => {
+            Some(text.clone())
+        }
+        _ => None,
+    };
+    let is_one = |text: &String| {
+        field
+            .parse(text)
+            .is_ok_and(|value| value.single().is_some())
+    };
+    text.filter(|text| text.is_empty() || is_one(text))
+        .ok_or_else(|| match field.parse("") {
+            // What it expects, it says of the empty text.
+            Err(InvalidFilter::Expected(expected)) => expected,
+            _ => "a text".to_owned(),
+        })
+}
+
+fn option(name: &str, value: &Value) -> Result<String, String> {
+    let (text, expected) = match name {
+        "columns" => (columns(value), "a list of columns' names"),
+        "fresh" => (
+            value.as_bool().map(|value| value.to_string()),
+            "`true` or `false`",
+        ),
+        _ => {
+            let text = value.as_str().filter(|text| !text.is_empty());
+            (text.map(str::to_owned), "a text")
+        }
+    };
+    text.ok_or_else(|| expected.to_owned())
 }
 
 fn columns(value: &Value) -> Option<String> {
@@ -176,6 +215,11 @@ mod tests {
         let body = "lent=false&shelf_id=3&reader_id=none&title=a+b&columns=title&columns=id&strategy=copy&preset=excel\
             &delimiter=%3B&format=csv&fresh=true&dataset=";
         assert_eq!(form(body).as_deref(), Ok(expected));
+        let several = json!({"shelf_id": [3, 4], "reader_id": ["none", 5], "title_is": ["a, b", "c"], "pages_from": 10, "genre": ["comic"]});
+        let expected = "books shelf_id=3,4&reader_id=none,5&title_is=a, b&title_is=c&pages_from=10&genre=comic&preset=data false false";
+        assert_eq!(json(&several).as_deref(), Ok(expected));
+        let body = "shelf_id=3,4&reader_id=none&reader_id=5&title_is=a,+b&title_is=c&pages_from=10&pages_to=&genre=comic";
+        assert_eq!(form(body).as_deref(), Ok(expected));
         let workbook = json!({"dataset": "readers", "format": "xlsx", "name": "ann"});
         assert_eq!(
             json(&workbook).as_deref(),
@@ -230,6 +274,14 @@ mod tests {
             (json!({"title": null}), "`title`: expected a text"),
             (json!({"title": 3}), "`title`: expected a text"),
             (json!({"shelf_id": "3"}), "`shelf_id`: expected an id"),
+            (json!({"shelf_id": [3, "4"]}), "`shelf_id`: expected an id"),
+            (json!({"shelf_id": []}), "`shelf_id`: expected an id"),
+            (json!({"title": ["a"]}), "`title`: expected a text"),
+            (json!({"pages_to": "9"}), "`pages_to`: expected an integer"),
+            (
+                json!({"genre": "novel,comic"}),
+                "`genre`: expected one of `novel`, `comic`, or `none`",
+            ),
             (json!({"shelf_id": 3.5}), "`shelf_id`: expected an id"),
             (json!({"columns": "id"}), "`columns`: expected a list"),
             (

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use percent_encoding::percent_decode_str;
 
 use crate::problem::{Kind, Problem};
-use diesel_export::dataset::{FilterKind, FilterValue};
+use diesel_export::dataset::parse_boolean;
 use diesel_export::parameters::{InvalidParameter, Pair};
 
 /// The names and values that are left of a query, in their order.
@@ -41,9 +41,9 @@ impl<'a> QueryString<'a> {
     pub(crate) fn take_bool(&mut self, name: &str) -> Result<Option<bool>, Problem> {
         match self.take(name)?.as_deref() {
             None | Some("") => Ok(None),
-            Some(text) => match FilterKind::Boolean.parse(text) {
-                Ok(FilterValue::Boolean(value)) => Ok(Some(value)),
-                _ => Err(invalid(name, "expected `true` or `false`")),
+            Some(text) => match parse_boolean(text) {
+                Some(value) => Ok(Some(value)),
+                None => Err(invalid(name, "expected `true` or `false`")),
             },
         }
     }

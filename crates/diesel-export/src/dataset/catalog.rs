@@ -41,9 +41,14 @@ impl Catalog {
                             "its filter `{name}` is of the dataset `{of}`, which is not there"
                         ));
                     }
-                    Some(of) if of.table().integer_key().is_none() => {
+                    Some(of)
+                        if of
+                            .table()
+                            .single_key()
+                            .is_none_or(|key| key.kind != *field.kind()) =>
+                    {
                         return invalid(format!(
-                            "its filter `{name}` is an integer, and the key of the dataset `{}` is none",
+                            "its filter `{name}` is of another type than the key of the dataset `{}`",
                             of.name()
                         ));
                     }

@@ -31,7 +31,9 @@ pub enum ColumnKind {
     Timestamp,
     /// Points in time.
     Timestamptz,
-    /// Anything else, as PostgreSQL prints it: identifiers, documents, intervals.
+    /// UUIDs.
+    Uuid,
+    /// Anything else, as PostgreSQL prints it: documents, networks, intervals.
     Data,
     /// Booleans, written as two texts: the first for true, the second for false.
     Label([String; 2]),
@@ -44,6 +46,14 @@ impl ColumnKind {
             Self::Label([yes, no]) => Some(if is_true { yes } else { no }),
             _ => None,
         }
+    }
+
+    /// Whether a range of such values can be asked for.
+    pub(crate) fn has_ranges(&self) -> bool {
+        !matches!(
+            self,
+            Self::Boolean | Self::Label(_) | Self::Text | Self::Uuid | Self::Data
+        )
     }
 
     /// Whether the values are texts to who reads them from the server, of any length.
@@ -73,6 +83,10 @@ pub trait ColumnType {
     const IS_ORDERED: bool = true;
     /// Whether PostgreSQL has to print them for a strategy that loads rows through Diesel; otherwise their binary form can be read.
     const IS_PRINTED: bool = true;
+    /// Whether they may be NULL.
+    const IS_NULLABLE: bool = false;
+    /// Whether each is one value, and no array of them.
+    const IS_SCALAR: bool = true;
 
     /// What such values are.
     fn kind() -> ColumnKind;
@@ -102,13 +116,16 @@ column_types! {
     Time, ordered: true, printed: true: Time;
     Timestamp, ordered: true, printed: true: Timestamp;
     Timestamptz, ordered: true, printed: true: Timestamptz;
-    Data, ordered: true, printed: true: Money, Oid, Uuid, Binary, Interval, Jsonb, Inet, Cidr, MacAddr, MacAddr8, PgLsn;
+    Uuid, ordered: true, printed: true: Uuid;
+    Data, ordered: true, printed: true: Money, Oid, Binary, Interval, Jsonb, Inet, Cidr, MacAddr, MacAddr8, PgLsn;
     Data, ordered: false, printed: true: Json;
 }
 
 impl<T: ColumnType + SqlType<IsNull = NotNull>> ColumnType for Nullable<T> {
     const IS_ORDERED: bool = T::IS_ORDERED;
     const IS_PRINTED: bool = T::IS_PRINTED;
+    const IS_NULLABLE: bool = true;
+    const IS_SCALAR: bool = T::IS_SCALAR;
 
     fn kind() -> ColumnKind {
         T::kind()
@@ -118,6 +135,7 @@ impl<T: ColumnType + SqlType<IsNull = NotNull>> ColumnType for Nullable<T> {
 /// Arrays of texts have texts in them, as an array of numbers has not.
 impl<T: ColumnType> ColumnType for Array<T> {
     const IS_ORDERED: bool = T::IS_ORDERED;
+    const IS_SCALAR: bool = false;
 
     fn kind() -> ColumnKind {
         match T::kind() {

@@ -1,15 +1,18 @@
 //! Conditions on the rows of a query, with what they compare.
 
+mod operand;
+
 use std::sync::Arc;
 
-use diesel::dsl::AsExprOf;
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, QueryFragment};
-use diesel::sql_types::{Array, BigInt, Text};
+use diesel::sql_types::{Array, BigInt};
 
+use self::operand::{Operand, PortableText, compared, integer, sql_name};
+use super::column_type::ColumnKind;
+use super::filter::{Value, like_pattern};
 use super::fragment::{Fragment, Query};
-use crate::units::hexadecimal;
 
 /// A condition on rows.
 pub struct Condition(Box<dyn QueryFragment<Pg> + Send>);
@@ -41,12 +44,69 @@ impl Condition {
         Self::new(Comparison(Arc::clone(key), "= any", ids))
     }
 
-    /// The condition that `text` matches a pattern for `ILIKE`.
-    pub(super) fn matches(
-        text: impl QueryFragment<Pg> + Send + Sync + 'static,
-        pattern: String,
-    ) -> Self {
-        Self::new(Matches(Arc::new(text), Pattern::of(pattern)))
+    /// The condition that `text` has this one in it; upper and lower case count as equal.
+    pub(super) fn contains(text: &Fragment, part: &str) -> Self {
+        // The database's own collation: PostgreSQL refuses ILIKE under a nondeterministic one, which a column may have, but no database.
+        // An index of a column without a collation of its own still serves it.
+        let pattern = Operand::Text(PortableText::of(like_pattern(part)));
+        Self::new(Compared(
+            Arc::clone(text),
+            " collate \"default\" ilike ",
+            vec![pattern],
+        ))
+    }
+
+    /// The condition that `what` is at least this.
+    pub(super) fn from(what: &Fragment, kind: &ColumnKind, value: &Value) -> Self {
+        let least = Operand::of(kind, value);
+        Self::new(Compared(
+            compared(what, kind),
+            " >= ",
+            least.into_iter().collect(),
+        ))
+    }
+
+    /// The condition that `what` is at most this. A timestamp may be of any time of a day.
+    pub(super) fn to(what: &Fragment, kind: &ColumnKind, value: &Value) -> Self {
+        let greatest = Operand::of(kind, value);
+        let (operator, greatest) = match (greatest, sql_name(kind)) {
+            (Some(Operand::Cast(day, _)), Some(name @ ("timestamp" | "timestamptz")))
+                if day.is_date =>
+            {
+                (" < ", Some(Operand::DayAfter(day, name)))
+            }
+            (greatest, _) => (" <= ", greatest),
+        };
+        Self::new(Compared(
+            compared(what, kind),
+            operator,
+            greatest.into_iter().collect(),
+        ))
+    }
+
+    /// The condition that `what` is one of these; [`Value::Null`] is NULL.
+    pub(crate) fn one_of(what: &Fragment, kind: &ColumnKind, values: &[Value]) -> Self {
+        let mut either: Vec<Self> = Vec::new();
+        let integers: Vec<i64> = values.iter().filter_map(integer).collect();
+        match integers.as_slice() {
+            [] => {}
+            [one] => either.push(Self::compare(what, "=", *one)),
+            _ => either.push(Self::is_any(what, integers)),
+        }
+        let others: Vec<Operand> = values
+            .iter()
+            .filter_map(|value| match value {
+                Value::Integer(_) => None,
+                value => Operand::of(kind, value),
+            })
+            .collect();
+        if !others.is_empty() {
+            either.push(Self::new(Compared(compared(what, kind), " in ", others)));
+        }
+        if values.contains(&Value::Null) {
+            either.push(Self::is_null(what));
+        }
+        Self::new(Either(either))
     }
 
     /// The condition that `key` is among the values that a query selects.
@@ -72,46 +132,33 @@ impl QueryFragment<Pg> for IsNull {
     }
 }
 
-/// Whether a text matches a pattern for `ILIKE`.
-struct Matches(Fragment, Pattern);
+/// A comparison with one of some values.
+struct Compared(Fragment, &'static str, Vec<Operand>);
 
-/// A pattern.
-enum Pattern {
-    /// Of characters that every database can hold.
-    Plain(AsExprOf<String, Text>),
-    /// SQL that makes the pattern on the server; NULL, which matches nothing, if a LATIN1 database lacks one of its characters. Sent as a text,
-    /// such a character is an error.
-    Encoded(String),
-}
-
-impl Pattern {
-    fn of(pattern: String) -> Self {
-        if pattern.is_ascii() {
-            return Self::Plain(pattern.into_sql::<Text>());
+impl QueryFragment<Pg> for Compared {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        self.0.walk_ast(out.reborrow())?;
+        out.push_sql(self.1);
+        for (index, operand) in self.2.iter().enumerate() {
+            out.push_sql(if index == 0 { "(" } else { ", " });
+            operand.walk_ast(out.reborrow())?;
         }
-        let in_latin1 = pattern.chars().all(|character| character <= '\u{ff}');
-        // `concat` keeps the planner from converting it beforehand; the query in parentheses does so once, and not for each row.
-        Self::Encoded(format!(
-            "(select case when {in_latin1} or getdatabaseencoding() <> 'LATIN1'
-                then convert_from(decode(concat('{}'), 'hex'), 'UTF8') end)",
-            hexadecimal(pattern.as_bytes())
-        ))
+        out.push_sql(if self.2.is_empty() { "(null)" } else { ")" });
+        Ok(())
     }
 }
 
-impl QueryFragment<Pg> for Matches {
+/// One of several conditions.
+struct Either(Vec<Condition>);
+
+impl QueryFragment<Pg> for Either {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        self.0.walk_ast(out.reborrow())?;
-        // The database's own collation: PostgreSQL refuses ILIKE under a nondeterministic one, which a column may have, but no database.
-        // An index of a column without a collation of its own still serves it.
-        out.push_sql(" collate \"default\" ilike ");
-        match &self.1 {
-            Pattern::Plain(pattern) => pattern.walk_ast(out.reborrow()),
-            Pattern::Encoded(sql) => {
-                out.push_sql(sql);
-                Ok(())
-            }
+        for (index, condition) in self.0.iter().enumerate() {
+            out.push_sql(if index == 0 { "(" } else { " or " });
+            condition.walk_ast(out.reborrow())?;
         }
+        out.push_sql(if self.0.is_empty() { "false" } else { ")" });
+        Ok(())
     }
 }
 
@@ -125,30 +172,5 @@ impl<V: QueryFragment<Pg>> QueryFragment<Pg> for Comparison<V> {
         self.2.walk_ast(out.reborrow())?;
         out.push_sql(")");
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_latin1_lacks_is_left_out_of_a_latin1_database() {
-        let encoded = |pattern: &str| match Pattern::of(pattern.to_owned()) {
-            Pattern::Plain(_) => None,
-            Pattern::Encoded(sql) => Some(sql),
-        };
-        assert_eq!(encoded("%it's \\%"), None);
-        for (pattern, in_latin1, bytes) in [
-            ("%\u{ff}'", true, "25c3bf27"),
-            ("\u{ff}\u{100}", false, "c3bfc480"),
-        ] {
-            let sql = encoded(pattern).unwrap_or_default();
-            let tested = format!("case when {in_latin1} or getdatabaseencoding() <> 'LATIN1'");
-            assert!(
-                sql.contains(&tested) && sql.contains(&format!("concat('{bytes}')")),
-                "{sql}"
-            );
-        }
     }
 }

@@ -5,6 +5,7 @@ mod declared;
 mod filters;
 
 pub use self::check::InvalidDeclaration;
+pub use self::filters::{Filtered, ReferencedColumn};
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -175,7 +176,7 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
         self.table.key.push(Key {
             column: C::NAME.to_owned(),
             value: Arc::new(column),
-            is_integer: is_integer::<C::SqlType>(),
+            kind: C::SqlType::kind(),
         });
         self
     }

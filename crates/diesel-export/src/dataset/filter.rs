@@ -1,195 +1,23 @@
-//! The filters of a dataset, and their values.
+//! Which rows of a dataset to export.
+
+mod field;
+mod search_text;
+mod value;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value as Json};
+
+pub use self::field::{FilterField, FilterTest, InvalidFilter};
+pub(super) use self::search_text::like_pattern;
+pub use self::search_text::{InvalidText, MAX_SEARCH_LENGTH, SearchText};
+pub(super) use self::value::is_date;
+pub use self::value::{FilterValue, Value, parse_boolean};
 
 use super::Dataset;
 use super::condition::Condition;
-
-/// Returns a filter's condition for the value that it is set to.
-pub(super) type MakeCondition = dyn Fn(&FilterValue) -> Condition + Send + Sync;
-
-/// A filter that a dataset has.
-pub struct FilterField {
-    pub(super) name: String,
-    pub(super) help: String,
-    /// Its index among the dataset's filters.
-    pub(super) index: usize,
-    pub(super) kind: FilterKind,
-    pub(super) of: Option<String>,
-    /// The index of the reference that its condition is about; `None` if that is the dataset's own table.
-    pub(super) reference: Option<usize>,
-    pub(super) condition: Box<MakeCondition>,
-}
-
-/// What a filter can be set to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FilterKind {
-    /// `true` or `false`.
-    Boolean,
-    /// The id of a row of another dataset.
-    Id,
-    /// Such an id, or `none`.
-    IdOrNone,
-    /// A part of a text; upper and lower case count as equal.
-    Text,
-}
-
-impl FilterField {
-    /// The name by which the command line and the web know it.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// What it does, in a sentence without a full stop.
-    pub fn help(&self) -> &str {
-        &self.help
-    }
-
-    /// What it can be set to.
-    pub fn kind(&self) -> FilterKind {
-        self.kind
-    }
-
-    /// The name of the dataset whose rows it chooses from.
-    pub fn of(&self) -> Option<&str> {
-        self.of.as_deref()
-    }
-
-    /// Returns its condition for a value.
-    pub(crate) fn condition(&self, value: &FilterValue) -> Condition {
-        (self.condition)(value)
-    }
-
-    /// Reads a value for it.
-    pub fn parse(&self, text: &str) -> Result<FilterValue, InvalidFilter> {
-        self.kind.parse(text)
-    }
-}
-
-impl FilterKind {
-    /// Reads a value of this kind. Blanks around it do not count, nor does its case (`True`), unless it is a text to search for.
-    pub fn parse(self, text: &str) -> Result<FilterValue, InvalidFilter> {
-        let word = text.trim();
-        let is = |name: &str| word.eq_ignore_ascii_case(name);
-        let id = || word.parse().map(FilterValue::Id);
-        match self {
-            Self::Boolean if is("true") => Ok(FilterValue::Boolean(true)),
-            Self::Boolean if is("false") => Ok(FilterValue::Boolean(false)),
-            Self::Boolean => Err(InvalidFilter::NoBoolean),
-            Self::Id => id().map_err(|_| InvalidFilter::NoId),
-            Self::IdOrNone if is("none") => Ok(FilterValue::NoId),
-            Self::IdOrNone => id().map_err(|_| InvalidFilter::NeitherIdNorNone),
-            Self::Text => Ok(FilterValue::Text(text.parse()?)),
-        }
-    }
-}
-
-/// What a filter is set to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum FilterValue {
-    /// True or false.
-    Boolean(bool),
-    /// An id.
-    Id(i64),
-    /// `none`: there is no id.
-    NoId,
-    /// A part of a text.
-    Text(SearchText),
-}
-
-impl fmt::Display for FilterValue {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Boolean(value) => value.fmt(f),
-            Self::Id(id) => id.fmt(f),
-            Self::NoId => f.write_str("none"),
-            Self::Text(text) => f.write_str(text.as_str()),
-        }
-    }
-}
-
-/// Why a filter cannot be set to a value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidFilter {
-    /// Neither `true` nor `false`.
-    #[error("expected `true` or `false`")]
-    NoBoolean,
-    /// No 64-bit integer.
-    #[error("expected an id, which is an integer")]
-    NoId,
-    /// Neither a 64-bit integer nor `none`.
-    #[error("expected an id, which is an integer, or `none`")]
-    NeitherIdNorNone,
-    /// The text cannot be searched for.
-    #[error(transparent)]
-    Text(#[from] InvalidText),
-    /// The dataset has no filter of this name and kind.
-    #[error("the dataset has no such filter")]
-    Unknown,
-}
-
-/// The most characters of a search text: PostgreSQL puts it into lower case for every row.
-pub const MAX_SEARCH_LENGTH: usize = 200;
-
-/// Why a text cannot be searched for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidText {
-    /// PostgreSQL neither stores nor reads a NUL character in a text.
-    #[error("the text has a NUL character, which PostgreSQL cannot hold")]
-    Nul,
-    /// It is longer than [`MAX_SEARCH_LENGTH`].
-    #[error("the text has more than {MAX_SEARCH_LENGTH} characters")]
-    TooLong,
-}
-
-/// A text to search for. It has no NUL character, and is not too long.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct SearchText(String);
-
-impl FromStr for SearchText {
-    type Err = InvalidText;
-
-    fn from_str(text: &str) -> Result<Self, InvalidText> {
-        if text.contains('\0') {
-            Err(InvalidText::Nul)
-        } else if text.chars().nth(MAX_SEARCH_LENGTH).is_some() {
-            Err(InvalidText::TooLong)
-        } else {
-            Ok(Self(text.to_owned()))
-        }
-    }
-}
-
-impl SearchText {
-    /// The text to find.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// Its words.
-    pub fn words(&self) -> impl Iterator<Item = Self> {
-        self.0.split_whitespace().map(|word| Self(word.to_owned()))
-    }
-
-    /// The pattern for `ILIKE` that finds the text. LIKE's special characters stand for themselves in it.
-    pub fn like_pattern(&self) -> String {
-        let mut pattern = String::with_capacity(self.0.len() + 2);
-        pattern.push('%');
-        for character in self.0.chars() {
-            if matches!(character, '%' | '_' | '\\') {
-                pattern.push('\\');
-            }
-            pattern.push(character);
-        }
-        pattern.push('%');
-        pattern
-    }
-}
 
 /// Which rows of a dataset to export: those that meet the condition of every filter that is set.
 #[derive(Clone)]
@@ -215,10 +43,11 @@ impl Filter {
 
     /// Sets the dataset's filter of this name and kind: the field may have come from another dataset.
     pub fn set(&mut self, field: &FilterField, value: FilterValue) -> Result<(), InvalidFilter> {
-        let is_it = |own: &&FilterField| own.name == field.name && own.kind == field.kind;
-        let own = self.dataset.filters().iter().find(is_it);
-        let index = own.ok_or(InvalidFilter::Unknown)?.index;
-        self.set.insert(index, value);
+        let is_it = |own: &FilterField| {
+            own.name == field.name && own.test == field.test && own.kind == field.kind
+        };
+        let index = self.dataset.filters().iter().position(is_it);
+        self.set.insert(index.ok_or(InvalidFilter::Unknown)?, value);
         Ok(())
     }
 
@@ -230,35 +59,49 @@ impl Filter {
 
     /// All of its conditions, for the query of all tables.
     pub fn conditions(&self) -> Vec<Condition> {
-        self.conditions_where(|_| true)
+        let set = self.iter();
+        set.map(|(field, value)| field.condition(value)).collect()
     }
 
     /// Its conditions on the dataset's own table.
     pub fn own_conditions(&self) -> Vec<Condition> {
-        self.conditions_where(|reference| reference.is_none())
+        self.conditions_alone(None)
     }
 
     /// Its conditions on what the dataset's rows refer to by this reference.
     pub fn conditions_of_reference(&self, index: usize) -> Vec<Condition> {
-        self.conditions_where(|reference| reference == Some(index))
+        self.conditions_alone(Some(index))
     }
 
-    fn conditions_where(&self, is_wanted: impl Fn(Option<usize>) -> bool) -> Vec<Condition> {
-        let wanted = self.iter().filter(|(field, _)| is_wanted(field.reference));
+    fn conditions_alone(&self, reference: Option<usize>) -> Vec<Condition> {
+        let wanted = self
+            .iter()
+            .filter(|(field, _)| field.reference == reference);
         wanted
-            .map(|(field, value)| field.condition(value))
+            .map(|(field, value)| field.condition_alone(value))
             .collect()
     }
 
-    /// The value of each filter that is set, for a manifest. An id is a number there, unless the filter also takes `none`.
-    pub fn to_json(&self) -> Map<String, Value> {
+    /// Whether it may also ask for rows that refer to nothing: NULL is what they have there.
+    pub(crate) fn takes_missing_references(&self) -> bool {
+        self.iter()
+            .any(|(field, value)| field.reference.is_some() && value.has_null())
+    }
+
+    /// The value of each filter that is set, for a manifest. Several values are an array. An id is a number there, unless the filter also
+    /// takes `none`.
+    pub fn to_json(&self) -> Map<String, Json> {
         let set = self.iter().map(|(field, value)| {
-            let value = match (field.kind, value) {
-                (_, FilterValue::Boolean(value)) => Value::from(*value),
-                (FilterKind::Id, FilterValue::Id(id)) => (*id).into(),
-                (_, value) => value.to_string().into(),
+            let json = |value: &Value| match value {
+                Value::Boolean(value) => Json::from(*value),
+                Value::Integer(value) if !field.takes_none => (*value).into(),
+                value => value.to_string().into(),
             };
-            (field.name.clone(), value)
+            let json = match value.single() {
+                Some(single) => json(single),
+                None => value.values().iter().map(json).collect(),
+            };
+            (field.name.clone(), json)
         });
         set.collect()
     }
@@ -289,80 +132,105 @@ impl fmt::Debug for Filter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dataset::Query;
+    use crate::dataset::ColumnKind;
     use crate::example;
 
-    fn pattern(text: &str) -> Option<String> {
-        let text: SearchText = text.parse().ok()?;
-        Some(text.like_pattern())
-    }
-
-    #[test]
-    fn the_special_characters_of_like_stand_for_themselves() {
-        assert_eq!(pattern("plain").as_deref(), Some("%plain%"));
-        assert_eq!(pattern(r"100%_\").as_deref(), Some(r"%100\%\_\\%"));
-        assert_eq!(pattern("").as_deref(), Some("%%"));
-        assert_eq!(pattern("a\0b"), None);
+    fn field(name: &str) -> FilterField {
+        let books = example::books();
+        let found = books.filters().iter().find(|field| field.name() == name);
+        found.unwrap_or_else(|| panic!("{name}")).clone()
     }
 
     #[test]
     fn a_filter_is_set_by_its_name_and_kind_and_has_no_other_value() {
         let books = example::books();
         let mut filter = Filter::all(&books);
-        let lent = |kind| FilterField {
-            name: "lent".to_owned(),
-            help: String::new(),
-            index: 0,
-            kind,
-            of: None,
-            reference: None,
-            condition: Box::new(|_| Condition::new(Query::of_sql(String::new()))),
+        let value = FilterValue::of(Value::Boolean(true));
+        let of_texts = FilterField {
+            kind: ColumnKind::Text,
+            ..field("lent")
         };
-        let value = FilterValue::Boolean(true);
-        let set = filter.set(&lent(FilterKind::Text), value.clone());
+        let set = filter.set(&of_texts, value.clone());
         assert_eq!(set, Err(InvalidFilter::Unknown));
         assert_eq!(filter, Filter::all(&books));
-        assert_eq!(
-            filter.set(&lent(FilterKind::Boolean), value.clone()),
-            Ok(())
-        );
+        assert_eq!(filter.set(&field("lent"), value.clone()), Ok(()));
         assert_eq!(filter.get("lent"), Some(&value));
         assert_eq!(filter.get("title"), None);
         assert_ne!(filter, Filter::all(&books));
     }
 
     #[test]
-    fn each_kind_takes_its_own_values_and_no_others() {
-        let id = FilterKind::Id;
-        let id_or_none = FilterKind::IdOrNone;
-        let check = |kind: FilterKind, text: &str, value: Result<FilterValue, InvalidFilter>| {
-            assert_eq!(kind.parse(text), value, "{kind:?} {text:?}");
+    fn each_filter_takes_its_own_values_and_no_others() {
+        let check = |name: &str, text: &str, said: &str| {
+            let read = field(name).parse(text);
+            let read = read.map_or_else(|error| error.to_string(), |value| value.to_string());
+            assert_eq!(read, said, "{name} {text:?}");
         };
-        check(FilterKind::Boolean, "true", Ok(FilterValue::Boolean(true)));
         // As Python writes it, and as it comes from a list with blanks.
-        check(FilterKind::Boolean, "True", Ok(FilterValue::Boolean(true)));
+        check("lent", " True", "true");
+        check("lent", "yes", "expected `true` or `false`");
+        check("lent", "none", "expected `true` or `false`");
+        check("shelf_id", " 7\t", "7");
+        check("shelf_id", "7, 8,7", "7,8");
+        check("shelf_id", "7,", "expected an id, which is an integer");
+        check("shelf_id", "", "expected an id, which is an integer");
+        check("shelf_id", "none", "expected an id, which is an integer");
+        check("reader_id", "None,7", "none,7");
         check(
-            FilterKind::Boolean,
-            " FALSE ",
-            Ok(FilterValue::Boolean(false)),
+            "reader_id",
+            "nobody",
+            "expected an id, which is an integer, or `none`",
         );
-        check(FilterKind::Boolean, "yes", Err(InvalidFilter::NoBoolean));
-        check(FilterKind::Boolean, " ", Err(InvalidFilter::NoBoolean));
-        check(id, " 7\t", Ok(FilterValue::Id(7)));
-        check(id, "1 2", Err(InvalidFilter::NoId));
-        check(id, "-9223372036854775808", Ok(FilterValue::Id(i64::MIN)));
-        check(id, "9223372036854775808", Err(InvalidFilter::NoId));
-        check(id, "none", Err(InvalidFilter::NoId));
-        check(id_or_none, "none", Ok(FilterValue::NoId));
-        check(id_or_none, "None", Ok(FilterValue::NoId));
-        check(id_or_none, "7", Ok(FilterValue::Id(7)));
-        check(id_or_none, "nobody", Err(InvalidFilter::NeitherIdNorNone));
-        let text = FilterKind::Text;
-        let blanks: Result<FilterValue, _> = " a ".parse().map(FilterValue::Text);
-        check(text, " a ", blanks.map_err(Into::into));
-        check(text, "\0", Err(InvalidText::Nul.into()));
+        check("title", " a,b ", " a,b ");
+        check("title", "\0", &InvalidText::Nul.to_string());
+        check("title_is", "none, a", "none, a");
+        check("title_is", "\0", &InvalidText::Nul.to_string());
         let longest = "ü".repeat(MAX_SEARCH_LENGTH);
-        assert!(text.parse(&longest).is_ok());
-        check(text, &(longest + "ü"), Err(InvalidText::TooLong.into()));
+        check("title", &longest, &longest);
+        check("title", &(longest + "ü"), &InvalidText::TooLong.to_string());
+        check("pages_from", "12", "12");
+        check("pages_from", "12,13", "expected an integer");
+        check("genre", "novel,comic", "novel,comic");
+        check(
+            "genre",
+            "Novel",
+            "expected one of `novel`, `comic`, or `none`",
+        );
+    }
+
+    #[test]
+    fn only_a_filter_of_one_of_several_values_is_given_more_than_once() {
+        let all = |name| field(name).parse_all(["", "1", "2"]);
+        let integers = [1, 2].map(Value::Integer);
+        assert_eq!(
+            all("shelf_id").map(|value| value.values().to_vec()),
+            Ok(integers.to_vec())
+        );
+        let texts = ["1", "2"].map(|text| Value::Text(text.to_owned()));
+        assert_eq!(
+            all("title_is").map(|value| value.values().to_vec()),
+            Ok(texts.to_vec())
+        );
+        for name in ["title", "pages_from", "pages_to"] {
+            assert_eq!(all(name), Err(InvalidFilter::Twice), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_manifest_has_each_value_as_what_it_is() {
+        let mut filter = Filter::all(&example::books());
+        for (name, text) in [
+            ("lent", "true"),
+            ("shelf_id", "3"),
+            ("reader_id", "3,none"),
+            ("pages_to", "9"),
+            ("genre", "novel"),
+        ] {
+            let field = field(name);
+            let value = field.parse(text);
+            assert_eq!(value.and_then(|value| filter.set(&field, value)), Ok(()));
+        }
+        let expected = serde_json::json!({"lent": true, "shelf_id": 3, "reader_id": ["3", "none"], "pages_to": 9, "genre": "novel"});
+        assert_eq!(Json::from(filter.to_json()), expected);
     }
 }

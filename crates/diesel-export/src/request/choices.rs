@@ -1,13 +1,14 @@
 //! What a filter can be set to: the rows of another dataset, by their names.
 
+use std::fmt;
 use std::sync::Arc;
 
 use diesel::prelude::*;
 use serde::Serialize;
 
 use crate::dataset::{
-    Cell, Column, Condition, Dataset, Filter, FilterValue, Fragment, Ordered, Question, Row,
-    SearchText, Selected,
+    Cell, Column, ColumnKind, Condition, Dataset, Filter, FilterValue, Key, Ordered, Question, Row,
+    SearchText, Selected, Value,
 };
 use crate::queries::PREVIEW_CHARACTERS;
 
@@ -19,9 +20,29 @@ const MAX: i64 = 200;
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Choice {
     /// The value of the filter.
-    pub id: i64,
+    pub id: ChoiceId,
     /// Its name, up to 200 characters; a longer one ends with `…`.
     pub name: String,
+}
+
+/// A key of another dataset.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(untagged)]
+pub enum ChoiceId {
+    /// An integer.
+    Integer(i64),
+    /// Any other key, as PostgreSQL prints it.
+    Text(String),
+}
+
+impl fmt::Display for ChoiceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Integer(id) => id.fmt(f),
+            Self::Text(id) => f.write_str(id),
+        }
+    }
 }
 
 /// What there is to choose from, in the order of the names.
@@ -42,15 +63,15 @@ pub fn load(
 ) -> QueryResult<Choices> {
     let dataset = filter.dataset();
     let label = dataset.label();
-    let Some(key) = dataset.table().integer_key() else {
+    let Some(key) = dataset.table().single_key() else {
         return Ok(Choices::default());
     };
     let words = dataset.label_filter().into_iter().flat_map(|field| {
         let words = text.words();
-        words.map(|word| field.condition(&FilterValue::Text(word)))
+        words.map(|word| field.condition(&FilterValue::of(Value::Text(word.as_str().to_owned()))))
     });
     // One more than is listed shows whether there are more.
-    let question = Question::of(selected(&key.value, label))
+    let question = Question::of(selected(key, label))
         .with(filter.conditions())
         .with(words)
         .ordered(
@@ -68,24 +89,28 @@ pub fn load(
     Ok(Choices { choices, more })
 }
 
-/// Finds the choice with this id.
+/// Finds the choices with these keys. Those that are not there are left out.
 pub fn find(
     connection: &mut PgConnection,
     dataset: &Arc<dyn Dataset>,
-    id: i64,
-) -> QueryResult<Option<Choice>> {
-    let Some(key) = dataset.table().integer_key() else {
-        return Ok(None);
+    keys: &[Value],
+) -> QueryResult<Vec<Choice>> {
+    let Some(key) = dataset.table().single_key() else {
+        return Ok(Vec::new());
     };
-    let question = Question::of(selected(&key.value, dataset.label()))
-        .with([Condition::compare(&key.value, "=", id)]);
-    let row: Option<Row> = dataset.joined(question).get_result(connection).optional()?;
-    Ok(row.as_ref().map(Choice::read))
+    let question = Question::of(selected(key, dataset.label()))
+        .with([Condition::one_of(&key.value, &key.kind, keys)]);
+    let rows: Vec<Row> = dataset.joined(question).load(connection)?;
+    Ok(rows.iter().map(Choice::read).collect())
 }
 
 /// The key, and the name's beginning, as previews have it: one character more shows that there are more.
-fn selected(key: &Fragment, label: Option<&Column>) -> [Selected; 2] {
-    let key = Selected::Plain(Arc::clone(key));
+fn selected(key: &Key, label: Option<&Column>) -> [Selected; 2] {
+    let value = Arc::clone(&key.value);
+    let key = match key.kind {
+        ColumnKind::Integer => Selected::Plain(value),
+        _ => Selected::Printed(value),
+    };
     let name = label.map_or(key.clone(), |column| {
         column.beginning(PREVIEW_CHARACTERS + 1)
     });
@@ -95,7 +120,11 @@ fn selected(key: &Fragment, label: Option<&Column>) -> [Selected; 2] {
 impl Choice {
     fn read(row: &Row) -> Self {
         Self {
-            id: row.first_integer().unwrap_or_default(),
+            id: match row.cells().next() {
+                Some(Cell::Integer(id)) => ChoiceId::Integer(id),
+                Some(Cell::Text(id)) => ChoiceId::Text(id.to_owned()),
+                _ => ChoiceId::Text(String::new()),
+            },
             name: match row.cells().nth(1) {
                 Some(Cell::Text(name)) => match name.char_indices().nth(PREVIEW_CHARACTERS) {
                     Some((end, _)) => format!("{}…", &name[..end]),

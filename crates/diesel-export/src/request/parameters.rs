@@ -8,7 +8,7 @@ use std::sync::Arc;
 use strum::VariantArray;
 
 use crate::csv::{Delimiter, Format, Preset};
-use crate::dataset::{Dataset, Filter, RowOrder, Selection};
+use crate::dataset::{Dataset, Filter, FilterTest, InvalidFilter, RowOrder, Selection};
 use crate::format::{FileFormat, FileType};
 use crate::{Export, Limits, Strategy};
 
@@ -105,6 +105,10 @@ impl Parameters {
                 columns.push(value);
                 continue;
             }
+            if dataset.filters().iter().any(|field| field.name() == name) {
+                filters.push((name, value));
+                continue;
+            }
             if seen.contains(&name) {
                 return Err(InvalidParameter::of(&name, "given more than once"));
             }
@@ -116,9 +120,6 @@ impl Parameters {
                 "strategy" => parameters.strategy = named(&name, &value)?,
                 "preset" => parameters.preset = named(&name, &value)?,
                 "delimiter" => parameters.delimiter = named(&name, &value)?,
-                filter if dataset.filters().iter().any(|field| field.name() == filter) => {
-                    filters.push((name.clone(), value));
-                }
                 _ => {
                     let fields = dataset.filters().iter().map(|field| field.name());
                     let options = OPTIONS.iter().map(|(name, _)| *name);
@@ -152,14 +153,20 @@ impl Parameters {
             ),
             ("strategy", unless_default(self.strategy)),
         ];
-        let set = self.filter.iter();
-        set.map(|(field, value)| (field.name().to_owned(), value.to_string()))
-            .chain(
-                options
-                    .into_iter()
-                    .filter_map(|(name, value)| Some((name.to_owned(), value?))),
-            )
-            .collect()
+        let set = self.filter.iter().flat_map(|(field, value)| {
+            let values: Vec<String> = match field.has_commas() {
+                true => vec![value.to_string()],
+                false => value.values().iter().map(ToString::to_string).collect(),
+            };
+            let name = field.name().to_owned();
+            values.into_iter().map(move |value| (name.clone(), value))
+        });
+        set.chain(
+            options
+                .into_iter()
+                .filter_map(|(name, value)| Some((name.to_owned(), value?))),
+        )
+        .collect()
     }
 
     /// The export that they ask for.
@@ -208,23 +215,25 @@ pub fn filter_from_pairs<'a>(
     dataset: &Arc<dyn Dataset>,
     pairs: impl IntoIterator<Item = Pair<'a>>,
 ) -> Result<Filter, InvalidParameter> {
-    let mut filter = Filter::all(dataset);
-    let mut seen: Vec<&str> = Vec::new();
+    let fields = dataset.filters();
+    let mut values: Vec<Vec<Cow<'_, str>>> = vec![Vec::new(); fields.len()];
     for (name, value) in pairs {
-        let fields = dataset.filters();
-        let Some(field) = fields.iter().find(|field| field.name() == name) else {
+        let Some(index) = fields.iter().position(|field| field.name() == name) else {
             let known = fields.iter().map(|field| field.name());
             return Err(InvalidParameter::unknown(&name, known));
         };
-        if seen.contains(&field.name()) {
-            return Err(InvalidParameter::of(&name, "given more than once"));
+        if fields[index].test() != FilterTest::OneOf && !values[index].is_empty() {
+            return Err(InvalidParameter::of(&name, InvalidFilter::Twice));
         }
-        seen.push(field.name());
-        if !value.is_empty() {
+        values[index].push(value);
+    }
+    let mut filter = Filter::all(dataset);
+    for (field, values) in fields.iter().zip(&values) {
+        if values.iter().any(|value| !value.is_empty()) {
             let set = field
-                .parse(&value)
+                .parse_all(values.iter().map(AsRef::as_ref))
                 .and_then(|value| filter.set(field, value));
-            set.map_err(|error| InvalidParameter::of(&name, error))?;
+            set.map_err(|error| InvalidParameter::of(field.name(), error))?;
         }
     }
     Ok(filter)
@@ -282,10 +291,16 @@ mod tests {
     #[test]
     fn what_is_read_says_the_same_again() {
         let all = [
-            ("shelf_id", "3"),
-            ("reader_id", "none"),
+            ("shelf_id", "3,4"),
+            ("reader_id", "none,5"),
             ("lent", "false"),
             ("title", "a b"),
+            // Texts may have commas in them.
+            ("title_is", "a, b"),
+            ("title_is", "c"),
+            ("pages_from", "100"),
+            ("pages_to", "200"),
+            ("genre", "novel,none"),
             ("columns", "title,id"),
             ("order", "-lent,title"),
             ("preset", "excel"),
@@ -331,12 +346,12 @@ mod tests {
         };
         check(
             &[("colour", "red")],
-            "unknown parameter `colour`: expected one of `shelf_id`, `reader_id`, `lent`, `title`, `columns`, `order`, `strategy`, `preset`, \
-             `delimiter`",
+            "unknown parameter `colour`: expected one of `shelf_id`, `reader_id`, `lent`, `title`, `title_is`, `pages_from`, \
+             `pages_to`, `genre`, `columns`, `order`, `strategy`, `preset`, `delimiter`",
         );
         check(
-            &[("lent", "true"), ("lent", "")],
-            "`lent`: given more than once",
+            &[("title", "a"), ("title", "")],
+            "`title`: given more than once",
         );
         check(&[("shelf_id", "x")], "`shelf_id`: expected an id");
         check(

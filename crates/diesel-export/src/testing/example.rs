@@ -14,6 +14,8 @@ mod schema {
             is_lent -> Bool,
             shelf_id -> BigInt,
             reader_id -> Nullable<BigInt>,
+            pages -> Integer,
+            genre -> Nullable<Text>,
         }
     }
 
@@ -61,29 +63,36 @@ pub fn books() -> Arc<dyn Dataset> {
         .column("reader_id", "Reader ID", books::reader_id)
         .cell(|row| row.reader_id.into())
         .on_request();
-    declared.id_filter(
-        "shelf_id",
-        "readers",
-        "Only books on this reader's shelf",
-        |id| books::shelf_id.eq(id),
-    );
-    declared.id_or_none_filter(
-        "reader_id",
-        "readers",
-        "Only books that this reader, or nobody (`none`), has",
-        |id| books::reader_id.eq(id),
-        || books::reader_id.is_null(),
-    );
-    declared.boolean_filter(
-        "lent",
-        "Only books that are lent, or that are not",
-        |lent| books::is_lent.eq(lent),
-    );
-    declared.text_filter(
-        "title",
-        "Only books whose title has this text in it",
-        books::title,
-    );
+    declared
+        .id_filter(
+            "shelf_id",
+            "readers",
+            "Only books on this reader's shelf",
+            books::shelf_id,
+        )
+        .id_filter(
+            "reader_id",
+            "readers",
+            "Only books that this reader, or nobody (`none`), has",
+            books::reader_id,
+        )
+        .boolean_filter(
+            "lent",
+            "Only books that are lent, or that are not",
+            books::is_lent,
+        )
+        .text_filter(
+            "title",
+            "Only books whose title has this text in it",
+            books::title,
+        )
+        .range_filter("pages", "Only books of so many pages", books::pages)
+        .one_of_filter(
+            "genre",
+            "Only books of this genre",
+            books::genre,
+            &["novel", "comic"],
+        );
     sound(declared.finish())
 }
 

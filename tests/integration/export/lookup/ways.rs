@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use cmms_export::datasets;
 use diesel_export::cancellation::Cancellation;
-use diesel_export::dataset::{FilterValue, Selection};
+use diesel_export::dataset::{FilterValue, Selection, Value};
 use diesel_export::db::Database;
 use diesel_export::{Export, Plan, Strategy};
 
@@ -101,7 +101,9 @@ fn descriptions_are_read_from_the_table_however_long_they_are() {
             let mut fields = tasks.filters().iter();
             let done = fields.find(|field| field.name() == "done");
             let done = done.expect("there");
-            let set = export.filter.set(done, FilterValue::Boolean(true));
+            let set = export
+                .filter
+                .set(done, FilterValue::of(Value::Boolean(true)));
             set.expect("its filter");
         }
         let client = client(&database);

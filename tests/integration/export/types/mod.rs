@@ -1,5 +1,6 @@
 //! A table with a column of every type, which only these tests declare: every strategy writes psql's bytes, whatever the key is.
 
+mod filters;
 mod hostile;
 mod table;
 mod workbook;

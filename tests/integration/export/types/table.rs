@@ -88,6 +88,20 @@ impl Key {
     }
 }
 
+/// The types of which ranges can be asked for.
+const RANGED: [&str; 10] = [
+    "SmallInt",
+    "Integer",
+    "BigInt",
+    "Numeric",
+    "Float",
+    "Double",
+    "Date",
+    "Time",
+    "Timestamp",
+    "Timestamptz",
+];
+
 type Declare = fn(Key) -> Arc<dyn Dataset>;
 
 macro_rules! parts {
@@ -133,6 +147,10 @@ macro_rules! parts {
                     }
                 };
                 $(declared.column(stringify!($name), stringify!($name), things::$name);)+
+                $(declared.exact_filter(concat!("of_", stringify!($name)), "", things::$name);)+
+                $(if RANGED.contains(&stringify!($Type)) {
+                    declared.range_filter(concat!("of_", stringify!($name)), "", things::$name);
+                })+
                 declared.finish().expect("it can work")
             }
         })+

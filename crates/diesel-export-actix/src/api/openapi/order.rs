@@ -7,15 +7,17 @@ use utoipa::openapi::request_body::RequestBody;
 
 use diesel_export::Strategy;
 use diesel_export::csv::{Delimiter, Preset};
-use diesel_export::dataset::{Catalog, Dataset, FilterKind};
+use diesel_export::dataset::{Catalog, ColumnKind, Dataset, FilterField, FilterTest};
 use diesel_export::format::FileType;
 use diesel_export::parameters::names_of;
 
-use crate::api::openapi::parameters::{columns_schema, or_empty, orders, text_filter, text_schema};
+use crate::api::openapi::parameters::{
+    columns_schema, or_empty, orders, pattern, text_filter, text_schema,
+};
 
 /// Returns the body of `POST /api/exports`: an export of one of the datasets, in one of the formats.
 pub(crate) fn request_body(catalog: &Catalog) -> Option<RequestBody> {
-    let any = |filter_of: fn(FilterKind) -> Value, choice: fn(Value) -> Value| {
+    let any = |filter_of: fn(&FilterField) -> Value, choice: fn(Value) -> Value| {
         let orders = catalog.all().flat_map(|dataset| {
             let is_default = dataset == catalog.default();
             [FileType::Csv, FileType::Xlsx]
@@ -39,7 +41,7 @@ pub(crate) fn request_body(catalog: &Catalog) -> Option<RequestBody> {
 fn order_schema(
     (dataset, is_default): (&Arc<dyn Dataset>, bool),
     file_type: FileType,
-    filter_of: fn(FilterKind) -> Value,
+    filter_of: fn(&FilterField) -> Value,
     choice: fn(Value) -> Value,
 ) -> Value {
     let mut columns = columns_schema(dataset);
@@ -49,7 +51,11 @@ fn order_schema(
         columns["minItems"] = 0.into();
     }
     let one_of = |names: Vec<&str>| choice(json!({"type": "string", "enum": names}));
-    let truth = filter_of(FilterKind::Boolean);
+    let truth = if is_form {
+        json!({"type": "string", "enum": ["true", "false", ""]})
+    } else {
+        json!({"type": "boolean"})
+    };
     let only = |name: &str, is_default: bool| {
         let names = [name, ""];
         json!({"type": "string", "enum": if is_form && is_default { &names[..] } else { &names[..1] }})
@@ -81,17 +87,31 @@ fn order_schema(
         }
     }
     for field in dataset.filters() {
-        properties[field.name()] = filter_of(field.kind());
+        properties[field.name()] = filter_of(field);
     }
     json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false})
 }
 
-fn json_filter(kind: FilterKind) -> Value {
-    let id = json!({"type": "integer", "format": "int64"});
-    match kind {
-        FilterKind::Boolean => json!({"type": "boolean"}),
-        FilterKind::Id => id,
-        FilterKind::IdOrNone => json!({"oneOf": [id, {"type": "string", "enum": ["none"]}]}),
-        FilterKind::Text => text_schema(),
+/// A value, or, of a filter of one of several, an array of them.
+fn json_filter(field: &FilterField) -> Value {
+    let labels = field.labels();
+    let value = match field.kind() {
+        _ if !labels.is_empty() => json!({"type": "string", "enum": labels}),
+        _ if field.is_boolean() => json!({"type": "boolean"}),
+        ColumnKind::Integer => json!({"type": "integer", "format": "int64"}),
+        kind => pattern(kind).map_or_else(
+            text_schema,
+            |pattern| json!({"type": "string", "pattern": format!("^{pattern}$")}),
+        ),
+    };
+    let value = match field.takes_none() {
+        true => json!({"oneOf": [value, {"type": "string", "enum": ["none"]}]}),
+        false => value,
+    };
+    match field.test() {
+        FilterTest::OneOf => {
+            json!({"oneOf": [value, {"type": "array", "minItems": 1, "items": value}]})
+        }
+        FilterTest::Contains | FilterTest::From | FilterTest::To => value,
     }
 }

@@ -8,15 +8,15 @@ use diesel::{PgConnection, QueryResult};
 use crate::api::read::{QUERY_TIMEOUT, ReadFrom, read};
 use crate::app::App;
 use diesel_export as export;
-use diesel_export::choices::{self, Choice};
+use diesel_export::choices::{self, Choice, ChoiceId};
 use diesel_export::dataset::{
-    Catalog, Dataset, Filter, FilterField, FilterKind, FilterValue, SearchText,
+    Catalog, ColumnKind, Dataset, Filter, FilterField, FilterTest, FilterValue, SearchText, Value,
 };
 use diesel_export::parameters::Parameters;
 
 use crate::pages::export_page::capitalized;
 
-/// A filter on the page.
+/// A filter on the page, or the two of a range.
 pub(crate) struct Control {
     pub(crate) name: String,
     pub(crate) label: String,
@@ -26,8 +26,16 @@ pub(crate) struct Control {
 /// How a filter is set.
 pub(crate) enum Is {
     Select(Select),
-    Text(String),
-    Boolean(Option<bool>),
+    /// Texts, a field each.
+    Texts(Vec<String>),
+    /// `true`, `false` or `none`, if it is set.
+    Boolean {
+        chosen: Option<String>,
+        can_be_none: bool,
+    },
+    /// Values to tick, each with whether it is chosen.
+    Labels(Vec<(String, bool)>),
+    Range(Range),
 }
 
 /// A filter that is set by choosing from a list.
@@ -42,17 +50,29 @@ pub(crate) struct Select {
     pub(crate) text: SearchText,
     pub(crate) choices: Vec<Choice>,
     pub(crate) more: bool,
-    pub(crate) chosen: Option<String>,
+    pub(crate) chosen: Vec<String>,
 }
 
 impl Select {
     pub(crate) fn is_chosen(&self, choice: &Choice) -> bool {
-        self.chosen.as_ref() == Some(&choice.id.to_string())
+        self.chosen.contains(&choice.id.to_string())
+    }
+
+    pub(crate) fn is_none(&self) -> bool {
+        self.chosen.iter().any(|chosen| chosen == "none")
     }
 
     pub(crate) fn is_searched(&self) -> bool {
         self.more || !self.text.as_str().is_empty()
     }
+}
+
+/// The least and the greatest value.
+pub(crate) struct Range {
+    pub(crate) from: String,
+    pub(crate) to: String,
+    /// The type of the two fields.
+    pub(crate) input: &'static str,
 }
 
 /// The filters, with what each is set to and what there is to choose from.
@@ -62,28 +82,91 @@ fn controls(
     filter: &Filter,
     searches: &[(String, SearchText)],
 ) -> QueryResult<Vec<Control>> {
-    let fields = filter.dataset().filters().iter();
-    let controls = fields.map(|field| {
-        let value = filter.get(field.name());
-        let is = match (field.kind(), field.of().and_then(|of| catalog.find(of))) {
-            (_, Some(of)) => {
+    let mut controls = Vec::new();
+    for field in filter.dataset().filters() {
+        let of = field.of().and_then(|of| catalog.find(of));
+        let is = match (of, field.test()) {
+            (Some(of), _) => {
                 let search = searches.iter().find(|(name, _)| *name == field.name());
                 let text = search.map(|(_, text)| text.clone()).unwrap_or_default();
-                Is::Select(select(connection, field, of, text, filter)?)
+                Some(Is::Select(select(connection, field, of, text, filter)?))
             }
-            (FilterKind::Boolean, _) => Is::Boolean(match value {
-                Some(FilterValue::Boolean(value)) => Some(*value),
-                _ => None,
-            }),
-            _ => Is::Text(value.map(ToString::to_string).unwrap_or_default()),
+            (None, FilterTest::From) => Some(Is::Range(range(field, filter))),
+            // It stands beside the least value.
+            (None, FilterTest::To) => None,
+            (None, FilterTest::Contains | FilterTest::OneOf) => plain(field, filter),
         };
-        Ok(Control {
+        controls.extend(is.map(|is| Control {
             name: field.name().to_owned(),
             label: label(field),
             is,
-        })
-    });
-    controls.collect()
+        }));
+    }
+    Ok(controls)
+}
+
+/// A filter that needs no look into the database. That for a whole text is there if it is set: most people look for a part.
+fn plain(field: &FilterField, filter: &Filter) -> Option<Is> {
+    let mut chosen = texts(filter.get(field.name()));
+    if field.is_boolean() && chosen.len() < 2 {
+        return Some(Is::Boolean {
+            chosen: chosen.pop(),
+            can_be_none: field.takes_none(),
+        });
+    }
+    let mut labels = field.labels().to_vec();
+    if field.is_boolean() {
+        labels = ["true", "false"].map(str::to_owned).to_vec();
+    }
+    if !labels.is_empty() {
+        labels.extend(field.takes_none().then(|| "none".to_owned()));
+        let ticked = labels.into_iter().map(|label| {
+            let is_chosen = chosen.contains(&label);
+            (label, is_chosen)
+        });
+        return Some(Is::Labels(ticked.collect()));
+    }
+    let is_shown = !chosen.is_empty() || !is_exact(field, filter.dataset());
+    if chosen.is_empty() {
+        chosen.push(String::new());
+    }
+    is_shown.then_some(Is::Texts(chosen))
+}
+
+/// Whether there is another filter for a part of the same text.
+fn is_exact(field: &FilterField, dataset: &Arc<dyn Dataset>) -> bool {
+    let part = field.name().strip_suffix("_is");
+    let mut fields = dataset.filters().iter();
+    fields.any(|other| Some(other.name()) == part && other.test() == FilterTest::Contains)
+}
+
+fn range(field: &FilterField, filter: &Filter) -> Range {
+    let set = |name: &str| filter.get(name).map(ToString::to_string);
+    let from = set(field.name()).unwrap_or_default();
+    let to = set(&format!("{}to", field.name().trim_end_matches("from"))).unwrap_or_default();
+    let has_time = |text: &str| text.contains(':');
+    Range {
+        input: match field.kind() {
+            ColumnKind::Date => "date",
+            ColumnKind::Timestamp | ColumnKind::Timestamptz => {
+                // A field for a day would lose the time.
+                if has_time(&from) || has_time(&to) {
+                    "text"
+                } else {
+                    "date"
+                }
+            }
+            ColumnKind::Time => "time",
+            _ => "number",
+        },
+        from,
+        to,
+    }
+}
+
+fn texts(value: Option<&FilterValue>) -> Vec<String> {
+    let values = value.map(FilterValue::values).unwrap_or_default();
+    values.iter().map(ToString::to_string).collect()
 }
 
 fn select(
@@ -97,12 +180,8 @@ fn select(
     let mut choice = Filter::all(of);
     let mut narrowed_by = Vec::new();
     for shared in of.filters().iter().filter(|shared| shared.of().is_some()) {
-        if filter
-            .dataset()
-            .filters()
-            .iter()
-            .any(|own| own.name() == shared.name())
-        {
+        let own = filter.dataset().filters().iter();
+        if own.into_iter().any(|own| own.name() == shared.name()) {
             narrowed_by.push(shared.name().to_owned());
             if let Some(value) = filter.get(shared.name()) {
                 // It is a filter of this dataset.
@@ -110,27 +189,41 @@ fn select(
             }
         }
     }
-    let mut choices = choices::load(connection, &choice, &text)?;
-    let value = filter.get(field.name());
-    if let Some(FilterValue::Id(id)) = value
-        && choices.choices.iter().all(|choice| choice.id != *id)
-    {
-        let unknown = || Choice {
-            id: *id,
-            name: format!("unknown ({id})"),
-        };
-        let chosen = choices::find(connection, of, *id)?.unwrap_or_else(unknown);
-        choices.choices.insert(0, chosen);
+    let mut listed = choices::load(connection, &choice, &text)?;
+    let values = filter.get(field.name()).map(FilterValue::values);
+    let is_listed = |value: &Value| {
+        let id = value.to_string();
+        listed
+            .choices
+            .iter()
+            .any(|choice| choice.id.to_string() == id)
+    };
+    let chosen = values.unwrap_or_default().iter();
+    let others: Vec<Value> = chosen
+        .filter(|value| **value != Value::Null && !is_listed(value))
+        .cloned()
+        .collect();
+    if !others.is_empty() {
+        let found = choices::find(connection, of, &others)?;
+        let all = others.iter().map(|value| {
+            let id = value.to_string();
+            let found = found.iter().find(|choice| choice.id.to_string() == id);
+            found.cloned().unwrap_or_else(|| Choice {
+                name: format!("unknown ({id})"),
+                id: ChoiceId::Text(id),
+            })
+        });
+        listed.choices.splice(0..0, all.collect::<Vec<_>>());
     }
     Ok(Select {
         of: of.name().to_owned(),
         narrowed_by,
-        can_be_none: matches!(field.kind(), FilterKind::IdOrNone),
+        can_be_none: field.takes_none(),
         search: search_name(field),
         text,
-        choices: choices.choices,
-        more: choices.more,
-        chosen: value.map(ToString::to_string),
+        choices: listed.choices,
+        more: listed.more,
+        chosen: texts(filter.get(field.name())),
     })
 }
 
@@ -172,12 +265,13 @@ pub(crate) async fn choose_found(
         let field = dataset.filters().iter();
         let field = field.into_iter().find(|field| field.name() == control.name);
         if let (Some(field), Is::Select(select)) = (field, control.is)
-            && select.chosen.is_none()
+            && select.chosen.is_empty()
             && !select.text.as_str().is_empty()
             && let [only] = select.choices.as_slice()
+            && let Ok(value) = field.parse(&only.id.to_string())
         {
             // It is a filter of this dataset.
-            let _ = parameters.filter.set(field, FilterValue::Id(only.id));
+            let _ = parameters.filter.set(field, value);
         }
     }
     Ok(())
@@ -190,10 +284,14 @@ pub(crate) fn search_name(field: &FilterField) -> String {
 
 /// Returns a filter's label.
 fn label(field: &FilterField) -> String {
-    let words = field.name().trim_end_matches("_id").replace('_', " ");
-    let words = capitalized(&words);
-    match field.kind() {
-        FilterKind::Text => format!("{words} contains"),
+    let name = field.name();
+    let name = match field.test() {
+        FilterTest::From => name.trim_end_matches("_from"),
+        _ => name.trim_end_matches("_id"),
+    };
+    let words = capitalized(&name.replace('_', " "));
+    match field.test() {
+        FilterTest::Contains => format!("{words} contains"),
         _ => words,
     }
 }

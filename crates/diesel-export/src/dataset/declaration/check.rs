@@ -1,6 +1,8 @@
 //! What cannot work in a declaration.
 
 use super::Declaration;
+use crate::dataset::column_type::ColumnKind;
+use crate::dataset::filter::{FilterField, FilterTest};
 
 /// What the requests for an export have beside filters.
 const PARAMETERS: [&str; 15] = [
@@ -68,6 +70,8 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
             )
         } else if let Some(name) = filters.iter().find(|name| PARAMETERS.contains(name)) {
             format!("its filter `{name}` is called as a parameter that every export has")
+        } else if let Some(reason) = self.filters.iter().find_map(invalid_filter) {
+            reason
         } else if !self.columns.iter().any(|column| column.is_default) {
             "no column is in its exports by default".to_owned()
         } else if !self.has_order {
@@ -105,6 +109,30 @@ fn dataset_name(name: &str) -> Option<String> {
         Some("this name stands for something else".to_owned())
     } else {
         None
+    }
+}
+
+fn invalid_filter(field: &FilterField) -> Option<String> {
+    let name = &field.name;
+    let labels: Vec<&str> = field.labels.iter().map(String::as_str).collect();
+    let is_text = matches!(field.kind, ColumnKind::Text | ColumnKind::Data);
+    match field.test {
+        FilterTest::Contains if field.kind != ColumnKind::Text => Some(format!(
+            "its filter `{name}` looks for a part of a text in what is none"
+        )),
+        FilterTest::From | FilterTest::To if !field.kind.has_ranges() => Some(format!(
+            "its filter `{name}` is a range of values that are neither numbers nor times"
+        )),
+        FilterTest::OneOf if !labels.is_empty() && !is_text => Some(format!(
+            "its filter `{name}` has labels, but its values are no texts"
+        )),
+        FilterTest::OneOf if field.takes_none && labels.contains(&"none") => Some(format!(
+            "its filter `{name}` has the label `none`, which stands for NULL"
+        )),
+        FilterTest::OneOf if labels.contains(&"") => Some(format!(
+            "its filter `{name}` has an empty label, which a form sends for none"
+        )),
+        _ => None,
     }
 }
 

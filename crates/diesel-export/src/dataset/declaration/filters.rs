@@ -1,141 +1,191 @@
-//! How a dataset's filters are declared.
+//! How a declaration gets its filters.
 
+use std::sync::Arc;
+
+use diesel::expression::Expression;
 use diesel::pg::Pg;
-use diesel::prelude::*;
 use diesel::query_builder::QueryFragment;
-use diesel::query_dsl::methods::{FilterDsl, SelectDsl};
+use diesel::query_dsl::methods::SelectDsl;
+use diesel::sql_types::BoolOrNullableBool;
 
 use super::{Declaration, ReferenceTo};
-use crate::dataset::condition::Condition;
-use crate::dataset::filter::{FilterField, FilterKind, FilterValue};
+use crate::dataset::column_type::{ColumnKind, ColumnType};
+use crate::dataset::filter::{FilterField, FilterTest};
+use crate::dataset::fragment::Fragment;
+
+/// What a filter compares: a column of the dataset's own table, or one of what its rows refer to ([`ReferenceTo::column`]).
+pub trait Filtered<Joined, Own> {
+    /// Its type.
+    type SqlType: ColumnType;
+
+    /// Returns it in the query of all tables, in the query of its own tables, and the index of its reference.
+    fn parts(self) -> (Fragment, Fragment, Option<usize>);
+}
+
+impl<Joined, Own, C> Filtered<Joined, Own> for C
+where
+    C: diesel::Column<SqlType: ColumnType> + QueryFragment<Pg> + Send + Sync + 'static,
+    Joined: SelectDsl<C>,
+    Own: SelectDsl<C>,
+{
+    type SqlType = C::SqlType;
+
+    fn parts(self) -> (Fragment, Fragment, Option<usize>) {
+        let column: Fragment = Arc::new(self);
+        (Arc::clone(&column), column, None)
+    }
+}
+
+/// A column of what a dataset's rows refer to.
+pub struct ReferencedColumn<'r, Referenced, C, R> {
+    reference: &'r ReferenceTo<Referenced>,
+    column: C,
+    referenced: R,
+}
+
+impl<Referenced> ReferenceTo<Referenced> {
+    /// Returns a column of it: `column` in the dataset's query, `referenced` in the reference's, as the tables may have other names there.
+    pub fn column<C, R>(&self, column: C, referenced: R) -> ReferencedColumn<'_, Referenced, C, R> {
+        ReferencedColumn {
+            reference: self,
+            column,
+            referenced,
+        }
+    }
+}
+
+impl<Joined, Own, Referenced, C, R> Filtered<Joined, Own> for ReferencedColumn<'_, Referenced, C, R>
+where
+    C: Expression + QueryFragment<Pg> + Send + Sync + 'static,
+    R: Expression<SqlType: ColumnType> + QueryFragment<Pg> + Send + Sync + 'static,
+    Joined: SelectDsl<C>,
+    Referenced: SelectDsl<R>,
+{
+    type SqlType = R::SqlType;
+
+    fn parts(self) -> (Fragment, Fragment, Option<usize>) {
+        let index = Some(self.reference.index);
+        (Arc::new(self.column), Arc::new(self.referenced), index)
+    }
+}
 
 impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
-    /// Adds a filter of the dataset's own table that is set to true or false. `help` says what it does.
-    pub fn boolean_filter<C>(
-        &mut self,
-        name: &str,
-        help: &str,
-        condition: fn(bool) -> C,
-    ) -> &mut Self
+    /// Adds a filter that is set to true or false, or to `none` if the column may be NULL. `help` says what it does.
+    pub fn boolean_filter<F>(&mut self, name: &str, help: &str, column: F) -> &mut Self
     where
-        C: QueryFragment<Pg> + Send + 'static,
-        Joined: FilterDsl<C>,
-        Own: FilterDsl<C>,
+        F: Filtered<Joined, Own, SqlType: BoolOrNullableBool>,
     {
-        self.filter(name, help, FilterKind::Boolean, None, None, move |value| {
-            let is = matches!(value, FilterValue::Boolean(true));
-            Condition::new(condition(is))
+        self.add(FilterField {
+            takes_none: F::SqlType::IS_NULLABLE,
+            ..field(name, help, FilterTest::OneOf, column)
         })
     }
 
-    /// Adds a filter of the dataset's own table that is set to the id of a row of the dataset `of`.
-    pub fn id_filter<C>(
+    /// Adds a filter that is set to the keys of rows of the dataset `of`, and to `none` if the column may be NULL.
+    pub fn id_filter<F: Filtered<Joined, Own>>(
         &mut self,
         name: &str,
         of: &str,
         help: &str,
-        condition: fn(i64) -> C,
-    ) -> &mut Self
-    where
-        C: QueryFragment<Pg> + Send + 'static,
-        Joined: FilterDsl<C>,
-        Own: FilterDsl<C>,
-    {
-        self.filter(name, help, FilterKind::Id, Some(of), None, move |value| {
-            Condition::new(condition(id(value)))
-        })
-    }
-
-    /// Adds a filter as [`id_filter`](Self::id_filter) does, which can also be set to `none`, with a condition of its own.
-    pub fn id_or_none_filter<C, N>(
-        &mut self,
-        name: &str,
-        of: &str,
-        help: &str,
-        condition: fn(i64) -> C,
-        none: fn() -> N,
-    ) -> &mut Self
-    where
-        C: QueryFragment<Pg> + Send + 'static,
-        N: QueryFragment<Pg> + Send + 'static,
-        Joined: FilterDsl<C> + FilterDsl<N>,
-        Own: FilterDsl<C> + FilterDsl<N>,
-    {
-        let kind = FilterKind::IdOrNone;
-        self.filter(name, help, kind, Some(of), None, move |value| match value {
-            FilterValue::NoId => Condition::new(none()),
-            value => Condition::new(condition(id(value))),
-        })
-    }
-
-    /// Adds a filter as [`id_filter`](Self::id_filter) does, but of what the rows refer to.
-    pub fn referenced_id_filter<Referenced, C>(
-        &mut self,
-        reference: &ReferenceTo<Referenced>,
-        name: &str,
-        of: &str,
-        help: &str,
-        condition: fn(i64) -> C,
-    ) -> &mut Self
-    where
-        C: QueryFragment<Pg> + Send + 'static,
-        Joined: FilterDsl<C>,
-        Referenced: FilterDsl<C>,
-    {
-        let reference = Some(reference.index);
-        self.filter(
-            name,
-            help,
-            FilterKind::Id,
-            Some(of),
-            reference,
-            move |value| Condition::new(condition(id(value))),
-        )
-    }
-
-    /// Adds a filter that is set to a part of the text in a column of the dataset's own table.
-    pub fn text_filter<C>(&mut self, name: &str, help: &str, column: C) -> &mut Self
-    where
-        C: Column + TextExpressionMethods,
-        C: QueryFragment<Pg> + Copy + Send + Sync + 'static,
-        Joined: SelectDsl<C>,
-        Own: SelectDsl<C>,
-    {
-        self.filter(name, help, FilterKind::Text, None, None, move |value| {
-            let pattern = match value {
-                FilterValue::Text(text) => text.like_pattern(),
-                other => other.to_string(),
-            };
-            Condition::matches(column, pattern)
-        })
-    }
-
-    fn filter(
-        &mut self,
-        name: &str,
-        help: &str,
-        kind: FilterKind,
-        of: Option<&str>,
-        reference: Option<usize>,
-        condition: impl Fn(&FilterValue) -> Condition + Send + Sync + 'static,
+        column: F,
     ) -> &mut Self {
-        self.filters.push(FilterField {
-            name: name.to_owned(),
-            help: help.to_owned(),
-            index: self.filters.len(),
-            kind,
-            of: of.map(str::to_owned),
-            reference,
-            condition: Box::new(condition),
-        });
+        self.add(FilterField {
+            takes_none: F::SqlType::IS_NULLABLE,
+            of: Some(of.to_owned()),
+            ..field(name, help, FilterTest::OneOf, column)
+        })
+    }
+
+    /// Adds a filter that is set to some of these values, as the labels of an enum, and to `none` if the column may be NULL.
+    pub fn one_of_filter<F: Filtered<Joined, Own>>(
+        &mut self,
+        name: &str,
+        help: &str,
+        column: F,
+        labels: &[&str],
+    ) -> &mut Self {
+        self.add(FilterField {
+            takes_none: F::SqlType::IS_NULLABLE,
+            labels: labels.iter().map(|label| (*label).to_owned()).collect(),
+            ..field(name, help, FilterTest::OneOf, column)
+        })
+    }
+
+    /// Adds a filter that is set to some values of the column.
+    pub fn exact_filter<F: Filtered<Joined, Own>>(
+        &mut self,
+        name: &str,
+        help: &str,
+        column: F,
+    ) -> &mut Self {
+        self.add(field(name, help, FilterTest::OneOf, column))
+    }
+
+    /// Adds two filters: `name` is set to a part of a text, `name` with `_is` to all of it.
+    pub fn text_filter<F>(&mut self, name: &str, help: &str, column: F) -> &mut Self
+    where
+        F: Filtered<Joined, Own>,
+    {
+        let part = field(name, help, FilterTest::Contains, column);
+        let words = name.replace('_', " ");
+        let exact = FilterField {
+            name: format!("{name}_is"),
+            help: format!("Only {} with exactly this {words}", self.name),
+            test: FilterTest::OneOf,
+            ..part.clone()
+        };
+        self.add(part).add(exact)
+    }
+
+    /// Adds two filters: `name` with `_from` is set to the least value of the column, `name` with `_to` to the greatest. A day as the
+    /// greatest point in time includes that day.
+    pub fn range_filter<F: Filtered<Joined, Own>>(
+        &mut self,
+        name: &str,
+        help: &str,
+        column: F,
+    ) -> &mut Self {
+        let from = FilterField {
+            name: format!("{name}_from"),
+            help: format!("{help}: from this on"),
+            ..field(name, help, FilterTest::From, column)
+        };
+        let to = FilterField {
+            name: format!("{name}_to"),
+            help: format!("{help}: up to this, inclusive"),
+            test: FilterTest::To,
+            ..from.clone()
+        };
+        self.add(from).add(to)
+    }
+
+    fn add(&mut self, field: FilterField) -> &mut Self {
+        self.filters.push(field);
         self
     }
 }
 
-/// The id that a filter is set to. A filter by id has read the value, so it is one.
-fn id(value: &FilterValue) -> i64 {
-    match value {
-        FilterValue::Id(id) => *id,
-        _ => i64::MIN,
+fn field<Joined, Own, F: Filtered<Joined, Own>>(
+    name: &str,
+    help: &str,
+    test: FilterTest,
+    column: F,
+) -> FilterField {
+    let (joined, alone, reference) = column.parts();
+    FilterField {
+        name: name.to_owned(),
+        help: help.to_owned(),
+        test,
+        kind: match F::SqlType::kind() {
+            // PostgreSQL compares no array with a text.
+            ColumnKind::Text if !F::SqlType::IS_SCALAR => ColumnKind::Data,
+            kind => kind,
+        },
+        labels: Vec::new(),
+        takes_none: false,
+        of: None,
+        reference,
+        joined,
+        alone,
     }
 }

@@ -4,8 +4,8 @@ use time::{OffsetDateTime, PrimitiveDateTime};
 
 use super::styles;
 use super::value::Value;
-use crate::dataset::{Column, FilterKind};
 use crate::{Export, Target};
+use crate::dataset::{Column, FilterTest};
 
 /// A line of the sheet: what it says, and of what.
 pub(super) type Line<'l> = (&'l str, Value<'l>);
@@ -25,11 +25,13 @@ impl About {
     /// About an export that begins now.
     pub(super) fn of(export: &Export, place: &Target<'_>) -> Self {
         let filter = export.filter.iter().map(|(field, value)| {
-            let is = match field.kind() {
-                FilterKind::Text => "contains",
-                _ => "is",
-            };
-            format!("{} {is} {value}", field.name())
+            let values = value.values().iter().map(ToString::to_string);
+            let values = values.collect::<Vec<_>>().join(" or ");
+            match field.test() {
+                FilterTest::Contains => format!("{} contains {values}", field.name()),
+                FilterTest::OneOf => format!("{} is {values}", field.name()),
+                FilterTest::From | FilterTest::To => format!("{}: {values}", field.name()),
+            }
         });
         let columns = export.columns.columns();
         let headers: Vec<&str> = columns.into_iter().map(Column::header).collect();

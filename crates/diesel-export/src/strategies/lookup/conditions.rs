@@ -63,6 +63,9 @@ pub(super) fn fitting_key(export: &Export) -> Result<&Key, Cow<'static, str>> {
             .into());
         }
     }
+    if export.filter.takes_missing_references() {
+        return Err("the filter also asks for rows that refer to nothing".into());
+    }
     let mut references = dataset.references().iter().enumerate();
     let is_filtered = |index| !export.filter.conditions_of_reference(index).is_empty();
     if references.any(|(index, reference)| !reference.is_integer && is_filtered(index)) {

@@ -1,0 +1,154 @@
+//! Filters of columns of any type: what they find is what psql finds.
+
+use std::collections::BTreeSet;
+
+use diesel::connection::SimpleConnection;
+use diesel_export::dataset::Filter;
+use diesel_export::parameters::filter_from_pairs;
+
+use super::*;
+
+/// The values of a column, as psql prints them.
+fn values(database: &TestDatabase, name: &str) -> BTreeSet<String> {
+    let sql = format!(
+        "{PINNED} select json_agg(distinct {name}::text) from things where {name} is not null"
+    );
+    let printed = String::from_utf8(oracle::psql(database, &sql)).expect("UTF-8");
+    serde_json::from_str(printed.lines().last().unwrap_or_default()).expect("an array of texts")
+}
+
+fn quoted(value: &str) -> String {
+    format!("'{}'", value.replace('\'', "''"))
+}
+
+/// What psql writes of the rows of a condition.
+fn found(database: &TestDatabase, part: usize, condition: &str) -> Vec<u8> {
+    let names: Vec<&str> = COLUMNS[part].iter().map(|(name, _)| *name).collect();
+    let sql = format!(
+        "{PINNED} set standard_conforming_strings = on; copy (select {} from things where {condition} order by number) to stdout with (format csv, header)",
+        names.join(", ")
+    );
+    oracle::psql(database, &sql)
+}
+
+fn check_filter(database: &TestDatabase, part: usize, filter: Filter, condition: &str) {
+    let expected = found(database, part, condition);
+    let dataset = (table::PARTS[part])(Key::Integer);
+    for strategy in [Strategy::Tuples, Strategy::Lookup] {
+        let export = Export {
+            filter: filter.clone(),
+            ..export(&dataset, strategy, Preset::Data)
+        };
+        let outcome = run(&client(&database.url), &export);
+        let what = format!("{condition} by {strategy:?}");
+        table::assert_same(outcome.whole(&what), &expected, &what);
+    }
+}
+
+/// Values of which some may be refused; those that are not find what psql finds.
+#[test]
+fn a_filter_of_any_type_finds_the_rows_with_its_values() {
+    let database = table::filled(60);
+    for (part, declare) in table::PARTS.iter().enumerate() {
+        let dataset = declare(Key::Integer);
+        for (name, kind) in COLUMNS[part] {
+            let mut accepted = 0;
+            for value in values(&database, name) {
+                let pairs = [(format!("of_{name}").into(), value.clone().into())];
+                let Ok(filter) = filter_from_pairs(&dataset, pairs) else {
+                    continue;
+                };
+                // An empty value is none.
+                if filter == Filter::all(&dataset) {
+                    continue;
+                }
+                accepted += 1;
+                let value = quoted(&value);
+                // What PostgreSQL does not compare, or not by what it prints.
+                let condition = match *kind {
+                    "json" | "xml" | "point" | "jsonpath" | "interval" | "numeric[]" | "inet"
+                    | "cidr" | "citext" => {
+                        format!("{name}::text = {value}")
+                    }
+                    kind => format!("{name} = {value}::{kind}"),
+                };
+                check_filter(&database, part, filter, &condition);
+            }
+            assert!(accepted > 0, "no value of {name} can be asked for");
+        }
+    }
+}
+
+#[test]
+fn a_range_has_both_of_its_ends_and_a_day_is_all_of_it() {
+    let database = table::filled(60);
+    let sql = "insert into things (number, small, uuid, plain, day, date, stamp, stamp_zoned, time, single, price, whole)
+        select 1000 + n, 1000 + n, gen_random_uuid(), 'late', date '1000-01-01' + n, date '2026-11-25' + n, timestamp '2026-11-29 23:00' + n * interval '20 minutes',
+            timestamptz '2026-11-29 23:00+00' + n * interval '20 minutes', time '00:00' + n * interval '20 minutes', 0.1 * n, 0.5 * n, n
+        from generate_series(0, 90) n";
+    database.connect().batch_execute(sql).expect("the SQL runs");
+    let day = "2026-11-30";
+    for (name, from, to, condition) in [
+        ("date", day, day, "date = '2026-11-30'"),
+        (
+            "stamp",
+            day,
+            day,
+            "stamp >= '2026-11-30' and stamp < '2026-12-01'",
+        ),
+        (
+            "stamp_zoned",
+            day,
+            day,
+            "stamp_zoned >= '2026-11-30 00:00Z' and stamp_zoned < '2026-12-01 00:00Z'",
+        ),
+        (
+            "stamp",
+            "2026-11-30T01:00",
+            "2026-11-30 02:00:00",
+            "stamp between '2026-11-30 01:00' and '2026-11-30 02:00'",
+        ),
+        (
+            "stamp_zoned",
+            "2026-11-30T01:00+01:00",
+            "2026-11-30T02:00Z",
+            "stamp_zoned between '2026-11-30 00:00Z' and '2026-11-30 02:00Z'",
+        ),
+        ("stamp", day, "", "stamp >= '2026-11-30'"),
+        ("stamp_zoned", "", day, "stamp_zoned < '2026-12-01 00:00Z'"),
+        (
+            "time",
+            "01:00",
+            "02:00:00",
+            "time between '01:00' and '02:00'",
+        ),
+        (
+            "single",
+            "0.1",
+            "0.3",
+            "single between 0.1::real and 0.3::real",
+        ),
+        ("double", "-1e3", "", "double >= -1000"),
+        ("price", "0.5", "1.5", "price between 0.5 and 1.5"),
+        (
+            "decimal",
+            "-12345678901234567890.5",
+            "0",
+            "decimal between -12345678901234567890.5 and 0",
+        ),
+        ("whole", "2", "4", "whole between 2 and 4"),
+        ("smallest", "", "40000", "smallest <= 40000"),
+        (
+            "largest",
+            "9223372036854775807",
+            "",
+            "largest = 9223372036854775807",
+        ),
+    ] {
+        let dataset = (table::PARTS[0])(Key::Integer);
+        let pairs = [("from", from), ("to", to)]
+            .map(|(end, value)| (format!("of_{name}_{end}").into(), value.into()));
+        let filter = filter_from_pairs(&dataset, pairs).expect("they are understood");
+        check_filter(&database, 0, filter, condition);
+    }
+}
