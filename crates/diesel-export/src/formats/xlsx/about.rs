@@ -4,8 +4,8 @@ use time::{OffsetDateTime, PrimitiveDateTime};
 
 use super::styles;
 use super::value::Value;
-use crate::{Export, Target};
 use crate::dataset::{Column, FilterTest};
+use crate::{Export, Target};
 
 /// A line of the sheet: what it says, and of what.
 pub(super) type Line<'l> = (&'l str, Value<'l>);
