@@ -14,13 +14,15 @@ use cmms_testkit as support;
 
 #[path = "shared/arguments.rs"]
 mod arguments;
+#[path = "shared/cpu.rs"]
+mod cpu;
 mod shared;
 
 use std::cell::Cell;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -37,6 +39,7 @@ use diesel_export::{self as export, Export, Observer, Plan, Sink, Strategy};
 use private_postgres::{Durability, PrivatePostgres};
 
 use arguments::{sizes_and_runs, thousands};
+use cpu::{cpu, postgres_cpu};
 use shared::{median, spread};
 use support::cluster::temporary_directory;
 use support::{Server, program};
@@ -369,33 +372,4 @@ fn download(address: &str, strategy: Strategy) {
         end.drain(..end.len().saturating_sub(5));
     }
     assert_eq!(end, b"0\r\n\r\n", "the body is complete");
-}
-
-/// The user and system CPU seconds of a process, its ended and reaped children's too.
-fn cpu(process: u32) -> f64 {
-    stat(process).map_or(0.0, |(_, seconds)| seconds)
-}
-
-/// Those of the postmaster and all of its children.
-fn postgres_cpu(postmaster: u32) -> f64 {
-    let processes = fs::read_dir("/proc").expect("Linux");
-    let children = processes
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .filter_map(stat)
-        .filter(|(parent, _)| *parent == postmaster);
-    cpu(postmaster) + children.map(|(_, seconds)| seconds).sum::<f64>()
-}
-
-/// The parent and the CPU seconds of a process.
-fn stat(process: u32) -> Option<(u32, f64)> {
-    let stat =
-        fs::read_to_string(Path::new("/proc").join(process.to_string()).join("stat")).ok()?;
-    let fields: Vec<&str> = stat.rsplit_once(") ")?.1.split(' ').collect();
-    let ticks: f64 = fields
-        .get(11..15)?
-        .iter()
-        .filter_map(|ticks| ticks.parse::<f64>().ok())
-        .sum();
-    // Linux gives them in hundredths of a second, whatever the kernel's own clock.
-    Some((fields.get(1)?.parse().ok()?, ticks / 100.0))
 }

@@ -5,6 +5,7 @@
 )]
 
 mod cluster;
+mod connections;
 mod copies;
 mod diesel_copy_to;
 mod literals;

@@ -1,0 +1,93 @@
+//! Connections: a shared snapshot, a time limit, a pool.
+
+use std::io;
+use std::time::Duration;
+
+use diesel::dsl::sql;
+use diesel::r2d2::Pool;
+use diesel::sql_types::Text;
+use diesel_copy_out::{Connection, CopyOutDsl, Manager, Options};
+
+use crate::cluster::Cluster;
+use crate::copies::{connect, people, with_people};
+
+#[test]
+fn connections_share_an_exported_snapshot() {
+    let cluster = Cluster::start();
+    let mut first = with_people(&cluster);
+    first.begin_snapshot().expect("begun");
+    let snapshot = first.export_snapshot().expect("a name");
+    let mut second = connect(&cluster);
+    second.execute("delete from people").expect("deleted");
+    second.begin_exported_snapshot(&snapshot).expect("begun");
+    let rows = |connection: &mut Connection| {
+        let mut copy = people::table
+            .copy_out(connection, &Options::csv())
+            .expect("a copy");
+        while copy.next_row().expect("a row").is_some() {}
+        copy.finish().expect("whole")
+    };
+    assert_eq!((rows(&mut first), rows(&mut second)), (5, 5));
+    second.commit().expect("ended");
+    assert_eq!(rows(&mut second), 0);
+}
+
+#[test]
+fn a_statement_that_takes_too_long_is_given_up() {
+    let cluster = Cluster::start();
+    let mut connection = connect(&cluster);
+    let timeout = Some(Duration::from_millis(20));
+    connection.set_statement_timeout(timeout).expect("set");
+    let endless = diesel::select(sql::<Text>("pg_sleep(3600)::text"));
+    let mut copy = endless
+        .copy_out(&mut connection, &Options::csv())
+        .expect("a copy");
+    let error = copy.next_row().expect_err("given up");
+    assert_eq!(error.sqlstate.as_deref(), Some("57014"));
+    assert!(copy.finish().is_err());
+    connection.set_statement_timeout(None).expect("set");
+    let row = connection
+        .query_row("show statement_timeout")
+        .expect("a row");
+    let row = row.expect("a row");
+    assert_eq!(row.get("statement_timeout"), Some("0"));
+}
+
+#[test]
+fn a_pool_gets_back_a_connection_whose_copy_has_ended_and_closes_one_whose_copy_was_left() {
+    let cluster = Cluster::start();
+    let pool = Pool::builder().max_size(1);
+    let pool = pool.build(Manager::new(cluster.url())).expect("a pool");
+    let process = || {
+        let mut connection = pool.get().expect("a connection");
+        let row = connection.query_row("select pg_backend_pid() as pid");
+        row.expect("a row").and_then(|row| row.read::<i32>("pid"))
+    };
+    let rows = diesel::select(sql::<Text>("'x' from generate_series(1, 1000000) n"));
+    let first = process();
+    let mut connection = pool.get().expect("a connection");
+    let mut copy = rows
+        .clone()
+        .copy_out(&mut connection, &Options::csv())
+        .expect("a copy");
+    io::copy(&mut copy, &mut io::sink()).expect("all");
+    assert_eq!(copy.finish().expect("whole"), 1_000_000);
+    drop(connection);
+    assert_eq!(process(), first);
+
+    let mut connection = pool.get().expect("a connection");
+    let mut copy = rows
+        .copy_out(&mut connection, &Options::csv())
+        .expect("a copy");
+    assert!(copy.next_row().expect("a row").is_some());
+    drop(copy);
+    drop(connection);
+    assert_ne!(process(), first);
+    // So is one that is left in a transaction.
+    let second = process();
+    pool.get()
+        .expect("a connection")
+        .begin_snapshot()
+        .expect("begun");
+    assert_ne!(process(), second);
+}
