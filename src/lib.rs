@@ -55,7 +55,8 @@
 //! * [`output`]: an export's file, its progress, and text made safe for a terminal.
 //! * [`datasets`]: the four datasets. Only [`database`] names their tables, too.
 //! * [`cli`]: the command line.
-//! * [`database`]: the way from the command line to a database; what the database must have, its migrations, and the article's data.
+//! * [`database`]: the way from the command line to a database; what the database must have, its migrations, and the article's data; a file
+//!   of datasets in place of those of the program.
 //! * [`benchmark`]: what each strategy costs, measured in fresh processes, on the command line and on a page of the service.
 
 pub mod benchmark;

@@ -7,7 +7,7 @@ use std::panic;
 
 use clap::error::ErrorKind;
 use cmms_export::cli::{Cli, Command};
-use cmms_export::{database, datasets, process};
+use cmms_export::{database, process};
 use diesel_export::{self as export, db::libpq};
 
 use commands::{log, say, usage_error};
@@ -44,11 +44,12 @@ fn run() -> u8 {
     });
     let started = started.and_then(|()| Ok(log::start(&cli)?));
     let outcome = started.and_then(|()| match cli.command {
-        Command::Serve(options) => commands::serve(&cli.global, &options, datasets::catalog()),
+        Command::Serve(options) => commands::serve(&cli.global, &options),
         Command::Migrate(options) => commands::migrate(&cli.global, &options),
         Command::Seed(options) => commands::seed(&cli.global, &options),
-        Command::Export(options) => commands::export(&cli.global, *options, &datasets::catalog()),
+        Command::Export(options) => commands::export(&cli.global, *options),
         Command::Verify(options) => commands::verify(&options),
+        Command::Datasets(options) => commands::datasets(&cli.global, &options),
         Command::Bench(options) => commands::bench(&cli.global, options),
         Command::BenchRun => commands::bench_run(&cli.global),
         Command::Database => commands::database(&cli.global),
@@ -58,6 +59,15 @@ fn run() -> u8 {
         Err(error) => {
             if is_broken_pipe(error.as_ref()) {
                 return BROKEN_PIPE;
+            }
+            if let Some(problems) = error
+                .downcast_ref()
+                .and_then(|error: &database::datasets_file::Error| error.problems())
+            {
+                problems
+                    .iter()
+                    .for_each(|problem| say(&format!("{problem}\n")));
+                return FAILURE;
             }
             // One line: libpq's messages may have several.
             let text = error.to_string();

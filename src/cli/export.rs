@@ -1,8 +1,9 @@
 //! The command `export`. Its filter flags are the filters that the datasets declare.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use clap::builder::{PossibleValuesParser, ValueParser};
+use clap::builder::{PossibleValue, StringValueParser, TypedValueParser, ValueParser};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
@@ -16,6 +17,7 @@ use diesel_export::parameters::{
     NOT_OF_XLSX, Pair, Parameters, columns_from, filter_from_pairs, order_from,
 };
 
+use super::DatasetsFlag;
 use super::flags::{LimitFlags, PrintFlags, Replicas, WorkbookFlags, one_of};
 
 const FILTERS: &str = "Filters (all that are given must hold)";
@@ -26,6 +28,9 @@ pub struct ExportOptions {
     /// Dataset to export
     #[command(flatten)]
     pub parameters: ParameterFlags,
+    /// The datasets
+    #[command(flatten)]
+    pub datasets: DatasetsFlag,
     /// What it may cost
     #[command(flatten)]
     pub limits: LimitFlags,
@@ -73,9 +78,9 @@ pub struct ParameterFlags {
 /// The flags that are the same for every dataset.
 #[derive(Debug, Clone, Args)]
 struct Options {
-    /// Dataset to export
-    #[arg(value_name = "DATASET", value_parser = dataset_names(), default_value = datasets::catalog().default().name().to_owned())]
-    dataset: String,
+    /// Dataset to export, of the program or of --datasets [default: the first one]
+    #[arg(value_name = "DATASET", value_parser = DatasetName)]
+    dataset: Option<String>,
     /// Strategy that loads the rows
     #[arg(long, env = "CMMS_STRATEGY", value_parser = one_of::<Strategy>(), default_value_t)]
     strategy: Strategy,
@@ -127,8 +132,26 @@ struct Options {
     delimiter: Delimiter,
 }
 
-fn dataset_names() -> PossibleValuesParser {
-    PossibleValuesParser::new(datasets::catalog().names().map(str::to_owned))
+/// Reads the name of a dataset. Those of a file are not known yet; the program's own are for `--help` and for completions.
+#[derive(Clone)]
+struct DatasetName;
+
+impl TypedValueParser for DatasetName {
+    type Value = String;
+
+    fn parse_ref(
+        &self,
+        command: &Command,
+        argument: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<String, clap::Error> {
+        StringValueParser::new().parse_ref(command, argument, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        let names: Vec<String> = datasets::catalog().names().map(str::to_owned).collect();
+        Some(Box::new(names.into_iter().map(PossibleValue::new)))
+    }
 }
 
 /// The endings of files that nobody would expect CSV in.
@@ -230,7 +253,10 @@ impl ParameterFlags {
     /// Returns the parameters of an export of the catalog, or why there is no such export.
     pub fn parameters(self, catalog: &Catalog) -> Result<Parameters, String> {
         let options = self.options;
-        let dataset = catalog.find(&options.dataset).ok_or("no such dataset")?;
+        let dataset = match &options.dataset {
+            Some(name) => catalog.named(name).map_err(|error| error.to_string())?,
+            None => catalog.default(),
+        };
         let mut parameters = Parameters {
             strategy: options.strategy,
             file_type: self.file_type,

@@ -1,5 +1,6 @@
 //! The command line. Every flag can also be given as an environment variable.
 
+mod datasets;
 mod environment;
 mod export;
 mod flags;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 
+pub use self::datasets::{Check, Datasets, DatasetsCommand, DatasetsFlag, Init};
 pub use self::environment::{UnknownVariable, unknown_variables};
 pub use self::export::{ExportOptions, ParameterFlags};
 use self::flags::one_of;
@@ -128,6 +130,8 @@ pub enum Command {
     Export(Box<ExportOptions>),
     /// Check by its manifest whether an exported file is complete
     Verify(Verify),
+    /// Describe the tables of any database, to export them
+    Datasets(Datasets),
     /// Measure the time and memory that each strategy takes
     Bench(Bench),
     /// Does one run of the benchmark, for the program itself
@@ -179,6 +183,9 @@ pub struct Serve {
     /// When to compress downloads, with zstd or gzip, as the client accepts
     #[arg(long, env = "CMMS_COMPRESSION", value_parser = one_of::<Compression>(), default_value_t)]
     pub compression: Compression,
+    /// The datasets
+    #[command(flatten)]
+    pub datasets: DatasetsFlag,
     /// What an export may cost
     #[command(flatten)]
     pub limits: LimitFlags,

@@ -6,23 +6,36 @@ use std::time::Duration;
 
 use clap::error::ErrorKind;
 use cmms_export::cli::{ExportOptions, Global};
-use cmms_export::database::{Start, connect_for_exports};
+use cmms_export::database::{Start, connect_for_exports, datasets_file};
+use cmms_export::datasets;
 use cmms_export::output::progress::{self, ExportProgress};
 use cmms_export::process;
 use diesel_export::cancellation::Cancellation;
-use diesel_export::dataset::Catalog;
 use diesel_export::db::Database;
 use diesel_export::db::servers::Servers;
 use diesel_export::manifest::State;
 use diesel_export::record::Record;
 use diesel_export::{self as export, Sink, routing};
 
-use super::{Outcome, in_time_zone, open_output, replica_rules, say, stop_cluster, usage_error};
+use super::{
+    Outcome, in_time_zone, open_output, replica_rules, require_own_database, say, stop_cluster,
+    usage_error,
+};
 
-pub(crate) fn export(global: &Global, options: ExportOptions, catalog: &Catalog) -> Outcome {
+pub(crate) fn export(global: &Global, options: ExportOptions) -> Outcome {
+    let connections = export::CONNECTIONS as u32;
+    // What the datasets of a file are, its database says.
+    let (own, catalog) = match &options.datasets.datasets {
+        Some(path) => {
+            require_own_database(global, "--datasets (CMMS_DATASETS)");
+            let (connected, datasets) = datasets_file::open(path, global, connections)?;
+            (Some(connected), datasets.catalog().clone())
+        }
+        None => (None, datasets::catalog()),
+    };
     let parameters = options
         .parameters
-        .parameters(catalog)
+        .parameters(&catalog)
         .unwrap_or_else(|error| usage_error(ErrorKind::InvalidValue, error));
     if options.manifest.as_ref() == Some(&options.output) {
         usage_error(
@@ -37,14 +50,15 @@ pub(crate) fn export(global: &Global, options: ExportOptions, catalog: &Catalog)
     let export = parameters.into_export(limits);
     let cancellation = Cancellation::default();
     cancel_on_signal(cancellation.clone(), output.unfinished_path())?;
-    let connections = export::CONNECTIONS as u32;
     let ahead = |database: &Database| {
         if !rules.have_replicas() {
             export::open_ahead(&export, database);
         }
     };
-    let mut connected =
-        connect_for_exports(global, connections, &rules, Start::IfTablesFit, ahead)?;
+    let mut connected = match own {
+        Some(own) => own,
+        None => connect_for_exports(global, connections, &rules, Start::IfTablesFit, ahead)?,
+    };
     if let Err(error) = in_time_zone(&mut connected, &options.print.time_zone) {
         // Nothing is left to clean up: the process ends here.
         drop((output, manifest, connected));

@@ -2,6 +2,7 @@
 
 mod bench;
 mod database;
+mod datasets;
 mod export;
 pub(crate) mod log;
 mod serve;
@@ -9,6 +10,7 @@ mod verify;
 
 pub(crate) use bench::{bench, bench_run};
 pub(crate) use database::{database, migrate, seed};
+pub(crate) use datasets::datasets;
 pub(crate) use export::export;
 pub(crate) use serve::serve;
 pub(crate) use verify::verify;
@@ -20,7 +22,7 @@ use std::path::Path;
 
 use clap::CommandFactory;
 use clap::error::ErrorKind;
-use cmms_export::cli::{Cli, Replicas};
+use cmms_export::cli::{Cli, Global, Replicas};
 use cmms_export::database::Connected;
 use cmms_export::database::seed::{self, Seed};
 use cmms_export::output::Output;
@@ -102,6 +104,16 @@ pub(super) fn in_time_zone(connected: &mut Connected, name: &str) -> Result<(), 
             tracing::warn!(%error, "the time zone cannot be checked");
             Ok(())
         }
+    }
+}
+
+/// Ends the program with a usage error if no database of the user's own is named: the private cluster has no tables but the program's.
+pub(super) fn require_own_database(global: &Global, what: &str) {
+    if global.database_url().is_none_or(str::is_empty) {
+        let error = format!(
+            "{what} without --database-url (DATABASE_URL): the private cluster has no tables but the program's own"
+        );
+        usage_error(ErrorKind::MissingRequiredArgument, error);
     }
 }
 

@@ -8,13 +8,16 @@ use actix_web::web::ServiceConfig;
 use clap::error::ErrorKind;
 use cmms_export::benchmark::{self, Benchmarks};
 use cmms_export::cli::{Global, OpenToAll, Serve};
-use cmms_export::database::{Start, connect_for_exports, data_dir, wait_for_database};
-use diesel_export::dataset::Catalog;
+use cmms_export::database::{
+    Start, connect_for_exports, data_dir, datasets_file, wait_for_database,
+};
+use cmms_export::datasets;
 use diesel_export::spool::Spool;
 use diesel_export_actix::Application;
 
 use super::{
-    Outcome, in_time_zone, print_line, replica_rules, seed_private, stop_cluster, usage_error,
+    Outcome, in_time_zone, print_line, replica_rules, require_own_database, seed_private,
+    stop_cluster, usage_error,
 };
 
 /// What this program adds to the service.
@@ -32,7 +35,18 @@ const APPLICATION: Application = Application {
     tables_missing: "Tell the database administrator: cmms-export export says what is there instead, and what to do.",
 };
 
-pub(crate) fn serve(global: &Global, options: &Serve, catalog: Catalog) -> Outcome {
+/// The same for the datasets of a file. The benchmark measures the program's own.
+const OF_A_FILE: Application = Application {
+    description: "Exports tables of a PostgreSQL database to CSV and to Excel workbooks",
+    sections: &[],
+    static_files: Vec::new,
+    routes: Vec::new,
+    no_rows: "",
+    tables_missing: "Tell whoever looks after it: cmms-export datasets check says what is there instead.",
+    ..APPLICATION
+};
+
+pub(crate) fn serve(global: &Global, options: &Serve) -> Outcome {
     let handed_over = diesel_export_actix::handed_over_listener()
         .map_err(|error| format!("what systemd handed over (LISTEN_FDS): {error}"))?;
     let address = match &handed_over {
@@ -58,6 +72,10 @@ pub(crate) fn serve(global: &Global, options: &Serve, catalog: Catalog) -> Outco
              started in its place",
         );
     }
+    let file = options.datasets.datasets.as_deref();
+    if file.is_some() {
+        require_own_database(global, "--datasets (CMMS_DATASETS)");
+    }
     let rules = replica_rules(&options.replicas);
     // Before anything else, so that an address that is taken is reported at once.
     let listener = match handed_over {
@@ -73,13 +91,18 @@ pub(crate) fn serve(global: &Global, options: &Serve, catalog: Catalog) -> Outco
     {
         wait_for_database(url, patience)?;
     }
-    let mut connected = connect_for_exports(
-        global,
-        options.max_exports.into(),
-        &rules,
-        Start::Anyway,
-        |_| (),
-    )?;
+    let connections = options.max_exports.into();
+    let (mut connected, catalog) = match file {
+        Some(path) => {
+            let (connected, datasets) = datasets_file::open(path, global, connections)?;
+            (connected, datasets.catalog().clone())
+        }
+        None => {
+            let start = Start::Anyway;
+            let connected = connect_for_exports(global, connections, &rules, start, |_| ())?;
+            (connected, datasets::catalog())
+        }
+    };
     in_time_zone(&mut connected, &options.print.time_zone)
         .unwrap_or_else(|error| usage_error(ErrorKind::ValueValidation, error));
     seed_private(&connected)?;
@@ -107,7 +130,11 @@ pub(crate) fn serve(global: &Global, options: &Serve, catalog: Catalog) -> Outco
         auth_token: options.auth_token.get().map(str::to_owned),
         database_url: connected.url.clone(),
         is_demonstration: connected.private_cluster.is_some(),
-        application: APPLICATION,
+        application: if file.is_some() {
+            OF_A_FILE
+        } else {
+            APPLICATION
+        },
     };
     let benchmarks = Arc::new(Benchmarks::new(
         options.allow_benchmarks,
@@ -116,7 +143,12 @@ pub(crate) fn serve(global: &Global, options: &Serve, catalog: Catalog) -> Outco
         data_dir(global).ok().as_deref(),
     ));
     let running = Arc::clone(&benchmarks);
-    let configure = move |config: &mut ServiceConfig| benchmark::configure(config, &benchmarks);
+    let has_benchmark = file.is_none();
+    let configure = move |config: &mut ServiceConfig| {
+        if has_benchmark {
+            benchmark::configure(config, &benchmarks);
+        }
+    };
     starting.end()?;
     // The last line of the start: after it, nothing can fail any more.
     let ready = || print_line(&format!("cmms-export is at http://{address}/"));

@@ -1,10 +1,12 @@
 //! Opens the database that the command line's options name: the user's own, by its URL, or the private cluster.
 
+pub mod datasets_file;
 pub mod seed;
 pub mod tables;
 
 use std::env;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::unistd::geteuid;
@@ -122,7 +124,8 @@ pub fn connect(global: &Global, connections: u32) -> Result<Connected, Error> {
     // libpq explains an invalid URL better.
     let url = patient(url, APPLICATION_NAME).unwrap_or_else(|_| url.to_owned());
     Ok(Connected {
-        database: Database::new(&url, connections, CONNECTION_WAIT).with_unfit(tables::unfit),
+        database: Database::new(&url, connections, CONNECTION_WAIT)
+            .with_unfit(Arc::new(tables::unfit)),
         url,
         role: Role::Primary,
         private_cluster,

@@ -10,26 +10,30 @@ fn reference() -> String {
     let mut cli = Cli::command();
     cli.build();
     let every = format!("### Every command\n\n{}", table(&cli, true));
-    [every].into_iter().chain(sections(&cli)).collect()
+    [every].into_iter().chain(sections(&cli, "")).collect()
 }
 
-/// Returns a section for each subcommand.
-fn sections(cli: &Command) -> impl Iterator<Item = String> {
+/// Returns a section for each subcommand that has none itself.
+fn sections(cli: &Command, before: &str) -> Vec<String> {
     let commands = cli
         .get_subcommands()
         .filter(|command| !command.is_hide_set() && command.get_name() != "help");
-    commands.map(|command| {
+    let sections = commands.flat_map(|command| {
+        let name = format!("{before}{}", command.get_name());
+        if command.has_subcommands() {
+            return sections(command, &format!("{name} "));
+        }
         let operands: String = command
             .get_positionals()
             .map(|operand| format!(" {operand}"))
             .collect();
-        format!(
-            "### `{}{operands}`\n\n{}.\n\n{}",
-            command.get_name(),
+        vec![format!(
+            "### `{name}{operands}`\n\n{}.\n\n{}",
             text(command.get_about()),
             table(command, false)
-        )
-    })
+        )]
+    });
+    sections.collect()
 }
 
 /// Returns a table of the flags and operands: the command's own, or those of every command. It is empty if there are none.

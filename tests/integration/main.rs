@@ -14,6 +14,7 @@ mod bench;
 mod cli;
 mod db;
 mod export;
+mod tables;
 mod web;
 
 use cmms_testkit as support;

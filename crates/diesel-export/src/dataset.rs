@@ -20,12 +20,15 @@ use std::sync::Arc;
 
 use super::Error;
 
-pub use self::catalog::Catalog;
+pub use self::catalog::{Catalog, NoSuchDataset};
 pub use self::column::{Column, InvalidColumns, Origin, Selection};
 pub use self::column_type::{ColumnKind, ColumnType};
 pub use self::condition::Condition;
 pub use self::declaration::{
     Boxed, Declaration, Filtered, InvalidDeclaration, ReferenceTo, ReferencedColumn,
+};
+pub(crate) use self::declaration::{
+    is_parameter, why_no_column_name, why_no_dataset_name, why_no_filter,
 };
 pub use self::filter::{
     Filter, FilterField, FilterTest, FilterValue, InvalidFilter, InvalidText, MAX_SEARCH_LENGTH,

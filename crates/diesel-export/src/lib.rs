@@ -10,6 +10,7 @@
 //! * [`units`], [`memory`], [`atomic_file`]: how quantities are written, how much is held, files that appear complete or not at all.
 //! * [`db`]: connection pools, snapshots, errors' words; [`db::libpq`], connections for COPY; [`db::servers`], the primary and its replicas.
 //! * [`dataset`]: how a dataset is declared: its query, columns, filters. A [`Catalog`](dataset::Catalog) has all of them.
+//! * [`tables`]: datasets of tables that no Diesel schema declares, from a file and the catalog.
 //! * [`queries`], [`choices`], [`parameters`]: what is asked of a dataset, what a filter can be set to, an export's names and values.
 //! * `formats`: [`csv`], workbooks, and the encoder that turns rows into them.
 //! * `strategies`: a file for each way to load the rows.
@@ -25,10 +26,12 @@ pub mod queries;
 
 mod files;
 mod formats;
+mod names;
 mod request;
 mod resources;
 mod run;
 mod strategies;
+pub mod tables;
 #[cfg(any(test, feature = "example", feature = "fault-injection"))]
 mod testing;
 

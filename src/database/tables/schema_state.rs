@@ -32,7 +32,7 @@ pub enum SchemaState {
 }
 
 /// Returns why no export from the database works; `None` if exports work.
-pub fn unfit(database: &Database) -> Result<Option<UnfitTables>, Error> {
+pub fn unfit(database: &Database, _dataset: Option<&str>) -> Result<Option<UnfitTables>, Error> {
     Ok(match schema_state(database)? {
         SchemaState::Missing => Some(UnfitTables::Missing),
         SchemaState::Different(differences) => Some(UnfitTables::Different(differences)),

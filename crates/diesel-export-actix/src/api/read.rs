@@ -83,10 +83,9 @@ pub(crate) async fn read<T: Send + 'static>(
             outcome.map_err(|error: export::Error| error.explained(&mut connection, waited))
         };
         match from {
-            ReadFrom::Database => {
-                attempt(&database).map_err(|error| error.because_of_tables(&database))
-            }
-            ReadFrom::Exports => routing::route(&servers, |server| {
+            ReadFrom::Database => attempt(&database)
+                .map_err(|error| error.because_of_tables(&database, dataset.name())),
+            ReadFrom::Exports => routing::route(&servers, dataset.name(), |server| {
                 from_server.server(server);
                 attempt(&server.database).map_err(|error| Failure {
                     is_final: cancelled.is_cancelled(),

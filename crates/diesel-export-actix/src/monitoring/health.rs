@@ -75,7 +75,7 @@ async fn check_tables(app: web::Data<App>) -> Result<(), Problem> {
     let permit = read::place(&app).await?;
     let unfit = web::block(move || {
         let _permit = permit;
-        app.database.unfit()
+        app.database.unfit(None)
     });
     match unfit.await {
         Ok(unfit) => unfit?.map_or(Ok(()), |unfit| Err(unfit.into())),

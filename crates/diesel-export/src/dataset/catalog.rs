@@ -3,6 +3,12 @@
 use std::sync::Arc;
 
 use super::{Dataset, InvalidDeclaration};
+use crate::names::no_such;
+
+/// There is no dataset of a name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct NoSuchDataset(String);
 
 /// The datasets of a program, as a value: whoever exports holds the one that the export has begun with.
 #[derive(Debug, Clone)]
@@ -72,6 +78,15 @@ impl Catalog {
     /// The dataset of this name.
     pub fn find(&self, name: &str) -> Option<&Arc<dyn Dataset>> {
         self.all().find(|dataset| dataset.name() == name)
+    }
+
+    /// The dataset of this name, or what there is instead.
+    pub fn named(&self, name: &str) -> Result<&Arc<dyn Dataset>, NoSuchDataset> {
+        self.find(name).ok_or_else(|| {
+            let said = format!("there is no dataset `{name}`");
+            let names: Vec<&str> = self.names().collect();
+            NoSuchDataset(no_such(&said, name, "the datasets are", &names))
+        })
     }
 
     /// The names of all datasets.

@@ -9,19 +9,19 @@ use super::fragment::{Fragment, Selected};
 
 /// A column that an export can have.
 pub struct Column {
-    pub(super) name: String,
-    pub(super) header: String,
+    pub(crate) name: String,
+    pub(crate) header: String,
     /// Its index among the dataset's columns.
-    pub(super) index: usize,
-    pub(super) is_default: bool,
-    pub(super) kind: ColumnKind,
+    pub(crate) index: usize,
+    pub(crate) is_default: bool,
+    pub(crate) kind: ColumnKind,
     /// Whether PostgreSQL prints the values that Diesel loads.
-    pub(super) is_printed: bool,
+    pub(crate) is_printed: bool,
     /// Whether the values have an order.
-    pub(super) is_ordered: bool,
+    pub(crate) is_ordered: bool,
     /// The value in the query of all tables.
-    pub(super) joined: Fragment,
-    pub(super) origin: Origin,
+    pub(crate) joined: Fragment,
+    pub(crate) origin: Origin,
 }
 
 impl Column {

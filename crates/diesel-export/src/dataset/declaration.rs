@@ -5,6 +5,10 @@ mod declared;
 mod filters;
 
 pub use self::check::InvalidDeclaration;
+pub(crate) use self::check::{
+    dataset_name as why_no_dataset_name, invalid_filter as why_no_filter, is_parameter,
+    listed_name as why_no_column_name,
+};
 pub use self::filters::{Filtered, ReferencedColumn};
 
 use std::marker::PhantomData;

@@ -223,7 +223,7 @@ impl Question {
 pub struct Query(Box<dyn QueryFragment<Pg> + Send>);
 
 impl Query {
-    pub(super) fn new(query: impl QueryFragment<Pg> + Send + 'static) -> Self {
+    pub(crate) fn new(query: impl QueryFragment<Pg> + Send + 'static) -> Self {
         Self(Box::new(query))
     }
 

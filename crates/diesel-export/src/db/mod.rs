@@ -60,8 +60,9 @@ pub struct Database {
     time_zone: Arc<str>,
 }
 
-/// Finds out why no export from a database works; `None` if exports work.
-pub type Unfit = fn(&Database) -> Result<Option<UnfitTables>, Error>;
+/// Finds out why no export of the dataset of this name works, or, without a name, why none does; `None` if exports work.
+pub type Unfit =
+    Arc<dyn Fn(&Database, Option<&str>) -> Result<Option<UnfitTables>, Error> + Send + Sync>;
 
 struct Pools {
     /// The `application_name` of the connections, unless the URL sets one.
@@ -131,7 +132,7 @@ impl Database {
             on_wait: None,
             is_for_one_export: false,
             budget: Budget::default(),
-            unfit: |_| Ok(None),
+            unfit: Arc::new(|_, _| Ok(None)),
             time_zone: UTC.into(),
         }
     }
@@ -144,7 +145,7 @@ impl Database {
     /// Returns another database, with the same check of its tables and the same time zone.
     pub fn like(&self, url: &str, connections: u32, wait: Duration) -> Self {
         Self::new(url, connections, wait)
-            .with_unfit(self.unfit)
+            .with_unfit(Arc::clone(&self.unfit))
             .with_time_zone(&self.time_zone)
     }
 
@@ -173,8 +174,8 @@ impl Database {
     }
 
     /// Finds out why no export works; `None` if exports work.
-    pub fn unfit(&self) -> Result<Option<UnfitTables>, Error> {
-        (self.unfit)(self)
+    pub fn unfit(&self, dataset: Option<&str>) -> Result<Option<UnfitTables>, Error> {
+        (self.unfit)(self, dataset)
     }
 
     /// Returns the same database for a single export: no other export will use the connections that it opens.

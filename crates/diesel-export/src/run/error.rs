@@ -102,7 +102,7 @@ impl Error {
     }
 
     /// Finds out whether the database has refused because of its tables, which may change while the program runs.
-    pub fn because_of_tables(self, database: &Database) -> Self {
+    pub fn because_of_tables(self, database: &Database, dataset: &str) -> Self {
         let Self::Database(error) = &self else {
             return self;
         };
@@ -111,7 +111,7 @@ impl Error {
         {
             return self;
         }
-        match database.unfit() {
+        match database.unfit(Some(dataset)) {
             Ok(Some(unfit)) => {
                 tracing::error!(%error, "the database failed");
                 unfit.into()

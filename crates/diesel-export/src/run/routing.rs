@@ -27,7 +27,7 @@ pub fn run(
 ) -> Result<Summary, Error> {
     let mut sink = NotingSink { sink, begun: false };
     let freshness = fresh.then(|| servers.freshness());
-    route(servers, |chosen| {
+    route(servers, export.dataset().name(), |chosen| {
         observer.server(chosen);
         let target = Target {
             database: &chosen.database,
@@ -53,6 +53,7 @@ pub struct Failure {
 /// Lets `attempt` try one server after the other, as long as another may succeed.
 pub fn route<T>(
     servers: &Servers,
+    dataset: &str,
     mut attempt: impl FnMut(&ChosenServer) -> Result<T, Failure>,
 ) -> Result<T, Error> {
     let mut tried = Vec::new();
@@ -69,7 +70,7 @@ pub fn route<T>(
             Err(failure) => failure,
         };
         match Next::after(&failure, chosen.is_replaceable()) {
-            Next::GiveUp => return Err(failure.error.because_of_tables(&chosen.database)),
+            Next::GiveUp => return Err(failure.error.because_of_tables(&chosen.database, dataset)),
             Next::AfterConflict => {
                 conflicts += 1;
                 no_replica = (conflicts == CONFLICTS).then_some(Fallback::Conflict);

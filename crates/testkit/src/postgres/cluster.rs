@@ -164,7 +164,7 @@ impl TestDatabase {
 
     /// A new database that `fill` has filled. `fill` runs once for all tests that name the same `contents`: a copy takes a tenth of the
     /// time.
-    pub(crate) fn filled(contents: String, fill: impl FnOnce(&Self)) -> Self {
+    pub fn filled(contents: String, fill: impl FnOnce(&Self)) -> Self {
         let cluster = Cluster::get();
         let template = Arc::clone(
             cluster

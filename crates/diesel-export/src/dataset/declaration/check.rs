@@ -97,7 +97,13 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
     }
 }
 
-fn dataset_name(name: &str) -> Option<String> {
+/// Whether every export has a parameter of this name.
+pub(crate) fn is_parameter(name: &str) -> bool {
+    PARAMETERS.contains(&name)
+}
+
+/// Why a dataset cannot have this name.
+pub(crate) fn dataset_name(name: &str) -> Option<String> {
     // It is a part of addresses and of files' names.
     let is_plain = |character: char| character.is_ascii_alphanumeric() || "_-".contains(character);
     if name.is_empty() || !name.chars().all(is_plain) || name.starts_with('-') {
@@ -112,7 +118,8 @@ fn dataset_name(name: &str) -> Option<String> {
     }
 }
 
-fn invalid_filter(field: &FilterField) -> Option<String> {
+/// Why a filter cannot be.
+pub(crate) fn invalid_filter(field: &FilterField) -> Option<String> {
     let name = &field.name;
     let labels: Vec<&str> = field.labels.iter().map(String::as_str).collect();
     let is_text = matches!(field.kind, ColumnKind::Text | ColumnKind::Data);
@@ -136,20 +143,23 @@ fn invalid_filter(field: &FilterField) -> Option<String> {
     }
 }
 
+/// Why a column or a filter cannot have this name.
+pub(crate) fn listed_name(name: &str) -> Option<&'static str> {
+    // Lists of names have commas between them, and a `-` before one to turn an order round.
+    let is_unusable = name.is_empty()
+        || name.starts_with('-')
+        || name.contains([',', '\0'])
+        || name.trim() != name;
+    is_unusable.then_some(
+        "needs another name: not empty, without commas, and with neither a `-` nor a blank at its beginning",
+    )
+}
+
 /// Returns what is wrong with the names of its columns, or of its filters.
 fn names(what: &str, names: &[&str]) -> Option<String> {
-    let is_unusable = |name: &str| {
-        // Lists of names have commas between them, and a `-` before one to turn an order round.
-        name.is_empty()
-            || name.starts_with('-')
-            || name.contains([',', '\0'])
-            || name.trim() != name
-    };
     names.iter().enumerate().find_map(|(index, name)| {
-        if is_unusable(name) {
-            Some(format!(
-                "its {what} `{name}` needs another name: not empty, without commas, and with neither a `-` nor a blank at its beginning"
-            ))
+        if let Some(reason) = listed_name(name) {
+            Some(format!("its {what} `{name}` {reason}"))
         } else {
             let is_twice = names[..index].contains(name);
             is_twice.then(|| format!("two of its {what}s are called `{name}`"))

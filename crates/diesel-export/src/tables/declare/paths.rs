@@ -1,0 +1,161 @@
+//! The ways from a dataset's table to others: a join for each, however many columns take it.
+
+use std::ops::Range;
+
+use toml::Spanned;
+
+use super::named::Tables;
+use super::query::Join;
+use crate::names::no_such;
+use crate::tables::file::{Step, Via};
+use crate::tables::pg_catalog::{Attribute, Relation};
+
+/// What is wrong at a place of the file.
+pub(in crate::tables) type Wrong = (Range<usize>, String);
+
+/// The joins of a dataset.
+pub(in crate::tables) struct Paths<'a> {
+    tables: &'a Tables,
+    pub(in crate::tables) first: &'a Relation,
+    pub(in crate::tables) joins: Vec<Join>,
+}
+
+impl<'a> Paths<'a> {
+    pub(in crate::tables) fn new(tables: &'a Tables, first: &'a Relation) -> Self {
+        Self {
+            tables,
+            first,
+            joins: Vec::new(),
+        }
+    }
+
+    /// Follows the steps, and returns the number of the join that they end in; `None` if there is no step.
+    pub(in crate::tables) fn follow(&mut self, via: &Via) -> Result<Option<usize>, Wrong> {
+        let mut at = None;
+        for step in &via.0 {
+            let join = match step.get_ref() {
+                Step::Column(name) => self.by_foreign_key(at, name, &step.span())?,
+                Step::Table(table) => {
+                    let to = self.tables.find(&table.table)?;
+                    let columns = names(self.relation(at), &table.columns)?;
+                    let key = names(to, &table.key)?;
+                    check_step(&columns, (to, &key), &table.table)?;
+                    Join {
+                        from: at,
+                        columns,
+                        to: to.clone(),
+                        key,
+                    }
+                }
+            };
+            let known = self.joins.iter().position(|known| *known == join);
+            at = known.or_else(|| {
+                self.joins.push(join);
+                Some(self.joins.len() - 1)
+            });
+        }
+        Ok(at)
+    }
+
+    /// The table at the end of a join.
+    pub(in crate::tables) fn relation(&self, join: Option<usize>) -> &Relation {
+        join.and_then(|join| self.joins.get(join))
+            .map_or(self.first, |join| &join.to)
+    }
+
+    fn by_foreign_key(
+        &self,
+        from: Option<usize>,
+        name: &str,
+        span: &Range<usize>,
+    ) -> Result<Join, Wrong> {
+        let relation = self.relation(from);
+        column(relation, name, span)?;
+        let foreign_keys = relation.foreign_keys.iter();
+        let mut of_one = foreign_keys.filter(|foreign_key| foreign_key.columns.len() == 1);
+        let found = of_one.find(|foreign_key| foreign_key.columns.iter().all(|own| own == name));
+        let reached = found.and_then(|foreign_key| {
+            let to = self.tables.reached(foreign_key.to)?;
+            Some((foreign_key, to))
+        });
+        let Some((foreign_key, to)) = reached else {
+            let said = format!(
+                "the column `{name}` of {} has no foreign key of its own: {{ columns = [\"{name}\"], table = \"…\", key = [\"…\"] }} \
+                 says what it refers to",
+                relation.plain()
+            );
+            return Err((span.clone(), said));
+        };
+        for key in &foreign_key.key {
+            column(to, key, span)?;
+        }
+        Ok(Join {
+            from,
+            columns: foreign_key.columns.clone(),
+            to: to.clone(),
+            key: foreign_key.key.clone(),
+        })
+    }
+}
+
+/// Demands that a step leads to at most one row.
+fn check_step(
+    columns: &[String],
+    (to, key): (&Relation, &[String]),
+    table: &Spanned<String>,
+) -> Result<(), Wrong> {
+    let wrong = |said: String| Err((table.span(), said));
+    if columns.is_empty() || columns.len() != key.len() {
+        return wrong(
+            "`columns` and `key` must name equally many columns, at least one".to_owned(),
+        );
+    }
+    if to.is_table() && !to.is_unique(key) {
+        return wrong(format!(
+            "{} may have several rows with the same {}: no unique index says otherwise",
+            to.plain(),
+            key.join(", ")
+        ));
+    }
+    Ok(())
+}
+
+/// The column of this name, which the role may read.
+pub(in crate::tables) fn column<'r>(
+    relation: &'r Relation,
+    name: &str,
+    span: &Range<usize>,
+) -> Result<&'r Attribute, Wrong> {
+    let Some(found) = relation.column(name) else {
+        let names: Vec<&str> = relation
+            .columns
+            .iter()
+            .map(|own| own.name.as_str())
+            .collect();
+        let said = format!("{} has no column `{name}`", relation.plain());
+        return Err((
+            span.clone(),
+            no_such(&said, name, "its columns are", &names),
+        ));
+    };
+    if !found.is_readable || !relation.is_reachable {
+        let said = format!(
+            "the role may not read the column `{name}` of {}",
+            relation.plain()
+        );
+        return Err((span.clone(), said));
+    }
+    Ok(found)
+}
+
+/// The names of columns that are there.
+pub(in crate::tables) fn names(
+    relation: &Relation,
+    columns: &[Spanned<String>],
+) -> Result<Vec<String>, Wrong> {
+    let names = columns.iter().map(|name| {
+        column(relation, name.get_ref(), &name.span())?;
+        Ok(name.get_ref().clone())
+    });
+    names.collect()
+}

@@ -1,0 +1,113 @@
+//! The queries of a dataset that a file declares: its table, and LEFT JOINs.
+
+use diesel::pg::Pg;
+use diesel::prelude::*;
+use diesel::query_builder::{AstPass, QueryFragment};
+
+use crate::dataset::{Query, Question};
+use crate::tables::pg_catalog::{Relation, quoted};
+
+/// SQL that binds nothing.
+pub(in crate::tables) struct Sql(pub(in crate::tables) String);
+
+impl QueryFragment<Pg> for Sql {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql(&self.0);
+        Ok(())
+    }
+}
+
+/// A table that is joined.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::tables) struct Join {
+    /// The number of the join whose table refers to this one; `None` for the first table.
+    pub(in crate::tables) from: Option<usize>,
+    /// The columns there.
+    pub(in crate::tables) columns: Vec<String>,
+    pub(in crate::tables) to: Relation,
+    /// The columns of this table that they hold.
+    pub(in crate::tables) key: Vec<String>,
+}
+
+/// The alias of the query's first table.
+const FIRST: &str = "t0";
+
+/// The alias of a join's table.
+fn alias(join: Option<usize>) -> String {
+    join.map_or_else(|| FIRST.to_owned(), |join| format!("t{}", join + 1))
+}
+
+/// SQL for a column of a join's table, or of the first one.
+pub(in crate::tables) fn column(join: Option<usize>, name: &str) -> Sql {
+    Sql(format!("{}.{}", alias(join), quoted(name)))
+}
+
+/// SQL for the tables of a query.
+pub(in crate::tables) fn from(first: &Relation, joins: &[Join]) -> String {
+    let mut from = format!("{} as {FIRST}", first.sql());
+    for (number, join) in joins.iter().enumerate() {
+        let pairs = join.columns.iter().zip(&join.key).map(|(column, key)| {
+            format!(
+                "{}.{} = {}.{}",
+                alias(Some(number)),
+                quoted(key),
+                alias(join.from),
+                quoted(column)
+            )
+        });
+        let pairs: Vec<String> = pairs.collect();
+        from += &format!(
+            " left join {} as {} on {}",
+            join.to.sql(),
+            alias(Some(number)),
+            pairs.join(" and ")
+        );
+    }
+    from
+}
+
+/// The query that asks this of these tables.
+pub(in crate::tables) fn ask(from: &str, question: Question) -> Query {
+    Query::new(Statement {
+        from: from.to_owned(),
+        question,
+    })
+}
+
+struct Statement {
+    from: String,
+    question: Question,
+}
+
+impl QueryFragment<Pg> for Statement {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        let Question {
+            select,
+            conditions,
+            order,
+            offset,
+            limit,
+        } = &self.question;
+        out.unsafe_to_cache_prepared();
+        out.push_sql("select ");
+        select.walk_ast(out.reborrow())?;
+        out.push_sql(" from ");
+        out.push_sql(&self.from);
+        for (number, condition) in conditions.iter().enumerate() {
+            out.push_sql(if number == 0 { " where (" } else { " and (" });
+            condition.walk_ast(out.reborrow())?;
+            out.push_sql(")");
+        }
+        if let Some(order) = order {
+            out.push_sql(" order by ");
+            order.walk_ast(out.reborrow())?;
+        }
+        if let Some(limit) = limit {
+            out.push_sql(&format!(" limit {limit}"));
+        }
+        if let Some(offset) = offset {
+            out.push_sql(&format!(" offset {offset}"));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,228 @@
+//! What PostgreSQL's catalog says of relations, by one query, however many there are.
+
+mod types;
+
+use diesel::sql_types::{Array, Text};
+use serde::Deserialize;
+
+use crate::db::Error;
+use crate::db::libpq::{self, CopyOutDsl as _};
+
+/// Which relations are read; with them always comes what they refer to.
+pub(super) enum Wanted<'a> {
+    /// All tables and views of these schemas, without partitions and what extensions have made.
+    Schemas(&'a [String]),
+    /// Those of these names, as SQL has them, with every identifier quoted.
+    Named(&'a [String]),
+}
+
+/// What the catalog says.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct PgCatalog {
+    /// The database's name.
+    pub(super) database: String,
+    /// The schemas that are not PostgreSQL's own.
+    pub(super) schemas: Vec<String>,
+    /// The oids of the wanted relations: in the order of the schemas and their relations' names, or of the names; `None` if there is no such relation.
+    pub(super) wanted: Vec<Option<i64>>,
+    /// The relations, in no order.
+    pub(super) relations: Vec<Relation>,
+}
+
+/// A table or a view.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(super) struct Relation {
+    pub(super) oid: i64,
+    pub(super) schema: String,
+    pub(super) name: String,
+    pub(super) kind: Kind,
+    pub(super) comment: Option<String>,
+    /// Whether the role may use its schema.
+    pub(super) is_reachable: bool,
+    pub(super) columns: Vec<Attribute>,
+    /// The columns of its unique indexes, the primary key's first.
+    pub(super) unique: Vec<Vec<String>>,
+    pub(super) foreign_keys: Vec<ForeignKey>,
+}
+
+/// The kind of a relation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(from = "String")]
+pub(super) enum Kind {
+    Table,
+    View,
+    /// Something that cannot be exported, such as a sequence.
+    Other,
+}
+
+impl From<String> for Kind {
+    fn from(kind: String) -> Self {
+        match kind.as_str() {
+            "r" | "p" | "f" => Self::Table,
+            "v" | "m" => Self::View,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// A column of a relation.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(super) struct Attribute {
+    pub(super) name: String,
+    /// Its type, as SQL names it.
+    pub(super) r#type: String,
+    /// The oid of its type; for a domain, of the type below it.
+    pub(super) base: u32,
+    /// The base type's category, as `pg_type.typcategory` has it.
+    pub(super) category: String,
+    /// The category of an array's elements.
+    pub(super) element_category: Option<String>,
+    pub(super) is_ordered: bool,
+    pub(super) is_not_null: bool,
+    pub(super) is_readable: bool,
+    pub(super) comment: Option<String>,
+    /// An enum's labels, in their order.
+    pub(super) labels: Option<Vec<String>>,
+}
+
+/// A reference to another relation.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(super) struct ForeignKey {
+    pub(super) columns: Vec<String>,
+    /// The oid of what they refer to.
+    pub(super) to: i64,
+    /// The columns there.
+    pub(super) key: Vec<String>,
+}
+
+/// `$1` are schemas, `$2` are names. What follows from a domain's type is asked of the type below all domains.
+const CATALOG: &str = "
+    with recursive own_schemas as (
+        select oid, nspname from pg_namespace where nspname <> 'information_schema' and nspname !~ '^pg_'),
+    wanted (oid, number) as (
+        select c.oid, row_number() over (order by array_position($1, nspname::text), relname collate \"C\")
+        from pg_class c join own_schemas n on n.oid = c.relnamespace
+        where nspname = any ($1) and relkind in ('r', 'p', 'v', 'm', 'f') and not relispartition and not exists (
+            select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e')
+        union all
+        select to_regclass(name), number from unnest($2) with ordinality as _ (name, number)),
+    reached (oid) as (
+        select oid from wanted where oid is not null
+        union
+        select confrelid from reached join pg_constraint on conrelid = reached.oid and contype = 'f' and conparentid = 0),
+    columns as (
+        select attrelid, attnum, attname, atttypid, atttypmod, attnotnull
+        from reached join pg_attribute on attrelid = reached.oid and attnum > 0 and not attisdropped),
+    based (type, base) as (
+        select distinct atttypid, atttypid from columns
+        union all
+        select type, typbasetype from based join pg_type on pg_type.oid = base where typtype = 'd'),
+    types as (
+        select type, base, t.typcategory as category, case when t.typcategory = 'A' then element.typcategory end as element_category,
+            element.typtype in ('e', 'r', 'm') or exists (
+                select from pg_opclass where opcdefault and opcmethod = (select oid from pg_am where amname = 'btree')
+                    and (opcintype = element.oid or opcintype in (
+                        select casttarget from pg_cast where castsource = element.oid and castmethod = 'b' and castcontext = 'i'))) as is_ordered,
+            (select json_agg(enumlabel order by enumsortorder) from pg_enum where enumtypid = base) as labels
+        from based join pg_type t on t.oid = base and t.typtype <> 'd'
+            join pg_type element on element.oid = case when t.typcategory = 'A' and t.typelem <> 0 then t.typelem else t.oid end)
+    select json_build_object('database', current_database(),
+        'schemas', coalesce((select json_agg(nspname order by nspname) from own_schemas), '[]'),
+        'wanted', coalesce((select json_agg(oid::bigint order by number) from wanted), '[]'),
+        'relations', coalesce((select json_agg(json_build_object(
+            'oid', c.oid::bigint, 'schema', nspname, 'name', relname, 'kind', relkind, 'comment', obj_description(c.oid, 'pg_class'),
+            'is_reachable', has_schema_privilege(relnamespace, 'usage'),
+            'columns', coalesce((select json_agg(json_build_object(
+                'name', attname, 'type', format_type(atttypid, atttypmod), 'base', base::bigint, 'category', category,
+                'element_category', element_category, 'is_ordered', is_ordered, 'is_not_null', attnotnull,
+                'is_readable', has_column_privilege(attrelid, attnum, 'select'), 'comment', col_description(attrelid, attnum),
+                'labels', labels) order by attnum)
+                from columns join types on type = atttypid where attrelid = c.oid), '[]'),
+            'unique', coalesce((select json_agg((select json_agg(attname order by place)
+                    from unnest(indkey::smallint[]) with ordinality as _ (number, place)
+                        join pg_attribute on attrelid = indrelid and attnum = number where place <= indnkeyatts)
+                    order by not indisprimary, indnkeyatts, indexrelid)
+                from pg_index where indrelid = c.oid and indisunique and indisvalid and indpred is null and indexprs is null), '[]'),
+            'foreign_keys', coalesce((select json_agg(json_build_object('to', confrelid::bigint,
+                'columns', (select json_agg(attname order by place) from unnest(conkey) with ordinality as _ (number, place)
+                    join pg_attribute on attrelid = conrelid and attnum = number),
+                'key', (select json_agg(attname order by place) from unnest(confkey) with ordinality as _ (number, place)
+                    join pg_attribute on attrelid = confrelid and attnum = number)) order by conkey, pg_constraint.oid)
+                from pg_constraint where conrelid = c.oid and contype = 'f' and conparentid = 0), '[]')))
+            from reached join pg_class c on c.oid = reached.oid join pg_namespace n on n.oid = relnamespace), '[]')) as catalog";
+
+impl PgCatalog {
+    /// Reads what is wanted, and what that refers to.
+    pub(super) fn read(
+        connection: &mut libpq::Connection,
+        wanted: &Wanted<'_>,
+    ) -> Result<Self, Error> {
+        let (schemas, names): (&[String], &[String]) = match wanted {
+            Wanted::Schemas(schemas) => (schemas, &[]),
+            Wanted::Named(names) => (&[], names),
+        };
+        let sql = diesel::sql_query(CATALOG)
+            .bind::<Array<Text>, _>(schemas)
+            .bind::<Array<Text>, _>(names)
+            .literal_sql()?;
+        let row = connection.query_row(&sql)?.unwrap_or_default();
+        libpq::read_json(&row, "catalog")
+    }
+
+    /// The relation of this oid.
+    pub(super) fn find(&self, oid: i64) -> Option<&Relation> {
+        self.relations.iter().find(|relation| relation.oid == oid)
+    }
+}
+
+impl Relation {
+    /// Its name in SQL, with every identifier quoted.
+    pub(super) fn sql(&self) -> String {
+        format!("{}.{}", quoted(&self.schema), quoted(&self.name))
+    }
+
+    /// The same for people: without quotes where it needs none.
+    pub(super) fn plain(&self) -> String {
+        let is_plain = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_');
+        let part = |part: &str| {
+            if !part.starts_with(|first: char| first.is_ascii_digit()) && part.bytes().all(is_plain)
+            {
+                part.to_owned()
+            } else {
+                quoted(part)
+            }
+        };
+        format!("{}.{}", part(&self.schema), part(&self.name))
+    }
+
+    /// Whether it is a table, and no view.
+    pub(super) fn is_table(&self) -> bool {
+        self.kind == Kind::Table
+    }
+
+    /// Whether it has rows.
+    pub(super) fn is_exportable(&self) -> bool {
+        self.kind != Kind::Other
+    }
+
+    /// The column of this name.
+    pub(super) fn column(&self, name: &str) -> Option<&Attribute> {
+        self.columns.iter().find(|column| column.name == name)
+    }
+
+    /// Whether no two rows have the same values in these columns.
+    pub(super) fn is_unique(&self, columns: &[String]) -> bool {
+        let is_in = |unique: &Vec<String>| unique.iter().all(|column| columns.contains(column));
+        self.unique.iter().any(is_in)
+    }
+
+    /// Whether the role may read any of it.
+    pub(super) fn is_readable(&self) -> bool {
+        self.is_reachable && self.columns.iter().any(|column| column.is_readable)
+    }
+}
+
+/// An identifier, quoted as SQL has it.
+pub(super) fn quoted(identifier: &str) -> String {
+    format!("\"{}\"", identifier.replace('"', "\"\""))
+}

@@ -1,0 +1,69 @@
+//! What a column's values are, by its type in the catalog.
+
+use super::Attribute;
+use crate::dataset::ColumnKind;
+
+/// The oids of PostgreSQL's own types that have a kind of their own.
+const BOOL: u32 = 16;
+const INTEGERS: [u32; 3] = [21, 23, 20];
+const NUMERIC: u32 = 1700;
+const FLOATS: [u32; 2] = [700, 701];
+const DATE: u32 = 1082;
+const TIME: u32 = 1083;
+const TIMESTAMP: u32 = 1114;
+const TIMESTAMPTZ: u32 = 1184;
+const UUID: u32 = 2950;
+/// `text`, `varchar`, `char(n)`, `name`: their binary form is their text.
+const PLAIN_TEXTS: [u32; 4] = [25, 1043, 1042, 19];
+/// Types of PostgreSQL's own in whose texts nobody writes what they like: `bytea`, `money`, `oid`, `interval`, `json`, `jsonb`, `inet`, `cidr`,
+/// `macaddr`, `macaddr8`, `pg_lsn`, `timetz`, `bit`, `varbit`.
+const DATA: [u32; 14] = [
+    17, 790, 26, 1186, 114, 3802, 869, 650, 829, 774, 3220, 1266, 1560, 1562,
+];
+
+impl Attribute {
+    /// What its values are. Of a type that is not known here, anybody may have written the texts.
+    pub(in crate::tables) fn kind(&self) -> ColumnKind {
+        match self.base {
+            BOOL => ColumnKind::Boolean,
+            NUMERIC => ColumnKind::Decimal,
+            DATE => ColumnKind::Date,
+            TIME => ColumnKind::Time,
+            TIMESTAMP => ColumnKind::Timestamp,
+            TIMESTAMPTZ => ColumnKind::Timestamptz,
+            UUID => ColumnKind::Uuid,
+            base if INTEGERS.contains(&base) => ColumnKind::Integer,
+            base if FLOATS.contains(&base) => ColumnKind::Float,
+            base if DATA.contains(&base) => ColumnKind::Data,
+            _ => match (self.category.as_str(), self.element_category.as_deref()) {
+                // Enums, ranges, and arrays of numbers, booleans, times, networks.
+                ("E" | "R", _) | ("A", Some("N" | "B" | "D" | "T" | "I" | "E" | "R")) => {
+                    ColumnKind::Data
+                }
+                _ => ColumnKind::Text,
+            },
+        }
+    }
+
+    /// Whether PostgreSQL has to print its values for Diesel.
+    pub(in crate::tables) fn is_printed(&self) -> bool {
+        self.kind().is_text() && !PLAIN_TEXTS.contains(&self.base)
+    }
+
+    /// Whether its values are texts that can be searched.
+    pub(in crate::tables) fn is_searchable(&self) -> bool {
+        self.category == "S" && self.kind() == ColumnKind::Text
+    }
+
+    /// What its values are to a filter: PostgreSQL compares no array with a text.
+    pub(in crate::tables) fn compared(&self) -> ColumnKind {
+        match self.kind() {
+            ColumnKind::Text if self.category == "A" => ColumnKind::Data,
+            kind => kind,
+        }
+    }
+
+    pub(in crate::tables) fn is_integer(&self) -> bool {
+        self.kind() == ColumnKind::Integer
+    }
+}

@@ -1,0 +1,166 @@
+//! `datasets check`, and the errors of a file: each with its place, the nearest right name, and what there is.
+
+use super::{filled, init, written};
+use crate::support::{TestDatabase, program};
+
+/// What `datasets check` says of a file; the file's directory is left out.
+fn check(database: &TestDatabase, file: &str) -> (Option<i32>, String) {
+    let (directory, path) = written(file);
+    let mut command = program(&database.url);
+    command.args(["datasets", "check", &path]);
+    let output = command.output().expect("the program runs");
+    let said = String::from_utf8([output.stdout, output.stderr].concat()).expect("UTF-8");
+    let directory = format!("{}/", directory.path().display());
+    (output.status.code(), said.replace(&directory, ""))
+}
+
+/// A file whose errors are after this.
+const ORDERS: &str = r#"version = 1
+[[dataset]]
+name = "orders"
+table = "shop.orders"
+key = ["id"]
+[[dataset.column]]
+name = "id"
+"#;
+
+#[test]
+fn what_init_writes_is_what_the_database_has() {
+    let database = filled();
+    let file = init::file(init::init(
+        &database.url,
+        &["--schema", "shop", "--schema", "other"],
+    ));
+    let said = "the database has what the file says: 11 datasets\n";
+    assert_eq!(check(&database, &file), (Some(0), said.to_owned()));
+}
+
+#[test]
+fn a_file_that_is_not_as_the_format_says_has_its_place_and_the_nearest_name() {
+    let database = filled();
+    let column = |rest: &str| format!("{ORDERS}[[dataset.column]]\n{rest}");
+    for (file, said) in [
+        ("", "1:1: missing field `version`"),
+        (
+            "version = 2",
+            "1:11: the version is 2, and this program reads version 1",
+        ),
+        ("version = 1", "1:1: there is no [[dataset]]"),
+        (
+            "version = 1\n[[datsaet]]",
+            "2:3: unknown field `datsaet`, expected `version` or `dataset`; did you mean `dataset`?",
+        ),
+        (
+            &column("name = \"x\"\ncolunm = \"id\""),
+            "10:1: unknown field `colunm`, expected one of `name`, `header`, `column`, `via`, `default`; did you mean `column`?",
+        ),
+        (
+            &column("name = 7"),
+            "9:8: invalid type: integer `7`, expected a string",
+        ),
+        (
+            &column("name = \"x"),
+            "9:10: invalid basic string, expected `\"`",
+        ),
+        (
+            &format!("{ORDERS}[[dataset]]\nname = \"orders\"\ntable = \"shop.staff\""),
+            "9:8: there is another dataset `orders`",
+        ),
+    ] {
+        let (code, got) = check(&database, file);
+        assert_eq!(code, Some(1), "{file}");
+        assert_eq!(got.trim_end(), format!("datasets.toml:{said}"), "{file}");
+    }
+}
+
+#[test]
+fn what_the_database_does_not_have_is_said_at_its_place_with_what_there_is() {
+    let database = filled();
+    let column = |rest: &str| format!("{ORDERS}[[dataset.column]]\n{rest}");
+    let filter = |rest: &str| format!("{ORDERS}[[dataset.filter]]\n{rest}");
+    let columns = "its columns are id, customer_id, order, placed_at, due, mood, is_paid, net, gross, facts, tags";
+    for (file, said) in [
+        (ORDERS.replace("shop.orders", "shop.order"), "4:9: there is no table or view shop.order: did you mean `shop.orders`? there are".to_owned()),
+        (ORDERS.replace("shop.orders", "shop.or ders"), "4:9: `shop.or ders` is no name of a table: write schema.table, with double quotes around what has capitals or blanks".to_owned()),
+        (ORDERS.replace("shop.orders", "shop.orders_id_seq"), "4:9: shop.orders_id_seq is neither a table nor a view".to_owned()),
+        (ORDERS.replace("shop.orders", "shop.staff").replace("[\"id\"]", "[\"id\", \"desk\"]"), "5:14: the column `desk` is of the type point, whose values have no order".to_owned()),
+        (ORDERS.replace("name = \"orders\"", "name = \"api\""), "3:8: the dataset `api`: this name stands for something else".to_owned()),
+        (column("name = \"placed\"\ncolumn = \"placd_at\""), format!("10:10: shop.orders has no column `placd_at`: did you mean `placed_at`? {columns}")),
+        (column("name = \"id\"\nheader = \"x\""), "9:8: there is another column `id`".to_owned()),
+        (column("name = \"a,b\"\ncolumn = \"id\""), "9:8: the column `a,b` needs another name: not empty, without commas, and with neither a `-` nor a blank at its beginning".to_owned()),
+        (column("name = \"due\"\nheader = \"id\""), "10:10: there is another column with the header `id`".to_owned()),
+        (column("name = \"n\"\nvia = [\"customer_id\"]\ncolumn = \"nmae\""), "11:10: shop.customers has no column `nmae`: did you mean `name`? its columns are id, name, email, referrer_id".to_owned()),
+        (column("name = \"n\"\nvia = [\"mood\"]"), "10:8: the column `mood` of shop.orders has no foreign key of its own: { columns = [\"mood\"], table = \"…\", key = [\"…\"] } says what it refers to".to_owned()),
+        (column("name = \"n\"\nvia = { columns = [\"order\"], table = \"shop.customers\", key = [\"name\"] }"), "10:38: shop.customers may have several rows with the same name: no unique index says otherwise".to_owned()),
+        (column("name = \"n\"\nvia = { columns = [], table = \"shop.customers\", key = [\"id\"] }"), "10:31: `columns` and `key` must name equally many columns, at least one".to_owned()),
+        (ORDERS.replace("key = [\"id\"]", "label = \"name\""), "5:9: `label` is none of the dataset's columns: `name`".to_owned()),
+        (filter("name = \"x\"\nkind = \"range\""), format!("9:8: shop.orders has no column `x`: {columns}")),
+        (filter("name = \"due\"\nkind = \"contains\""), "9:8: its filter `due` looks for a part of a text in what is none".to_owned()),
+        (filter("name = \"order\"\nkind = \"contains\""), "9:8: the filter `order` is called as a parameter that every export has".to_owned()),
+        (filter("name = \"due\"\nkind = \"one-of\""), "9:8: this kind of filter is for enums, and the column `due` is of the type date".to_owned()),
+        (filter("name = \"due\"\nkind = \"boolean\""), "9:8: this kind of filter is for booleans, and the column `due` is of the type date".to_owned()),
+        (filter("name = \"mood\"\nkind = \"range\""), "9:8: its filter `mood_from` is a range of values that are neither numbers nor times".to_owned()),
+        (filter("name = \"n\"\ncolumn = \"id\"\nvia = { columns = [\"id\", \"net\"], table = \"shop.order_items\", key = [\"order_id\", \"position\"] }\nkind = \"id\"").replace("column = \"id\"\nvia", "column = \"quantity\"\nvia"), "9:8: no filter is of what several columns refer to together".to_owned()),
+        (ORDERS.to_owned() + "default = false", "3:8: no column is in its exports by default".to_owned()),
+    ] {
+        let (code, got) = check(&database, &file);
+        assert_eq!(code, Some(1), "{file}");
+        assert!(got.starts_with(&format!("datasets.toml:{said}")), "{file}\n{got}");
+        assert_eq!(got.lines().count(), 1, "{got}");
+    }
+}
+
+#[test]
+fn all_that_is_wrong_is_said_at_once_a_line_each() {
+    let database = filled();
+    let file = format!(
+        "{ORDERS}[[dataset.column]]\nname = \"nett\"\n[[dataset]]\nname = \"stock\"\ntable = \"shop.stock\"\n"
+    );
+    let (code, said) = check(&database, &file);
+    assert_eq!(code, Some(1));
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines.len(), 2, "{said}");
+    assert!(
+        lines[0].starts_with(
+            "datasets.toml:9:8: shop.orders has no column `nett`: did you mean `net`?"
+        ),
+        "{said}"
+    );
+    assert!(
+        lines[1].starts_with("datasets.toml:12:9: there is no table or view shop.stock:"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_dataset_that_the_file_has_not_and_a_missing_database_are_wrong_usage() {
+    let database = filled();
+    let (_directory, path) = written(ORDERS);
+    let run = |url: &str, arguments: &[&str]| {
+        let mut command = program(url);
+        command.args(arguments).args(["--datasets", &path]);
+        let output = command.output().expect("the program runs");
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        )
+    };
+    let (code, said) = run(&database.url, &["export", "ordres"]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(
+        said.contains(
+            "there is no dataset `ordres`: did you mean `orders`? the datasets are orders"
+        ),
+        "{said}"
+    );
+    for command in ["export", "serve"] {
+        let (code, said) = run("", &[command]);
+        assert_eq!(code, Some(2), "{said}");
+        assert!(
+            said.contains("--datasets (CMMS_DATASETS) without --database-url (DATABASE_URL)"),
+            "{said}"
+        );
+    }
+    let (code, said) = run(&database.url, &["export", "--datasets", "/nowhere.toml"]);
+    assert_eq!(code, Some(2), "{said}");
+}

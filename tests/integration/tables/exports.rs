@@ -1,0 +1,204 @@
+//! Exports of datasets that a file declares: psql's bytes, by every strategy.
+
+use std::process::Output;
+
+use diesel_export::Strategy;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::{filled, written};
+use crate::support::{TestDatabase, oracle, program};
+
+const FILE: &str = include_str!("shop.toml");
+
+/// Each dataset, the columns to export (all that are there by default, if there are none), and the query that psql copies.
+const EXPORTS: [(&str, &str, &str); 8] = [
+    (
+        "orders",
+        "",
+        r#"select o.id, o."order" as "A ""note""", o.placed_at as "Placed", c.name as customer, r.name as referrer
+           from shop.orders o left join shop.customers c on c.id = o.customer_id left join shop.customers r on r.id = c.referrer_id order by o.id"#,
+    ),
+    (
+        "orders",
+        "tags,facts,due,gross,mood,paid,referrer",
+        "select o.tags, o.facts, o.due, o.gross, o.mood, o.is_paid as paid, r.name as referrer
+         from shop.orders o left join shop.customers c on c.id = o.customer_id left join shop.customers r on r.id = c.referrer_id order by o.id",
+    ),
+    (
+        "items",
+        "",
+        r#"select i.order_id, i.position, p.title as product, c.name as customer, f.product_sku as "First of the order"
+           from shop.order_items i left join shop.products p on p.sku = i.product_sku
+               left join shop.orders o on o.id = i.order_id left join shop.customers c on c.id = o.customer_id
+               left join shop.order_items f on f.order_id = i.order_id and f.position = i.quantity
+           order by i.order_id, i.position"#,
+    ),
+    (
+        "customers",
+        "",
+        "select c.id, c.name, c.email, r.name as referrer, rr.email as referrer_of_referrer
+         from shop.customers c left join shop.customers r on r.id = c.referrer_id left join shop.customers rr on rr.id = r.referrer_id order by c.id",
+    ),
+    (
+        "customers",
+        "referrer,name",
+        "select r.name as referrer, c.name from shop.customers c left join shop.customers r on r.id = c.referrer_id order by c.id",
+    ),
+    (
+        "sizes",
+        "",
+        r#"select " -x" as x, "Select", "a,b" as "a b" from shop."Größe, ""quoted"" and it's a table" order by " -x""#,
+    ),
+    (
+        "paid_orders",
+        "",
+        "select p.id, o.net, p.customer from shop.paid_orders p left join shop.orders o on o.id = p.id order by p.id",
+    ),
+    ("plain", "", "select plain from other.select"),
+];
+
+struct Exporting {
+    database: TestDatabase,
+    directory: TempDir,
+    file: String,
+}
+
+impl Exporting {
+    fn new(file: &str) -> Self {
+        let (directory, file) = written(file);
+        Self {
+            database: filled(),
+            directory,
+            file,
+        }
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        let mut command = program(&self.database.url);
+        command.args(["export", "--datasets", &self.file]);
+        command.args(arguments).output().expect("the program runs")
+    }
+
+    /// The CSV, and what the manifest says.
+    fn export(&self, dataset: &str, columns: &str, strategy: Strategy) -> (Vec<u8>, Value) {
+        let path = self.directory.path().join("manifest.json");
+        let manifest = path.to_str().expect("UTF-8");
+        let mut arguments = vec![
+            dataset,
+            "--strategy",
+            strategy.name(),
+            "--manifest",
+            manifest,
+        ];
+        if !columns.is_empty() {
+            arguments.extend(["--columns", columns]);
+        }
+        let output = self.run(&arguments);
+        assert!(
+            output.status.success(),
+            "{dataset} {strategy:?}: {output:?}"
+        );
+        let manifest = std::fs::read(path).expect("written");
+        let manifest = serde_json::from_slice(&manifest).expect("JSON");
+        (output.stdout, manifest)
+    }
+}
+
+fn psql(database: &TestDatabase, query: &str) -> Vec<u8> {
+    let sql = format!("set timezone = 'UTC'; copy ({query}) to stdout with (format csv, header)");
+    oracle::psql(database, &sql)
+}
+
+#[test]
+fn every_strategy_writes_psqls_bytes() {
+    let exporting = Exporting::new(FILE);
+    for (dataset, columns, query) in EXPORTS {
+        let expected = psql(&exporting.database, query);
+        for &strategy in Strategy::all() {
+            let (csv, manifest) = exporting.export(dataset, columns, strategy);
+            let got = String::from_utf8_lossy(&csv);
+            assert!(
+                csv == expected,
+                "{dataset} {strategy:?}: {}",
+                &got[..got.len().min(500)]
+            );
+            let made = match (strategy, dataset) {
+                (Strategy::Joined, _) => "tuples",
+                // Keys of two columns, none, a key in a view, and columns that two columns refer to.
+                (Strategy::Lookup, "items" | "plain") => "copy",
+                (Strategy::Lookup, _) => "lookup",
+                (strategy, _) => strategy.name(),
+            };
+            assert_eq!(manifest["strategy"], made, "{dataset}: {manifest:#}");
+        }
+    }
+}
+
+/// Values of filters, with the dataset's, and the condition of psql.
+const FILTERS: [(&str, &[&str], &str); 11] = [
+    ("orders", &["note=DER 12"], r#"o."order" ilike '%der 12%'"#),
+    (
+        "orders",
+        &["placed_from=2026-01-03", "placed_to=2026-01-04"],
+        "o.placed_at >= '2026-01-03' and o.placed_at < '2026-01-05'",
+    ),
+    (
+        "orders",
+        &["mood=so-so,none"],
+        "o.mood = 'so-so' or o.mood is null",
+    ),
+    ("orders", &["mood=it's \"bad\""], "o.mood = 'it''s \"bad\"'"),
+    ("orders", &["paid=false"], "not o.is_paid"),
+    ("orders", &["customer_id=7,8"], "o.customer_id in (7, 8)"),
+    (
+        "orders",
+        &["customer=Customer, 7", "customer=Customer, 9"],
+        "c.name in ('Customer, 7', 'Customer, 9')",
+    ),
+    ("orders", &["referrer=3"], "r.id = 3"),
+    (
+        "orders",
+        &["referrer=none", "paid=true"],
+        "r.id is null and o.is_paid",
+    ),
+    (
+        "orders",
+        &["gross_from=100.5", "gross_to=200"],
+        "o.gross between 100.5 and 200",
+    ),
+    (
+        "orders",
+        &["paid=true", "placed_to=2026-01-05T10:00:00Z"],
+        "o.is_paid and o.placed_at <= '2026-01-05T10:00:00Z'",
+    ),
+];
+
+#[test]
+fn every_filter_leaves_psqls_rows_by_every_strategy() {
+    let exporting = Exporting::new(FILE);
+    for (dataset, filters, condition) in FILTERS {
+        let query = format!(
+            r#"select o.id, r.name as referrer from shop.orders o left join shop.customers c on c.id = o.customer_id
+               left join shop.customers r on r.id = c.referrer_id where {condition} order by o.id"#
+        );
+        let expected = psql(&exporting.database, &query);
+        for strategy in ["streamed", "copy", "lookup"] {
+            let mut arguments = vec![dataset, "--columns", "id,referrer", "--strategy", strategy];
+            for filter in filters {
+                arguments.extend(["--filter", filter]);
+            }
+            let output = exporting.run(&arguments);
+            assert!(
+                output.status.success(),
+                "{filters:?} {strategy}: {output:?}"
+            );
+            let got = String::from_utf8_lossy(&output.stdout);
+            assert!(
+                output.stdout == expected,
+                "{filters:?} {strategy}: {}",
+                &got[..got.len().min(500)]
+            );
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! `serve` with a file of datasets: pages, previews, downloads, prepared exports; and tables that change under it.
+
+use diesel::connection::SimpleConnection;
+use serde_json::{Value, json};
+
+use super::{filled, written};
+use crate::support::{Download, Server, TestDatabase, oracle, prepared, program};
+
+const FILE: &str = include_str!("shop.toml");
+
+fn serve(database: &TestDatabase, file: &str) -> (Server, tempfile::TempDir) {
+    let (directory, path) = written(file);
+    let mut command = program(&database.url);
+    (
+        Server::spawn(command.args(["serve", "--datasets", &path])),
+        directory,
+    )
+}
+
+#[test]
+fn the_service_has_the_datasets_of_the_file() {
+    let database = filled();
+    let (server, _directory) = serve(&database, FILE);
+    let get = |path: &str| Download::start(&server.address, path);
+    for page in ["/", "/items", "/readyz", "/metrics"] {
+        assert_eq!(get(page).status, 200, "{page}");
+    }
+    // Those of the program are not there, nor is its benchmark.
+    for page in ["/tasks.csv", "/api/tasks", "/benchmark"] {
+        assert_eq!(get(page).status, 404, "{page}");
+    }
+    let csv = get("/customers.csv?columns=id,referrer&order=-name")
+        .finish()
+        .0;
+    let expected = oracle::psql(
+        &database,
+        "copy (select c.id, r.name as referrer from shop.customers c left join shop.customers r on r.id = c.referrer_id
+             order by c.name desc, c.id) to stdout with (format csv, header)",
+    );
+    assert!(csv == expected);
+    assert_eq!(get("/sizes.xlsx").status, 200);
+    let preview = get("/api/plain").json();
+    let rows = json!([{"plain": "plain"}, {"plain": null}, {"plain": ""}]);
+    assert_eq!(preview["rows"], rows, "{preview:#}");
+    let openapi = get("/openapi.json").json();
+    let paths = openapi["paths"].as_object().expect("an object");
+    assert!(paths.contains_key("/items.csv") && !paths.contains_key("/tasks.csv"));
+    let id = prepared::order(&server, &json!({"dataset": "items", "format": "xlsx"}));
+    let manifest: Value = server.ended(&id);
+    assert_eq!(manifest["state"], "complete", "{manifest:#}");
+}
+
+#[test]
+fn a_dataset_whose_table_changes_is_not_served_the_others_are_and_it_comes_back_by_itself() {
+    let database = filled();
+    let (server, _directory) = serve(&database, FILE);
+    let get = |path: &str| Download::start(&server.address, path);
+    let run = |sql: &str| database.connect().batch_execute(sql).expect("the SQL runs");
+    let differs = |path: &str| {
+        let answer = get(path);
+        assert_eq!(answer.status, 503, "{path}");
+        let kind = answer.json()["type"].as_str().map(str::to_owned);
+        assert!(
+            kind.is_some_and(|kind| kind.ends_with("tables-differ")),
+            "{path}"
+        );
+    };
+    let changes = [
+        "alter table shop.customers rename email to mail",
+        "alter table shop.customers rename to clients",
+    ];
+    for (change, back) in changes.into_iter().zip([
+        "alter table shop.customers rename mail to email",
+        "alter table shop.clients rename to customers",
+    ]) {
+        run(change);
+        for path in [
+            "/customers.csv",
+            "/customers.csv?strategy=streamed",
+            "/customers.xlsx",
+            "/api/customers",
+        ] {
+            differs(path);
+        }
+        for path in ["/sizes.csv", "/api/plain", "/readyz"] {
+            assert_eq!(get(path).status, 200, "{change}: {path}");
+        }
+        run(back);
+        assert!(
+            get("/customers.csv").finish().0 == customers(&database),
+            "{back}"
+        );
+        assert_eq!(get("/readyz").status, 200);
+    }
+    assert!(
+        server.has_logged("customers: shop.customers has no column `email`: did you mean `mail`?")
+    );
+    assert!(server.has_logged("customers: there is no table or view Shop.Customers"));
+    run("alter schema shop rename to closed; alter schema other rename to shut");
+    differs("/readyz");
+    run("alter schema closed rename to shop; alter schema shut rename to other");
+    assert_eq!(get("/readyz").status, 200);
+}
+
+fn customers(database: &TestDatabase) -> Vec<u8> {
+    let sql = "copy (select c.id, c.name, c.email, r.name as referrer, rr.email as referrer_of_referrer
+        from shop.customers c left join shop.customers r on r.id = c.referrer_id left join shop.customers rr on rr.id = r.referrer_id order by c.id)
+        to stdout with (format csv, header)";
+    oracle::psql(database, sql)
+}
