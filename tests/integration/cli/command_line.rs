@@ -319,7 +319,7 @@ fn the_help_of_export_has_its_flags_under_headings_and_none_amid_others() {
                 "--statement-timeout",
             ],
         ),
-        ("Options", &["--help", "--strategy"]),
+        ("Options", &["--datasets", "--help", "--strategy"]),
         (
             "Output",
             &[
