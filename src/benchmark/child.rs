@@ -22,7 +22,7 @@ use crate::datasets;
 use crate::process;
 use diesel_export::cancellation::Cancellation;
 use diesel_export::db::{self, Database};
-use diesel_export::manifest::State;
+use diesel_export::manifest::{Facts, State};
 use diesel_export::memory;
 use diesel_export::record::Record;
 use diesel_export::{self as export, Export, Limits, Sink, Strategy};
@@ -127,7 +127,7 @@ fn measure(job: &Job, url: &str, cancellation: &Cancellation) -> Result<Run, exp
 
     let idle = memory::resident_bytes() as u64;
     let started = Instant::now();
-    let record = Record::start(String::new(), &export, false);
+    let record = Record::start(String::new(), &export, Facts::new());
     let mut first_byte = FirstByte { started, at: None };
     let curve = Curve::start(started, idle);
     let cpu_before = cpu_seconds();

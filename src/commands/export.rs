@@ -78,7 +78,7 @@ pub(crate) fn export(global: &Global, options: ExportOptions) -> Outcome {
     let record = Record::start(
         format!("{:032x}", rand::random::<u128>()),
         &export,
-        connected.private_cluster.is_some(),
+        connected.facts(),
     );
     // If the output is a pipe, the program behind it has the terminal. A script gets only what it asked for.
     let is_watched = output.is_file() && io::stderr().is_terminal();

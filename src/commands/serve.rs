@@ -129,6 +129,7 @@ pub(crate) fn serve(global: &Global, options: &Serve) -> Outcome {
         trusted_proxies: options.trusted_proxy.clone(),
         auth_token: options.auth_token.get().map(str::to_owned),
         database_url: connected.url.clone(),
+        facts: connected.facts(),
         is_demonstration: connected.private_cluster.is_some(),
         application: if file.is_some() {
             OF_A_FILE

@@ -16,6 +16,7 @@ use self::tables::{ExistingTables, OtherTables, SchemaState};
 use crate::cli::{APPLICATION_NAME, Global};
 use diesel_export::db::servers::{Role, Rules, patient};
 use diesel_export::db::{self, Database};
+use diesel_export::manifest::Facts;
 
 /// Time to wait for a connection. Long enough for the private cluster to come back after a crash.
 pub(crate) const CONNECTION_WAIT: Duration = Duration::from_secs(5);
@@ -83,6 +84,14 @@ pub struct Connected {
     pub role: Role,
     /// The private cluster, if the database is in it. Dropping it stops the cluster.
     pub private_cluster: Option<PrivatePostgres>,
+}
+
+impl Connected {
+    /// What the program adds to the manifests of exports: whether the data come from the private cluster, and so are probably made up.
+    pub fn facts(&self) -> Facts {
+        let is_private = self.private_cluster.is_some();
+        Facts::from_iter([("demonstration".to_owned(), is_private.into())])
+    }
 }
 
 /// The directory for everything that is not in the database.

@@ -23,7 +23,7 @@ use diesel_export::Limits;
 use diesel_export::dataset::{Catalog, Dataset};
 use diesel_export::db::Database;
 use diesel_export::db::servers::{Rules, Servers};
-use diesel_export::manifest::{ErrorClass, State};
+use diesel_export::manifest::{ErrorClass, Facts, State};
 use diesel_export::spool::Spool;
 
 /// The settings of the service.
@@ -64,7 +64,9 @@ pub struct Settings {
     pub rules: Rules,
     /// Where the servers' monitor finds the database.
     pub database_url: String,
-    /// Whether the database is the private one, whose data are made up.
+    /// What the application adds to the manifests of exports.
+    pub facts: Facts,
+    /// Whether the data are made up, which all pages then say.
     pub is_demonstration: bool,
     /// What the application adds.
     pub application: Application,

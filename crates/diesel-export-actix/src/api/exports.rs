@@ -65,9 +65,9 @@ async fn prepare(
         OffsetDateTime::now_utc(),
     );
     let export = parameters.into_export(app.settings.limits);
-    let is_demonstration = app.settings.is_demonstration;
+    let facts = app.settings.facts.clone();
     let prepared = Arc::clone(&app.prepared);
-    let order = move || prepared.order(export, fresh, disposition, is_demonstration);
+    let order = move || prepared.order(export, fresh, disposition, facts);
     let manifest = blocking(order).await??;
     if is_page {
         return Ok(html::see_other(&format!("{page}#prepared")));

@@ -114,7 +114,7 @@ async fn get(
     }
     let known = app
         .exports
-        .begin(id, &export, fresh, app.settings.is_demonstration)
+        .begin(id, &export, fresh, &app.settings.facts)
         .ok_or_else(|| Problem::new(Kind::ExportIdTaken))?;
     leave_to_export(&request);
 

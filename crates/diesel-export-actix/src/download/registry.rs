@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
+use diesel_export::manifest::Facts;
 use diesel_export::record::Record;
 use diesel_export::{Export, ExportRun};
 
@@ -44,7 +45,7 @@ impl Registry {
         id: String,
         export: &Export,
         fresh: bool,
-        is_demonstration: bool,
+        facts: &Facts,
     ) -> Option<Known> {
         self.with(|exports| {
             exports.forget(|ended, count| ended.elapsed() > KEPT || count > MAX_ENDED);
@@ -55,7 +56,7 @@ impl Registry {
             {
                 return None;
             }
-            let record = Record::start(id.clone(), export, is_demonstration);
+            let record = Record::start(id.clone(), export, facts.clone());
             let known = Known {
                 run: ExportRun::new(record, fresh),
                 stop: CancellationToken::new(),

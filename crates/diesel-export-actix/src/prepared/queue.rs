@@ -9,7 +9,7 @@ use crate::monitoring::metrics::Rejection;
 use crate::prepared::Prepared;
 use crate::prepared::entry::{Entry, JobState};
 use crate::problem::{Kind, Problem};
-use diesel_export::manifest::{ErrorClass, Manifest, State};
+use diesel_export::manifest::{ErrorClass, Facts, Manifest, State};
 use diesel_export::record::Record;
 use diesel_export::spool::{Space, SpoolFile};
 use diesel_export::store::Label;
@@ -25,12 +25,12 @@ impl Prepared {
         export: Export,
         fresh: bool,
         disposition: String,
-        is_demonstration: bool,
+        facts: Facts,
     ) -> Result<Manifest, Problem> {
         self.sweep();
         let store = self.store()?;
         let id = format!("{:032x}", rand::random::<u128>());
-        let record = Record::queue(id.clone(), &export, is_demonstration);
+        let record = Record::queue(id.clone(), &export, facts);
         let job = ExportRun::new(record, fresh);
         let entry = Entry {
             requested_at: OffsetDateTime::now_utc(),

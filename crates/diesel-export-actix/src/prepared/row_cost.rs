@@ -61,6 +61,7 @@ mod tests {
     use super::*;
     use diesel_export::Export;
     use diesel_export::example;
+    use diesel_export::manifest::Facts;
     use diesel_export::record::Record;
 
     #[test]
@@ -73,7 +74,7 @@ mod tests {
             ..Record::queue(
                 String::new(),
                 &Export::of(example::catalog().default()),
-                false,
+                Facts::new(),
             )
             .manifest()
         };

@@ -158,6 +158,7 @@ mod tests {
     use super::*;
     use crate::Export;
     use crate::example;
+    use crate::manifest::Facts;
     use crate::record::Record;
 
     /// What `verify` says of a file whose manifest has so many rows, and its own length and hash.
@@ -168,7 +169,7 @@ mod tests {
             rows,
             bytes: file.len() as u64,
             sha256: Some(hexadecimal(&Sha256::digest(file))),
-            ..Record::queue(String::new(), &export, false).manifest()
+            ..Record::queue(String::new(), &export, Facts::new()).manifest()
         };
         let contents = verify(file, &manifest).map_err(|error| error.to_string())?;
         Ok(contents.to_string())
@@ -190,7 +191,7 @@ mod tests {
             rows: 1,
             bytes: 5,
             sha256: Some(hexadecimal(&Sha256::digest(b"ID\n1\n"))),
-            ..Record::queue(String::new(), &export, false).manifest()
+            ..Record::queue(String::new(), &export, Facts::new()).manifest()
         };
         assert!(verify(&b"ID\n1\n"[..], &manifest).is_ok());
         assert!(matches!(

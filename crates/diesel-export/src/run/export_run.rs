@@ -114,12 +114,13 @@ mod tests {
     use std::sync::mpsc::{TryRecvError, channel};
 
     use super::*;
+    use crate::manifest::Facts;
     use crate::{Export, example};
 
     #[test]
     fn its_permits_are_free_when_it_is_abandoned_and_when_its_thread_ends_even_by_a_panic() {
         for (panics, is_abandoned) in [(false, false), (true, false), (false, true)] {
-            let record = Record::queue(String::new(), &Export::of(&example::books()), false);
+            let record = Record::queue(String::new(), &Export::of(&example::books()), Facts::new());
             let run = ExportRun::new(record, false);
             let (permit, is_held) = channel::<()>();
             let (go_on, told) = channel::<()>();

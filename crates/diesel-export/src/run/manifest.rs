@@ -95,6 +95,9 @@ impl ErrorClass {
     }
 }
 
+/// What an application adds to a manifest, by keys of its own. (Also keys of other versions, in a manifest that was read.)
+pub type Facts = Map<String, Value>;
+
 /// An export's manifest: what was requested, and the result.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -103,9 +106,6 @@ pub struct Manifest {
     pub id: String,
     /// Its state.
     pub state: State,
-    /// Whether it comes from the private database, whose data are made up unless somebody has put in others.
-    #[serde(default)]
-    pub demonstration: bool,
     /// On what server it runs, once that is known.
     #[serde(default)]
     pub source: Option<Role>,
@@ -175,6 +175,10 @@ pub struct Manifest {
     )]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = DateTime))]
     pub expires_at: Option<OffsetDateTime>,
+    /// What the application adds.
+    #[serde(flatten)]
+    #[cfg_attr(feature = "openapi", schema(value_type = std::collections::BTreeMap<String, Value>))]
+    pub facts: Facts,
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use tracing::Span;
 
 use crate::db::servers::{ChosenServer, Role};
-use crate::manifest::{ErrorClass, Manifest, State};
+use crate::manifest::{ErrorClass, Facts, Manifest, State};
 use crate::memory::PeakMemory;
 use crate::outcome::Outcome;
 use crate::units::hexadecimal;
@@ -24,7 +24,7 @@ pub const LOG_TARGET: &str = "diesel_export::exports";
 pub struct Record {
     id: String,
     export: Export,
-    is_demonstration: bool,
+    facts: Facts,
     /// The span of its request: the log's lines about the export belong to it.
     span: Span,
     live: Mutex<Live>,
@@ -64,15 +64,15 @@ impl Live {
 }
 
 impl Record {
-    /// The record of an export that starts now, of the private database or of one's own.
-    pub fn start(id: String, export: &Export, is_demonstration: bool) -> Self {
-        let record = Self::queue(id, export, is_demonstration);
+    /// The record of an export that starts now, with the application's facts for its manifest.
+    pub fn start(id: String, export: &Export, facts: Facts) -> Self {
+        let record = Self::queue(id, export, facts);
         record.begin();
         record
     }
 
     /// The record of an export that has to wait before it starts.
-    pub fn queue(id: String, export: &Export, is_demonstration: bool) -> Self {
+    pub fn queue(id: String, export: &Export, facts: Facts) -> Self {
         let live = Live {
             started: None,
             source: None,
@@ -88,7 +88,7 @@ impl Record {
         Self {
             id,
             export: export.clone(),
-            is_demonstration,
+            facts,
             span: Span::current(),
             live: Mutex::new(live),
         }
@@ -143,7 +143,6 @@ impl Record {
         Manifest {
             id: self.id.clone(),
             state,
-            demonstration: self.is_demonstration,
             source: live.source,
             strategy: live
                 .plan
@@ -172,6 +171,7 @@ impl Record {
             requested_at: None,
             file: None,
             expires_at: None,
+            facts: self.facts.clone(),
         }
     }
 

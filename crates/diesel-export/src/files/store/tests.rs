@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::example;
+use crate::manifest::Facts;
 use crate::record::Record;
 use crate::spool::SpoolSink;
 use crate::{Export, Sink};
@@ -17,7 +18,7 @@ type Outcome = Result<(), Box<dyn std::error::Error>>;
 fn label(id: &str) -> Label {
     let export = Export::of(&example::books());
     Label {
-        manifest: Record::queue(id.to_owned(), &export, false).manifest(),
+        manifest: Record::queue(id.to_owned(), &export, Facts::new()).manifest(),
         disposition: String::new(),
     }
 }
