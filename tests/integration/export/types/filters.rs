@@ -152,3 +152,44 @@ fn a_range_has_both_of_its_ends_and_a_day_is_all_of_it() {
         check_filter(&database, 0, filter, condition);
     }
 }
+
+/// A day of a filter is a day where the rows' times are printed: also on the connections that help `lookup`.
+#[test]
+fn a_day_is_one_of_the_exports_time_zone_on_every_connection() {
+    let database = table::filled(11_000);
+    let sql = "update things set stamp_zoned = timestamptz '2026-10-20 00:00+00' + number * interval '1 minute'; vacuum analyze things";
+    for sql in sql.split("; ") {
+        database.connect().batch_execute(sql).expect("the SQL runs");
+    }
+    // A day of 25 hours.
+    let zone = "Europe/Berlin";
+    let of_day = "stamp_zoned >= timestamptz '2026-10-24 22:00Z' and stamp_zoned < timestamptz '2026-10-25 23:00Z'";
+    let dataset = (table::PARTS[0])(Key::Integer);
+    let client = client(&database.url).with_time_zone(zone);
+    for (days, condition) in [(Some("2026-10-25"), of_day), (None, "true")] {
+        let names: Vec<&str> = COLUMNS[0].iter().map(|(name, _)| *name).collect();
+        let sql = format!(
+            "{PINNED} set timezone = '{zone}'; copy (select {} from things where {condition} order by number) to stdout with (format csv, header)",
+            names.join(", ")
+        );
+        let expected = oracle::psql(&database, &sql);
+        let ends = ["of_stamp_zoned_from", "of_stamp_zoned_to"];
+        let pairs = days
+            .into_iter()
+            .flat_map(|day| ends.map(|end| (end.into(), day.into())));
+        let filter = filter_from_pairs(&dataset, pairs).expect("they are understood");
+        for &strategy in Strategy::all() {
+            let export = Export {
+                filter: filter.clone(),
+                ..export(&dataset, strategy, Preset::Data)
+            };
+            let outcome = run(&client, &export);
+            let what = format!("{condition} by {strategy:?}");
+            table::assert_same(outcome.whole(&what), &expected, &what);
+            let plan = outcome.plan.expect("planned");
+            if strategy == Strategy::Lookup && days.is_none() {
+                assert!(plan.connections > 1, "{plan:?}");
+            }
+        }
+    }
+}
