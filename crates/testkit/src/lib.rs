@@ -4,7 +4,8 @@
 //!   [`tls`], [`proxy`], [`contender`], [`gate`]: what happens to connections, locks and queries.
 //! * [`mod@program`]: the program as its users run it; [`in_process`]: an export without it; [`terminal`], [`python`].
 //! * [`client`], [`browser`], [`prepared`]: the service's clients.
-//! * [`data`], [`datasets`], [`expected_rows`], [`oracle`]: rows, what can be exported, and psql's result; [`workbook`]: the parts of a
+//! * [`data`], [`datasets`], [`expected_rows`], [`oracle`]: rows, what can be exported, and psql's result; [`strategies`]: that every strategy
+//!   writes it; [`workbook`]: the parts of a
 //!   workbook that depend on the data; [`findings`]: all failures of a matrix.
 
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
@@ -23,7 +24,7 @@ use std::time::{Duration, Instant};
 
 pub use clients::client::Download;
 pub use clients::{browser, client, prepared};
-pub use expectations::{data, datasets, expected_rows, findings, oracle, workbook};
+pub use expectations::{data, datasets, expected_rows, findings, oracle, strategies, workbook};
 pub use faults::{contender, gate, proxy};
 pub use postgres::cluster::TestDatabase;
 pub use postgres::{cluster, replica_servers, replicated, tls};

@@ -5,4 +5,5 @@ pub mod datasets;
 pub mod expected_rows;
 pub mod findings;
 pub mod oracle;
+pub mod strategies;
 pub mod workbook;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use self::table::{COLUMNS, Key, PINNED};
 use crate::support::in_process::{client, run};
+use crate::support::strategies::{assert_same, every_strategy_writes, writes};
 use crate::support::{TestDatabase, oracle};
 use diesel::connection::SimpleConnection;
 use diesel_export::csv::{Delimiter, Format, Preset};
@@ -75,7 +76,7 @@ fn a_key_that_is_declared_as_an_integer_and_stored_as_another_number_loses_no_ro
         &client(&database.url),
         &export(&dataset, Strategy::Lookup, Preset::Data),
     );
-    table::assert_same(outcome.whole("lookup"), &expected, "lookup");
+    assert_same(outcome.whole("lookup"), &expected, "lookup");
     let plan = outcome.plan.expect("planned");
     assert_eq!(plan.strategy, Strategy::Copy, "{plan:?}");
     assert_eq!(plan.because.as_deref(), Some("the key is not one integer"));
@@ -91,9 +92,8 @@ fn check(database: &TestDatabase, keys: &[Key], strategies: &[Strategy]) {
             });
             for &strategy in strategies {
                 let what = format!("part {part}, {key:?}, {strategy:?}");
-                let outcome = run(&client, &export(&dataset, strategy, Preset::Data));
-                table::assert_same(outcome.whole(&what), &plain, &what);
-                let plan = outcome.plan.expect("planned");
+                let export = export(&dataset, strategy, Preset::Data);
+                let plan = writes(&client, &export, strategy, &plain);
                 let made = match (strategy, key) {
                     (Strategy::Lookup, Key::Integer | Key::Small) => Strategy::Lookup,
                     (Strategy::Lookup, _) => Strategy::Copy,
@@ -129,7 +129,7 @@ fn rows_can_be_ordered_by_a_column_of_any_type_that_has_an_order() {
                     };
                     let outcome = run(&client, &export);
                     let what = format!("{name} {direction} by {strategy:?}");
-                    table::assert_same(outcome.whole(&what), &expected, &what);
+                    assert_same(outcome.whole(&what), &expected, &what);
                 }
             }
         }
@@ -153,7 +153,7 @@ fn a_column_that_the_server_computes_comes_by_every_strategy_and_up_and_down() {
             }
             let outcome = run(&client, &export);
             let what = format!("{order:?} by {strategy:?}");
-            table::assert_same(outcome.whole(&what), &expected, &what);
+            assert_same(outcome.whole(&what), &expected, &what);
             let plan = outcome.plan.expect("planned");
             assert_ne!(plan.strategy, Strategy::Lookup, "{what}");
         }
@@ -185,7 +185,7 @@ fn excel_gets_booleans_as_it_writes_them_texts_without_formulas_and_the_rest_as_
         for &strategy in Strategy::all() {
             let what = format!("part {part}, {strategy:?}");
             let outcome = run(&client, &export(&dataset, strategy, Preset::Excel));
-            table::assert_same(outcome.whole(&what), &expected, &what);
+            assert_same(outcome.whole(&what), &expected, &what);
         }
     }
 }

@@ -408,26 +408,3 @@ pub(super) fn filled(rows: u16) -> TestDatabase {
         .expect("vacuumed");
     database
 }
-
-/// Demands the same bytes, and shows the first line that differs.
-pub(super) fn assert_same(found: &[u8], expected: &[u8], what: &str) {
-    if found == expected {
-        return;
-    }
-    let lines = |bytes: &[u8]| -> Vec<String> {
-        String::from_utf8_lossy(bytes)
-            .lines()
-            .map(str::to_owned)
-            .collect()
-    };
-    let (found, expected) = (lines(found), lines(expected));
-    let differ = found
-        .iter()
-        .zip(&expected)
-        .find(|(one, other)| one != other);
-    panic!(
-        "{what}: {} and {} lines; {differ:?}",
-        found.len(),
-        expected.len()
-    );
-}
