@@ -9,6 +9,7 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use super::moments::{self, MOMENTS};
+use crate::support::client::Download;
 use crate::support::gate::{self, Gate, Gated, ROWS};
 use crate::support::prepared::{
     by, delete, get, has_failed, leaves_only_its_label, order, prepare, serve_from,
@@ -226,6 +227,45 @@ fn a_panic_fails_the_prepared_export() {
                 );
             }
         }
+    }
+}
+
+/// While the server says nothing, it does not notice a cancellation either.
+#[test]
+fn an_export_that_is_cancelled_while_its_server_does_not_answer_gives_its_permit_back() {
+    let gated = Gated::alone();
+    let spool = tempfile::tempdir().expect("a directory");
+    let server = serve_from(&gated.url, spool.path(), &["--max-exports=1"]);
+    for is_prepared in [true, false] {
+        let mut gate = Gate::close(&gated, ROWS / 2);
+        let download = (!is_prepared)
+            .then(|| Download::start(&server.address, "/tasks.csv?strategy=copy&export_id=left"));
+        let stuck = if is_prepared {
+            order(&server, &by("copy"))
+        } else {
+            "left".to_owned()
+        };
+        gate.reached();
+        let frozen = gated.database.freeze_server();
+        match download {
+            Some(download) => drop(download),
+            None => {
+                let deleted = ureq::delete(server.url(&format!("/api/exports/{stuck}"))).call();
+                assert!(deleted.is_ok(), "{deleted:?}");
+            }
+        }
+        assert_eq!(server.ended(&stuck)["state"], "cancelled");
+        // The only permit is there for the next one, which finds the server silent itself.
+        eventually("another export begins", || {
+            let next = Download::start(&server.address, "/tasks.csv?strategy=copy");
+            let problem = String::from_utf8_lossy(&next.whole()).into_owned();
+            problem.contains("database-unavailable")
+        });
+        drop(frozen);
+        drop(gate);
+        eventually("the query is gone", || {
+            gate::running_queries(&gated.database) == 0
+        });
     }
 }
 

@@ -11,6 +11,7 @@ use crate::app::App;
 use crate::connections::client_socket::ClientSocket;
 use crate::download::handover::{EndSender, Message};
 use crate::download::registry::Known;
+use diesel_export::ExportRun;
 use diesel_export::db;
 use diesel_export::db::servers::Servers;
 use diesel_export::manifest::{ErrorClass, State};
@@ -74,7 +75,7 @@ impl Supervisor {
         };
         let obstacle = tokio::select! {
             biased;
-            () = over.cancelled() => return,
+            () = over.cancelled() => return give_back_permits(run, &self.app.servers).await,
             () = self.known.stop.cancelled() => None,
             obstacle = watch.obstacle() => Some(obstacle),
         };
@@ -84,7 +85,6 @@ impl Supervisor {
             Some(Obstacle::ServerSilent) => (State::Failed, Some(ErrorClass::DatabaseUnavailable)),
         };
         self.app.export_ended(&self.known, state, error);
-        run.cancellation.cancel_elsewhere();
         if obstacle == Some(Obstacle::ServerSilent) {
             let export_id = run.record.id();
             tracing::warn!(
@@ -98,9 +98,27 @@ impl Supervisor {
                 run.abandon();
             }
         }
+        // Not before the handler has its answer: the thread would say that it was cancelled.
+        run.cancellation.cancel_elsewhere();
         // Before there is a response, the handler answers with what has happened.
         if let (Some(client), true) = (&self.client, self.known.begun.load(Ordering::Relaxed)) {
             client.reset();
         }
+        if obstacle != Some(Obstacle::ServerSilent) {
+            give_back_permits(run, &self.app.servers).await;
+        }
+    }
+}
+
+/// Waits until a run that has failed or was cancelled has given its permits back. Its thread ends when its server has noticed; one that does
+/// not answer notices nothing.
+pub(crate) async fn give_back_permits(run: &ExportRun, servers: &Servers) {
+    // What is complete has a file that somebody wants.
+    while run.is_holding() && run.record.manifest().state != State::Complete {
+        if run.flow.is_server_silent(servers) {
+            run.abandon();
+            return;
+        }
+        sleep(INTERVAL).await;
     }
 }

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::app::App;
-use crate::download::supervisor::Watch;
+use crate::download::supervisor::{Watch, give_back_permits};
 use diesel_export::{self as export, ExportRun, db};
 
 /// Interval between two removals of expired exports.
@@ -91,11 +91,11 @@ async fn prepare(app: Arc<App>, job: Arc<ExportRun>, permits: Vec<OwnedSemaphore
         servers: Some(&app.servers),
     };
     if over.run_until_cancelled(watch.obstacle()).await.is_some() {
-        // Otherwise it has just ended, and its result counts.
+        // Otherwise it has just ended, and its result counts, or it was cancelled.
         if fail(&app, &job, &db::Error::silent_server().into()) {
             job.cancellation.cancel_elsewhere();
-            job.abandon();
         }
+        give_back_permits(&job, &app.servers).await;
         over.cancelled().await;
     }
     app.prepared.finish(&job);

@@ -77,6 +77,12 @@ impl ExportRun {
         Ok(sink.into_file())
     }
 
+    /// Whether it still holds its permits.
+    pub fn is_holding(&self) -> bool {
+        let held = self.permits.lock().unwrap_or_else(PoisonError::into_inner);
+        held.is_some()
+    }
+
     /// Drops the permits: the run no longer needs the database.
     pub fn release(&self) {
         self.hold(None);
@@ -129,12 +135,14 @@ mod tests {
                 assert!(!panics, "a panic that is meant");
             });
             assert_eq!(is_held.try_recv(), Err(TryRecvError::Empty));
+            assert!(run.is_holding());
             if is_abandoned {
                 run.abandon();
                 assert!(is_held.recv().is_err());
             }
             drop(go_on);
             assert!(is_held.recv().is_err());
+            assert!(!run.is_holding());
         }
     }
 }

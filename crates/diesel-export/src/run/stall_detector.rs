@@ -97,6 +97,14 @@ impl StallDetector {
             is_dry && !state.is_loaded && server.is_silent()
         })
     }
+
+    /// Returns whether the server that the rows come from does not answer: an export that was cancelled waits for nothing else.
+    pub fn is_server_silent(&self, servers: &Servers) -> bool {
+        self.with(|state| {
+            let server = state.server.as_deref().unwrap_or(servers.primary());
+            server.is_silent()
+        })
+    }
 }
 
 impl Observer for StallDetector {
