@@ -22,6 +22,7 @@ use crate::prepared::{file as prepared_file, page as prepared_page};
 use crate::problem::{Kind, Problem};
 use crate::route;
 use diesel_export::dataset::{Catalog, Dataset};
+use diesel_export::format::FileType;
 
 const READ: [HttpMethod; 2] = [HttpMethod::Get, HttpMethod::Head];
 
@@ -62,12 +63,15 @@ fn of_dataset(dataset: &Arc<dyn Dataset>) -> [Route; 7] {
     let (csv, xlsx) = (format!("/{name}.csv"), format!("/{name}.xlsx"));
     let (preview, count) = (format!("/api/{name}"), format!("/api/{name}/count"));
     let (get, head) = ([HttpMethod::Get], [HttpMethod::Head]);
+    let file = |format| move |request, app, dataset| download::get(request, app, dataset, format);
+    let unsent =
+        |format| move |request, app, dataset| download::head(request, app, dataset, format);
     [
         Route::new(page, &READ, export_page::page).described(datasets::page(dataset)),
-        Route::new(&csv, &get, download::csv).described(datasets::csv(dataset)),
-        Route::new(&csv, &head, download::csv_head).described(datasets::csv_head(dataset)),
-        Route::new(&xlsx, &get, download::xlsx).described(datasets::xlsx(dataset)),
-        Route::new(&xlsx, &head, download::xlsx_head).described(datasets::xlsx_head(dataset)),
+        Route::new(&csv, &get, file(FileType::Csv)).described(datasets::csv(dataset)),
+        Route::new(&csv, &head, unsent(FileType::Csv)).described(datasets::csv_head(dataset)),
+        Route::new(&xlsx, &get, file(FileType::Xlsx)).described(datasets::xlsx(dataset)),
+        Route::new(&xlsx, &head, unsent(FileType::Xlsx)).described(datasets::xlsx_head(dataset)),
         Route::new(preview, &READ, rows::preview).described(datasets::preview(dataset)),
         Route::new(count, &READ, rows::count).described(datasets::count(dataset)),
     ]

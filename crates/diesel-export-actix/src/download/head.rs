@@ -17,32 +17,15 @@ use crate::download::{Delivery, Query, UNTOUCHED, media_type};
 use crate::problem::Problem;
 use diesel_export::format::FileType;
 
-/// What a CSV would be, without the export: nothing is asked of the database.
-pub(crate) async fn csv_head(
+/// What a file would be, without the export: the database is not queried.
+pub(crate) async fn head(
     request: HttpRequest,
     app: web::Data<App>,
     dataset: OfDataset,
-) -> Result<HttpResponse, Problem> {
-    head(&request, &app, &dataset, FileType::Csv)
-}
-
-/// The same of a workbook.
-pub(crate) async fn xlsx_head(
-    request: HttpRequest,
-    app: web::Data<App>,
-    dataset: OfDataset,
-) -> Result<HttpResponse, Problem> {
-    head(&request, &app, &dataset, FileType::Xlsx)
-}
-
-fn head(
-    request: &HttpRequest,
-    app: &App,
-    dataset: &OfDataset,
     file_type: FileType,
 ) -> Result<HttpResponse, Problem> {
-    let query = Query::read(request.query_string(), dataset, file_type)?;
-    Delivery::choose(request, app, file_type, query.whole)?;
+    let query = Query::read(request.query_string(), &dataset, file_type)?;
+    Delivery::choose(&request, &app, file_type, query.whole)?;
     let filter = query.parameters.filter;
     let disposition = content_disposition(&filter, file_type, OffsetDateTime::now_utc());
     Ok(HttpResponse::Ok()

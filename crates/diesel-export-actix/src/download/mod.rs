@@ -31,7 +31,7 @@ use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, rt, web};
 use time::OffsetDateTime;
 use tokio::sync::OwnedSemaphorePermit;
 
-pub(crate) use self::head::{Unsent, csv_head, xlsx_head};
+pub(crate) use self::head::{Unsent, head};
 use self::making::start;
 use crate::app::App;
 use crate::app::OfDataset;
@@ -68,25 +68,8 @@ pub(crate) fn media_type(file_type: FileType) -> &'static str {
     }
 }
 
-/// The rows as CSV, streamed unless its length is wanted.
-pub(crate) async fn csv(
-    request: HttpRequest,
-    app: web::Data<App>,
-    dataset: OfDataset,
-) -> Result<HttpResponse, Problem> {
-    get(request, app, dataset, FileType::Csv).await
-}
-
-/// The rows as an Excel workbook, as soon as it is complete.
-pub(crate) async fn xlsx(
-    request: HttpRequest,
-    app: web::Data<App>,
-    dataset: OfDataset,
-) -> Result<HttpResponse, Problem> {
-    get(request, app, dataset, FileType::Xlsx).await
-}
-
-async fn get(
+/// The rows as a file: CSV is streamed unless its length is wanted, a workbook is sent as soon as it is complete.
+pub(crate) async fn get(
     request: HttpRequest,
     app: web::Data<App>,
     dataset: OfDataset,
