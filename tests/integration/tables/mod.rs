@@ -2,6 +2,7 @@
 
 mod check;
 mod exports;
+mod foreign;
 mod init;
 mod serve;
 

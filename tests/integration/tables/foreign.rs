@@ -1,0 +1,190 @@
+//! Tables that nobody here has designed: what `init` writes of them is exported by every strategy as psql does it.
+
+use std::sync::Arc;
+
+use diesel::connection::SimpleConnection;
+use diesel_export::dataset::{ColumnKind, Dataset, FilterField, Selection};
+use diesel_export::db::Database;
+use diesel_export::tables::{self, DatasetsFile, FileDatasets};
+use diesel_export::{Export, Strategy};
+use serde::Deserialize;
+
+use crate::support::in_process::{client, run};
+use crate::support::{TestDatabase, oracle};
+
+const FILL: &str = include_str!("schemas/fill.sql");
+
+/// For each table: its name with quotes, a query of all of its columns in the order of its primary key, whether it has one, and whether it
+/// is empty.
+const TABLES: &str = r#"
+    select coalesce(json_agg(json_build_object(
+        'name', format('"%s"."%s"', nspname, relname),
+        'query', format('select * from %I.%I%s', nspname, relname, ' order by ' || (
+            select string_agg(quote_ident(attname), ', ' order by place) from pg_index, unnest(indkey::smallint[]) with ordinality as _ (number, place)
+                join pg_attribute on attnum = number
+            where indrelid = c.oid and indisprimary and attrelid = c.oid)),
+        'has_key', exists (select from pg_index where indrelid = c.oid and indisprimary),
+        'is_empty', (xpath('/row/n/text()', query_to_xml(format('select count(*) as n from %I.%I', nspname, relname), false, true, '')))[1]::text = '0')), '[]')
+    from pg_class c join pg_namespace s on s.oid = relnamespace
+    where nspname !~ '^pg_' and nspname <> 'information_schema' and relkind in ('r', 'p', 'v', 'm') and not relispartition"#;
+
+#[derive(Deserialize)]
+struct Table {
+    name: String,
+    query: String,
+    has_key: bool,
+    is_empty: bool,
+}
+
+#[test]
+fn every_table_of_django_and_a_shop_is_exported_as_psql_does_it() {
+    check(
+        include_str!("schemas/django.sql"),
+        "refresh materialized view catalogue_product_category_hierarchy",
+        "public",
+        98,
+    );
+}
+
+#[test]
+fn every_table_of_procrastinate_is_exported_as_psql_does_it() {
+    let schema = include_str!("schemas/procrastinate.sql");
+    let jobs = "set session_replication_role = replica; insert into procrastinate_jobs (queue_name, task_name, status, args, abort_requested)
+        select 'q', 'task ' || n, status, jsonb_build_object('n', n), n % 2 = 0 and status <> 'todo'
+        from generate_series(1, 50) n, unnest(enum_range(null::procrastinate_job_status)) status; analyze";
+    check(schema, jobs, "public", 4);
+}
+
+#[test]
+fn every_table_of_pg_boss_is_exported_as_psql_does_it() {
+    let jobs = "set session_replication_role = replica; insert into pgboss.job (name, data, state, expire_in, output)
+        select 'mails', jsonb_build_object('to', 'a,' || n), (enum_range(null::pgboss.job_state))[1 + n % 6], n * interval '1 hour', null
+        from generate_series(1, 100) n; analyze";
+    check(include_str!("schemas/pg-boss.sql"), jobs, "pgboss", 5);
+}
+
+/// Exports at least so many tables.
+fn check(schema: &str, more_rows: &str, name: &str, at_least: usize) {
+    let database = TestDatabase::with("drop schema public cascade; create schema public");
+    let mut connection = database.connect();
+    for sql in [schema, FILL, more_rows] {
+        connection.batch_execute(sql).expect("the SQL runs");
+    }
+    let tables = oracle::psql(&database, TABLES);
+    let tables: Vec<Table> = serde_json::from_slice(&tables).expect("JSON");
+    assert!(tables.len() >= at_least, "{}", tables.len());
+    let empty: Vec<&str> = tables
+        .iter()
+        .filter(|table| table.is_empty)
+        .map(|table| table.name.as_str())
+        .collect();
+    assert_eq!(empty, [""; 0]);
+    let client = client(&database.url);
+    let datasets = datasets(&client, name);
+    assert_eq!(datasets.catalog().all().count(), tables.len());
+    for dataset in datasets.catalog().all() {
+        let mut named = tables.iter();
+        let table = named.find(|table| table.name == dataset.table().name);
+        every_strategy(&database, &client, dataset, table.expect("a table"));
+        every_filter(&client, dataset);
+    }
+}
+
+fn datasets(client: &Database, schema: &str) -> FileDatasets {
+    let mut connection = client.probe_connection().expect("a connection");
+    let file = tables::init(&mut connection, &[schema.to_owned()]).expect("tables");
+    let file = DatasetsFile::parse(file).expect("a file");
+    file.datasets(&mut connection).expect("what init has found")
+}
+
+fn every_strategy(
+    database: &TestDatabase,
+    client: &Database,
+    dataset: &Arc<dyn Dataset>,
+    table: &Table,
+) {
+    let sql = format!(
+        "set timezone = 'UTC'; copy ({}) to stdout with (format csv, header)",
+        table.query
+    );
+    let expected = oracle::psql(database, &sql);
+    let mut names = dataset.columns().iter().map(|column| column.name());
+    let all = names.by_ref().collect::<Vec<_>>().join(",");
+    let all = Selection::parse(dataset, &all).expect("its columns");
+    let mut first: Option<Vec<u8>> = None;
+    for &strategy in Strategy::all() {
+        let what = format!("{} {strategy:?}", table.name);
+        let export = Export {
+            strategy,
+            ..Export::of(dataset)
+        };
+        let outcome = run(client, &export);
+        let csv = outcome.whole(&what);
+        assert!(
+            csv == expected || !table.has_key && sorted(csv) == sorted(&expected),
+            "{what}: {}",
+            String::from_utf8_lossy(csv)
+        );
+        let with_references = Export {
+            columns: all.clone(),
+            ..export
+        };
+        let outcome = run(client, &with_references);
+        let csv = outcome.whole(&what);
+        let first = first.get_or_insert_with(|| csv.to_vec());
+        assert!(
+            csv == first || !table.has_key && sorted(csv) == sorted(first),
+            "{what}: {}",
+            String::from_utf8_lossy(csv)
+        );
+    }
+}
+
+fn sorted(csv: &[u8]) -> Vec<&[u8]> {
+    let mut lines: Vec<&[u8]> = csv.split(|byte| *byte == b'\n').collect();
+    lines.sort_unstable();
+    lines
+}
+
+/// A value of each filter leaves the same rows by COPY, by Diesel, and by `lookup`.
+fn every_filter(client: &Database, dataset: &Arc<dyn Dataset>) {
+    for field in dataset.filters() {
+        let mut export = Export::of(dataset);
+        let value = field.parse(&value(field)).expect("a value of its kind");
+        export.filter.set(field, value).expect("its own");
+        let rows = [Strategy::Copy, Strategy::Streamed, Strategy::Lookup].map(|strategy| {
+            let what = format!("{} {} {strategy:?}", dataset.name(), field.name());
+            let outcome = run(
+                client,
+                &Export {
+                    strategy,
+                    ..export.clone()
+                },
+            );
+            outcome.whole(&what).to_vec()
+        });
+        assert!(
+            rows.iter().all(|csv| sorted(csv) == sorted(&rows[0])),
+            "{} {}",
+            dataset.name(),
+            field.name()
+        );
+    }
+}
+
+fn value(field: &FilterField) -> String {
+    if let Some(label) = field.labels().first() {
+        return label.clone();
+    }
+    let value = match field.kind() {
+        ColumnKind::Boolean | ColumnKind::Label(_) => "true",
+        ColumnKind::Integer => "7",
+        ColumnKind::Decimal | ColumnKind::Float => "2.5",
+        ColumnKind::Date | ColumnKind::Timestamp | ColumnKind::Timestamptz => "2026-01-03",
+        ColumnKind::Time => "01:10",
+        // md5 of 7.
+        ColumnKind::Uuid => "8f14e45f-ceea-167a-5a36-dedd4bea2543",
+        ColumnKind::Text | ColumnKind::Data => "T7, \"é\"",
+    };
+    value.to_owned()
+}
