@@ -2,11 +2,13 @@
 
 use std::process::Output;
 
+use diesel::connection::SimpleConnection;
 use diesel_export::Strategy;
 use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{filled, written};
+use crate::support::cluster::{PASSWORD, as_role};
 use crate::support::{TestDatabase, oracle, program};
 
 const FILE: &str = include_str!("shop.toml");
@@ -200,5 +202,48 @@ fn every_filter_leaves_psqls_rows_by_every_strategy() {
                 &got[..got.len().min(500)]
             );
         }
+    }
+}
+
+#[test]
+fn a_role_with_grants_on_columns_alone_exports_these() {
+    let exporting = Exporting::new(
+        "version = 1\n[[dataset]]\nname = \"staff\"\ntable = \"shop.staff\"\nkey = [\"id\"]
+         [[dataset.column]]\nname = \"name\"\n[[dataset.column]]\nname = \"salary\"\n",
+    );
+    let database = &exporting.database;
+    let role = format!("clerk_of_{}", database.name());
+    let run = |sql: &str| database.connect().batch_execute(sql).expect("the SQL runs");
+    run(&format!(
+        "create role {role} login password '{PASSWORD}'; grant usage on schema shop to {role};
+         grant select (id, name) on shop.staff to {role}"
+    ));
+    let export = |strategy: &str| {
+        let mut command = program(&as_role(&database.url, &role));
+        command.args([
+            "export",
+            "--datasets",
+            &exporting.file,
+            "--strategy",
+            strategy,
+        ]);
+        command.output().expect("the program runs")
+    };
+    let refused = export("copy");
+    run(&format!("grant select (salary) on shop.staff to {role}"));
+    let exported = ["copy", "lookup", "streamed"].map(export);
+    run(&format!("drop owned by {role}; drop role {role}"));
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(
+        said.contains("datasets.toml:9:8: the role may not read the column `salary` of shop.staff"),
+        "{said}"
+    );
+    for output in exported {
+        assert_eq!(
+            String::from_utf8_lossy(&output.stdout),
+            "name,salary\nAnn,10\nBob,\n",
+            "{output:?}"
+        );
     }
 }

@@ -13,11 +13,12 @@ insert into order_items
     select o.id, position, case when position = 2 then null else 'P-' || 1 + o.id % 50 end, position
     from (select id from orders where id % 4 = 0) o, generate_series(1, 3) position;
 insert into "Größe, ""quoted"" and it's a table"
-    select ('00000000-0000-0000-0000-' || lpad(n::text, 12, '0'))::uuid, nullif('a,' || n % 5, 'a,0'), n, 'long' from generate_series(1, 100) n;
+    select ('00000000-0000-0000-0000-' || lpad(n::text, 12, '0'))::uuid, nullif('a,' || n % 5, 'a,0'), n, 'long' from generate_series(1, 25000) n;
 insert into events select n, date '2025-12-01' + n % 60, 'event ' || n from generate_series(1, 1000) n;
 insert into secrets values (1, 'hidden');
 insert into staff values (1, 'Ann', 10, '(1,2)'), (2, 'Bob', null, null);
 insert into other.customers values ('a', 1), ('b', null);
 insert into other."select" values ('plain'), (null), ('');
+create index on "Größe, ""quoted"" and it's a table" (" -x") include ("Select", "a,b");
 create index orders_export on orders (id) include (customer_id, "order", placed_at);
 analyze;
