@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::io::{self, BufRead, Read};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::environment::line;
 use super::result::{Run, Sample};
+use crate::database::datasets_file;
 use crate::datasets;
 use crate::process;
 use diesel_export::cancellation::Cancellation;
@@ -38,11 +40,29 @@ const SAMPLES: usize = 100;
 /// Linux counts the processor time of other processes in hundredths of a second.
 const TICKS_PER_SECOND: f64 = 100.0;
 
+/// What is exported.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) enum Measured {
+    /// The tasks, up to this ID.
+    Tasks(Option<i64>),
+    /// A dataset of a file.
+    OfFile(OfFile),
+}
+
+/// A dataset of a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OfFile {
+    /// The file of datasets.
+    pub file: PathBuf,
+    /// The dataset's name.
+    pub dataset: String,
+}
+
 /// What a process is to run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Job {
     pub(super) strategy: Strategy,
-    pub(super) up_to_id: Option<i64>,
+    pub(super) measured: Measured,
     pub(super) limits: Limits,
 }
 
@@ -69,9 +89,12 @@ pub fn run(url: &str) -> io::Result<String> {
     let job: Job = serde_json::from_str(&line)?;
     let cancellation = Cancellation::default();
     cancel_at_end_of_input(cancellation.clone())?;
-    let outcome: Outcome = measure(&job, url, &cancellation).map_err(|error| {
-        tracing::warn!(strategy = job.strategy.name(), %error, "a run failed");
-        reason(&error)
+    let database = Database::new(url, CONNECTIONS, CONNECTION_WAIT);
+    let outcome: Outcome = exported(&job.measured, &database).and_then(|export| {
+        measure(&job, export, &database, &cancellation).map_err(|error| {
+            tracing::warn!(strategy = job.strategy.name(), %error, "a run failed");
+            reason(&error)
+        })
     });
     Ok(serde_json::to_string(&outcome)?)
 }
@@ -113,16 +136,37 @@ fn reason(error: &export::Error) -> String {
     }
 }
 
-fn measure(job: &Job, url: &str, cancellation: &Cancellation) -> Result<Run, export::Error> {
-    let database = Database::new(url, CONNECTIONS, CONNECTION_WAIT);
+/// Returns the export of all that is measured.
+fn exported(measured: &Measured, database: &Database) -> Result<Export, String> {
+    let of_file = match measured {
+        Measured::Tasks(up_to_id) => return Ok(datasets::benchmarked(*up_to_id)),
+        Measured::OfFile(of_file) => of_file,
+    };
+    let read = datasets_file::read(&of_file.file).map_err(|error| error.to_string())?;
+    let mut connection = database.probe_connection().map_err(|error| {
+        tracing::warn!(%error, "there is no connection");
+        "the database could not be reached".to_owned()
+    })?;
+    let datasets = read.datasets(&mut connection);
+    let datasets = datasets.map_err(|error| error.to_string())?;
+    let dataset = datasets.catalog().named(&of_file.dataset);
+    Ok(Export::of(dataset.map_err(|error| error.to_string())?))
+}
+
+fn measure(
+    job: &Job,
+    export: Export,
+    database: &Database,
+    cancellation: &Cancellation,
+) -> Result<Run, export::Error> {
     // A server, too, has its connections open before a request arrives.
     drop(database.connection()?);
     drop(database.copy_connection()?);
-    let backends_before = backends_cpu(&database)?;
+    let backends_before = backends_cpu(database)?;
     let export = Export {
         strategy: job.strategy,
         limits: job.limits,
-        ..datasets::benchmarked(job.up_to_id)
+        ..export
     };
 
     let idle = memory::resident_bytes() as u64;
@@ -132,7 +176,7 @@ fn measure(job: &Job, url: &str, cancellation: &Cancellation) -> Result<Run, exp
     let curve = Curve::start(started, idle);
     let cpu_before = cpu_seconds();
     let summary = record.of(&mut first_byte, |sink| {
-        export::run(&export, &database, cancellation, &record, sink)
+        export::run(&export, database, cancellation, &record, sink)
     })?;
     let seconds = started.elapsed().as_secs_f64();
     let cpu = cpu_seconds() - cpu_before;
@@ -144,7 +188,7 @@ fn measure(job: &Job, url: &str, cancellation: &Cancellation) -> Result<Run, exp
             .max()
             .unwrap_or(0)
     });
-    let backends = backends_cpu(&database)?;
+    let backends = backends_cpu(database)?;
     record.end(State::Complete, None);
     Ok(Run {
         rows: summary.rows,

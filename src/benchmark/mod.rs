@@ -22,7 +22,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Number;
 use utoipa::ToSchema;
 
-use self::child::{Job, Outcome};
+pub use self::child::OfFile;
+use self::child::{Job, Measured, Outcome};
 use self::environment::Environment;
 #[cfg(test)]
 pub(crate) use self::problems::PROBLEMS;
@@ -201,17 +202,20 @@ impl Stop {
     }
 }
 
-/// Runs the benchmark on `database`, which is at `url`.
+/// Runs the benchmark on `database`, which is at `url`: of the tasks, or of a file's dataset.
 pub fn run(
     options: &Options,
     limits: Limits,
-    database: &Database,
-    url: &str,
+    of_file: Option<&OfFile>,
+    (database, url): (&Database, &str),
     stop: &Stop,
     mut progress: impl FnMut(Progress),
 ) -> Result<Report, Error> {
     let environment = Environment::read(database)?;
-    let up_to_id = last_id(options.rows, database)?;
+    let measured = match of_file {
+        Some(of_file) => Measured::OfFile(of_file.clone()),
+        None => Measured::Tasks(last_id(options.rows, database)?),
+    };
     let mut outcomes: Vec<(Strategy, Result<Vec<Run>, String>)> = options
         .strategies
         .iter()
@@ -238,7 +242,7 @@ pub fn run(
                 progress(state);
                 let job = Job {
                     strategy: *strategy,
-                    up_to_id,
+                    measured: measured.clone(),
                     limits,
                 };
                 match (run_once(&job, url, stop)?, outcome.as_mut()) {
@@ -261,13 +265,11 @@ pub fn run(
         .into_iter()
         .map(|(strategy, runs)| StrategyResult::of(strategy, runs))
         .collect();
-    Ok(Report::new(
-        environment,
-        options.rows,
-        options.runs,
-        rounds,
-        results,
-    ))
+    let dataset = of_file.map(|of_file| of_file.dataset.clone());
+    Ok(Report {
+        dataset,
+        ..Report::new(environment, options.rows, options.runs, rounds, results)
+    })
 }
 
 /// The id of the last of this many tasks; `None` if there are not more.

@@ -150,8 +150,9 @@ fn notes(report: &Report) -> Vec<String> {
     let mut notes = Vec::new();
     if let Some(first) = report.first() {
         notes.push(format!(
-            "{} tasks, {} bytes of CSV; medians of {}, each in a fresh process, memory above the idle process's.",
+            "{} {}, {} bytes of CSV; medians of {}, each in a fresh process, memory above the idle process's.",
             grouped(first.rows),
+            report.dataset.as_deref().unwrap_or("tasks"),
             grouped(first.bytes),
             runs(report.runs)
         ));

@@ -22,6 +22,9 @@ pub(crate) const SCATTER: f64 = 1.5;
 pub struct Report {
     /// The machine, the database, the program.
     pub environment: Environment,
+    /// The dataset of a file; none is the tasks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dataset: Option<String>,
     /// The number of tasks that was requested; none is all.
     #[schema(minimum = 1, maximum = 9_223_372_036_854_775_807_i64)]
     pub rows_limit: Option<u64>,
@@ -227,6 +230,7 @@ impl Report {
     ) -> Self {
         let report = Self {
             environment,
+            dataset: None,
             rows_limit,
             runs,
             order,

@@ -233,8 +233,8 @@ impl Benchmarks {
         let outcome = benchmark::run(
             options,
             self.limits,
-            &self.database,
-            &self.database_url,
+            None,
+            (&self.database, &self.database_url),
             &current.stop,
             |progress| current.lock().status.progress = Some(progress),
         );
@@ -313,6 +313,7 @@ mod tests {
                 date,
                 ..Environment::default()
             },
+            dataset: None,
             rows_limit: None,
             runs: 1,
             order: vec![],

@@ -347,7 +347,13 @@ pub enum OpenToAll {
 /// A benchmark.
 #[derive(Debug, clap::Args)]
 pub struct Bench {
-    /// Strategies to measure [default: all]
+    /// Dataset of --datasets to measure [default: the first one; without a file, the tasks]
+    #[arg(requires = "datasets")]
+    pub dataset: Option<String>,
+    /// The datasets
+    #[command(flatten)]
+    pub datasets: DatasetsFlag,
+    /// Strategies to measure [default: all; with a file, without `joined`]
     #[arg(
         long,
         env = "CMMS_STRATEGIES",
@@ -360,7 +366,7 @@ pub struct Bench {
     #[arg(long, env = "CMMS_RUNS", value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=i64::from(benchmark::MAX_RUNS)))]
     pub runs: u32,
     /// Number of tasks to export, in the order of their IDs [default: all]
-    #[arg(long, env = "CMMS_ROWS", value_name = "N", value_parser = clap::value_parser!(u64).range(1..=i64::MAX as u64))]
+    #[arg(long, env = "CMMS_ROWS", value_name = "N", conflicts_with = "datasets", value_parser = clap::value_parser!(u64).range(1..=i64::MAX as u64))]
     pub rows: Option<u64>,
     /// File for all measurements and the description of the machine, as JSON
     #[arg(long, env = "CMMS_JSON", value_name = "FILE")]

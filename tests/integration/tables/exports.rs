@@ -247,3 +247,54 @@ fn a_role_with_grants_on_columns_alone_exports_these() {
         );
     }
 }
+
+#[test]
+fn the_benchmark_measures_a_dataset_of_the_file() {
+    let exporting = Exporting::new(FILE);
+    let path = exporting.directory.path().join("report.json");
+    let bench = |arguments: &[&str]| {
+        let mut command = program(&exporting.database.url);
+        command.args(["bench", "--datasets", &exporting.file, "--runs", "1"]);
+        command.args(arguments).output().expect("the program runs")
+    };
+    let output = bench(&["customers", "--json", path.to_str().expect("UTF-8")]);
+    assert!(output.status.success(), "{output:?}");
+    assert!(
+        String::from_utf8_lossy(&output.stdout).contains("500 customers, "),
+        "{output:?}"
+    );
+    let report = std::fs::read(path).expect("written");
+    let report: Value = serde_json::from_slice(&report).expect("JSON");
+    assert_eq!(
+        (&report["dataset"], &report["same_bytes"]),
+        (&"customers".into(), &true.into()),
+        "{report:#}"
+    );
+    let results = report["results"].as_array().expect("an array");
+    let strategies: Vec<&str> = results
+        .iter()
+        .filter_map(|result| result["strategy"].as_str())
+        .collect();
+    assert_eq!(
+        strategies,
+        ["tuples", "streamed", "paged", "copy", "lookup"]
+    );
+    assert!(
+        results.iter().all(|result| result["error"].is_null()),
+        "{report:#}"
+    );
+    for (arguments, said) in [
+        (
+            ["custmers"].as_slice(),
+            "there is no dataset `custmers`: did you mean `customers`?",
+        ),
+        (&["--rows", "5"], "cannot be used with"),
+    ] {
+        let output = bench(arguments);
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        assert!(
+            String::from_utf8_lossy(&output.stderr).contains(said),
+            "{output:?}"
+        );
+    }
+}

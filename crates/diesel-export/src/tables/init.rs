@@ -109,7 +109,7 @@ fn head(database: &str) -> String {
         &mut head,
         &format!(
             "The datasets of the database {database}, as `cmms-export datasets init` found its tables: edit them (docs/datasets.md).\n\
-             `serve` and `export` take this file as `--datasets FILE`; `cmms-export datasets check FILE` compares it with the database."
+             `serve`, `export` and `bench` take this file as `--datasets FILE`; `cmms-export datasets check FILE` compares it with the database."
         ),
     );
     head.push_str("\nversion = 1\n\n");
