@@ -7,18 +7,18 @@
 //!
 //! From the bottom up; a module knows only those above it in this list:
 //!
-//! * [`units`], [`memory`], [`atomic_file`]: how quantities are written, how much is held, files that appear complete or not at all.
-//! * [`db`]: connection pools, snapshots, errors' words; [`db::libpq`], connections for COPY; [`db::servers`], the primary and its replicas.
+//! * [`units`], [`memory`], [`atomic_file`]: formatting of quantities, the process's memory, files that appear complete or not at all.
+//! * [`db`]: connection pools, snapshots, messages of errors; [`db::libpq`], connections for COPY; [`db::servers`], the primary and its replicas.
 //! * [`dataset`]: how a dataset is declared: its query, columns, filters. A [`Catalog`](dataset::Catalog) has all of them.
 //! * [`tables`]: datasets of tables that no Diesel schema declares, from a file and the catalog.
-//! * [`queries`], [`choices`], [`parameters`]: what is asked of a dataset, what a filter can be set to, an export's names and values.
+//! * [`queries`], [`choices`], [`parameters`]: the queries on a dataset, the values of a filter, an export's parameters.
 //! * `formats`: [`csv`], workbooks, and the encoder that turns rows into them.
 //! * `strategies`: a file for each way to load the rows.
 //! * `run`: an export while it runs: [`cancellation`], [`record`] and [`manifest`], [`routing`] to a server, the sink and the observer,
-//!   what tells that it stalls ([`stall_detector`]).
-//! * [`spool`]: files that wait for their readers; [`store`]: those of exports that were prepared for later.
-//! * [`ExportRun`]: an export in a thread of its own, with the permits that it holds and all by which it is watched and stopped.
-//! * [`verify`]: whether a CSV is complete, by its manifest.
+//!   the [`stall_detector`].
+//! * [`spool`]: files that wait for their readers; [`store`]: those of prepared exports.
+//! * [`ExportRun`]: an export in a thread of its own, with its permits, its stall detector and its cancellation.
+//! * [`verify`]: whether a file is complete, by its manifest.
 
 pub mod dataset;
 pub mod db;
