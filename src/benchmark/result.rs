@@ -307,7 +307,7 @@ fn results_first(results: &[StrategyResult]) -> Option<&Figures> {
     results.iter().find_map(|result| result.figures.as_ref())
 }
 
-/// A report of strategies that took so many seconds, run by run.
+/// A report of strategies that took this many seconds, run by run.
 #[cfg(test)]
 pub(super) fn report(seconds: &[(Strategy, &[f64])]) -> Report {
     let run = |seconds: &f64| Run {

@@ -12,9 +12,9 @@ use crate::{Cancel, CopyOut, Error, ErrorKind, Options, Row};
 /// The SQL before the query of a COPY.
 const COPY: &str = "copy (";
 
-/// What each session sets, whatever the server, the database and the role have: what decides on the bytes of a value, and on how
-/// literals are read. `datestyle` keeps its order of day and month, by which the database's own views may read texts. Nobody reads
-/// notices; the last setting keeps the server from sending them.
+/// The settings of each session, whatever the server, the database and the role have: they determine the bytes of a value, and how literals
+/// are read. `datestyle` keeps its order of day and month, by which the database's own views may read texts. Notices are not read; the last
+/// setting keeps the server from sending them.
 const SETTINGS: &str = "set client_encoding = 'UTF8'; set datestyle = 'ISO'; set intervalstyle = 'postgres'; set timezone = 'UTC';
     set bytea_output = 'hex'; set extra_float_digits = 1; set standard_conforming_strings = on; set client_min_messages = error";
 
@@ -42,7 +42,7 @@ const SETTINGS: &str = "set client_encoding = 'UTF8'; set datestyle = 'ISO'; set
 /// ```
 pub struct Connection {
     pub(crate) session: Session,
-    /// Whether a COPY has started, and its final result has not come: then nobody else can use the connection.
+    /// Whether a COPY has started, and its final result has not come: then the connection cannot be used otherwise.
     pub(crate) copying: bool,
     takes_large_pieces: bool,
     /// Whether it has received a row of more than [`LONG_ROW`].
@@ -200,13 +200,13 @@ impl Connection {
         last.ok_or_else(|| self.session.last_error())
     }
 
-    /// Notes that a row of so many bytes has come.
+    /// Notes that a row of this many bytes has come.
     pub(crate) fn received(&mut self, bytes: usize) {
         self.has_grown |= bytes > LONG_ROW;
     }
 
-    /// Returns whether somebody else can use the connection: no transaction is open, no COPY was left unfinished, and no row of more
-    /// than 1 MiB has come, for which libpq would keep the memory until the connection is closed.
+    /// Returns whether the connection can be reused: no transaction is open, no COPY was left unfinished, and no row of more than 1 MiB has
+    /// come, for which libpq would keep the memory until the connection is closed.
     pub fn is_reusable(&self) -> bool {
         !self.copying
             && !self.has_grown

@@ -16,7 +16,7 @@ use crate::{Cancel, Connection, Error, ErrorKind};
 ///
 /// It keeps its first error. [`next_row`](Self::next_row) and [`finish`](Self::finish) return it again, however often they are called.
 /// [`Read`] and [`BufRead`] return it once; after that they have no more bytes, so that a loop that skips errors, such as
-/// `.lines().flatten()`, ends. So whoever reads on after an error asks `finish` whether all rows came.
+/// `.lines().flatten()`, ends. So a caller that reads on after an error must ask `finish` whether all rows came.
 ///
 /// ```
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real_server/cluster.rs"));
@@ -83,9 +83,9 @@ impl<'c> CopyOut<'c> {
         }
     }
 
-    /// Makes it wait so long, each time that all rows that have come are read, before it looks for more. The server sends 8 KiB a time:
-    /// to take them as they come makes the system switch between the two programs each time, which may cost more than the rows.
-    /// The server goes on meanwhile, as long as the system holds what it sends.
+    /// Makes the COPY pause for this long, each time that all rows that have come are read, before it looks for more. The server sends 8
+    /// KiB at a time: reading each piece as it comes makes the system switch between the two programs, which may cost more than the rows.
+    /// The server goes on meanwhile, as long as the system buffers what it sends.
     pub fn with_pauses(mut self, pause: Duration) -> Self {
         self.pause = pause;
         self

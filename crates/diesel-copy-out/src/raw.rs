@@ -79,7 +79,7 @@ impl CommandResult {
         }
     }
 
-    /// Returns the error that the result is. `session` is the one that it came from.
+    /// Returns the result's error. `session` is the session of the result.
     pub(crate) fn error(&self, session: &Session) -> Error {
         self.of_server()
             .unwrap_or_else(|| session.failed(self.message()))
@@ -282,7 +282,7 @@ impl Session {
         self.failed(message.unwrap_or_else(|| "the connection failed".into()))
     }
 
-    /// Returns the error that libpq words so, or, if the server had ended the session before, that of the server.
+    /// Returns the error with this text of libpq or, if the server had ended the session before, that of the server.
     fn failed(&self, message: String) -> Error {
         let end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
         match (self.failure(), &*end) {
@@ -335,7 +335,7 @@ unsafe impl Send for Cancel {}
 unsafe impl Sync for Cancel {}
 
 impl Cancel {
-    /// Asks the server to give up the running command, without waiting for it to do so. If none runs, nothing happens.
+    /// Asks the server to cancel the running command, without waiting for it to do so. If none runs, nothing happens.
     pub fn cancel(&self) -> Result<(), Error> {
         let mut message: [c_char; 256] = [0; 256];
         let length = message.len() as c_int;

@@ -24,7 +24,7 @@ const CHUNKS: usize = 4;
 /// Time after which the server is asked again to cancel an unwanted command, which may not have begun the first time.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
 
-/// A running COPY, as chunks of whole rows. It ends only after the server has confirmed that it sent every row; whatever else happens
+/// A running COPY, as chunks of complete rows. It ends only after the server has confirmed that it sent every row; whatever else happens
 /// is an error, the last item. If it is dropped before its end, it cancels the command.
 #[must_use = "dropped, it cancels the COPY"]
 pub struct CopyStream(Arc<Shared>);

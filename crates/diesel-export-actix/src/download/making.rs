@@ -76,7 +76,7 @@ pub(super) fn start(
     }
 }
 
-/// Hands an export over as it is made; compressed after it was recorded: the manifest tells of the file itself.
+/// Hands an export over as it is made; it is compressed after it was recorded: the manifest describes the file itself.
 fn stream(
     run: &ExportRun,
     servers: &Servers,

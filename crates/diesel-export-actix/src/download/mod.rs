@@ -203,7 +203,7 @@ impl Delivery {
         }
     }
 
-    /// How it is compressed on the way. What is made first is not: a workbook is compressed itself, and the length of a CSV is to be
+    /// How it is compressed on the way. A file that is made first is not: a workbook is compressed itself, and the length of a CSV must be
     /// that of the file, by which its client checks what it has.
     fn coding(&self) -> Option<Coding> {
         match self {

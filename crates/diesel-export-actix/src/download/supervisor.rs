@@ -49,7 +49,10 @@ impl Watch<'_> {
             if self.reader_timeout.is_some_and(is_over) {
                 return Obstacle::ClientStalls;
             }
-            if self.servers.is_some_and(|it| self.flow.is_dried_up(it)) {
+            if self
+                .servers
+                .is_some_and(|it| self.flow.has_silent_server(it))
+            {
                 return Obstacle::ServerSilent;
             }
         }

@@ -78,7 +78,7 @@ impl Error {
         }
     }
 
-    /// Returns whether a hot standby has cancelled the query, because it was in the way of changes from the primary.
+    /// Returns whether a hot standby has cancelled the query because of a recovery conflict.
     pub fn is_recovery_conflict(&self) -> bool {
         match self {
             Self::Query(Query::DatabaseError(kind, _)) => {

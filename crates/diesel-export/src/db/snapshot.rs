@@ -25,7 +25,7 @@ const SETTINGS: &str = "set local jit = off; set local plan_cache_mode = force_c
     set local datestyle = 'ISO'; set local intervalstyle = 'postgres';
     set local bytea_output = 'hex'; set local extra_float_digits = 1";
 
-/// How often a snapshot begins again because a relation was rewritten under it.
+/// How often a snapshot starts over because a relation was rewritten under it.
 const ATTEMPTS: u32 = 5;
 
 /// The name of one transaction in `pg_stat_activity`. A cancel request finds the transaction's process by it: from before its first

@@ -161,7 +161,7 @@ mod tests {
     use crate::manifest::Facts;
     use crate::record::Record;
 
-    /// What `verify` says of a file whose manifest has so many rows, and its own length and hash.
+    /// What `verify` says of a file whose manifest has this many rows, and its own length and hash.
     fn verdict(file: &[u8], rows: u64) -> Result<String, String> {
         let export = Export::of(&example::books());
         let manifest = Manifest {

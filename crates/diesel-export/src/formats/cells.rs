@@ -1,4 +1,4 @@
-//! The cells of a line of CSV, as COPY prints them; NULL and an empty text are told apart, which readers of CSV do not do.
+//! The cells of a line of CSV, as COPY prints them; NULL and an empty text stay distinct, unlike in readers of CSV.
 
 use memchr::{memchr, memchr2};
 

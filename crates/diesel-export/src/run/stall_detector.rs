@@ -87,9 +87,9 @@ impl StallDetector {
         })
     }
 
-    /// Returns whether nothing more is to be expected from a server that does not answer. A query may take long, and a silent server may
-    /// yet send what it has: only both together mean that nothing will come.
-    pub fn is_dried_up(&self, servers: &Servers) -> bool {
+    /// Returns whether nothing more can be expected from a server that does not answer. A query may take long, and a silent server may yet
+    /// send what it has: only both together mean that nothing will come.
+    pub fn has_silent_server(&self, servers: &Servers) -> bool {
         self.with(|state| {
             // Before a server is chosen, the primary may be the one that does not answer.
             let server = state.server.as_deref().unwrap_or(servers.primary());

@@ -230,8 +230,8 @@ impl Conditions {
         answer.get("server") == Some(&self.server) && answer.get("oids") == Some(&self.relations)
     }
 
-    /// Demands, after the last row, that all that was read is what it was before the first. A new partition has rows that are older than the
-    /// snapshot, and only queries that were planned after it came have read them. The connection has left the snapshot: within it, the
+    /// Demands, after the last row, that all that was read is as it was before the first row. A new partition has rows that are older than
+    /// the snapshot, and only queries that were planned after it came have read them. The connection has left the snapshot: within it, the
     /// catalog is as it was.
     pub(super) fn hold(
         &self,

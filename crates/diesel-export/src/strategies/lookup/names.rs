@@ -28,7 +28,7 @@ pub(super) struct Names {
 }
 
 impl Names {
-    /// No names yet; they may take so many bytes.
+    /// No names yet; they may take this many bytes.
     pub(super) fn new(memory: u64) -> Self {
         Self {
             tables: Vec::new(),
@@ -36,7 +36,7 @@ impl Names {
         }
     }
 
-    /// Adds the names, of these kinds, that a query returns after an id, for lines of so many fields. The rows' `column` has the ids.
+    /// Adds the names, of these kinds, that a query returns after an id, for lines of this many fields. The rows' `column` has the ids.
     pub(super) fn load(
         &mut self,
         connection: &mut libpq::Connection,

@@ -130,7 +130,7 @@ mod tests {
 
     use super::*;
 
-    /// Returns what tells whether so many bytes have room by now.
+    /// Returns what tells whether this many bytes have room by now.
     fn waiting(sender: &Arc<Sender<u8>>, bytes: usize) -> mpsc::Receiver<Result<(), ReceiverGone>> {
         let sender = Arc::clone(sender);
         let (done, outcome) = mpsc::channel();

@@ -193,7 +193,7 @@ pub(super) fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// Divides the ids from `first` to `last` into ranges of so many rows. If `bounds` are old, some ranges have more rows and some have
+/// Divides the ids from `first` to `last` into ranges of this many rows. If `bounds` are old, some ranges have more rows and some have
 /// fewer, but together the ranges always have every id once.
 fn divide(
     (first, last): (i64, i64),

@@ -40,7 +40,7 @@ pub(super) struct RowEncoder<'n> {
 }
 
 impl<'n> RowEncoder<'n> {
-    /// An encoder of lines with so many fields.
+    /// An encoder of lines with this many fields.
     pub(super) fn new(steps: &'n [Step], names: &'n Names, format: Format, fields: usize) -> Self {
         let fields = FieldWriter::new(format, fields);
         let delimiter = format.delimiter.byte();

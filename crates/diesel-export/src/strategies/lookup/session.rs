@@ -148,7 +148,7 @@ impl<'a> Snapshot<'a> {
         })
     }
 
-    /// Returns one more connection in the snapshot, if one can be had without waiting for a lock.
+    /// Returns one more connection in the snapshot, if one is available without waiting for a lock.
     pub(super) fn session(&self) -> Result<Result<Session<'a>, NoConnection>, Error> {
         for _ in 0..ATTEMPTS {
             let Some(mut connection) = self.database.helper_connection() else {

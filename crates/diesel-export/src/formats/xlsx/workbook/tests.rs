@@ -2,7 +2,7 @@ use calamine::{Data, Reader, Xlsx};
 
 use super::*;
 
-/// The sheets' names and rows, of a workbook of so many rows, three to a sheet.
+/// The sheets' names and rows, of a workbook of this many rows, three to a sheet.
 fn sheets(rows: i64) -> Vec<(String, Vec<Vec<Data>>)> {
     let mut workbook = Workbook::new("Things", ["N", "Text"], 3).expect("begun");
     for row in 1..=rows {
