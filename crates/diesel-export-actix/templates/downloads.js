@@ -30,9 +30,15 @@ const FAILURES = JSON.parse(main.dataset.failures);
 const INCOMPLETE = 'The file is incomplete: delete what the browser may have kept of it.';
 
 function describe() {
-  const which = comboboxes.filter(({ select }) => select.value).map(({ select, input }) => `${select.value === 'none' ? `${input.labels[0].textContent}: ` : ''}${select.selectedOptions[0].text}`);
+  const which = comboboxes.flatMap(({ select, input }) => [...select.selectedOptions].filter(({ value }) => value).map(({ value, text }) => (
+    value === 'none' ? `${input.labels[0].textContent}: ${text}` : text)));
+  const legend = (field) => field.closest('fieldset').querySelector('legend').textContent;
   byId('which').querySelectorAll('.segmented :checked').forEach((radio) => {
     if (radio.value) which.push(radio.nextElementSibling.textContent.toLowerCase());
+  });
+  byId('which').querySelectorAll('.labels :checked').forEach((box) => which.push(`${legend(box)}: ${box.value}`));
+  byId('which').querySelectorAll('.range input').forEach((field) => {
+    if (field.value) which.push(`${legend(field)} ${field.labels[0].textContent.trim().toLowerCase()} ${field.value}`);
   });
   byId('which').querySelectorAll('.field > input[type=search]').forEach(({ value }) => { if (value) which.push(`“${value}”`); });
   const preset = form.elements.preset.value === 'excel' ? 'CSV for Excel' : 'CSV for programs';
@@ -41,7 +47,7 @@ function describe() {
 
 class Download {
   constructor(what) {
-    Object.assign(this, { dataset: many, extension: extension(), query: chosenFile(), filter: chosenFilter(), title: describe(), ...what });
+    Object.assign(this, { dataset, extension: extension(), query: chosenFile(), filter: chosenFilter(), title: describe(), ...what });
     this.total = this.known();
     this.element = byId('item').content.firstElementChild.cloneNode(true);
     this.part('what').textContent = this.title;
@@ -57,7 +63,7 @@ class Download {
 
   // How many rows there will be, if the page has counted them.
   known() {
-    return this.dataset === many && known.filter === this.filter ? known.count ?? null : null;
+    return this.dataset === dataset && known.filter === this.filter ? known.count ?? null : null;
   }
 
   say(state, text, { advice = '', announced = state !== 'running' } = {}) {

@@ -5,9 +5,18 @@ const byId = (id) => document.getElementById(id);
 const main = document.querySelector('main');
 const form = byId('export');
 const number = new Intl.NumberFormat('en');
-const { dataset: many, row: one, page } = main.dataset;
+const { dataset, rows: many, row: one, page } = main.dataset;
 
 document.documentElement.classList.add('js');
+
+// The list of datasets, where there are too many for tabs.
+byId('find-dataset')?.removeAttribute('hidden');
+byId('find-dataset')?.addEventListener('input', ({ target }) => {
+  const words = target.value.toLowerCase().split(/\s+/);
+  target.nextElementSibling.querySelectorAll('a').forEach((link) => {
+    link.hidden = !words.every((word) => link.textContent.toLowerCase().includes(word));
+  });
+});
 
 const UNREACHABLE = 'The server cannot be reached. Check your connection.';
 

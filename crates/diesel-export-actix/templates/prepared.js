@@ -38,9 +38,9 @@ function localize(item) {
     time.textContent = new Date(time.dateTime).toLocaleString([], { dateStyle: 'medium', timeStyle: 'short' });
   });
   item.querySelectorAll('.filter').forEach((filter) => {
-    const select = byId(filter.dataset.name);
-    const option = [...(select?.options ?? [])].find(({ value }) => value === filter.dataset.value);
-    if (select?.tagName === 'SELECT' && option && option.value !== 'none') filter.textContent = option.text;
+    const options = [...(byId(filter.dataset.name)?.options ?? [])];
+    const texts = filter.dataset.value.split(',').map((id) => id !== 'none' && options.find(({ value }) => value === id)?.text);
+    if (texts.every(Boolean)) filter.textContent = texts.join(', ');
   });
   const progress = item.querySelector('progress');
   const total = progress && totals()[item.id.replace('export-', '')];
@@ -79,7 +79,7 @@ async function refresh() {
 
 async function prepare() {
   const order = new URLSearchParams(chosenFile());
-  order.set('dataset', many);
+  order.set('dataset', dataset);
   order.set('format', extension());
   order.set('fresh', main.dataset.fresh);
   const total = known.count;

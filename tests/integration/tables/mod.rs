@@ -4,6 +4,7 @@ mod check;
 mod exports;
 mod foreign;
 mod init;
+mod page;
 mod serve;
 
 use diesel::connection::SimpleConnection;

@@ -45,6 +45,8 @@ struct ExportPage<'a> {
     no_rows: &'static str,
     tabs: Vec<Tab>,
     dataset: &'a Arc<dyn Dataset>,
+    /// A word for its rows.
+    rows: String,
     /// Where the page is.
     path: String,
     controls: Vec<Control>,
@@ -101,7 +103,7 @@ struct Tab {
 impl Tab {
     fn all(catalog: &Catalog, current: &Arc<dyn Dataset>) -> Vec<Self> {
         let tabs = catalog.all().map(|dataset| Self {
-            title: capitalized(dataset.name()),
+            title: title(dataset.name()),
             path: path(dataset, catalog),
             is_current: dataset == current,
         });
@@ -168,6 +170,7 @@ pub(crate) async fn page(
                 no_rows: app.settings.application.no_rows,
                 tabs: Tab::all(catalog, &dataset),
                 dataset: &dataset,
+                rows: words(dataset.name()),
                 path: path(&dataset, catalog),
                 controls: content.controls,
                 columns: parameters
@@ -199,8 +202,18 @@ pub(crate) async fn page(
     }
 }
 
-pub(crate) fn capitalized(text: &str) -> String {
-    let mut letters = text.chars();
+/// More datasets than these are a list, and no tabs.
+const MOST_TABS: usize = 8;
+
+/// A name as people write it: `order_lines` are order lines.
+pub(crate) fn words(name: &str) -> String {
+    name.replace(['_', '-'], " ")
+}
+
+/// The same at the beginning of a line.
+pub(crate) fn title(name: &str) -> String {
+    let words = words(name);
+    let mut letters = words.chars();
     match letters.next() {
         Some(first) => first.to_uppercase().chain(letters).collect(),
         None => String::new(),

@@ -13,6 +13,7 @@ use crate::access::failures;
 use crate::app::App;
 use crate::app::blocking;
 use crate::application::EXPORT;
+use crate::pages::export_page::words;
 use crate::pages::html;
 use crate::pages::layout::Layout;
 use crate::prepared::PAGE;
@@ -168,14 +169,27 @@ fn rows_of(count: u64) -> String {
 }
 
 fn filter_text(name: String, value: &Value) -> FilterText {
-    let what = name.trim_end_matches("_id").replace('_', " ");
-    let (value, text) = match value {
-        Value::Bool(true) => ("true".to_owned(), what),
-        Value::Bool(false) => ("false".to_owned(), format!("not {what}")),
-        Value::String(none) if name.ends_with("_id") => (none.clone(), format!("{what}: nobody")),
-        Value::String(text) => (text.clone(), format!("{what} “{text}”")),
-        id => (id.to_string(), format!("{what} number {id}")),
+    let what = words(name.trim_end_matches("_id"));
+    let all = value
+        .as_array()
+        .map_or(std::slice::from_ref(value), Vec::as_slice);
+    let printed = all.iter().map(|value| match value {
+        Value::String(text) => text.clone(),
+        value => value.to_string(),
+    });
+    let printed: Vec<String> = printed.collect();
+    let said = printed.iter().zip(all).map(|(text, value)| match value {
+        _ if text == "none" => "none".to_owned(),
+        _ if name.ends_with("_id") => format!("number {text}"),
+        Value::String(_) => format!("“{text}”"),
+        _ => text.clone(),
+    });
+    let text = match value {
+        Value::Bool(true) => what,
+        Value::Bool(false) => format!("not {what}"),
+        _ => format!("{what} {}", said.collect::<Vec<_>>().join(", ")),
     };
+    let value = printed.join(",");
     FilterText { name, value, text }
 }
 

@@ -14,7 +14,7 @@ use diesel_export::dataset::{
 };
 use diesel_export::parameters::Parameters;
 
-use crate::pages::export_page::capitalized;
+use crate::pages::export_page::title;
 
 /// A filter on the page, or the two of a range.
 pub(crate) struct Control {
@@ -289,7 +289,7 @@ fn label(field: &FilterField) -> String {
         FilterTest::From => name.trim_end_matches("_from"),
         _ => name.trim_end_matches("_id"),
     };
-    let words = capitalized(&name.replace('_', " "));
+    let words = title(name);
     match field.test() {
         FilterTest::Contains => format!("{words} contains"),
         _ => words,
