@@ -117,14 +117,14 @@ pub fn ratio_notes(report: &Report) -> Vec<String> {
     let has_ranges = |(_, figures): (_, &Figures)| figures.round_ratios_to_fastest.is_some();
     if report.figures().any(has_ranges) {
         notes.push(
-            "× fastest is the ratio of the medians; in brackets the least and the most of the ratios of two runs of one round."
+            "× fastest is the ratio of the medians; in parentheses the minimum and maximum of the ratios within one round."
                 .to_owned(),
         );
     }
     let alike = names(&report.not_told_from_fastest());
     if !alike.is_empty() {
         notes.push(format!(
-            "Not told from the fastest: {alike}. In one round at least it was as fast."
+            "Not distinguishable from the fastest: {alike}. In at least one round it was as fast."
         ));
     }
     notes
@@ -261,7 +261,7 @@ mod tests {
                 "{text}"
             );
             assert!(
-                text.contains("Not told from the fastest: lookup."),
+                text.contains("Not distinguishable from the fastest: lookup."),
                 "{text}"
             );
         }

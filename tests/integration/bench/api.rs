@@ -81,7 +81,7 @@ fn the_page_runs_it_and_shows_it_and_results_are_kept_and_compared() {
     ] {
         assert!(before_table.contains(line), "{line}: {before_table}");
     }
-    let rounds = "in brackets the least and the most of the ratios of two runs of one round";
+    let rounds = "in parentheses the minimum and maximum of the ratios within one round";
     assert!(html.contains(rounds), "{html}");
     for forbidden in ["style=\"", "<style", "onclick", "<script>"] {
         assert!(

@@ -228,10 +228,7 @@ fn two_hundred_slow_readers_hold_neither_pages_nor_database_nor_memory_and_get_t
         assert!(refused.header("retry-after").is_some());
         let problem = refused.json();
         assert_eq!(problem["type"], "urn:cmms-export:problem:busy");
-        assert_eq!(
-            problem["detail"],
-            "as many downloads as are allowed are under way"
-        );
+        assert_eq!(problem["detail"], "too many downloads are under way");
         assert_eq!(
             server.metric("cmms_export_requests_rejected_total{reason=\"downloads\"}"),
             1.0

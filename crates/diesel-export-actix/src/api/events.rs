@@ -40,7 +40,7 @@ pub fn follow<T: Serialize>(
 ) -> Result<HttpResponse, Problem> {
     let Ok(permit) = Arc::clone(&app.event_permits).try_acquire_owned() else {
         app.metrics.rejected(Rejection::Events);
-        let detail = "as many streams of events as are allowed are under way";
+        let detail = "too many event streams are open";
         return Err(Problem::with_detail(Kind::Busy, detail));
     };
     Ok(HttpResponse::Ok()

@@ -61,7 +61,7 @@ async fn read_and_admit(request: &mut ServiceRequest) -> Result<(), Problem> {
             if let Some(app) = request.app_data::<Data<App>>() {
                 app.metrics.rejected(Rejection::Connections);
             }
-            let detail = "as many requests as are allowed are being served";
+            let detail = "too many requests are being served";
             return Err(Problem::with_detail(Kind::Busy, detail));
         };
         request.extensions_mut().insert(served);

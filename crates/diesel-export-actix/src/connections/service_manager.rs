@@ -42,7 +42,7 @@ pub(crate) fn tell(address: SocketAddr) {
     // A thread of its own: it must not depend on what it watches.
     let watchdog = thread::Builder::new().name("watchdog".into());
     if let Err(error) = watchdog.spawn(move || watch(address, patience / 3)) {
-        tracing::error!(%error, "no thread for the watchdog: the service manager will take the service for dead");
+        tracing::error!(%error, "no thread for the watchdog: the service manager will consider the service dead");
     }
 }
 
@@ -78,6 +78,6 @@ fn ask(address: SocketAddr, patience: Duration) -> io::Result<()> {
 fn send(state: NotifyState<'_>) {
     // Without a manager, nothing is sent, and nothing fails.
     if let Err(error) = sd_notify::notify(&[state]) {
-        tracing::warn!(%error, "the service manager cannot be told");
+        tracing::warn!(%error, "the service manager cannot be notified");
     }
 }

@@ -237,7 +237,7 @@ pub(crate) fn permit_for_download(app: &App) -> Result<OwnedSemaphorePermit, Pro
     let permits = Arc::clone(&app.download_permits);
     permits.try_acquire_owned().map_err(|_| {
         app.metrics.rejected(Rejection::Downloads);
-        Problem::with_detail(Kind::Busy, "as many downloads as are allowed are under way")
+        Problem::with_detail(Kind::Busy, "too many downloads are under way")
     })
 }
 

@@ -32,7 +32,7 @@ impl Prepared {
             return;
         };
         if let Some(Err(error)) = label.map(|label| store.put(&label)) {
-            tracing::error!(export_id = id, %error, "how an export ended cannot be noted");
+            tracing::error!(export_id = id, %error, "the result of an export cannot be recorded");
         }
         // Removed meanwhile: then its label goes, too.
         if !self.has(id) {
@@ -104,7 +104,7 @@ impl Prepared {
         if lost > 0 {
             tracing::error!(
                 lost,
-                "files of prepared exports are lost: somebody has removed them"
+                "files of prepared exports are lost: they were removed from outside"
             );
         }
     }

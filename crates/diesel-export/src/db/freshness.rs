@@ -30,15 +30,13 @@ pub(crate) struct Freshness {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotFresh {
     /// The primary's position is unknown.
-    #[error(
-        "the server is a standby, and there is no primary to ask whether it has all that the primary has"
-    )]
+    #[error("the server is a standby, and there is no primary to tell whether it is up to date")]
     Unknown,
     /// The server lags behind the primary.
-    #[error("the standby has not replayed in time all that the primary has")]
+    #[error("the standby did not catch up with the primary in time")]
     Behind,
     /// A load balancer or a pooler has led one connection to two servers.
-    #[error("the server that was asked whether it has all that the primary has is another one")]
+    #[error("the check whether the server is up to date ran on another server")]
     Elsewhere,
 }
 
@@ -87,7 +85,7 @@ impl Freshness {
         *self.position.get_or_init(|| {
             let position = self.primary.as_ref()?.wal_position();
             position.unwrap_or_else(|error| {
-                tracing::warn!(%error, "the primary cannot be asked what a standby must have");
+                tracing::warn!(%error, "the primary's position cannot be read");
                 None
             })
         })

@@ -64,7 +64,7 @@ pub struct Servers {
 
 /// No server is suitable for an export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("no replica will do ({}), and exports may not run on the primary", .0.name())]
+#[error("no replica is usable ({}), and exports may not run on the primary", .0.name())]
 pub struct NoReplica(pub Fallback);
 
 impl Servers {

@@ -138,7 +138,7 @@ impl Store {
             fs::remove_file(path)?;
         }
         if let Err(error) = self.sync() {
-            tracing::error!(%error, "what the store has cannot be noted");
+            tracing::error!(%error, "the state of the store cannot be recorded");
         }
         Ok(found)
     }

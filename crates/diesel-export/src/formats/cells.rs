@@ -74,9 +74,7 @@ impl Cells {
 
 /// The error that COPY has sent something other than lines of the query.
 pub(crate) fn unreadable() -> Error {
-    Error::Database(db::Error::Inconsistent(
-        "a row is not what was asked for".into(),
-    ))
+    Error::Database(db::Error::Inconsistent("a row is not of the query".into()))
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ impl Collector for Process {
         let started = self.started.duration_since(UNIX_EPOCH);
         gauge(
             "process_start_time",
-            "Start of the process, since 1970",
+            "Start time of the process since the Unix epoch",
             Some(&Unit::Seconds),
             started.unwrap_or_default().as_secs_f64(),
         )?;
@@ -61,7 +61,7 @@ impl Collector for Process {
         if let Ok((soft, _)) = getrlimit(Resource::RLIMIT_NOFILE) {
             gauge(
                 "process_max_fds",
-                "File descriptors that may be open",
+                "Maximum number of open file descriptors",
                 None,
                 soft as f64,
             )?;
