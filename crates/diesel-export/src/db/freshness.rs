@@ -33,7 +33,7 @@ pub enum NotFresh {
     #[error("the server is a standby, and there is no primary to tell whether it is up to date")]
     Unknown,
     /// The server lags behind the primary.
-    #[error("the standby did not catch up with the primary in time")]
+    #[error("the standby has not replayed the primary's log in time")]
     Behind,
     /// A load balancer or a pooler has led one connection to two servers.
     #[error("the check whether the server is up to date ran on another server")]
