@@ -10,6 +10,7 @@ use cmms_testkit as support;
 use std::fs;
 use std::path::Path;
 
+use diesel::connection::SimpleConnection;
 use serde_json::json;
 
 use service::{Service, gated};
@@ -23,10 +24,20 @@ const DOCS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs");
 /// Where all others are.
 const OTHERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/screenshots");
 
+/// Takes all of them, or those of the page that an argument names.
 fn main() {
-    of_the_export_page();
-    of_prepared_exports();
-    of_the_benchmark_page();
+    let pages: [(&str, fn()); 4] = [
+        ("export", of_the_export_page),
+        ("tables", of_tables_of_others),
+        ("prepared", of_prepared_exports),
+        ("benchmark", of_the_benchmark_page),
+    ];
+    let only = std::env::args().nth(1);
+    for (name, page) in pages {
+        if only.as_deref().is_none_or(|only| only == name) {
+            page();
+        }
+    }
 }
 
 fn take(browser: &Browser, width: u32, scheme: &str, directory: &str, name: &str) {
@@ -93,6 +104,58 @@ fn of_the_export_page() {
     take(&browser, 1280, "light", OTHERS, "failed");
     take(&browser, 360, "dark", OTHERS, "failed-360-dark");
 }
+
+/// The orders of a shop that this project has not made, by the file that `datasets init` writes.
+fn of_tables_of_others() {
+    let database = TestDatabase::with(
+        "drop schema public cascade; create schema public; set session_replication_role = replica",
+    );
+    let mut connection = database.connect();
+    for sql in [
+        include_str!("../integration/tables/schemas/django.sql"),
+        ORDERS,
+    ] {
+        connection.batch_execute(sql).expect("the SQL runs");
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("datasets.toml");
+    let serve = |datasets: &[u8]| {
+        fs::write(&file, datasets).expect("ours");
+        let serve = ["serve", "--datasets", file.to_str().expect("UTF-8")];
+        Server::spawn(program(&database.url).args(serve))
+    };
+    let browser = Browser::start();
+    let server = serve(include_bytes!("orders.toml"));
+    let november = "placed_from=2026-11-01&placed_to=2026-11-30";
+    browser.open(&server.url(&format!("/?{november}&total_from=100&customer_id=3,5")));
+    browser.sees("#count", "match");
+    take(&browser, 1280, "light", DOCS, "tables-of-others");
+    take(&browser, 390, "dark", OTHERS, "tables-of-others-390-dark");
+    drop(server);
+
+    let init = program(&database.url).args(["datasets", "init"]).output();
+    let server = serve(&init.expect("the program runs").stdout);
+    browser.open(&server.url("/order_order"));
+    browser.sees("#count", "match");
+    browser.click(".datasets summary");
+    browser.type_into("#find-dataset", "order");
+    take(&browser, 1440, "light", OTHERS, "tables-of-others-list");
+    browser.devtools(
+        "Emulation.setEmulatedMedia",
+        &json!({"features": [{"name": "forced-colors", "value": "active"}]}),
+    );
+    let forced = Path::new(OTHERS).join("tables-of-others-forced.png");
+    fs::write(forced, browser.picture(1280)).expect("allowed");
+}
+
+/// Rows of Oscar's orders and customers.
+const ORDERS: &str = "insert into auth_user (id, password, is_superuser, username, first_name, last_name, email, is_staff, is_active, date_joined)
+        select n, '', false, (array['ada', 'grace', 'linus', 'margaret', 'dennis', 'barbara'])[n], '', '', '', false, true, now() from generate_series(1, 6) n;
+    insert into order_order (number, currency, total_incl_tax, total_excl_tax, shipping_incl_tax, shipping_excl_tax, shipping_method, shipping_code,
+            status, guest_email, date_placed, user_id, analytics_tracked)
+        select 100000 + n, 'EUR', n % 977 + 0.95, n % 977, 4.9, 4, (array['Post', 'Courier', 'Pick up'])[1 + n % 3], '',
+            (array['Pending', 'Paid', 'Sent', 'Returned'])[1 + n % 4], '', timestamptz '2026-10-01 08:00+00' + n * interval '7 minutes', 1 + n % 6, true
+        from generate_series(1, 20000) n; analyze";
 
 fn of_prepared_exports() {
     let database = TestDatabase::seeded(&[]);
