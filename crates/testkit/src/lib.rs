@@ -20,6 +20,7 @@ mod faults;
 mod postgres;
 mod programs;
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 pub use clients::client::Download;
@@ -35,20 +36,23 @@ pub use programs::{in_process, program, python, terminal};
 pub fn eventually(what: &str, condition: impl FnMut() -> bool) {
     let in_time = wait(
         Duration::from_secs(120),
-        Duration::from_millis(5),
+        Duration::from_millis(5)..Duration::from_millis(50),
         condition,
     );
     assert!(in_time, "never happened: {what}");
 }
 
-/// Polls `condition`, `interval` after each answer, until it holds; returns whether it did in time.
-fn wait(limit: Duration, interval: Duration, mut condition: impl FnMut() -> bool) -> bool {
+/// Polls `condition` until it holds; returns whether it did in time. The pauses grow within `pauses`: each look may cost a connection,
+/// and what is not there at once often takes a second.
+fn wait(limit: Duration, pauses: Range<Duration>, mut condition: impl FnMut() -> bool) -> bool {
     let deadline = Instant::now() + limit;
+    let mut pause = pauses.start;
     while !condition() {
         if Instant::now() >= deadline {
             return false;
         }
-        std::thread::sleep(interval);
+        std::thread::sleep(pause);
+        pause = (pause * 3 / 2).min(pauses.end);
     }
     true
 }

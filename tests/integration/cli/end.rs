@@ -101,7 +101,7 @@ fn all_end_as_they_should(url: &str, bin_dir: &Path, times: u32) {
 #[test]
 fn small_exports_with_passwords_end_as_they_should() {
     let database = TestDatabase::new();
-    all_end_as_they_should(&database.url, &database.bin_dir(), 300);
+    all_end_as_they_should(&database.url, &database.bin_dir(), 100);
 }
 
 #[test]

@@ -210,7 +210,8 @@ impl Browser {
     /// Waits until `condition` holds, as [`eventually`](crate::eventually) does; otherwise fails with a screenshot of the page.
     pub fn eventually(&self, what: &str, condition: impl FnMut() -> bool) {
         let limit = Duration::from_secs(120);
-        if !crate::wait(limit, Duration::from_millis(20), condition) {
+        let pauses = Duration::from_millis(20)..Duration::from_millis(100);
+        if !crate::wait(limit, pauses, condition) {
             let text = self.text("body");
             let picture =
                 std::env::temp_dir().join(format!("cmms-page-{}.png", std::process::id()));
