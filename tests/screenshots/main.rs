@@ -77,8 +77,8 @@ fn of_the_export_page() {
     browser.open(&server.url("/?done=false&updated_by_id=none"));
     browser.click("#download");
     browser.sees("#downloads", "complete");
-    take(&browser, 1280, "light", DOCS, "export-page");
-    take(&browser, 390, "dark", DOCS, "export-page-narrow-dark");
+    take(&browser, 1280, "light", OTHERS, "export-page");
+    take(&browser, 390, "dark", OTHERS, "export-page-narrow-dark");
     browser.open(&server.url("/?title=no+such+task"));
     take(&browser, 1280, "light", OTHERS, "no-rows");
     browser.open(&server.url("/?done=perhaps"));
