@@ -26,7 +26,6 @@ pub mod queries;
 
 mod files;
 mod formats;
-mod names;
 mod request;
 mod resources;
 mod run;

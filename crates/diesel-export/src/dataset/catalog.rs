@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Dataset, InvalidDeclaration};
-use crate::names::no_such;
+use crate::request::misspelled::no_such;
 
 /// There is no dataset of a name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

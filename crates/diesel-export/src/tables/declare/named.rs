@@ -7,7 +7,7 @@ use toml::Spanned;
 use super::paths::Wrong;
 use crate::db::Error;
 use crate::db::libpq;
-use crate::names::no_such;
+use crate::request::misspelled::no_such;
 use crate::tables::file::File;
 use crate::tables::pg_catalog::{PgCatalog, Relation, Wanted, quoted};
 

@@ -6,7 +6,7 @@ use toml::Spanned;
 
 use super::named::Tables;
 use super::query::Join;
-use crate::names::no_such;
+use crate::request::misspelled::no_such;
 use crate::tables::file::{Step, Via};
 use crate::tables::pg_catalog::{Attribute, Relation};
 

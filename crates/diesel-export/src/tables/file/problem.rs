@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use crate::names::nearest;
+use crate::request::misspelled::nearest;
 
 /// Why a file of datasets is invalid.
 #[derive(Debug, Clone, PartialEq, Eq)]
