@@ -28,7 +28,8 @@ fn routes_table() -> String {
 
 /// Returns the row of a route, unless it is a file that belongs to a page.
 fn row(route: &Route) -> Option<String> {
-    let summary = route.summary()?.trim_end_matches('.');
+    let summary = route.summary()?;
+    let summary = summary.trim_end_matches('.');
     let methods = route.methods().join(", ");
     Some(format!("| {methods} | `{}` | {summary} |\n", route.path))
 }

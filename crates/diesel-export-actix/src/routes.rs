@@ -28,8 +28,9 @@ const READ: [HttpMethod; 2] = [HttpMethod::Get, HttpMethod::Head];
 
 /// Returns the routes of a service, in the order of the documentation, with those of the application.
 pub fn routes(catalog: &Catalog, of_application: Vec<Route>) -> Vec<Route> {
-    let prepare = route!(exports::post).amend(|operation| {
-        operation.request_body = order::request_body(catalog).map(RefOr::T);
+    let [of_orders, of_choices] = [catalog.clone(), catalog.clone()];
+    let prepare = route!(exports::post).amend(move |operation| {
+        operation.request_body = order::request_body(&of_orders).map(RefOr::T);
     });
     let own = [
         route!(exports::list),
@@ -41,7 +42,7 @@ pub fn routes(catalog: &Catalog, of_application: Vec<Route>) -> Vec<Route> {
         route!(prepared_page::page),
         route!(prepared_file::get),
         Route::new("/api/filters", &READ, choices::filters)
-            .described(datasets::filters_of(catalog)),
+            .described(move || datasets::filters_of(&of_choices)),
         route!(metrics::metrics),
         route!(openapi::document),
         route!(health::livez),
@@ -66,14 +67,18 @@ fn of_dataset(dataset: &Arc<dyn Dataset>) -> [Route; 7] {
     let file = |format| move |request, app, dataset| download::get(request, app, dataset, format);
     let unsent =
         |format| move |request, app, dataset| download::head(request, app, dataset, format);
+    let by = |describe: fn(&Arc<dyn Dataset>) -> Operation| {
+        let dataset = Arc::clone(dataset);
+        move || describe(&dataset)
+    };
     [
-        Route::new(page, &READ, export_page::page).described(datasets::page(dataset)),
-        Route::new(&csv, &get, file(FileType::Csv)).described(datasets::csv(dataset)),
-        Route::new(&csv, &head, unsent(FileType::Csv)).described(datasets::csv_head(dataset)),
-        Route::new(&xlsx, &get, file(FileType::Xlsx)).described(datasets::xlsx(dataset)),
-        Route::new(&xlsx, &head, unsent(FileType::Xlsx)).described(datasets::xlsx_head(dataset)),
-        Route::new(preview, &READ, rows::preview).described(datasets::preview(dataset)),
-        Route::new(count, &READ, rows::count).described(datasets::count(dataset)),
+        Route::new(page, &READ, export_page::page).described(by(datasets::page)),
+        Route::new(&csv, &get, file(FileType::Csv)).described(by(datasets::csv)),
+        Route::new(&csv, &head, unsent(FileType::Csv)).described(by(datasets::csv_head)),
+        Route::new(&xlsx, &get, file(FileType::Xlsx)).described(by(datasets::xlsx)),
+        Route::new(&xlsx, &head, unsent(FileType::Xlsx)).described(by(datasets::xlsx_head)),
+        Route::new(preview, &READ, rows::preview).described(by(datasets::preview)),
+        Route::new(count, &READ, rows::count).described(by(datasets::count)),
     ]
     .map(|route| Route {
         dataset: Some(OfDataset(Arc::clone(dataset))),
@@ -98,8 +103,10 @@ pub struct Route {
     methods: Vec<HttpMethod>,
     handler: actix_web::Route,
     dataset: Option<OfDataset>,
-    operation: Option<Operation>,
-    schemas: Vec<(String, RefOr<Schema>)>,
+    /// Returns its description. Each worker makes the routes when the service starts, and only the document needs their descriptions, which
+    /// take most of the time.
+    describe: Option<Box<dyn Fn() -> Operation>>,
+    add_schemas: fn(&mut Vec<(String, RefOr<Schema>)>),
 }
 
 impl Route {
@@ -117,8 +124,8 @@ impl Route {
             methods: methods.to_vec(),
             handler: web::route().guard(is_allowed).to(handler),
             dataset: None,
-            operation: None,
-            schemas: Vec::new(),
+            describe: None,
+            add_schemas: |_| (),
         }
     }
 
@@ -126,32 +133,34 @@ impl Route {
     #[doc(hidden)]
     pub fn of_path<P, F, Arguments>(handler: F) -> Self
     where
-        P: utoipa::Path + utoipa::__dev::SchemaReferences,
+        P: utoipa::Path + utoipa::__dev::SchemaReferences + 'static,
         F: Handler<Arguments>,
         Arguments: FromRequest + 'static,
         F::Output: Responder + 'static,
     {
-        let mut schemas = Vec::new();
-        P::schemas(&mut schemas);
         Self {
-            schemas,
-            ..Self::new(P::path(), &P::methods(), handler).described(P::operation())
+            add_schemas: P::schemas,
+            ..Self::new(P::path(), &P::methods(), handler).described(P::operation)
         }
     }
 
-    fn described(self, operation: Operation) -> Self {
+    fn described(self, describe: impl Fn() -> Operation + 'static) -> Self {
         Self {
-            operation: Some(operation),
+            describe: Some(Box::new(describe)),
             ..self
         }
     }
 
     /// Changes the description where the attributes cannot say it.
-    pub fn amend(mut self, amend: impl FnOnce(&mut Operation)) -> Self {
-        if let Some(operation) = &mut self.operation {
-            amend(operation);
+    pub fn amend(mut self, amend: impl Fn(&mut Operation) + 'static) -> Self {
+        match self.describe.take() {
+            Some(describe) => self.described(move || {
+                let mut operation = describe();
+                amend(&mut operation);
+                operation
+            }),
+            None => self,
         }
-        self
     }
 
     /// Returns the name of the dataset that the path is of, if it is of one.
@@ -166,20 +175,22 @@ impl Route {
     }
 
     /// Returns what it does, in a sentence; nothing of a file that belongs to a page.
-    pub fn summary(&self) -> Option<&str> {
-        self.operation.as_ref()?.summary.as_deref()
+    pub fn summary(&self) -> Option<String> {
+        self.describe.as_ref()?().summary
     }
 
     /// Adds the route to the document, unless it has no description.
     pub(crate) fn describe(self, document: &mut OpenApi) {
-        let Some(operation) = self.operation else {
+        let Some(describe) = self.describe else {
             return;
         };
+        let mut schemas = Vec::new();
+        (self.add_schemas)(&mut schemas);
         let components = document.components.get_or_insert_default();
-        components.schemas.extend(self.schemas);
+        components.schemas.extend(schemas);
         document
             .paths
-            .add_path_operation(self.path, self.methods, operation);
+            .add_path_operation(self.path, self.methods, describe());
     }
 }
 
