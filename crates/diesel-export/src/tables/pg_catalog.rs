@@ -110,14 +110,14 @@ const CATALOG: &str = "
         select oid from wanted where oid is not null
         union
         select confrelid from reached join pg_constraint on conrelid = reached.oid and contype = 'f' and conparentid = 0),
-    columns as (
+    columns as materialized (
         select attrelid, attnum, attname, atttypid, atttypmod, attnotnull
         from reached join pg_attribute on attrelid = reached.oid and attnum > 0 and not attisdropped),
     based (type, base) as (
         select distinct atttypid, atttypid from columns
         union all
         select type, typbasetype from based join pg_type on pg_type.oid = base where typtype = 'd'),
-    types as (
+    types as materialized (
         select type, base, t.typcategory as category, case when t.typcategory = 'A' then element.typcategory end as element_category,
             element.typtype in ('e', 'r', 'm') or exists (
                 select from pg_opclass where opcdefault and opcmethod = (select oid from pg_am where amname = 'btree')
@@ -165,8 +165,10 @@ impl PgCatalog {
             .bind::<Array<Text>, _>(schemas)
             .bind::<Array<Text>, _>(names)
             .literal_sql()?;
-        let row = connection.query_row(&sql)?.unwrap_or_default();
-        libpq::read_json(&row, "catalog")
+        // The query has so many parts that to compile them takes seconds. If it fails, the pool closes the connection.
+        let row = connection.query_row(&format!("begin read only; set local jit = off; {sql}"))?;
+        connection.execute("commit")?;
+        libpq::read_json(&row.unwrap_or_default(), "catalog")
     }
 
     /// The relation of this oid.
