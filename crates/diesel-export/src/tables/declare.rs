@@ -191,30 +191,8 @@ impl<'e> Making<'e> {
             return Err(self.wrong);
         }
         let first = self.paths.first;
-        let columns = self.found.iter().enumerate().map(|(index, found)| {
-            let Found {
-                entry,
-                join,
-                attribute,
-            } = found;
-            Column {
-                name: entry.name.get_ref().clone(),
-                header: found.header().clone(),
-                index,
-                is_default: entry.is_default,
-                kind: attribute.kind(),
-                is_printed: attribute.is_printed(),
-                is_ordered: attribute.is_ordered,
-                joined: Arc::new(column(*join, &attribute.name)),
-                origin: match join {
-                    None => Origin::Own {
-                        column: attribute.name.clone(),
-                        value: Arc::new(column(None, &attribute.name)),
-                    },
-                    Some(join) => joins.origin(*join, &attribute.name),
-                },
-            }
-        });
+        let columns = self.found.iter().enumerate();
+        let columns = columns.map(|(index, found)| found.column(index, &joins));
         let mut relations = vec![first.sql()];
         for join in &self.paths.joins {
             let sql = join.to.sql();
@@ -252,6 +230,31 @@ impl<'e> Making<'e> {
 }
 
 impl Found<'_> {
+    fn column(&self, index: usize, joins: &References<'_>) -> Column {
+        let Self {
+            entry,
+            join,
+            attribute,
+        } = self;
+        Column {
+            name: entry.name.get_ref().clone(),
+            header: self.header().clone(),
+            index,
+            is_default: entry.is_default,
+            kind: attribute.kind(),
+            is_printed: attribute.is_printed(),
+            is_ordered: attribute.is_ordered,
+            joined: Arc::new(column(*join, &attribute.name)),
+            origin: match join {
+                None => Origin::Own {
+                    column: attribute.name.clone(),
+                    value: Arc::new(column(None, &attribute.name)),
+                },
+                Some(join) => joins.origin(*join, &attribute.name),
+            },
+        }
+    }
+
     fn header(&self) -> &String {
         let entry = self.entry;
         entry.header.as_ref().unwrap_or(&entry.name).get_ref()

@@ -172,18 +172,7 @@ impl Writer<'_> {
             pair(file, "label", name);
         }
         file.push('\n');
-        for (name, column) in &own {
-            if let Some(text) = &column.comment {
-                comment(file, text);
-            }
-            file.push_str("[[dataset.column]]\n");
-            pair(file, "name", name);
-            if *name != column.name {
-                pair(file, "header", &column.name);
-                pair(file, "column", &column.name);
-            }
-            file.push('\n');
-        }
+        own_columns(file, &own);
         self.references(file, &mut names);
         self.filters(file, &columns);
     }
@@ -300,6 +289,22 @@ fn labels<'a>(columns: &[&'a Attribute]) -> Vec<&'a Attribute> {
         found.extend(texts.first());
     }
     found
+}
+
+/// Writes the columns of the table itself, by their names in the file.
+fn own_columns(file: &mut String, columns: &[(String, &Attribute)]) {
+    for (name, column) in columns {
+        if let Some(text) = &column.comment {
+            comment(file, text);
+        }
+        file.push_str("[[dataset.column]]\n");
+        pair(file, "name", name);
+        if *name != column.name {
+            pair(file, "header", &column.name);
+            pair(file, "column", &column.name);
+        }
+        file.push('\n');
+    }
 }
 
 /// Writes lines of comment. TOML has no control characters in them.

@@ -96,6 +96,19 @@ fn check(field: &FilterField, others: &[FilterField]) -> Result<(), String> {
     Err(reason)
 }
 
+/// What a filter does, in a sentence without a full stop.
+fn help(kind: Kind, dataset: &str, name: &str) -> String {
+    let words = name.replace('_', " ");
+    match kind {
+        Kind::Contains => {
+            format!("Only {dataset} whose {words} has this text in it, in upper or lower case")
+        }
+        Kind::Boolean => format!("Only {dataset} whose {words} is true, or false"),
+        Kind::Range => format!("Only {dataset} by {words}"),
+        Kind::Exact | Kind::OneOf | Kind::Id => format!("Only {dataset} whose {words} is this"),
+    }
+}
+
 impl FoundFilter<'_> {
     fn fields(
         &self,
@@ -113,24 +126,15 @@ impl FoundFilter<'_> {
             },
         };
         let name = self.entry.name.get_ref();
-        let words = name.replace('_', " ");
         let kind = *self.entry.kind.get_ref();
         let labels = self.labels(kind)?;
         let takes_none = !labels.iter().any(|label| label == "none")
             && matches!(kind, Kind::OneOf | Kind::Boolean | Kind::Id)
             && (!self.attribute.is_not_null || self.join.is_some());
-        let help = match kind {
-            Kind::Contains => {
-                format!("Only {dataset} whose {words} has this text in it, in upper or lower case")
-            }
-            Kind::Boolean => format!("Only {dataset} whose {words} is true, or false"),
-            Kind::Range => format!("Only {dataset} by {words}"),
-            Kind::Exact | Kind::OneOf | Kind::Id => format!("Only {dataset} whose {words} is this"),
-        };
         let compared = self.attribute.compared();
         let field = FilterField {
             name: name.clone(),
-            help,
+            help: help(kind, dataset, name),
             test: match kind {
                 Kind::Contains => FilterTest::Contains,
                 Kind::Range => FilterTest::From,
