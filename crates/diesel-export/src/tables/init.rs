@@ -269,7 +269,8 @@ impl Writer<'_> {
     }
 }
 
-/// The columns by which people know a row, the best ones first: those of the usual names, or else the first text.
+/// The columns by which people know a row, the best ones first: those of the usual names, or else the first text
+/// that each row has.
 fn labels<'a>(columns: &[&'a Attribute]) -> Vec<&'a Attribute> {
     let texts = columns.iter().copied();
     let texts: Vec<&Attribute> = texts.filter(|column| column.is_searchable()).collect();
@@ -286,7 +287,7 @@ fn labels<'a>(columns: &[&'a Attribute]) -> Vec<&'a Attribute> {
         }
     }
     if found.is_empty() {
-        found.extend(texts.first());
+        found.extend(texts.iter().find(|text| text.is_not_null));
     }
     found
 }
