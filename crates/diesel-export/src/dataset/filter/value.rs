@@ -110,14 +110,22 @@ pub(super) fn read(kind: &ColumnKind, text: &str) -> Option<Value> {
     is_valid.then(|| Value::Text(word.to_owned()))
 }
 
-/// The most digits of a number, and of its exponent: more than a double has, fewer than PostgreSQL refuses.
+/// The most digits of a number: more than a double has, fewer than PostgreSQL refuses.
 const MOST_DIGITS: usize = 300;
 
+/// Returns whether PostgreSQL takes it for a finite number, of its exact type and of floating point.
 fn is_number(text: &str) -> bool {
-    let digits = text.bytes().filter(u8::is_ascii_digit).count();
     let is_of_number = |byte: u8| byte.is_ascii_digit() || b"+-.eE".contains(&byte);
+    let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, ""));
+    let digits = mantissa.bytes().filter(u8::is_ascii_digit);
     let number = text.parse::<f64>().unwrap_or(f64::NAN);
-    digits <= MOST_DIGITS && text.bytes().all(is_of_number) && number.is_finite()
+    // What is too small for a double is 0 here, and an error there.
+    let is_lost = number == 0.0 && digits.clone().any(|digit| digit != b'0');
+    digits.count() <= MOST_DIGITS
+        && exponent.len() <= "-300".len()
+        && text.bytes().all(is_of_number)
+        && number.is_finite()
+        && !is_lost
 }
 
 const DATE: StaticFormatDescription = format_description!("[year]-[month]-[day]");
@@ -205,7 +213,7 @@ mod tests {
         );
         let numbers = ["0", "-1.50", "+3", ".5", "1e3", "2.5E-7"];
         let no_numbers = [
-            "", ".", "1,5", "NaN", "infinity", "1e999", "0x10", "1_000", "--1",
+            "", ".", "1,5", "NaN", "infinity", "1e999", "1e-999", "0e99999", "0x10", "1_000", "--1",
         ];
         takes(&ColumnKind::Decimal, &numbers, &no_numbers);
         takes(&ColumnKind::Float, &numbers, &no_numbers);
