@@ -298,3 +298,45 @@ fn the_benchmark_measures_a_dataset_of_the_file() {
         );
     }
 }
+
+/// A foreign key leads to rows of the table alone, and so does its unique index.
+#[test]
+fn tables_that_inherit_from_one_that_is_referred_to_multiply_no_row() {
+    let database = TestDatabase::with(
+        "create schema mine; set search_path = mine; create table nothing ();
+         create table places (id int primary key, name text not null); create table secret_places () inherits (places);
+         create table things (id int primary key, place_id int references places);
+         insert into places select n, 'place ' || n from generate_series(1, 100) n; insert into secret_places select n, 'secret' from generate_series(1, 50) n;
+         insert into things select n, nullif(n % 101, 0) from generate_series(1, 30000) n; analyze",
+    );
+    let init = program(&database.url)
+        .args(["datasets", "init", "--schema", "mine"])
+        .output();
+    let file = String::from_utf8(init.expect("the program runs").stdout).expect("UTF-8");
+    assert!(
+        file.contains("# Without columns, so left out: mine.nothing\n"),
+        "{file}"
+    );
+    let (_directory, path) = written(&file);
+    let expected = oracle::psql(
+        &database,
+        "copy (select t.id, p.name as place_name from mine.things t left join only mine.places p on p.id = t.place_id order by t.id)
+         to stdout with (format csv, header)",
+    );
+    for strategy in Strategy::all() {
+        let mut command = program(&database.url);
+        command.args([
+            "export",
+            "things",
+            "--columns",
+            "id,place_name",
+            "--datasets",
+            &path,
+        ]);
+        let csv = command.args(["--strategy", strategy.name()]).output();
+        assert!(
+            csv.expect("the program runs").stdout == expected,
+            "{strategy:?}"
+        );
+    }
+}

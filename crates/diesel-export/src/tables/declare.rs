@@ -222,8 +222,8 @@ impl<'e> Making<'e> {
                 },
                 references: joins.references,
                 relations,
-                from_all: from(first, &self.paths.joins),
-                from_own: from(first, &[]),
+                from_all: from(&first.sql(), &self.paths.joins),
+                from_own: from(&first.sql(), &[]),
             },
         })
     }

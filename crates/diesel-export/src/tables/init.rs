@@ -80,9 +80,21 @@ pub fn init(connection: &mut libpq::Connection, schemas: &[String]) -> Result<St
     }
     let mut file = head(&catalog.database);
     if !hidden.is_empty() {
-        let names: Vec<String> = hidden.iter().map(|relation| relation.plain()).collect();
-        let text = format!("The role may not read, so left out: {}", names.join(", "));
-        comment(&mut file, &text);
+        let (unreadable, empty): (Vec<&Relation>, Vec<&Relation>) = hidden
+            .iter()
+            .partition(|relation| !relation.columns.is_empty());
+        for (reason, relations) in [
+            ("The role may not read", unreadable),
+            ("Without columns", empty),
+        ] {
+            let names: Vec<String> = relations.iter().map(|relation| relation.plain()).collect();
+            if !names.is_empty() {
+                comment(
+                    &mut file,
+                    &format!("{reason}, so left out: {}", names.join(", ")),
+                );
+            }
+        }
         file.push('\n');
     }
     let mut taken = Taken::default();
@@ -144,7 +156,7 @@ impl Writer<'_> {
         if key.is_none() {
             let what = match relation.kind {
                 Kind::View => "view",
-                Kind::Table | Kind::Other => "table",
+                Kind::Table | Kind::Partitioned | Kind::Other => "table",
             };
             comment(
                 file,

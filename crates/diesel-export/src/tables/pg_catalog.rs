@@ -50,6 +50,7 @@ pub(super) struct Relation {
 #[serde(from = "String")]
 pub(super) enum Kind {
     Table,
+    Partitioned,
     View,
     /// Something that cannot be exported, such as a sequence.
     Other,
@@ -58,7 +59,8 @@ pub(super) enum Kind {
 impl From<String> for Kind {
     fn from(kind: String) -> Self {
         match kind.as_str() {
-            "r" | "p" | "f" => Self::Table,
+            "r" | "f" => Self::Table,
+            "p" => Self::Partitioned,
             "v" | "m" => Self::View,
             _ => Self::Other,
         }
@@ -199,7 +201,17 @@ impl Relation {
 
     /// Whether it is a table, and no view.
     pub(super) fn is_table(&self) -> bool {
-        self.kind == Kind::Table
+        matches!(self.kind, Kind::Table | Kind::Partitioned)
+    }
+
+    /// What a join to it reads: its own rows, which its unique indexes are of. Tables that inherit from it have rows that they are not of.
+    pub(super) fn joined_sql(&self) -> String {
+        let only = if self.kind == Kind::Table {
+            "only "
+        } else {
+            ""
+        };
+        format!("{only}{}", self.sql())
     }
 
     /// Whether it has rows.

@@ -43,8 +43,8 @@ pub(in crate::tables) fn column(join: Option<usize>, name: &str) -> Sql {
 }
 
 /// SQL for the tables of a query.
-pub(in crate::tables) fn from(first: &Relation, joins: &[Join]) -> String {
-    let mut from = format!("{} as {FIRST}", first.sql());
+pub(in crate::tables) fn from(first: &str, joins: &[Join]) -> String {
+    let mut from = format!("{first} as {FIRST}");
     for (number, join) in joins.iter().enumerate() {
         let pairs = join.columns.iter().zip(&join.key).map(|(column, key)| {
             format!(
@@ -58,7 +58,7 @@ pub(in crate::tables) fn from(first: &Relation, joins: &[Join]) -> String {
         let pairs: Vec<String> = pairs.collect();
         from += &format!(
             " left join {} as {} on {}",
-            join.to.sql(),
+            join.to.joined_sql(),
             alias(Some(number)),
             pairs.join(" and ")
         );

@@ -28,7 +28,7 @@ impl<'a> References<'a> {
             };
             all.of_join[number] = Some(all.references.len());
             let (_, behind) = all.behind(number);
-            let from = from(&join.to, &behind);
+            let from = from(&join.to.joined_sql(), &behind);
             let is_integer =
                 |attribute: Option<&Attribute>| attribute.is_some_and(Attribute::is_integer);
             all.references.push(Reference {
