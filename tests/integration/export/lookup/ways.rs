@@ -444,5 +444,5 @@ fn descriptions_of_5_mebibytes_and_a_slow_reader_take_little_memory() {
     let grown = peak.saturating_sub(idle);
     println!("the program has grown by {grown} bytes for {bytes}");
     // Each of four connections may have a row in libpq's buffer, which has 8 MiB then, in libpq's copy of it, and in a piece of the file.
-    assert!(grown < 4 * 24 << 20, "by {grown} bytes for {bytes}");
+    assert!(grown < 4 * (24 << 20), "by {grown} bytes for {bytes}");
 }
