@@ -5,16 +5,23 @@ use std::ffi::OsStr;
 use std::fs;
 
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Text};
+use diesel::sql_types::{Array, BigInt, Text};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::models::TABLES;
 use diesel_export::db::Database;
 
 /// PostgreSQL's settings that an export's time depends on.
 const SETTINGS: &str = "'shared_buffers','work_mem','effective_cache_size','max_parallel_workers_per_gather','random_page_cost',\
     'jit','fsync','server_encoding'";
+
+/// The sizes of tables, of a partitioned one with its partitions.
+const SIZES: &str = "select name::regclass::text as name, sum(case when relkind = 'p' then 0 else greatest(reltuples, 0) end)::bigint as rows,
+        sum(pg_table_size(pg_class.oid))::bigint as bytes, sum(pg_indexes_size(pg_class.oid))::bigint as index_bytes
+    from unnest($1) with ordinality as named (name, place) join lateral (
+        select name::regclass::oid union select relid from pg_partition_tree(name::regclass) where isleaf) as part (oid) on true
+        join pg_class on pg_class.oid = part.oid
+    group by name, place order by place";
 
 /// The machine, the database, the program.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -75,8 +82,8 @@ struct Setting {
 }
 
 impl Environment {
-    /// All that can be found out.
-    pub fn read(database: &Database) -> Result<Self, diesel_export::db::Error> {
+    /// All that can be found out, with these tables, as SQL names them.
+    pub fn read(database: &Database, tables: &[String]) -> Result<Self, diesel_export::db::Error> {
         let mut connection = database.control_connection()?;
         let settings = diesel::sql_query(format!(
             "select name, current_setting(name) as value from pg_settings where name in ({SETTINGS})
@@ -88,13 +95,8 @@ impl Environment {
             .into_iter()
             .map(|setting| (setting.name, setting.value))
             .collect();
-        let tables = TABLES.map(|table| {
-            format!(
-                "select '{table}' as name, (select greatest(reltuples, 0)::bigint from pg_class where oid = '{table}'::regclass) as rows, pg_table_size('{table}') as bytes, \
-                 pg_indexes_size('{table}') as index_bytes"
-            )
-        });
-        let tables = diesel::sql_query(tables.join(" union all ")).load(&mut connection)?;
+        let tables = diesel::sql_query(SIZES).bind::<Array<Text>, _>(tables);
+        let tables = tables.load(&mut connection)?;
         Ok(Self {
             date: settings.remove("now").unwrap_or_default(),
             version: env!("CARGO_PKG_VERSION").to_owned(),

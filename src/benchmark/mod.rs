@@ -32,6 +32,7 @@ pub use self::store::Benchmarks;
 pub(crate) use self::store::KEPT;
 pub(crate) use self::web::{SCRIPT, STYLE};
 pub use self::web::{SECTION, configure, routes, static_files};
+use crate::models::TABLES;
 use crate::schema::tasks;
 use diesel_export::db::{self, Database};
 use diesel_export::{Limits, Strategy};
@@ -202,18 +203,20 @@ impl Stop {
     }
 }
 
-/// Runs the benchmark on `database`, which is at `url`: of the tasks, or of a file's dataset.
+/// Runs the benchmark on `database`, which is at `url`: of the tasks, or of a file's dataset, with its tables.
 pub fn run(
     options: &Options,
     limits: Limits,
-    of_file: Option<&OfFile>,
+    of_file: Option<(&OfFile, &[String])>,
     (database, url): (&Database, &str),
     stop: &Stop,
     mut progress: impl FnMut(Progress),
 ) -> Result<Report, Error> {
-    let environment = Environment::read(database)?;
+    let own_tables = TABLES.map(str::to_owned);
+    let tables = of_file.map_or(own_tables.as_slice(), |(_, tables)| tables);
+    let environment = Environment::read(database, tables)?;
     let measured = match of_file {
-        Some(of_file) => Measured::OfFile(of_file.clone()),
+        Some((of_file, _)) => Measured::OfFile(of_file.clone()),
         None => Measured::Tasks(last_id(options.rows, database)?),
     };
     let mut outcomes: Vec<(Strategy, Result<Vec<Run>, String>)> = options
@@ -265,7 +268,7 @@ pub fn run(
         .into_iter()
         .map(|(strategy, runs)| StrategyResult::of(strategy, runs))
         .collect();
-    let dataset = of_file.map(|of_file| of_file.dataset.clone());
+    let dataset = of_file.map(|(of_file, _)| of_file.dataset.clone());
     Ok(Report {
         dataset,
         ..Report::new(environment, options.rows, options.runs, rounds, results)

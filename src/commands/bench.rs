@@ -47,7 +47,9 @@ pub(crate) fn bench(global: &Global, options: Bench) -> Outcome {
     let report = benchmark::run(
         &what,
         options.limits.limits(),
-        of_file.as_ref(),
+        of_file
+            .as_ref()
+            .map(|(of_file, tables)| (of_file, tables.as_slice())),
         (&connected.database, &connected.url),
         &stop,
         |now| {
@@ -71,12 +73,12 @@ pub(crate) fn bench(global: &Global, options: Bench) -> Outcome {
     stop_cluster(connected)
 }
 
-/// Opens the database of a file's dataset, which the runs' processes open by themselves.
+/// Opens the database of a file's dataset, which the runs' processes open by themselves, and returns the dataset's tables as well.
 fn of_file(
     global: &Global,
     file: &Path,
     dataset: Option<&str>,
-) -> Result<(Connected, OfFile), Box<dyn Error>> {
+) -> Result<(Connected, (OfFile, Vec<String>)), Box<dyn Error>> {
     require_own_database(global, "--datasets (CMMS_DATASETS)");
     let (connected, datasets) = datasets_file::open(file, global, 1)?;
     let catalog = datasets.catalog();
@@ -90,7 +92,7 @@ fn of_file(
         file: file.to_owned(),
         dataset: dataset.name().to_owned(),
     };
-    Ok((connected, of_file))
+    Ok((connected, (of_file, dataset.relations().to_vec())))
 }
 
 pub(crate) fn bench_run(global: &Global) -> Outcome {

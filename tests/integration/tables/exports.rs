@@ -251,6 +251,10 @@ fn a_role_with_grants_on_columns_alone_exports_these() {
 #[test]
 fn the_benchmark_measures_a_dataset_of_the_file() {
     let exporting = Exporting::new(FILE);
+    // As in a database that has no table of the program's own.
+    let only_theirs = "drop schema public cascade; create schema public";
+    let mut connection = exporting.database.connect();
+    connection.batch_execute(only_theirs).expect("the SQL runs");
     let path = exporting.directory.path().join("report.json");
     let bench = |arguments: &[&str]| {
         let mut command = program(&exporting.database.url);
@@ -270,6 +274,11 @@ fn the_benchmark_measures_a_dataset_of_the_file() {
         (&"customers".into(), &true.into()),
         "{report:#}"
     );
+    let tables = report["environment"]["tables"].as_array();
+    let tables: Vec<_> = tables.expect("an array").iter().collect();
+    assert_eq!(tables.len(), 1, "{report:#}");
+    assert_eq!(tables[0]["name"], "shop.customers");
+    assert!(tables[0]["bytes"].as_i64() > Some(0), "{report:#}");
     let results = report["results"].as_array().expect("an array");
     let strategies: Vec<&str> = results
         .iter()
