@@ -245,7 +245,9 @@ struct FilterText(String);
 
 /// Reads `NAME=VALUE`.
 fn name_and_value(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
+    // An empty value would leave all rows.
+    let pair = text.split_once('=').filter(|(_, value)| !value.is_empty());
+    let (name, value) = pair.ok_or("expected NAME=VALUE")?;
     Ok((name.to_owned(), value.to_owned()))
 }
 

@@ -138,6 +138,7 @@ fn a_filter_of_several_values_is_one_flag_or_several_a_variable_or_a_name_and_a_
     for (argument, said) in [
         ("--filter=colour=red", "the tasks have no filter `colour`"),
         ("--filter=colour", "expected NAME=VALUE"),
+        ("--filter=title=", "expected NAME=VALUE"),
         (
             "--filter=location_id=here",
             "`location_id`: expected an id, which is an integer",

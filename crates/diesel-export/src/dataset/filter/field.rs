@@ -85,10 +85,15 @@ impl FilterField {
 
     /// Whether commas separate its values. Texts may have commas in them: they are given one by one.
     pub fn has_commas(&self) -> bool {
-        let is_text = matches!(self.kind, ColumnKind::Text | ColumnKind::Data);
         let mut labels = self.labels.iter();
         self.test == FilterTest::OneOf
-            && (!is_text || !self.labels.is_empty() && labels.all(|label| !label.contains(',')))
+            && !self.takes_any_text()
+            && labels.all(|label| !label.contains(','))
+    }
+
+    /// Whether any text is one of its values.
+    fn takes_any_text(&self) -> bool {
+        matches!(self.kind, ColumnKind::Text | ColumnKind::Data) && self.labels.is_empty()
     }
 
     /// Reads a value for it, or several with commas between them.
@@ -119,14 +124,16 @@ impl FilterField {
         if self.test == FilterTest::Contains || !self.has_commas() {
             text.parse::<SearchText>()?;
         }
-        if let Some(label) = self
-            .labels
-            .iter()
-            .find(|label| [text, word].contains(&label.as_str()))
-        {
+        // Labels may differ by their blanks alone.
+        let label = |text| self.labels.iter().find(|label| *label == text);
+        if let Some(label) = label(text).or_else(|| label(word)) {
             return Ok(Value::Text(label.clone()));
         }
-        if self.takes_none && word.eq_ignore_ascii_case("none") {
+        let is_none = match self.takes_any_text() {
+            true => text == "none",
+            false => word.eq_ignore_ascii_case("none"),
+        };
+        if self.takes_none && is_none {
             return Ok(Value::Null);
         }
         let value = self

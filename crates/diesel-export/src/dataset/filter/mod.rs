@@ -199,6 +199,30 @@ mod tests {
     }
 
     #[test]
+    fn a_text_is_null_only_if_it_is_exactly_none_and_labels_are_told_apart_by_their_blanks() {
+        let of_texts = FilterField {
+            kind: ColumnKind::Text,
+            ..field("reader_id")
+        };
+        let of_labels = FilterField {
+            labels: ["a", " a", "b "].map(str::to_owned).to_vec(),
+            ..field("genre")
+        };
+        let text = |text: &str| Value::Text(text.to_owned());
+        for (field, read, value) in [
+            (&of_texts, "none", Value::Null),
+            (&of_texts, "NONE", text("NONE")),
+            (&of_texts, " none", text(" none")),
+            (&of_labels, "None", Value::Null),
+            (&of_labels, " a", text(" a")),
+            (&of_labels, "a ", text("a")),
+            (&of_labels, "b ", text("b ")),
+        ] {
+            assert_eq!(field.parse(read), Ok(FilterValue::of(value)), "{read:?}");
+        }
+    }
+
+    #[test]
     fn only_a_filter_of_one_of_several_values_is_given_more_than_once() {
         let all = |name| field(name).parse_all(["", "1", "2"]);
         let integers = [1, 2].map(Value::Integer);

@@ -105,7 +105,8 @@ pub(super) fn read(kind: &ColumnKind, text: &str) -> Option<Value> {
         ColumnKind::Timestamptz => {
             is_date(word) || is_timestamp(word) || split_offset(word).is_some_and(is_timestamp)
         }
-        ColumnKind::Uuid => is_uuid(word),
+        // PostgreSQL prints it in lower case.
+        ColumnKind::Uuid => return is_uuid(word).then(|| Value::Text(word.to_ascii_lowercase())),
     };
     is_valid.then(|| Value::Text(word.to_owned()))
 }
@@ -134,7 +135,8 @@ const TIME: StaticFormatDescription =
 
 /// Returns whether it is a day of the years 1 to 9999: `2026-11-30`.
 pub(in crate::dataset) fn is_date(text: &str) -> bool {
-    Date::parse(text, DATE).is_ok_and(|date| date.year() >= 1)
+    // A year may have a sign for `time`, and not for PostgreSQL.
+    !text.starts_with('+') && Date::parse(text, DATE).is_ok_and(|date| date.year() >= 1)
 }
 
 fn is_time(text: &str) -> bool {
@@ -202,6 +204,7 @@ mod tests {
             "2026-1-1",
             "0000-01-01",
             "10000-01-01",
+            "+2024-01-01",
             "30.11.2026",
             "today",
             "infinity",
@@ -259,7 +262,7 @@ mod tests {
         let uuid = "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11";
         takes(
             &ColumnKind::Uuid,
-            &[uuid, &uuid.to_uppercase()],
+            &[uuid],
             &[
                 "",
                 &uuid[1..],
@@ -275,10 +278,13 @@ mod tests {
     }
 
     #[test]
-    fn texts_keep_their_blanks() {
-        assert_eq!(
-            read(&ColumnKind::Text, " a "),
-            Some(Value::Text(" a ".to_owned()))
-        );
+    fn texts_keep_their_blanks_and_uuids_are_in_lower_case() {
+        let uuid = "A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11";
+        for (kind, text, value) in [
+            (ColumnKind::Text, " a ", " a "),
+            (ColumnKind::Uuid, uuid, &uuid.to_lowercase()),
+        ] {
+            assert_eq!(read(&kind, text), Some(Value::Text(value.to_owned())));
+        }
     }
 }

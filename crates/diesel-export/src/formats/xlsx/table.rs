@@ -28,10 +28,13 @@ pub(super) fn unique<'h>(headers: impl IntoIterator<Item = &'h str>) -> Vec<Stri
     headers.collect()
 }
 
-/// The name of the table on the sheet of this number. It must not look like a cell (`T1`, `R1C1`, `R`), which no name with a `_` does.
+/// The name of the table on the sheet of this number. It must look neither like a cell (`T1`, `R1C1`, `R`) nor like a boolean, which no name
+/// with a `_` does.
 pub(super) fn name(title: &str, sheet: usize) -> String {
     let name = title.replace(|character: char| !character.is_ascii_alphanumeric(), "_");
+    let is_boolean = ["true", "false"].contains(&name.to_ascii_lowercase().as_str());
     let is_word = name.len() > 3 && name.bytes().all(|byte| byte.is_ascii_alphabetic());
+    let is_word = is_word && !is_boolean;
     let is_name = name.contains('_') && !name.starts_with(|first: char| first.is_ascii_digit());
     let name = if is_word || is_name {
         name
@@ -85,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tables_name_is_none_that_excel_reads_as_a_cell() {
+    fn a_tables_name_is_none_that_excel_reads_as_a_value() {
         for (title, sheet, expected) in [
             ("Books", 1, "Books"),
             ("Books", 2, "Books_2"),
@@ -93,6 +96,7 @@ mod tests {
             ("T1", 1, "_T1"),
             ("R1c1", 2, "_R1c1_2"),
             ("Abc", 1, "_Abc"),
+            ("True", 1, "_True"),
             ("2026-books", 1, "_2026_books"),
         ] {
             assert_eq!(name(title, sheet), expected);
