@@ -40,13 +40,13 @@ function follow(id) {
   cancel.onsubmit = async (event) => {
     event.preventDefault();
     button.disabled = true;
-    const answer = await fetch(`/api/benchmarks/${id}`, { method: "DELETE" }).catch(() => null);
+    const answer = await fetch(`${document.body.dataset.base}/api/benchmarks/${id}`, { method: "DELETE" }).catch(() => null);
     if (!answer?.ok) {
       button.disabled = false;
       tell("The benchmark could not be cancelled. Try again.");
     }
   };
-  const events = new EventSource(`/api/benchmarks/${id}/events`);
+  const events = new EventSource(`${document.body.dataset.base}/api/benchmarks/${id}/events`);
   events.onmessage = ({ data }) => {
     const status = JSON.parse(data);
     show(status);

@@ -22,7 +22,7 @@ use crate::database::seed::Seed;
 use crate::process::secret;
 use diesel_export::Strategy;
 use diesel_export::units::{bytes, duration, seconds};
-use diesel_export_actix::Compression;
+use diesel_export_actix::{BasePath, Compression};
 
 /// The `application_name` of the program's connections, unless a URL or PGAPPNAME gives another one.
 pub(crate) const APPLICATION_NAME: &str = "cmms-export";
@@ -152,6 +152,9 @@ pub struct Serve {
         default_value = "127.0.0.1:8080"
     )]
     pub bind: SocketAddr,
+    /// Path that all addresses begin with, as `/exports` behind a proxy that passes it on
+    #[arg(long, env = "CMMS_BASE_PATH", value_name = "PATH", default_value = "/")]
+    pub base_path: BasePath,
     /// Maximum number of exports that run at once; further requests get 503
     #[arg(long, env = "CMMS_MAX_EXPORTS", value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub max_exports: u16,

@@ -22,6 +22,7 @@ use super::{
 
 /// What this program adds to the service.
 const APPLICATION: Application = Application {
+    name: "cmms-export",
     version: env!("CARGO_PKG_VERSION"),
     commit: option_env!("CMMS_BUILD_COMMIT"),
     description: "Exports the tasks of a CMMS, its assets, locations and users to CSV and to Excel workbooks",
@@ -84,7 +85,11 @@ pub(crate) fn serve(global: &Global, options: &Serve) -> Outcome {
             .map_err(|error| format!("cannot listen on {address}: {error}"))?,
     };
     let address = listener.local_addr()?;
-    let starting = diesel_export_actix::Starting::begin(&listener)?;
+    let starting = diesel_export_actix::Starting::begin(
+        &listener,
+        APPLICATION.name,
+        options.base_path.clone(),
+    )?;
     // With replicas, the service starts without it.
     if let (Some(url), Some(patience)) = (global.database_url(), options.wait_for_database)
         && !rules.have_replicas()
@@ -112,6 +117,7 @@ pub(crate) fn serve(global: &Global, options: &Serve) -> Outcome {
         );
     }
     let settings = diesel_export_actix::Settings {
+        base_path: options.base_path.clone(),
         catalog: Arc::new(catalog),
         limits: options.limits.and(options.workbook_limits),
         rules,
@@ -152,7 +158,12 @@ pub(crate) fn serve(global: &Global, options: &Serve) -> Outcome {
     };
     starting.end()?;
     // The last line of the start: after it, nothing can fail any more.
-    let ready = || print_line(&format!("cmms-export is at http://{address}/"));
+    let ready = || {
+        print_line(&format!(
+            "cmms-export is at http://{address}{}/",
+            options.base_path
+        ))
+    };
     let database = connected.database.clone();
     let served = diesel_export_actix::serve(listener, database, settings, configure, ready);
     running.stop(None);

@@ -1,5 +1,6 @@
 //! The settings of the service, and its shared state.
 
+use std::fmt;
 use std::future::{Ready, ready};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use tracing::Span;
 
 use crate::access::Access;
 use crate::application::{Application, Section};
+use crate::base_path::BasePath;
 use crate::download::compression::Compression;
 use crate::download::registry::{Known, Registry};
 use crate::monitoring::metrics::Metrics;
@@ -29,6 +31,8 @@ use diesel_export::spool::Spool;
 /// The settings of the service.
 #[derive(Debug, Clone)]
 pub struct Settings {
+    /// Where the service is.
+    pub base_path: BasePath,
     /// What can be exported.
     pub catalog: Arc<Catalog>,
     /// What an export may cost.
@@ -72,6 +76,35 @@ pub struct Settings {
     pub application: Application,
 }
 
+impl Settings {
+    /// The settings of a service of this database at the root of its host, with the usual limits, without a spool and without a token.
+    pub fn of(catalog: Catalog, database_url: &str, application: Application) -> Self {
+        Self {
+            base_path: BasePath::default(),
+            catalog: Arc::new(catalog),
+            limits: Limits::default(),
+            max_exports: 8,
+            max_downloads: 200,
+            max_queued: 100,
+            keep_exports: Duration::from_secs(24 * 3600),
+            spool: None,
+            reader_timeout: Duration::from_secs(30),
+            keep_alive: Duration::from_secs(75),
+            shutdown_timeout: Duration::from_secs(30),
+            compression: Compression::default(),
+            allowed_hosts: Vec::new(),
+            allowed_origins: Vec::new(),
+            trusted_proxies: Vec::new(),
+            auth_token: None,
+            rules: Rules::default(),
+            database_url: database_url.to_owned(),
+            facts: Facts::default(),
+            is_demonstration: false,
+            application,
+        }
+    }
+}
+
 /// The state that all requests share.
 pub struct App {
     pub(crate) database: Database,
@@ -106,6 +139,11 @@ impl App {
     /// Whether only this machine can reach the service.
     pub fn is_loopback(&self) -> bool {
         self.access.loopback
+    }
+
+    /// The address of a path that the list of routes has.
+    pub fn address(&self, path: impl fmt::Display) -> String {
+        format!("{}{path}", self.settings.base_path)
     }
 
     /// What a page in a section shows around its content.

@@ -8,6 +8,8 @@ use crate::routes::Route;
 /// What an application adds to the service.
 #[derive(Debug, Clone, Copy)]
 pub struct Application {
+    /// The name of the service in problem types, metrics, the OpenAPI document and the spool: lower case, as `cmms-export`.
+    pub name: &'static str,
     /// Its version, in the metrics.
     pub version: &'static str,
     /// The commit that it was built from, in the metrics, if that is known.
@@ -28,6 +30,25 @@ pub struct Application {
     pub no_rows: &'static str,
     /// What a page says if the database has no tables.
     pub tables_missing: &'static str,
+}
+
+impl Application {
+    /// An application that adds nothing.
+    pub const fn named(name: &'static str) -> Self {
+        Self {
+            name,
+            version: "0",
+            commit: None,
+            description: "Exports tables of a PostgreSQL database to CSV and to Excel workbooks",
+            token_variable: "TOKEN",
+            sections: &[],
+            static_files: Vec::new,
+            routes: Vec::new,
+            demonstration: "",
+            no_rows: "",
+            tables_missing: "Tell the database administrator: the server’s log says what is there instead.",
+        }
+    }
 }
 
 /// A page that the navigation leads to.
@@ -64,18 +85,11 @@ pub(crate) mod tests {
 
     /// An application that adds nothing but a page.
     pub(crate) const APPLICATION: Application = Application {
-        version: "0",
-        commit: None,
         description: "Exports books",
-        token_variable: "TOKEN",
         sections: &[Section {
             path: "/more",
             title: "More",
         }],
-        static_files: Vec::new,
-        routes: Vec::new,
-        demonstration: "",
-        no_rows: "",
-        tables_missing: "",
+        ..Application::named("books")
     };
 }

@@ -167,7 +167,7 @@ class Combobox {
     const query = new URLSearchParams({ of: this.of, q: text });
     const narrowing = comboboxes.filter(({ select }) => this.narrowedBy.includes(select.id));
     narrowing.forEach((other) => other.values().forEach((value) => query.append(other.select.id, value)));
-    const answer = await ask(`/api/filters?${query}`, signal);
+    const answer = await ask(`${base}/api/filters?${query}`, signal);
     return { ...answer, isOld: signal.aborted };
   }
 

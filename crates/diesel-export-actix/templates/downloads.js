@@ -88,7 +88,7 @@ class Download {
 
   // Goes on to show a download that the page knew before it was loaded again.
   async resume() {
-    const response = await fetch(`/api/exports/${this.id}`).catch(() => null);
+    const response = await fetch(`${base}/api/exports/${this.id}`).catch(() => null);
     if (!response?.ok) {
       this.element.remove();
       byId('downloads').hidden = byId('downloads').querySelector('li') === null;
@@ -100,7 +100,7 @@ class Download {
   }
 
   path(id) {
-    return `/${this.dataset}.${this.extension}?${this.query}${main.dataset.fresh === 'true' ? '&fresh=true' : ''}&export_id=${id}`;
+    return `${base}/${this.dataset}.${this.extension}?${this.query}${main.dataset.fresh === 'true' ? '&fresh=true' : ''}&export_id=${id}`;
   }
 
   async start() {
@@ -122,7 +122,7 @@ class Download {
   // Waits until the server knows the export, and follows it then.
   async appears(tries) {
     for (; tries > 0 && !this.over; tries -= 1) {
-      const response = await fetch(`/api/exports/${this.id}`).catch(() => null);
+      const response = await fetch(`${base}/api/exports/${this.id}`).catch(() => null);
       if (response?.ok) {
         this.follow(await response.json());
         return true;
@@ -149,7 +149,7 @@ class Download {
     this.update(manifest);
     if (this.over) return;
     let missed = 0;
-    const events = new EventSource(`/api/exports/${this.id}/events`);
+    const events = new EventSource(`${base}/api/exports/${this.id}/events`);
     events.onmessage = ({ data }) => {
       missed = 0;
       this.update(JSON.parse(data));
@@ -217,7 +217,7 @@ class Download {
       return;
     }
     this.part('state').textContent = 'Cancelling…';
-    const response = await fetch(`/api/exports/${this.id}`, { method: 'DELETE' }).catch(() => null);
+    const response = await fetch(`${base}/api/exports/${this.id}`, { method: 'DELETE' }).catch(() => null);
     if (!response?.ok && !this.over) this.say('running', 'It could not be cancelled. Cancel it in the browser’s list of downloads.', { announced: true });
   }
 }

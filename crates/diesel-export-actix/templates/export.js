@@ -95,7 +95,7 @@ async function preview() {
     byId('count').textContent = `Looking for ${many}…`;
   }
   try {
-    const { rows: found, cut } = await ask(`/api/${dataset}?${rows}&count=false`, signal);
+    const { rows: found, cut } = await ask(`${base}/api/${dataset}?${rows}&count=false`, signal);
     if (signal.aborted) return;
     byId('trouble').hidden = true;
     showRows(found, cut);
@@ -123,7 +123,7 @@ async function count(filter, signal) {
   if (byId('count').querySelector('strong') === null) byId('count').textContent = `Counting the ${many}…`;
   byId('preview').setAttribute('aria-busy', 'true');
   try {
-    showCount(filter, (await ask(`/api/${dataset}/count?${filter}`, signal)).count);
+    showCount(filter, (await ask(`${base}/api/${dataset}/count?${filter}`, signal)).count);
   } catch (error) {
     if (signal.aborted || error.status !== 504) throw error;
     byId('preview').removeAttribute('aria-busy');

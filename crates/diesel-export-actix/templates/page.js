@@ -6,6 +6,8 @@ const main = document.querySelector('main');
 const form = byId('export');
 const number = new Intl.NumberFormat('en');
 const { dataset, rows: many, row: one, page } = main.dataset;
+// The path that all addresses of the service begin with.
+const { base } = document.body.dataset;
 
 document.documentElement.classList.add('js');
 

@@ -70,7 +70,7 @@ function show(list) {
 
 async function refresh() {
   clearTimeout(refreshTimer);
-  const page = await fetch('/exports?latest=true').then((response) => (response.ok ? response.text() : null)).catch(() => null);
+  const page = await fetch(`${base}/exports?latest=true`).then((response) => (response.ok ? response.text() : null)).catch(() => null);
   const list = page && new DOMParser().parseFromString(page, 'text/html').getElementById('prepared');
   if (list) show(document.adoptNode(list));
   const isBusy = items(byId('prepared')).some((item) => ['queued', 'running'].includes(stateOf(item)));
@@ -86,7 +86,7 @@ async function prepare() {
   byId('prepare-trouble').hidden = true;
   prepareButton.disabled = true;
   try {
-    const response = await fetch('/api/exports', { method: 'POST', body: order });
+    const response = await fetch(`${base}/api/exports`, { method: 'POST', body: order });
     if (!response.ok) throw await refusal(response);
     const { id } = await response.json();
     if (total) rememberTotal(id, total);
@@ -106,7 +106,7 @@ document.addEventListener('submit', async (event) => {
   if (!item) return;
   event.preventDefault();
   event.submitter.disabled = true;
-  const response = await fetch(`/api/exports/${item.id.replace('export-', '')}`, { method: 'DELETE' }).catch(() => null);
+  const response = await fetch(`${base}/api/exports/${item.id.replace('export-', '')}`, { method: 'DELETE' }).catch(() => null);
   if (!response) event.submitter.disabled = false;
   await refresh();
 });

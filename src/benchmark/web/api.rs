@@ -82,15 +82,15 @@ fn start(
     let benchmarks = benchmarks.into_inner();
     let id = benchmarks.start(options)?;
     if is_form {
-        return Ok(see_page_of(&id));
+        return Ok(see_page_of(&id, app));
     }
     Ok(HttpResponse::Created()
-        .insert_header((LOCATION, format!("/api/benchmarks/{id}")))
+        .insert_header((LOCATION, app.address(format_args!("/api/benchmarks/{id}"))))
         .json(benchmarks.status()))
 }
 
-fn see_page_of(id: &str) -> HttpResponse {
-    html::see_other(&format!("/benchmark?id={id}"))
+fn see_page_of(id: &str, app: &App) -> HttpResponse {
+    html::see_other(&app.address(format_args!("/benchmark?id={id}")))
 }
 
 /// Lists the stored results, newest first.
@@ -170,9 +170,10 @@ pub(crate) async fn delete(
 pub(crate) async fn cancel(
     request: HttpRequest,
     id: web::Path<String>,
+    app: web::Data<App>,
     benchmarks: web::Data<Benchmarks>,
 ) -> Result<HttpResponse, Problem> {
-    let page = see_page_of(&id);
+    let page = see_page_of(&id, &app);
     match stop(id, benchmarks).await {
         Ok(()) => Ok(page),
         Err(problem) => html::unavailable_in(&request, SECTION, problem),

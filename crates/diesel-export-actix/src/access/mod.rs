@@ -14,7 +14,7 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderMap, HeaderValue};
 use actix_web::http::uri::Authority;
 use actix_web::middleware::{DefaultHeaders, Next};
-use actix_web::{Error, ResponseError, web};
+use actix_web::{Error, web};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
@@ -24,6 +24,7 @@ use crate::access::client_address::client_address;
 use crate::access::sites::Sites;
 use crate::app::App;
 use crate::app::Settings;
+use crate::base_path::BasePath;
 use crate::monitoring::metrics::Rejection;
 use crate::problem::{Kind, Problem};
 
@@ -37,6 +38,7 @@ const MAX_ADDRESSES: usize = 10_000;
 
 /// The rules for requests.
 pub(crate) struct Access {
+    base_path: BasePath,
     /// Bound to loopback: then only requests to loopback names are accepted, against DNS rebinding.
     pub(crate) loopback: bool,
     /// Other accepted host names. If there are any, only these and loopback names are accepted, wherever the service is bound.
@@ -56,6 +58,7 @@ impl Access {
     pub(crate) fn new(loopback: bool, settings: &Settings) -> Self {
         let token = settings.auth_token.as_ref();
         Self {
+            base_path: settings.base_path.clone(),
             loopback,
             allowed_hosts: settings.allowed_hosts.clone(),
             sites: Sites::new(
@@ -70,13 +73,14 @@ impl Access {
 
     fn check(&self, request: &ServiceRequest) -> Result<(), Problem> {
         let headers = request.headers();
-        let is_open = OPEN.contains(&request.path());
+        let is_open = OPEN.contains(&self.base_path.strip(request.path()));
         // Probes use an address that nobody can configure beforehand.
         let is_named = self.loopback || !(self.allowed_hosts.is_empty() || is_open);
         if is_named && !self.names_us(headers) {
             return Err(Problem::new(Kind::WrongHost));
         }
-        self.sites.check(request.request())?;
+        self.sites
+            .check(request.request(), self.base_path.strip(request.path()))?;
         match &self.token {
             Some(token) if !is_open => {
                 let address = client_address(request.request()).map(network);
@@ -209,8 +213,7 @@ pub(crate) async fn guard<B: MessageBody>(
             if let (Some(app), Some(rejection)) = (app, problem.rejection()) {
                 app.metrics.rejected(rejection);
             }
-            let response = problem.error_response();
-            Ok(request.into_response(response).map_into_right_body())
+            Ok(request.error_response(problem).map_into_right_body())
         }
     }
 }

@@ -7,6 +7,7 @@ const TOKEN: &str = "secret";
 
 fn access() -> Access {
     Access {
+        base_path: BasePath::default(),
         loopback: false,
         allowed_hosts: Vec::new(),
         sites: Sites::new(

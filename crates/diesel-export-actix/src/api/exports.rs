@@ -58,7 +58,7 @@ async fn prepare(
         parameters,
         ..
     } = order;
-    let page = export_page::address(&parameters, &app.settings.catalog);
+    let page = export_page::address(&parameters, &app);
     let disposition = content_disposition(
         &parameters.filter,
         parameters.file_type,
@@ -73,7 +73,10 @@ async fn prepare(
         return Ok(html::see_other(&format!("{page}#prepared")));
     }
     Ok(HttpResponse::Accepted()
-        .insert_header((LOCATION, format!("/api/exports/{}", manifest.id)))
+        .insert_header((
+            LOCATION,
+            app.address(format_args!("/api/exports/{}", manifest.id)),
+        ))
         .insert_header((EXPORT_ID, manifest.id.as_str()))
         .json(manifest))
 }
@@ -106,7 +109,8 @@ pub(crate) async fn list(
     let (manifests, next) = page.ok_or_else(|| Problem::new(Kind::NotFound))?;
     let mut response = HttpResponse::Ok();
     if let Some(last) = next {
-        let link = format!("</api/exports?before={last}>; rel=\"next\"");
+        let next = app.address(format_args!("/api/exports?before={last}"));
+        let link = format!("<{next}>; rel=\"next\"");
         response.insert_header((LINK, link));
     }
     Ok(response.json(manifests))

@@ -6,9 +6,9 @@ mod parameters;
 mod problems;
 
 use actix_web::web;
+use utoipa::openapi::Server;
 use utoipa::{Modify, OpenApi, openapi};
 
-use crate::NAME;
 use crate::app::App;
 use crate::application::Application;
 use crate::problem;
@@ -25,13 +25,17 @@ struct Document;
 /// The OpenAPI 3.1 document of this service.
 #[utoipa::path(method(get, head), path = "/openapi.json", responses((status = 200, description = "The document", body = serde_json::Value)))]
 pub(crate) async fn document(app: web::Data<App>) -> web::Json<openapi::OpenApi> {
-    web::Json(of(app.catalog(), &app.settings.application))
+    let mut document = of(app.catalog(), &app.settings.application);
+    if !app.settings.base_path.is_root() {
+        document.servers = Some(vec![Server::new(app.address(""))]);
+    }
+    web::Json(document)
 }
 
 fn of(catalog: &Catalog, application: &Application) -> openapi::OpenApi {
     let mut document = Document::openapi();
     let info = &mut document.info;
-    info.title = NAME.to_owned();
+    info.title = application.name.to_owned();
     info.version = application.version.to_owned();
     info.description = Some(application.description.to_owned());
     for route in routes(catalog, (application.routes)()) {

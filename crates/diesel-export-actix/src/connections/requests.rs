@@ -8,7 +8,7 @@ use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
 use actix_web::error::PayloadError;
 use actix_web::middleware::Next;
 use actix_web::web::{Data, PayloadConfig};
-use actix_web::{Error, HttpMessage, ResponseError, rt};
+use actix_web::{Error, HttpMessage, rt};
 use bytes::Bytes;
 
 use crate::app::App;
@@ -34,10 +34,7 @@ pub(crate) async fn admit<B: MessageBody>(
     match read_and_admit(&mut request).await {
         Ok(()) => Ok(next.call(request).await?.map_into_left_body()),
         // A response, not an error: the metrics, the log and the headers of all responses are for it, too.
-        Err(problem) => {
-            let response = problem.error_response();
-            Ok(request.into_response(response).map_into_right_body())
-        }
+        Err(problem) => Ok(request.error_response(problem).map_into_right_body()),
     }
 }
 
@@ -56,9 +53,11 @@ async fn read_and_admit(request: &mut ServiceRequest) -> Result<(), Problem> {
     payload.unread_data(body);
     request.set_payload(Payload::from(payload));
     // Liveness probes are answered however busy the service is.
-    if let Some(client) = client.filter(|_| request.path() != "/livez") {
+    let app = request.app_data::<Data<App>>();
+    let is_probe = app.is_some_and(|app| app.settings.base_path.strip(request.path()) == "/livez");
+    if let Some(client) = client.filter(|_| !is_probe) {
         let Some(served) = client.serve() else {
-            if let Some(app) = request.app_data::<Data<App>>() {
+            if let Some(app) = app {
                 app.metrics.rejected(Rejection::Connections);
             }
             let detail = "too many requests are being served";

@@ -12,10 +12,11 @@ use actix_web::middleware::{Next, from_fn};
 use actix_web::{Error, HttpResponse, rt, web};
 use tokio_util::sync::CancellationToken;
 
+use crate::base_path::BasePath;
 use crate::connections::server::{Timeouts, server};
 use crate::connections::{Connections, raise_descriptor_limit};
 use crate::monitoring::health;
-use crate::problem::{Kind, Problem};
+use crate::problem::{Identity, Kind, Problem, identify};
 use crate::route;
 use crate::routes::configure;
 
@@ -36,12 +37,18 @@ pub struct Starting {
 
 impl Starting {
     /// Starts to answer.
-    pub fn begin(listener: &TcpListener) -> io::Result<Self> {
+    pub fn begin(
+        listener: &TcpListener,
+        name: &'static str,
+        base_path: BasePath,
+    ) -> io::Result<Self> {
+        let identity = Identity { name, base_path };
         let listener = listener.try_clone()?;
         let end = CancellationToken::new();
         let ended = end.clone();
         let thread = thread::Builder::new().name("starting".into());
-        let thread = thread.spawn(move || rt::System::new().block_on(answer(listener, ended)))?;
+        let thread =
+            thread.spawn(move || rt::System::new().block_on(answer(listener, identity, ended)))?;
         Ok(Self { end, thread })
     }
 
@@ -54,16 +61,24 @@ impl Starting {
     }
 }
 
-async fn answer(listener: TcpListener, end: CancellationToken) -> io::Result<()> {
+async fn answer(
+    listener: TcpListener,
+    identity: Identity,
+    end: CancellationToken,
+) -> io::Result<()> {
     if let Some(()) = end.run_until_cancelled(rt::time::sleep(PATIENCE)).await {
         tracing::info!("the start takes some time: meanwhile, /livez alone is answered");
         let connections = Connections::new(raise_descriptor_limit(), 0);
-        let app = || {
+        let app = move || {
+            let scope = web::scope(&identity.base_path.to_string())
+                .configure(|config| configure(config, vec![route!(health::livez)]));
             actix_web::App::new()
-                .configure(|config| configure(config, vec![route!(health::livez)]))
+                .app_data(identity.clone())
+                .service(scope)
                 .default_service(web::to(async || {
                     Err::<HttpResponse, _>(Problem::new(Kind::Starting))
                 }))
+                .wrap(from_fn(identify))
                 .wrap(from_fn(close))
         };
         server(listener, &connections, TIMEOUTS, Some(end), app)?.await?;

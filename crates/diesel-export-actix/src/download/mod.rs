@@ -83,7 +83,7 @@ pub(crate) async fn get(
     } = Query::read(request.query_string(), &dataset, file_type)?;
     if app.access.sites.may_have_sent(request.headers()) {
         // A user who follows a link decides on the page.
-        let page = address(&parameters, &app.settings.catalog);
+        let page = address(&parameters, &app);
         return Ok(html::see_other(&page));
     }
     refuse_range(&request)?;

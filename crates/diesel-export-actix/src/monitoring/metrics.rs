@@ -16,8 +16,8 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry, Unit};
 
-use crate::NAME;
 use crate::app::App;
+use crate::application::Application;
 use crate::prepared::row_cost::RowCosts;
 use crate::problem::{Kind, Problem};
 use diesel_export::Strategy;
@@ -84,8 +84,8 @@ fn seconds_from(least: f64) -> Histogram {
 }
 
 impl Metrics {
-    pub(crate) fn new(version: &'static str, commit: Option<&'static str>) -> Self {
-        let mut names = Names(Registry::with_prefix(NAME.replace('-', "_")));
+    pub(crate) fn new(application: &Application) -> Self {
+        let mut names = Names(Registry::with_prefix(application.name.replace('-', "_")));
         let mut metrics = Self {
             exports: names.add("exports", "Exports that have ended"),
             duration: names.add_as(
@@ -138,8 +138,8 @@ impl Metrics {
             common: Registry::default(),
         };
         let build = Info::new([
-            ("version", version),
-            ("commit", commit.unwrap_or("unknown")),
+            ("version", application.version),
+            ("commit", application.commit.unwrap_or("unknown")),
         ]);
         let help = "What program this is";
         metrics.registry.register("build", help, build);
@@ -302,7 +302,7 @@ mod tests {
 
     /// The names of all series that `/metrics` can show.
     fn series() -> BTreeSet<String> {
-        let metrics = Metrics::new("0", None);
+        let metrics = Metrics::new(&Application::named("cmms-export"));
         let labels = ServerLabels {
             server: String::new(),
             address: String::new(),
@@ -360,7 +360,7 @@ mod tests {
 
     #[test]
     fn what_has_not_happened_yet_is_shown_as_zero() {
-        let metrics = Metrics::new("0", None);
+        let metrics = Metrics::new(&Application::named("cmms-export"));
         let mut text = String::new();
         encode(&mut text, &metrics.registry).expect("text");
         for line in [

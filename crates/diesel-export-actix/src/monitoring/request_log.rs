@@ -28,6 +28,7 @@ pub(crate) async fn request_log<B: MessageBody>(
 ) -> Result<ServiceResponse<LoggedBody<B>>, Error> {
     let client = client_address(request.request()).map(tracing::field::display);
     let logged_by_export = LoggedByExport::default();
+    let app = request.app_data::<web::Data<App>>().cloned();
     let mut entry = Entry {
         // At the highest level: the span must exist for warnings, too, if nothing less is logged.
         span: tracing::error_span!("request", client),
@@ -35,13 +36,15 @@ pub(crate) async fn request_log<B: MessageBody>(
         memory: PeakMemory::start(),
         method: cut(request.method().as_str()),
         path: cut(request.path()),
+        is_routine: is_routine(app.as_ref().map_or(request.path(), |app| {
+            app.settings.base_path.strip(request.path())
+        })),
         status: None,
         bytes: 0,
         outcome: "aborted",
         logged_by_export: logged_by_export.clone(),
     };
     request.extensions_mut().insert(logged_by_export);
-    let app = request.app_data::<web::Data<App>>().cloned();
     let response = next.call(request).instrument(entry.span.clone()).await?;
     let served = response.request().extensions_mut().remove::<Served>();
     let status = response.status().as_u16();
@@ -79,6 +82,7 @@ struct Entry {
     memory: PeakMemory,
     method: String,
     path: String,
+    is_routine: bool,
     /// `None` if the client has disconnected before there was a response.
     status: Option<u16>,
     bytes: u64,
@@ -107,7 +111,7 @@ impl Drop for Entry {
             };
         }
         // Successful requests that are sent all the time would hide the others.
-        let is_routine = self.status.is_some_and(|status| status < 400) && is_routine(&self.path);
+        let is_routine = self.status.is_some_and(|status| status < 400) && self.is_routine;
         if is_routine || self.logged_by_export.0.load(Ordering::Relaxed) {
             log!(debug);
         } else {

@@ -22,7 +22,7 @@ use crate::prepared::page::List;
 use crate::prepared::row_cost::RowCost;
 use crate::problem::Problem;
 use diesel_export::csv::{Delimiter, Preset};
-use diesel_export::dataset::{Catalog, Cell, Column, ColumnKind, Dataset};
+use diesel_export::dataset::{Cell, Column, ColumnKind, Dataset};
 use diesel_export::format::FileType;
 use diesel_export::parameters::Parameters;
 use diesel_export::queries::{self, FirstRows};
@@ -101,10 +101,10 @@ struct Tab {
 }
 
 impl Tab {
-    fn all(catalog: &Catalog, current: &Arc<dyn Dataset>) -> Vec<Self> {
-        let tabs = catalog.all().map(|dataset| Self {
+    fn all(app: &App, current: &Arc<dyn Dataset>) -> Vec<Self> {
+        let tabs = app.catalog().all().map(|dataset| Self {
             title: title(dataset.name()),
-            path: path(dataset, catalog),
+            path: path(dataset, app),
             is_current: dataset == current,
         });
         tabs.collect()
@@ -146,9 +146,9 @@ pub(crate) async fn page(
         }
         let location = if app.access.sites.may_have_sent(request.headers()) {
             // Who follows another site's link decides on the page.
-            address(&choose.parameters, &app.settings.catalog)
+            address(&choose.parameters, &app)
         } else {
-            download(&choose.parameters, &pairs)
+            app.address(download(&choose.parameters, &pairs))
         };
         return Ok(html::see_other(&location));
     }
@@ -163,15 +163,14 @@ pub(crate) async fn page(
             let paces = serde_json::json!({"csv": cost(FileType::Csv).map(RowCost::parts), "xlsx": cost(FileType::Xlsx).map(RowCost::parts)}).to_string();
             let chosen = chosen(&parameters);
             let all = dataset.columns().iter();
-            let catalog = &app.settings.catalog;
             let others = all.filter(|column| !parameters.columns.has(column));
             let page = ExportPage {
                 layout: app.layout(EXPORT),
                 no_rows: app.settings.application.no_rows,
-                tabs: Tab::all(catalog, &dataset),
+                tabs: Tab::all(&app, &dataset),
                 dataset: &dataset,
                 rows: words(dataset.name()),
-                path: path(&dataset, catalog),
+                path: path(&dataset, &app),
                 controls: content.controls,
                 columns: parameters
                     .columns
@@ -189,6 +188,7 @@ pub(crate) async fn page(
                 default: Strategy::default(),
                 curl: curl(
                     &request,
+                    &app.settings.base_path,
                     needs_token.then_some(app.settings.application.token_variable),
                 ),
                 prepared,

@@ -2,11 +2,13 @@
 
 use crate::app::Settings;
 use crate::application::{EXPORT, Section};
-use crate::pages::static_files::{BASE_STYLE, FAVICON};
+use crate::pages::static_files::{BASE_STYLE, FAVICON, StaticFile};
 
 /// What every page shows around its content.
 #[derive(Debug)]
 pub struct Layout {
+    /// The path that all addresses begin with.
+    pub base: String,
     /// HTML above the page, if the data are made up.
     pub demonstration: Option<&'static str>,
     /// The section that the page is in.
@@ -22,6 +24,7 @@ impl Layout {
         let sections = application.map_or(&[][..], |application| application.sections);
         let is_demonstration = settings.is_some_and(|settings| settings.is_demonstration);
         Self {
+            base: settings.map_or_else(String::new, |settings| settings.base_path.to_string()),
             demonstration: application
                 .filter(|_| is_demonstration)
                 .map(|application| application.demonstration),
@@ -32,11 +35,16 @@ impl Layout {
 
     /// The address of the icon.
     pub fn icon(&self) -> String {
-        FAVICON.path()
+        self.file(&FAVICON)
     }
 
     /// The address of the stylesheet of all pages.
     pub fn style(&self) -> String {
-        BASE_STYLE.path()
+        self.file(&BASE_STYLE)
+    }
+
+    /// The address of a file that a page names.
+    pub fn file(&self, file: &StaticFile) -> String {
+        format!("{}{}", self.base, file.path())
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use time::OffsetDateTime;
 
+use crate::base_path::BasePath;
 use diesel_export::ExportRun;
 use diesel_export::manifest::Manifest;
 use diesel_export::spool::Space;
@@ -60,9 +61,9 @@ impl Entry {
     }
 
     /// A manifest that says where the file is.
-    pub(crate) fn complete(&self, manifest: Manifest) -> Manifest {
+    pub(crate) fn complete(&self, manifest: Manifest, base_path: &BasePath) -> Manifest {
         Manifest {
-            file: Some(format!("/exports/{}/{}", manifest.id, file_name(&manifest))),
+            file: Some(address(&manifest, base_path)),
             requested_at: Some(self.requested_at),
             ..manifest
         }
@@ -83,6 +84,12 @@ impl Entry {
     pub(crate) fn is_without_file(&self) -> bool {
         matches!(self.state, JobState::Kept(_, None))
     }
+}
+
+/// The address of its file.
+pub(crate) fn address(manifest: &Manifest, base_path: &BasePath) -> String {
+    let name = file_name(manifest);
+    format!("{base_path}/exports/{}/{name}", manifest.id)
 }
 
 /// The last part of its file's address.

@@ -18,15 +18,15 @@ use tokio::sync::Notify;
 use tokio::time::{Duration, sleep};
 use tokio_util::sync::CancellationToken;
 
-use self::entry::{All, Entry, JobState, file_name};
+use self::entry::{All, Entry, JobState, address, file_name};
+use crate::app::Settings;
+use crate::base_path::BasePath;
 use crate::monitoring::metrics::{Metrics, Removal};
 use crate::problem::{Kind, Problem};
 use diesel_export::manifest::{Manifest, State};
 use diesel_export::spool::{Spool, SpoolFile};
 use diesel_export::store::{Found, Label, Store};
 
-/// The store's directory in the spool.
-const DIRECTORY: &str = "cmms-exports";
 /// Interval between two attempts to open a store that another service has locked.
 const TAKE_OVER_INTERVAL: Duration = Duration::from_secs(1);
 /// Maximum number of exports in a list.
@@ -35,6 +35,9 @@ pub(crate) const PAGE: usize = 100;
 /// All prepared exports.
 pub(crate) struct Prepared {
     spool: Option<Arc<Spool>>,
+    base_path: BasePath,
+    /// The store's directory in the spool.
+    directory: String,
     /// Empty if there is no store, or it is not open yet.
     store: OnceLock<Store>,
     /// Why the last attempt to open the store has failed.
@@ -59,18 +62,15 @@ pub(crate) struct Fetched {
 }
 
 impl Prepared {
-    /// The exports in the store of this spool.
-    pub(crate) fn open(
-        spool: Option<&Arc<Spool>>,
-        max_queued: usize,
-        keep: Duration,
-        metrics: Arc<Metrics>,
-    ) -> Arc<Self> {
+    /// The exports in the store of the spool.
+    pub(crate) fn open(settings: &Settings, metrics: Arc<Metrics>) -> Arc<Self> {
         let prepared = Arc::new(Self {
-            spool: spool.cloned(),
+            spool: settings.spool.clone(),
+            base_path: settings.base_path.clone(),
+            directory: format!("{}s", settings.application.name),
             store: OnceLock::new(),
-            max_queued,
-            keep,
+            max_queued: settings.max_queued,
+            keep: settings.keep_exports,
             metrics,
             all: Mutex::default(),
             ordering: Mutex::default(),
@@ -78,7 +78,7 @@ impl Prepared {
             stopping: CancellationToken::new(),
             obstacle: Mutex::default(),
         });
-        if let Some(spool) = spool {
+        if let Some(spool) = &prepared.spool {
             prepared.take_store(spool);
         }
         prepared
@@ -86,7 +86,7 @@ impl Prepared {
 
     /// Opens the store, if possible, and adds what is in it.
     fn take_store(&self, spool: &Arc<Spool>) {
-        let (store, found) = match Store::open(spool, DIRECTORY, self.keep) {
+        let (store, found) = match Store::open(spool, &self.directory, self.keep) {
             Ok(opened) => opened,
             Err(error) => return self.set_obstacle(Some(&error)),
         };
@@ -103,9 +103,12 @@ impl Prepared {
     fn keep_found(&self, all: &mut All, found: Vec<Found>) {
         for found in found {
             let Label {
-                manifest,
+                mut manifest,
                 disposition,
             } = found.label;
+            // The service may have been under another path.
+            let moved = address(&manifest, &self.base_path);
+            manifest.file = manifest.file.map(|_| moved);
             let entry = Entry {
                 requested_at: manifest
                     .requested_at

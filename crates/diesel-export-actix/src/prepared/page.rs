@@ -38,6 +38,8 @@ struct Page {
 #[derive(Template)]
 #[template(path = "prepared.html")]
 pub(crate) struct List {
+    /// The path that all addresses begin with.
+    base: String,
     items: Vec<Item>,
     /// The address of a page with older ones, and its name, if there are any.
     more: Option<(String, &'static str)>,
@@ -88,13 +90,18 @@ impl Moment {
 impl List {
     /// The latest, for an export page. None if none can be prepared here.
     pub(crate) async fn latest(app: &App) -> Result<Option<Self>, Problem> {
-        let all = || ("/exports".to_owned(), "All prepared exports");
+        let all = || (app.address("/exports"), "All prepared exports");
         Self::load(app, None, LATEST, |_last| all()).await
     }
 
     /// A page of all of them: those before the export of this id, or the first ones if it is gone.
     async fn all(app: &App, before: Option<String>) -> Result<Option<Self>, Problem> {
-        let older = |last| (format!("/exports?before={last}"), "Older ones");
+        let older = |last| {
+            (
+                app.address(format_args!("/exports?before={last}")),
+                "Older ones",
+            )
+        };
         Self::load(app, before, PAGE, older).await
     }
 
@@ -114,6 +121,7 @@ impl List {
         };
         let (manifests, next) = blocking(list).await?.unwrap_or_default();
         Ok(Some(Self {
+            base: app.settings.base_path.to_string(),
             items: manifests.into_iter().map(Item::of).collect(),
             more: next.map(more),
         }))
@@ -255,5 +263,5 @@ pub(crate) async fn delete(
 ) -> Result<HttpResponse, Problem> {
     let prepared = Arc::clone(&app.prepared);
     blocking(move || prepared.delete(&id)).await?;
-    Ok(html::see_other("/exports"))
+    Ok(html::see_other(&app.address("/exports")))
 }

@@ -118,7 +118,7 @@ impl Prepared {
         let label = self.with(|all| {
             let entry = all.by_id.get(id)?;
             Some(Label {
-                manifest: self.kept(entry.complete(job.record.whole())),
+                manifest: self.kept(entry.complete(job.record.whole(), &self.base_path)),
                 disposition: entry.disposition.clone(),
             })
         });

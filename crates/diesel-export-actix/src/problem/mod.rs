@@ -8,15 +8,18 @@ mod kind;
 
 use std::fmt;
 
+use actix_web::body::{EitherBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{
     ALLOW, CACHE_CONTROL, CONTENT_RANGE, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE,
 };
-use actix_web::{HttpResponse, ResponseError};
+use actix_web::middleware::Next;
+use actix_web::{Error, HttpResponse, ResponseError};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::NAME;
+use crate::base_path::BasePath;
 use diesel_export::manifest::ErrorClass;
 use diesel_export::{self as export, db};
 
@@ -59,7 +62,7 @@ impl Problem {
         }
     }
 
-    /// Adds the address of the conflicting resource.
+    /// Adds the path of the conflicting resource, as the list of routes has it.
     pub fn at(self, location: String) -> Self {
         Self {
             location: Some(location),
@@ -89,11 +92,45 @@ impl Problem {
     }
 }
 
+/// What the problems of a service have of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Identity {
+    pub(crate) name: &'static str,
+    pub(crate) base_path: BasePath,
+}
+
+impl Default for Identity {
+    fn default() -> Self {
+        Self {
+            name: env!("CARGO_PKG_NAME"),
+            base_path: BasePath::default(),
+        }
+    }
+}
+
+/// Names the service in its problems: what makes a response of them does not know it.
+pub(crate) async fn identify<B: MessageBody>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<EitherBody<B>>, Error> {
+    let response = next.call(request).await?;
+    let problem = response.response().error();
+    let identity = response.request().app_data::<Identity>();
+    let problem = problem.and_then(|error| error.as_error::<Problem>());
+    let identified = problem.zip(identity);
+    Ok(
+        match identified.map(|(problem, identity)| problem.response(identity)) {
+            Some(identified) => response.into_response(identified).map_into_right_body(),
+            None => response.map_into_left_body(),
+        },
+    )
+}
+
 /// A problem (RFC 9457).
 #[derive(Serialize, ToSchema)]
 #[schema(as = Problem)]
 pub struct ProblemBody<'a> {
-    /// `urn:cmms-export:problem:` and the name of the problem's kind.
+    /// `urn:`, the name of the service, `:problem:` and the name of the problem's kind.
     r#type: String,
     /// Title of the problem type.
     title: &'a str,
@@ -122,14 +159,22 @@ impl ResponseError for Problem {
     }
 
     fn error_response(&self) -> HttpResponse {
-        let name = self.kind.name();
+        self.response(&Identity::default())
+    }
+}
+
+impl Problem {
+    fn response(&self, Identity { name, base_path }: &Identity) -> HttpResponse {
+        let kind = self.kind.name();
         let (status, title) = self.kind.parts();
+        let location = self.location.as_ref();
+        let location = location.map(|path| format!("{base_path}{path}"));
         let body = ProblemBody {
-            r#type: format!("urn:{NAME}:problem:{name}"),
+            r#type: format!("urn:{name}:problem:{kind}"),
             title,
             status: status.as_u16(),
             detail: self.detail.as_deref(),
-            location: self.location.as_deref(),
+            location: location.as_deref(),
         };
         let mut response = HttpResponse::build(status);
         response
@@ -138,7 +183,7 @@ impl ResponseError for Problem {
         if let Some(id) = &self.export_id {
             response.insert_header((EXPORT_ID, id.as_str()));
         }
-        if let Some(location) = &self.location {
+        if let Some(location) = &location {
             response.insert_header((LOCATION, location.as_str()));
         }
         if let Some(allowed) = &self.allowed {
@@ -152,10 +197,10 @@ impl ResponseError for Problem {
                 response.insert_header((CONTENT_RANGE, format!("bytes */{length}")))
             }
             Kind::Unauthorized => response
-                .append_header((WWW_AUTHENTICATE, format!("Bearer realm=\"{NAME}\"")))
+                .append_header((WWW_AUTHENTICATE, format!("Bearer realm=\"{name}\"")))
                 .append_header((
                     WWW_AUTHENTICATE,
-                    format!("Basic realm=\"{NAME}\", charset=\"UTF-8\""),
+                    format!("Basic realm=\"{name}\", charset=\"UTF-8\""),
                 )),
             _ => &mut response,
         };

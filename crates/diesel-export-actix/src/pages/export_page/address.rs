@@ -5,23 +5,25 @@ use std::sync::Arc;
 use actix_web::HttpRequest;
 use actix_web::http::header::HOST;
 
-use diesel_export::dataset::{Catalog, Dataset};
+use crate::app::App;
+use crate::base_path::BasePath;
+use diesel_export::dataset::Dataset;
 use diesel_export::format::FileType;
 use diesel_export::parameters::Parameters;
 
 /// Returns the address of a dataset's page.
-pub(crate) fn path(dataset: &Arc<dyn Dataset>, catalog: &Catalog) -> String {
-    if dataset == catalog.default() {
-        "/".to_owned()
-    } else {
-        format!("/{}", dataset.name())
-    }
+pub(crate) fn path(dataset: &Arc<dyn Dataset>, app: &App) -> String {
+    let name = match dataset == app.catalog().default() {
+        true => "",
+        false => dataset.name(),
+    };
+    app.address(format_args!("/{name}"))
 }
 
 /// Returns the address of the page with these parameters.
-pub(crate) fn address(parameters: &Parameters, catalog: &Catalog) -> String {
+pub(crate) fn address(parameters: &Parameters, app: &App) -> String {
     let chosen = chosen(parameters);
-    let path = path(parameters.filter.dataset(), catalog);
+    let path = path(parameters.filter.dataset(), app);
     format!("{path}?{}", query(&chosen))
 }
 
@@ -34,7 +36,7 @@ pub(crate) fn chosen(parameters: &Parameters) -> Vec<(String, String)> {
     chosen
 }
 
-/// Returns the file's address.
+/// Returns the file's path, as the list of routes has it.
 pub(crate) fn download(parameters: &Parameters, pairs: &[(String, String)]) -> String {
     let name = parameters.filter.dataset().name();
     let extension = parameters.file_type.extension();
@@ -49,8 +51,8 @@ pub(crate) fn query<'p>(pairs: impl IntoIterator<Item = &'p (String, String)>) -
         .finish()
 }
 
-/// Returns the command that downloads, up to the path.
-pub(crate) fn curl(request: &HttpRequest, token_variable: Option<&str>) -> String {
+/// Returns the command that downloads, up to the file's path.
+pub(crate) fn curl(request: &HttpRequest, base: &BasePath, token_variable: Option<&str>) -> String {
     // As the request has it: what `X-Forwarded-Host` has, anybody may have written.
     let host = request.headers().get(HOST);
     let host = host.and_then(|host| host.to_str().ok());
@@ -62,7 +64,7 @@ pub(crate) fn curl(request: &HttpRequest, token_variable: Option<&str>) -> Strin
     let token = token_variable.map(|name| format!("-H \"Authorization: Bearer ${name}\" "));
     let token = token.unwrap_or_default();
     format!(
-        "curl -fOJ {token}'{scheme}://{}",
+        "curl -fOJ {token}'{scheme}://{}{base}",
         host.replace('\'', r"'\''")
     )
 }
@@ -78,7 +80,7 @@ mod tests {
         for header in headers {
             request = request.append_header(*header);
         }
-        curl(&request.to_http_request(), None)
+        curl(&request.to_http_request(), &BasePath::default(), None)
     }
 
     #[test]

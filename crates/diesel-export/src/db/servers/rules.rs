@@ -15,6 +15,17 @@ pub struct Rules {
     pub replica_only: bool,
 }
 
+impl Default for Rules {
+    /// On the database's own server.
+    fn default() -> Self {
+        Self {
+            hosts: None,
+            max_lag: Duration::from_secs(30),
+            replica_only: false,
+        }
+    }
+}
+
 impl Rules {
     /// Returns whether exports are meant to run on other servers than the database's own.
     pub fn have_replicas(&self) -> bool {
