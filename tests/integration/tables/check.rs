@@ -96,6 +96,7 @@ fn what_the_database_does_not_have_is_said_at_its_place_with_what_there_is() {
         (ORDERS.replace("key = [\"id\"]", "label = \"name\""), "5:9: `label` is none of the dataset's columns: `name`".to_owned()),
         (filter("name = \"x\"\nkind = \"range\""), format!("9:8: shop.orders has no column `x`: {columns}")),
         (filter("name = \"due\"\nkind = \"contains\""), "9:8: its filter `due` looks for a part of a text in what is none".to_owned()),
+        (filter("name = \"tags\"\nkind = \"contains\""), "9:8: its filter `tags` looks for a part of a text in what is none".to_owned()),
         (filter("name = \"order\"\nkind = \"contains\""), "9:8: the filter `order` is called as a parameter that every export has".to_owned()),
         (filter("name = \"due\"\nkind = \"one-of\""), "9:8: this kind of filter is for enums, and the column `due` is of the type date".to_owned()),
         (filter("name = \"due\"\nkind = \"boolean\""), "9:8: this kind of filter is for booleans, and the column `due` is of the type date".to_owned()),

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use diesel::connection::SimpleConnection;
-use diesel_export::dataset::{ColumnKind, Dataset, FilterField, Selection};
+use diesel_export::dataset::{ColumnKind, Dataset, FilterField, Question, Selected, Selection};
 use diesel_export::db::Database;
+use diesel_export::parameters::filter_from_pairs;
 use diesel_export::tables::{self, DatasetsFile, FileDatasets};
 use diesel_export::{Export, Strategy};
 use serde::Deserialize;
@@ -184,7 +185,109 @@ fn value(field: &FilterField) -> String {
         ColumnKind::Time => "01:10",
         // md5 of 7.
         ColumnKind::Uuid => "8f14e45f-ceea-167a-5a36-dedd4bea2543",
-        ColumnKind::Text | ColumnKind::Data => "T7, \"é\"",
+        ColumnKind::Text | ColumnKind::Data | ColumnKind::Typed(_) => "T7, \"é\"",
     };
     value.to_owned()
+}
+
+/// A value that a file shows finds its row again, whatever its type is, and so does another way to write what PostgreSQL takes for equal.
+#[test]
+fn a_filter_of_any_type_takes_what_the_file_shows() {
+    const COLUMNS: [(&str, &str, &str, &str); 16] = [
+        ("padded", "char(5)", "'ab'", "'xy'"),
+        ("caseless", "citext", "'Ab'", "'b'"),
+        ("letter", "\"char\"", "'a'", "'b'"),
+        ("called", "name", "'a '", "'a'"),
+        ("address", "inet", "'1.2.3.4'", "'1.2.3.4/24'"),
+        ("markup", "xml", "'<a/>'", "'<b/>'"),
+        ("document", "json", "'{\"a\" : 1}'", "'{}'"),
+        ("place", "point", "'(1,2)'", "'(2,1)'"),
+        ("vector", "tsvector", "'a:1 b:2'", "'a'"),
+        ("pair", "pair", "'(1,\"a b\")'", "'(1,)'"),
+        ("relation", "regclass", "'things'", "'pg_class'"),
+        ("texts", "text[]", "'{a,NULL}'", "'{}'"),
+        ("mood", "\"Mood\"", "'ü, \"so\"'", "'so'"),
+        ("moody", "moody", "' so'", "'so'"),
+        ("currency", "char(3)", "'EUR'", "'USD'"),
+        ("uuid", "uuid", "md5('a')::uuid", "md5('b')::uuid"),
+    ];
+    let list = |part: fn(&(&str, &str, &str, &str)) -> String| {
+        COLUMNS.iter().map(part).collect::<Vec<_>>().join(", ")
+    };
+    let database = TestDatabase::with(&format!(
+        "create extension citext; create schema mine; set search_path = mine, public; create type pair as (number integer, text text);
+         create type \"Mood\" as enum ('ü, \"so\"', 'so', ' so'); create domain moody as \"Mood\";
+         create table currencies (code char(3) primary key); insert into currencies values ('EUR'), ('USD');
+         create table things (id integer, {}); insert into things values (1, {}), (2, {});
+         create index on things (mood); create index on things (currency)",
+        list(|(name, kind, ..)| format!("{name} {kind}")),
+        list(|(_, _, first, _)| (*first).to_owned()),
+        list(|(_, _, _, second)| (*second).to_owned()),
+    ));
+    let mut file = "version = 1\n[[dataset]]\nname = \"things\"\ntable = \"mine.things\"\n[[dataset.column]]\nname = \"id\"\n".to_owned();
+    for (name, ..) in COLUMNS {
+        for kind in ["exact", "id", "one-of", "contains"] {
+            let is_enum = ["mood", "moody"].contains(&name);
+            let is_text = ["padded", "caseless", "called", "currency"].contains(&name);
+            if is_enum && kind == "id"
+                || !is_enum && kind == "one-of"
+                || !is_text && kind == "contains"
+            {
+                continue;
+            }
+            file += &format!(
+                "[[dataset.filter]]\nname = \"{name}_{kind}\"\ncolumn = \"{name}\"\nkind = \"{kind}\"\n"
+            );
+        }
+    }
+    let client = client(&database.url);
+    let mut connection = client.probe_connection().expect("a connection");
+    let file = DatasetsFile::parse(file).expect("a file");
+    let datasets = file.datasets(&mut connection).expect("the tables fit");
+    let dataset = datasets.catalog().default();
+    for field in dataset.filters() {
+        let column = field.name().rsplit_once('_').expect("with its kind").0;
+        let sql = format!(
+            "select json_build_array(format('%s', {column})) from mine.things where id = 1"
+        );
+        let [shown]: [String; 1] =
+            serde_json::from_slice(&oracle::psql(&database, &sql)).expect("an array");
+        let mut values = vec![shown];
+        values.extend(match field.name() {
+            "padded_exact" => Some("ab".to_owned()),
+            "caseless_id" => Some("aB".to_owned()),
+            "uuid_id" => Some(values[0].to_uppercase()),
+            _ => None,
+        });
+        for value in values {
+            for strategy in [Strategy::Copy, Strategy::Streamed] {
+                let mut export = Export {
+                    strategy,
+                    ..Export::of(dataset)
+                };
+                let read = field.parse(&value).expect("a value");
+                export.filter.set(field, read).expect("its own");
+                let outcome = run(&client, &export);
+                let what = format!("{} {value:?} {strategy:?}", field.name());
+                assert_eq!(
+                    String::from_utf8_lossy(outcome.whole(&what)),
+                    "id\n1\n",
+                    "{what}"
+                );
+            }
+        }
+    }
+    for (name, value) in [("mood_one-of", "so"), ("currency_exact", "EUR")] {
+        let pairs = [(name.into(), value.into())];
+        let filter = filter_from_pairs(dataset, pairs).expect("understood");
+        let query = dataset.own(Question::of([Selected::One]).with(filter.own_conditions()));
+        let sql = diesel::debug_query::<diesel::pg::Pg, _>(&query).to_string();
+        let sql = sql.replace("$1", &format!("text '{value}'"));
+        let plan = oracle::psql(
+            &database,
+            &format!("set enable_seqscan = off; explain {sql}"),
+        );
+        let plan = String::from_utf8_lossy(&plan);
+        assert!(plan.contains("Index Cond"), "{plan}");
+    }
 }

@@ -35,6 +35,8 @@ pub enum ColumnKind {
     Uuid,
     /// Anything else, as PostgreSQL prints it: documents, networks, intervals.
     Data,
+    /// To a filter: what PostgreSQL compares as values of this type, which reads any text that the filter takes: `citext`, an enum.
+    Typed(String),
     /// Booleans, written as two texts: the first for true, the second for false.
     Label([String; 2]),
 }
@@ -52,8 +54,13 @@ impl ColumnKind {
     pub(crate) fn has_ranges(&self) -> bool {
         !matches!(
             self,
-            Self::Boolean | Self::Label(_) | Self::Text | Self::Uuid | Self::Data
+            Self::Boolean | Self::Label(_) | Self::Text | Self::Uuid | Self::Data | Self::Typed(_)
         )
+    }
+
+    /// Whether a filter reads any text as such a value.
+    pub(crate) fn is_any_text(&self) -> bool {
+        matches!(self, Self::Text | Self::Data | Self::Typed(_))
     }
 
     /// Whether the values are texts to who reads them from the server, of any length.
@@ -85,11 +92,15 @@ pub trait ColumnType {
     const IS_PRINTED: bool = true;
     /// Whether they may be NULL.
     const IS_NULLABLE: bool = false;
-    /// Whether each is one value, and no array of them.
-    const IS_SCALAR: bool = true;
 
     /// What such values are.
     fn kind() -> ColumnKind;
+
+    /// What they are to a filter. [`Text`](ColumnKind::Text) is for types that PostgreSQL compares with texts; an index serves
+    /// [`Typed`](ColumnKind::Typed), too.
+    fn compared() -> ColumnKind {
+        Self::kind()
+    }
 }
 
 macro_rules! column_types {
@@ -108,8 +119,7 @@ macro_rules! column_types {
 column_types! {
     Integer, ordered: true, printed: false: SmallInt, Integer, BigInt;
     Boolean, ordered: true, printed: false: Bool;
-    Text, ordered: true, printed: false: Text, Citext;
-    Text, ordered: true, printed: true: CChar;
+    Text, ordered: true, printed: false: Text;
     Decimal, ordered: true, printed: true: Numeric;
     Float, ordered: true, printed: true: Float, Double;
     Date, ordered: true, printed: true: Date;
@@ -121,27 +131,55 @@ column_types! {
     Data, ordered: false, printed: true: Json;
 }
 
+impl ColumnType for Citext {
+    const IS_PRINTED: bool = false;
+
+    fn kind() -> ColumnKind {
+        ColumnKind::Text
+    }
+
+    fn compared() -> ColumnKind {
+        ColumnKind::Typed("citext".to_owned())
+    }
+}
+
+impl ColumnType for CChar {
+    fn kind() -> ColumnKind {
+        ColumnKind::Text
+    }
+
+    fn compared() -> ColumnKind {
+        ColumnKind::Data
+    }
+}
+
 impl<T: ColumnType + SqlType<IsNull = NotNull>> ColumnType for Nullable<T> {
     const IS_ORDERED: bool = T::IS_ORDERED;
     const IS_PRINTED: bool = T::IS_PRINTED;
     const IS_NULLABLE: bool = true;
-    const IS_SCALAR: bool = T::IS_SCALAR;
 
     fn kind() -> ColumnKind {
         T::kind()
+    }
+
+    fn compared() -> ColumnKind {
+        T::compared()
     }
 }
 
 /// Arrays of texts have texts in them, as an array of numbers has not.
 impl<T: ColumnType> ColumnType for Array<T> {
     const IS_ORDERED: bool = T::IS_ORDERED;
-    const IS_SCALAR: bool = false;
 
     fn kind() -> ColumnKind {
         match T::kind() {
             ColumnKind::Text => ColumnKind::Text,
             _ => ColumnKind::Data,
         }
+    }
+
+    fn compared() -> ColumnKind {
+        ColumnKind::Data
     }
 }
 

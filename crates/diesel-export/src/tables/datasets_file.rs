@@ -106,7 +106,7 @@ impl DatasetsFile {
             let refers_to = (table.oid, attribute.name.clone());
             Some((
                 refers_to,
-                (dataset.name.get_ref().clone(), attribute.kind()),
+                (dataset.name.get_ref().clone(), attribute.compared()),
             ))
         });
         keys.collect()

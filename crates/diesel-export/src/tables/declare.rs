@@ -97,7 +97,7 @@ impl<'e> Making<'e> {
                 Ok(attribute) => key.push(Key {
                     column: attribute.name.clone(),
                     value: Arc::new(column(None, &attribute.name)),
-                    kind: attribute.kind(),
+                    kind: attribute.compared(),
                 }),
             }
         }

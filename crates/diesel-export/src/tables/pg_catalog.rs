@@ -75,6 +75,9 @@ pub(super) struct Attribute {
     pub(super) r#type: String,
     /// The oid of its type; for a domain, of the type below it.
     pub(super) base: u32,
+    /// The name of that type in SQL, if a value of the column can be compared with one of that type: the role may use its schema, and it is no
+    /// enum below a domain.
+    pub(super) sql_type: Option<String>,
     /// The base type's category, as `pg_type.typcategory` has it.
     pub(super) category: String,
     /// The category of an array's elements.
@@ -120,13 +123,15 @@ const CATALOG: &str = "
         union all
         select type, typbasetype from based join pg_type on pg_type.oid = base where typtype = 'd'),
     types as materialized (
-        select type, base, t.typcategory as category, case when t.typcategory = 'A' then element.typcategory end as element_category,
+        select type, base, case when (type = base or t.typtype <> 'e') and has_schema_privilege(s.oid, 'usage')
+                then format('%I.%I', s.nspname, t.typname) end as sql_type,
+            t.typcategory as category, case when t.typcategory = 'A' then element.typcategory end as element_category,
             element.typtype in ('e', 'r', 'm') or exists (
                 select from pg_opclass where opcdefault and opcmethod = (select oid from pg_am where amname = 'btree')
                     and (opcintype = element.oid or opcintype in (
                         select casttarget from pg_cast where castsource = element.oid and castmethod = 'b' and castcontext = 'i'))) as is_ordered,
             (select json_agg(enumlabel order by enumsortorder) from pg_enum where enumtypid = base) as labels
-        from based join pg_type t on t.oid = base and t.typtype <> 'd'
+        from based join pg_type t on t.oid = base and t.typtype <> 'd' join pg_namespace s on s.oid = t.typnamespace
             join pg_type element on element.oid = case when t.typcategory = 'A' and t.typelem <> 0 then t.typelem else t.oid end)
     select json_build_object('database', current_database(),
         'schemas', coalesce((select json_agg(nspname order by nspname) from own_schemas), '[]'),
@@ -135,7 +140,7 @@ const CATALOG: &str = "
             'oid', c.oid::bigint, 'schema', nspname, 'name', relname, 'kind', relkind, 'comment', obj_description(c.oid, 'pg_class'),
             'is_reachable', has_schema_privilege(relnamespace, 'usage'),
             'columns', coalesce((select json_agg(json_build_object(
-                'name', attname, 'type', format_type(atttypid, atttypmod), 'base', base::bigint, 'category', category,
+                'name', attname, 'type', format_type(atttypid, atttypmod), 'base', base::bigint, 'sql_type', sql_type, 'category', category,
                 'element_category', element_category, 'is_ordered', is_ordered, 'is_not_null', attnotnull,
                 'is_readable', has_column_privilege(attrelid, attnum, 'select'), 'comment', col_description(attrelid, attnum),
                 'labels', labels) order by attnum)

@@ -45,6 +45,23 @@ pub(super) mod sql {
         Data, ordered: false: Xml "xml", Point "point", Jsonpath "jsonpath";
     }
 
+    /// `char(n)`, which Diesel takes for a text.
+    #[derive(SqlType)]
+    #[diesel(postgres_type(name = "bpchar"))]
+    pub struct Padded;
+
+    impl ColumnType for Padded {
+        const IS_PRINTED: bool = false;
+
+        fn kind() -> ColumnKind {
+            ColumnKind::Text
+        }
+
+        fn compared() -> ColumnKind {
+            ColumnKind::Typed("pg_catalog.bpchar".to_owned())
+        }
+    }
+
     pub(super) type Texts = Array<Text>;
     pub(super) type Numbers = Array<Numeric>;
     pub(super) type Stamps = Array<Timestamptz>;
@@ -165,7 +182,7 @@ parts! {
         stamp Timestamp "timestamp", stamp_zoned Timestamptz "timestamptz", lasts Interval "interval", bits Bits "bit(3)",
         varbits Varbits "varbit", date Date "date", numbers Numbers "numeric[]", flags Flags "boolean[]", stamps Stamps "timestamptz[]";
     others:
-        limited Text "varchar(100)", padded Text "char(9)", letter CChar "\"char\"", called Name "name", caseless Citext "citext",
+        limited Text "varchar(100)", padded Padded "char(9)", letter CChar "\"char\"", called Name "name", caseless Citext "citext",
         words Words "words", document Json "json", binary_document Jsonb "jsonb", markup Xml "xml", bytes Bytea "bytea",
         address Inet "inet", network Cidr "cidr", device MacAddr "macaddr", device8 MacAddr8 "macaddr8", pair Pair "pair",
         texts Texts "text[]", span Span "tstzrange", numbered Numbered "numrange", days Days "daterange", vector Tsvector "tsvector",

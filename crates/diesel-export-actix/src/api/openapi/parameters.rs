@@ -46,7 +46,11 @@ pub(crate) fn pattern(kind: &ColumnKind) -> Option<&'static str> {
         ColumnKind::Date | ColumnKind::Timestamp | ColumnKind::Timestamptz => Some(DATE),
         ColumnKind::Time => Some("([01][0-9]|2[0-3]):[0-5][0-9]"),
         ColumnKind::Uuid => Some("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"),
-        ColumnKind::Boolean | ColumnKind::Label(_) | ColumnKind::Text | ColumnKind::Data => None,
+        ColumnKind::Boolean
+        | ColumnKind::Label(_)
+        | ColumnKind::Text
+        | ColumnKind::Data
+        | ColumnKind::Typed(_) => None,
     }
 }
 

@@ -9,7 +9,7 @@ use diesel::prelude::*;
 use diesel::query_builder::{AstPass, QueryFragment};
 use diesel::sql_types::{Array, BigInt};
 
-use self::operand::{Operand, PortableText, compared, integer, sql_name};
+use self::operand::{Operand, PortableText, compared, integer};
 use super::column_type::ColumnKind;
 use super::filter::{Value, like_pattern};
 use super::fragment::{Fragment, Query};
@@ -68,14 +68,9 @@ impl Condition {
 
     /// The condition that `what` is at most this. A timestamp may be of any time of a day.
     pub(super) fn to(what: &Fragment, kind: &ColumnKind, value: &Value) -> Self {
-        let greatest = Operand::of(kind, value);
-        let (operator, greatest) = match (greatest, sql_name(kind)) {
-            (Some(Operand::Cast(day, _)), Some(name @ ("timestamp" | "timestamptz")))
-                if day.is_date =>
-            {
-                (" < ", Some(Operand::DayAfter(day, name)))
-            }
-            (greatest, _) => (" <= ", greatest),
+        let (operator, greatest) = match Operand::after(kind, value) {
+            Some(after) => (" < ", Some(after)),
+            None => (" <= ", Operand::of(kind, value)),
         };
         Self::new(Compared(
             compared(what, kind),

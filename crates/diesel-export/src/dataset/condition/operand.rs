@@ -10,7 +10,7 @@ use diesel::sql_types::{BigInt, Bool, Text};
 
 use crate::dataset::column_type::ColumnKind;
 use crate::dataset::filter::{Value, is_date};
-use crate::dataset::fragment::Fragment;
+use crate::dataset::fragment::{Fragment, Selected};
 use crate::units::hexadecimal;
 
 pub(super) fn integer(value: &Value) -> Option<i64> {
@@ -21,19 +21,20 @@ pub(super) fn integer(value: &Value) -> Option<i64> {
 }
 
 /// The type that a text is cast to, to be compared with values of this kind. Anything else is compared as the text that PostgreSQL prints.
-pub(super) fn sql_name(kind: &ColumnKind) -> Option<&'static str> {
-    match kind {
-        ColumnKind::Integer => Some("int8"),
-        ColumnKind::Boolean | ColumnKind::Label(_) => Some("bool"),
-        ColumnKind::Decimal => Some("numeric"),
-        ColumnKind::Float => Some("float8"),
-        ColumnKind::Date => Some("date"),
-        ColumnKind::Time => Some("time"),
-        ColumnKind::Timestamp => Some("timestamp"),
-        ColumnKind::Timestamptz => Some("timestamptz"),
-        ColumnKind::Uuid => Some("uuid"),
-        ColumnKind::Text | ColumnKind::Data => None,
-    }
+fn sql_name(kind: &ColumnKind) -> Option<&str> {
+    Some(match kind {
+        ColumnKind::Integer => "pg_catalog.int8",
+        ColumnKind::Boolean | ColumnKind::Label(_) => "pg_catalog.bool",
+        ColumnKind::Decimal => "pg_catalog.numeric",
+        ColumnKind::Float => "pg_catalog.float8",
+        ColumnKind::Date => "pg_catalog.date",
+        ColumnKind::Time => "pg_catalog.time",
+        ColumnKind::Timestamp => "pg_catalog.timestamp",
+        ColumnKind::Timestamptz => "pg_catalog.timestamptz",
+        ColumnKind::Uuid => "pg_catalog.uuid",
+        ColumnKind::Typed(name) => name,
+        ColumnKind::Text | ColumnKind::Data => return None,
+    })
 }
 
 /// A value that is compared with.
@@ -41,15 +42,9 @@ pub(super) enum Operand {
     Boolean(AsExprOf<bool, Bool>),
     Integer(AsExprOf<i64, BigInt>),
     Text(PortableText),
-    Cast(Written, &'static str),
+    Cast(PortableText, String),
     /// The beginning of the day after this one.
-    DayAfter(Written, &'static str),
-}
-
-/// A value as it is written.
-pub(super) struct Written {
-    text: AsExprOf<String, Text>,
-    pub(super) is_date: bool,
+    DayAfter(PortableText, String),
 }
 
 impl Operand {
@@ -61,11 +56,20 @@ impl Operand {
             (Value::Integer(value), _) => Self::Integer((*value).into_sql::<BigInt>()),
             (Value::Text(text), None) => Self::Text(PortableText::of(text.clone())),
             (Value::Text(text), Some(name)) => {
-                let is_date = is_date(text);
-                let text = text.clone().into_sql::<Text>();
-                Self::Cast(Written { text, is_date }, name)
+                Self::Cast(PortableText::of(text.clone()), name.to_owned())
             }
         })
+    }
+
+    /// The least that is no more of this value; `None` if that is no day of a timestamp.
+    pub(super) fn after(kind: &ColumnKind, value: &Value) -> Option<Self> {
+        match (kind, value) {
+            (ColumnKind::Timestamp | ColumnKind::Timestamptz, Value::Text(day)) if is_date(day) => {
+                let day = PortableText::of(day.clone());
+                Some(Self::DayAfter(day, sql_name(kind)?.to_owned()))
+            }
+            _ => None,
+        }
     }
 }
 
@@ -75,16 +79,16 @@ impl QueryFragment<Pg> for Operand {
             Self::Boolean(value) => value.walk_ast(out),
             Self::Integer(value) => value.walk_ast(out),
             Self::Text(text) => text.walk_ast(out),
-            Self::Cast(written, name) => {
+            Self::Cast(text, name) => {
                 out.push_sql("cast(");
-                written.text.walk_ast(out.reborrow())?;
-                out.push_sql(&format!(" as pg_catalog.{name})"));
+                text.walk_ast(out.reborrow())?;
+                out.push_sql(&format!(" as {name})"));
                 Ok(())
             }
-            Self::DayAfter(written, name) => {
+            Self::DayAfter(day, name) => {
                 out.push_sql("cast(cast(");
-                written.text.walk_ast(out.reborrow())?;
-                out.push_sql(&format!(" as pg_catalog.date) + 1 as pg_catalog.{name})"));
+                day.walk_ast(out.reborrow())?;
+                out.push_sql(&format!(" as pg_catalog.date) + 1 as {name})"));
                 Ok(())
             }
         }
@@ -95,7 +99,7 @@ impl QueryFragment<Pg> for Operand {
 /// 0.1 is not the 0.1 of a double, and users write what they see.
 pub(super) fn compared(what: &Fragment, kind: &ColumnKind) -> Fragment {
     match kind {
-        ColumnKind::Data => Arc::new(Cast(Arc::clone(what), "text")),
+        ColumnKind::Data => Arc::new(Selected::Printed(Arc::clone(what))),
         ColumnKind::Float => {
             let printed: Fragment = Arc::new(Cast(Arc::clone(what), "text"));
             Arc::new(Cast(printed, "float8"))

@@ -122,7 +122,6 @@ pub(crate) fn dataset_name(name: &str) -> Option<String> {
 pub(crate) fn invalid_filter(field: &FilterField) -> Option<String> {
     let name = &field.name;
     let labels: Vec<&str> = field.labels.iter().map(String::as_str).collect();
-    let is_text = matches!(field.kind, ColumnKind::Text | ColumnKind::Data);
     match field.test {
         FilterTest::Contains if field.kind != ColumnKind::Text => Some(format!(
             "its filter `{name}` looks for a part of a text in what is none"
@@ -130,7 +129,7 @@ pub(crate) fn invalid_filter(field: &FilterField) -> Option<String> {
         FilterTest::From | FilterTest::To if !field.kind.has_ranges() => Some(format!(
             "its filter `{name}` is a range of values that are neither numbers nor times"
         )),
-        FilterTest::OneOf if !labels.is_empty() && !is_text => Some(format!(
+        FilterTest::OneOf if !labels.is_empty() && !field.kind.is_any_text() => Some(format!(
             "its filter `{name}` has labels, but its values are no texts"
         )),
         FilterTest::OneOf if field.takes_none && labels.contains(&"none") => Some(format!(
@@ -178,6 +177,7 @@ mod tests {
             id -> Uuid,
             name -> Text,
             facts -> Json,
+            grade -> CChar,
         }
     }
 
@@ -249,6 +249,12 @@ mod tests {
                 declared.on_request();
             }),
             "no column is in its exports",
+        );
+        check(
+            said!(|declared: &mut Declaration<_, _>| {
+                declared.text_filter("grade", "", things::grade);
+            }),
+            "its filter `grade` looks for a part of a text",
         );
         check(
             said!("exports", things::id, |_| ()),

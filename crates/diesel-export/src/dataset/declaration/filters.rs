@@ -126,13 +126,22 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
     where
         F: Filtered<Joined, Own>,
     {
-        let part = field(name, help, FilterTest::Contains, column);
         let words = name.replace('_', " ");
-        let exact = FilterField {
-            name: format!("{name}_is"),
-            help: format!("Only {} with exactly this {words}", self.name),
-            test: FilterTest::OneOf,
-            ..part.clone()
+        let exact = field(
+            &format!("{name}_is"),
+            &format!("Only {} with exactly this {words}", self.name),
+            FilterTest::OneOf,
+            column,
+        );
+        let part = FilterField {
+            name: name.to_owned(),
+            help: help.to_owned(),
+            test: FilterTest::Contains,
+            kind: match &exact.kind {
+                ColumnKind::Typed(_) => F::SqlType::kind(),
+                kind => kind.clone(),
+            },
+            ..exact.clone()
         };
         self.add(part).add(exact)
     }
@@ -176,11 +185,7 @@ fn field<Joined, Own, F: Filtered<Joined, Own>>(
         name: name.to_owned(),
         help: help.to_owned(),
         test,
-        kind: match F::SqlType::kind() {
-            // PostgreSQL compares no array with a text.
-            ColumnKind::Text if !F::SqlType::IS_SCALAR => ColumnKind::Data,
-            kind => kind,
-        },
+        kind: F::SqlType::compared(),
         labels: Vec::new(),
         takes_none: false,
         of: None,

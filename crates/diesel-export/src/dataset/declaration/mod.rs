@@ -180,7 +180,7 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
         self.table.key.push(Key {
             column: C::NAME.to_owned(),
             value: Arc::new(column),
-            kind: C::SqlType::kind(),
+            kind: C::SqlType::compared(),
         });
         self
     }

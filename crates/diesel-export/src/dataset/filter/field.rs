@@ -93,7 +93,7 @@ impl FilterField {
 
     /// Whether any text is one of its values.
     fn takes_any_text(&self) -> bool {
-        matches!(self.kind, ColumnKind::Text | ColumnKind::Data) && self.labels.is_empty()
+        self.kind.is_any_text() && self.labels.is_empty()
     }
 
     /// Reads a value for it, or several with commas between them.

@@ -97,7 +97,9 @@ pub(super) fn read(kind: &ColumnKind, text: &str) -> Option<Value> {
             return parse_boolean(word).map(Value::Boolean);
         }
         ColumnKind::Integer => return word.parse().ok().map(Value::Integer),
-        ColumnKind::Text | ColumnKind::Data => return Some(Value::Text(text.to_owned())),
+        ColumnKind::Text | ColumnKind::Data | ColumnKind::Typed(_) => {
+            return Some(Value::Text(text.to_owned()));
+        }
         ColumnKind::Decimal | ColumnKind::Float => is_number(word),
         ColumnKind::Date => is_date(word),
         ColumnKind::Time => is_time(word),
@@ -179,7 +181,7 @@ pub(super) fn expected(kind: &ColumnKind) -> &'static str {
             "a date, or a date and time such as 2026-11-30T14:30:00, with or without an offset such as +01:00 (%2B01:00 in a URL)"
         }
         ColumnKind::Uuid => "a UUID",
-        ColumnKind::Text | ColumnKind::Data => "a text",
+        ColumnKind::Text | ColumnKind::Data | ColumnKind::Typed(_) => "a text",
     }
 }
 

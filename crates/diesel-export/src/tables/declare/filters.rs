@@ -131,7 +131,11 @@ impl FoundFilter<'_> {
         let takes_none = !labels.iter().any(|label| label == "none")
             && matches!(kind, Kind::OneOf | Kind::Boolean | Kind::Id)
             && (!self.attribute.is_not_null || self.join.is_some());
-        let compared = self.attribute.compared();
+        let compared = match kind {
+            Kind::OneOf => self.attribute.typed(),
+            Kind::Contains if self.attribute.is_searchable() => ColumnKind::Text,
+            _ => self.attribute.compared(),
+        };
         let field = FilterField {
             name: name.clone(),
             help: help(kind, dataset, name),

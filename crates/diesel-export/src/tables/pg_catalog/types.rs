@@ -13,8 +13,12 @@ const TIME: u32 = 1083;
 const TIMESTAMP: u32 = 1114;
 const TIMESTAMPTZ: u32 = 1184;
 const UUID: u32 = 2950;
+/// `"char"`, which PostgreSQL 13 has among the texts.
+const CHAR: u32 = 18;
+/// `char(n)`.
+const BPCHAR: u32 = 1042;
 /// `text`, `varchar`, `char(n)`, `name`: their binary form is their text.
-const PLAIN_TEXTS: [u32; 4] = [25, 1043, 1042, 19];
+const PLAIN_TEXTS: [u32; 4] = [25, 1043, BPCHAR, 19];
 /// Types of PostgreSQL's own in whose texts nobody writes what they like: `bytea`, `money`, `oid`, `interval`, `json`, `jsonb`, `inet`, `cidr`,
 /// `macaddr`, `macaddr8`, `pg_lsn`, `timetz`, `bit`, `varbit`.
 const DATA: [u32; 14] = [
@@ -52,15 +56,29 @@ impl Attribute {
 
     /// Whether its values are texts that can be searched.
     pub(in crate::tables) fn is_searchable(&self) -> bool {
-        self.category == "S" && self.kind() == ColumnKind::Text
+        self.category == "S" && self.base != CHAR
     }
 
-    /// What its values are to a filter: PostgreSQL compares no array with a text.
+    /// What its values are to a filter that takes any text.
     pub(in crate::tables) fn compared(&self) -> ColumnKind {
+        let is_citext = || {
+            self.sql_type
+                .as_ref()
+                .is_some_and(|name| name.ends_with(".citext"))
+        };
         match self.kind() {
-            ColumnKind::Text if self.category == "A" => ColumnKind::Data,
+            ColumnKind::Text if !self.is_searchable() => ColumnKind::Data,
+            // PostgreSQL compares them with texts without their padding, and in upper and lower case.
+            ColumnKind::Text if self.base == BPCHAR || is_citext() => self.typed(),
             kind => kind,
         }
+    }
+
+    /// What its values are to a filter that takes those that there are: an index serves it, unless the role may not name the type.
+    pub(in crate::tables) fn typed(&self) -> ColumnKind {
+        self.sql_type
+            .clone()
+            .map_or(ColumnKind::Data, ColumnKind::Typed)
     }
 
     pub(in crate::tables) fn is_integer(&self) -> bool {
