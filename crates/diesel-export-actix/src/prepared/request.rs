@@ -1,14 +1,20 @@
 //! What an export is asked for with in a request's body, as JSON or as a form.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use actix_web::HttpRequest;
-use serde_json::{Map, Value};
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 
 use crate::pages::html::{accepts_html, has_form};
 use crate::problem::query_string::{QueryString, invalid};
 use crate::problem::{Kind, Problem};
-use diesel_export::dataset::{Catalog, ColumnKind, FilterField, FilterTest, InvalidFilter};
+use diesel_export::dataset::{
+    Catalog, ColumnKind, Dataset, FilterField, FilterTest, InvalidFilter,
+};
 use diesel_export::format::FileType;
-use diesel_export::parameters::{Pair, Parameters, named};
+use diesel_export::parameters::{OPTIONS, Pair, Parameters, named};
 
 /// An export that is asked for.
 pub(crate) struct Order {
@@ -28,22 +34,22 @@ impl Order {
     ) -> Result<Self, Problem> {
         let unclear = |detail: &str| Problem::with_detail(Kind::InvalidParameter, detail);
         let is_form = has_form(request);
-        let mut query = if is_form {
+        let (dataset, mut query) = if is_form {
             let text = std::str::from_utf8(body).map_err(|_| unclear("the form is not UTF-8"))?;
-            QueryString::parse(text)?
-        } else if body.is_empty() {
-            QueryString::of(Vec::new())
+            let mut query = QueryString::parse(text)?;
+            let name = query.take("dataset")?;
+            (find(catalog, name.as_deref())?, query)
         } else {
-            let values: Map<String, Value> =
-                serde_json::from_slice(body).map_err(|error| unclear(&error.to_string()))?;
-            QueryString::of(pairs(values, catalog)?)
-        };
-        let dataset = match query.take("dataset")?.as_deref() {
-            None | Some("") => catalog.default(),
-            Some(name) => catalog.find(name).ok_or_else(|| {
-                let names: Vec<&str> = catalog.names().collect();
-                invalid("dataset", &format!("expected one of {}", names.join(", ")))
-            })?,
+            let mut members = match body {
+                [] => Members::new(),
+                json => {
+                    serde_json::from_slice(json).map_err(|error| unclear(&error.to_string()))?
+                }
+            };
+            let name = members.remove("dataset");
+            let name = name.map(|value| option("dataset", &value)).transpose()?;
+            let dataset = find(catalog, name.as_deref())?;
+            (dataset, QueryString::of(pairs(members, dataset)?))
         };
         let format = query.take("format")?.unwrap_or_default();
         let file_type = named("format", &format)?;
@@ -68,28 +74,39 @@ impl Order {
     }
 }
 
+/// The members of a JSON object. Their values are JSON, which keeps all digits of a number.
+type Members = BTreeMap<String, Box<RawValue>>;
+
+/// The dataset of this name; the default one if it is empty.
+fn find<'c>(catalog: &'c Catalog, name: Option<&str>) -> Result<&'c Arc<dyn Dataset>, Problem> {
+    match name {
+        None | Some("") => Ok(catalog.default()),
+        Some(name) => catalog.find(name).ok_or_else(|| {
+            let names: Vec<&str> = catalog.names().collect();
+            invalid("dataset", &format!("expected one of {}", names.join(", ")))
+        }),
+    }
+}
+
 /// The names and values of a JSON object as a form has them. A value must be of its parameter's type.
-fn pairs(values: Map<String, Value>, catalog: &Catalog) -> Result<Vec<Pair<'static>>, Problem> {
+fn pairs(members: Members, dataset: &Arc<dyn Dataset>) -> Result<Vec<Pair<'static>>, Problem> {
     let mut pairs: Vec<Pair<'static>> = Vec::new();
-    for (name, value) in values {
-        let mut fields = catalog.all().flat_map(|dataset| dataset.filters());
+    for (name, value) in members {
+        let mut fields = dataset.filters().iter();
         let texts = match fields.find(|field| field.name() == name) {
-            Some(field) => filter(field, &value),
-            None => option(&name, &value).map(|text| vec![text]),
+            Some(field) => filter(field, &value)
+                .map_err(|expected| invalid(&name, &format!("expected {expected}")))?,
+            None => vec![option(&name, &value)?],
         };
-        let texts = texts.map_err(|expected| invalid(&name, &format!("expected {expected}")))?;
-        pairs.extend(
-            texts
-                .into_iter()
-                .map(|text| (name.clone().into(), text.into())),
-        );
+        let texts = texts.into_iter();
+        pairs.extend(texts.map(|text| (name.clone().into(), text.into())));
     }
     Ok(pairs)
 }
 
 /// The values of a filter: one, or an array of them if it takes several.
-fn filter(field: &FilterField, value: &Value) -> Result<Vec<String>, String> {
-    match value.as_array() {
+fn filter(field: &FilterField, value: &RawValue) -> Result<Vec<String>, String> {
+    match read::<Vec<Box<RawValue>>>(value) {
         Some(values) if field.test() == FilterTest::OneOf && !values.is_empty() => {
             values.iter().map(|value| text(field, value)).collect()
         }
@@ -98,22 +115,20 @@ fn filter(field: &FilterField, value: &Value) -> Result<Vec<String>, String> {
 }
 
 /// A value of a filter. A comma or a blank in it separates nothing, and an empty text is none.
-fn text(field: &FilterField, value: &Value) -> Result<String, String> {
-    let text = match value {
-        Value::Bool(value) if field.is_boolean() => Some(value.to_string()),
-        Value::Number(_) if *field.kind() == ColumnKind::Integer => {
-            integer(value).map(|value| value.to_string())
+fn text(field: &FilterField, value: &RawValue) -> Result<String, String> {
+    let json = value.get();
+    let string = read::<String>(value);
+    let is_number = json.starts_with(|first: char| first == '-' || first.is_ascii_digit());
+    let text = match field.kind() {
+        _ if field.takes_none() && string.as_deref() == Some("none") => string,
+        ColumnKind::Boolean | ColumnKind::Label(_) => {
+            read::<bool>(value).map(|value| value.to_string())
         }
-        Value::Number(number)
-            if matches!(field.kind(), ColumnKind::Decimal | ColumnKind::Float) =>
-        {
-            Some(number.to_string())
-        }
-        Value::String(text) if field.takes_none() && text == "none" => Some(text.clone()),
-        Value::String(text) if !field.is_boolean() && *field.kind() != ColumnKind::Integer => {
-            Some(text.clone())
-        }
-        _ => None,
+        ColumnKind::Integer if is_number => integer(json).map(|value| value.to_string()),
+        // In a manifest, an id is a text where it may be `none`.
+        ColumnKind::Integer => string.filter(|_| field.takes_none()),
+        ColumnKind::Decimal | ColumnKind::Float if is_number => Some(json.to_owned()),
+        _ => string,
     };
     let is_one = |text: &String| {
         field
@@ -128,42 +143,50 @@ fn text(field: &FilterField, value: &Value) -> Result<String, String> {
         })
 }
 
-fn option(name: &str, value: &Value) -> Result<String, String> {
+/// A parameter that is no filter. What every export lacks, too, is refused later, whatever its value is.
+fn option(name: &str, value: &RawValue) -> Result<String, Problem> {
+    let is_known =
+        ["dataset", "format"].contains(&name) || OPTIONS.iter().any(|(known, _)| *known == name);
     let (text, expected) = match name {
         "columns" => (columns(value), "a list of columns' names"),
         "fresh" => (
-            value.as_bool().map(|value| value.to_string()),
+            read::<bool>(value).map(|value| value.to_string()),
             "`true` or `false`",
         ),
-        _ => {
-            let text = value.as_str().filter(|text| !text.is_empty());
-            (text.map(str::to_owned), "a text")
-        }
+        _ if is_known => (
+            read(value).filter(|text: &String| !text.is_empty()),
+            "a text",
+        ),
+        _ => (Some(value.get().to_owned()), ""),
     };
-    text.ok_or_else(|| expected.to_owned())
+    text.ok_or_else(|| invalid(name, &format!("expected {expected}")))
 }
 
-fn columns(value: &Value) -> Option<String> {
-    let names = value.as_array()?.iter();
-    let names: Vec<&str> = names.map(Value::as_str).collect::<Option<_>>()?;
+fn columns(value: &RawValue) -> Option<String> {
+    let names: Vec<String> = read(value)?;
     // A comma would be two columns.
     let are_names = names.iter().all(|name| !name.contains(','));
     are_names.then(|| names.join(","))
 }
 
+/// The value, if it is of this type.
+fn read<T: DeserializeOwned>(value: &RawValue) -> Option<T> {
+    serde_json::from_str(value.get()).ok()
+}
+
 /// The integer that a number is, which may be written with a point: to a schema 5.0 is one.
-fn integer(value: &Value) -> Option<i64> {
+fn integer(json: &str) -> Option<i64> {
     let whole = |number: &f64| number.fract() == 0.0 && number.abs() <= (1_u64 << 53) as f64;
-    value
-        .as_i64()
-        .or_else(|| Some(value.as_f64().filter(whole)? as i64))
+    json.parse()
+        .ok()
+        .or_else(|| Some(json.parse().ok().filter(whole)? as i64))
 }
 
 #[cfg(test)]
 mod tests {
     use actix_web::http::header::{ACCEPT, CONTENT_TYPE};
     use actix_web::test::TestRequest;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
     use diesel_export::example;
@@ -224,6 +247,21 @@ mod tests {
         assert_eq!(
             json(&workbook).as_deref(),
             Ok("readers name=ann true false")
+        );
+    }
+
+    #[test]
+    fn a_value_is_read_by_the_datasets_own_filter_and_as_it_is_written() {
+        let digits = "1.00000000000000000001";
+        let exact = format!(r#"{{"pages_from": {digits}, "dataset": "readers"}}"#);
+        let expected = format!("readers pages_from={digits}&preset=data false false");
+        assert_eq!(read("application/json", &exact), Ok(expected));
+        let integers = json(&json!({"dataset": "books", "pages_from": 1.5}));
+        assert!(integers.is_err_and(|error| error.contains("`pages_from`: expected an integer")));
+        // As a manifest has it.
+        assert_eq!(
+            json(&json!({"reader_id": ["3", "none"]})),
+            form("reader_id=3,none")
         );
     }
 
@@ -292,7 +330,7 @@ mod tests {
                 json!({"columns": []}),
                 "`columns`: a column's name is empty",
             ),
-            (json!({"filter": {}}), "`filter`: expected a text"),
+            (json!({"filter": {}}), "unknown parameter `filter`"),
         ] {
             let error = json(&wrong).err().unwrap_or_default();
             assert!(error.contains(said), "{wrong}: {error}");

@@ -23,6 +23,7 @@ mod schema {
         readers (id) {
             id -> BigInt,
             name -> Text,
+            pages -> Numeric,
         }
     }
 }
@@ -105,11 +106,18 @@ fn readers() -> Arc<dyn Dataset> {
     );
     declared.column("id", "ID", readers::id);
     declared.column("name", "Name", readers::name);
-    declared.text_filter(
-        "name",
-        "Only readers whose name has this text in it",
-        readers::name,
-    );
+    declared
+        .text_filter(
+            "name",
+            "Only readers whose name has this text in it",
+            readers::name,
+        )
+        // Of another type than that of the books.
+        .range_filter(
+            "pages",
+            "Only readers of so many pages a day",
+            readers::pages,
+        );
     sound(declared.finish())
 }
 
