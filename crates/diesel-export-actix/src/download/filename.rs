@@ -14,6 +14,8 @@ use diesel_export::format::FileType;
 const TEXT_CHARACTERS: usize = 30;
 /// The most values of a filter that go into a name.
 const VALUES: usize = 3;
+/// The most bytes of a name before its time: file systems have names of up to 255 bytes.
+const MOST_BYTES: usize = 170;
 /// What [RFC 8187](https://www.rfc-editor.org/rfc/rfc8187#section-3.2.1) leaves as it is, of what a name can have.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.');
 
@@ -38,24 +40,29 @@ fn name(
 ) -> String {
     let mut name = filter.dataset().name().to_owned();
     for (field, value) in filter.iter() {
-        let what = field.name().trim_end_matches("_id").replace('_', "-");
         if value.single() == Some(&Value::Boolean(false)) {
             name.push_str("-not");
         }
-        // Writing to a String cannot fail.
-        let _ = write!(name, "-{what}");
+        let what = words(field.name().trim_end_matches("_id"), &kept);
         let said = value.values().iter().filter_map(|value| match value {
             Value::Boolean(_) => None,
             Value::Integer(id) => Some(id.to_string()),
             value => Some(words(&value.to_string(), &kept)),
         });
-        for words in said.filter(|words| !words.is_empty()).take(VALUES) {
+        let said = said.filter(|words| !words.is_empty()).take(VALUES);
+        for words in Some(what)
+            .filter(|what| !what.is_empty())
+            .into_iter()
+            .chain(said)
+        {
+            // Writing to a String cannot fail.
             let _ = write!(name, "-{words}");
         }
         if value.values().len() > VALUES {
             name.push_str("-and-more");
         }
     }
+    name.truncate(name.floor_char_boundary(MOST_BYTES));
     let (date, (hour, minute, second)) = (now.date(), now.to_hms());
     let extension = file_type.extension();
     // To the second: who downloads twice within a minute gets two files.
@@ -194,6 +201,9 @@ mod tests {
                 "title",
                 "a title that is much longer than anybody wants to read in the name of a file",
             ),
+            ("title_is", "one of several titles that are long"),
+            ("title_is", "another one of several long titles"),
+            ("title_is", "yet another one of several titles"),
         ];
         let now = datetime!(2026-11-24 14:32:59 UTC);
         let name = name(&filter(&longest), FileType::Xlsx, now, str::to_owned);
