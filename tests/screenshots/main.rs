@@ -70,7 +70,7 @@ fn of_the_export_page() {
     browser.click(".move[value='up:title']");
     take(&browser, 1280, "light", OTHERS, "columns");
     take(&browser, 390, "dark", OTHERS, "columns-narrow-dark");
-    browser.click("#location_id-box");
+    browser.click("#filter-location_id-box");
     fs::write(Path::new(OTHERS).join("list.png"), browser.picture(1280)).expect("allowed");
     browser.open(&server.url("/assets"));
     take(&browser, 1280, "light", OTHERS, "assets");

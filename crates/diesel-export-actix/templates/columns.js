@@ -3,8 +3,6 @@
 
 const columnItems = () => [...document.querySelectorAll('#columns li')];
 const boxOf = (item) => item.querySelector('input');
-// As the dataset declares them, whatever the order on the page.
-const declared = main.dataset.columns.split(' ');
 
 function chosenColumns() {
   const items = columnItems();
@@ -13,8 +11,9 @@ function chosenColumns() {
   return checked.length > 0 ? checked : inDeclaredOrder(items).filter((item) => item.dataset.default === 'true');
 }
 
+// As the dataset declares them, whatever the order on the page.
 function inDeclaredOrder(items) {
-  return [...items].sort((first, second) => declared.indexOf(boxOf(first).value) - declared.indexOf(boxOf(second).value));
+  return [...items].sort((first, second) => first.dataset.index - second.dataset.index);
 }
 
 function defaultColumns() {

@@ -6,7 +6,7 @@ class Combobox {
   constructor(box) {
     this.select = byId(box.dataset.for);
     this.of = box.dataset.of;
-    this.narrowedBy = box.dataset.narrowedBy.split(' ').filter(Boolean);
+    this.narrowedBy = box.dataset.narrowedBy.split(',').filter(Boolean);
     this.hint = box.querySelector('.hint');
     this.more = box.dataset.more === 'true';
     this.request = new AbortController();
@@ -165,8 +165,8 @@ class Combobox {
   async ask(text) {
     const { signal } = (this.request = new AbortController());
     const query = new URLSearchParams({ of: this.of, q: text });
-    const narrowing = comboboxes.filter(({ select }) => this.narrowedBy.includes(select.id));
-    narrowing.forEach((other) => other.values().forEach((value) => query.append(other.select.id, value)));
+    const narrowing = comboboxes.filter(({ select }) => this.narrowedBy.includes(select.name));
+    narrowing.forEach((other) => other.values().forEach((value) => query.append(other.select.name, value)));
     const answer = await ask(`${base}/api/filters?${query}`, signal);
     return { ...answer, isOld: signal.aborted };
   }
@@ -203,20 +203,21 @@ class Combobox {
   }
 
   async changed() {
-    const narrowed = comboboxes.filter((other) => other.narrowedBy.includes(this.select.id));
+    const narrowed = comboboxes.filter((other) => other.narrowedBy.includes(this.select.name));
     await Promise.all(narrowed.map((other) => other.reload()));
     changed();
   }
 
-  // The choices are others now; what was chosen may not be among them.
+  // The choices are others now; what was chosen stays, though it may not be among them.
   async reload() {
     try {
       const { choices, more, isOld } = await this.ask('');
       if (isOld) return;
-      const values = this.values();
-      const fixed = this.fixed().map((option) => new Option(option.text, option.value));
-      this.select.replaceChildren(...fixed, ...choices.map(({ id, name }) => new Option(name, id)));
-      [...this.select.options].forEach((option) => { option.selected = values.includes(option.value); });
+      this.select.options[0].selected = false;
+      const kept = [...this.select.options].filter(({ value, selected }) => selected || ['', 'none'].includes(value));
+      const known = kept.map(({ value }) => value);
+      const others = choices.filter(({ id }) => !known.includes(String(id)));
+      this.select.replaceChildren(...kept, ...others.map(({ id, name }) => new Option(name, id)));
       this.more = more;
       this.show();
     } catch (error) {

@@ -12,7 +12,7 @@ const counted = (count) => `${number.format(count)} ${count === 1 ? one : many}`
 const HOW = ['format', 'preset', 'delimiter', 'strategy'];
 const DEFAULTS = { delimiter: ',', strategy: main.dataset.strategy };
 
-const isCsv = () => form.elements.format.value === 'csv';
+const isCsv = () => elements.format.value === 'csv';
 // What the file's name ends in.
 const extension = () => (isCsv() ? 'csv' : 'xlsx');
 const kind = () => (isCsv() ? 'CSV' : 'Excel');
@@ -183,7 +183,7 @@ const said = new URLSearchParams(location.search);
 if (!said.get('format') && !said.get('preset')) {
   REMEMBERED.forEach((name) => {
     const value = remembered(name);
-    if (value !== null) form.elements[name].value = value;
+    if (value !== null) elements[name].value = value;
   });
 }
 

@@ -4,6 +4,8 @@
 const byId = (id) => document.getElementById(id);
 const main = document.querySelector('main');
 const form = byId('export');
+// A filter may be called as a property of the form: `form.elements` would be its field.
+const elements = Reflect.get(HTMLFormElement.prototype, 'elements', form);
 const number = new Intl.NumberFormat('en');
 const { dataset, rows: many, row: one, page } = main.dataset;
 // The path that all addresses of the service begin with.

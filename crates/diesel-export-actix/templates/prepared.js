@@ -38,7 +38,7 @@ function localize(item) {
     time.textContent = new Date(time.dateTime).toLocaleString([], { dateStyle: 'medium', timeStyle: 'short' });
   });
   item.querySelectorAll('.filter').forEach((filter) => {
-    const options = [...(byId(filter.dataset.name)?.options ?? [])];
+    const options = item.dataset.dataset === dataset ? [...(elements.namedItem(filter.dataset.name)?.options ?? [])] : [];
     const texts = filter.dataset.value.split(',').map((id) => id !== 'none' && options.find(({ value }) => value === id)?.text);
     if (texts.every(Boolean)) filter.textContent = texts.join(', ');
   });

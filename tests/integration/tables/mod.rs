@@ -5,6 +5,7 @@ mod exports;
 mod foreign;
 mod init;
 mod page;
+mod same_names;
 mod serve;
 
 use diesel::connection::SimpleConnection;

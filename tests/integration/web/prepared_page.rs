@@ -124,7 +124,7 @@ fn it_says_beforehand_what_it_will_come_to_and_that_it_is_the_better_way_for_man
     browser.eventually("no estimate", || {
         !browser.text("#estimate").contains("About")
     });
-    browser.type_into("#title", "no such task");
+    browser.type_into("#filter-title", "no such task");
     browser.eventually("no many rows", || {
         browser.text("#estimate").starts_with("The server makes")
     });

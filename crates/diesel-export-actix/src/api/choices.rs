@@ -45,21 +45,20 @@ pub(crate) async fn filters(
         .parse()
         .map_err(|error: InvalidText| invalid("q", &error.to_string()))?;
     let mut pairs = query.rest();
-    for field in narrowing(catalog) {
-        if dataset
-            .filters()
-            .iter()
-            .any(|own| own.name() == field.name())
+    let own = dataset.filters();
+    let others: Vec<&FilterField> = narrowing(catalog)
+        .filter(|field| own.iter().all(|own| own.name() != field.name()))
+        .collect();
+    // What narrows another dataset's choice says nothing of this one's: it has to be understood, and no more.
+    for (name, value) in pairs.extract_if(.., |(name, _)| {
+        others.iter().any(|field| field.name() == *name)
+    }) {
+        let read = others.iter().filter(|field| field.name() == name);
+        let read = read.map(|field| field.parse(&value)).reduce(Result::or);
+        if !value.is_empty()
+            && let Some(Err(error)) = read
         {
-            continue;
-        }
-        // What narrows another dataset's choice says nothing of this one's: it has to be understood, and no more.
-        for (name, value) in pairs.extract_if(.., |(name, _)| *name == field.name()) {
-            if !value.is_empty() {
-                field
-                    .parse(&value)
-                    .map_err(|error| invalid(&name, &error.to_string()))?;
-            }
+            return Err(invalid(&name, &error.to_string()));
         }
     }
     let filter = filter_from_pairs(dataset, pairs)?;

@@ -78,6 +78,13 @@ impl ExportPage<'_> {
         self.parameters.columns.has(column)
     }
 
+    /// Returns the column's place as the dataset declares it.
+    fn index(&self, column: &Column) -> usize {
+        let all = self.dataset.columns();
+        let index = all.iter().position(|known| known.name() == column.name());
+        index.unwrap_or_default()
+    }
+
     /// Returns the button's word for the file.
     fn kind(&self) -> &'static str {
         match self.parameters.file_type {
@@ -88,7 +95,21 @@ impl ExportPage<'_> {
 
     /// Returns the page's address with the default columns.
     fn with_default_columns(&self) -> String {
-        let others = self.chosen.iter().filter(|(name, _)| name != "columns");
+        self.without(|name| name == "columns")
+    }
+
+    /// Returns the page's address with all rows.
+    fn without_filters(&self) -> String {
+        self.without(|name| {
+            self.dataset
+                .filters()
+                .iter()
+                .any(|field| field.name() == name)
+        })
+    }
+
+    fn without(&self, is_left_out: impl Fn(&str) -> bool) -> String {
+        let others = self.chosen.iter().filter(|(name, _)| !is_left_out(name));
         format!("{}?{}", self.path, query(others))
     }
 }

@@ -3,12 +3,14 @@
 use std::fmt;
 use std::sync::Arc;
 
+use diesel::debug_query;
+use diesel::pg::Pg;
 use diesel::prelude::*;
 use serde::Serialize;
 
 use crate::dataset::{
-    Cell, Column, ColumnKind, Condition, Dataset, Filter, FilterValue, Key, Ordered, Question, Row,
-    SearchText, Selected, Value,
+    Cell, Column, ColumnKind, Condition, Dataset, Filter, FilterField, FilterValue, Fragment, Key,
+    Ordered, Question, Row, SearchText, Selected, Value,
 };
 use crate::queries::PREVIEW_CHARACTERS;
 
@@ -102,6 +104,31 @@ pub fn find(
         .with([Condition::one_of(&key.value, &key.kind, keys)]);
     let rows: Vec<Row> = dataset.joined(question).load(connection)?;
     Ok(rows.iter().map(Choice::read).collect())
+}
+
+/// Returns those filters of the dataset `of` that narrow what `field` of `dataset` chooses from. `dataset` has the same filter: of the same
+/// column, in the row that `field` refers to.
+pub fn narrowing<'d>(
+    dataset: &'d dyn Dataset,
+    field: &FilterField,
+    of: &'d dyn Dataset,
+) -> impl Iterator<Item = &'d FilterField> {
+    let sql = |fragment: &Fragment| debug_query::<Pg, _>(&&**fragment).to_string();
+    let column = field.reference.is_none().then(|| sql(&field.alone));
+    let mut references = dataset.references().iter();
+    let reference = references.position(|reference| Some(sql(&reference.value)) == column);
+    let narrowed = of.filters().iter();
+    narrowed.filter(move |there| {
+        let is_same = |own: &FilterField| {
+            own.reference == reference
+                && (&own.name, &own.kind, &own.of) == (&there.name, &there.kind, &there.of)
+                && sql(&own.alone) == sql(&there.alone)
+        };
+        reference.is_some()
+            && there.of.is_some()
+            && there.reference.is_none()
+            && dataset.filters().iter().any(is_same)
+    })
 }
 
 /// The key, and the name's beginning, as previews have it: one character more shows that there are more.

@@ -160,9 +160,9 @@ impl Browser {
     /// Chooses the option that `text` finds in the combobox of a filter.
     pub fn choose(&self, filter: &str, text: &str) {
         const ENTER: char = '\u{e007}';
-        self.type_into(&format!("#{filter}-box"), text);
-        self.sees(&format!("#{filter}-list"), text);
-        self.type_into(&format!("#{filter}-box"), &ENTER.to_string());
+        self.type_into(&format!("#filter-{filter}-box"), text);
+        self.sees(&format!("#filter-{filter}-list"), text);
+        self.type_into(&format!("#filter-{filter}-box"), &ENTER.to_string());
     }
 
     /// Runs a function body in the page, and returns its result.

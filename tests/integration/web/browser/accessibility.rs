@@ -11,7 +11,7 @@ fn axe_finds_nothing_wrong_in_any_state() {
     let browser = open(&server);
     browser.click("#get summary");
     browser.click("#picker summary");
-    browser.click("#location_id-box");
+    browser.click("#filter-location_id-box");
     browser.assert_accessible("an open list");
     browser.click("#download");
     browser.sees(ITEM, "complete");

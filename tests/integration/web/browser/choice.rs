@@ -17,7 +17,7 @@ fn what_one_chooses_shows_at_once_and_is_what_one_gets() {
 
     browser.choose("location_id", "Location 2");
     browser.click("input[name=done][value=true]");
-    browser.type_into("#title", "task 1");
+    browser.type_into("#filter-title", "task 1");
     let condition = "l.id = 2 and t.done and t.title ilike '%task 1%'";
     let csv = oracle::copy(&database, condition, ',');
     let count = csv.iter().filter(|byte| **byte == b'\n').count() - 1;
@@ -30,7 +30,7 @@ fn what_one_chooses_shows_at_once_and_is_what_one_gets() {
         browser.address()
     );
     browser.eventually("only the assets of the location are offered", || {
-        let offered = browser.property("#asset_id", "length");
+        let offered = browser.property("#filter-asset_id", "length");
         let sql = "select 1 + count(*) from assets where location_id = 2";
         offered == String::from_utf8_lossy(&oracle::psql(&database, sql)).trim()
     });
@@ -54,9 +54,9 @@ fn what_one_chooses_shows_at_once_and_is_what_one_gets() {
     let other = Browser::start();
     other.open(&browser.address());
     other.sees("#count", &format!("{count} tasks match"));
-    assert_eq!(other.property("#title", "value"), "task 1");
+    assert_eq!(other.property("#filter-title", "value"), "task 1");
 
-    browser.type_into("#title", " and nothing like that");
+    browser.type_into("#filter-title", " and nothing like that");
     browser.sees("#preview", "No task is like that");
     browser.sees("#count", "0 tasks match");
 }
@@ -73,7 +73,7 @@ fn the_rows_are_shown_and_can_be_downloaded_while_their_count_is_awaited() {
     assert_eq!(browser.property("#rows tbody", "childElementCount"), "20");
     assert_eq!(browser.text("#download"), "Download Excel");
     // Another choice: the count of this one is nobody's concern any more.
-    browser.type_into("#title", "nothing like that");
+    browser.type_into("#filter-title", "nothing like that");
     drop(gate);
     browser.sees("#count", "0 tasks match");
 }
@@ -91,7 +91,7 @@ fn thousands_of_choices_are_found_by_typing() {
     browser.choose("location_id", "2742");
     browser.sees("#count", "1 task matches");
     browser.eventually("only its asset is offered", || {
-        browser.property("#asset_id", "length") == "2"
+        browser.property("#filter-asset_id", "length") == "2"
     });
     assert!(browser.address().contains("location_id=2742"));
     browser.sees(".chips", "Hall 2742");
@@ -111,17 +111,17 @@ fn what_is_typed_is_no_choice_until_it_is_chosen() {
     );
     let server = Server::start(&database.url);
     let browser = open(&server);
-    let field = "#location_id-box";
+    let field = "#filter-location_id-box";
     browser.type_into(field, "3 harbour");
-    browser.sees("#location_id-list", "Harbour hall 3");
+    browser.sees("#filter-location_id-list", "Harbour hall 3");
     browser.sees(".combobox .hint", "1 found");
     browser.type_into(field, ESCAPE);
     assert_eq!(browser.property(field, "value"), "", "Escape takes it back");
-    assert_eq!(browser.property("#location_id", "value"), "");
+    assert_eq!(browser.property("#filter-location_id", "value"), "");
     // Who leaves the field has chosen nothing, and sees so.
     browser.type_into(field, "harbour");
     browser.sees(".combobox .hint", "2 found");
-    browser.click("#title");
+    browser.click("#filter-title");
     browser.eventually("the field is as it was", || {
         browser.property(field, "value").is_empty()
     });
@@ -144,7 +144,7 @@ fn what_is_typed_is_no_choice_until_it_is_chosen() {
         browser.address()
     );
     browser.eventually("the assets of both are offered", || {
-        browser.property("#asset_id", "length") == "3"
+        browser.property("#filter-asset_id", "length") == "3"
     });
     browser.type_into(field, BACKSPACE);
     browser.sees("#count", "10 tasks match");
@@ -156,15 +156,15 @@ fn what_is_typed_is_no_choice_until_it_is_chosen() {
     browser.type_into(field, &format!("{DOWN}{ENTER}"));
     browser.sees("#count", "10 tasks match");
     // Enter comes before the answer: the first that is found is meant.
-    browser.type_into("#asset_id-box", &format!("pump{ENTER}"));
+    browser.type_into("#filter-asset_id-box", &format!("pump{ENTER}"));
     browser.eventually("it is chosen", || {
-        browser.property("#asset_id", "value") == "2"
+        browser.property("#filter-asset_id", "value") == "2"
     });
     browser.click("#reset");
     browser.sees("#count", "30 tasks match");
     assert_eq!(browser.property(field, "value"), "");
     browser.eventually("all assets are offered again", || {
-        browser.property("#asset_id", "length") == "4"
+        browser.property("#filter-asset_id", "length") == "4"
     });
 }
 
@@ -218,7 +218,7 @@ fn the_order_in_the_address_is_that_of_the_file() {
     );
     for browser in [Browser::start(), Browser::without_scripts()] {
         browser.open(&server.url("/?columns=id,title&order=-done"));
-        browser.type_into("#title", &format!("1{ENTER}"));
+        browser.type_into("#filter-title", &format!("1{ENTER}"));
         browser.eventually("the choice is in the address", || {
             browser.address().contains("title=1&")
         });

@@ -81,7 +81,7 @@ fn columns_are_chosen_and_ordered_and_are_in_the_address() {
     browser.sees("h1", "Export users");
     browser.sees("#count", "4 users match");
     shows("ID,Username");
-    browser.type_into("#username", "_1");
+    browser.type_into("#filter-username", "_1");
     browser.sees("#count", "1 user matches");
     browser.sees("#download", "Download 1 user");
 }

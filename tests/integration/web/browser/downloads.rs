@@ -151,7 +151,7 @@ fn a_download_stays_listed_when_the_filters_are_cleared_and_the_page_is_loaded_a
     let gated = Gated::new();
     let server = Server::start(&gated.url);
     let browser = open(&server);
-    browser.type_into("#title", "t");
+    browser.type_into("#filter-title", "t");
     browser.sees("#count", "tasks match");
     let gate = start_gated(&gated, &browser);
     browser.click("#reset");

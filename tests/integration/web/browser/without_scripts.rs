@@ -42,7 +42,7 @@ fn without_scripts_the_page_filters_previews_and_downloads() {
     let server = Server::start(&database.url);
     let browser = Browser::without_scripts();
     browser.open(&server.url("/"));
-    browser.click("#location_id option[value='1']");
+    browser.click("#filter-location_id option[value='1']");
     browser.click("input[name=done][value=false]");
     browser.click("#show");
     let csv = oracle::copy(&database, "l.id = 1 and not t.done", ',');

@@ -44,7 +44,7 @@ fn the_page_shows_the_choice_in_its_address_without_a_script() {
         "<option value=\"1\" selected>Location 1</option>",
         "value=\"true\" checked",
         "<option value=\"none\" selected>",
-        "id=\"title\" name=\"title\" type=\"search\" maxlength=\"200\" value=\"1\"",
+        "id=\"filter-title\" name=\"title\" type=\"search\" maxlength=\"200\" value=\"1\"",
         "value=\"data\" checked",
         "<option value=\"tab\" selected>",
         "<option selected>paged</option>",
@@ -53,7 +53,10 @@ fn the_page_shows_the_choice_in_its_address_without_a_script() {
         assert!(html.contains(shown), "{shown} is not in {html}");
     }
     // Only the assets of the location are offered.
-    let assets = html.split("id=\"asset_id\"").nth(1).expect("a select");
+    let assets = html
+        .split("id=\"filter-asset_id\"")
+        .nth(1)
+        .expect("a select");
     let assets = assets.split("</select>").next().expect("not empty");
     let (_, filters) = get(&server, "/api/filters?of=assets&location_id=1");
     assert_eq!(

@@ -25,8 +25,9 @@ pub(crate) fn read_query(query: &str, dataset: &Arc<dyn Dataset>) -> Result<Choo
     let mut query = QueryString::parse(query)?;
     let mut searches = Vec::new();
     for field in dataset.filters() {
-        let name = search_name(field);
-        if let Some(text) = query.take(&name)? {
+        if let Some(name) = search_name(field, dataset)
+            && let Some(text) = query.take(&name)?
+        {
             let text = text.parse();
             let text = text.map_err(|error: export::dataset::InvalidText| {
                 invalid(&name, &error.to_string())

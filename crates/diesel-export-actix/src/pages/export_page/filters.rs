@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use actix_web::HttpRequest;
 use diesel::{PgConnection, QueryResult};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::api::read::{QUERY_TIMEOUT, ReadFrom, read};
 use crate::app::App;
@@ -16,9 +17,14 @@ use diesel_export::parameters::Parameters;
 
 use crate::pages::export_page::title;
 
+/// What an id has in place of other characters.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'_');
+
 /// A filter on the page, or the two of a range.
 pub(crate) struct Control {
     pub(crate) name: String,
+    /// Its id on the page, without blanks, and unlike the others there.
+    pub(crate) id: String,
     pub(crate) label: String,
     pub(crate) is: Is,
 }
@@ -45,8 +51,8 @@ pub(crate) struct Select {
     /// The other filters that narrow the choice.
     pub(crate) narrowed_by: Vec<String>,
     pub(crate) can_be_none: bool,
-    /// The name of the parameter by which the page, without its script, looks for other choices.
-    pub(crate) search: String,
+    /// The name of the parameter by which the page, without its script, looks for other choices, if there is one.
+    pub(crate) search: Option<String>,
     pub(crate) text: SearchText,
     pub(crate) choices: Vec<Choice>,
     pub(crate) more: bool,
@@ -98,6 +104,7 @@ fn controls(
         };
         controls.extend(is.map(|is| Control {
             name: field.name().to_owned(),
+            id: format!("filter-{}", utf8_percent_encode(field.name(), ENCODED)),
             label: label(field),
             is,
         }));
@@ -144,24 +151,44 @@ fn range(field: &FilterField, filter: &Filter) -> Range {
     let set = |name: &str| filter.get(name).map(ToString::to_string);
     let from = set(field.name()).unwrap_or_default();
     let to = set(&format!("{}to", field.name().trim_end_matches("from"))).unwrap_or_default();
-    let has_time = |text: &str| text.contains(':');
     Range {
-        input: match field.kind() {
-            ColumnKind::Date => "date",
-            ColumnKind::Timestamp | ColumnKind::Timestamptz => {
-                // A field for a day would lose the time.
-                if has_time(&from) || has_time(&to) {
-                    "text"
-                } else {
-                    "date"
-                }
-            }
-            ColumnKind::Time => "time",
-            _ => "number",
-        },
+        input: input(field.kind(), &[&from, &to]),
         from,
         to,
     }
+}
+
+/// The type of the fields of a range: text, if a typed field would lose one of the values.
+fn input(kind: &ColumnKind, values: &[&str]) -> &'static str {
+    let (input, holds): (_, fn(&str) -> bool) = match kind {
+        ColumnKind::Date | ColumnKind::Timestamp | ColumnKind::Timestamptz => ("date", is_day),
+        ColumnKind::Time => ("time", is_time),
+        _ => ("number", is_number),
+    };
+    let mut set = values.iter().filter(|value| !value.is_empty());
+    if set.all(|value| holds(value)) {
+        input
+    } else {
+        "text"
+    }
+}
+
+fn is_day(value: &str) -> bool {
+    value.split('-').map(str::len).eq([4, 2, 2])
+}
+
+/// A time of milliseconds at most.
+fn is_time(value: &str) -> bool {
+    let is_of_time = |byte: u8| byte.is_ascii_digit() || b":.".contains(&byte);
+    value < "24" && value.len() <= "14:30:00.000".len() && value.bytes().all(is_of_time)
+}
+
+/// [HTML's number](https://html.spec.whatwg.org/multipage/common-microsyntaxes.html#floating-point-numbers), which has no `+` before it and a
+/// digit after its point.
+fn is_number(value: &str) -> bool {
+    let begins = |rest: &str| rest.starts_with(|first: char| first.is_ascii_digit());
+    let has_fraction = value.split_once('.').is_none_or(|(_, rest)| begins(rest));
+    !value.starts_with('+') && has_fraction && value.parse().is_ok_and(f64::is_finite)
 }
 
 fn texts(value: Option<&FilterValue>) -> Vec<String> {
@@ -179,14 +206,11 @@ fn select(
     // What narrows the rows narrows the choice, too: of the assets, only those at the location.
     let mut choice = Filter::all(of);
     let mut narrowed_by = Vec::new();
-    for shared in of.filters().iter().filter(|shared| shared.of().is_some()) {
-        let own = filter.dataset().filters().iter();
-        if own.into_iter().any(|own| own.name() == shared.name()) {
-            narrowed_by.push(shared.name().to_owned());
-            if let Some(value) = filter.get(shared.name()) {
-                // It is a filter of this dataset.
-                let _ = choice.set(shared, value.clone());
-            }
+    for shared in choices::narrowing(&**filter.dataset(), field, &**of) {
+        narrowed_by.push(shared.name().to_owned());
+        if let Some(value) = filter.get(shared.name()) {
+            // It is a filter of this dataset.
+            let _ = choice.set(shared, value.clone());
         }
     }
     let mut listed = choices::load(connection, &choice, &text)?;
@@ -219,7 +243,7 @@ fn select(
         of: of.name().to_owned(),
         narrowed_by,
         can_be_none: field.takes_none(),
-        search: search_name(field),
+        search: search_name(field, filter.dataset()),
         text,
         choices: listed.choices,
         more: listed.more,
@@ -277,9 +301,19 @@ pub(crate) async fn choose_found(
     Ok(())
 }
 
-/// The parameter by which the page, without its script, looks for choices of a filter.
-pub(crate) fn search_name(field: &FilterField) -> String {
-    format!("{}_q", field.name().trim_end_matches("_id"))
+/// The parameter by which the page, without its script, looks for choices of a filter. None if it has another meaning.
+pub(crate) fn search_name(field: &FilterField, dataset: &Arc<dyn Dataset>) -> Option<String> {
+    let search = |field: &FilterField| {
+        let name = field.name().trim_end_matches("_id");
+        field.of().map(|_| format!("{name}_q"))
+    };
+    let name = search(field)?;
+    let mut others = dataset.filters().iter();
+    let is_taken = others.any(|other| {
+        other.name() == name
+            || other.name() != field.name() && search(other).as_ref() == Some(&name)
+    });
+    (!is_taken).then_some(name)
 }
 
 /// Returns a filter's label.
@@ -293,5 +327,32 @@ fn label(field: &FilterField) -> String {
     match field.test() {
         FilterTest::Contains => format!("{words} contains"),
         _ => words,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_is_of_text_if_a_typed_one_would_lose_its_value() {
+        for (kind, typed, kept, lost) in [
+            (ColumnKind::Decimal, "number", "-12.5e-3", "5."),
+            (ColumnKind::Float, "number", ".5", "+3"),
+            (ColumnKind::Integer, "number", "-7", "5.e3"),
+            (ColumnKind::Date, "date", "0001-01-01", "infinity"),
+            (
+                ColumnKind::Timestamptz,
+                "date",
+                "2026-11-30",
+                "2026-11-30T14:30Z",
+            ),
+            (ColumnKind::Time, "time", "14:30:05.123", "14:30:05.123456"),
+            (ColumnKind::Time, "time", "14:30", "24:00"),
+        ] {
+            assert_eq!(input(&kind, &["", ""]), typed);
+            assert_eq!(input(&kind, &[kept, ""]), typed, "{kept}");
+            assert_eq!(input(&kind, &[kept, lost]), "text", "{lost}");
+        }
     }
 }
