@@ -13,7 +13,7 @@ const SQL: &str = "create schema mine; set search_path = mine;
     create table customers (id int primary key, name text not null, zone_id int references districts, city_id int references cities,
         region_id int references cities, referrer_id int references customers);
     create table orders (id int primary key, customer_id int references customers, zone_id uuid references zones, region_id int references cities,
-        note text, \"first name\" text, amount numeric, at time);
+        note text, \"first name\" text, amount numeric, at time, previous_id int references orders);
     insert into zones values ('a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', 'Zone'); insert into districts values (1, 'District');
     insert into cities select n, 'City ' || n from generate_series(1, 3) n;
     insert into customers select n, 'Customer ' || lpad(n::text, 3, '0'), 1, case when n > 5 then 1 else 2 end, 3, nullif(n, 1) - 1
@@ -39,7 +39,7 @@ const FILE: &str = r#"
     label = "note"
     column = [{ name = "id" }, { name = "first name" }, { name = "note" }]
     filter = [{ name = "customer_id", kind = "id" }, { name = "zone_id", kind = "id" }, { name = "region_id", kind = "id" },
-        { name = "city_id", via = ["customer_id"], kind = "id" }, { name = "customer_q", column = "note", kind = "contains" },
+        { name = "previous_id", kind = "id" }, { name = "city_id", via = ["customer_id"], kind = "id" }, { name = "customer_q", column = "note", kind = "contains" },
         { name = "rows", column = "note", kind = "contains" }, { name = "elements", column = "first name", kind = "contains" },
         { name = "amount", kind = "range" }, { name = "at", kind = "range" },
         { name = "größe\n\"x\"; y_id", column = "note", kind = "exact" }]

@@ -108,3 +108,60 @@ fn customers(database: &TestDatabase) -> Vec<u8> {
         to stdout with (format csv, header)";
     oracle::psql(database, sql)
 }
+
+/// The label may be of any type, be no filter, or not be there: then the key is.
+#[test]
+fn choices_are_listed_and_found_by_what_their_label_prints() {
+    const LABELS: [(&str, &str, &str, &str); 5] = [
+        ("number", "integer", "n", "12"),
+        ("document", "json", "json_build_object('n', n)", "12}"),
+        ("Name", "text", "'Name ' || n", "NAME 12"),
+        (
+            "state",
+            "state",
+            "(enum_range(null::state))[1 + n % 2]",
+            "ol",
+        ),
+        ("", "", "", "12"),
+    ];
+    let mut sql =
+        "create schema mine; set search_path = mine; create type state as enum ('old', 'new');"
+            .to_owned();
+    let mut file = "version = 1\n".to_owned();
+    for (index, (label, kind, value, _)) in LABELS.iter().enumerate() {
+        let (column, values) = match *label {
+            "" => (String::new(), String::new()),
+            label => (format!(", \"{label}\" {kind}"), format!(", {value}")),
+        };
+        sql += &format!(
+            "create table t{index} (id text primary key{column}, parent text references t{index});
+             insert into t{index} select n{values}, null from generate_series(1, 20) n;"
+        );
+        file += &format!(
+            "[[dataset]]\nname = \"t{index}\"\ntable = \"mine.t{index}\"\nkey = [\"id\"]\n"
+        );
+        if !label.is_empty() {
+            file += &format!("label = \"{label}\"\n[[dataset.column]]\nname = \"{label}\"\n");
+        }
+        file += "[[dataset.column]]\nname = \"id\"\n[[dataset.filter]]\nname = \"parent\"\nkind = \"id\"\n";
+    }
+    let database = TestDatabase::with(&sql);
+    let (server, _directory) = serve(&database, &file);
+    for (index, (label, .., search)) in LABELS.iter().enumerate() {
+        let found = |search: &str| {
+            let search = search.replace(' ', "+").replace('}', "%7D");
+            let answer = Download::start(
+                &server.address,
+                &format!("/api/filters?of=t{index}&q={search}"),
+            );
+            assert_eq!(answer.status, 200, "{label:?} {search}");
+            let choices = answer.json()["choices"].clone();
+            serde_json::from_value::<Vec<Value>>(choices).expect("an array")
+        };
+        assert_eq!(found("").len(), 20, "{label}");
+        let expected = if *label == "state" { 10 } else { 1 };
+        assert_eq!(found(search).len(), expected, "{label} {search}");
+        let page = Download::start(&server.address, &format!("/t{index}?parent_q=12"));
+        assert_eq!(page.status, 200, "{label}");
+    }
+}

@@ -1,5 +1,6 @@
 //! `GET /api/filters`: what a filter can be set to.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use actix_web::{HttpRequest, web};
@@ -12,9 +13,12 @@ use diesel_export::choices::{self, Choices};
 use diesel_export::dataset::{Catalog, Dataset, FilterField, InvalidText, SearchText};
 use diesel_export::parameters::filter_from_pairs;
 
-/// The datasets that a filter can choose from.
+/// The datasets that filters choose from.
 pub(crate) fn of_choices(catalog: &Catalog) -> impl Iterator<Item = &Arc<dyn Dataset>> {
-    catalog.all().filter(|dataset| dataset.label().is_some())
+    let fields = catalog.all().flat_map(|dataset| dataset.filters());
+    let of: HashSet<&str> = fields.filter_map(FilterField::of).collect();
+    let all = catalog.all();
+    all.filter(move |dataset| of.contains(dataset.name()))
 }
 
 /// The filters that narrow what can be chosen of some dataset.

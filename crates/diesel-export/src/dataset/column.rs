@@ -84,6 +84,15 @@ impl Column {
         }
     }
 
+    /// The same as a text, in which one can search. An index serves that of a text.
+    pub(crate) fn searched(&self) -> Fragment {
+        if self.is_printed || !self.kind.is_text() {
+            Arc::new(Selected::Printed(self.joined()))
+        } else {
+            self.joined()
+        }
+    }
+
     /// The same; of what may be long no more than so many characters.
     pub(crate) fn beginning(&self, characters: usize) -> Selected {
         if self.kind.is_text() {

@@ -57,14 +57,8 @@ pub trait Dataset: Send + Sync {
     /// All of its filters.
     fn filters(&self) -> &[FilterField];
 
-    /// The column by which people know its rows, if other datasets refer to them.
+    /// The column by which people know its rows, if that is not the key.
     fn label(&self) -> Option<&Column>;
-
-    /// The filter by that column.
-    fn label_filter(&self) -> Option<&FilterField> {
-        let label = self.label()?.name();
-        self.filters().iter().find(|field| field.name() == label)
-    }
 
     /// Its own table.
     fn table(&self) -> &Table;

@@ -9,8 +9,8 @@ use diesel::prelude::*;
 use serde::Serialize;
 
 use crate::dataset::{
-    Cell, Column, ColumnKind, Condition, Dataset, Filter, FilterField, FilterValue, Fragment, Key,
-    Ordered, Question, Row, SearchText, Selected, Value,
+    Cell, Column, ColumnKind, Condition, Dataset, Filter, FilterField, Fragment, Key, Ordered,
+    Question, Row, SearchText, Selected, Value,
 };
 use crate::queries::PREVIEW_CHARACTERS;
 
@@ -68,17 +68,22 @@ pub fn load(
     let Some(key) = dataset.table().single_key() else {
         return Ok(Choices::default());
     };
-    let words = dataset.label_filter().into_iter().flat_map(|field| {
-        let words = text.words();
-        words.map(|word| field.condition(&FilterValue::of(Value::Text(word.as_str().to_owned()))))
+    let searched = label.map_or_else(
+        || Arc::new(Selected::Printed(Arc::clone(&key.value))),
+        Column::searched,
+    );
+    let words = text.words();
+    let words = words.map(|word| Condition::contains(&searched, word.as_str()));
+    let by_label = label.map(|column| match column.is_ordered {
+        true => column.joined(),
+        false => Arc::clone(&searched),
     });
     // One more than is listed shows whether there are more.
     let question = Question::of(selected(key, label))
         .with(filter.conditions())
         .with(words)
         .ordered(
-            label
-                .map(Column::joined)
+            by_label
                 .into_iter()
                 .chain([Arc::clone(&key.value)])
                 .map(Ordered::up),

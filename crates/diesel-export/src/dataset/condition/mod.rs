@@ -45,7 +45,7 @@ impl Condition {
     }
 
     /// The condition that `text` has this one in it; upper and lower case count as equal.
-    pub(super) fn contains(text: &Fragment, part: &str) -> Self {
+    pub(crate) fn contains(text: &Fragment, part: &str) -> Self {
         // The database's own collation: PostgreSQL refuses ILIKE under a nondeterministic one, which a column may have, but no database.
         // An index of a column without a collation of its own still serves it.
         let pattern = Operand::Text(PortableText::of(like_pattern(part)));
