@@ -24,6 +24,11 @@ mod schema {
             id -> BigInt,
             name -> Text,
             pages -> Numeric,
+            born -> Date,
+            seen_at -> Timestamptz,
+            wrote_at -> Timestamp,
+            wakes_at -> Time,
+            card -> Uuid,
         }
     }
 }
@@ -117,7 +122,12 @@ fn readers() -> Arc<dyn Dataset> {
             "pages",
             "Only readers of so many pages a day",
             readers::pages,
-        );
+        )
+        .range_filter("born", "Only readers who were born then", readers::born)
+        .range_filter("seen", "Only readers who were seen then", readers::seen_at)
+        .range_filter("wrote", "Only readers who wrote then", readers::wrote_at)
+        .range_filter("wakes", "Only readers who wake then", readers::wakes_at)
+        .exact_filter("card", "Only the reader with this card", readers::card);
     sound(declared.finish())
 }
 

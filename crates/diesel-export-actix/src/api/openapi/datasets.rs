@@ -35,10 +35,8 @@ pub(crate) fn csv(dataset: &Arc<dyn Dataset>) -> Operation {
     let responses = json!({
         "200": file,
         "303": cross_site(),
-        "400": invalid_request(),
         "409": problem("The export ID is already in use, or the export was cancelled before its first byte"),
         "422": problem("Too many rows or too much data for this strategy, or an unexpected NULL for `joined`"),
-        "503": unavailable(),
         "507": problem("With `whole=true` or over HTTP/1.0: the spool is full; see Retry-After"),
     });
     let summary = format!("Downloads the {} as CSV", dataset.name());
@@ -66,10 +64,8 @@ pub(crate) fn xlsx(dataset: &Arc<dyn Dataset>) -> Operation {
     let responses = json!({
         "200": file,
         "303": cross_site(),
-        "400": invalid_request(),
         "409": problem("The export ID is already in use, or the export was cancelled before its first byte"),
         "422": problem("Too many rows or too much data for this strategy, too many rows for a workbook, a text that is too long for a cell, or an unexpected NULL for `joined`"),
-        "503": unavailable(),
         "507": problem("The spool is full; see Retry-After"),
     });
     let summary = format!("Downloads the {} as an Excel workbook", dataset.name());
@@ -147,8 +143,15 @@ pub(crate) fn filters_of(catalog: &Catalog) -> Operation {
     let words = "Only those whose name contains all of these words, in any order and case";
     let mut parameters = vec![of, parameter("q", words, text_schema())];
     for field in narrowing(catalog) {
-        if parameters.iter().all(|known| known["name"] != field.name()) {
-            parameters.push(filter_parameter(field));
+        let parameter = filter_parameter(field);
+        let mut known = parameters.iter_mut();
+        match known.find(|known| known["name"] == field.name()) {
+            None => parameters.push(parameter),
+            // Of another type in another dataset.
+            Some(known) if known["schema"] != parameter["schema"] => {
+                known["schema"] = json!({"anyOf": [known["schema"], parameter["schema"]]});
+            }
+            Some(_) => {}
         }
     }
     from_json(json!({
@@ -258,14 +261,6 @@ fn problem(description: &str) -> Value {
 
 fn cross_site() -> Value {
     json!({"description": "Redirects a link from another site to the export page, with the parameters filled in"})
-}
-
-fn invalid_request() -> Value {
-    problem("Invalid parameter, or a `Range`, which downloads do not support")
-}
-
-fn unavailable() -> Value {
-    problem("Too many exports are running, or the database is not usable; see Retry-After")
 }
 
 /// Links to the operations that take the ID of an export.

@@ -11,9 +11,7 @@ use diesel_export::dataset::{Catalog, ColumnKind, Dataset, FilterField, FilterTe
 use diesel_export::format::FileType;
 use diesel_export::parameters::names_of;
 
-use crate::api::openapi::parameters::{
-    columns_schema, or_empty, orders, pattern, text_filter, text_schema,
-};
+use crate::api::openapi::parameters::{columns_schema, or_empty, orders, text, text_filter};
 
 /// Returns the body of `POST /api/exports`: an export of one of the datasets, in one of the formats.
 pub(crate) fn request_body(catalog: &Catalog) -> Option<RequestBody> {
@@ -94,24 +92,58 @@ fn order_schema(
 
 /// A value, or, of a filter of one of several, an array of them.
 fn json_filter(field: &FilterField) -> Value {
-    let labels = field.labels();
+    let as_text = text(field, false);
     let value = match field.kind() {
-        _ if !labels.is_empty() => json!({"type": "string", "enum": labels}),
-        _ if field.is_boolean() => json!({"type": "boolean"}),
-        ColumnKind::Integer => json!({"type": "integer", "format": "int64"}),
-        kind => pattern(kind).map_or_else(
-            text_schema,
-            |pattern| json!({"type": "string", "pattern": format!("^{pattern}$")}),
-        ),
-    };
-    let value = match field.takes_none() {
-        true => json!({"oneOf": [value, {"type": "string", "enum": ["none"]}]}),
-        false => value,
-    };
-    match field.test() {
-        FilterTest::OneOf => {
-            json!({"oneOf": [value, {"type": "array", "minItems": 1, "items": value}]})
+        _ if field.is_boolean() => {
+            let none = field.takes_none().then(|| json!({"const": "none"}));
+            any_of([Some(json!({"type": "boolean"})), none])
         }
-        FilterTest::Contains | FilterTest::From | FilterTest::To => value,
+        ColumnKind::Integer => {
+            let number = json!({"type": "integer", "format": "int64"});
+            any_of([Some(number), field.takes_none().then_some(as_text)])
+        }
+        ColumnKind::Decimal | ColumnKind::Float => {
+            any_of([Some(json!({"type": "number"})), Some(as_text)])
+        }
+        _ => as_text,
+    };
+    let several = json!({"type": "array", "minItems": 1, "items": value});
+    any_of([
+        Some(value),
+        (field.test() == FilterTest::OneOf).then_some(several),
+    ])
+}
+
+/// A value of one of these schemas.
+fn any_of(schemas: [Option<Value>; 2]) -> Value {
+    match schemas {
+        [Some(one), None] | [None, Some(one)] => one,
+        schemas => json!({"anyOf": schemas}),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use diesel_export::example::catalog;
+
+    #[test]
+    fn a_number_of_a_body_is_one_and_an_id_beside_none_may_be_a_text() {
+        let catalog = catalog();
+        let described = |dataset: &str, name: &str| {
+            let dataset = catalog.find(dataset).expect("it is there");
+            let field = dataset.filters().iter().find(|field| field.name() == name);
+            json_filter(field.expect("it is there"))
+        };
+        let number = described("readers", "pages_from");
+        assert_eq!(number["anyOf"][0], json!({"type": "number"}));
+        assert_eq!(number["anyOf"][1]["type"], "string");
+        let integer = json!({"type": "integer", "format": "int64"});
+        assert_eq!(described("books", "pages_from"), integer);
+        let id = described("books", "reader_id");
+        let text = json!({"type": "string", "pattern": "^((-?[0-9]{1,18}|none))?$"});
+        let one = json!({"anyOf": [integer, text]});
+        let several = json!({"type": "array", "minItems": 1, "items": one});
+        assert_eq!(id, json!({"anyOf": [one, several]}));
     }
 }

@@ -14,7 +14,10 @@ pub(crate) struct Problems<'c>(pub(crate) &'c Catalog);
 
 /// Of every operation: status, description.
 const EVERYWHERE: [(&str, &str); 7] = [
-    ("400", "Invalid request"),
+    (
+        "400",
+        "Invalid parameter or body, or a `Range`, which downloads do not support",
+    ),
     ("403", "Cross-site request, or disabled on this service"),
     ("405", "Method not allowed; see Allow"),
     ("408", "Request timeout"),
