@@ -133,6 +133,7 @@ pub(crate) fn serve(global: &Global, options: &Serve) -> Outcome {
         allowed_hosts: options.allowed_host.clone(),
         allowed_origins: options.allowed_origin.clone(),
         trusted_proxies: options.trusted_proxy.clone(),
+        authorize: None,
         auth_token: options.auth_token.get().map(str::to_owned),
         database_url: connected.url.clone(),
         facts: connected.facts(),

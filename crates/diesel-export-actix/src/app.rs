@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 use tracing::Span;
 
 use crate::access::Access;
+use crate::access::visible::{Authorize, Visible};
 use crate::application::{Application, Section};
 use crate::base_path::BasePath;
 use crate::download::compression::Compression;
@@ -62,6 +63,8 @@ pub struct Settings {
     pub allowed_origins: Vec<String>,
     /// Proxies whose `Forwarded` and `X-Forwarded-For` are trusted.
     pub trusted_proxies: Vec<IpNet>,
+    /// Says what the user of a request may see; without it, everybody who gets in sees all, and all prepared exports are everybody's.
+    pub authorize: Option<Authorize>,
     /// The token that requests need, if any.
     pub auth_token: Option<String>,
     /// Where exports run.
@@ -95,6 +98,7 @@ impl Settings {
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
             trusted_proxies: Vec::new(),
+            authorize: None,
             auth_token: None,
             rules: Rules::default(),
             database_url: database_url.to_owned(),
@@ -160,7 +164,7 @@ impl App {
     }
 }
 
-/// The dataset of a path.
+/// The dataset of a path, as the request's user may see it.
 #[derive(Clone)]
 pub(crate) struct OfDataset(pub(crate) Arc<dyn Dataset>);
 
@@ -168,9 +172,14 @@ impl FromRequest for OfDataset {
     type Error = Problem;
     type Future = Ready<Result<Self, Problem>>;
 
-    fn from_request(request: &HttpRequest, _payload: &mut Payload) -> Self::Future {
-        let dataset = request.app_data().cloned();
-        ready(dataset.ok_or_else(|| Problem::new(Kind::NotFound)))
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let visible = Visible::from_request(request, payload).into_inner();
+        ready(visible.and_then(|visible| {
+            let declared = request.app_data::<Self>();
+            let dataset = declared.and_then(|of| visible.catalog.find(of.0.name()));
+            let dataset = dataset.ok_or_else(|| Problem::new(Kind::NotFound))?;
+            Ok(Self(Arc::clone(dataset)))
+        }))
     }
 }
 

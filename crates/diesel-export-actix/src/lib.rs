@@ -40,6 +40,7 @@ use std::task::Poll;
 use actix_web::rt::signal::unix::{SignalKind, signal};
 use actix_web::web::{self, ServiceConfig};
 
+pub use self::access::visible::Authorize;
 pub use self::api::events;
 pub use self::app::{App, Settings, blocking};
 pub use self::application::{Application, ApplicationProblem, Section};

@@ -64,7 +64,9 @@ fn of_dataset(dataset: &Arc<dyn Dataset>) -> [Route; 7] {
     let (csv, xlsx) = (format!("/{name}.csv"), format!("/{name}.xlsx"));
     let (preview, count) = (format!("/api/{name}"), format!("/api/{name}/count"));
     let (get, head) = ([HttpMethod::Get], [HttpMethod::Head]);
-    let file = |format| move |request, app, dataset| download::get(request, app, dataset, format);
+    let file = |format| {
+        move |request, app, dataset, visible| download::get(request, app, dataset, visible, format)
+    };
     let unsent =
         |format| move |request, app, dataset| download::head(request, app, dataset, format);
     let by = |describe: fn(&Arc<dyn Dataset>) -> Operation| {

@@ -251,6 +251,7 @@ impl Source<'_> {
         Beginning {
             name: backend.transaction(),
             relations: self.export.dataset().relations(),
+            role: self.export.dataset().role(),
             time_zone: self.database.time_zone(),
             statement_timeout: self.export.limits.statement_timeout,
             lock_timeout: None,

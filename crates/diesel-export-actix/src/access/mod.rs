@@ -3,6 +3,7 @@
 pub(crate) mod client_address;
 pub(crate) mod failures;
 pub(crate) mod sites;
+pub(crate) mod visible;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -208,7 +209,10 @@ pub(crate) async fn guard<B: MessageBody>(
             app.access.check(&request)
         });
     match checked {
-        Ok(()) => Ok(next.call(request).await?.map_into_left_body()),
+        Ok(()) => match visible::authorize(request.request()).await {
+            Ok(()) => Ok(next.call(request).await?.map_into_left_body()),
+            Err(error) => Ok(request.error_response(error).map_into_right_body()),
+        },
         Err(problem) => {
             if let (Some(app), Some(rejection)) = (app, problem.rejection()) {
                 app.metrics.rejected(rejection);

@@ -12,6 +12,7 @@ use actix_web::http::header::{ACCEPT, ACCEPT_LANGUAGE, HeaderMap};
 
 use crate::application::Section;
 use crate::pages::html::accepts_html;
+use crate::pages::static_files;
 use crate::problem::{Kind, Problem};
 use diesel_export::dataset::Catalog;
 
@@ -76,7 +77,7 @@ impl Sites {
 
     /// Whether a browser loads this as a subresource of a page that it does not name. (Some load a page's icon in this way.)
     fn is_hidden_part(&self, headers: &HeaderMap, path: &str) -> bool {
-        let is_icon = path == "/favicon.ico" || path.starts_with("/static/");
+        let is_icon = static_files::is_one(path);
         let accept = text(headers, ACCEPT.as_str()).unwrap_or_default();
         let is_picture_or_style = accept.starts_with("image/") || accept.starts_with("text/css");
         (is_picture_or_style && !is_icon)

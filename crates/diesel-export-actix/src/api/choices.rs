@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use actix_web::{HttpRequest, web};
 
+use crate::access::visible::Visible;
 use crate::api::read::{QUERY_TIMEOUT, ReadFrom, read};
 use crate::app::App;
 use crate::problem::Problem;
@@ -32,10 +33,11 @@ pub(crate) fn narrowing(catalog: &Catalog) -> impl Iterator<Item = &FilterField>
 pub(crate) async fn filters(
     request: HttpRequest,
     app: web::Data<App>,
+    visible: Visible,
 ) -> Result<web::Json<Choices>, Problem> {
     let mut query = QueryString::parse(request.query_string())?;
     let of = query.take("of")?.unwrap_or_default();
-    let catalog = &app.settings.catalog;
+    let catalog = &visible.catalog;
     let dataset = of_choices(catalog)
         .find(|dataset| dataset.name() == of)
         .ok_or_else(|| {

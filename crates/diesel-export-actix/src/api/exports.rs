@@ -7,6 +7,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use time::OffsetDateTime;
 
+use crate::access::visible::Visible;
 use crate::api::events;
 use crate::api::events::Event;
 use crate::app::App;
@@ -20,6 +21,7 @@ use crate::prepared::PAGE;
 use crate::prepared::request::Order;
 use crate::problem::query_string::{QueryString, invalid};
 use crate::problem::{EXPORT_ID, Kind, Problem, ProblemBody};
+use diesel_export::dataset::Scope;
 use diesel_export::manifest::{Manifest, State};
 
 /// Queues an export, whose file can be downloaded once it is complete.
@@ -41,8 +43,9 @@ pub(crate) async fn post(
     request: HttpRequest,
     body: Bytes,
     app: web::Data<App>,
+    visible: Visible,
 ) -> Result<HttpResponse, Problem> {
-    let response = prepare(&request, &body, app).await;
+    let response = prepare(&request, &body, app, visible).await;
     response.or_else(|problem| html::unavailable(&request, problem))
 }
 
@@ -50,15 +53,16 @@ async fn prepare(
     request: &HttpRequest,
     body: &[u8],
     app: web::Data<App>,
+    visible: Visible,
 ) -> Result<HttpResponse, Problem> {
-    let order = Order::read(request, body, &app.settings.catalog)?;
+    let order = Order::read(request, body, &visible.catalog)?;
     let fresh = order.is_fresh(app.servers.knows_primary());
     let Order {
         is_page,
         parameters,
         ..
     } = order;
-    let page = export_page::address(&parameters, &app);
+    let page = export_page::address(&parameters, &app, &visible);
     let disposition = content_disposition(
         &parameters.filter,
         parameters.file_type,
@@ -94,6 +98,7 @@ async fn prepare(
 pub(crate) async fn list(
     request: HttpRequest,
     app: web::Data<App>,
+    visible: Visible,
 ) -> Result<HttpResponse, Problem> {
     let mut query = QueryString::parse(request.query_string())?;
     let before = query.take("before")?.map(|id| id.into_owned());
@@ -103,7 +108,7 @@ pub(crate) async fn list(
     let prepared = Arc::clone(&app.prepared);
     let page = blocking(move || {
         let before = before.as_deref().filter(|id| !id.is_empty());
-        prepared.list(before, PAGE)
+        prepared.list(visible.user.as_deref(), before, PAGE)
     })
     .await?;
     let (manifests, next) = page.ok_or_else(|| Problem::new(Kind::NotFound))?;
@@ -129,8 +134,9 @@ pub(crate) async fn list(
 pub(crate) async fn get(
     id: web::Path<String>,
     app: web::Data<App>,
+    visible: Visible,
 ) -> Result<web::Json<Manifest>, Problem> {
-    match find(&id, &app).await? {
+    match find(&id, &app, &visible).await? {
         Found::Prepared(manifest) => Ok(web::Json(*manifest)),
         Found::Download(known) => Ok(web::Json(known.run.record.manifest())),
     }
@@ -141,18 +147,26 @@ enum Found {
     Download(Known),
 }
 
-async fn find(id: &str, app: &App) -> Result<Found, Problem> {
+async fn find(id: &str, app: &App, visible: &Visible) -> Result<Found, Problem> {
     let not_found = || Problem::new(Kind::NotFound);
     if !is_id(id) {
         return Err(not_found());
     }
     let (prepared, wanted) = (Arc::clone(&app.prepared), id.to_owned());
+    let user = visible.user.clone();
     // What is due is removed, which takes the disk's time.
-    if let Some(manifest) = blocking(move || prepared.manifest(&wanted)).await? {
+    if let Some(manifest) = blocking(move || prepared.manifest(&wanted, user.as_deref())).await? {
         return Ok(Found::Prepared(Box::new(manifest)));
     }
     let known = app.exports.get(id);
-    known.map(Found::Download).ok_or_else(not_found)
+    let is_own = |known: &Known| {
+        let scope = known.run.record.export().dataset().scope();
+        scope.map(Scope::user) == visible.user.as_deref()
+    };
+    known
+        .filter(is_own)
+        .map(Found::Download)
+        .ok_or_else(not_found)
 }
 
 /// Cancels an export with its query on the database, or deletes a prepared one.
@@ -172,12 +186,13 @@ async fn find(id: &str, app: &App) -> Result<Found, Problem> {
 pub(crate) async fn delete(
     id: web::Path<String>,
     app: web::Data<App>,
+    visible: Visible,
 ) -> Result<HttpResponse, Problem> {
-    match find(&id, &app).await? {
+    match find(&id, &app, &visible).await? {
         Found::Download(known) => known.stop.cancel(),
         Found::Prepared(manifest) => {
             let prepared = Arc::clone(&app.prepared);
-            blocking(move || prepared.delete(&manifest.id)).await?;
+            blocking(move || prepared.delete(&manifest.id, visible.user.as_deref())).await?;
         }
     }
     Ok(HttpResponse::NoContent().finish())
@@ -199,14 +214,15 @@ pub(crate) async fn delete(
 pub(crate) async fn follow(
     id: web::Path<String>,
     app: web::Data<App>,
+    visible: Visible,
 ) -> Result<HttpResponse, Problem> {
-    match find(&id, &app).await? {
+    match find(&id, &app, &visible).await? {
         Found::Download(known) => events::follow(&app, move || {
             let manifest = known.run.record.manifest();
             (manifest.state, manifest)
         }),
         Found::Prepared(mut last) => events::follow(&app.clone(), move || {
-            match app.prepared.peek(&last.id) {
+            match app.prepared.peek(&last.id, visible.user.as_deref()) {
                 Some(now) => *last = now,
                 // Removed: there is nothing more to come.
                 None => return (State::Cancelled, last.as_ref().clone()),

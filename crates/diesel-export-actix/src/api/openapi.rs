@@ -9,6 +9,7 @@ use actix_web::web;
 use utoipa::openapi::Server;
 use utoipa::{Modify, OpenApi, openapi};
 
+use crate::access::visible::Visible;
 use crate::app::App;
 use crate::application::Application;
 use crate::problem;
@@ -24,8 +25,8 @@ struct Document;
 
 /// The OpenAPI 3.1 document of this service.
 #[utoipa::path(method(get, head), path = "/openapi.json", responses((status = 200, description = "The document", body = serde_json::Value)))]
-pub(crate) async fn document(app: web::Data<App>) -> web::Json<openapi::OpenApi> {
-    let mut document = of(app.catalog(), &app.settings.application);
+pub(crate) async fn document(app: web::Data<App>, visible: Visible) -> web::Json<openapi::OpenApi> {
+    let mut document = of(&visible.catalog, &app.settings.application);
     if !app.settings.base_path.is_root() {
         document.servers = Some(vec![Server::new(app.address(""))]);
     }

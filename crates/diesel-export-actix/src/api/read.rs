@@ -70,6 +70,7 @@ pub(crate) async fn read<T: Send + 'static>(
             let beginning = Beginning {
                 name: backend.transaction(),
                 relations: dataset.relations(),
+                role: dataset.role(),
                 time_zone: database.time_zone(),
                 statement_timeout: Some(timeout),
                 // There are few connections for short work, and one that waits is in use.

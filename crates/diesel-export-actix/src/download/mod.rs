@@ -33,6 +33,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 pub(crate) use self::head::{Unsent, head};
 use self::making::start;
+use crate::access::visible::Visible;
 use crate::app::App;
 use crate::app::OfDataset;
 use crate::connections::client_socket::{ClientSocket, Unfinished};
@@ -73,6 +74,7 @@ pub(crate) async fn get(
     request: HttpRequest,
     app: web::Data<App>,
     dataset: OfDataset,
+    visible: Visible,
     file_type: FileType,
 ) -> Result<HttpResponse, Problem> {
     let Query {
@@ -83,7 +85,7 @@ pub(crate) async fn get(
     } = Query::read(request.query_string(), &dataset, file_type)?;
     if app.access.sites.may_have_sent(request.headers()) {
         // A user who follows a link decides on the page.
-        let page = address(&parameters, &app);
+        let page = address(&parameters, &app, &visible);
         return Ok(html::see_other(&page));
     }
     refuse_range(&request)?;

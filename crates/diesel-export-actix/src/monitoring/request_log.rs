@@ -16,6 +16,7 @@ use tracing::{Instrument, Span};
 use crate::access::client_address::client_address;
 use crate::app::App;
 use crate::connections::Served;
+use crate::pages::static_files;
 use diesel_export::memory::PeakMemory;
 
 /// Characters of a path that are logged.
@@ -130,8 +131,7 @@ fn cut(text: &str) -> String {
 
 /// Whether machines request it, again and again, or browsers as a part of a page.
 fn is_routine(path: &str) -> bool {
-    matches!(path, "/livez" | "/readyz" | "/metrics" | "/favicon.ico")
-        || path.starts_with("/static/")
+    matches!(path, "/livez" | "/readyz" | "/metrics") || static_files::is_one(path)
 }
 
 /// A response's body that records what was sent of it.

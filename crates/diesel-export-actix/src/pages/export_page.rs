@@ -12,6 +12,7 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
 
+use crate::access::visible::Visible;
 use crate::api::read::{QUERY_TIMEOUT, ReadFrom, read};
 use crate::app::App;
 use crate::app::OfDataset;
@@ -122,10 +123,10 @@ struct Tab {
 }
 
 impl Tab {
-    fn all(app: &App, current: &Arc<dyn Dataset>) -> Vec<Self> {
-        let tabs = app.catalog().all().map(|dataset| Self {
+    fn all(app: &App, visible: &Visible, current: &Arc<dyn Dataset>) -> Vec<Self> {
+        let tabs = visible.catalog.all().map(|dataset| Self {
             title: title(dataset.name()),
-            path: path(dataset, app),
+            path: path(dataset, app, visible),
             is_current: dataset == current,
         });
         tabs.collect()
@@ -144,9 +145,10 @@ struct Content {
 pub(crate) async fn index(
     request: HttpRequest,
     app: web::Data<App>,
+    visible: Visible,
 ) -> Result<HttpResponse, Problem> {
-    let dataset = OfDataset(Arc::clone(app.settings.catalog.default()));
-    page(request, app, dataset).await
+    let dataset = OfDataset(Arc::clone(visible.catalog.default()));
+    page(request, app, dataset, visible).await
 }
 
 /// The export page of a dataset.
@@ -154,6 +156,7 @@ pub(crate) async fn page(
     request: HttpRequest,
     app: web::Data<App>,
     OfDataset(dataset): OfDataset,
+    visible: Visible,
 ) -> Result<HttpResponse, Problem> {
     let choose = match read_query(request.query_string(), &dataset) {
         Ok(choose) => choose,
@@ -167,18 +170,18 @@ pub(crate) async fn page(
         }
         let location = if app.access.sites.may_have_sent(request.headers()) {
             // Who follows another site's link decides on the page.
-            address(&choose.parameters, &app)
+            address(&choose.parameters, &app, &visible)
         } else {
             app.address(download(&choose.parameters, &pairs))
         };
         return Ok(html::see_other(&location));
     }
-    match load(&request, &app, choose).await {
+    match load(&request, &app, &visible, choose).await {
         Ok((parameters, content, count)) => {
             let needs_token = app.settings.auth_token.is_some();
             let pairs = parameters.to_pairs();
             let download = download(&parameters, &pairs);
-            let prepared = List::latest(&app).await?;
+            let prepared = List::latest(&app, &visible).await?;
             let cost = |format| app.metrics.row_costs.of(dataset.name(), format);
             let estimate = estimate(count, cost(parameters.file_type));
             let paces = serde_json::json!({"csv": cost(FileType::Csv).map(RowCost::parts), "xlsx": cost(FileType::Xlsx).map(RowCost::parts)}).to_string();
@@ -188,10 +191,10 @@ pub(crate) async fn page(
             let page = ExportPage {
                 layout: app.layout(EXPORT),
                 no_rows: app.settings.application.no_rows,
-                tabs: Tab::all(&app, &dataset),
+                tabs: Tab::all(&app, &visible, &dataset),
                 dataset: &dataset,
                 rows: words(dataset.name()),
-                path: path(&dataset, &app),
+                path: path(&dataset, &app, &visible),
                 controls: content.controls,
                 columns: parameters
                     .columns
@@ -245,6 +248,7 @@ pub(crate) fn title(name: &str) -> String {
 async fn load(
     request: &HttpRequest,
     app: &App,
+    visible: &Visible,
     choose: Choose,
 ) -> Result<(Parameters, Content, Count), export::Error> {
     let Choose {
@@ -252,7 +256,7 @@ async fn load(
         searches,
         ..
     } = choose;
-    choose_found(request, app, &mut parameters, &searches).await?;
+    choose_found(request, app, visible, &mut parameters, &searches).await?;
     let Parameters {
         columns,
         filter,
@@ -260,7 +264,7 @@ async fn load(
         ..
     } = parameters.clone();
     let counted = filter.clone();
-    let controls = look_up(request, app, &counted, &searches);
+    let controls = look_up(request, app, visible, &counted, &searches);
     let rows = read(
         request,
         app,

@@ -74,6 +74,11 @@ impl StaticFile {
     }
 }
 
+/// Whether a path of the list of routes is that of a file.
+pub(crate) fn is_one(path: &str) -> bool {
+    path == "/favicon.ico" || path.starts_with("/static/")
+}
+
 /// The icon at the address where browsers look by themselves, as for a problem, which has no page to name it.
 pub(crate) async fn favicon() -> HttpResponse {
     HttpResponse::Ok()

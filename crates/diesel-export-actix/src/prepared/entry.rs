@@ -9,6 +9,7 @@ use crate::base_path::BasePath;
 use diesel_export::ExportRun;
 use diesel_export::manifest::Manifest;
 use diesel_export::spool::Space;
+use diesel_export::store::Label;
 
 /// The prepared exports.
 #[derive(Default)]
@@ -21,6 +22,8 @@ pub(crate) struct All {
 pub(crate) struct Entry {
     pub(crate) requested_at: OffsetDateTime,
     pub(crate) disposition: String,
+    /// The user whose it is, if it is one's.
+    pub(crate) owner: Option<String>,
     pub(crate) state: JobState,
 }
 
@@ -33,11 +36,17 @@ pub(crate) enum JobState {
 }
 
 impl All {
-    pub(crate) fn manifest(&self, id: &str) -> Option<Manifest> {
+    /// The export of this id, if it is this user's.
+    pub(crate) fn get(&self, id: &str, user: Option<&str>) -> Option<&Entry> {
+        let entry = self.by_id.get(id)?;
+        (entry.owner.as_deref() == user).then_some(entry)
+    }
+
+    pub(crate) fn manifest(&self, id: &str, user: Option<&str>) -> Option<Manifest> {
         let position = self.queue.iter().position(|job| job.record.id() == id);
         Some(Manifest {
             queued: position.map(|position| position + 1),
-            ..self.by_id.get(id)?.manifest()
+            ..self.get(id, user)?.manifest()
         })
     }
 }
@@ -47,6 +56,15 @@ impl Entry {
         match &self.state {
             JobState::Live(job) => Some(job),
             JobState::Kept(..) => None,
+        }
+    }
+
+    /// Its label in the store, with this manifest.
+    pub(crate) fn label(&self, manifest: Manifest) -> Label {
+        Label {
+            manifest,
+            disposition: self.disposition.clone(),
+            owner: self.owner.clone(),
         }
     }
 

@@ -14,6 +14,7 @@ use actix_web::{HttpRequest, HttpResponse, rt, web};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
+use crate::access::visible::Visible;
 use crate::app::App;
 use crate::app::blocking;
 use crate::connections::client_socket::ClientSocket;
@@ -56,6 +57,7 @@ pub(crate) async fn get(
     request: HttpRequest,
     path: web::Path<(String, String)>,
     app: web::Data<App>,
+    visible: Visible,
 ) -> Result<HttpResponse, Problem> {
     let prepared = Arc::clone(&app.prepared);
     let (id, name) = path.into_inner();
@@ -63,7 +65,7 @@ pub(crate) async fn get(
         file,
         manifest,
         disposition,
-    } = blocking(move || prepared.fetch(&id, &name)).await??;
+    } = blocking(move || prepared.fetch(&id, &name, visible.user.as_deref())).await??;
     let unreadable = |error: io::Error| {
         tracing::error!(%error, "a prepared export cannot be read");
         Problem::new(Kind::Internal)

@@ -11,7 +11,7 @@ use crate::prepared::entry::Entry;
 use crate::problem::{Kind, Problem};
 use diesel_export::manifest::{ErrorClass, Manifest, State};
 use diesel_export::spool::Spool;
-use diesel_export::store::{Label, Store};
+use diesel_export::store::Store;
 
 /// Maximum number of prepared exports, including those that are queued or have failed: each is a file, or two, and some memory.
 const MAX_PREPARED: usize = 1_000;
@@ -23,10 +23,7 @@ impl Prepared {
     pub(crate) fn note(&self, id: &str) {
         let label = self.with(|all| {
             let entry = all.by_id.get(id)?;
-            Some(Label {
-                manifest: entry.manifest(),
-                disposition: entry.disposition.clone(),
-            })
+            Some(entry.label(entry.manifest()))
         });
         let Some(store) = self.own_store() else {
             return;

@@ -105,6 +105,7 @@ impl Prepared {
             let Label {
                 mut manifest,
                 disposition,
+                owner,
             } = found.label;
             // The service may have been under another path.
             let moved = address(&manifest, &self.base_path);
@@ -114,6 +115,7 @@ impl Prepared {
                     .requested_at
                     .unwrap_or_else(OffsetDateTime::now_utc),
                 disposition,
+                owner,
                 state: JobState::Kept(Box::new(manifest.clone()), found.space.map(Arc::new)),
             };
             self.metrics.row_costs.note(&manifest);
@@ -180,21 +182,22 @@ impl Prepared {
         self.with(|all| all.by_id.contains_key(id))
     }
 
-    /// The manifest of the export of this id.
-    pub(crate) fn manifest(&self, id: &str) -> Option<Manifest> {
+    /// The manifest of the export of this id, if it is this user's, as all that clients ask for is.
+    pub(crate) fn manifest(&self, id: &str, user: Option<&str>) -> Option<Manifest> {
         self.sweep();
-        self.peek(id)
+        self.peek(id, user)
     }
 
     /// The same, also of one that is about to be removed: without access to the disk.
-    pub(crate) fn peek(&self, id: &str) -> Option<Manifest> {
-        self.with(|all| all.manifest(id))
+    pub(crate) fn peek(&self, id: &str, user: Option<&str>) -> Option<Manifest> {
+        self.with(|all| all.manifest(id, user))
     }
 
     /// At most this many manifests, the newest first, of those before the export of this id, if one is given; and the id of the last, if
     /// there are more. None if there is no such id.
     pub(crate) fn list(
         &self,
+        user: Option<&str>,
         before: Option<&str>,
         limit: usize,
     ) -> Option<(Vec<Manifest>, Option<String>)> {
@@ -202,10 +205,14 @@ impl Prepared {
         self.with(|all| {
             let key = |(id, entry): &(&String, &Entry)| (entry.requested_at, (*id).clone());
             let before = match before {
-                Some(id) => Some(key(&all.by_id.get_key_value(id)?)),
+                Some(id) => {
+                    let id = id.to_owned();
+                    Some(key(&(&id, all.get(&id, user)?)))
+                }
                 None => None,
             };
             let mut listed: Vec<_> = all.by_id.iter().collect();
+            listed.retain(|(_, entry)| entry.owner.as_deref() == user);
             listed.retain(|entry| before.as_ref().is_none_or(|before| key(entry) < *before));
             listed.sort_by_cached_key(key);
             let listed: Vec<&String> = listed.into_iter().rev().map(|(id, _)| id).collect();
@@ -213,7 +220,7 @@ impl Prepared {
             let next = last.filter(|_| listed.len() > limit);
             let next = next.map(|id| (*id).clone());
             let page = listed.iter().take(limit);
-            let manifests = page.filter_map(|id| all.manifest(id)).collect();
+            let manifests = page.filter_map(|id| all.manifest(id, user)).collect();
             Some((manifests, next))
         })
     }
@@ -227,11 +234,16 @@ impl Prepared {
     }
 
     /// Opens the file of the export of this id.
-    pub(crate) fn fetch(&self, id: &str, name: &str) -> Result<Fetched, Problem> {
+    pub(crate) fn fetch(
+        &self,
+        id: &str,
+        name: &str,
+        user: Option<&str>,
+    ) -> Result<Fetched, Problem> {
         self.sweep();
         let not_found = || Problem::new(Kind::NotFound);
         let (manifest, disposition, space) = self.with(|all| {
-            let entry = all.by_id.get(id).ok_or_else(not_found)?;
+            let entry = all.get(id, user).ok_or_else(not_found)?;
             match &entry.state {
                 JobState::Live(job) => Err(if file_name(&job.record.manifest()) == name {
                     Problem::new(Kind::NotFinished)
@@ -259,9 +271,9 @@ impl Prepared {
     }
 
     /// Cancels the export of this id, or removes it if it has ended; returns whether there is one. Writes or removes files.
-    pub(crate) fn delete(&self, id: &str) -> bool {
+    pub(crate) fn delete(&self, id: &str, user: Option<&str>) -> bool {
         self.sweep();
-        let found = self.with(|all| match &all.by_id.get(id)?.state {
+        let found = self.with(|all| match &all.get(id, user)?.state {
             JobState::Live(job) => Some(Ok(Arc::clone(job))),
             JobState::Kept(..) => all.by_id.remove(id).map(Err),
         });

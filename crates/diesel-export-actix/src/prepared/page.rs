@@ -10,6 +10,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::access::failures;
+use crate::access::visible::Visible;
 use crate::app::App;
 use crate::app::blocking;
 use crate::application::EXPORT;
@@ -89,24 +90,29 @@ impl Moment {
 
 impl List {
     /// The latest, for an export page. None if none can be prepared here.
-    pub(crate) async fn latest(app: &App) -> Result<Option<Self>, Problem> {
+    pub(crate) async fn latest(app: &App, visible: &Visible) -> Result<Option<Self>, Problem> {
         let all = || (app.address("/exports"), "All prepared exports");
-        Self::load(app, None, LATEST, |_last| all()).await
+        Self::load(app, visible, None, LATEST, |_last| all()).await
     }
 
     /// A page of all of them: those before the export of this id, or the first ones if it is gone.
-    async fn all(app: &App, before: Option<String>) -> Result<Option<Self>, Problem> {
+    async fn all(
+        app: &App,
+        visible: &Visible,
+        before: Option<String>,
+    ) -> Result<Option<Self>, Problem> {
         let older = |last| {
             (
                 app.address(format_args!("/exports?before={last}")),
                 "Older ones",
             )
         };
-        Self::load(app, before, PAGE, older).await
+        Self::load(app, visible, before, PAGE, older).await
     }
 
     async fn load(
         app: &App,
+        visible: &Visible,
         before: Option<String>,
         limit: usize,
         more: impl FnOnce(String) -> (String, &'static str),
@@ -115,9 +121,10 @@ impl List {
             return Ok(None);
         }
         let prepared = Arc::clone(&app.prepared);
+        let user = visible.user.clone();
         let list = move || {
-            let page = prepared.list(before.as_deref(), limit);
-            page.or_else(|| prepared.list(None, limit))
+            let page = prepared.list(user.as_deref(), before.as_deref(), limit);
+            page.or_else(|| prepared.list(user.as_deref(), None, limit))
         };
         let (manifests, next) = blocking(list).await?.unwrap_or_default();
         Ok(Some(Self {
@@ -220,6 +227,7 @@ fn filter_text(name: String, value: &Value) -> FilterText {
 pub(crate) async fn page(
     request: HttpRequest,
     app: web::Data<App>,
+    visible: Visible,
 ) -> Result<HttpResponse, Problem> {
     let mut query = QueryString::parse(request.query_string())?;
     let before = query.take("before")?.map(|id| id.into_owned());
@@ -232,9 +240,9 @@ pub(crate) async fn page(
         return Err(invalid(name, "expected `before` or `latest`"));
     }
     let list = if is_latest {
-        List::latest(&app).await?
+        List::latest(&app, &visible).await?
     } else {
-        List::all(&app, before).await?
+        List::all(&app, &visible, before).await?
     };
     let Some(prepared) = list else {
         return html::unavailable(&request, Problem::new(Kind::PreparingOff));
@@ -260,8 +268,9 @@ pub(crate) async fn page(
 pub(crate) async fn delete(
     id: web::Path<String>,
     app: web::Data<App>,
+    visible: Visible,
 ) -> Result<HttpResponse, Problem> {
     let prepared = Arc::clone(&app.prepared);
-    blocking(move || prepared.delete(&id)).await?;
+    blocking(move || prepared.delete(&id, visible.user.as_deref())).await?;
     Ok(html::see_other(&app.address("/exports")))
 }

@@ -12,7 +12,6 @@ use crate::problem::{Kind, Problem};
 use diesel_export::manifest::{ErrorClass, Facts, Manifest, State};
 use diesel_export::record::Record;
 use diesel_export::spool::{Space, SpoolFile};
-use diesel_export::store::Label;
 use diesel_export::{self as export, Export, ExportRun};
 
 /// Time that the queries of interrupted exports have to end.
@@ -32,7 +31,10 @@ impl Prepared {
         let id = format!("{:032x}", rand::random::<u128>());
         let record = Record::queue(id.clone(), &export, facts);
         let job = ExportRun::new(record, fresh);
+        let scope = job.record.export().dataset().scope();
+        let owner = scope.map(|scope| scope.user().to_owned());
         let entry = Entry {
+            owner: owner.clone(),
             requested_at: OffsetDateTime::now_utc(),
             disposition,
             state: JobState::Live(Arc::clone(&job)),
@@ -46,16 +48,13 @@ impl Prepared {
         self.make_room().inspect_err(|_| {
             self.metrics.rejected(Rejection::Spool);
         })?;
-        let label = Label {
-            manifest: entry.manifest(),
-            disposition: entry.disposition.clone(),
-        };
+        let label = entry.label(entry.manifest());
         // Recorded before it can run, so that no later label is overwritten.
         store.put(&label).map_err(export::Error::Sink)?;
         let manifest = self.with(|all| {
             all.by_id.insert(id.clone(), entry);
             all.queue.push_back(job);
-            all.manifest(&id)
+            all.manifest(&id, owner.as_deref())
         });
         self.queued.notify_one();
         manifest.ok_or_else(|| Problem::new(Kind::Internal))
@@ -117,10 +116,7 @@ impl Prepared {
         let store = self.own_store().ok_or(export::Error::Cancelled)?;
         let label = self.with(|all| {
             let entry = all.by_id.get(id)?;
-            Some(Label {
-                manifest: self.kept(entry.complete(job.record.whole(), &self.base_path)),
-                disposition: entry.disposition.clone(),
-            })
+            Some(entry.label(self.kept(entry.complete(job.record.whole(), &self.base_path))))
         });
         let label = label.ok_or(export::Error::Cancelled)?;
         let published = store.publish(file, &label);

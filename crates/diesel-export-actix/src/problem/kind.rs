@@ -25,6 +25,8 @@ pub enum Kind {
     WrongHost,
     /// A page of another site has sent the request.
     CrossSite,
+    /// The user may see none of the datasets.
+    NoDatasets,
     /// Credentials are missing or wrong.
     Unauthorized,
     /// Too many failed authentication attempts from the client's address.
@@ -137,6 +139,7 @@ impl Kind {
             ),
             Self::WrongHost => (StatusCode::MISDIRECTED_REQUEST, "Unknown host name"),
             Self::CrossSite => (StatusCode::FORBIDDEN, "Cross-site request rejected"),
+            Self::NoDatasets => (StatusCode::FORBIDDEN, "You may export none of the datasets"),
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, "Authentication required"),
             Self::TooManyTries { .. } => (
                 StatusCode::TOO_MANY_REQUESTS,

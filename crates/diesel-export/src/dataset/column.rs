@@ -8,10 +8,11 @@ use super::column_type::ColumnKind;
 use super::fragment::{Fragment, Selected};
 
 /// A column that an export can have.
+#[derive(Clone)]
 pub struct Column {
     pub(crate) name: String,
     pub(crate) header: String,
-    /// Its index among the dataset's columns.
+    /// Its index among the columns that were declared.
     pub(crate) index: usize,
     pub(crate) is_default: bool,
     pub(crate) kind: ColumnKind,
@@ -25,18 +26,18 @@ pub struct Column {
 }
 
 impl Column {
-    /// The dataset's column of this name.
+    /// The dataset's column of this name, with its index among its columns.
     pub(super) fn find<'d>(
         dataset: &'d Arc<dyn Dataset>,
         name: &str,
-    ) -> Result<&'d Self, InvalidColumns> {
+    ) -> Result<(usize, &'d Self), InvalidColumns> {
         if name.is_empty() {
             let reason = "a column's name is empty".to_owned();
             return Err(InvalidColumns::new(dataset, reason));
         }
-        let mut columns = dataset.columns().iter();
+        let mut columns = dataset.columns().iter().enumerate();
         columns
-            .find(|column| column.name == name)
+            .find(|(_, column)| column.name == name)
             .ok_or_else(|| InvalidColumns::new(dataset, format!("there is no column `{name}`")))
     }
 
@@ -110,6 +111,7 @@ impl fmt::Debug for Column {
 }
 
 /// Where `lookup` reads a column's values.
+#[derive(Clone)]
 pub enum Origin {
     /// In the dataset's own table.
     Own {
@@ -164,11 +166,11 @@ impl InvalidColumns {
 impl Selection {
     /// The columns that an export has by default.
     pub fn default_of(dataset: &Arc<dyn Dataset>) -> Self {
-        let columns = dataset.columns().iter();
-        let columns = columns.filter(|column| column.is_default);
+        let columns = dataset.columns().iter().enumerate();
+        let columns = columns.filter(|(_, column)| column.is_default);
         Self {
             dataset: Arc::clone(dataset),
-            columns: columns.map(|column| column.index).collect(),
+            columns: columns.map(|(index, _)| index).collect(),
         }
     }
 
@@ -176,11 +178,11 @@ impl Selection {
     pub fn parse(dataset: &Arc<dyn Dataset>, names: &str) -> Result<Self, InvalidColumns> {
         let mut columns = Vec::new();
         for name in names.split(',').map(str::trim) {
-            let column = Column::find(dataset, name)?;
-            if columns.contains(&column.index) {
+            let (index, _) = Column::find(dataset, name)?;
+            if columns.contains(&index) {
                 return Err(InvalidColumns::twice(dataset, name));
             }
-            columns.push(column.index);
+            columns.push(index);
         }
         let dataset = Arc::clone(dataset);
         Ok(Self { dataset, columns })

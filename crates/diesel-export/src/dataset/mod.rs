@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use super::Error;
 
-pub use self::catalog::{Catalog, NoSuchDataset};
+pub use self::catalog::{Catalog, InvalidScope, NoSuchDataset, Scope};
 pub use self::column::{Column, InvalidColumns, Origin, Selection};
 pub use self::column_type::{ColumnKind, ColumnType};
 pub use self::condition::Condition;
@@ -56,6 +56,16 @@ pub trait Dataset: Send + Sync {
 
     /// All of its filters.
     fn filters(&self) -> &[FilterField];
+
+    /// What a [`Scope`] can restrict its rows by.
+    fn restrictions(&self) -> &[FilterField] {
+        &[]
+    }
+
+    /// The scope that has restricted it, if one has.
+    fn scope(&self) -> Option<&Scope> {
+        None
+    }
 
     /// The column by which people know its rows, if that is not the key.
     fn label(&self) -> Option<&Column>;
@@ -150,6 +160,13 @@ pub trait Models: Send {
     fn cell(&self, row: usize, column: &Column) -> Cell<'_>;
 }
 
+impl dyn Dataset + '_ {
+    /// The role of PostgreSQL that reads it, if it is not the connection's own.
+    pub fn role(&self) -> Option<&str> {
+        self.scope().and_then(Scope::role)
+    }
+}
+
 impl fmt::Debug for dyn Dataset + '_ {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
@@ -158,7 +175,7 @@ impl fmt::Debug for dyn Dataset + '_ {
 
 impl PartialEq for dyn Dataset + '_ {
     fn eq(&self, other: &Self) -> bool {
-        self.name() == other.name()
+        self.name() == other.name() && self.scope() == other.scope()
     }
 }
 

@@ -33,15 +33,15 @@ impl RowOrder {
                 Some(name) => (name, true),
                 None => (name, false),
             };
-            let column = Column::find(dataset, name)?;
-            if columns.iter().any(|(index, _)| *index == column.index) {
+            let (index, column) = Column::find(dataset, name)?;
+            if columns.iter().any(|(before, _)| *before == index) {
                 return Err(InvalidColumns::twice(dataset, name));
             }
             if !column.is_ordered {
                 let reason = format!("the values of the column `{name}` have no order");
                 return Err(InvalidColumns::new(dataset, reason));
             }
-            columns.push((column.index, is_down));
+            columns.push((index, is_down));
         }
         Ok(Self {
             dataset: Arc::clone(dataset),

@@ -68,6 +68,8 @@ pub struct Beginning<'a> {
     pub relations: &'a [String],
     /// The time zone in which points in time are printed.
     pub time_zone: &'a str,
+    /// The role that reads them, if it is not the connection's own.
+    pub role: Option<&'a str>,
     /// How long each of its statements may take.
     pub statement_timeout: Option<Duration>,
     /// How long it may wait for a lock.
@@ -82,8 +84,11 @@ impl Beginning<'_> {
                 format!("; set local {name} = {}", timeout.as_millis().max(1))
             })
         };
+        let role = self.role.map_or_else(String::new, |role| {
+            format!("set local role {}; ", quoted(role))
+        });
         format!(
-            "set local application_name = '{}'; {SETTINGS}; set local timezone = {}{}{}",
+            "set local application_name = '{}'; {role}{SETTINGS}; set local timezone = {}{}{}",
             self.name,
             quoted(self.time_zone),
             timeout("statement_timeout", self.statement_timeout),

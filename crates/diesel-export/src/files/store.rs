@@ -39,6 +39,9 @@ pub struct Label {
     pub manifest: Manifest,
     /// The name under which its file is saved: the value of `Content-Disposition`.
     pub disposition: String,
+    /// The user whose it is, if it is one's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
 }
 
 impl Label {

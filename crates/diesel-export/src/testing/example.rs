@@ -98,7 +98,8 @@ pub fn books() -> Arc<dyn Dataset> {
             "Only books of this genre",
             books::genre,
             &["novel", "comic"],
-        );
+        )
+        .restriction("shelf", books::shelf_id);
     sound(declared.finish())
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use actix_web::HttpRequest;
 use actix_web::http::header::HOST;
 
+use crate::access::visible::Visible;
 use crate::app::App;
 use crate::base_path::BasePath;
 use diesel_export::dataset::Dataset;
@@ -12,8 +13,8 @@ use diesel_export::format::FileType;
 use diesel_export::parameters::Parameters;
 
 /// Returns the address of a dataset's page.
-pub(crate) fn path(dataset: &Arc<dyn Dataset>, app: &App) -> String {
-    let name = match dataset == app.catalog().default() {
+pub(crate) fn path(dataset: &Arc<dyn Dataset>, app: &App, visible: &Visible) -> String {
+    let name = match dataset == visible.catalog.default() {
         true => "",
         false => dataset.name(),
     };
@@ -21,9 +22,9 @@ pub(crate) fn path(dataset: &Arc<dyn Dataset>, app: &App) -> String {
 }
 
 /// Returns the address of the page with these parameters.
-pub(crate) fn address(parameters: &Parameters, app: &App) -> String {
+pub(crate) fn address(parameters: &Parameters, app: &App, visible: &Visible) -> String {
     let chosen = chosen(parameters);
-    let path = path(parameters.filter.dataset(), app);
+    let path = path(parameters.filter.dataset(), app, visible);
     format!("{path}?{}", query(&chosen))
 }
 

@@ -6,6 +6,7 @@ use actix_web::HttpRequest;
 use diesel::{PgConnection, QueryResult};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use crate::access::visible::Visible;
 use crate::api::read::{QUERY_TIMEOUT, ReadFrom, read};
 use crate::app::App;
 use diesel_export as export;
@@ -255,11 +256,12 @@ fn select(
 pub(crate) async fn look_up(
     request: &HttpRequest,
     app: &App,
+    visible: &Visible,
     filter: &Filter,
     searches: &[(String, SearchText)],
 ) -> Result<Vec<Control>, export::Error> {
     let (chosen, searches) = (filter.clone(), searches.to_vec());
-    let catalog = Arc::clone(&app.settings.catalog);
+    let catalog = Arc::clone(&visible.catalog);
     let controls =
         move |connection: &mut PgConnection| controls(connection, &catalog, &chosen, &searches);
     let dataset = Arc::clone(filter.dataset());
@@ -278,6 +280,7 @@ pub(crate) async fn look_up(
 pub(crate) async fn choose_found(
     request: &HttpRequest,
     app: &App,
+    visible: &Visible,
     parameters: &mut Parameters,
     searches: &[(String, SearchText)],
 ) -> Result<(), export::Error> {
@@ -285,7 +288,7 @@ pub(crate) async fn choose_found(
         return Ok(());
     }
     let dataset = Arc::clone(parameters.filter.dataset());
-    for control in look_up(request, app, &parameters.filter, searches).await? {
+    for control in look_up(request, app, visible, &parameters.filter, searches).await? {
         let field = dataset.filters().iter();
         let field = field.into_iter().find(|field| field.name() == control.name);
         if let (Some(field), Is::Select(select)) = (field, control.is)

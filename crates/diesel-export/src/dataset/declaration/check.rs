@@ -59,9 +59,12 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
     pub(super) fn check(&self) -> Result<(), InvalidDeclaration> {
         let columns: Vec<&str> = self.columns.iter().map(|column| &*column.name).collect();
         let filters: Vec<&str> = self.filters.iter().map(|field| &*field.name).collect();
+        let restrictions: Vec<&str> = self.restrictions.iter().map(|field| &*field.name).collect();
         let reason = if let Some(reason) = dataset_name(&self.name) {
             reason
-        } else if let Some(reason) = names("column", &columns).or_else(|| names("filter", &filters))
+        } else if let Some(reason) = names("column", &columns)
+            .or_else(|| names("filter", &filters))
+            .or_else(|| names("restriction", &restrictions))
         {
             reason
         } else if let Some(header) = self.header_of_two() {

@@ -48,6 +48,10 @@ where
         &self.0.filters
     }
 
+    fn restrictions(&self) -> &[FilterField] {
+        &self.0.restrictions
+    }
+
     fn label(&self) -> Option<&Column> {
         self.0.columns.get(self.0.label?)
     }

@@ -70,6 +70,14 @@ where
 }
 
 impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
+    /// Adds what a [`Scope`](crate::dataset::Scope) can restrict the rows by: a tenant, a plant. Nobody who exports sees it. A row whose
+    /// column is NULL is in no scope that restricts it.
+    pub fn restriction<F: Filtered<Joined, Own>>(&mut self, name: &str, column: F) -> &mut Self {
+        let restriction = field(name, "", FilterTest::OneOf, column);
+        self.restrictions.push(restriction);
+        self
+    }
+
     /// Adds a filter that is set to true or false, or to `none` if the column may be NULL. `help` says what it does.
     pub fn boolean_filter<F>(&mut self, name: &str, help: &str, column: F) -> &mut Self
     where

@@ -96,6 +96,7 @@ pub struct Declaration<Joined, Own, Model = ()> {
     columns: Vec<Column>,
     cells: Vec<Option<ReadCell<Model>>>,
     filters: Vec<FilterField>,
+    restrictions: Vec<FilterField>,
     references: Vec<Reference>,
     relations: Vec<String>,
     label: Option<usize>,
@@ -138,6 +139,7 @@ impl<Joined, Own> Declaration<Joined, Own> {
             columns: Vec::new(),
             cells: Vec::new(),
             filters: Vec::new(),
+            restrictions: Vec::new(),
             references: Vec::new(),
             label: None,
         };
@@ -161,6 +163,7 @@ impl<Joined, Own> Declaration<Joined, Own> {
             cells: vec![None; self.columns.len()],
             columns: self.columns,
             filters: self.filters,
+            restrictions: self.restrictions,
             references: self.references,
             relations: self.relations,
             label: self.label,

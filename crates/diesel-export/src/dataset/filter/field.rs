@@ -168,7 +168,7 @@ impl FilterField {
     }
 
     /// Returns its condition in the query of the dataset's own table, or of what that refers to.
-    pub(super) fn condition_alone(&self, value: &FilterValue) -> Condition {
+    pub(crate) fn condition_alone(&self, value: &FilterValue) -> Condition {
         self.condition_on(&self.alone, value)
     }
 

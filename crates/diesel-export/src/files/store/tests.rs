@@ -19,6 +19,7 @@ fn label(id: &str) -> Label {
     let export = Export::of(&example::books());
     Label {
         manifest: Record::queue(id.to_owned(), &export, Facts::new()).manifest(),
+        owner: None,
         disposition: String::new(),
     }
 }

@@ -158,6 +158,7 @@ impl<'a> Snapshot<'a> {
             let beginning = Beginning {
                 name: backend.transaction(),
                 relations: self.export.dataset().relations(),
+                role: self.export.dataset().role(),
                 time_zone: self.database.time_zone(),
                 statement_timeout: self.export.limits.statement_timeout,
                 lock_timeout: Some(LOCK_TIMEOUT),

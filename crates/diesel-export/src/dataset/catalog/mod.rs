@@ -1,6 +1,10 @@
 //! The datasets of a program.
 
+mod scope;
+
 use std::sync::Arc;
+
+pub use self::scope::{InvalidScope, Scope};
 
 use super::{Dataset, InvalidDeclaration};
 use crate::request::misspelled::no_such;

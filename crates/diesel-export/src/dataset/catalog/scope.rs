@@ -1,0 +1,380 @@
+//! What somebody may see of a catalog.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::Catalog;
+use crate::Error;
+use crate::dataset::column::Origin;
+use crate::dataset::declaration::sql_of;
+use crate::dataset::fragment::Fragment;
+use crate::dataset::{
+    Column, Condition, Dataset, FilterField, FilterValue, Loader, Models, Query, Question,
+    Reference, RowOrder, Selected, Table,
+};
+
+/// What somebody may see of a catalog: which rows, which columns, and as which role of PostgreSQL they are read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scope {
+    user: String,
+    rows: Vec<(String, String)>,
+    hidden: Vec<(String, String)>,
+    role: Option<String>,
+}
+
+impl Scope {
+    /// The scope of a user who may see all. What a user has prepared is that user's alone.
+    pub fn of(user: impl Into<String>) -> Self {
+        Self {
+            user: user.into(),
+            rows: Vec::new(),
+            hidden: Vec::new(),
+            role: None,
+        }
+    }
+
+    /// Leaves only rows that meet the [restriction](crate::dataset::Declaration::restriction) of this name by this value. A dataset that
+    /// declares none of this name is left out.
+    pub fn rows(mut self, restriction: &str, value: impl fmt::Display) -> Self {
+        self.rows.push((restriction.to_owned(), value.to_string()));
+        self
+    }
+
+    /// Hides a column of a dataset, with the filters that compare it.
+    pub fn without(mut self, dataset: &str, column: &str) -> Self {
+        self.hidden.push((dataset.to_owned(), column.to_owned()));
+        self
+    }
+
+    /// Reads the rows as this role of PostgreSQL, by `SET LOCAL ROLE`, which the role of the connections must be a member of.
+    pub fn as_role(self, role: impl Into<String>) -> Self {
+        Self {
+            role: Some(role.into()),
+            ..self
+        }
+    }
+
+    /// The user.
+    pub fn user(&self) -> &str {
+        &self.user
+    }
+
+    /// The role of PostgreSQL.
+    pub fn role(&self) -> Option<&str> {
+        self.role.as_deref()
+    }
+
+    fn hides(&self, dataset: &dyn Dataset, column: &Column) -> bool {
+        let mut hidden = self.hidden.iter();
+        hidden.any(|(of, name)| of == dataset.name() && name == column.name())
+    }
+}
+
+/// A scope that says something of which the catalog knows nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidScope(String);
+
+impl Catalog {
+    /// Returns what this scope leaves of it; `None` if that is nothing.
+    ///
+    /// # Errors
+    ///
+    /// If no dataset has a restriction or a column that the scope names, or the value of a restriction cannot be one.
+    pub fn scoped(&self, scope: &Arc<Scope>) -> Result<Option<Self>, InvalidScope> {
+        for (of, name) in &scope.hidden {
+            let dataset = self.find(of);
+            let mut columns = dataset.iter().flat_map(|dataset| dataset.columns());
+            if !columns.any(|column| column.name() == name) {
+                let said = format!("there is no column `{name}` of a dataset `{of}` to hide");
+                return Err(InvalidScope(said));
+            }
+        }
+        let mut left: Vec<Scoped> = Vec::new();
+        for dataset in self.all() {
+            left.extend(Scoped::of(dataset, scope)?);
+        }
+        for (name, _) in &scope.rows {
+            let mut restrictions = self.all().flat_map(|dataset| dataset.restrictions());
+            if !restrictions.any(|field| field.name() == name) {
+                return Err(InvalidScope(format!(
+                    "no dataset has a restriction `{name}`"
+                )));
+            }
+        }
+        let names: Vec<String> = left.iter().map(|of| of.name().to_owned()).collect();
+        let mut left = left.into_iter().map(|mut dataset| {
+            // There is nothing to choose from.
+            let is_left = |field: &FilterField| {
+                field
+                    .of()
+                    .is_none_or(|of| names.iter().any(|name| name == of))
+            };
+            dataset.filters.retain(is_left);
+            Arc::new(dataset) as Arc<dyn Dataset>
+        });
+        Ok(left.next().map(|default| Self {
+            default,
+            others: left.collect(),
+        }))
+    }
+}
+
+/// A dataset as somebody may see it. All of its queries have the conditions of the scope.
+struct Scoped {
+    dataset: Arc<dyn Dataset>,
+    scope: Arc<Scope>,
+    columns: Vec<Column>,
+    filters: Vec<FilterField>,
+    restrictions: Vec<(FilterField, FilterValue)>,
+}
+
+impl Scoped {
+    /// Returns what is left of a dataset, if that is anything.
+    fn of(dataset: &Arc<dyn Dataset>, scope: &Arc<Scope>) -> Result<Option<Self>, InvalidScope> {
+        let mut restrictions = Vec::new();
+        for (name, value) in &scope.rows {
+            let mut fields = dataset.restrictions().iter();
+            let Some(field) = fields.find(|field| field.name() == name) else {
+                return Ok(None);
+            };
+            let value = field.parse_all([value.as_str()]);
+            let value = value.map_err(|error| {
+                InvalidScope(format!(
+                    "the restriction `{name}` of `{}`: {error}",
+                    dataset.name()
+                ))
+            })?;
+            restrictions.push((field.clone(), value));
+        }
+        let (hidden, columns): (Vec<&Column>, Vec<&Column>) = dataset
+            .columns()
+            .iter()
+            .partition(|column| scope.hides(&**dataset, column));
+        if !columns.iter().any(|column| column.is_default()) {
+            return Ok(None);
+        }
+        let compared: Vec<String> = hidden.into_iter().flat_map(values).collect();
+        let filters = dataset.filters().iter();
+        let filters = filters.filter(|field| !compared.contains(&sql(&field.joined)));
+        Ok(Some(Self {
+            columns: columns.into_iter().cloned().collect(),
+            filters: filters.cloned().collect(),
+            dataset: Arc::clone(dataset),
+            scope: Arc::clone(scope),
+            restrictions,
+        }))
+    }
+
+    fn conditions(&self) -> impl Iterator<Item = Condition> {
+        let restrictions = self.restrictions.iter();
+        restrictions.map(|(field, value)| field.condition(value))
+    }
+
+    /// The conditions on the dataset's own table. What is referred to is asked by its ids.
+    fn own_conditions(&self) -> impl Iterator<Item = Condition> {
+        self.restrictions.iter().map(|(field, value)| {
+            let alone = field.condition_alone(value);
+            let reference = field.reference.map(|index| &self.references()[index]);
+            let Some(reference) = reference else {
+                return alone;
+            };
+            let ids = Question::of([Selected::Plain(Arc::clone(&reference.id))]);
+            Condition::is_in(&reference.value, (reference.query)(ids.with([alone])))
+        })
+    }
+}
+
+/// The SQL of a column's values in the query of all tables: as the file has them, and as they are stored.
+fn values(column: &Column) -> Vec<String> {
+    let stored = match column.origin() {
+        Origin::Own { value, .. } => Some(sql(value)),
+        Origin::Referenced { .. } | Origin::Computed => None,
+    };
+    stored.into_iter().chain([sql(&column.joined)]).collect()
+}
+
+fn sql(value: &Fragment) -> String {
+    sql_of(&Selected::Plain(Arc::clone(value)))
+}
+
+impl Dataset for Scoped {
+    fn name(&self) -> &str {
+        self.dataset.name()
+    }
+
+    fn row_name(&self) -> &str {
+        self.dataset.row_name()
+    }
+
+    fn columns(&self) -> &[Column] {
+        &self.columns
+    }
+
+    fn filters(&self) -> &[FilterField] {
+        &self.filters
+    }
+
+    fn restrictions(&self) -> &[FilterField] {
+        self.dataset.restrictions()
+    }
+
+    fn scope(&self) -> Option<&Scope> {
+        Some(&self.scope)
+    }
+
+    fn label(&self) -> Option<&Column> {
+        let label = self.dataset.label()?;
+        let mut columns = self.columns.iter();
+        columns.find(|column| column.name() == label.name())
+    }
+
+    fn table(&self) -> &Table {
+        self.dataset.table()
+    }
+
+    fn references(&self) -> &[Reference] {
+        self.dataset.references()
+    }
+
+    fn relations(&self) -> &[String] {
+        self.dataset.relations()
+    }
+
+    fn joined(&self, question: Question) -> Query {
+        self.dataset.joined(question.with(self.conditions()))
+    }
+
+    fn own(&self, question: Question) -> Query {
+        self.dataset.own(question.with(self.own_conditions()))
+    }
+
+    fn models(
+        &self,
+        mut conditions: Vec<Condition>,
+        order: &RowOrder,
+        limit: i64,
+        loader: Loader<'_>,
+    ) -> Option<Result<Box<dyn Models>, Error>> {
+        conditions.extend(self.conditions());
+        self.dataset.models(conditions, order, limit, loader)
+    }
+
+    fn has_models(&self) -> bool {
+        self.dataset.has_models()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataset::{Filter, InvalidColumns, RowOrder, Selection};
+    use crate::{Export, example};
+
+    fn scoped(scope: Scope) -> Result<Option<Catalog>, InvalidScope> {
+        example::catalog().scoped(&Arc::new(scope))
+    }
+
+    #[test]
+    fn a_dataset_that_declares_no_such_restriction_is_left_out_with_the_filters_of_it()
+    -> Result<(), InvalidScope> {
+        let all = scoped(Scope::of("ann"))?.map(|catalog| catalog.names().count());
+        assert_eq!(all, Some(2));
+        let catalog = scoped(Scope::of("ann").rows("shelf", 7))?;
+        let catalog = catalog.ok_or(InvalidScope("nothing is left".to_owned()))?;
+        assert_eq!(catalog.names().collect::<Vec<_>>(), ["books"]);
+        let filters: Vec<&str> = catalog
+            .default()
+            .filters()
+            .iter()
+            .map(FilterField::name)
+            .collect();
+        assert!(!filters.iter().any(|name| name.ends_with("_id")));
+        assert!(filters.contains(&"title"));
+        Ok(())
+    }
+
+    #[test]
+    fn every_query_of_a_restricted_dataset_has_the_condition() -> Result<(), InvalidScope> {
+        let catalog = scoped(Scope::of("ann").rows("shelf", 7))?;
+        let Some(catalog) = catalog else {
+            panic!("nothing is left");
+        };
+        let books = catalog.default();
+        let one = || Question::of([Selected::One]);
+        let all = Export::of(books).query();
+        for query in [books.joined(one()), books.own(one()), all] {
+            let sql = diesel::debug_query::<diesel::pg::Pg, _>(&query).to_string();
+            assert!(sql.contains(r#""books"."shelf_id" = ($"#), "{sql}");
+        }
+        assert_ne!(Filter::all(books), Filter::all(&example::books()));
+        Ok(())
+    }
+
+    #[test]
+    fn a_hidden_column_can_be_neither_named_nor_compared_nor_sorted_by() -> Result<(), InvalidScope>
+    {
+        let catalog = scoped(
+            Scope::of("ann")
+                .without("books", "lent")
+                .without("books", "title"),
+        )?;
+        let Some(catalog) = catalog else {
+            panic!("nothing is left");
+        };
+        let books = catalog.default();
+        let unknown = |error: InvalidColumns| error.to_string().contains("there is no column");
+        for name in ["lent", "title"] {
+            assert!(Selection::parse(books, name).is_err_and(unknown), "{name}");
+            assert!(RowOrder::parse(books, name).is_err_and(unknown), "{name}");
+            assert!(
+                !books
+                    .filters()
+                    .iter()
+                    .any(|field| field.name().starts_with(name))
+            );
+        }
+        let kept = Selection::default_of(books);
+        assert_eq!(kept.names().collect::<Vec<_>>(), ["id", "shelf_id"]);
+        Ok(())
+    }
+
+    #[test]
+    fn a_scope_of_what_is_not_there_is_an_error_and_no_wider_scope() {
+        for (scope, said) in [
+            (
+                Scope::of("ann").rows("tenant", 7),
+                "no dataset has a restriction `tenant`",
+            ),
+            (
+                Scope::of("ann").rows("shelf", "x"),
+                "the restriction `shelf` of `books`: expected",
+            ),
+            (
+                Scope::of("ann").rows("shelf", ""),
+                "the restriction `shelf` of `books`: expected",
+            ),
+            (
+                Scope::of("ann").without("books", "price"),
+                "there is no column `price`",
+            ),
+            (
+                Scope::of("ann").without("films", "id"),
+                "there is no column `id` of a dataset `films`",
+            ),
+        ] {
+            let error = scoped(scope).err().map(|error| error.to_string());
+            assert!(error.is_some_and(|error| error.starts_with(said)), "{said}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_left_where_no_column_is() -> Result<(), InvalidScope> {
+        let mut scope = Scope::of("ann").rows("shelf", 7);
+        for column in ["id", "title", "lent", "shelf_id"] {
+            scope = scope.without("books", column);
+        }
+        assert!(scoped(scope)?.is_none());
+        Ok(())
+    }
+}
