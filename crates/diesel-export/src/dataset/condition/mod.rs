@@ -1,6 +1,7 @@
 //! Conditions on the rows of a query, with what they compare.
 
 mod operand;
+mod portable_text;
 
 use std::sync::Arc;
 
@@ -9,7 +10,8 @@ use diesel::prelude::*;
 use diesel::query_builder::{AstPass, QueryFragment};
 use diesel::sql_types::{Array, BigInt};
 
-use self::operand::{Operand, PortableText, compared, integer};
+use self::operand::{Operand, compared, integer};
+use self::portable_text::PortableText;
 use super::column_type::ColumnKind;
 use super::filter::{Value, like_pattern};
 use super::fragment::{Fragment, Query};

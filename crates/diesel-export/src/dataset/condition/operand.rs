@@ -6,12 +6,12 @@ use diesel::dsl::AsExprOf;
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, QueryFragment};
-use diesel::sql_types::{BigInt, Bool, Text};
+use diesel::sql_types::{BigInt, Bool};
 
+use super::portable_text::PortableText;
 use crate::dataset::column_type::ColumnKind;
 use crate::dataset::filter::{Value, is_date};
 use crate::dataset::fragment::{Fragment, Selected};
-use crate::units::hexadecimal;
 
 pub(super) fn integer(value: &Value) -> Option<i64> {
     match value {
@@ -117,66 +117,5 @@ impl QueryFragment<Pg> for Cast {
         self.0.walk_ast(out.reborrow())?;
         out.push_sql(&format!(" as pg_catalog.{})", self.1));
         Ok(())
-    }
-}
-
-/// A text that may have characters that the database cannot hold.
-pub(super) enum PortableText {
-    /// Of characters that every database can hold.
-    Plain(AsExprOf<String, Text>),
-    /// SQL that makes the text on the server; NULL, which equals and matches nothing, if a LATIN1 database lacks one of its characters. Sent
-    /// as a text, such a character is an error.
-    Encoded(String),
-}
-
-impl PortableText {
-    pub(super) fn of(text: String) -> Self {
-        if text.is_ascii() {
-            return Self::Plain(text.into_sql::<Text>());
-        }
-        let in_latin1 = text.chars().all(|character| character <= '\u{ff}');
-        // `concat` keeps the planner from converting it beforehand; the query in parentheses does so once, and not for each row.
-        Self::Encoded(format!(
-            "(select case when {in_latin1} or getdatabaseencoding() <> 'LATIN1'
-                then convert_from(decode(concat('{}'), 'hex'), 'UTF8') end)",
-            hexadecimal(text.as_bytes())
-        ))
-    }
-}
-
-impl QueryFragment<Pg> for PortableText {
-    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        match self {
-            Self::Plain(text) => text.walk_ast(out),
-            Self::Encoded(sql) => {
-                out.push_sql(sql);
-                Ok(())
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_latin1_lacks_is_left_out_of_a_latin1_database() {
-        let encoded = |pattern: &str| match PortableText::of(pattern.to_owned()) {
-            PortableText::Plain(_) => None,
-            PortableText::Encoded(sql) => Some(sql),
-        };
-        assert_eq!(encoded("%it's \\%"), None);
-        for (pattern, in_latin1, bytes) in [
-            ("%\u{ff}'", true, "25c3bf27"),
-            ("\u{ff}\u{100}", false, "c3bfc480"),
-        ] {
-            let sql = encoded(pattern).unwrap_or_default();
-            let tested = format!("case when {in_latin1} or getdatabaseencoding() <> 'LATIN1'");
-            assert!(
-                sql.contains(&tested) && sql.contains(&format!("concat('{bytes}')")),
-                "{sql}"
-            );
-        }
     }
 }
