@@ -7,8 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Connected, connect};
 use crate::cli::Global;
+use diesel_export::Export;
+use diesel_export::dataset::Dataset;
+use diesel_export::db::libpq::{self, CopyOutDsl as _};
 use diesel_export::db::servers::Role;
-use diesel_export::db::{self, Database, UnfitTables};
+use diesel_export::db::snapshot::{self, Beginning};
+use diesel_export::db::{self, Database, LOCK_TIMEOUT, UnfitTables};
 use diesel_export::tables::{DatasetsError, DatasetsFile, FileDatasets, InvalidFile};
 
 /// Why the file's datasets cannot be exported.
@@ -56,7 +60,7 @@ impl Error {
 
 /// Reads the file.
 pub fn read(path: &Path) -> Result<DatasetsFile, Error> {
-    let text = fs::read_to_string(path).map_err(|error| Error::Unreadable {
+    let text = fs::read(path).map_err(|error| Error::Unreadable {
         path: path.to_owned(),
         error,
     })?;
@@ -103,24 +107,32 @@ struct Watch {
 }
 
 impl Watch {
-    /// Why the exports of a dataset fail, or those of all datasets do.
+    /// Why the exports of a dataset fail, or those of all datasets do; or which datasets differ.
     fn unfit(
         &self,
         database: &Database,
         dataset: Option<&str>,
     ) -> Result<Option<UnfitTables>, db::Error> {
-        let different = self
-            .datasets
-            .differences(&mut *database.probe_connection()?)?;
+        let mut connection = database.probe_connection()?;
+        let different = self.datasets.differences(&mut connection)?;
         let all = different.iter().flat_map(|(_, said)| said.clone());
-        self.log(all.collect());
-        let said: Vec<String> = match dataset {
+        let all: Vec<String> = all.collect();
+        self.log(all.clone());
+        let said = match dataset {
             Some(name) => {
                 let of_it = different.into_iter().filter(|(of, _)| of == name);
                 of_it.flat_map(|(_, said)| said).collect()
             }
-            None if different.len() < self.datasets.catalog().all().count() => Vec::new(),
-            None => different.into_iter().flat_map(|(_, said)| said).collect(),
+            None => {
+                let datasets = || self.datasets.catalog().all();
+                if different.len() < datasets().count()
+                    || datasets().any(|dataset| begins(database, &mut connection, dataset))
+                {
+                    let names: Vec<String> = different.into_iter().map(|(name, _)| name).collect();
+                    return Ok((!names.is_empty()).then_some(UnfitTables::Partly(names)));
+                }
+                all
+            }
         };
         Ok((!said.is_empty()).then_some(UnfitTables::Different(said)))
     }
@@ -139,4 +151,26 @@ impl Watch {
         }
         *logged = differences;
     }
+}
+
+/// Returns whether PostgreSQL takes the query of the dataset's default export: what differs may be something else of the dataset.
+fn begins(
+    database: &Database,
+    connection: &mut libpq::Connection,
+    dataset: &Arc<dyn Dataset>,
+) -> bool {
+    let export = Export::of(dataset);
+    let beginning = Beginning {
+        name: &database.transaction_name(),
+        relations: dataset.relations(),
+        role: dataset.role(),
+        proof: dataset.proof(),
+        time_zone: database.time_zone(),
+        statement_timeout: None,
+        lock_timeout: Some(LOCK_TIMEOUT),
+    };
+    let query = || export.query().literal_sql();
+    let begun = snapshot::begin_copy(connection, &beginning, &[], query).is_ok()
+        && query().is_ok_and(|sql| connection.execute(&format!("explain {sql}")).is_ok());
+    connection.execute("rollback").is_ok() && begun
 }

@@ -252,6 +252,7 @@ impl Source<'_> {
             name: backend.transaction(),
             relations: self.export.dataset().relations(),
             role: self.export.dataset().role(),
+            proof: self.export.dataset().proof(),
             time_zone: self.database.time_zone(),
             statement_timeout: self.export.limits.statement_timeout,
             lock_timeout: None,

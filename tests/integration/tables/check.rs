@@ -1,10 +1,12 @@
 //! `datasets check`, and the errors of a file: each with its place, the nearest right name, and what there is.
 
+use diesel::connection::SimpleConnection;
+
 use super::{filled, init, written};
 use crate::support::{TestDatabase, program};
 
 /// What `datasets check` says of a file; the file's directory is left out.
-fn check(database: &TestDatabase, file: &str) -> (Option<i32>, String) {
+fn check(database: &TestDatabase, file: impl AsRef<[u8]>) -> (Option<i32>, String) {
     let (directory, path) = written(file);
     let mut command = program(&database.url);
     command.args(["datasets", "check", &path]);
@@ -66,8 +68,21 @@ fn a_file_that_is_not_as_the_format_says_has_its_place_and_the_nearest_name() {
             &format!("{ORDERS}[[dataset]]\nname = \"orders\"\ntable = \"shop.staff\""),
             "9:8: there is another dataset `orders`",
         ),
+        (
+            &column("name = \"n\"\nvia = \"customer_id\""),
+            "10:7: invalid type: string \"customer_id\", expected a list of steps, such as [\"customer_id\"]",
+        ),
+        // A byte that is no UTF-8, from here on.
+        (
+            &format!("{ORDERS}# größ\u{FFFD}"),
+            "8:7: the file is not in UTF-8",
+        ),
     ] {
-        let (code, got) = check(&database, file);
+        let bytes = file.replace('\u{FFFD}', "\0").into_bytes();
+        let bytes = bytes
+            .into_iter()
+            .map(|byte| if byte == 0 { 0xFF } else { byte });
+        let (code, got) = check(&database, bytes.collect::<Vec<u8>>());
         assert_eq!(code, Some(1), "{file}");
         assert_eq!(got.trim_end(), format!("datasets.toml:{said}"), "{file}");
     }
@@ -76,6 +91,10 @@ fn a_file_that_is_not_as_the_format_says_has_its_place_and_the_nearest_name() {
 #[test]
 fn what_the_database_does_not_have_is_said_at_its_place_with_what_there_is() {
     let database = filled();
+    // They compare in other ways than a join does.
+    let indexes = "create unique index on shop.customers (name text_pattern_ops); create unique index on shop.customers (name collate \"C\")";
+    let mut connection = database.connect();
+    connection.batch_execute(indexes).expect("the SQL runs");
     let column = |rest: &str| format!("{ORDERS}[[dataset.column]]\n{rest}");
     let filter = |rest: &str| format!("{ORDERS}[[dataset.filter]]\n{rest}");
     let columns = "its columns are id, customer_id, order, placed_at, due, mood, is_paid, net, gross, facts, tags";
@@ -93,6 +112,10 @@ fn what_the_database_does_not_have_is_said_at_its_place_with_what_there_is() {
         (column("name = \"n\"\nvia = [\"mood\"]"), "10:8: the column `mood` of shop.orders has no foreign key of its own: { columns = [\"mood\"], table = \"…\", key = [\"…\"] } says what it refers to".to_owned()),
         (column("name = \"n\"\nvia = { columns = [\"order\"], table = \"shop.customers\", key = [\"name\"] }"), "10:38: shop.customers may have several rows with the same name: no unique index says otherwise".to_owned()),
         (column("name = \"n\"\nvia = { columns = [], table = \"shop.customers\", key = [\"id\"] }"), "10:31: `columns` and `key` must name equally many columns, at least one".to_owned()),
+        (column("name = \"n\"\nvia = { columns = [\"net\"], table = \"shop.customers\", key = [\"id\"] }"), "10:36: `net` is of the type numeric(12,2) and `id` of the type bigint: a step needs columns of the same type and collation".to_owned()),
+        (ORDERS.replace("[\"id\"]", "[\"id\", \"id\"]"), "5:14: the key has `id` twice".to_owned()),
+        (column("name = \"due\"\nheader = \"\""), "10:10: a header has a text, without U+0000".to_owned()),
+        (column("name = \"due\"\nheader = \"a\\u0000\""), "10:10: a header has a text, without U+0000".to_owned()),
         (ORDERS.replace("key = [\"id\"]", "label = \"name\""), "5:9: `label` is none of the dataset's columns: `name`".to_owned()),
         (filter("name = \"x\"\nkind = \"range\""), format!("9:8: shop.orders has no column `x`: {columns}")),
         (filter("name = \"due\"\nkind = \"contains\""), "9:8: its filter `due` looks for a part of a text in what is none".to_owned()),
@@ -101,7 +124,7 @@ fn what_the_database_does_not_have_is_said_at_its_place_with_what_there_is() {
         (filter("name = \"due\"\nkind = \"one-of\""), "9:8: this kind of filter is for enums, and the column `due` is of the type date".to_owned()),
         (filter("name = \"due\"\nkind = \"boolean\""), "9:8: this kind of filter is for booleans, and the column `due` is of the type date".to_owned()),
         (filter("name = \"mood\"\nkind = \"range\""), "9:8: its filter `mood_from` is a range of values that are neither numbers nor times".to_owned()),
-        (filter("name = \"n\"\ncolumn = \"id\"\nvia = { columns = [\"id\", \"net\"], table = \"shop.order_items\", key = [\"order_id\", \"position\"] }\nkind = \"id\"").replace("column = \"id\"\nvia", "column = \"quantity\"\nvia"), "9:8: no filter is of what several columns refer to together".to_owned()),
+        (filter("name = \"n\"\ncolumn = \"id\"\nvia = { columns = [\"id\", \"id\"], table = \"shop.order_items\", key = [\"order_id\", \"position\"] }\nkind = \"id\"").replace("column = \"id\"\nvia", "column = \"quantity\"\nvia"), "9:8: no filter is of what several columns refer to together".to_owned()),
         (ORDERS.to_owned() + "default = false", "3:8: no column is in its exports by default".to_owned()),
     ] {
         let (code, got) = check(&database, &file);

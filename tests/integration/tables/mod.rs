@@ -28,7 +28,7 @@ fn filled() -> TestDatabase {
 }
 
 /// A file of datasets, and its path.
-fn written(file: &str) -> (TempDir, String) {
+fn written(file: impl AsRef<[u8]>) -> (TempDir, String) {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("datasets.toml");
     std::fs::write(&path, file).expect("ours");

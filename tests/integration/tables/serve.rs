@@ -4,6 +4,7 @@ use diesel::connection::SimpleConnection;
 use serde_json::{Value, json};
 
 use super::{filled, written};
+use crate::support::cluster::{PASSWORD, as_role};
 use crate::support::{Download, Server, TestDatabase, oracle, prepared, program};
 
 const FILE: &str = include_str!("shop.toml");
@@ -65,41 +66,113 @@ fn a_dataset_whose_table_changes_is_not_served_the_others_are_and_it_comes_back_
             "{path}"
         );
     };
-    let changes = [
-        "alter table shop.customers rename email to mail",
-        "alter table shop.customers rename to clients",
-    ];
-    for (change, back) in changes.into_iter().zip([
-        "alter table shop.customers rename mail to email",
-        "alter table shop.clients rename to customers",
-    ]) {
+    for (dataset, differing, change, back) in [
+        (
+            "customers",
+            json!(["customers"]),
+            "alter table shop.customers rename email to mail",
+            "alter table shop.customers rename mail to email",
+        ),
+        (
+            "customers",
+            json!(["orders", "items", "customers"]),
+            "alter table shop.customers rename to clients",
+            "alter table shop.clients rename to customers",
+        ),
+        // PostgreSQL would answer, with a row for each match.
+        (
+            "items",
+            json!(["items"]),
+            "alter table shop.order_items drop constraint order_items_pkey",
+            "alter table shop.order_items add primary key (order_id, position)",
+        ),
+    ] {
+        let csv = format!("/{dataset}.csv");
+        let before = get(&csv).finish().0;
         run(change);
         for path in [
-            "/customers.csv",
-            "/customers.csv?strategy=streamed",
-            "/customers.xlsx",
-            "/api/customers",
+            csv.clone(),
+            format!("{csv}?strategy=streamed"),
+            format!("/{dataset}.xlsx"),
+            format!("/api/{dataset}"),
         ] {
-            differs(path);
+            differs(&path);
         }
-        for path in ["/sizes.csv", "/api/plain", "/readyz"] {
+        for path in ["/sizes.csv", "/api/plain"] {
             assert_eq!(get(path).status, 200, "{change}: {path}");
         }
+        let ready = get("/readyz").json();
+        assert_eq!(ready["differing"], differing, "{change}");
         run(back);
-        assert!(
-            get("/customers.csv").finish().0 == customers(&database),
-            "{back}"
-        );
-        assert_eq!(get("/readyz").status, 200);
+        assert!(get(&csv).finish().0 == before, "{back}");
+        assert!(get("/readyz").json().get("differing").is_none(), "{back}");
     }
+    assert!(get("/customers.csv").finish().0 == customers(&database));
     assert!(
         server.has_logged("customers: shop.customers has no column `email`: did you mean `mail`?")
     );
     assert!(server.has_logged("customers: there is no table or view Shop.Customers"));
+    assert!(server.has_logged("items: shop.order_items may have several rows with the same"));
     run("alter schema shop rename to closed; alter schema other rename to shut");
     differs("/readyz");
     run("alter schema closed rename to shop; alter schema shut rename to other");
     assert_eq!(get("/readyz").status, 200);
+}
+
+#[test]
+fn a_column_of_another_type_is_exported_as_the_declared_one_or_not_at_all() {
+    let database = filled();
+    let (server, _directory) = serve(&database, FILE);
+    let get = |path: &str| Download::start(&server.address, path);
+    let run = |sql: &str| database.connect().batch_execute(sql).expect("the SQL runs");
+    run("alter table shop.orders alter due type text using '=1+1';
+         create table shop.goods (like shop.products including all); insert into shop.goods select * from shop.products;
+         alter table shop.order_items drop constraint order_items_product_sku_fkey, add foreign key (product_sku) references shop.goods");
+    // A formula, if it were still a date.
+    let path = "/orders.csv?columns=id,due&preset=excel";
+    let answer = get(path);
+    assert_eq!(answer.status, 503, "{}", answer.status);
+    assert_eq!(get("/orders.csv?columns=id").status, 200);
+    let ready = get("/readyz").json();
+    assert_eq!(ready["differing"], json!(["orders", "items"]));
+    for said in [
+        "orders: shop.orders.due was date at the start, and is text: start again",
+        "items: what was shop.products.title at the start is shop.goods.title: start again",
+    ] {
+        assert!(server.has_logged(said), "{said}");
+    }
+    run("alter table shop.orders alter due type text using '2026-01-02'");
+    let csv = get(path).finish().0;
+    assert!(String::from_utf8_lossy(&csv).contains(",2026-01-02\r\n"));
+}
+
+#[test]
+fn the_service_is_ready_as_long_as_a_default_export_begins() {
+    let database = filled();
+    let role = format!("watcher_of_{}", database.name());
+    let run = |sql: String| {
+        database
+            .connect()
+            .batch_execute(&sql)
+            .expect("the SQL runs")
+    };
+    run(format!(
+        "create role {role} login password '{PASSWORD}'; grant usage on schema shop to {role}; grant select on shop.staff to {role}"
+    ));
+    let (_directory, path) = written(
+        "version = 1\n[[dataset]]\nname = \"staff\"\ntable = \"shop.staff\"\nkey = [\"id\"]
+         [[dataset.column]]\nname = \"name\"\n[[dataset.column]]\nname = \"salary\"\ndefault = false\n",
+    );
+    let mut command = program(&as_role(&database.url, &role));
+    let server = Server::spawn(command.args(["serve", "--datasets", &path]));
+    let get = |path: &str| Download::start(&server.address, path);
+    run("alter table shop.staff rename salary to pay".to_owned());
+    let ready = [get("/staff.csv").status, get("/readyz").status];
+    run(format!("revoke usage on schema shop from {role}"));
+    let unready = [get("/staff.csv").status, get("/readyz").status];
+    drop(server);
+    run(format!("drop owned by {role}; drop role {role}"));
+    assert_eq!((ready, unready), ([200, 200], [503, 503]));
 }
 
 fn customers(database: &TestDatabase) -> Vec<u8> {

@@ -71,6 +71,7 @@ pub(crate) async fn read<T: Send + 'static>(
                 name: backend.transaction(),
                 relations: dataset.relations(),
                 role: dataset.role(),
+                proof: dataset.proof(),
                 time_zone: database.time_zone(),
                 statement_timeout: Some(timeout),
                 // There are few connections for short work, and one that waits is in use.

@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 use crate::api::read;
 use crate::app::App;
 use crate::problem::{Kind, Problem, ProblemBody};
+use diesel_export::db::UnfitTables;
 use diesel_export::db::servers::Role;
 
 /// Liveness probe: whether the process answers.
@@ -22,6 +23,9 @@ pub(crate) async fn livez() -> &'static str {
 pub(crate) struct Readiness {
     /// The database's own server first, then those for exports.
     servers: Vec<ServerState>,
+    /// The datasets whose tables differ from what is expected, while others are served; the log says how.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    differing: Vec<String>,
 }
 
 /// The state of a server, at most a second old.
@@ -54,9 +58,11 @@ pub(crate) async fn readyz(app: web::Data<App>) -> Result<web::Json<Readiness>, 
         return Err(Problem::new(Kind::NoReplica));
     }
     // Do not ask a server that is known to be away: a probe does not wait long.
-    if app.servers.has_primary() || !usable_replica {
-        check_tables(app.clone()).await?;
-    }
+    let differing = if app.servers.has_primary() || !usable_replica {
+        differing(app.clone()).await?
+    } else {
+        Vec::new()
+    };
     let servers = app.servers.all().map(|server| {
         let state = server.state();
         ServerState {
@@ -68,17 +74,23 @@ pub(crate) async fn readyz(app: web::Data<App>) -> Result<web::Json<Readiness>, 
     });
     Ok(web::Json(Readiness {
         servers: servers.collect(),
+        differing,
     }))
 }
 
-async fn check_tables(app: web::Data<App>) -> Result<(), Problem> {
+/// The datasets whose tables differ, unless no dataset can be served.
+async fn differing(app: web::Data<App>) -> Result<Vec<String>, Problem> {
     let permit = read::place(&app).await?;
     let unfit = web::block(move || {
         let _permit = permit;
         app.database.unfit(None)
     });
     match unfit.await {
-        Ok(unfit) => unfit?.map_or(Ok(()), |unfit| Err(unfit.into())),
+        Ok(unfit) => match unfit? {
+            None => Ok(Vec::new()),
+            Some(UnfitTables::Partly(datasets)) => Ok(datasets),
+            Some(unfit) => Err(unfit.into()),
+        },
         Err(_cancelled) => Err(Problem::new(Kind::Internal)),
     }
 }

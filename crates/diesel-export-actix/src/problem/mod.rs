@@ -263,7 +263,7 @@ impl Problem {
             Error::Cancelled => Self::new(Kind::ExportCancelled),
             Error::NoReplica(_) => Self::new(Kind::NoReplica),
             Error::Tables(db::UnfitTables::Missing) => Self::new(Kind::TablesMissing),
-            Error::Tables(db::UnfitTables::Different(_)) => Self::new(Kind::TablesDiffer),
+            Error::Tables(_) => Self::new(Kind::TablesDiffer),
             Error::Database(error) => Self::new(of_database(error)),
             Error::Sink(_) | Error::Workbook(_) => Self::new(Kind::Internal),
         }

@@ -79,6 +79,9 @@ pub trait Dataset: Send + Sync {
     /// All tables of its query, as SQL names them.
     fn relations(&self) -> &[String];
 
+    /// A condition of SQL on the catalog that holds as long as what is joined adds no row; `None` if nobody has to ask.
+    fn proof(&self) -> Option<&str>;
+
     /// The query of all tables.
     fn joined(&self, question: Question) -> Query;
 

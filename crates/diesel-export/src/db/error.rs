@@ -156,4 +156,7 @@ pub enum UnfitTables {
     /// The tables differ from those that the program expects. Each text says what is different, and what would fix it.
     #[error("the database's tables are not as expected: {}", .0.join("; "))]
     Different(Vec<String>),
+    /// Only those of some datasets do, by the datasets' names: the others are served.
+    #[error("the tables of {} are not as expected", .0.join(", "))]
+    Partly(Vec<String>),
 }

@@ -148,7 +148,9 @@ impl Error {
             Self::Workbook(_) => Some(ErrorClass::Output),
             Self::NoReplica(_) => Some(ErrorClass::NoReplica),
             Self::Tables(UnfitTables::Missing) => Some(ErrorClass::TablesMissing),
-            Self::Tables(UnfitTables::Different(_)) => Some(ErrorClass::TablesDiffer),
+            Self::Tables(UnfitTables::Different(_) | UnfitTables::Partly(_)) => {
+                Some(ErrorClass::TablesDiffer)
+            }
             Self::Database(db::Error::NotFresh(_)) => Some(ErrorClass::NotFresh),
             Self::Database(error) if error.is_recovery_conflict() => {
                 Some(ErrorClass::RecoveryConflict)

@@ -17,6 +17,7 @@ pub(super) struct TableDataset {
     pub(super) table: Table,
     pub(super) references: Vec<Reference>,
     pub(super) relations: Vec<String>,
+    pub(super) proof: Option<String>,
     /// SQL for all tables.
     pub(super) from_all: String,
     /// SQL for its own table.
@@ -54,6 +55,10 @@ impl Dataset for TableDataset {
 
     fn relations(&self) -> &[String] {
         &self.relations
+    }
+
+    fn proof(&self) -> Option<&str> {
+        self.proof.as_deref()
     }
 
     fn joined(&self, question: Question) -> Query {

@@ -39,7 +39,13 @@ pub struct FileDatasets {
 
 impl DatasetsFile {
     /// Reads a file's text.
-    pub fn parse(text: String) -> Result<Self, InvalidFile> {
+    pub fn parse(text: impl Into<Vec<u8>>) -> Result<Self, InvalidFile> {
+        let text = String::from_utf8(text.into()).map_err(|error| {
+            let valid = error.utf8_error().valid_up_to();
+            let before = String::from_utf8_lossy(&error.as_bytes()[..valid]);
+            let said = "the file is not in UTF-8".to_owned();
+            InvalidFile::new(vec![Problem::at(&before, &(valid..valid), said)])
+        })?;
         let file = File::read(&text)?;
         let mut problems = Vec::new();
         for (index, dataset) in file.datasets.iter().enumerate() {
@@ -149,10 +155,20 @@ impl FileDatasets {
                 let before = self.types.get(name).map_or(&[][..], Vec::as_slice);
                 let pairs = before.iter().zip(&made.types);
                 let changed = pairs.filter(|(before, now)| before != now);
-                let said = changed.map(|((column, before), (_, now))| {
-                    format!("{name}: {column} was {before} at the start, and is {now}: start again")
+                let said = changed.map(|((column, before), (other, now))| {
+                    if column == other {
+                        format!(
+                            "{name}: {column} was {before} at the start, and is {now}: start again"
+                        )
+                    } else {
+                        format!("{name}: what was {column} at the start is {other}: start again")
+                    }
                 });
-                said.collect()
+                let mut said: Vec<String> = said.collect();
+                // A column and a filter may read the same.
+                said.sort();
+                said.dedup();
+                said
             }
         }
     }

@@ -13,15 +13,15 @@ use toml::Spanned;
 use self::filters::{FoundFilter, Keys};
 use self::named::Tables;
 use self::paths::{Paths, Wrong};
-use self::query::{column, from};
+use self::query::{column, from, value};
 use self::references::References;
 use super::dataset::TableDataset;
 use super::file::{ColumnEntry, DatasetEntry};
 use super::names;
-use super::pg_catalog::Attribute;
+use super::pg_catalog::{Attribute, proof};
 use crate::dataset::{Column, Key, Origin, Table, why_no_column_name, why_no_dataset_name};
 
-/// The type of a column that is read, by the names of both.
+/// The column that something of the file reads, in words, and the column's type.
 pub(super) type TypeOf = (String, String);
 
 /// What has become of an entry of the file.
@@ -94,6 +94,10 @@ impl<'e> Making<'e> {
                     );
                     self.wrong.push((name.span(), said));
                 }
+                Ok(attribute) if key.iter().any(|known: &Key| known.column == attribute.name) => {
+                    let said = format!("the key has `{}` twice", attribute.name);
+                    self.wrong.push((name.span(), said));
+                }
                 Ok(attribute) => key.push(Key {
                     column: attribute.name.clone(),
                     value: Arc::new(column(None, &attribute.name)),
@@ -119,6 +123,9 @@ impl<'e> Making<'e> {
                 self.is_wrong(&column.name, format!("there is another column `{name}`"));
             }
             let header = column.header.as_ref().unwrap_or(&column.name);
+            if header.get_ref().is_empty() || header.get_ref().contains('\0') {
+                self.is_wrong(header, "a header has a text, without U+0000".to_owned());
+            }
             if self
                 .found
                 .iter()
@@ -200,13 +207,11 @@ impl<'e> Making<'e> {
                 relations.push(sql);
             }
         }
-        let types = self.found.iter().map(|found| {
-            let relation = self.paths.relation(found.join);
-            let name = format!("{}.{}", relation.plain(), found.attribute.name);
-            (name, found.attribute.r#type.clone())
-        });
+        let steps = self.paths.joins.iter();
+        let steps = steps.filter(|join| join.to.is_table());
+        let steps = steps.map(|join| (&join.to, &*join.key));
         Ok(Made {
-            types: types.collect(),
+            types: self.types(),
             dataset: TableDataset {
                 name: self.entry.name.get_ref().clone(),
                 row_name: match &self.entry.row {
@@ -222,10 +227,32 @@ impl<'e> Making<'e> {
                 },
                 references: joins.references,
                 relations,
+                proof: proof(steps),
                 from_all: from(&first.sql(), &self.paths.joins),
                 from_own: from(&first.sql(), &[]),
             },
         })
+    }
+}
+
+impl Making<'_> {
+    /// What the columns, the filters and the key read.
+    fn types(&self) -> Vec<TypeOf> {
+        let columns = self.found.iter();
+        let columns = columns.map(|found| (found.join, &found.attribute));
+        let filters = self.filters.iter();
+        let filters = filters.map(|found| (found.join, &found.attribute));
+        let keys = self.entry.key.iter();
+        let keys = keys.filter_map(|name| self.paths.first.column(name.get_ref()));
+        let all = columns.chain(filters).chain(keys.map(|key| (None, key)));
+        let types = all.map(|(join, attribute)| {
+            let relation = self.paths.relation(join).plain();
+            (
+                format!("{relation}.{}", attribute.name),
+                attribute.r#type.clone(),
+            )
+        });
+        types.collect()
     }
 }
 
@@ -244,13 +271,13 @@ impl Found<'_> {
             kind: attribute.kind(),
             is_printed: attribute.is_printed(),
             is_ordered: attribute.is_ordered,
-            joined: Arc::new(column(*join, &attribute.name)),
+            joined: Arc::new(value(*join, attribute)),
             origin: match join {
                 None => Origin::Own {
                     column: attribute.name.clone(),
-                    value: Arc::new(column(None, &attribute.name)),
+                    value: Arc::new(value(None, attribute)),
                 },
-                Some(join) => joins.origin(*join, &attribute.name),
+                Some(join) => joins.origin(*join, attribute),
             },
         }
     }

@@ -157,7 +157,7 @@ impl<'de> Deserialize<'de> for Via {
             type Value = Via;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list of columns with foreign keys")
+                f.write_str("a list of steps, such as [\"customer_id\"]")
             }
 
             fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<Via, A::Error> {

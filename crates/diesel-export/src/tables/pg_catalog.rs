@@ -7,13 +7,14 @@ use serde::Deserialize;
 
 use crate::db::Error;
 use crate::db::libpq::{self, CopyOutDsl as _};
+use crate::db::snapshot::quoted as text;
 
 /// Which relations are read; with them always comes what they refer to.
 pub(super) enum Wanted<'a> {
     /// All tables and views of these schemas, without partitions and what extensions have made.
     Schemas(&'a [String]),
-    /// Those of these names, as SQL has them, with every identifier quoted.
-    Named(&'a [String]),
+    /// Those of these names, each with its schema, which may be empty: then the search path has it.
+    Named(&'a [(String, String)]),
 }
 
 /// What the catalog says.
@@ -39,6 +40,8 @@ pub(super) struct Relation {
     pub(super) comment: Option<String>,
     /// Whether the role may use its schema.
     pub(super) is_reachable: bool,
+    /// Whether other tables inherit from it: their rows are among its own, and its indexes are not of them.
+    pub(super) has_heirs: bool,
     pub(super) columns: Vec<Attribute>,
     /// The columns of its unique indexes, the primary key's first.
     pub(super) unique: Vec<Vec<String>>,
@@ -78,6 +81,7 @@ pub(super) struct Attribute {
     /// The name of that type in SQL, if a value of the column can be compared with one of that type: the role may use its schema, and it is no
     /// enum below a domain.
     pub(super) sql_type: Option<String>,
+    pub(super) collation: u32,
     /// The base type's category, as `pg_type.typcategory` has it.
     pub(super) category: String,
     /// The category of an array's elements.
@@ -100,8 +104,20 @@ pub(super) struct ForeignKey {
     pub(super) key: Vec<String>,
 }
 
-/// `$1` are schemas, `$2` are names. What follows from a domain's type is asked of the type below all domains.
-const CATALOG: &str = "
+/// Whether an index of `pg_index` shows that no two rows are equal in its columns, as PostgreSQL compares them where nothing else is asked for.
+/// A constraint that is checked at the end of its transaction holds in each snapshot.
+macro_rules! is_unique {
+    () => {
+        "indisunique and indisvalid and indpred is null and indexprs is null and not exists (
+            select from unnest(indkey::smallint[], indclass::oid[], indcollation::oid[]) as part (number, class, sorted)
+                join pg_attribute on attrelid = indrelid and attnum = number join pg_opclass on pg_opclass.oid = class
+            where not opcdefault or sorted <> attcollation)"
+    };
+}
+
+/// `$1` are schemas, `$2` and `$3` are names with their schemas (`to_regclass` fails on a schema that the role may not use). What follows from a domain's type is asked of the type below all domains.
+const CATALOG: &str = concat!(
+    "
     with recursive own_schemas as (
         select oid, nspname from pg_namespace where nspname <> 'information_schema' and nspname !~ '^pg_'),
     wanted (oid, number) as (
@@ -110,13 +126,19 @@ const CATALOG: &str = "
         where nspname = any ($1) and relkind in ('r', 'p', 'v', 'm', 'f') and not relispartition and not exists (
             select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e')
         union all
-        select to_regclass(name), number from unnest($2) with ordinality as _ (name, number)),
+        select case when schema = '' then to_regclass(quote_ident(name))::oid else (
+            select c.oid from pg_class c join pg_namespace n on n.oid = relnamespace where nspname = schema and relname = name) end, number
+        from unnest($2, $3) with ordinality as _ (schema, name, number)),
+    foreign_keys as (
+        -- Without the parts of one that refers to a partitioned table.
+        select * from pg_constraint c where contype = 'f' and not exists (
+            select from pg_constraint larger where larger.oid = c.conparentid and larger.conrelid = c.conrelid)),
     reached (oid) as (
         select oid from wanted where oid is not null
         union
-        select confrelid from reached join pg_constraint on conrelid = reached.oid and contype = 'f' and conparentid = 0),
+        select confrelid from reached join foreign_keys on conrelid = reached.oid),
     columns as materialized (
-        select attrelid, attnum, attname, atttypid, atttypmod, attnotnull
+        select attrelid, attnum, attname, atttypid, atttypmod, attnotnull, attcollation
         from reached join pg_attribute on attrelid = reached.oid and attnum > 0 and not attisdropped),
     based (type, base) as (
         select distinct atttypid, atttypid from columns
@@ -138,25 +160,29 @@ const CATALOG: &str = "
         'wanted', coalesce((select json_agg(oid::bigint order by number) from wanted), '[]'),
         'relations', coalesce((select json_agg(json_build_object(
             'oid', c.oid::bigint, 'schema', nspname, 'name', relname, 'kind', relkind, 'comment', obj_description(c.oid, 'pg_class'),
-            'is_reachable', has_schema_privilege(relnamespace, 'usage'),
+            'is_reachable', coalesce(has_schema_privilege(relnamespace, 'usage'), false),
+            'has_heirs', relkind = 'r' and exists (select from pg_inherits where inhparent = c.oid),
             'columns', coalesce((select json_agg(json_build_object(
-                'name', attname, 'type', format_type(atttypid, atttypmod), 'base', base::bigint, 'sql_type', sql_type, 'category', category,
+                'name', attname, 'type', format_type(atttypid, atttypmod), 'base', base::bigint, 'sql_type', sql_type, 'collation', attcollation::bigint, 'category', category,
                 'element_category', element_category, 'is_ordered', is_ordered, 'is_not_null', attnotnull,
-                'is_readable', has_column_privilege(attrelid, attnum, 'select'), 'comment', col_description(attrelid, attnum),
+                'is_readable', coalesce(has_column_privilege(attrelid, attnum, 'select'), false), 'comment', col_description(attrelid, attnum),
                 'labels', labels) order by attnum)
                 from columns join types on type = atttypid where attrelid = c.oid), '[]'),
             'unique', coalesce((select json_agg((select json_agg(attname order by place)
                     from unnest(indkey::smallint[]) with ordinality as _ (number, place)
                         join pg_attribute on attrelid = indrelid and attnum = number where place <= indnkeyatts)
                     order by not indisprimary, indnkeyatts, indexrelid)
-                from pg_index where indrelid = c.oid and indisunique and indisvalid and indpred is null and indexprs is null), '[]'),
+                from pg_index where indrelid = c.oid and ",
+    is_unique!(),
+    "), '[]'),
             'foreign_keys', coalesce((select json_agg(json_build_object('to', confrelid::bigint,
                 'columns', (select json_agg(attname order by place) from unnest(conkey) with ordinality as _ (number, place)
                     join pg_attribute on attrelid = conrelid and attnum = number),
                 'key', (select json_agg(attname order by place) from unnest(confkey) with ordinality as _ (number, place)
-                    join pg_attribute on attrelid = confrelid and attnum = number)) order by conkey, pg_constraint.oid)
-                from pg_constraint where conrelid = c.oid and contype = 'f' and conparentid = 0), '[]')))
-            from reached join pg_class c on c.oid = reached.oid join pg_namespace n on n.oid = relnamespace), '[]')) as catalog";
+                    join pg_attribute on attrelid = confrelid and attnum = number)) order by conkey, foreign_keys.oid)
+                from foreign_keys where conrelid = c.oid), '[]')))
+            from reached join pg_class c on c.oid = reached.oid join pg_namespace n on n.oid = relnamespace), '[]')) as catalog"
+);
 
 impl PgCatalog {
     /// Reads what is wanted, and what that refers to.
@@ -164,12 +190,17 @@ impl PgCatalog {
         connection: &mut libpq::Connection,
         wanted: &Wanted<'_>,
     ) -> Result<Self, Error> {
-        let (schemas, names): (&[String], &[String]) = match wanted {
+        let (schemas, named): (&[String], &[(String, String)]) = match wanted {
             Wanted::Schemas(schemas) => (schemas, &[]),
-            Wanted::Named(names) => (&[], names),
+            Wanted::Named(named) => (&[], named),
         };
+        let (of_schemas, names): (Vec<&str>, Vec<&str>) = named
+            .iter()
+            .map(|(schema, name)| (&**schema, &**name))
+            .unzip();
         let sql = diesel::sql_query(CATALOG)
             .bind::<Array<Text>, _>(schemas)
+            .bind::<Array<Text>, _>(of_schemas)
             .bind::<Array<Text>, _>(names)
             .literal_sql()?;
         // The query has so many parts that to compile them takes seconds. If it fails, the pool closes the connection.
@@ -229,6 +260,12 @@ impl Relation {
         self.columns.iter().find(|column| column.name == name)
     }
 
+    /// The foreign key of this column alone; the first one, if it has several.
+    pub(super) fn foreign_key(&self, column: &str) -> Option<&ForeignKey> {
+        let mut foreign_keys = self.foreign_keys.iter();
+        foreign_keys.find(|foreign_key| matches!(&*foreign_key.columns, [own] if own == column))
+    }
+
     /// Whether no two rows have the same values in these columns.
     pub(super) fn is_unique(&self, columns: &[String]) -> bool {
         let is_in = |unique: &Vec<String>| unique.iter().all(|column| columns.contains(column));
@@ -239,6 +276,33 @@ impl Relation {
     pub(super) fn is_readable(&self) -> bool {
         self.is_reachable && self.columns.iter().any(|column| column.is_readable)
     }
+}
+
+/// SQL for whether each of these tables still has a unique index for these of its columns; `None` if there is no table.
+pub(super) fn proof<'a>(
+    steps: impl Iterator<Item = (&'a Relation, &'a [String])>,
+) -> Option<String> {
+    let steps = steps.map(|(table, key)| {
+        let key: Vec<String> = key.iter().map(|column| text(column)).collect();
+        format!(
+            "({}::regclass, array[{}])",
+            text(&table.sql()),
+            key.join(", ")
+        )
+    });
+    let steps: Vec<String> = steps.collect();
+    (!steps.is_empty()).then(|| {
+        format!(
+            concat!(
+                "not exists (select from (values {}) as step (relation, key) where not exists (
+                    select from pg_index where indrelid = relation and ",
+                is_unique!(),
+                " and not exists (select from unnest(indkey::smallint[]) with ordinality as _ (number, place)
+                        join pg_attribute on attrelid = indrelid and attnum = number where place <= indnkeyatts and attname <> all (key))))"
+            ),
+            steps.join(", ")
+        )
+    })
 }
 
 /// An identifier, quoted as SQL has it.

@@ -241,6 +241,10 @@ impl Dataset for Scoped {
         self.dataset.relations()
     }
 
+    fn proof(&self) -> Option<&str> {
+        self.dataset.proof()
+    }
+
     fn joined(&self, question: Question) -> Query {
         self.dataset.joined(question.with(self.conditions()))
     }

@@ -68,6 +68,10 @@ where
         &self.0.relations
     }
 
+    fn proof(&self) -> Option<&str> {
+        None
+    }
+
     fn joined(&self, question: Question) -> Query {
         ask((self.0.joined)(), question)
     }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::paths::{self, Paths, Wrong};
-use super::query::column;
+use super::query::value;
 use super::references::References;
 use crate::dataset::{
     ColumnKind, FilterField, FilterTest, Fragment, Origin, is_parameter, why_no_column_name,
@@ -19,8 +19,8 @@ pub(in crate::tables) type Keys = HashMap<(i64, String), (String, ColumnKind)>;
 /// A filter of the file, and what it is about.
 pub(in crate::tables) struct FoundFilter<'e> {
     entry: &'e FilterEntry,
-    join: Option<usize>,
-    attribute: Attribute,
+    pub(in crate::tables) join: Option<usize>,
+    pub(in crate::tables) attribute: Attribute,
     /// The table and the column that its column's foreign key refers to.
     refers_to: Option<(i64, String)>,
 }
@@ -43,15 +43,8 @@ pub(in crate::tables) fn find<'e>(
 }
 
 fn refers_to(relation: &Relation, column: &str) -> Option<(i64, String)> {
-    let foreign_keys = relation.foreign_keys.iter();
-    foreign_keys
-        .filter_map(|foreign_key| {
-            match (foreign_key.columns.as_slice(), foreign_key.key.as_slice()) {
-                ([own], [key]) if own == column => Some((foreign_key.to, key.clone())),
-                _ => None,
-            }
-        })
-        .next()
+    let foreign_key = relation.foreign_key(column)?;
+    Some((foreign_key.to, foreign_key.key.first()?.clone()))
 }
 
 /// Makes the filters of a dataset of this name, or says all that is wrong.
@@ -117,8 +110,8 @@ impl FoundFilter<'_> {
         keys: &Keys,
     ) -> Result<Vec<FilterField>, String> {
         let (alone, reference): (Fragment, Option<usize>) = match self.join {
-            None => (Arc::new(column(None, &self.attribute.name)), None),
-            Some(join) => match references.origin(join, &self.attribute.name) {
+            None => (Arc::new(value(None, &self.attribute)), None),
+            Some(join) => match references.origin(join, &self.attribute) {
                 Origin::Referenced { reference, value } => (value, Some(reference)),
                 Origin::Own { .. } | Origin::Computed => {
                     return Err("no filter is of what several columns refer to together".to_owned());
@@ -149,7 +142,7 @@ impl FoundFilter<'_> {
             labels,
             takes_none,
             reference,
-            joined: Arc::new(column(self.join, &self.attribute.name)),
+            joined: Arc::new(value(self.join, &self.attribute)),
             alone,
         };
         if kind != Kind::Range {

@@ -1,6 +1,6 @@
 //! The tables that a file names, as the catalog has them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use toml::Spanned;
 
@@ -9,7 +9,7 @@ use crate::db::Error;
 use crate::db::libpq;
 use crate::request::misspelled::no_such;
 use crate::tables::file::File;
-use crate::tables::pg_catalog::{PgCatalog, Relation, Wanted, quoted};
+use crate::tables::pg_catalog::{PgCatalog, Relation, Wanted};
 
 /// The tables that a file names, and what they refer to.
 pub(in crate::tables) struct Tables {
@@ -26,19 +26,21 @@ impl Tables {
         connection: &mut libpq::Connection,
         file: &File,
     ) -> Result<Self, Error> {
-        let mut names: Vec<(&str, String)> = Vec::new();
+        let mut names: Vec<&str> = Vec::new();
+        let mut wanted = Vec::new();
+        let mut known = HashSet::new();
         for table in file.tables() {
             let name = table.get_ref().as_str();
-            if let Some(sql) = sql_name(name)
-                && !names.iter().any(|(known, _)| *known == name)
+            if let Some(parts) = parts(name)
+                && known.insert(name)
             {
-                names.push((name, sql));
+                names.push(name);
+                wanted.push(parts);
             }
         }
-        let wanted: Vec<String> = names.iter().map(|(_, sql)| sql.clone()).collect();
         let catalog = PgCatalog::read(connection, &Wanted::Named(&wanted))?;
         let found = names.iter().zip(&catalog.wanted);
-        let oids = found.filter_map(|((name, _), oid)| Some(((*name).to_owned(), (*oid)?)));
+        let oids = found.filter_map(|(name, oid)| Some(((*name).to_owned(), (*oid)?)));
         let oids: HashMap<String, i64> = oids.collect();
         let there_are = if oids.len() < names.len() {
             let all = PgCatalog::read(connection, &Wanted::Schemas(&catalog.schemas))?;
@@ -59,7 +61,7 @@ impl Tables {
     pub(in crate::tables) fn find(&self, name: &Spanned<String>) -> Result<&Relation, Wrong> {
         let wrong = |said: String| (name.span(), said);
         let text = name.get_ref();
-        if sql_name(text).is_none() {
+        if parts(text).is_none() {
             return Err(wrong(format!(
                 "`{text}` is no name of a table: write schema.table, with double quotes around what has capitals or blanks"
             )));
@@ -82,19 +84,14 @@ impl Tables {
     }
 }
 
-/// Reads a name as SQL has it, and quotes each of its identifiers; `None` if it is none.
-fn sql_name(name: &str) -> Option<String> {
-    let mut parts = Vec::new();
-    let mut rest = name;
-    loop {
-        let (part, after) = identifier(rest)?;
-        parts.push(quoted(&part));
-        match after.strip_prefix('.') {
-            Some(next) => rest = next,
-            None if after.is_empty() && parts.len() <= 2 => return Some(parts.join(".")),
-            None => return None,
-        }
+/// Reads a table's name as SQL has it: its schema, which may be empty, and its name; `None` if it is none.
+fn parts(name: &str) -> Option<(String, String)> {
+    let (first, after) = identifier(name)?;
+    if after.is_empty() {
+        return Some((String::new(), first));
     }
+    let (second, after) = identifier(after.strip_prefix('.')?)?;
+    after.is_empty().then_some((first, second))
 }
 
 /// Reads an identifier, and returns what follows it. Without quotes, it is in lower case, as PostgreSQL has it.
@@ -130,14 +127,14 @@ mod tests {
 
     #[test]
     fn a_tables_name_is_read_as_sql_has_it() {
-        for (name, sql) in [
-            ("orders", Some(r#""orders""#)),
-            ("Shop.Orders", Some(r#""shop"."orders""#)),
+        for (name, schema_and_name) in [
+            ("orders", Some(("", "orders"))),
+            ("Shop.Orders", Some(("shop", "orders"))),
             (
                 r#"shop."Order ""Items"". x""#,
-                Some(r#""shop"."Order ""Items"". x""#),
+                Some(("shop", r#"Order "Items". x"#)),
             ),
-            ("größen", Some(r#""größen""#)),
+            ("größen", Some(("", "größen"))),
             ("", None),
             ("a.", None),
             ("a.b.c", None),
@@ -148,7 +145,9 @@ mod tests {
             (r#""a"b"#, None),
             ("a; drop table b", None),
         ] {
-            assert_eq!(sql_name(name).as_deref(), sql, "{name:?}");
+            let parts = parts(name);
+            let parts = parts.as_ref().map(|(schema, name)| (&**schema, &**name));
+            assert_eq!(parts, schema_and_name, "{name:?}");
         }
     }
 }

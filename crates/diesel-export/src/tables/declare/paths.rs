@@ -37,9 +37,15 @@ impl<'a> Paths<'a> {
                 Step::Column(name) => self.by_foreign_key(at, name, &step.span())?,
                 Step::Table(table) => {
                     let to = self.tables.find(&table.table)?;
-                    let columns = names(self.relation(at), &table.columns)?;
-                    let key = names(to, &table.key)?;
-                    check_step(&columns, (to, &key), &table.table)?;
+                    let columns = attributes(self.relation(at), &table.columns)?;
+                    let key = attributes(to, &table.key)?;
+                    check_columns(&columns, &key, &table.table)?;
+                    let names = |attributes: Vec<&Attribute>| {
+                        let names = attributes.into_iter().map(|column| column.name.clone());
+                        names.collect()
+                    };
+                    let (columns, key): (_, Vec<String>) = (names(columns), names(key));
+                    check_unique(to, &key, &table.table.span())?;
                     Join {
                         from: at,
                         columns,
@@ -71,10 +77,7 @@ impl<'a> Paths<'a> {
     ) -> Result<Join, Wrong> {
         let relation = self.relation(from);
         column(relation, name, span)?;
-        let foreign_keys = relation.foreign_keys.iter();
-        let mut of_one = foreign_keys.filter(|foreign_key| foreign_key.columns.len() == 1);
-        let found = of_one.find(|foreign_key| foreign_key.columns.iter().all(|own| own == name));
-        let reached = found.and_then(|foreign_key| {
+        let reached = relation.foreign_key(name).and_then(|foreign_key| {
             let to = self.tables.reached(foreign_key.to)?;
             Some((foreign_key, to))
         });
@@ -89,6 +92,7 @@ impl<'a> Paths<'a> {
         for key in &foreign_key.key {
             column(to, key, span)?;
         }
+        check_unique(to, &foreign_key.key, span)?;
         Ok(Join {
             from,
             columns: foreign_key.columns.clone(),
@@ -98,10 +102,10 @@ impl<'a> Paths<'a> {
     }
 }
 
-/// Demands that a step leads to at most one row.
-fn check_step(
-    columns: &[String],
-    (to, key): (&Relation, &[String]),
+/// Demands that a step without a foreign key compares columns as the unique index of its key does.
+fn check_columns(
+    columns: &[&Attribute],
+    key: &[&Attribute],
     table: &Spanned<String>,
 ) -> Result<(), Wrong> {
     let wrong = |said: String| Err((table.span(), said));
@@ -110,12 +114,25 @@ fn check_step(
             "`columns` and `key` must name equally many columns, at least one".to_owned(),
         );
     }
-    if to.is_table() && !to.is_unique(key) {
+    let mut pairs = columns.iter().zip(key);
+    if let Some((own, key)) = pairs.find(|(own, key)| !own.is_compared_as(key)) {
         return wrong(format!(
+            "`{}` is of the type {} and `{}` of the type {}: a step needs columns of the same type and collation",
+            own.name, own.r#type, key.name, key.r#type
+        ));
+    }
+    Ok(())
+}
+
+/// Demands that a step leads to at most one row. Of a view, no index says so.
+fn check_unique(to: &Relation, key: &[String], span: &Range<usize>) -> Result<(), Wrong> {
+    if to.is_table() && !to.is_unique(key) {
+        let said = format!(
             "{} may have several rows with the same {}: no unique index says otherwise",
             to.plain(),
             key.join(", ")
-        ));
+        );
+        return Err((span.clone(), said));
     }
     Ok(())
 }
@@ -148,14 +165,13 @@ pub(in crate::tables) fn column<'r>(
     Ok(found)
 }
 
-/// The names of columns that are there.
-pub(in crate::tables) fn names(
-    relation: &Relation,
+/// The columns of these names, which the role may read.
+fn attributes<'r>(
+    relation: &'r Relation,
     columns: &[Spanned<String>],
-) -> Result<Vec<String>, Wrong> {
-    let names = columns.iter().map(|name| {
-        column(relation, name.get_ref(), &name.span())?;
-        Ok(name.get_ref().clone())
-    });
-    names.collect()
+) -> Result<Vec<&'r Attribute>, Wrong> {
+    let columns = columns.iter();
+    columns
+        .map(|name| column(relation, name.get_ref(), &name.span()))
+        .collect()
 }

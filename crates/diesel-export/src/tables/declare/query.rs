@@ -5,7 +5,7 @@ use diesel::prelude::*;
 use diesel::query_builder::{AstPass, QueryFragment};
 
 use crate::dataset::{Query, Question};
-use crate::tables::pg_catalog::{Relation, quoted};
+use crate::tables::pg_catalog::{Attribute, Relation, quoted};
 
 /// SQL that binds nothing.
 pub(in crate::tables) struct Sql(pub(in crate::tables) String);
@@ -40,6 +40,15 @@ fn alias(join: Option<usize>) -> String {
 /// SQL for a column of a join's table, or of the first one.
 pub(in crate::tables) fn column(join: Option<usize>, name: &str) -> Sql {
     Sql(format!("{}.{}", alias(join), quoted(name)))
+}
+
+/// SQL for a value there, as the type that it was declared with, whatever it has become since: a column of numbers may have got texts.
+pub(in crate::tables) fn value(join: Option<usize>, attribute: &Attribute) -> Sql {
+    let Sql(column) = column(join, &attribute.name);
+    match &attribute.sql_type {
+        Some(base) => Sql(format!("({column}::{base})")),
+        None => Sql(column),
+    }
 }
 
 /// SQL for the tables of a query.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::query::{self, Join, column, from};
+use super::query::{self, Join, from, value};
 use crate::dataset::{Origin, Reference};
 use crate::tables::pg_catalog::{Attribute, Relation};
 
@@ -26,16 +26,17 @@ impl<'a> References<'a> {
             let (None, [own], [key]) = (join.from, &*join.columns, &*join.key) else {
                 continue;
             };
+            let (Some(referring), Some(id)) = (first.column(own), join.to.column(key)) else {
+                continue;
+            };
             all.of_join[number] = Some(all.references.len());
             let (_, behind) = all.behind(number);
             let from = from(&join.to.joined_sql(), &behind);
-            let is_integer =
-                |attribute: Option<&Attribute>| attribute.is_some_and(Attribute::is_integer);
             all.references.push(Reference {
                 column: own.clone(),
-                value: Arc::new(column(None, own)),
-                is_integer: is_integer(first.column(own)) && is_integer(join.to.column(key)),
-                id: Arc::new(column(None, key)),
+                value: Arc::new(value(None, referring)),
+                is_integer: referring.is_integer() && id.is_integer(),
+                id: Arc::new(value(None, id)),
                 query: Box::new(move |question| query::ask(&from, question)),
             });
         }
@@ -43,7 +44,7 @@ impl<'a> References<'a> {
     }
 
     /// Where `lookup` reads a column of a join's table.
-    pub(in crate::tables) fn origin(&self, join: usize, name: &str) -> Origin {
+    pub(in crate::tables) fn origin(&self, join: usize, attribute: &Attribute) -> Origin {
         let first = self.beginning(join);
         let Some(reference) = self.of_join.get(first).copied().flatten() else {
             // By several columns.
@@ -53,7 +54,7 @@ impl<'a> References<'a> {
         let there = numbers.iter().position(|number| *number == join);
         Origin::Referenced {
             reference,
-            value: Arc::new(column(there, name)),
+            value: Arc::new(value(there, attribute)),
         }
     }
 

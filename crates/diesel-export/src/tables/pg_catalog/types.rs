@@ -17,6 +17,10 @@ const UUID: u32 = 2950;
 const CHAR: u32 = 18;
 /// `char(n)`.
 const BPCHAR: u32 = 1042;
+/// Texts that are compared in the same way.
+const TEXTS: [u32; 2] = [25, 1043];
+/// The collation of columns for which nobody has chosen one. Beside another one, PostgreSQL compares by that.
+const DEFAULT_COLLATION: u32 = 100;
 /// `text`, `varchar`, `char(n)`, `name`: their binary form is their text.
 const PLAIN_TEXTS: [u32; 4] = [25, 1043, BPCHAR, 19];
 /// Types of PostgreSQL's own in whose texts nobody writes what they like: `bytea`, `money`, `oid`, `interval`, `json`, `jsonb`, `inet`, `cidr`,
@@ -79,6 +83,15 @@ impl Attribute {
         self.sql_type
             .clone()
             .map_or(ColumnKind::Data, ColumnKind::Typed)
+    }
+
+    /// Whether PostgreSQL compares it with another column as that one's unique index does. With other types, it may convert that one's values,
+    /// and different ones may become the same (`bigint` for `double precision`), or it may refuse.
+    pub(in crate::tables) fn is_compared_as(&self, key: &Self) -> bool {
+        let types = [self.base, key.base];
+        let are = |alike: &[u32]| types.iter().all(|base| alike.contains(base));
+        (self.base == key.base || are(&INTEGERS) || are(&TEXTS))
+            && [key.collation, DEFAULT_COLLATION].contains(&self.collation)
     }
 
     pub(in crate::tables) fn is_integer(&self) -> bool {
