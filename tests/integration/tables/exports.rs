@@ -326,6 +326,13 @@ fn tables_that_inherit_from_one_that_is_referred_to_multiply_no_row() {
         file.contains("# Without columns, so left out: mine.nothing\n"),
         "{file}"
     );
+    let (_, places) = file.split_once("name = \"places\"").expect("a dataset");
+    let (places, _) = places.split_once("[[").expect("columns");
+    assert!(!places.contains("key = "), "{places}");
+    assert!(
+        file.contains("# Other tables inherit from this one, "),
+        "{file}"
+    );
     let (_directory, path) = written(&file);
     let expected = oracle::psql(
         &database,

@@ -64,8 +64,29 @@ fn every_table_of_pg_boss_is_exported_as_psql_does_it() {
     check(include_str!("schemas/pg-boss.sql"), jobs, "pgboss", 5);
 }
 
-/// Exports at least so many tables.
-fn check(schema: &str, more_rows: &str, name: &str, at_least: usize) {
+#[test]
+fn every_table_of_odd_kinds_is_exported_as_psql_does_it() {
+    let schema = r#"create schema odd; set search_path = odd;
+        create table parts (a int, b bigint, name text not null, primary key (a, b));
+        create table places (id int primary key, name text not null);
+        create table shops (id int primary key, title text not null);
+        create table stock (id int primary key, a int, b int, place_id int references places references shops, valid date, valid_from boolean,
+            "- -x" int, foreign key (a, b) references parts);
+        create materialized view seen as select id, valid, valid_from from stock;
+        create unique index on seen (id)"#;
+    let file = check(schema, "refresh materialized view odd.seen", "odd", 5);
+    for line in [
+        r#"via = { columns = ["a", "b"], table = "odd.parts", key = ["a", "b"] }"#,
+        r#"via = ["place_id"]"#,
+        r#"via = { columns = ["place_id"], table = "odd.shops", key = ["id"] }"#,
+        "table = \"odd.seen\"\nkey = [\"id\"]",
+    ] {
+        assert!(file.contains(line), "{line}: {file}");
+    }
+}
+
+/// Exports at least so many tables, and returns the file.
+fn check(schema: &str, more_rows: &str, name: &str, at_least: usize) -> String {
     let database = TestDatabase::with("drop schema public cascade; create schema public");
     let mut connection = database.connect();
     for sql in [schema, FILL, more_rows] {
@@ -81,7 +102,7 @@ fn check(schema: &str, more_rows: &str, name: &str, at_least: usize) {
         .collect();
     assert_eq!(empty, [""; 0]);
     let client = client(&database.url);
-    let datasets = datasets(&client, name);
+    let (file, datasets) = datasets(&client, name);
     assert_eq!(datasets.catalog().all().count(), tables.len());
     for dataset in datasets.catalog().all() {
         let mut named = tables.iter();
@@ -89,13 +110,15 @@ fn check(schema: &str, more_rows: &str, name: &str, at_least: usize) {
         every_strategy(&database, &client, dataset, table.expect("a table"));
         every_filter(&client, dataset);
     }
+    file
 }
 
-fn datasets(client: &Database, schema: &str) -> FileDatasets {
+fn datasets(client: &Database, schema: &str) -> (String, FileDatasets) {
     let mut connection = client.probe_connection().expect("a connection");
     let file = tables::init(&mut connection, &[schema.to_owned()]).expect("tables");
-    let file = DatasetsFile::parse(file).expect("a file");
-    file.datasets(&mut connection).expect("what init has found")
+    let read = DatasetsFile::parse(file.clone()).expect("a file");
+    let datasets = read.datasets(&mut connection);
+    (file, datasets.expect("what init has found"))
 }
 
 fn every_strategy(

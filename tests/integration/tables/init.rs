@@ -116,7 +116,7 @@ fn a_schema_that_is_not_there_is_an_error_that_names_those_that_are() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1));
     let expected =
-        "cmms-export: the database has no schema `sjop`: its schemas are other, public, shop";
+        "cmms-export: there is no schema `sjop` to export: the schemas are other, public, shop";
     assert_eq!(said.trim_end(), expected);
     let output = program("")
         .args(["datasets", "init"])

@@ -35,7 +35,7 @@ const ENDINGS: [&str; 2] = ["_name", "_title"];
 #[derive(Debug, thiserror::Error)]
 pub enum InitError {
     /// There is no schema of this name.
-    #[error("the database has no schema `{name}`: its schemas are {}", there_are.join(", "))]
+    #[error("there is no schema `{name}` to export: the schemas are {}", there_are.join(", "))]
     NoSchema {
         /// The name.
         name: String,
@@ -158,10 +158,15 @@ impl Writer<'_> {
                 Kind::View => "view",
                 Kind::Table | Kind::Partitioned | Kind::Other => "table",
             };
+            let why = if relation.has_heirs {
+                "Other tables inherit from this one, so no index says that a key is unique. "
+            } else {
+                ""
+            };
             comment(
                 file,
                 &format!(
-                    "This {what} has no key: its rows come in no order, by `copy` instead of `lookup`, unless `key = [\"…\"]` names columns."
+                    "{why}This {what} has no key: its rows come in no order, by `copy` instead of `lookup`, unless `key = [\"…\"]` names columns."
                 ),
             );
         }
@@ -189,13 +194,17 @@ impl Writer<'_> {
         self.filters(file, &columns);
     }
 
-    /// The columns of the primary key, or of another one that each row has.
+    /// The columns of the primary key, or of another one that each row has. No column of a materialized view can be declared NOT NULL.
     fn key(&self) -> Option<&[String]> {
+        let is_view = self.relation.kind == Kind::View;
         let has_order = |name: &String| {
-            let column = self.relation.column(name);
-            column
-                .is_some_and(|column| column.is_ordered && column.is_readable && column.is_not_null)
+            self.relation.column(name).is_some_and(|column| {
+                column.is_ordered && column.is_readable && (column.is_not_null || is_view)
+            })
         };
+        if self.relation.has_heirs {
+            return None;
+        }
         let unique = self.relation.unique.iter();
         let mut fitting = unique.filter(|columns| columns.iter().all(has_order));
         fitting.next().map(Vec::as_slice)
@@ -204,43 +213,60 @@ impl Writer<'_> {
     /// The columns of what the rows refer to, on request.
     fn references(&self, file: &mut String, names: &mut Taken) {
         for foreign_key in &self.relation.foreign_keys {
-            let (Some(to), Some(_)) = (self.reached(foreign_key), self.own(foreign_key)) else {
+            let Some((to, via)) = self.reached(foreign_key) else {
                 continue;
             };
-            let [column] = foreign_key.columns.as_slice() else {
-                continue;
+            let stem = match foreign_key.columns.as_slice() {
+                [column] => column
+                    .strip_suffix("_id")
+                    .filter(|stem| !stem.is_empty())
+                    .unwrap_or(column),
+                _ => &to.name,
             };
-            let short = column.strip_suffix("_id").filter(|stem| !stem.is_empty());
             let readable: Vec<&Attribute> = to
                 .columns
                 .iter()
                 .filter(|column| column.is_readable)
                 .collect();
             for label in labels(&readable).into_iter().take(MOST_LABELS) {
-                let name = of_column(&format!("{}_{}", short.unwrap_or(column), label.name));
+                let name = of_column(&format!("{stem}_{}", label.name));
                 file.push_str("[[dataset.column]]\n");
                 pair(file, "name", &names.take([name]));
-                let _ = writeln!(file, "via = {}", list(&foreign_key.columns));
+                let _ = writeln!(file, "via = {via}");
                 pair(file, "column", &label.name);
                 file.push_str("default = false\n\n");
             }
         }
     }
 
-    /// What a foreign key refers to, if the role may read it.
-    fn reached(&self, foreign_key: &ForeignKey) -> Option<&Relation> {
-        let to = self.catalog.find(foreign_key.to)?;
-        let is_readable = |name: &String| to.column(name).is_some_and(|column| column.is_readable);
-        (to.is_reachable && foreign_key.key.iter().all(is_readable)).then_some(to)
-    }
-
-    /// The columns of a foreign key, if the role may read them.
-    fn own(&self, foreign_key: &ForeignKey) -> Option<Vec<&Attribute>> {
-        let columns = foreign_key.columns.iter().map(|name| {
-            let column = self.relation.column(name)?;
-            column.is_readable.then_some(column)
-        });
-        columns.collect()
+    /// What a foreign key refers to, if the role may read it, and the step that leads there.
+    fn reached(&self, foreign_key: &ForeignKey) -> Option<(&Relation, String)> {
+        let ForeignKey { columns, to, key } = foreign_key;
+        let to = self.catalog.find(*to)?;
+        if !to.is_reachable || !to.is_unique(key) {
+            return None;
+        }
+        let pairs = columns.iter().zip(key);
+        let pairs =
+            pairs.map(|(own, key)| Some((readable(self.relation, own)?, readable(to, key)?)));
+        let pairs: Vec<_> = pairs.collect::<Option<_>>()?;
+        let of_column = columns
+            .first()
+            .and_then(|own| self.relation.foreign_key(own));
+        if of_column == Some(foreign_key) {
+            return Some((to, list(columns)));
+        }
+        pairs
+            .iter()
+            .all(|(own, key)| own.is_compared_as(key))
+            .then(|| {
+                let [columns, key] = [list(columns), list(key)];
+                let table = string(&to.plain());
+                (
+                    to,
+                    format!("{{ columns = {columns}, table = {table}, key = {key} }}"),
+                )
+            })
     }
 
     fn filters(&self, file: &mut String, columns: &[&Attribute]) {
@@ -250,7 +276,13 @@ impl Writer<'_> {
                 continue;
             };
             file.push_str("[[dataset.filter]]\n");
-            pair(file, "name", &names.take([of_filter(&column.name)]));
+            let endings: &[&str] = if kind == "range" {
+                &["_from", "_to"]
+            } else {
+                &[""]
+            };
+            let name = names.take_with([of_filter(&column.name)], endings);
+            pair(file, "name", &name);
             pair(file, "column", &column.name);
             pair(file, "kind", kind);
             file.push('\n');
@@ -279,6 +311,11 @@ impl Writer<'_> {
             },
         }
     }
+}
+
+/// The column of this name, if the role may read it.
+fn readable<'r>(relation: &'r Relation, name: &str) -> Option<&'r Attribute> {
+    relation.column(name).filter(|column| column.is_readable)
 }
 
 /// The columns by which people know a row, the best ones first: those of the usual names, or else the first text

@@ -11,21 +11,26 @@ pub(super) struct Taken(HashSet<String>);
 impl Taken {
     /// Takes the first of these names that is free; if none is, the last one with a number.
     pub(super) fn take<const N: usize>(&mut self, candidates: [String; N]) -> String {
-        let mut last = String::new();
-        for candidate in candidates {
-            if self.0.insert(candidate.clone()) {
-                return candidate;
-            }
-            last = candidate;
-        }
-        let mut number = 2_u32;
-        loop {
-            let candidate = format!("{last}_{number}");
-            if self.0.insert(candidate.clone()) {
-                return candidate;
-            }
-            number += 1;
-        }
+        self.take_with(candidates, &[""])
+    }
+
+    /// The same, of a name that is only used with each of these endings.
+    pub(super) fn take_with<const N: usize>(
+        &mut self,
+        candidates: [String; N],
+        endings: &[&str],
+    ) -> String {
+        let last = candidates.last().cloned().unwrap_or_default();
+        let numbered = (2_u32..).map(|number| format!("{last}_{number}"));
+        let mut all = candidates.into_iter().chain(numbered);
+        let is_free = |name: &String| {
+            let mut endings = endings.iter();
+            endings.all(|ending| !self.0.contains(&format!("{name}{ending}")))
+        };
+        let name = all.find(is_free).unwrap_or_default();
+        let names = endings.iter().map(|ending| format!("{name}{ending}"));
+        self.0.extend(names);
+        name
     }
 }
 
@@ -68,7 +73,8 @@ pub(super) fn of_filter(name: &str) -> String {
 /// The name of a column, which is the table's own wherever lists of names can have it.
 pub(super) fn of_column(name: &str) -> String {
     let plain = name.replace(',', "_");
-    let plain = plain.trim().trim_start_matches('-').trim();
+    let plain = plain.trim_start_matches(|first: char| first == '-' || first.is_whitespace());
+    let plain = plain.trim_end();
     if plain.is_empty() {
         "column".to_owned()
     } else {
@@ -127,6 +133,7 @@ mod tests {
             ("Größe in mm", "Größe in mm"),
             ("a,b", "a_b"),
             (" -a ", "a"),
+            ("- -a", "a"),
             ("-", "column"),
         ] {
             assert_eq!(of_column(name), column, "{name:?}");
