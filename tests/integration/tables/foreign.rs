@@ -313,4 +313,13 @@ fn a_filter_of_any_type_takes_what_the_file_shows() {
         let plan = String::from_utf8_lossy(&plan);
         assert!(plan.contains("Index Cond"), "{plan}");
     }
+    let rename = "alter type mine.\"Mood\" add value 'new'; alter type mine.\"Mood\" rename value 'so' to 'sa'";
+    for sql in rename.split("; ") {
+        database.connect().batch_execute(sql).expect("the SQL runs");
+    }
+    let differences = datasets.differences(&mut connection).expect("read");
+    let said = ["mood", "moody"].map(|name| {
+        format!("things: the filter `{name}_one-of` has no `so` any more: start again")
+    });
+    assert_eq!(differences, [("things".to_owned(), said.to_vec())]);
 }

@@ -164,12 +164,28 @@ impl FileDatasets {
                         format!("{name}: what was {column} at the start is {other}: start again")
                     }
                 });
-                let mut said: Vec<String> = said.collect();
+                let mut said: Vec<String> = said.chain(self.gone_labels(&made)).collect();
                 // A column and a filter may read the same.
                 said.sort();
                 said.dedup();
                 said
             }
         }
+    }
+
+    /// The labels of enums by which rows could be filtered at the start: PostgreSQL refuses those that are no more.
+    fn gone_labels(&self, made: &Made) -> Vec<String> {
+        let name = &made.dataset.name;
+        let before = self.catalog.find(name).map(|dataset| dataset.filters());
+        let pairs = before.unwrap_or_default().iter().zip(&made.dataset.filters);
+        let gone = pairs.flat_map(|(before, now)| {
+            let labels = before.labels().iter();
+            let gone = labels.filter(|label| !now.labels().contains(label));
+            gone.map(|label| {
+                let filter = before.name();
+                format!("{name}: the filter `{filter}` has no `{label}` any more: start again")
+            })
+        });
+        gone.collect()
     }
 }

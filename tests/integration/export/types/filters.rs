@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use diesel::connection::SimpleConnection;
 use diesel_export::dataset::Filter;
 use diesel_export::parameters::filter_from_pairs;
+use proptest::prelude::{ProptestConfig, proptest};
 
 use super::*;
 
@@ -193,5 +194,43 @@ fn a_day_is_one_of_the_exports_time_zone_on_every_connection() {
                 1 + 25 * 60
             );
         }
+    }
+}
+
+#[test]
+fn whatever_a_filter_takes_postgresql_reads() {
+    const DAY: &str = "[+-]?[0-9]{3,5}-[01][0-9]-[0-3][0-9]";
+    const TIME: &str = "[0-2][0-9]:[0-5][0-9](:[0-6][0-9](\\.[0-9]{1,9})?)?";
+    const NUMBER: &str = "[+-]?[0-9]{0,4}\\.?[0-9]{0,4}([eE][+-]?[0-9]{0,3})?";
+    let database = table::empty();
+    let point = format!("{DAY}([tT ]{TIME}([zZ]|[+-][0-9]{{2}}(:?[0-9]{{2}})?)?)?");
+    let config = ProptestConfig {
+        cases: 1,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    };
+    for (name, text) in [
+        ("date", DAY),
+        ("time", TIME),
+        ("stamp", &point),
+        ("stamp_zoned", &point),
+        ("decimal", NUMBER),
+        ("double", NUMBER),
+        ("largest", "[+-]?[0-9]{1,20}"),
+    ] {
+        let dataset = (table::PARTS[0])(Key::Integer);
+        let mut fields = dataset.filters().iter();
+        let field = fields.find(|field| field.name() == format!("of_{name}"));
+        let field = field.expect("a filter");
+        let kind = COLUMNS[0].iter().find(|(column, _)| *column == name);
+        let kind = kind.expect("a column").1;
+        proptest!(config.clone(), |(texts in proptest::collection::vec(text, 1_000))| {
+            let taken: Vec<String> = texts.iter().filter(|text| field.parse(text).is_ok()).map(|text| quoted(text)).collect();
+            let values = taken.join(", ");
+            let sql = format!("select count(cast(text as {kind})) from unnest(array[{values}]) text");
+            let read = String::from_utf8(oracle::psql(&database, &sql)).expect("UTF-8");
+            assert_eq!(read.trim(), taken.len().to_string(), "{name}");
+            assert!(taken.len() > 10, "{name}: {taken:?}");
+        });
     }
 }
