@@ -40,7 +40,7 @@ function describe() {
   byId('which').querySelectorAll('.range input').forEach((field) => {
     if (field.value) which.push(`${legend(field)} ${field.labels[0].textContent.trim().toLowerCase()} ${field.value}`);
   });
-  byId('which').querySelectorAll('.field > input[type=search]').forEach(({ value }) => { if (value) which.push(`“${value}”`); });
+  byId('which').querySelectorAll('.field > input, .field > textarea').forEach(({ value }) => { if (value) which.push(`“${value}”`); });
   const preset = elements.preset.value === 'excel' ? 'CSV for Excel' : 'CSV for programs';
   return `${which.length > 0 ? `${capitalized(many)}: ${which.join(', ')}` : `All ${many}`} · ${isCsv() ? preset : 'Excel'} · ${new Date().toLocaleTimeString()}`;
 }

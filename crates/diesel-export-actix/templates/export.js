@@ -204,7 +204,7 @@ form.addEventListener('submit', (event) => {
 
 byId('reset').addEventListener('click', async (event) => {
   event.preventDefault();
-  byId('which').querySelectorAll('select, input:not([type=radio], [type=checkbox])').forEach((field) => { field.value = ''; });
+  byId('which').querySelectorAll('select, textarea, input:not([type=radio], [type=checkbox])').forEach((field) => { field.value = ''; });
   byId('which').querySelectorAll('[type=radio], [type=checkbox]').forEach((box) => { box.checked = box.value === ''; });
   comboboxes.forEach((combobox) => combobox.show());
   await Promise.all(comboboxes.filter(({ narrowedBy }) => narrowedBy.length > 0).map((combobox) => combobox.reload()));

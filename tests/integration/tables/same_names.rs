@@ -20,7 +20,7 @@ const SQL: &str = "create schema mine; set search_path = mine;
         from generate_series(1, 300) n;
     insert into orders select n, n, 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', 2, 'note ' || n, 'Ann', 3, '14:30:05.123456' from generate_series(1, 300) n;
     insert into orders values (301, 3, 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', 2, 'x', 'Bob', 1.00000000000000000001, '12:00'),
-        (302, 3, 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', 2, 'x', 'Bob', 1, '12:00');";
+        (303, 3, null, 2, E'two\\nlines', 'Cid', 1, '12:00'), (302, 3, 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', 2, 'x', 'Bob', 1, '12:00');";
 
 const FILE: &str = r#"
     version = 1
@@ -135,11 +135,17 @@ fn the_page_keeps_every_filter_whatever_it_is_called_and_set_to() {
         let browser = Browser::start();
         let command = || browser.property("#curl", "value");
         // What fields for numbers and times cannot hold.
-        browser.open(&server.url("/orders?order=-note&columns=note,first+name&amount_from=1e0&amount_to=5.&at_from=14:30:05.123456"));
+        browser.open(&server.url("/orders?order=-note&columns=note,first+name&amount_from=1e0&amount_to=%2B5&at_from=14:30:05.123456"));
         browser.sees("#count", "300 orders match");
         browser.eventually("the download has the same", || {
-            command().contains("&amount_to=5") && command().contains("&at_from=14%3A30%3A05.123456")
+            command().contains("&amount_to=%2B5")
+                && command().contains("&at_from=14%3A30%3A05.123456")
         });
+        browser.open(&server.url("/orders?gr%C3%B6%C3%9Fe%0A%22x%22%3B+y_id=two%0Alines"));
+        browser.sees("#count", "1 order matches");
+        assert!(command().contains("=two%0Alines'"), "{}", command());
+        browser.assert_accessible("a text of two lines");
+        browser.open(&server.url("/orders?order=-note&columns=note,first+name"));
         let headers = || browser.text("#rows thead");
         assert_eq!(headers(), "note first name");
         browser.click("#default-columns");
@@ -165,7 +171,7 @@ fn the_page_keeps_every_filter_whatever_it_is_called_and_set_to() {
             browser.open(&server.url("/orders?order=-note&elements=bob"));
             browser.sees("#count", "2 orders match");
             browser.click("#reset");
-            browser.sees("#count", "302 orders match");
+            browser.sees("#count", "303 orders match");
             assert!(
                 browser.address().contains("?order=-note"),
                 "{}",
