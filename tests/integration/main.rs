@@ -14,6 +14,7 @@ mod bench;
 mod cli;
 mod db;
 mod export;
+mod mounted;
 mod promises;
 mod tables;
 mod web;

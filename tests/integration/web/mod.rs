@@ -12,7 +12,6 @@ mod http;
 mod life_cycle;
 mod limits;
 mod made_first;
-mod mounted;
 mod openapi;
 mod page;
 mod prepared;

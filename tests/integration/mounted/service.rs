@@ -1,78 +1,52 @@
-//! The service in an application of its own: at a base path, beside the application's own routes, on actix's own HTTP server.
+//! The service at a base path, beside an application's own routes.
 
-use std::net::TcpListener;
-use std::sync::mpsc;
+use std::future::ready;
 use std::time::Duration;
 
-use actix_web::dev::ServerHandle;
-use actix_web::{App, HttpServer, web};
+use actix_web::web::{self, ServiceConfig};
 use cmms_export::datasets;
+use diesel::connection::SimpleConnection;
+use diesel_export::Strategy;
+use diesel_export::dataset::Scope;
 use diesel_export::db::Database;
 use diesel_export::spool::Spool;
-use diesel_export_actix::{Application, ExportService, Settings};
+use diesel_export_actix::{Application, Authorize, ExportService, Settings};
 use serde_json::{Value, json};
 
-use crate::support::client::{Download, End};
-use crate::support::cluster::temporary_directory;
+use super::Mounting;
+use crate::support::client::End;
 use crate::support::gate::{Gate, Gated, ROWS};
 use crate::support::{TestDatabase, eventually, oracle};
 
 /// An application that mounts the service at `/reports`.
-struct Mounting {
-    address: String,
-    handle: ServerHandle,
+fn reports(url: &str) -> Mounting {
+    reports_to(url, None)
 }
 
-impl Mounting {
-    fn start(url: &str) -> Self {
-        let spool = temporary_directory("mounted");
+fn reports_to(url: &str, authorize: Option<Authorize>) -> Mounting {
+    Mounting::start(|spool| {
         let settings = Settings {
             base_path: "/reports".parse().expect("a path"),
-            spool: Some(Spool::open(&spool, 1 << 30).expect("writable")),
+            spool: Some(Spool::open(spool, 1 << 30).expect("writable")),
+            authorize,
             ..Settings::of(datasets::catalog(), url, Application::named("plant"))
         };
         let database = Database::new(url, 8, Duration::from_secs(5));
         let service = ExportService::start(database, settings).expect("threads");
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let address = listener.local_addr().expect("bound").to_string();
-        let (send, receive) = mpsc::channel();
-        std::thread::spawn(move || {
-            actix_web::rt::System::new().block_on(async {
-                let mounted = service.clone();
-                let own = || web::to(async || "the application's own");
-                let server = HttpServer::new(move || {
-                    App::new()
-                        .configure(mounted.routes())
-                        .route("/", own())
-                        .route("/reportsof", own())
-                });
-                let server = server.workers(1).disable_signals();
-                let server = server.listen(listener).expect("it listens").run();
-                send.send(server.handle()).expect("the test waits");
-                server.await.expect("it serves");
-            });
-            service.stop();
-        });
-        let handle = receive.recv().expect("it runs");
-        Self { address, handle }
-    }
-
-    fn get(&self, path: &str) -> Download {
-        Download::start(&self.address, path)
-    }
-}
-
-impl Drop for Mounting {
-    fn drop(&mut self) {
-        // It is told; its thread ends by itself.
-        drop(self.handle.stop(false));
-    }
+        let mounted = service.clone();
+        let own = || web::to(async || "the application's own");
+        let routes = move |config: &mut ServiceConfig| {
+            config.configure(mounted.routes());
+            config.route("/", own()).route("/reportsof", own());
+        };
+        (routes, move || service.stop())
+    })
 }
 
 #[test]
 fn an_application_mounts_the_service_at_a_path_beside_its_own_routes() {
     let database = TestDatabase::seeded(&["--tasks", "300"]);
-    let mounting = Mounting::start(&database.url);
+    let mounting = reports(&database.url);
     for path in ["/", "/reportsof"] {
         let own = mounting.get(path);
         assert_eq!(own.header("content-security-policy"), None);
@@ -114,9 +88,9 @@ fn an_application_mounts_the_service_at_a_path_beside_its_own_routes() {
 #[test]
 fn a_prepared_export_of_a_mounted_service_is_where_its_manifest_says() {
     let database = TestDatabase::seeded(&["--tasks", "300"]);
-    let mounting = Mounting::start(&database.url);
-    let url = |path: &str| format!("http://{}{path}", mounting.address);
-    let response = ureq::post(url("/reports/api/exports")).send_json(json!({"strategy": "copy"}));
+    let mounting = reports(&database.url);
+    let response =
+        ureq::post(mounting.url("/reports/api/exports")).send_json(json!({"strategy": "copy"}));
     let response = response.expect("202");
     let location = response.headers()["location"].to_str().expect("ASCII");
     let location = location.to_owned();
@@ -136,7 +110,7 @@ fn a_prepared_export_of_a_mounted_service_is_where_its_manifest_says() {
 #[test]
 fn an_export_that_fails_never_looks_complete_on_the_applications_own_server() {
     let gated = Gated::new();
-    let mounting = Mounting::start(&gated.url);
+    let mounting = reports(&gated.url);
     for strategy in ["lookup", "copy", "streamed"] {
         let mut gate = Gate::close(&gated, ROWS / 2);
         let path = format!("/reports/tasks.csv?strategy={strategy}");
@@ -147,4 +121,32 @@ fn an_export_that_fails_never_looks_complete_on_the_applications_own_server() {
         let (_, end) = download.finish();
         assert_eq!(end, End::Broken, "{strategy}");
     }
+}
+
+#[test]
+fn rows_are_read_as_the_users_role_of_postgresql() {
+    let database = TestDatabase::seeded(&["--tasks", "300"]);
+    let role = format!("reader_{}", database.name());
+    database
+        .connect()
+        .batch_execute(&format!(
+            "create role {role}; grant select on tasks, assets, locations to {role}; grant select (id, username) on users to {role};
+             alter table tasks enable row level security; create policy thirds on tasks to {role} using (id % 3 = 0)"
+        ))
+        .expect("a superuser may");
+    let scope = Scope::of("ann").as_role(role);
+    let authorize = Authorize::new(move |_request| ready(Ok(scope.clone())));
+    let mounting = reports_to(&database.url, Some(authorize));
+    let expected = oracle::copy(&database, "t.id % 3 = 0", ',');
+    for strategy in Strategy::all() {
+        let path = format!("/reports/tasks.csv?strategy={strategy}");
+        let (csv, end) = mounting.get(&path).finish();
+        assert_eq!(end, End::Clean);
+        assert!(csv == expected, "{strategy}");
+    }
+    let count = mounting.get("/reports/api/tasks/count").json();
+    assert_eq!(count, json!({"count": 100}));
+    let nobody = Authorize::new(|_request| ready(Ok(Scope::of("ann").as_role("nobody's"))));
+    let mounting = reports_to(&database.url, Some(nobody));
+    assert_eq!(mounting.get("/reports/tasks.csv").status, 500);
 }
