@@ -237,4 +237,22 @@ fn choices_are_listed_and_found_by_what_their_label_prints() {
         let page = Download::start(&server.address, &format!("/t{index}?parent_q=12"));
         assert_eq!(page.status, 200, "{label}");
     }
+    let sql = "insert into mine.t4 values ('none', null), ('child', 'none')";
+    database.connect().batch_execute(sql).expect("the SQL runs");
+    let get = |path: &str| Download::start(&server.address, path);
+    let choices = get("/api/filters?of=t4&q=none").json();
+    assert_eq!(
+        choices["choices"][0],
+        json!({"id": "\\none", "name": "none"})
+    );
+    for (value, count) in [("%5Cnone", 1), ("none", 21), ("%5Cnone&parent=none", 22)] {
+        let counted = get(&format!("/api/t4/count?parent={value}")).json();
+        assert_eq!(counted["count"], count, "{value}");
+    }
+    let page = prepared::get(&server, "/t4?parent=%5Cnone&parent_q=1", &[]);
+    let page = String::from_utf8(page.body).expect("UTF-8");
+    assert!(
+        page.contains("<option value=\"\\none\" selected>none</option>"),
+        "{page}"
+    );
 }

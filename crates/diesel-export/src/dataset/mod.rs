@@ -30,6 +30,7 @@ pub use self::declaration::{
 pub(crate) use self::declaration::{
     is_parameter, why_no_column_name, why_no_dataset_name, why_no_filter,
 };
+pub(crate) use self::filter::value_of_key;
 pub use self::filter::{
     Filter, FilterField, FilterTest, FilterValue, InvalidFilter, InvalidText, MAX_SEARCH_LENGTH,
     SearchText, Value, parse_boolean,

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::dataset::{
     Cell, Column, ColumnKind, Condition, Dataset, Filter, FilterField, Fragment, Key, Ordered,
-    Question, Row, SearchText, Selected, Value,
+    Question, Row, SearchText, Selected, Value, value_of_key,
 };
 use crate::queries::PREVIEW_CHARACTERS;
 
@@ -27,14 +27,14 @@ pub struct Choice {
     pub name: String,
 }
 
-/// A key of another dataset.
+/// A key of another dataset, as the filter takes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(untagged)]
 pub enum ChoiceId {
     /// An integer.
     Integer(i64),
-    /// Any other key, as PostgreSQL prints it.
+    /// Any other key, as PostgreSQL prints it; the text `none` as `\none`.
     Text(String),
 }
 
@@ -96,17 +96,18 @@ pub fn load(
     Ok(Choices { choices, more })
 }
 
-/// Finds the choices with these keys. Those that are not there are left out.
+/// Finds the choices of these values of a filter. Those that are not there are left out.
 pub fn find(
     connection: &mut PgConnection,
     dataset: &Arc<dyn Dataset>,
-    keys: &[Value],
+    values: &[Value],
 ) -> QueryResult<Vec<Choice>> {
     let Some(key) = dataset.table().single_key() else {
         return Ok(Vec::new());
     };
+    let keys: Vec<Value> = values.iter().map(Value::key).collect();
     let question = Question::of(selected(key, dataset.label()))
-        .with([Condition::one_of(&key.value, &key.kind, keys)]);
+        .with([Condition::one_of(&key.value, &key.kind, &keys)]);
     let rows: Vec<Row> = dataset.joined(question).load(connection)?;
     Ok(rows.iter().map(Choice::read).collect())
 }
@@ -154,7 +155,7 @@ impl Choice {
         Self {
             id: match row.cells().next() {
                 Some(Cell::Integer(id)) => ChoiceId::Integer(id),
-                Some(Cell::Text(id)) => ChoiceId::Text(id.to_owned()),
+                Some(Cell::Text(id)) => ChoiceId::Text(value_of_key(id)),
                 _ => ChoiceId::Text(String::new()),
             },
             name: match row.cells().nth(1) {

@@ -96,6 +96,11 @@ impl FilterField {
         self.kind.is_any_text() && self.labels.is_empty()
     }
 
+    /// Whether `none` is NULL, or the key of a choice is a value, so that a key `none` is written otherwise.
+    fn is_of_keys(&self) -> bool {
+        self.takes_any_text() && (self.takes_none || self.of.is_some())
+    }
+
     /// Reads a value for it, or several with commas between them.
     pub fn parse(&self, text: &str) -> Result<FilterValue, InvalidFilter> {
         self.parse_all([text])
@@ -177,6 +182,10 @@ impl FilterField {
             (FilterTest::Contains, Some(value)) => Condition::contains(what, &value.to_string()),
             (FilterTest::From, Some(value)) => Condition::from(what, &self.kind, value),
             (FilterTest::To, Some(value)) => Condition::to(what, &self.kind, value),
+            _ if self.is_of_keys() => {
+                let keys: Vec<Value> = value.values().iter().map(Value::key).collect();
+                Condition::one_of(what, &self.kind, &keys)
+            }
             _ => Condition::one_of(what, &self.kind, value.values()),
         }
     }

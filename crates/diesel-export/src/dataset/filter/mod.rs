@@ -14,6 +14,7 @@ pub use self::field::{FilterField, FilterTest, InvalidFilter};
 pub(super) use self::search_text::like_pattern;
 pub use self::search_text::{InvalidText, MAX_SEARCH_LENGTH, SearchText};
 pub(super) use self::value::is_date;
+pub(crate) use self::value::value_of_key;
 pub use self::value::{FilterValue, Value, parse_boolean};
 
 use super::Dataset;

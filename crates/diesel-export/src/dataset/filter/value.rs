@@ -21,6 +21,29 @@ pub enum Value {
     Text(String),
 }
 
+impl Value {
+    /// The key that a filter's value stands for.
+    pub(crate) fn key(&self) -> Self {
+        match self {
+            Self::Text(text) => match text.strip_prefix('\\') {
+                Some(key) if is_none(key) => Self::Text(key.to_owned()),
+                _ => self.clone(),
+            },
+            value => value.clone(),
+        }
+    }
+}
+
+/// A key as a filter takes it: `none` is NULL, and `\none` is the text.
+pub(crate) fn value_of_key(key: &str) -> String {
+    let escape = if is_none(key) { "\\" } else { "" };
+    format!("{escape}{key}")
+}
+
+fn is_none(key: &str) -> bool {
+    key.trim_start_matches('\\') == "none"
+}
+
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -277,6 +300,20 @@ mod tests {
             &["true", "True", " FALSE "],
             &["", " ", "t", "yes", "1"],
         );
+    }
+
+    #[test]
+    fn a_key_that_is_none_has_a_value_of_its_own() {
+        for (key, value) in [
+            ("a", "a"),
+            ("\\a", "\\a"),
+            ("NONE", "NONE"),
+            ("none", "\\none"),
+            ("\\none", "\\\\none"),
+        ] {
+            assert_eq!(value_of_key(key), value);
+            assert_eq!(Value::Text(value.to_owned()).key().to_string(), key);
+        }
     }
 
     #[test]
