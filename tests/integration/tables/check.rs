@@ -91,10 +91,11 @@ fn a_file_that_is_not_as_the_format_says_has_its_place_and_the_nearest_name() {
 #[test]
 fn what_the_database_does_not_have_is_said_at_its_place_with_what_there_is() {
     let database = filled();
-    // They compare in other ways than a join does.
-    let indexes = "create unique index on shop.customers (name text_pattern_ops); create unique index on shop.customers (name collate \"C\")";
+    // Indexes that compare in other ways than a join does, and a foreign key that partitions have from their table.
+    let more = "create unique index on shop.customers (name text_pattern_ops); create unique index on shop.customers (name collate \"C\");
+        alter table shop.events add customer_id bigint references shop.customers";
     let mut connection = database.connect();
-    connection.batch_execute(indexes).expect("the SQL runs");
+    connection.batch_execute(more).expect("the SQL runs");
     let column = |rest: &str| format!("{ORDERS}[[dataset.column]]\n{rest}");
     let filter = |rest: &str| format!("{ORDERS}[[dataset.filter]]\n{rest}");
     let columns = "its columns are id, customer_id, order, placed_at, due, mood, is_paid, net, gross, facts, tags";
@@ -109,6 +110,7 @@ fn what_the_database_does_not_have_is_said_at_its_place_with_what_there_is() {
         (column("name = \"a,b\"\ncolumn = \"id\""), "9:8: the column `a,b` needs another name: not empty, without commas, and with neither a `-` nor a blank at its beginning".to_owned()),
         (column("name = \"due\"\nheader = \"id\""), "10:10: there is another column with the header `id`".to_owned()),
         (column("name = \"n\"\nvia = [\"customer_id\"]\ncolumn = \"nmae\""), "11:10: shop.customers has no column `nmae`: did you mean `name`? its columns are id, name, email, referrer_id".to_owned()),
+        (column("name = \"n\"\nvia = [\"customer_id\"]\ncolumn = \"nmae\"").replace("shop.orders", "shop.events_2026"), "11:10: shop.customers has no column `nmae`".to_owned()),
         (column("name = \"n\"\nvia = [\"mood\"]"), "10:8: the column `mood` of shop.orders has no foreign key of its own: { columns = [\"mood\"], table = \"…\", key = [\"…\"] } says what it refers to".to_owned()),
         (column("name = \"n\"\nvia = { columns = [\"order\"], table = \"shop.customers\", key = [\"name\"] }"), "10:38: shop.customers may have several rows with the same name: no unique index says otherwise".to_owned()),
         (column("name = \"n\"\nvia = { columns = [], table = \"shop.customers\", key = [\"id\"] }"), "10:31: `columns` and `key` must name equally many columns, at least one".to_owned()),

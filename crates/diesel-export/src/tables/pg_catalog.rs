@@ -115,7 +115,7 @@ macro_rules! is_unique {
     };
 }
 
-/// `$1` are schemas, `$2` and `$3` are names with their schemas (`to_regclass` fails on a schema that the role may not use). What follows from a domain's type is asked of the type below all domains.
+/// Of each relation, all is read by indexes: the time is that of the relations, and not of their square. `$1` are schemas, `$2` and `$3` are names with their schemas (`to_regclass` fails on a schema that the role may not use). What follows from a domain's type is asked of the type below all domains.
 const CATALOG: &str = concat!(
     "
     with recursive own_schemas as (
@@ -129,7 +129,7 @@ const CATALOG: &str = concat!(
         select case when schema = '' then to_regclass(quote_ident(name))::oid else (
             select c.oid from pg_class c join pg_namespace n on n.oid = relnamespace where nspname = schema and relname = name) end, number
         from unnest($2, $3) with ordinality as _ (schema, name, number)),
-    foreign_keys as (
+    foreign_keys as not materialized (
         -- Without the parts of one that refers to a partitioned table.
         select * from pg_constraint c where contype = 'f' and not exists (
             select from pg_constraint larger where larger.oid = c.conparentid and larger.conrelid = c.conrelid)),
@@ -137,11 +137,8 @@ const CATALOG: &str = concat!(
         select oid from wanted where oid is not null
         union
         select confrelid from reached join foreign_keys on conrelid = reached.oid),
-    columns as materialized (
-        select attrelid, attnum, attname, atttypid, atttypmod, attnotnull, attcollation
-        from reached join pg_attribute on attrelid = reached.oid and attnum > 0 and not attisdropped),
     based (type, base) as (
-        select distinct atttypid, atttypid from columns
+        select distinct atttypid, atttypid from reached join pg_attribute on attrelid = reached.oid and attnum > 0 and not attisdropped
         union all
         select type, typbasetype from based join pg_type on pg_type.oid = base where typtype = 'd'),
     types as materialized (
@@ -167,7 +164,7 @@ const CATALOG: &str = concat!(
                 'element_category', element_category, 'is_ordered', is_ordered, 'is_not_null', attnotnull,
                 'is_readable', coalesce(has_column_privilege(attrelid, attnum, 'select'), false), 'comment', col_description(attrelid, attnum),
                 'labels', labels) order by attnum)
-                from columns join types on type = atttypid where attrelid = c.oid), '[]'),
+                from pg_attribute join types on type = atttypid where attrelid = c.oid and attnum > 0 and not attisdropped), '[]'),
             'unique', coalesce((select json_agg((select json_agg(attname order by place)
                     from unnest(indkey::smallint[]) with ordinality as _ (number, place)
                         join pg_attribute on attrelid = indrelid and attnum = number where place <= indnkeyatts)
