@@ -31,7 +31,7 @@ const FILE: &str = r#"
     label = "name"
     column = [{ name = "id" }, { name = "name" }]
     filter = [{ name = "name", kind = "contains" }, { name = "zone_id", kind = "id" }, { name = "city_id", kind = "id" },
-        { name = "region_id", kind = "id" }, { name = "referrer_id", kind = "id" }]
+        { name = "region_id", kind = "id" }, { name = "previous_id", column = "referrer_id", kind = "id" }]
     [[dataset]]
     name = "orders"
     table = "mine.orders"
@@ -89,7 +89,7 @@ fn a_filter_is_that_of_its_own_dataset_and_its_name_may_have_any_characters() {
         let all = format!("/orders?zone_id={ZONE}&region_id=2");
         assert_eq!(offered(&all, "customer_id"), 200, "not theirs");
         assert_eq!(offered(&format!("{all}&city_id=2"), "customer_id"), 5);
-        assert_eq!(offered("/customers?referrer_id=1", "referrer_id"), 200);
+        assert_eq!(offered("/customers?previous_id=1", "previous_id"), 200);
         for (zone, status) in [(ZONE, 200), ("1", 200), ("here", 400)] {
             let path = format!("/api/filters?of=cities&zone_id={zone}");
             assert_eq!(get(&path).status, status, "{path}");
@@ -133,6 +133,7 @@ fn a_filter_is_that_of_its_own_dataset_and_its_name_may_have_any_characters() {
 fn the_page_keeps_every_filter_whatever_it_is_called_and_set_to() {
     served(|_, server| {
         let browser = Browser::start();
+        prepared::prepare(server, &json!({"dataset": "customers", "previous_id": "1"}));
         let command = || browser.property("#curl", "value");
         // What fields for numbers and times cannot hold.
         browser.open(&server.url("/orders?order=-note&columns=note,first+name&amount_from=1e0&amount_to=%2B5&at_from=14:30:05.123456"));
@@ -146,6 +147,8 @@ fn the_page_keeps_every_filter_whatever_it_is_called_and_set_to() {
         assert!(command().contains("=two%0Alines'"), "{}", command());
         browser.assert_accessible("a text of two lines");
         browser.open(&server.url("/orders?order=-note&columns=note,first+name"));
+        // Of a customer, and no order's note.
+        assert_eq!(browser.text("#prepared .filter"), "previous number 1");
         let headers = || browser.text("#rows thead");
         assert_eq!(headers(), "note first name");
         browser.click("#default-columns");
