@@ -156,7 +156,7 @@ impl Watch {
 /// Returns whether PostgreSQL takes the query of the dataset's default export: what differs may be something else of the dataset.
 fn begins(
     database: &Database,
-    connection: &mut libpq::Connection,
+    connection: &mut libpq::CopyConnection,
     dataset: &Arc<dyn Dataset>,
 ) -> bool {
     let export = Export::of(dataset);

@@ -114,7 +114,7 @@ struct Relation {
 }
 
 /// All tables and views of the search path's schemas, if none of our migrations was run. Those of extensions do not count.
-fn others(connection: &mut libpq::Connection) -> Result<Option<OtherTables>, Error> {
+fn others(connection: &mut libpq::CopyConnection) -> Result<Option<OtherTables>, Error> {
     if migrations_were_run(connection)? {
         return Ok(None);
     }

@@ -22,11 +22,11 @@ const SETTINGS: &str = "set client_encoding = 'UTF8'; set datestyle = 'ISO'; set
 ///
 /// ```
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real_server/cluster.rs"));
-/// use diesel_copy_out::{Connection, ErrorKind};
+/// use diesel_copy_out::{CopyConnection, ErrorKind};
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let cluster = Cluster::start();
 /// # let url = cluster.url();
-/// let mut connection = Connection::establish(&url)?;
+/// let mut connection = CopyConnection::establish(&url)?;
 /// connection.execute("create table people (id int, name text)")?;
 /// connection.execute("insert into people values (1, 'Ann'), (2, null)")?;
 /// let row = connection.query_row("select count(*), min(name) as first from people")?;
@@ -40,7 +40,7 @@ const SETTINGS: &str = "set client_encoding = 'UTF8'; set datestyle = 'ISO'; set
 /// # Ok(())
 /// # }
 /// ```
-pub struct Connection {
+pub struct CopyConnection {
     pub(crate) session: Session,
     /// Whether a COPY has started, and its final result has not come: then the connection cannot be used otherwise.
     pub(crate) copying: bool,
@@ -52,7 +52,7 @@ pub struct Connection {
 /// Bytes of a row from which on a connection is not used again: libpq keeps the memory for its longest row as long as it is open.
 const LONG_ROW: usize = 1 << 20;
 
-impl Connection {
+impl CopyConnection {
     /// Connects to the server that `url` (a libpq URL or key/value string) names.
     ///
     /// A value has the same text on each server: the session sets `client_encoding` UTF8, `datestyle` ISO (its order of day and month
@@ -129,16 +129,16 @@ impl Connection {
     ///
     /// ```
     /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real_server/cluster.rs"));
-    /// use diesel_copy_out::Connection;
+    /// use diesel_copy_out::CopyConnection;
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let cluster = Cluster::start();
     /// # let url = cluster.url();
-    /// let mut first = Connection::establish(&url)?;
+    /// let mut first = CopyConnection::establish(&url)?;
     /// first.execute("create table people as select n from generate_series(1, 10) n")?;
     /// first.begin_snapshot()?;
     /// let snapshot = first.export_snapshot()?;
     ///
-    /// let mut second = Connection::establish(&url)?;
+    /// let mut second = CopyConnection::establish(&url)?;
     /// second.execute("delete from people")?;
     /// second.begin_exported_snapshot(&snapshot)?;
     /// let row = second.query_row("select count(*) from people")?.expect("a row");
@@ -219,9 +219,9 @@ impl Connection {
     }
 }
 
-impl fmt::Debug for Connection {
+impl fmt::Debug for CopyConnection {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut connection = formatter.debug_struct("Connection");
+        let mut connection = formatter.debug_struct("CopyConnection");
         connection
             .field("copying", &self.copying)
             .finish_non_exhaustive()

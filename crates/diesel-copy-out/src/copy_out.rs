@@ -10,7 +10,7 @@ use std::time::Duration;
 use pq_sys::ExecStatusType;
 
 use crate::raw::{CopyBuffer, CopyData};
-use crate::{Cancel, Connection, Error, ErrorKind};
+use crate::{Cancel, CopyConnection, Error, ErrorKind};
 
 /// A running `COPY … TO STDOUT`. If it is dropped before its end, it cancels the command, and the connection cannot be used again.
 ///
@@ -22,11 +22,11 @@ use crate::{Cancel, Connection, Error, ErrorKind};
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real_server/cluster.rs"));
 /// use std::io::BufRead;
 ///
-/// use diesel_copy_out::{Connection, Options};
+/// use diesel_copy_out::{CopyConnection, Options};
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let cluster = Cluster::start();
 /// # let url = cluster.url();
-/// let mut connection = Connection::establish(&url)?;
+/// let mut connection = CopyConnection::establish(&url)?;
 /// let numbers = "select n, n * n from generate_series(1, 3) n";
 /// let mut copy = connection.copy_out(numbers, &Options::text())?;
 /// let mut sum = 0;
@@ -47,7 +47,7 @@ use crate::{Cancel, Connection, Error, ErrorKind};
 /// ```
 #[must_use = "dropped, it cancels the COPY"]
 pub struct CopyOut<'c> {
-    connection: &'c mut Connection,
+    connection: &'c mut CopyConnection,
     buffer: Option<CopyBuffer>,
     /// How much of the buffer was read.
     offset: usize,
@@ -71,7 +71,7 @@ enum State {
 }
 
 impl<'c> CopyOut<'c> {
-    pub(crate) fn new(connection: &'c mut Connection, messages_beside_rows: u64) -> Self {
+    pub(crate) fn new(connection: &'c mut CopyConnection, messages_beside_rows: u64) -> Self {
         Self {
             connection,
             buffer: None,

@@ -15,7 +15,7 @@ mod row;
 #[cfg(feature = "stream")]
 mod stream;
 
-pub use connection::Connection;
+pub use connection::CopyConnection;
 pub use connection_string::{InvalidUrl, connection_options};
 pub use copy_out::CopyOut;
 pub use error::{Error, ErrorKind};

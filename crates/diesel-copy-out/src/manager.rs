@@ -4,7 +4,7 @@ use std::fmt;
 
 use diesel::r2d2::ManageConnection;
 
-use crate::{Connection, Error};
+use crate::{CopyConnection, Error};
 
 /// Opens connections for an r2d2 pool. The pool closes those that come back within a COPY or a transaction.
 ///
@@ -36,18 +36,18 @@ impl Manager {
 }
 
 impl ManageConnection for Manager {
-    type Connection = Connection;
+    type Connection = CopyConnection;
     type Error = Error;
 
-    fn connect(&self) -> Result<Connection, Error> {
-        Connection::establish(&self.url)
+    fn connect(&self) -> Result<CopyConnection, Error> {
+        CopyConnection::establish(&self.url)
     }
 
-    fn is_valid(&self, connection: &mut Connection) -> Result<(), Error> {
+    fn is_valid(&self, connection: &mut CopyConnection) -> Result<(), Error> {
         connection.execute("select 1")
     }
 
-    fn has_broken(&self, connection: &mut Connection) -> bool {
+    fn has_broken(&self, connection: &mut CopyConnection) -> bool {
         !connection.is_reusable()
     }
 }

@@ -8,11 +8,11 @@ use crate::literal::quoted;
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real_server/cluster.rs"));
 /// use std::io;
 ///
-/// use diesel_copy_out::{Connection, Options};
+/// use diesel_copy_out::{CopyConnection, Options};
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let cluster = Cluster::start();
 /// # let url = cluster.url();
-/// let mut connection = Connection::establish(&url)?;
+/// let mut connection = CopyConnection::establish(&url)?;
 /// let options = Options::csv().header().delimiter(';').null("-");
 /// let copy = connection.copy_out("select 1 as one, null as none", &options)?;
 /// assert_eq!(io::read_to_string(copy)?, "one;none\n1;-\n");

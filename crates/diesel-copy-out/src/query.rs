@@ -8,7 +8,7 @@ use diesel::query_builder::{AsQuery, QueryBuilder, QueryFragment};
 #[cfg(feature = "stream")]
 use crate::CopyStream;
 use crate::literal::{Unwritable, literal};
-use crate::{Connection, CopyOut, Error, Options};
+use crate::{CopyConnection, CopyOut, Error, Options};
 #[cfg(feature = "stream")]
 use std::ops::DerefMut;
 
@@ -67,7 +67,7 @@ pub trait CopyOutDsl: AsQuery<Query: QueryFragment<Pg>> + Sized {
     /// ```
     /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real_server/cluster.rs"));
     /// use diesel::prelude::*;
-    /// use diesel_copy_out::{Connection, CopyOutDsl, Options};
+    /// use diesel_copy_out::{CopyConnection, CopyOutDsl, Options};
     ///
     /// diesel::table! {
     ///     people (id) {
@@ -78,7 +78,7 @@ pub trait CopyOutDsl: AsQuery<Query: QueryFragment<Pg>> + Sized {
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let cluster = Cluster::start();
     /// # let url = cluster.url();
-    /// let mut connection = Connection::establish(&url)?;
+    /// let mut connection = CopyConnection::establish(&url)?;
     /// # connection.execute("create table people (id int primary key, name text); insert into people values (1, 'Ann'), (2, 'O''Neill'), (3, null)")?;
     /// let query = people::table.filter(people::name.like("%'%")).order(people::id);
     /// let mut file = Vec::new();
@@ -91,7 +91,7 @@ pub trait CopyOutDsl: AsQuery<Query: QueryFragment<Pg>> + Sized {
     /// ```
     fn copy_out<'c>(
         self,
-        connection: &'c mut Connection,
+        connection: &'c mut CopyConnection,
         options: &Options,
     ) -> Result<CopyOut<'c>, Error> {
         connection.copy_out(&self.literal_sql()?, options)
@@ -102,7 +102,7 @@ pub trait CopyOutDsl: AsQuery<Query: QueryFragment<Pg>> + Sized {
     /// ```
     /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real_server/cluster.rs"));
     /// use diesel::prelude::*;
-    /// use diesel_copy_out::{Connection, CopyOutDsl, Options};
+    /// use diesel_copy_out::{CopyConnection, CopyOutDsl, Options};
     /// use futures_util::StreamExt;
     ///
     /// diesel::table! {
@@ -114,7 +114,7 @@ pub trait CopyOutDsl: AsQuery<Query: QueryFragment<Pg>> + Sized {
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let cluster = Cluster::start();
     /// # let url = cluster.url();
-    /// let mut connection = Box::new(Connection::establish(&url)?);
+    /// let mut connection = Box::new(CopyConnection::establish(&url)?);
     /// # connection.execute("create table people (id int primary key, name text); insert into people values (1, 'Ann'), (2, 'O''Neill'), (3, null)")?;
     /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
     /// let mut stream = people::table.copy_out_stream(connection, &Options::csv())?;
@@ -132,7 +132,7 @@ pub trait CopyOutDsl: AsQuery<Query: QueryFragment<Pg>> + Sized {
     #[cfg(feature = "stream")]
     fn copy_out_stream<C>(self, connection: C, options: &Options) -> Result<CopyStream, Error>
     where
-        C: DerefMut<Target = Connection> + Send + 'static,
+        C: DerefMut<Target = CopyConnection> + Send + 'static,
     {
         CopyStream::start(connection, self.literal_sql()?, options.clone())
     }

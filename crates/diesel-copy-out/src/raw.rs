@@ -311,11 +311,11 @@ impl Drop for Session {
 ///
 /// ```
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real_server/cluster.rs"));
-/// use diesel_copy_out::Connection;
+/// use diesel_copy_out::CopyConnection;
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let cluster = Cluster::start();
 /// # let url = cluster.url();
-/// let mut connection = Connection::establish(&url)?;
+/// let mut connection = CopyConnection::establish(&url)?;
 /// let cancel = connection.cancel_handle()?;
 /// let waiter = std::thread::spawn(move || connection.execute("select pg_sleep(3600)"));
 /// # while !waiter.is_finished() {

@@ -15,7 +15,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
 
-use crate::{Cancel, Connection, Error, ErrorKind, Options};
+use crate::{Cancel, CopyConnection, Error, ErrorKind, Options};
 
 /// About how many bytes a chunk has, and how many chunks may wait for the reader.
 const CHUNK: usize = 64 * 1024;
@@ -33,7 +33,7 @@ impl CopyStream {
     /// Starts the thread, which drops the connection once the COPY has ended.
     pub(crate) fn start<C>(connection: C, query: String, options: Options) -> Result<Self, Error>
     where
-        C: DerefMut<Target = Connection> + Send + 'static,
+        C: DerefMut<Target = CopyConnection> + Send + 'static,
     {
         let shared = Arc::new(Shared {
             cancel: connection.cancel_handle()?,
@@ -136,7 +136,7 @@ impl Shared {
 
     fn copy(
         &self,
-        connection: &mut Connection,
+        connection: &mut CopyConnection,
         query: &str,
         options: &Options,
     ) -> Result<u64, Error> {

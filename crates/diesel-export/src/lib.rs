@@ -232,7 +232,7 @@ impl Source<'_> {
     /// Does `work` in a snapshot, on a connection that speaks COPY.
     fn copy_snapshot<T>(
         &self,
-        work: impl FnOnce(&mut libpq::Connection) -> Result<T, Error>,
+        work: impl FnOnce(&mut libpq::CopyConnection) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let mut connection = self.database.copy_connection()?;
         let shown = self.wait_until_fresh(&mut *connection)?;

@@ -12,7 +12,7 @@ use std::process;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use diesel_copy_out::Connection;
+use diesel_copy_out::CopyConnection;
 use nix::fcntl::OFlag;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
@@ -317,7 +317,7 @@ impl Cluster {
     fn create_database(&self, server: &Server) -> Result<(), Error> {
         // With no options, those in PGOPTIONS do not count.
         let url = format!("{}&options=", server.url("postgres"));
-        let created = Connection::establish(&url).and_then(|mut connection| {
+        let created = CopyConnection::establish(&url).and_then(|mut connection| {
             let name = self.name;
             let find = format!("select from pg_database where datname = '{name}'");
             if connection.query_row(&find)?.is_none() {

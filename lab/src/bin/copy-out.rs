@@ -15,7 +15,7 @@ use std::time::Instant;
 use cluster::Cluster;
 use diesel::pg::PgRowByRowLoadingMode;
 use diesel::prelude::*;
-use diesel_copy_out::{Connection, CopyOutDsl, Options};
+use diesel_copy_out::{CopyConnection, CopyOutDsl, Options};
 use futures_util::StreamExt;
 
 diesel::table! {
@@ -67,7 +67,7 @@ fn psql(url: &str) -> Result<u64, Box<dyn Error>> {
 }
 
 fn rows(url: &str) -> Result<u64, Box<dyn Error>> {
-    let mut connection = Connection::establish(url)?;
+    let mut connection = CopyConnection::establish(url)?;
     let query = tasks::table.order(tasks::id);
     let mut copy = query.copy_out(&mut connection, &Options::csv())?;
     let mut bytes = 0;
@@ -79,7 +79,7 @@ fn rows(url: &str) -> Result<u64, Box<dyn Error>> {
 }
 
 fn file(url: &str) -> Result<u64, Box<dyn Error>> {
-    let mut connection = Connection::establish(url)?;
+    let mut connection = CopyConnection::establish(url)?;
     let query = tasks::table.order(tasks::id);
     let mut copy = query.copy_out(&mut connection, &Options::csv())?;
     let bytes = io::copy(&mut copy, &mut io::sink())?;
@@ -97,7 +97,7 @@ fn block_on<T>(
 }
 
 fn stream(url: &str) -> Result<u64, Box<dyn Error>> {
-    let connection = Box::new(Connection::establish(url)?);
+    let connection = Box::new(CopyConnection::establish(url)?);
     let query = tasks::table.order(tasks::id);
     let mut stream = query.copy_out_stream(connection, &Options::csv())?;
     block_on(async {
@@ -154,7 +154,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let rounds = numbers.get(1).copied().unwrap_or(9).max(1);
     let cluster = Cluster::start();
     let url = cluster.url();
-    let mut connection = Connection::establish(&url)?;
+    let mut connection = CopyConnection::establish(&url)?;
     connection.execute(&format!(
         "create table tasks as
              select n as id, 'Task ' || n || ', with a title of a usual length' as title, n % 3 = 0 as done

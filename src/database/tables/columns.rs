@@ -152,7 +152,7 @@ pub(in crate::database::tables) fn read_columns(row: &libpq::Row) -> Result<Vec<
 }
 
 pub(super) fn columns_of(
-    connection: &mut libpq::Connection,
+    connection: &mut libpq::CopyConnection,
     relations: &[&str],
 ) -> Result<Vec<Column>, Error> {
     let sql = diesel::sql_query(format!("select {COLUMNS}"))

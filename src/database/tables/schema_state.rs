@@ -80,7 +80,7 @@ struct Catalog {
 
 impl Catalog {
     /// Reads all with one query: the start waits for it.
-    fn read(connection: &mut libpq::Connection) -> Result<Self, Error> {
+    fn read(connection: &mut libpq::CopyConnection) -> Result<Self, Error> {
         let sql = format!(
             "select pg_is_in_recovery() as in_recovery, {} as tasks, {} as migrations, {}",
             is_readable("tasks"),
@@ -104,7 +104,7 @@ impl Catalog {
         })
     }
 
-    fn schema_state(&self, connection: &mut libpq::Connection) -> Result<SchemaState, Error> {
+    fn schema_state(&self, connection: &mut libpq::CopyConnection) -> Result<SchemaState, Error> {
         if self.tasks != Some(true) {
             return Ok(SchemaState::Missing);
         }
@@ -152,7 +152,7 @@ fn is_readable(table: &str) -> String {
 
 /// Returns whether our role may read a table; `None` if there is no such table.
 pub(super) fn readable(
-    connection: &mut libpq::Connection,
+    connection: &mut libpq::CopyConnection,
     table: &str,
 ) -> Result<Option<bool>, Error> {
     let sql = format!("select {} as readable", is_readable(table));
@@ -187,7 +187,7 @@ fn is_among(migration: &dyn Migration<Pg>, versions: &[String]) -> bool {
 
 /// The versions of the migrations that were run, our own or another program's; `None` if our role may not read them.
 fn migrations_run(
-    connection: &mut libpq::Connection,
+    connection: &mut libpq::CopyConnection,
     readable: Option<bool>,
 ) -> Result<Option<Vec<String>>, Error> {
     match readable {
@@ -204,7 +204,7 @@ fn migrations_run(
 }
 
 /// Returns whether any of our own migrations was run.
-pub(super) fn migrations_were_run(connection: &mut libpq::Connection) -> Result<bool, Error> {
+pub(super) fn migrations_were_run(connection: &mut libpq::CopyConnection) -> Result<bool, Error> {
     let readable = readable(connection, MIGRATIONS_TABLE)?;
     let run = migrations_run(connection, readable)?.unwrap_or_default();
     Ok(known_migrations()?

@@ -6,7 +6,7 @@ use std::time::Duration;
 use diesel::dsl::sql;
 use diesel::r2d2::Pool;
 use diesel::sql_types::Text;
-use diesel_copy_out::{Connection, CopyOutDsl, Manager, Options};
+use diesel_copy_out::{CopyConnection, CopyOutDsl, Manager, Options};
 
 use crate::cluster::Cluster;
 use crate::copies::{connect, people, with_people};
@@ -20,7 +20,7 @@ fn connections_share_an_exported_snapshot() {
     let mut second = connect(&cluster);
     second.execute("delete from people").expect("deleted");
     second.begin_exported_snapshot(&snapshot).expect("begun");
-    let rows = |connection: &mut Connection| {
+    let rows = |connection: &mut CopyConnection| {
         let mut copy = people::table
             .copy_out(connection, &Options::csv())
             .expect("a copy");

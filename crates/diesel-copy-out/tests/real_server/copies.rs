@@ -6,7 +6,7 @@ use std::time::Duration;
 use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::{Integer, Range, Text};
-use diesel_copy_out::{Connection, CopyOutDsl, Error, ErrorKind, Options};
+use diesel_copy_out::{CopyConnection, CopyOutDsl, Error, ErrorKind, Options};
 
 use crate::cluster::Cluster;
 
@@ -17,11 +17,11 @@ diesel::table! {
     }
 }
 
-pub(crate) fn connect(cluster: &Cluster) -> Connection {
-    Connection::establish(&cluster.url()).expect("a connection")
+pub(crate) fn connect(cluster: &Cluster) -> CopyConnection {
+    CopyConnection::establish(&cluster.url()).expect("a connection")
 }
 
-pub(crate) fn with_people(cluster: &Cluster) -> Connection {
+pub(crate) fn with_people(cluster: &Cluster) -> CopyConnection {
     let mut connection = connect(cluster);
     connection
         .execute("create table if not exists people (id int primary key, name text not null); truncate people; insert into people select n, case when n % 2 = 0 then 'it''s, ' || n else '' end from generate_series(1, 5) n")
@@ -181,7 +181,7 @@ fn a_value_has_the_same_text_whatever_the_roles_defaults() {
         )
         .expect("a role");
     let url = cluster.url().replace("user=postgres", "user=ann");
-    let mut connection = Connection::establish(&url).expect("a connection");
+    let mut connection = CopyConnection::establish(&url).expect("a connection");
     let values = "select placed_at, interval '1 day 2 hours', '\\x00ff'::bytea, 0.1::float8 + 0.2::float8 from orders where id = 1";
     let copy = connection
         .copy_out(values, &Options::csv())
@@ -197,7 +197,7 @@ fn a_value_has_the_same_text_whatever_the_roles_defaults() {
     let count = diesel::select(sql::<diesel::sql_types::BigInt>(&format!(
         "count(*) from orders where {of_the_day}"
     )));
-    let mut diesels = <PgConnection as diesel::Connection>::establish(&url).expect("a connection");
+    let mut diesels = PgConnection::establish(&url).expect("a connection");
     assert_eq!(count.get_result::<i64>(&mut diesels), Ok(1));
     let copy = connection
         .copy_out(
@@ -281,7 +281,7 @@ fn an_error_says_what_kind_it_is() {
     let ended = ended.expect_err("the session has ended");
     assert_eq!(ended.sqlstate.as_deref(), Some("57P01"), "{ended}");
 
-    let nowhere = Connection::establish("host=/nowhere dbname=nothing").map(drop);
+    let nowhere = CopyConnection::establish("host=/nowhere dbname=nothing").map(drop);
     assert_eq!(kind(nowhere), ErrorKind::Connection);
 }
 

@@ -143,7 +143,8 @@ fn after_a_typed_load_the_connection_hangs() {
     let (returned, returns) = mpsc::channel();
     std::thread::spawn(move || returned.send(afterwards(&mut connection)));
     // The server has long done all that it was asked to.
-    let mut control = diesel_copy_out::Connection::establish(&cluster.url()).expect("connected");
+    let mut control =
+        diesel_copy_out::CopyConnection::establish(&cluster.url()).expect("connected");
     eventually("the server is idle", || {
         let sql = "select from pg_stat_activity where application_name = 'hangs' and state = 'idle' and query ilike 'copy %'";
         control.query_row(sql).expect("a query").is_some()

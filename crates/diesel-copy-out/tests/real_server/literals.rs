@@ -12,7 +12,7 @@ use diesel::sql_types::{
     Array, BigInt, Binary, Bool, Citext, Date, Double, Float, Inet, Int4range, Integer, Interval,
     Json, Nullable, Numeric, Oid, SmallInt, SqlType, Text, Time, Timestamp, Timestamptz, Uuid,
 };
-use diesel_copy_out::{Connection, CopyOutDsl};
+use diesel_copy_out::{CopyConnection, CopyOutDsl};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
@@ -71,7 +71,7 @@ impl ToSql<Json, Pg> for RawJson {
 }
 
 struct Server {
-    literals: Connection,
+    literals: CopyConnection,
     parameters: PgConnection,
 }
 
@@ -121,9 +121,8 @@ fn number() -> impl Strategy<Value = PgNumeric> {
 fn a_literal_is_what_the_server_takes_from_the_parameter_whatever_the_settings() {
     let cluster = Cluster::start();
     let mut server = Server {
-        literals: Connection::establish(&cluster.url()).expect("a connection"),
-        parameters: <PgConnection as diesel::Connection>::establish(&cluster.url())
-            .expect("a connection"),
+        literals: CopyConnection::establish(&cluster.url()).expect("a connection"),
+        parameters: PgConnection::establish(&cluster.url()).expect("a connection"),
     };
     for value in [i64::MIN, -1, 0, i64::MAX] {
         check!(server, "int8send", BigInt, value);

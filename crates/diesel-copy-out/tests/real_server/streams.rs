@@ -7,7 +7,7 @@ use bytes::Bytes;
 use diesel::dsl::sql;
 use diesel::r2d2::Pool;
 use diesel::sql_types::{Integer, Text};
-use diesel_copy_out::{Connection, CopyOutDsl, CopyStream, Error, Manager, Options};
+use diesel_copy_out::{CopyConnection, CopyOutDsl, CopyStream, Error, Manager, Options};
 use futures_util::{FutureExt, Stream, StreamExt};
 
 use crate::cluster::Cluster;
@@ -49,7 +49,7 @@ fn pool(cluster: &Cluster) -> Pool<Manager> {
 }
 
 /// How many other sessions run something.
-fn busy(connection: &mut Connection) -> Option<i64> {
+fn busy(connection: &mut CopyConnection) -> Option<i64> {
     let busy = connection.query_row("select count(*) as n from pg_stat_activity where state <> 'idle' and backend_type = 'client backend' and pid <> pg_backend_pid()");
     busy.expect("a query").and_then(|row| row.read("n"))
 }
@@ -77,7 +77,7 @@ fn a_stream_has_all_rows_and_then_its_connection_is_free_again() {
 #[test]
 fn a_stream_of_a_query_that_fails_ends_with_the_error() {
     let cluster = Cluster::start();
-    let connect = || Box::new(Connection::establish(&cluster.url()).expect("a connection"));
+    let connect = || Box::new(CopyConnection::establish(&cluster.url()).expect("a connection"));
     let query = diesel::select(sql::<Integer>(
         "1 / (50000 - n) from generate_series(1, 100000) n",
     ));
@@ -109,9 +109,9 @@ fn a_stream_of_a_query_that_fails_ends_with_the_error() {
 #[test]
 fn what_has_come_is_not_held_back() {
     let cluster = Cluster::start();
-    let mut control = Connection::establish(&cluster.url()).expect("a connection");
+    let mut control = CopyConnection::establish(&cluster.url()).expect("a connection");
     control.execute("select pg_advisory_lock(1)").expect("held");
-    let connection = Box::new(Connection::establish(&cluster.url()).expect("a connection"));
+    let connection = Box::new(CopyConnection::establish(&cluster.url()).expect("a connection"));
     // The server sends at least as much as its buffer of 8 KiB holds, and then waits for the lock.
     let sql = "case n when 2000 then pg_advisory_lock(1)::text else 'a line' end from generate_series(1, 4000) n";
     let query = diesel::select(diesel::dsl::sql::<Text>(sql));
@@ -135,7 +135,7 @@ fn what_has_come_is_not_held_back() {
 #[test]
 fn dropping_a_stream_cancels_its_query_and_no_other() {
     let cluster = Cluster::start();
-    let mut control = Connection::establish(&cluster.url()).expect("a connection");
+    let mut control = CopyConnection::establish(&cluster.url()).expect("a connection");
     let pool = pool(&cluster);
     let start = |query: &str| -> CopyStream {
         let connection = pool.get().expect("a connection");
@@ -166,18 +166,18 @@ fn dropping_a_stream_cancels_its_query_and_no_other() {
 }
 
 /// A connection that cannot be used.
-struct Panics(Connection);
+struct Panics(CopyConnection);
 
 impl Deref for Panics {
-    type Target = Connection;
+    type Target = CopyConnection;
 
-    fn deref(&self) -> &Connection {
+    fn deref(&self) -> &CopyConnection {
         &self.0
     }
 }
 
 impl DerefMut for Panics {
-    fn deref_mut(&mut self) -> &mut Connection {
+    fn deref_mut(&mut self) -> &mut CopyConnection {
         panic!("as it should");
     }
 }
@@ -185,7 +185,7 @@ impl DerefMut for Panics {
 #[test]
 fn a_thread_that_panics_is_an_error_and_no_end() {
     let cluster = Cluster::start();
-    let connection = Panics(Connection::establish(&cluster.url()).expect("a connection"));
+    let connection = Panics(CopyConnection::establish(&cluster.url()).expect("a connection"));
     let stream = numbers("10").copy_out_stream(connection, &Options::csv());
     let (bytes, end) = read(stream.expect("a thread"));
     assert_eq!(bytes, b"");

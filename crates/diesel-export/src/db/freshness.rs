@@ -126,7 +126,7 @@ impl HasFreshness for PgConnection {
     }
 }
 
-impl HasFreshness for libpq::Connection {
+impl HasFreshness for libpq::CopyConnection {
     fn is_fresh(&mut self, position: Option<i64>) -> Result<Answer, Error> {
         let row = self.query_row(&question(position))?.unwrap_or_default();
         Ok(Answer {

@@ -3,7 +3,7 @@
 use serde::de::DeserializeOwned;
 
 pub use diesel_copy_out::{
-    Connection, CopyOutDsl, Error, ErrorKind, InvalidUrl, Manager, Options, Row,
+    CopyConnection, CopyOutDsl, Error, ErrorKind, InvalidUrl, Manager, Options, Row,
     connection_options as options,
 };
 

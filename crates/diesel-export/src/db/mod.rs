@@ -44,7 +44,7 @@ const HELPER_WAIT: Duration = Duration::from_millis(500);
 /// A connection from the pool of Diesel's connections.
 pub type DieselConnection = PooledConnection<ConnectionManager<PgConnection>>;
 /// A connection from the pool of libpq's connections.
-pub type CopyConnection = PooledConnection<libpq::Manager>;
+pub type PooledCopyConnection = PooledConnection<libpq::Manager>;
 
 /// A pool that is created when it is first needed, with the threads that open its connections.
 type LazyPool<M> = LazyLock<Pool<M>, Box<dyn FnOnce() -> Pool<M> + Send>>;
@@ -72,7 +72,7 @@ struct Pools {
     /// Connections that only make an export faster. No export waits for one, and they take no connection from other exports.
     helpers: LazyPool<libpq::Manager>,
     /// A helper connection that was opened in advance.
-    helper_ahead: Mutex<Option<Receiver<CopyConnection>>>,
+    helper_ahead: Mutex<Option<Receiver<PooledCopyConnection>>>,
     /// Connections that never run an export, so that some are free when all of the exports' connections are in use.
     control: LazyPool<ConnectionManager<PgConnection>>,
     /// Connections for probes alone: pages that wait for a lock may hold all of the others.
@@ -215,12 +215,12 @@ impl Database {
     }
 
     /// Takes a connection for an export through libpq.
-    pub fn copy_connection(&self) -> Result<CopyConnection, Error> {
+    pub fn copy_connection(&self) -> Result<PooledCopyConnection, Error> {
         self.wait_for(&self.pools.copy)
     }
 
     /// Takes one more connection for an export through libpq, if one is free or can be opened at once.
-    pub fn helper_connection(&self) -> Option<CopyConnection> {
+    pub fn helper_connection(&self) -> Option<PooledCopyConnection> {
         let ahead = self.helper_ahead().take();
         if let Some(Ok(helper)) = ahead.map(|ahead| ahead.recv_timeout(HELPER_WAIT)) {
             return Some(helper);
@@ -252,7 +252,7 @@ impl Database {
         *self.helper_ahead() = opening.is_ok().then_some(ahead);
     }
 
-    fn helper_ahead(&self) -> MutexGuard<'_, Option<Receiver<CopyConnection>>> {
+    fn helper_ahead(&self) -> MutexGuard<'_, Option<Receiver<PooledCopyConnection>>> {
         let ahead = self.pools.helper_ahead.lock();
         ahead.unwrap_or_else(PoisonError::into_inner)
     }
@@ -271,7 +271,7 @@ impl Database {
     }
 
     /// Takes a connection for a probe, through libpq.
-    pub fn probe_connection(&self) -> Result<CopyConnection, Error> {
+    pub fn probe_connection(&self) -> Result<PooledCopyConnection, Error> {
         self.pools
             .probe
             .get()
@@ -279,7 +279,7 @@ impl Database {
     }
 
     /// Takes a connection that an export will use next. It waits no longer than a probe does.
-    pub fn first_connection(&self) -> Result<CopyConnection, Error> {
+    pub fn first_connection(&self) -> Result<PooledCopyConnection, Error> {
         self.pools
             .copy
             .get_timeout(PROBE_WAIT)

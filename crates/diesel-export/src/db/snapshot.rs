@@ -139,7 +139,7 @@ const WAS_REWRITTEN: &str = "exists (
 /// Begins a read-only snapshot on a connection that speaks COPY, and returns the row of `question`, a select list, and whether the relations
 /// are locked. `query` returns the SQL that the snapshot is for. If the connection is dropped before the snapshot's end, its pool closes it.
 pub fn begin_copy(
-    connection: &mut libpq::Connection,
+    connection: &mut libpq::CopyConnection,
     beginning: &Beginning<'_>,
     question: &[String],
     query: impl Fn() -> Result<String, libpq::Error>,
@@ -186,7 +186,7 @@ pub fn begin_copy(
 /// Joins the snapshot that another connection has exported under a name, without waiting for any lock; returns the first row of `question`.
 /// EXPLAIN locks the indexes of `query` now, so that `query` waits for no lock later.
 pub fn join_copy(
-    connection: &mut libpq::Connection,
+    connection: &mut libpq::CopyConnection,
     beginning: &Beginning<'_>,
     snapshot: &str,
     settings: &str,

@@ -11,7 +11,7 @@ pub(crate) fn run(source: &Source<'_>, encoder: &mut Encoder<'_>) -> Result<(), 
 /// Writes the rows, on a connection in the export's snapshot.
 pub(crate) fn rows(
     source: &Source<'_>,
-    connection: &mut libpq::Connection,
+    connection: &mut libpq::CopyConnection,
     encoder: &mut Encoder<'_>,
 ) -> Result<(), Error> {
     // The header is the encoder's, as with every strategy; and COPY would print the columns' own names.

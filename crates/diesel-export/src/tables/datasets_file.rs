@@ -66,7 +66,7 @@ impl DatasetsFile {
     /// Makes the datasets, or says all that is not so on this database.
     pub fn datasets(
         self,
-        connection: &mut libpq::Connection,
+        connection: &mut libpq::CopyConnection,
     ) -> Result<FileDatasets, DatasetsError> {
         let tables = Tables::read(connection, &self.file)?;
         let keys = self.keys(&tables);
@@ -132,7 +132,7 @@ impl FileDatasets {
     /// How the database differs by now from what the datasets were made of, by their names; those that do not differ are not there.
     pub fn differences(
         &self,
-        connection: &mut libpq::Connection,
+        connection: &mut libpq::CopyConnection,
     ) -> Result<Vec<(String, Vec<String>)>, db::Error> {
         let tables = Tables::read(connection, &self.file.file)?;
         let keys = self.file.keys(&tables);

@@ -59,7 +59,10 @@ pub enum InitError {
 }
 
 /// Returns the file of what these schemas have.
-pub fn init(connection: &mut libpq::Connection, schemas: &[String]) -> Result<String, InitError> {
+pub fn init(
+    connection: &mut libpq::CopyConnection,
+    schemas: &[String],
+) -> Result<String, InitError> {
     let catalog = PgCatalog::read(connection, &Wanted::Schemas(schemas))?;
     if let Some(name) = schemas.iter().find(|name| !catalog.schemas.contains(name)) {
         return Err(InitError::NoSchema {

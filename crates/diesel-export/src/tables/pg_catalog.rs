@@ -184,7 +184,7 @@ const CATALOG: &str = concat!(
 impl PgCatalog {
     /// Reads what is wanted, and what that refers to.
     pub(super) fn read(
-        connection: &mut libpq::Connection,
+        connection: &mut libpq::CopyConnection,
         wanted: &Wanted<'_>,
     ) -> Result<Self, Error> {
         let (schemas, named): (&[String], &[(String, String)]) = match wanted {

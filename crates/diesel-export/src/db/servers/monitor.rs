@@ -187,14 +187,14 @@ impl Server {
     }
 
     /// Queries it, on the open connection or else a new one, and compares it with `primary`.
-    fn ask(&self, connection: &mut Option<libpq::Connection>, primary: Option<&Self>) {
+    fn ask(&self, connection: &mut Option<libpq::CopyConnection>, primary: Option<&Self>) {
         let at = Instant::now();
         // A server that was silent before this query still is.
         self.unanswered().get_or_insert(at);
         let there = connection.take();
         let answer = there.and_then(|connection| question(connection).ok());
         let answer = answer.map_or_else(
-            || libpq::Connection::establish(&self.url).and_then(question),
+            || libpq::CopyConnection::establish(&self.url).and_then(question),
             Ok,
         );
         if answer.is_ok() || at.elapsed() < REFUSAL {
@@ -232,8 +232,8 @@ impl Server {
 }
 
 fn question(
-    mut connection: libpq::Connection,
-) -> Result<(libpq::Connection, libpq::Row), libpq::Error> {
+    mut connection: libpq::CopyConnection,
+) -> Result<(libpq::CopyConnection, libpq::Row), libpq::Error> {
     let answer = connection.query_row(STATE)?.unwrap_or_default();
     Ok((connection, answer))
 }

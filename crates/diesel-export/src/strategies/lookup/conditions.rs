@@ -177,7 +177,7 @@ impl Conditions {
 
     /// Reads the answer to [`question`](Self::question); asks more if there are other relations than plain tables.
     pub(super) fn of(
-        connection: &mut libpq::Connection,
+        connection: &mut libpq::CopyConnection,
         dataset: &dyn Dataset,
         answer: &Row,
     ) -> Result<Self, db::Error> {
@@ -235,7 +235,7 @@ impl Conditions {
     /// catalog is as it was.
     pub(super) fn hold(
         &self,
-        connection: &mut libpq::Connection,
+        connection: &mut libpq::CopyConnection,
         dataset: &dyn Dataset,
     ) -> Result<(), db::Error> {
         let relations = dataset.relations();

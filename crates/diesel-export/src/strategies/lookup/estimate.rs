@@ -68,7 +68,10 @@ struct Plan {
 }
 
 impl Estimate {
-    pub(super) fn of(connection: &mut libpq::Connection, sql: &str) -> Result<Self, libpq::Error> {
+    pub(super) fn of(
+        connection: &mut libpq::CopyConnection,
+        sql: &str,
+    ) -> Result<Self, libpq::Error> {
         let plan = connection.query_row(&format!("explain (verbose, format json) {sql}"))?;
         let plan = plan.unwrap_or_default();
         Ok(Self::read(plan.get("QUERY PLAN").unwrap_or_default()))

@@ -39,7 +39,7 @@ impl Names {
     /// Adds the names, of these kinds, that a query returns after an id, for lines of this many fields. The rows' `column` has the ids.
     pub(super) fn load(
         &mut self,
-        connection: &mut libpq::Connection,
+        connection: &mut libpq::CopyConnection,
         sql: &str,
         kinds: &[ColumnKind],
         (format, fields): (Format, usize),
@@ -120,7 +120,7 @@ enum IdIndex {
 
 impl Table {
     fn load(
-        connection: &mut libpq::Connection,
+        connection: &mut libpq::CopyConnection,
         sql: &str,
         writer: &Writer<'_>,
         memory: u64,

@@ -146,7 +146,7 @@ impl<'a> OwnRows<'a> {
     /// Finds the ids that the filter's conditions on what the rows refer to leave; returns `false` if they are too many.
     pub(super) fn find_ids(
         &mut self,
-        connection: &mut libpq::Connection,
+        connection: &mut libpq::CopyConnection,
     ) -> Result<bool, Unprepared> {
         for (index, reference) in self.export.dataset().references().iter().enumerate() {
             let filter = &self.export.filter;
@@ -174,7 +174,7 @@ impl<'a> OwnRows<'a> {
     /// their LEFT JOINs out. Names that are loaded show it themselves.
     pub(super) fn others_have_one_row_each(
         &self,
-        connection: &mut libpq::Connection,
+        connection: &mut libpq::CopyConnection,
     ) -> Result<bool, Unprepared> {
         let dataset = self.export.dataset();
         let columns = self.export.columns.columns();
@@ -200,7 +200,10 @@ impl<'a> OwnRows<'a> {
 
     /// Returns whether the planner expects the filter, if there is one, to leave so few rows, found so fast, that `copy` is done
     /// before `lookup` could ask more. It is the first question, and all that such an export pays for the choice.
-    pub(super) fn are_few(&self, connection: &mut libpq::Connection) -> Result<bool, Unprepared> {
+    pub(super) fn are_few(
+        &self,
+        connection: &mut libpq::CopyConnection,
+    ) -> Result<bool, Unprepared> {
         let filter = &self.export.filter;
         if filter.iter().next().is_none() {
             return Ok(false);
@@ -221,7 +224,7 @@ impl<'a> OwnRows<'a> {
     /// Finds out how the rows are best read, and what the planner expects of them.
     pub(super) fn reading(
         &self,
-        connection: &mut libpq::Connection,
+        connection: &mut libpq::CopyConnection,
     ) -> Result<(Estimate, Reading), Unprepared> {
         let sql = self.query(Keys::All).literal_sql()?;
         let mut rows = Estimate::of(connection, &sql)?;

@@ -64,7 +64,7 @@ impl Ranges {
 /// Returns the ranges of all keys; none if there is no row. `estimate` is what the planner expects if `scan` reads these
 /// columns of the dataset's own table.
 pub(super) fn of(
-    connection: &mut libpq::Connection,
+    connection: &mut libpq::CopyConnection,
     (table, key): (&Table, &Key),
     columns: &[&str],
     (estimate, scan): (&Estimate, &Scan),
@@ -107,7 +107,7 @@ fn of_facts(facts: &libpq::Row, estimate: &Estimate) -> Result<Ranges, libpq::Er
 /// Returns the ranges if the keys have few gaps: a range then has no more rows than keys, so the histogram need not be read, which
 /// takes a millisecond or two. Only for index-only scans: there, no row is wider than the planner expects.
 fn of_dense(
-    connection: &mut libpq::Connection,
+    connection: &mut libpq::CopyConnection,
     (table, key): (&Table, &Key),
     estimate: &Estimate,
 ) -> Result<Option<Vec<RangeInclusive<i64>>>, libpq::Error> {

@@ -7,7 +7,7 @@ use super::conditions::Conditions;
 use crate::cancellation::{Backend, Cancellation};
 use crate::dataset::Dataset;
 use crate::db::snapshot::{self, Beginning};
-use crate::db::{self, CopyConnection, Database, libpq};
+use crate::db::{self, Database, PooledCopyConnection, libpq};
 use crate::{Error, Export, Source};
 
 /// How long a connection beside the first one waits for a lock. The lock's holder, or another that waits for it, may wait for the first
@@ -29,7 +29,7 @@ const ALONE: &str = "set local max_parallel_workers_per_gather = 0";
 pub(super) struct Session<'a> {
     // Dropped before the connection, so that a request to cancel cannot hit the connection's next user.
     _backend: Backend<'a>,
-    pub(super) connection: CopyConnection,
+    pub(super) connection: PooledCopyConnection,
     /// Whether the server uses one process for a query.
     is_alone: bool,
 }

@@ -141,7 +141,7 @@ impl<'a> Work<'a> {
     /// Reads a range, and sets `begun` once a part of it is sent.
     fn read(
         &self,
-        connection: &mut libpq::Connection,
+        connection: &mut libpq::CopyConnection,
         job: &Job,
         begun: &mut bool,
     ) -> Result<(), Error> {

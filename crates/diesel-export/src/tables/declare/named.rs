@@ -23,7 +23,7 @@ pub(in crate::tables) struct Tables {
 impl Tables {
     /// Reads what the catalog says of the file's tables.
     pub(in crate::tables) fn read(
-        connection: &mut libpq::Connection,
+        connection: &mut libpq::CopyConnection,
         file: &File,
     ) -> Result<Self, Error> {
         let mut names: Vec<&str> = Vec::new();
