@@ -56,6 +56,8 @@ pub struct OfFile {
     pub file: PathBuf,
     /// The dataset's name.
     pub dataset: String,
+    /// Its tables, as SQL names them.
+    pub tables: Vec<String>,
 }
 
 /// What a process is to run.

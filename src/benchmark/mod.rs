@@ -203,20 +203,20 @@ impl Stop {
     }
 }
 
-/// Runs the benchmark on `database`, which is at `url`: of the tasks, or of a file's dataset, with its tables.
+/// Runs the benchmark on `database`, which is at `url`: of the tasks, or of a file's dataset.
 pub fn run(
     options: &Options,
     limits: Limits,
-    of_file: Option<(&OfFile, &[String])>,
+    of_file: Option<&OfFile>,
     (database, url): (&Database, &str),
     stop: &Stop,
     mut progress: impl FnMut(Progress),
 ) -> Result<Report, Error> {
     let own_tables = TABLES.map(str::to_owned);
-    let tables = of_file.map_or(own_tables.as_slice(), |(_, tables)| tables);
+    let tables = of_file.map_or(own_tables.as_slice(), |of_file| &of_file.tables);
     let environment = Environment::read(database, tables)?;
     let measured = match of_file {
-        Some((of_file, _)) => Measured::OfFile(of_file.clone()),
+        Some(of_file) => Measured::OfFile(of_file.clone()),
         None => Measured::Tasks(last_id(options.rows, database)?),
     };
     let mut outcomes: Vec<(Strategy, Result<Vec<Run>, String>)> = options
@@ -268,7 +268,7 @@ pub fn run(
         .into_iter()
         .map(|(strategy, runs)| StrategyResult::of(strategy, runs))
         .collect();
-    let dataset = of_file.map(|(of_file, _)| of_file.dataset.clone());
+    let dataset = of_file.map(|of_file| of_file.dataset.clone());
     Ok(Report {
         dataset,
         ..Report::new(environment, options.rows, options.runs, rounds, results)

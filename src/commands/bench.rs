@@ -47,9 +47,7 @@ pub(crate) fn bench(global: &Global, options: Bench) -> Outcome {
     let report = benchmark::run(
         &what,
         options.limits.limits(),
-        of_file
-            .as_ref()
-            .map(|(of_file, tables)| (of_file, tables.as_slice())),
+        of_file.as_ref(),
         (&connected.database, &connected.url),
         &stop,
         |now| {
@@ -73,12 +71,12 @@ pub(crate) fn bench(global: &Global, options: Bench) -> Outcome {
     stop_cluster(connected)
 }
 
-/// Opens the database of a file's dataset, which the runs' processes open by themselves, and returns the dataset's tables as well.
+/// Opens the database of a file's dataset, which the runs' processes open by themselves.
 fn of_file(
     global: &Global,
     file: &Path,
     dataset: Option<&str>,
-) -> Result<(Connected, (OfFile, Vec<String>)), Box<dyn Error>> {
+) -> Result<(Connected, OfFile), Box<dyn Error>> {
     require_own_database(global, "--datasets (CMMS_DATASETS)");
     let (connected, datasets) = datasets_file::open(file, global, 1)?;
     let catalog = datasets.catalog();
@@ -91,8 +89,9 @@ fn of_file(
     let of_file = OfFile {
         file: file.to_owned(),
         dataset: dataset.name().to_owned(),
+        tables: dataset.relations().to_vec(),
     };
-    Ok((connected, (of_file, dataset.relations().to_vec())))
+    Ok((connected, of_file))
 }
 
 pub(crate) fn bench_run(global: &Global) -> Outcome {

@@ -29,7 +29,7 @@ fn set(browser: &Browser, selector: &str, value: &str) {
 #[test]
 fn rows_are_chosen_by_dates_states_and_names_and_the_file_has_them() {
     let database = TestDatabase::with(SQL);
-    let (_directory, path) = written(&file(init(&database.url, &["--schema", "mine"])));
+    let (_directory, path) = written(file(init(&database.url, &["--schema", "mine"])));
     let server = Server::spawn(program(&database.url).args(["serve", "--datasets", &path]));
     let browser = Browser::start();
     browser.open(&server.url("/orders"));
@@ -89,7 +89,7 @@ fn rows_are_chosen_by_dates_states_and_names_and_the_file_has_them() {
 #[test]
 fn more_datasets_than_tabs_are_a_list_in_which_one_finds_them() {
     let database = TestDatabase::with(SQL);
-    let (_directory, path) = written(&file(init(&database.url, &["--schema", "mine"])));
+    let (_directory, path) = written(file(init(&database.url, &["--schema", "mine"])));
     let server = Server::spawn(program(&database.url).args(["serve", "--datasets", &path]));
     let browser = Browser::start();
     browser.open(&server.url("/orders"));

@@ -7,6 +7,9 @@ const MOST: usize = 40;
 
 /// Says that there is no such name, which is the nearest, and what `what` are.
 pub(crate) fn no_such(said: &str, name: &str, what: &str, there_are: &[&str]) -> String {
+    if there_are.is_empty() {
+        return said.to_owned();
+    }
     let meant = nearest(name, there_are)
         .map_or_else(String::new, |nearest| format!("did you mean `{nearest}`? "));
     let mut listed = there_are[..there_are.len().min(MOST)].join(", ");
