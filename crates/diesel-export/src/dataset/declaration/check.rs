@@ -94,7 +94,7 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
     }
 
     fn without_cell(&self) -> Option<&str> {
-        self.models?;
+        self.models.as_ref()?;
         let mut columns = self.columns.iter().zip(&self.cells);
         columns.find_map(|(column, cell)| cell.is_none().then_some(&*column.name))
     }

@@ -87,7 +87,7 @@ where
         limit: i64,
         loader: Loader<'_>,
     ) -> Option<Result<Box<dyn Models>, Error>> {
-        let load = self.0.models?;
+        let load = self.0.models.as_ref()?;
         let query = restricted((self.0.joined)(), conditions)
             .order(Order(order.fragments()))
             .limit(limit);
@@ -118,5 +118,35 @@ impl<Model: Send> Models for Loaded<Model> {
         model
             .zip(cell)
             .map_or(Cell::Null, |(model, cell)| cell(model))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use diesel::prelude::*;
+
+    use super::*;
+    use crate::Export;
+
+    diesel::table! {
+        books (id) {
+            id -> BigInt,
+            year -> Integer,
+        }
+    }
+
+    #[test]
+    fn a_query_may_have_values_that_it_captures() -> Result<(), InvalidDeclaration> {
+        let since = 1_950;
+        let recent = move || books::table.filter(books::year.ge(since)).into_boxed();
+        let mut declared = Declaration::new(["books", "book"], books::id, recent, recent);
+        declared.column("id", "ID", books::id);
+        let dataset = declared.finish()?;
+        let sql = Export::of(&dataset).sql().unwrap_or_default();
+        assert!(
+            sql.contains("\"year\" >= ") && sql.contains("1950"),
+            "{sql}"
+        );
+        Ok(())
     }
 }

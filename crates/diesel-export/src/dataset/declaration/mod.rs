@@ -79,16 +79,20 @@ fn restricted<Q: Boxed>(query: Q, conditions: Vec<Condition>) -> Q {
 /// Reads a column's value from a model.
 type ReadCell<Model> = fn(&Model) -> Cell<'_>;
 
+/// Makes a query, which may have values that it captures.
+type Make<Query> = Box<dyn Fn() -> Query + Send + Sync>;
+
 /// Loads the rows of a query as structs.
-type Load<Joined, Model> = fn(Joined, Loader<'_>) -> Result<Rows<Model>, Error>;
+type Load<Joined, Model> =
+    Box<dyn Fn(Joined, Loader<'_>) -> Result<Rows<Model>, Error> + Send + Sync>;
 
 /// A dataset while it is being declared. `Own` is the query of its own table, `Joined` that of the table and all that is joined to it,
 /// `Model` a row with all columns, if there is one.
 pub struct Declaration<Joined, Own, Model = ()> {
     name: String,
     row_name: String,
-    joined: fn() -> Joined,
-    own: fn() -> Own,
+    joined: Make<Joined>,
+    own: Make<Own>,
     models: Option<Load<Joined, Model>>,
     table: Table,
     /// Whether the key's columns have an order.
@@ -114,8 +118,8 @@ impl<Joined, Own> Declaration<Joined, Own> {
     pub fn new<C>(
         [name, row_name]: [&str; 2],
         key: C,
-        joined: fn() -> Joined,
-        own: fn() -> Own,
+        joined: impl Fn() -> Joined + Send + Sync + 'static,
+        own: impl Fn() -> Own + Send + Sync + 'static,
     ) -> Self
     where
         Joined: Boxed + SelectDsl<C>,
@@ -127,8 +131,8 @@ impl<Joined, Own> Declaration<Joined, Own> {
         let mut declaration = Self {
             name: name.to_owned(),
             row_name: row_name.to_owned(),
-            joined,
-            own,
+            joined: Box::new(joined),
+            own: Box::new(own),
             models: None,
             relations: vec![table.clone()],
             table: Table {
@@ -150,14 +154,14 @@ impl<Joined, Own> Declaration<Joined, Own> {
     /// Says how the rows are loaded as structs, which is what the strategy `joined` does. Each column then has a [`cell`](Self::cell).
     pub fn with_models<Model>(
         self,
-        models: Load<Joined, Model>,
+        models: impl Fn(Joined, Loader<'_>) -> Result<Rows<Model>, Error> + Send + Sync + 'static,
     ) -> Declaration<Joined, Own, Model> {
         Declaration {
             name: self.name,
             row_name: self.row_name,
             joined: self.joined,
             own: self.own,
-            models: Some(models),
+            models: Some(Box::new(models)),
             table: self.table,
             has_order: self.has_order,
             cells: vec![None; self.columns.len()],
@@ -205,7 +209,7 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
         &mut self,
         column: C,
         id: Id,
-        query: fn() -> Referenced,
+        query: impl Fn() -> Referenced + Send + Sync + 'static,
     ) -> ReferenceTo<Referenced>
     where
         C: diesel::Column<SqlType: ColumnType> + QueryFragment<Pg> + Copy + Send + Sync + 'static,
