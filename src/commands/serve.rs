@@ -119,6 +119,7 @@ pub(crate) fn serve(global: &Global, options: &Serve) -> Outcome {
     let settings = diesel_export_actix::Settings {
         base_path: options.base_path.clone(),
         catalog: Arc::new(catalog),
+        has_pages: true,
         limits: options.limits.and(options.workbook_limits),
         rules,
         max_exports: options.max_exports.into(),

@@ -36,6 +36,8 @@ pub struct Settings {
     pub base_path: BasePath,
     /// What can be exported.
     pub catalog: Arc<Catalog>,
+    /// Whether it has pages for people; without them, it is an API.
+    pub has_pages: bool,
     /// What an export may cost.
     pub limits: Limits,
     /// Maximum number of concurrent exports.
@@ -80,11 +82,19 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The routes of a service with this catalog.
+    pub(crate) fn routes(&self, catalog: &Catalog) -> Vec<Route> {
+        let mut routes = routes(catalog, (self.application.routes)());
+        routes.retain(|route| self.has_pages || !route.is_page);
+        routes
+    }
+
     /// The settings of a service of this database at the root of its host, with the usual limits, without a spool and without a token.
     pub fn of(catalog: Catalog, database_url: &str, application: Application) -> Self {
         Self {
             base_path: BasePath::default(),
             catalog: Arc::new(catalog),
+            has_pages: true,
             limits: Limits::default(),
             max_exports: 8,
             max_downloads: 200,
@@ -137,7 +147,7 @@ impl App {
     }
 
     pub(crate) fn routes(&self) -> Vec<Route> {
-        routes(self.catalog(), (self.settings.application.routes)())
+        self.settings.routes(self.catalog())
     }
 
     /// Whether only this machine can reach the service.

@@ -38,8 +38,8 @@ pub fn routes(catalog: &Catalog, of_application: Vec<Route>) -> Vec<Route> {
         route!(exports::get),
         route!(exports::follow),
         route!(exports::delete),
-        route!(prepared_page::delete),
-        route!(prepared_page::page),
+        route!(prepared_page::delete).of_pages(),
+        route!(prepared_page::page).of_pages(),
         route!(prepared_file::get),
         Route::new("/api/filters", &READ, choices::filters)
             .described(move || datasets::filters_of(&of_choices)),
@@ -47,10 +47,10 @@ pub fn routes(catalog: &Catalog, of_application: Vec<Route>) -> Vec<Route> {
         route!(openapi::document),
         route!(health::livez),
         route!(health::readyz),
-        Route::new("/static/{name}", &READ, static_files::get),
-        Route::new("/favicon.ico", &READ, static_files::favicon),
+        Route::new("/static/{name}", &READ, static_files::get).of_pages(),
+        Route::new("/favicon.ico", &READ, static_files::favicon).of_pages(),
     ];
-    [route!(export_page::index)]
+    [route!(export_page::index).of_pages()]
         .into_iter()
         .chain(catalog.all().flat_map(of_dataset))
         .chain(own)
@@ -74,7 +74,9 @@ fn of_dataset(dataset: &Arc<dyn Dataset>) -> [Route; 7] {
         move || describe(&dataset)
     };
     [
-        Route::new(page, &READ, export_page::page).described(by(datasets::page)),
+        Route::new(page, &READ, export_page::page)
+            .described(by(datasets::page))
+            .of_pages(),
         Route::new(&csv, &get, file(FileType::Csv)).described(by(datasets::csv)),
         Route::new(&csv, &head, unsent(FileType::Csv)).described(by(datasets::csv_head)),
         Route::new(&xlsx, &get, file(FileType::Xlsx)).described(by(datasets::xlsx)),
@@ -105,6 +107,8 @@ pub struct Route {
     methods: Vec<HttpMethod>,
     handler: actix_web::Route,
     dataset: Option<OfDataset>,
+    /// Whether it is a page for people, or of one.
+    pub(crate) is_page: bool,
     /// Returns its description. Each worker makes the routes when the service starts, and only the document needs their descriptions, which
     /// take most of the time.
     describe: Option<Box<dyn Fn() -> Operation>>,
@@ -126,6 +130,7 @@ impl Route {
             methods: methods.to_vec(),
             handler: web::route().guard(is_allowed).to(handler),
             dataset: None,
+            is_page: false,
             describe: None,
             add_schemas: |_| (),
         }
@@ -143,6 +148,13 @@ impl Route {
         Self {
             add_schemas: P::schemas,
             ..Self::new(P::path(), &P::methods(), handler).described(P::operation)
+        }
+    }
+
+    fn of_pages(self) -> Self {
+        Self {
+            is_page: true,
+            ..self
         }
     }
 

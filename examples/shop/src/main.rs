@@ -11,7 +11,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let shop = Shop::open(&std::env::var("DATABASE_URL")?, Path::new("exports"))?;
     let mounted = shop.clone();
     let server = HttpServer::new(move || App::new().configure(|config| mounted.mount(config)));
-    println!("The shop is at http://127.0.0.1:8080/login");
+    // The login is at http://127.0.0.1:8080/login.
     server.bind("127.0.0.1:8080")?.run().await?;
     shop.close();
     Ok(())

@@ -14,23 +14,22 @@ use diesel_export_actix::{Application, Authorize, ExportService, Settings};
 use serde_json::{Value, json};
 
 use super::Mounting;
-use crate::support::client::End;
+use crate::support::client::{Download, End};
 use crate::support::gate::{Gate, Gated, ROWS};
 use crate::support::{TestDatabase, eventually, oracle};
 
 /// An application that mounts the service at `/reports`.
 fn reports(url: &str) -> Mounting {
-    reports_to(url, None)
+    reports_with(url, |settings| settings)
 }
 
-fn reports_to(url: &str, authorize: Option<Authorize>) -> Mounting {
+fn reports_with(url: &str, change: impl FnOnce(Settings) -> Settings) -> Mounting {
     Mounting::start(|spool| {
-        let settings = Settings {
+        let settings = change(Settings {
             base_path: "/reports".parse().expect("a path"),
             spool: Some(Spool::open(spool, 1 << 30).expect("writable")),
-            authorize,
             ..Settings::of(datasets::catalog(), url, Application::named("plant"))
-        };
+        });
         let database = Database::new(url, 8, Duration::from_secs(5));
         let service = ExportService::start(database, settings).expect("threads");
         let mounted = service.clone();
@@ -136,7 +135,13 @@ fn rows_are_read_as_the_users_role_of_postgresql() {
         .expect("a superuser may");
     let scope = Scope::of("ann").as_role(role);
     let authorize = Authorize::new(move |_request| ready(Ok(scope.clone())));
-    let mounting = reports_to(&database.url, Some(authorize));
+    let reports_to = |authorize| {
+        reports_with(&database.url, |settings| Settings {
+            authorize: Some(authorize),
+            ..settings
+        })
+    };
+    let mounting = reports_to(authorize);
     let expected = oracle::copy(&database, "t.id % 3 = 0", ',');
     for strategy in Strategy::all() {
         let path = format!("/reports/tasks.csv?strategy={strategy}");
@@ -147,6 +152,31 @@ fn rows_are_read_as_the_users_role_of_postgresql() {
     let count = mounting.get("/reports/api/tasks/count").json();
     assert_eq!(count, json!({"count": 100}));
     let nobody = Authorize::new(|_request| ready(Ok(Scope::of("ann").as_role("nobody's"))));
-    let mounting = reports_to(&database.url, Some(nobody));
+    let mounting = reports_to(nobody);
     assert_eq!(mounting.get("/reports/tasks.csv").status, 500);
+}
+
+#[test]
+fn without_pages_the_service_is_an_api() {
+    let database = TestDatabase::seeded(&["--tasks", "10"]);
+    let mounting = reports_with(&database.url, |settings| Settings {
+        has_pages: false,
+        ..settings
+    });
+    let address = &mounting.address;
+    let html = [("host", address.as_str()), ("accept", "text/html")];
+    for path in ["/reports/", "/reports/tasks", "/reports/exports"] {
+        let answer = Download::request(address, "GET", path, &html);
+        assert_eq!(answer.status, 404, "{path}");
+        assert_eq!(answer.json()["type"], "urn:plant:problem:not-found");
+    }
+    let csv = mounting.get("/reports/tasks.csv").finish().0;
+    assert_eq!(csv, oracle::copy(&database, "true", ','));
+    let document = mounting.get("/reports/openapi.json").json();
+    assert!(document["paths"].get("/tasks.csv").is_some());
+    assert!(document["paths"].get("/tasks").is_none());
+    // A link of another site, which leads to the page where there is one.
+    let linked = [&html[..], &[("referer", "http://example.com/")]].concat();
+    let answer = Download::request(address, "GET", "/reports/tasks.csv", &linked);
+    assert_eq!(answer.status, 403);
 }

@@ -158,7 +158,8 @@ mod tests {
         for header in [&[("Host", "exports.example.org")], headers].concat() {
             request = request.append_header(header);
         }
-        sites.check(&request.to_http_request(), path).is_ok()
+        let request = request.to_http_request();
+        sites.check(&request, request.path()).is_ok()
     }
 
     #[test]

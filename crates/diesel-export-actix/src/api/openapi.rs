@@ -10,10 +10,8 @@ use utoipa::openapi::Server;
 use utoipa::{Modify, OpenApi, openapi};
 
 use crate::access::visible::Visible;
-use crate::app::App;
-use crate::application::Application;
+use crate::app::{App, Settings};
 use crate::problem;
-use crate::routes::routes;
 use diesel_export::choices::Choices;
 use diesel_export::dataset::Catalog;
 
@@ -26,20 +24,21 @@ struct Document;
 /// The OpenAPI 3.1 document of this service.
 #[utoipa::path(method(get, head), path = "/openapi.json", responses((status = 200, description = "The document", body = serde_json::Value)))]
 pub(crate) async fn document(app: web::Data<App>, visible: Visible) -> web::Json<openapi::OpenApi> {
-    let mut document = of(&visible.catalog, &app.settings.application);
+    let mut document = of(&visible.catalog, &app.settings);
     if !app.settings.base_path.is_root() {
         document.servers = Some(vec![Server::new(app.address(""))]);
     }
     web::Json(document)
 }
 
-fn of(catalog: &Catalog, application: &Application) -> openapi::OpenApi {
+fn of(catalog: &Catalog, settings: &Settings) -> openapi::OpenApi {
+    let application = settings.application;
     let mut document = Document::openapi();
     let info = &mut document.info;
     info.title = application.name.to_owned();
     info.version = application.version.to_owned();
     info.description = Some(application.description.to_owned());
-    for route in routes(catalog, (application.routes)()) {
+    for route in settings.routes(catalog) {
         route.describe(&mut document);
     }
     Problems(catalog).modify(&mut document);
@@ -54,9 +53,13 @@ mod tests {
     use crate::application::tests::APPLICATION;
     use diesel_export::example::catalog;
 
+    fn settings() -> Settings {
+        Settings::of(catalog(), "", APPLICATION)
+    }
+
     #[test]
     fn every_operation_has_an_id_of_its_own() {
-        let paths = of(&catalog(), &APPLICATION).paths.paths;
+        let paths = of(&catalog(), &settings()).paths.paths;
         let operations = paths
             .values()
             .flat_map(|item| [&item.get, &item.head, &item.post, &item.delete])
@@ -71,7 +74,7 @@ mod tests {
 
     #[test]
     fn the_document_has_the_applications_version_and_a_license() {
-        let info = of(&catalog(), &APPLICATION).info;
+        let info = of(&catalog(), &settings()).info;
         assert_eq!(info.version, APPLICATION.version);
         assert_eq!(info.description.as_deref(), Some(APPLICATION.description));
         let license = info.license.map(|license| license.name);

@@ -84,6 +84,9 @@ pub(crate) async fn get(
         parameters,
     } = Query::read(request.query_string(), &dataset, file_type)?;
     if app.access.sites.may_have_sent(request.headers()) {
+        if !app.settings.has_pages {
+            return Err(Problem::new(Kind::CrossSite));
+        }
         // A user who follows a link decides on the page.
         let page = address(&parameters, &app, &visible);
         return Ok(html::see_other(&page));

@@ -65,12 +65,13 @@ pub fn unavailable_in(
     section: Section,
     problem: Problem,
 ) -> Result<HttpResponse, Problem> {
-    if !accepts_html(request.headers()) {
+    let app = request.app_data::<web::Data<App>>();
+    let has_pages = app.is_none_or(|app| app.settings.has_pages);
+    if !(has_pages && accepts_html(request.headers())) {
         return Err(problem);
     }
     // What was sent by a form cannot be followed as a link.
     let is_followed = request.method() == Method::GET;
-    let app = request.app_data::<web::Data<App>>();
     let application = app.map(|app| app.settings.application);
     let (title, text) = match problem.kind() {
         Kind::DatabaseUnavailable => (
