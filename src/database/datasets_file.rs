@@ -169,8 +169,8 @@ fn begins(
         statement_timeout: None,
         lock_timeout: Some(LOCK_TIMEOUT),
     };
-    let query = || export.query().literal_sql();
+    let query = |connection: &mut libpq::CopyConnection| export.query().literal_sql_on(connection);
     let begun = snapshot::begin_copy(connection, &beginning, &[], query).is_ok()
-        && query().is_ok_and(|sql| connection.execute(&format!("explain {sql}")).is_ok());
+        && query(connection).is_ok_and(|sql| connection.execute(&format!("explain {sql}")).is_ok());
     connection.execute("rollback").is_ok() && begun
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use pq_sys::{ExecStatusType, PGTransactionStatusType};
 
-use crate::literal::quoted;
+use crate::literal::{ServerTypes, quoted};
 use crate::raw::{CommandResult, Session};
-use crate::{Cancel, CopyOut, Error, ErrorKind, Options, Row};
+use crate::{Cancel, CopyOut, Error, ErrorKind, Options, Row, connection_options};
 
 /// The SQL before the query of a COPY.
 const COPY: &str = "copy (";
@@ -31,7 +31,7 @@ const SETTINGS: &str = "set client_encoding = 'UTF8'; set datestyle = 'ISO'; set
 /// connection.execute("insert into people values (1, 'Ann'), (2, null)")?;
 /// let row = connection.query_row("select count(*), min(name) as first from people")?;
 /// let row = row.expect("there always is one");
-/// assert_eq!((row.read("count"), row.get("first")), (Some(2), Some("Ann")));
+/// assert_eq!((row.read("count"), row.get("first")), (Some(2), Some(Some("Ann"))));
 ///
 /// let error = connection.execute("select age from people").unwrap_err();
 /// assert_eq!(error.kind(), ErrorKind::Server);
@@ -47,6 +47,7 @@ pub struct CopyConnection {
     takes_large_pieces: bool,
     /// Whether it has received a row of more than [`LONG_ROW`].
     has_grown: bool,
+    pub(crate) types: ServerTypes,
 }
 
 /// Bytes of a row from which on a connection is not used again: libpq keeps the memory for its longest row as long as it is open.
@@ -60,6 +61,8 @@ impl CopyConnection {
     /// server, the database and the role are, and whatever the URL asks for. Diesel's own connections have UTC, too. To have it
     /// otherwise, [`execute`](Self::execute) another `set`. `standard_conforming_strings` is on, and there are no notices.
     pub fn establish(url: &str) -> Result<Self, Error> {
+        // libpq's own error would quote the URL, and so perhaps the password.
+        connection_options(url).map_err(|error| Error::because(ErrorKind::Other, error))?;
         let session = Session::connect(url)?;
         if !session.is_connected() {
             return Err(session.last_error());
@@ -69,6 +72,7 @@ impl CopyConnection {
             copying: false,
             takes_large_pieces: false,
             has_grown: false,
+            types: ServerTypes::default(),
         };
         connection.execute(SETTINGS)?;
         Ok(connection)
@@ -78,14 +82,32 @@ impl CopyConnection {
     pub fn execute(&mut self, sql: &str) -> Result<(), Error> {
         let result = self.run(sql)?;
         match result.status() {
-            ExecStatusType::PGRES_COMMAND_OK | ExecStatusType::PGRES_TUPLES_OK => Ok(()),
+            ExecStatusType::PGRES_COMMAND_OK
+            | ExecStatusType::PGRES_TUPLES_OK
+            | ExecStatusType::PGRES_EMPTY_QUERY => Ok(()),
             _ => Err(result.error(&self.session)),
         }
     }
 
     /// Runs a query, or several, and returns the last one's first row; `None` if there is no row.
     pub fn query_row(&mut self, sql: &str) -> Result<Option<Row>, Error> {
-        let result = self.run(sql)?;
+        self.session.send(sql)?;
+        self.row()
+    }
+
+    /// Runs a query with one parameter, in binary form, and returns its first row.
+    pub(crate) fn query_row_with(
+        &mut self,
+        sql: &str,
+        oid: u32,
+        value: &[u8],
+    ) -> Result<Option<Row>, Error> {
+        self.session.send_with(sql, oid, value)?;
+        self.row()
+    }
+
+    fn row(&mut self) -> Result<Option<Row>, Error> {
+        let result = self.last_result()?;
         match result.status() {
             ExecStatusType::PGRES_TUPLES_OK => Ok(result.first_row()),
             _ => Err(result.error(&self.session)),
@@ -153,7 +175,7 @@ impl CopyConnection {
     /// Returns a name by which other connections can read the same state, as long as the transaction is open.
     pub fn export_snapshot(&mut self) -> Result<String, Error> {
         let row = self.query_row("select pg_export_snapshot() as name")?;
-        row.and_then(|row| row.get("name").map(str::to_owned))
+        row.and_then(|row| row.get("name")?.map(str::to_owned))
             .ok_or_else(|| Error::new(ErrorKind::Other, "the server named no snapshot"))
     }
 
@@ -163,9 +185,59 @@ impl CopyConnection {
         self.execute(&format!("set transaction snapshot {}", quoted(name)))
     }
 
-    /// Ends the transaction.
+    /// Ends the transaction. If a command has failed in it, the server rolls it back, and that is an error.
     pub fn commit(&mut self) -> Result<(), Error> {
-        self.execute("commit")
+        match self.run("commit")?.command().as_deref() {
+            Some("COMMIT") => Ok(()),
+            _ => Err(Error::new(
+                ErrorKind::RolledBack,
+                "a command of the transaction had failed, so the server has rolled it back",
+            )),
+        }
+    }
+
+    /// Runs the work in a transaction, which is committed if the work succeeds, and rolled back if it fails. If that cannot be done
+    /// either, the connection is not [reusable](Self::is_reusable): it is lost, or still in the transaction. It is an error if a
+    /// transaction is open already.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real_server/cluster.rs"));
+    /// use diesel_copy_out::{CopyConnection, Error};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cluster = Cluster::start();
+    /// # let url = cluster.url();
+    /// let mut connection = CopyConnection::establish(&url)?;
+    /// let failed = connection.transaction(|connection| {
+    ///     connection.execute("create table people (id int)")?;
+    ///     connection.execute("insert into nowhere values (1)")
+    /// });
+    /// assert_eq!(failed.unwrap_err().sqlstate.as_deref(), Some("42P01"));
+    /// // Nothing is left of the table.
+    /// connection.transaction(|connection| connection.execute("create table people (id int)"))?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn transaction<T, E: From<Error>>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<T, E>,
+    ) -> Result<T, E> {
+        if self.session.transaction() != PGTransactionStatusType::PQTRANS_IDLE {
+            let message = "a transaction is open already, or the connection is in use or lost";
+            return Err(Error::new(ErrorKind::Other, message).into());
+        }
+        self.execute("begin")?;
+        match work(self) {
+            Ok(value) => {
+                self.commit()?;
+                Ok(value)
+            }
+            Err(error) => {
+                if let Err(error) = self.execute("rollback") {
+                    tracing::warn!(%error, "a transaction could not be rolled back");
+                }
+                Err(error)
+            }
+        }
     }
 
     /// Returns a handle that cancels this connection's running command from another thread.

@@ -18,10 +18,16 @@ pub struct InvalidUrl;
 /// ```
 pub fn connection_options(url: &str) -> Result<Vec<(String, String)>, InvalidUrl> {
     let options = raw::connection_options(url).ok_or(InvalidUrl)?;
-    // libpq checks only the port later, and its error quotes it: after a stray `/` or `:`, that may be a part of the password.
+    // libpq checks the port and the host only later, and its errors quote them: after a stray `/`, `:` or `@`, they may be a part of the
+    // password. A host can begin with `@`: an abstract socket does.
     let is_port = |port: &str| port.is_empty() || port.parse::<u16>().is_ok();
+    let is_host = |host: &str| host.rfind('@').is_none_or(|at| at == 0);
     let valid = options
         .iter()
-        .all(|(keyword, value)| keyword != "port" || value.split(',').all(is_port));
+        .all(|(keyword, value)| match keyword.as_str() {
+            "port" => value.split(',').all(is_port),
+            "host" => value.split(',').all(is_host),
+            _ => true,
+        });
     if valid { Ok(options) } else { Err(InvalidUrl) }
 }

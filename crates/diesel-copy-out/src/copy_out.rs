@@ -240,7 +240,7 @@ impl BufRead for CopyOut<'_> {
             if let State::Failed { is_read, .. } = &mut self.state {
                 *is_read = true;
             }
-            return Err(io::Error::other(error));
+            return Err(error.into());
         }
         Ok(self.unread())
     }

@@ -1,6 +1,7 @@
 //! The crate's error.
 
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 
 use crate::Unwritable;
@@ -21,7 +22,15 @@ pub struct Error {
     /// What the server was doing, in one line: `PL/pgSQL function …` if a function has failed. An error of the statement itself has none.
     /// A function may raise an error with any message and any SQLSTATE.
     pub context: Option<Box<str>>,
+    names: Option<Box<Names>>,
     cause: Option<Arc<dyn std::error::Error + Send + Sync>>,
+}
+
+/// What few errors have: in a box, so that the others stay small.
+#[derive(Debug, Clone)]
+struct Names {
+    hint: Option<String>,
+    constraint: Option<String>,
 }
 
 /// What has failed. A missing SQLSTATE does not tell: only one of these kinds is a reason to ask another server.
@@ -36,6 +45,8 @@ pub enum ErrorKind {
     /// The command could not be written, so no server has seen it: a value has no literal, a text has a NUL, or Diesel could not
     /// build the query.
     Unwritable,
+    /// A transaction was committed in which a command had failed: the server has rolled it back.
+    RolledBack,
     /// A COPY has ended without the server's confirmation that all rows came, or before all of them were read.
     Incomplete,
     /// Anything else on this side of the connection, such as a lack of memory or of threads.
@@ -65,6 +76,12 @@ impl From<Unwritable> for Error {
     }
 }
 
+impl From<Error> for io::Error {
+    fn from(error: Error) -> Self {
+        Self::other(error)
+    }
+}
+
 impl Error {
     /// Creates an error that no server has reported.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
@@ -75,6 +92,7 @@ impl Error {
             detail: None,
             position: None,
             context: None,
+            names: None,
             cause: None,
         }
     }
@@ -82,6 +100,36 @@ impl Error {
     /// What has failed.
     pub fn kind(&self) -> ErrorKind {
         self.kind
+    }
+
+    /// What the server suggests to do, in one line.
+    pub fn hint(&self) -> Option<&str> {
+        self.names.as_ref()?.hint.as_deref()
+    }
+
+    /// The name of the constraint that was violated.
+    pub fn constraint(&self) -> Option<&str> {
+        self.names.as_ref()?.constraint.as_deref()
+    }
+
+    pub(crate) fn name(&mut self, hint: Option<String>, constraint: Option<String>) {
+        if hint.is_some() || constraint.is_some() {
+            self.names = Some(Box::new(Names { hint, constraint }));
+        }
+    }
+
+    /// Returns the error of this crate that an [`io::Error`] holds, such as those that [`CopyOut`](crate::CopyOut) returns as a reader.
+    ///
+    /// ```
+    /// use std::io;
+    ///
+    /// use diesel_copy_out::{Error, ErrorKind};
+    ///
+    /// let error = io::Error::from(Error::new(ErrorKind::Incomplete, "the COPY has not ended"));
+    /// assert_eq!(Error::from_io(&error).map(Error::kind), Some(ErrorKind::Incomplete));
+    /// ```
+    pub fn from_io(error: &io::Error) -> Option<&Self> {
+        error.get_ref()?.downcast_ref()
     }
 
     pub(crate) fn because(

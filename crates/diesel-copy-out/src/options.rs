@@ -1,8 +1,9 @@
 //! How the rows are written.
 
-use crate::literal::quoted;
+use crate::literal::{quoted, quoted_name};
 
-/// The format of a COPY, and its options.
+/// The format of a COPY, and its options, by the names that [`diesel::pg::CopyToQuery`] has for them. The characters are bytes, as
+/// PostgreSQL takes no others: `b'é'` does not compile. What a format does not have, PostgreSQL refuses.
 ///
 /// ```
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real_server/cluster.rs"));
@@ -13,9 +14,13 @@ use crate::literal::quoted;
 /// # let cluster = Cluster::start();
 /// # let url = cluster.url();
 /// let mut connection = CopyConnection::establish(&url)?;
-/// let options = Options::csv().header().delimiter(';').null("-");
+/// let options = Options::csv()
+///     .with_header(true)
+///     .with_delimiter(b';')
+///     .with_null("-")
+///     .with_force_quote(["one"]);
 /// let copy = connection.copy_out("select 1 as one, null as none", &options)?;
-/// assert_eq!(io::read_to_string(copy)?, "one;none\n1;-\n");
+/// assert_eq!(io::read_to_string(copy)?, "one;none\n\"1\";-\n");
 /// # Ok(())
 /// # }
 /// ```
@@ -24,8 +29,12 @@ use crate::literal::quoted;
 pub struct Options {
     format: Format,
     header: bool,
-    delimiter: Option<char>,
+    delimiter: Option<u8>,
     null: Option<String>,
+    quote: Option<u8>,
+    escape: Option<u8>,
+    force_quote: Option<ForceQuote>,
+    encoding: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +42,12 @@ enum Format {
     Csv,
     Text,
     Binary,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum ForceQuote {
+    All,
+    Columns(Vec<String>),
 }
 
 impl Options {
@@ -51,21 +66,55 @@ impl Options {
         Self::of(Format::Binary)
     }
 
-    /// Writes the columns' names in the first line. In the text format, this needs PostgreSQL 15.
-    pub fn header(mut self) -> Self {
-        self.header = true;
+    /// Whether the first line has the columns' names. The text format can have it from PostgreSQL 15 on.
+    pub const fn with_header(mut self, set: bool) -> Self {
+        self.header = set;
         self
     }
 
-    /// Sets the column separator.
-    pub fn delimiter(mut self, delimiter: char) -> Self {
+    /// Puts this character between the values.
+    pub const fn with_delimiter(mut self, delimiter: u8) -> Self {
         self.delimiter = Some(delimiter);
         self
     }
 
     /// Writes this text in place of NULL.
-    pub fn null(mut self, null: impl Into<String>) -> Self {
+    pub fn with_null(mut self, null: impl Into<String>) -> Self {
         self.null = Some(null.into());
+        self
+    }
+
+    /// Puts values of CSV into this character, where they need it.
+    pub const fn with_quote(mut self, quote: u8) -> Self {
+        self.quote = Some(quote);
+        self
+    }
+
+    /// Puts this character before a quote within a value of CSV; without it, the quote is doubled.
+    pub const fn with_escape(mut self, escape: u8) -> Self {
+        self.escape = Some(escape);
+        self
+    }
+
+    /// Puts all values of these columns of CSV into quotes, except NULL.
+    pub fn with_force_quote<Name: Into<String>>(
+        mut self,
+        columns: impl IntoIterator<Item = Name>,
+    ) -> Self {
+        let columns = columns.into_iter().map(Into::into).collect();
+        self.force_quote = Some(ForceQuote::Columns(columns));
+        self
+    }
+
+    /// Puts all values of CSV into quotes, except NULL.
+    pub fn with_force_quote_all(mut self) -> Self {
+        self.force_quote = Some(ForceQuote::All);
+        self
+    }
+
+    /// Writes the texts in this encoding, and not in UTF-8.
+    pub fn with_encoding(mut self, encoding: impl Into<String>) -> Self {
+        self.encoding = Some(encoding.into());
         self
     }
 
@@ -75,6 +124,10 @@ impl Options {
             header: false,
             delimiter: None,
             null: None,
+            quote: None,
+            escape: None,
+            force_quote: None,
+            encoding: None,
         }
     }
 
@@ -88,11 +141,25 @@ impl Options {
         if self.header {
             sql.push_str(", header");
         }
-        if let Some(delimiter) = self.delimiter {
-            sql.push_str(&format!(", delimiter {}", quoted(&delimiter.to_string())));
+        let character = |byte: Option<u8>| byte.map(|byte| char::from(byte).to_string());
+        for (name, value) in [
+            ("delimiter", character(self.delimiter)),
+            ("null", self.null.clone()),
+            ("quote", character(self.quote)),
+            ("escape", character(self.escape)),
+            ("encoding", self.encoding.clone()),
+        ] {
+            if let Some(value) = value {
+                sql.push_str(&format!(", {name} {}", quoted(&value)));
+            }
         }
-        if let Some(null) = &self.null {
-            sql.push_str(&format!(", null {}", quoted(null)));
+        match &self.force_quote {
+            Some(ForceQuote::All) => sql.push_str(", force_quote *"),
+            Some(ForceQuote::Columns(columns)) if !columns.is_empty() => {
+                let columns: Vec<_> = columns.iter().map(|name| quoted_name(name)).collect();
+                sql.push_str(&format!(", force_quote ({})", columns.join(", ")));
+            }
+            Some(ForceQuote::Columns(_)) | None => {}
         }
         sql
     }

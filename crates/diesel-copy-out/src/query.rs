@@ -1,24 +1,25 @@
 //! Turns a Diesel query into one text of SQL, with its values as literals: COPY takes no parameters.
 
 use diesel::backend::Backend;
-use diesel::pg::{Pg, PgMetadataLookup, PgTypeMetadata};
+use diesel::pg::Pg;
 use diesel::query_builder::bind_collector::RawBytesBindCollector;
 use diesel::query_builder::{AsQuery, QueryBuilder, QueryFragment};
 
 #[cfg(feature = "stream")]
 use crate::CopyStream;
-use crate::literal::{Unwritable, literal};
-use crate::{CopyConnection, CopyOut, Error, Options};
+use crate::literal::{Types, UnknownTypes, Unwritable};
+use crate::{CopyConnection, CopyOut, Error, ErrorKind, Options};
 #[cfg(feature = "stream")]
 use std::ops::DerefMut;
 
 /// Diesel queries that can be copied out.
 ///
-/// Types that are not PostgreSQL's own, such as enums, have no literals; nor do ranges, `jsonb` and network addresses. A query that
-/// holds a value of such a type fails, with an error that names the type. The compiler cannot refuse it: a query's type need not tell
-/// what it binds (a boxed one's does not), and a backend of this crate, with fewer types, would lack Diesel's parts for PostgreSQL.
+/// COPY takes no parameters, so values are written into the SQL. Those of PostgreSQL's common types are written here. For any other type,
+/// such as an enum, a domain, a range or `jsonb`, the connection asks the server: once for the type, and once for each value, which it
+/// sends as a parameter and gets back as text. The text is read under the settings and by the functions that it was written by.
 pub trait CopyOutDsl: AsQuery<Query: QueryFragment<Pg>> + Sized {
-    /// Returns the query's SQL, with its values as literals.
+    /// Returns the query's SQL, with its values as literals, without a connection. A value of a type that only the server can write is
+    /// an error that names the type. The SQL means the same under any settings of the session.
     ///
     /// ```
     /// use diesel::prelude::*;
@@ -40,26 +41,12 @@ pub trait CopyOutDsl: AsQuery<Query: QueryFragment<Pg>> + Sized {
     /// # }
     /// ```
     fn literal_sql(self) -> Result<String, Error> {
-        let query = self.as_query();
-        let mut builder = <Pg as Backend>::QueryBuilder::default();
-        query
-            .to_sql(&mut builder, &Pg)
-            .map_err(Error::from_diesel)?;
-        let mut binds = RawBytesBindCollector::new();
-        let mut unknown = UnknownTypes::default();
-        query
-            .collect_binds(&mut binds, &mut unknown, &Pg)
-            .map_err(Error::from_diesel)?;
-        let literals = binds.metadata.iter().zip(&binds.binds);
-        let literals = literals.map(|(metadata, value)| match metadata.oid() {
-            Ok(oid) => match unknown.name(oid) {
-                Some(name) => Err(Unwritable::Type(name)),
-                None => literal(oid, value.as_deref()),
-            },
-            Err(error) => Err(Unwritable::Type(error.to_string())),
-        });
-        let literals = literals.collect::<Result<Vec<_>, _>>()?;
-        Ok(inlined(&builder.finish(), &literals)?)
+        written(&self.as_query(), &mut UnknownTypes::default())
+    }
+
+    /// Returns the query's SQL, with its values as literals, for this connection: the server writes those that have no literal here.
+    fn literal_sql_on(self, connection: &mut CopyConnection) -> Result<String, Error> {
+        written(&self.as_query(), connection)
     }
 
     /// Starts to copy the query's rows.
@@ -82,7 +69,7 @@ pub trait CopyOutDsl: AsQuery<Query: QueryFragment<Pg>> + Sized {
     /// # connection.execute("create table people (id int primary key, name text); insert into people values (1, 'Ann'), (2, 'O''Neill'), (3, null)")?;
     /// let query = people::table.filter(people::name.like("%'%")).order(people::id);
     /// let mut file = Vec::new();
-    /// let mut copy = query.copy_out(&mut connection, &Options::csv().header())?;
+    /// let mut copy = query.copy_out(&mut connection, &Options::csv().with_header(true))?;
     /// std::io::copy(&mut copy, &mut file)?;
     /// assert_eq!(copy.finish()?, 1);
     /// assert_eq!(file, b"id,name\n2,O'Neill\n");
@@ -94,10 +81,14 @@ pub trait CopyOutDsl: AsQuery<Query: QueryFragment<Pg>> + Sized {
         connection: &'c mut CopyConnection,
         options: &Options,
     ) -> Result<CopyOut<'c>, Error> {
-        connection.copy_out(&self.literal_sql()?, options)
+        let sql = self.literal_sql_on(connection)?;
+        connection.copy_out(&sql, options)
     }
 
     /// Copies the query's rows as a stream, on a thread of its own, with a connection in a box or from a pool.
+    ///
+    /// There is a stream once the first rows have come, or the end. So if the query is refused, or fails before its first row, there is
+    /// none: a web handler can answer with another status. If the future is dropped, it cancels the query.
     ///
     /// ```
     /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real_server/cluster.rs"));
@@ -117,7 +108,7 @@ pub trait CopyOutDsl: AsQuery<Query: QueryFragment<Pg>> + Sized {
     /// let mut connection = Box::new(CopyConnection::establish(&url)?);
     /// # connection.execute("create table people (id int primary key, name text); insert into people values (1, 'Ann'), (2, 'O''Neill'), (3, null)")?;
     /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
-    /// let mut stream = people::table.copy_out_stream(connection, &Options::csv())?;
+    /// let mut stream = people::table.copy_out_stream(connection, Options::csv()).await?;
     /// let mut file = Vec::new();
     /// while let Some(chunk) = stream.next().await {
     ///     file.extend_from_slice(&chunk?);
@@ -130,44 +121,43 @@ pub trait CopyOutDsl: AsQuery<Query: QueryFragment<Pg>> + Sized {
     /// # }
     /// ```
     #[cfg(feature = "stream")]
-    fn copy_out_stream<C>(self, connection: C, options: &Options) -> Result<CopyStream, Error>
+    fn copy_out_stream<C>(
+        self,
+        connection: C,
+        options: Options,
+    ) -> impl Future<Output = Result<CopyStream, Error>> + Send
     where
+        Self: Send + 'static,
         C: DerefMut<Target = CopyConnection> + Send + 'static,
     {
-        CopyStream::start(connection, self.literal_sql()?, options.clone())
+        // The thread writes the query, too, as it may have to ask the server for that.
+        let sql = |connection: &mut CopyConnection| self.literal_sql_on(connection);
+        async move { CopyStream::start(connection, sql, options)?.started().await }
     }
 }
 
 impl<Q: AsQuery<Query: QueryFragment<Pg>>> CopyOutDsl for Q {}
 
-/// The types whose oids Diesel would ask the server for; none of them has a literal. They get oids from the largest down, which no
-/// server has reached.
-#[derive(Default)]
-struct UnknownTypes(Vec<String>);
-
-impl UnknownTypes {
-    fn name(&self, oid: u32) -> Option<String> {
-        let number = u32::MAX - oid;
-        let name = self.0.get(usize::try_from(number / 2).ok()?)?;
-        let brackets = if number % 2 == 1 { "[]" } else { "" };
-        Some(format!("{name}{brackets}"))
+/// Writes a query's SQL with its values.
+fn written<Q: QueryFragment<Pg>, T: Types>(query: &Q, types: &mut T) -> Result<String, Error> {
+    let mut builder = <Pg as Backend>::QueryBuilder::default();
+    query
+        .to_sql(&mut builder, &Pg)
+        .map_err(Error::from_diesel)?;
+    let mut binds = RawBytesBindCollector::new();
+    let collected = query.collect_binds(&mut binds, types, &Pg);
+    if let Some(failure) = types.failure() {
+        return Err(failure);
     }
-}
-
-impl PgMetadataLookup for UnknownTypes {
-    fn lookup_type(&mut self, name: &str, schema: Option<&str>) -> PgTypeMetadata {
-        let schema = schema.map(|schema| format!("{schema}."));
-        let oid = u32::MAX - 2 * self.0.len() as u32;
-        self.0.push(format!("{}{name}", schema.unwrap_or_default()));
-        PgTypeMetadata::new(oid, oid - 1)
-    }
-
-    fn as_any<'a>(&mut self) -> &mut (dyn std::any::Any + 'a)
-    where
-        Self: 'a,
-    {
-        self
-    }
+    collected.map_err(Error::from_diesel)?;
+    let values = binds.metadata.iter().zip(&binds.binds);
+    let literals = values.map(|(metadata, value)| {
+        let oid = metadata.oid();
+        let oid = oid.map_err(|error| Error::because(ErrorKind::Unwritable, error))?;
+        types.literal(oid, value.as_deref())
+    });
+    let literals = literals.collect::<Result<Vec<_>, Error>>()?;
+    Ok(inlined(&builder.finish(), &literals)?)
 }
 
 /// Returns the SQL with the literals in place of `$1`, `$2`, …, except within quotes, comments and names.
@@ -274,21 +264,6 @@ fn dollar_quoted(sql: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_type_that_the_server_would_have_to_know_is_named_with_its_array() {
-        let mut types = UnknownTypes::default();
-        for (name, schema, expected) in [("mood", None, "mood"), ("tag", Some("app"), "app.tag")] {
-            let oids = types.lookup_type(name, schema);
-            let oids = [oids.oid().ok(), oids.array_oid().ok()];
-            let names = oids.map(|oid| oid.and_then(|oid| types.name(oid)));
-            assert_eq!(
-                names,
-                [Some(expected.to_owned()), Some(format!("{expected}[]"))]
-            );
-        }
-        assert_eq!(types.name(16), None);
-    }
 
     #[test]
     fn placeholders_are_replaced_and_nothing_that_looks_like_one() {

@@ -102,6 +102,10 @@ impl CommandResult {
             .field(pq_sys::PG_DIAG_STATEMENT_POSITION)
             .and_then(|position| position.parse().ok());
         error.context = self.field(pq_sys::PG_DIAG_CONTEXT).map(Into::into);
+        error.name(
+            self.field(pq_sys::PG_DIAG_MESSAGE_HINT),
+            self.field(pq_sys::PG_DIAG_CONSTRAINT_NAME),
+        );
         Some(error)
     }
 
@@ -118,6 +122,12 @@ impl CommandResult {
         // SAFETY: the PGresult is live.
         let (rows, columns) = unsafe { (pq_sys::PQntuples(result), pq_sys::PQnfields(result)) };
         (rows > 0).then(|| Row((0..columns).filter_map(value).collect()))
+    }
+
+    /// Returns what the server calls the command that it has run.
+    pub(crate) fn command(&self) -> Option<String> {
+        // SAFETY: the PGresult is live, and it owns the string, which is copied at once.
+        unsafe { to_line(pq_sys::PQcmdStatus(self.0.as_ptr())) }
     }
 
     /// Returns how many rows the command has processed, as it says.
@@ -229,6 +239,23 @@ impl Session {
         let sql = c_string(sql)?;
         // SAFETY: the PGconn is live, the SQL a valid C string.
         if unsafe { pq_sys::PQsendQuery(self.connection.as_ptr(), sql.as_ptr()) } == 0 {
+            return Err(self.last_error());
+        }
+        Ok(())
+    }
+
+    /// Sends a command with one parameter, in binary form. Its rows come as text.
+    pub(crate) fn send_with(&mut self, sql: &str, oid: u32, value: &[u8]) -> Result<(), Error> {
+        let sql = c_string(sql)?;
+        let length = c_int::try_from(value.len()).map_err(|_| Unwritable::Length)?;
+        let value = value.as_ptr().cast::<c_char>();
+        let connection = self.connection.as_ptr();
+        // SAFETY: the PGconn is live, the SQL a valid C string. There is one parameter: each pointer is to one element, and `value` to
+        // `length` bytes, which libpq copies. Its format, 1, is the binary one; that of the rows, 0, is text.
+        let sent = unsafe {
+            pq_sys::PQsendQueryParams(connection, sql.as_ptr(), 1, &oid, &value, &length, &1, 0)
+        };
+        if sent == 0 {
             return Err(self.last_error());
         }
         Ok(())

@@ -5,20 +5,20 @@
 pub struct Row(pub(crate) Vec<(String, Option<String>)>);
 
 impl Row {
-    /// Returns the value of the column of this name; `None` if it is NULL, or if there is no such column.
-    pub fn get(&self, name: &str) -> Option<&str> {
+    /// Returns the value of the column of this name: `None` if there is no such column, `Some(None)` if it is NULL.
+    pub fn get(&self, name: &str) -> Option<Option<&str>> {
         let (_, value) = self.0.iter().find(|(column, _)| column == name)?;
-        value.as_deref()
+        Some(value.as_deref())
     }
 
-    /// Returns the column's value, parsed; `None` also if it cannot be parsed.
+    /// Returns the column's value, parsed; `None` if there is none, or if it cannot be parsed.
     pub fn read<T: std::str::FromStr>(&self, name: &str) -> Option<T> {
-        self.get(name)?.parse().ok()
+        self.get(name)??.parse().ok()
     }
 
     /// Returns whether the boolean of this name is true.
     pub fn is(&self, name: &str) -> bool {
-        self.get(name) == Some("t")
+        self.get(name) == Some(Some("t"))
     }
 }
 

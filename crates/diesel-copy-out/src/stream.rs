@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::future::poll_fn;
 use std::ops::DerefMut;
 use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -31,7 +32,11 @@ pub struct CopyStream(Arc<Shared>);
 
 impl CopyStream {
     /// Starts the thread, which drops the connection once the COPY has ended.
-    pub(crate) fn start<C>(connection: C, query: String, options: Options) -> Result<Self, Error>
+    pub(crate) fn start<C>(
+        connection: C,
+        sql: impl FnOnce(&mut CopyConnection) -> Result<String, Error> + Send + 'static,
+        options: Options,
+    ) -> Result<Self, Error>
     where
         C: DerefMut<Target = CopyConnection> + Send + 'static,
     {
@@ -51,11 +56,26 @@ impl CopyStream {
                 )),
                 shared: &shared,
             };
-            end.outcome = shared.copy(&mut connection, &query, &options);
+            end.outcome = sql(&mut connection)
+                .and_then(|query| shared.copy(&mut connection, &query, &options));
         })
         .map_err(|error| Error::because(ErrorKind::Other, error))?;
         // Only now that there is a thread: a dropped stream cancels until the thread says that the COPY has ended.
         Ok(Self(stream))
+    }
+
+    /// Waits for the first rows, or the end.
+    pub(crate) async fn started(self) -> Result<Self, Error> {
+        poll_fn(|context| {
+            let mut state = self.0.lock();
+            if state.chunks.is_empty() {
+                state.poll_end(context)
+            } else {
+                Poll::Ready(Ok(()))
+            }
+        })
+        .await?;
+        Ok(self)
     }
 
     /// Returns how many rows came, once all have come and the stream has ended.
@@ -77,14 +97,7 @@ impl Stream for CopyStream {
             self.0.changed.notify_all();
             return Poll::Ready(Some(Ok(chunk)));
         }
-        match &mut state.outcome {
-            None => {
-                state.waker = Some(context.waker().clone());
-                Poll::Pending
-            }
-            Some(Ok(_)) => Poll::Ready(None),
-            Some(Err(error)) => Poll::Ready(error.take().map(Err)),
-        }
+        state.poll_end(context).map(|end| end.err().map(Err))
     }
 }
 
@@ -127,6 +140,22 @@ struct State {
     outcome: Option<Result<u64, Option<Error>>>,
     /// Whether the reader is gone.
     is_unwanted: bool,
+}
+
+impl State {
+    /// Returns the end, or the error, once.
+    fn poll_end(&mut self, context: &Context<'_>) -> Poll<Result<(), Error>> {
+        match &mut self.outcome {
+            None => {
+                self.waker = Some(context.waker().clone());
+                Poll::Pending
+            }
+            Some(outcome) => Poll::Ready(match outcome {
+                Err(error) => error.take().map_or(Ok(()), Err),
+                Ok(_) => Ok(()),
+            }),
+        }
+    }
 }
 
 impl Shared {

@@ -237,7 +237,8 @@ impl Source<'_> {
         let mut connection = self.database.copy_connection()?;
         let shown = self.wait_until_fresh(&mut *connection)?;
         let backend = self.cancellation.register(self.database)?;
-        let query = || self.export.query().literal_sql();
+        let query =
+            |connection: &mut libpq::CopyConnection| self.export.query().literal_sql_on(connection);
         snapshot::begin_copy(&mut connection, &self.beginning(&backend), &[], query)?;
         shown.holds_on(&mut *connection)?;
         // If it fails, the pool sees the open transaction or the broken connection, and closes the connection.

@@ -99,8 +99,10 @@ fn block_on<T>(
 fn stream(url: &str) -> Result<u64, Box<dyn Error>> {
     let connection = Box::new(CopyConnection::establish(url)?);
     let query = tasks::table.order(tasks::id);
-    let mut stream = query.copy_out_stream(connection, &Options::csv())?;
     block_on(async {
+        let mut stream = query
+            .copy_out_stream(connection, Options::csv())
+            .await?;
         let mut bytes = 0;
         while let Some(chunk) = stream.next().await {
             bytes += chunk?.len() as u64;

@@ -2,13 +2,20 @@
 
 use std::fmt::Write;
 
+mod types;
+
+pub(crate) use types::{ServerTypes, Types, UnknownTypes};
+
 /// Why a value has no literal.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Unwritable {
-    /// The type has no literal here.
-    #[error("a value of the type {0} cannot be written as a literal")]
+    /// The type has no literal that is written without the server's help.
+    #[error("a value of the type {0} cannot be written as a literal without a connection")]
     Type(String),
+    /// A value is longer than the protocol allows.
+    #[error("a value of more than 2 GiB cannot be sent to PostgreSQL")]
+    Length,
     /// The bytes are not PostgreSQL's binary form of the type.
     #[error("the bytes of a value of the type {0} are not understood")]
     Bytes(&'static str),
@@ -44,7 +51,7 @@ const TYPES: [(u32, u32, &str); 20] = [
     (2950, 2951, "uuid"),
 ];
 
-/// Diesel's other types, so that an error can name them.
+/// Diesel's other types, so that an error without a connection can name them.
 const OTHERS: [(u32, u32, &str); 21] = [
     (18, 1002, "\"char\""),
     (650, 651, "cidr"),
@@ -80,24 +87,26 @@ fn brackets(is_array: bool) -> &'static str {
     if is_array { "[]" } else { "" }
 }
 
-/// Returns the value as SQL, in parentheses, so that nothing around it changes its meaning.
-pub(crate) fn literal(oid: u32, value: Option<&[u8]>) -> Result<String, Unwritable> {
+/// Returns the type's name, for an error.
+fn name(oid: u32) -> String {
+    match find(&TYPES, oid).or_else(|| find(&OTHERS, oid)) {
+        Some((element, name)) => format!("{name}{}", brackets(oid != element)),
+        None => format!("with the oid {oid}"),
+    }
+}
+
+/// Returns the value as SQL, in parentheses, so that nothing around it changes its meaning; `None` if only the server can.
+fn literal(oid: u32, value: Option<&[u8]>) -> Result<Option<String>, Unwritable> {
     let Some((element, name)) = find(&TYPES, oid) else {
-        return Err(Unwritable::Type(match find(&OTHERS, oid) {
-            Some((element, name)) => format!("{name}{}", brackets(oid != element)),
-            None => format!("with the oid {oid}"),
-        }));
+        return Ok(None);
     };
     let is_array = oid != element;
     let value = match value {
-        None => "null".to_owned(),
+        None => Some("null".to_owned()),
         Some(bytes) if is_array => array(bytes, element, name)?,
-        Some(bytes) => quoted(&text(bytes, name)?),
+        Some(bytes) => Some(quoted(&text(bytes, name)?)),
     };
-    Ok(format!(
-        "({value}::pg_catalog.{name}{})",
-        brackets(is_array)
-    ))
+    Ok(value.map(|value| format!("({value}::pg_catalog.{name}{})", brackets(is_array))))
 }
 
 /// Reads a value's bytes from the front.
@@ -146,8 +155,9 @@ impl<'b> Reader<'b> {
     }
 }
 
-/// Returns `array[…]`, whose elements need no quotes of an array's own; each is read as an element of the type that follows.
-fn array(bytes: &[u8], element: u32, name: &'static str) -> Result<String, Unwritable> {
+/// Returns `array[…]`, whose elements need no quotes of an array's own; each is read as an element of the type that follows. `None` if
+/// it has several dimensions, or does not begin with 1.
+fn array(bytes: &[u8], element: u32, name: &'static str) -> Result<Option<String>, Unwritable> {
     let mut reader = Reader { bytes, name };
     let dimensions = reader.i32()?;
     let _has_null = reader.i32()?;
@@ -156,14 +166,12 @@ fn array(bytes: &[u8], element: u32, name: &'static str) -> Result<String, Unwri
     }
     if dimensions == 0 {
         reader.end()?;
-        return Ok("'{}'".to_owned());
+        return Ok(Some("'{}'".to_owned()));
     }
     let length = reader.i32()?;
     let lower_bound = reader.i32()?;
     if dimensions != 1 || lower_bound != 1 {
-        return Err(Unwritable::Type(format!(
-            "{name}[] of {dimensions} dimensions from {lower_bound} on"
-        )));
+        return Ok(None);
     }
     let mut elements = Vec::new();
     for _ in 0..length {
@@ -176,7 +184,7 @@ fn array(bytes: &[u8], element: u32, name: &'static str) -> Result<String, Unwri
         });
     }
     reader.end()?;
-    Ok(format!("array[{}]", elements.join(",")))
+    Ok(Some(format!("array[{}]", elements.join(","))))
 }
 
 /// Returns the text in quotes, which means the same with and without `standard_conforming_strings`.
@@ -187,6 +195,11 @@ pub(crate) fn quoted(text: &str) -> String {
     } else {
         format!("'{quoted}'")
     }
+}
+
+/// Returns the name in quotes.
+pub(crate) fn quoted_name(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 /// Returns the value's text, which PostgreSQL reads alike under any `DateStyle` and `IntervalStyle`.

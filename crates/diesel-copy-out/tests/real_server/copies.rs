@@ -47,20 +47,58 @@ fn a_query_with_values_is_copied_in_each_format() {
         read(Options::csv()),
         (b"2,\"it's, 2\"\n3,\"\"\n".to_vec(), 2)
     );
-    assert_eq!(
-        read(Options::csv().header().delimiter(';')),
-        (b"id;name\n2;it's, 2\n3;\"\"\n".to_vec(), 2)
-    );
+    let csv = || Options::csv().with_header(true);
+    for (options, expected) in [
+        (csv().with_delimiter(b';'), "id;name\n2;it's, 2\n3;\"\"\n"),
+        (
+            csv().with_force_quote_all(),
+            "id,name\n\"2\",\"it's, 2\"\n\"3\",\"\"\n",
+        ),
+        (
+            csv().with_force_quote(["id"]),
+            "id,name\n\"2\",\"it's, 2\"\n\"3\",\"\"\n",
+        ),
+        (
+            csv().with_force_quote([""; 0]),
+            "id,name\n2,\"it's, 2\"\n3,\"\"\n",
+        ),
+        (csv().with_quote(b'\''), "id,name\n2,'it''s, 2'\n3,''\n"),
+        (
+            csv().with_quote(b'\'').with_escape(b'\\'),
+            "id,name\n2,'it\\'s, 2'\n3,''\n",
+        ),
+        (
+            csv().with_null("").with_encoding("LATIN1"),
+            "id,name\n2,\"it's, 2\"\n3,\"\"\n",
+        ),
+        (Options::text().with_null("'"), "2\tit's, 2\n3\t\n"),
+    ] {
+        assert_eq!(read(options), (expected.into(), 2));
+    }
     assert_eq!(read(Options::text()), (b"2\tit's, 2\n3\t\n".to_vec(), 2));
     let (binary, rows) = read(Options::binary());
     assert!(binary.starts_with(b"PGCOPY\n\xff\r\n\0") && binary.ends_with(b"\xff\xff"));
     assert_eq!(rows, 2);
     let none = people::table.filter(people::id.eq(0));
-    for options in [Options::binary(), Options::csv(), Options::csv().header()] {
+    for options in [Options::binary(), Options::csv(), csv()] {
         let mut copy = none.copy_out(&mut connection, &options).expect("a copy");
         while copy.next_row().expect("no error").is_some() {}
         assert_eq!(copy.finish().expect("whole"), 0);
     }
+    // The encoding is that of the bytes; and what is no character of one byte in PostgreSQL's encoding, the server refuses.
+    let mut read = |options: Options| {
+        let copy = connection.copy_out("select 'é', null as \"a\"\"b\"", &options);
+        copy.map(|mut copy| {
+            let mut bytes = Vec::new();
+            copy.read_to_end(&mut bytes).expect("bytes");
+            bytes
+        })
+    };
+    let latin = Options::csv().with_encoding("LATIN1").with_null("it's");
+    let bytes = read(latin.with_force_quote(["a\"b"]));
+    assert_eq!(bytes.expect("a copy"), b"\xe9,it's\n");
+    let error = read(Options::csv().with_delimiter(0xe9)).expect_err("no such delimiter");
+    assert_eq!(error.sqlstate.as_deref(), Some("0A000"));
     assert!(connection.is_reusable());
 }
 
@@ -107,10 +145,7 @@ fn a_copy_that_fails_in_the_middle_is_an_error_and_no_end() {
     let error = copy
         .read_to_end(&mut Vec::new())
         .expect_err("a division by zero");
-    let error: &Error = error
-        .get_ref()
-        .and_then(|error| error.downcast_ref())
-        .expect("ours");
+    let error = Error::from_io(&error).expect("ours");
     assert_eq!(error.sqlstate.as_deref(), Some("22012"));
     let first = error.to_string();
     // Whoever reads on gets no more bytes; the calls that tell whether all rows came go on to say why they did not.
@@ -139,6 +174,10 @@ fn a_copy_that_fails_in_the_middle_is_an_error_and_no_end() {
         error.detail.as_deref(),
         Some("Key (id)=(1) already exists.")
     );
+    assert_eq!(error.constraint(), Some("unique_people_pkey"));
+    let raised = "do $$ begin raise exception 'no' using hint = 'do it otherwise'; end $$";
+    let error = connection.execute(raised).expect_err("raised");
+    assert_eq!(error.hint(), Some("do it otherwise"));
 }
 
 #[test]
@@ -210,7 +249,7 @@ fn a_value_has_the_same_text_whatever_the_roles_defaults() {
     // The order of day and month is the database's own.
     let row = connection.query_row("show datestyle").expect("a row");
     assert_eq!(
-        row.and_then(|row| row.get("DateStyle").map(str::to_owned)),
+        row.and_then(|row| row.get("DateStyle")?.map(str::to_owned)),
         Some("ISO, DMY".into())
     );
 }
@@ -230,10 +269,7 @@ fn an_error_says_what_kind_it_is() {
     );
     let range = (std::ops::Bound::Included(1), std::ops::Bound::Excluded(3));
     let range = diesel::select(range.into_sql::<Range<Integer>>());
-    assert_eq!(
-        kind(range.copy_out(&mut connection, &Options::csv()).map(drop)),
-        ErrorKind::Unwritable
-    );
+    assert_eq!(kind(range.literal_sql().map(drop)), ErrorKind::Unwritable);
     let mut copy = connection
         .copy_out("select n from generate_series(1, 3) n", &Options::csv())
         .expect("a copy");
@@ -253,7 +289,7 @@ fn an_error_says_what_kind_it_is() {
     let mut connection = connect(&cluster);
     let pid = connection.query_row("select pg_backend_pid() as pid");
     let pid = pid.expect("a query").expect("a row");
-    let pid = pid.get("pid").expect("no NULL").to_owned();
+    let pid = pid.get("pid").flatten().expect("no NULL").to_owned();
     let mut copy = connection
         .copy_out(
             "select repeat('x', 100) from generate_series(1, 800)",

@@ -91,7 +91,7 @@ macro_rules! check {
             let row = row.expect("a row");
             assert_eq!(
                 row.get("sent"),
-                expected.as_deref(),
+                Some(expected.as_deref()),
                 "{literal} after {settings}"
             );
         }
@@ -329,10 +329,12 @@ impl<Type: HasNoLiteral> ToSql<Type, Pg> for Other {
 struct Mood;
 
 #[test]
-fn what_has_no_literal_is_an_error_that_names_it() {
+fn what_has_no_literal_without_a_connection_is_an_error_that_names_it() {
     let error =
         |sql: Result<String, diesel_copy_out::Error>| sql.expect_err("no literal").to_string();
-    let refused = |name| format!("a value of the type {name} cannot be written as a literal");
+    let refused = |name| {
+        format!("a value of the type {name} cannot be written as a literal without a connection")
+    };
     let other = diesel::select(Other.into_sql::<Inet>());
     assert_eq!(error(other.literal_sql()), refused("inet"));
     let array = diesel::select(vec![Other].into_sql::<Array<Inet>>());

@@ -9,6 +9,7 @@ mod connections;
 mod copies;
 mod diesel_copy_to;
 mod literals;
+mod server_literals;
 mod streams;
 
 /// Waits, for up to a minute, until something is so.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use diesel::dsl::sql;
 use diesel::r2d2::Pool;
 use diesel::sql_types::{Integer, Text};
-use diesel_copy_out::{CopyConnection, CopyOutDsl, CopyStream, Error, Manager, Options};
+use diesel_copy_out::{CopyConnection, CopyOutDsl, Error, Manager, Options};
 use futures_util::{FutureExt, Stream, StreamExt};
 
 use crate::cluster::Cluster;
@@ -37,7 +37,7 @@ fn read(stream: impl Stream<Item = Result<Bytes, Error>>) -> (Vec<u8>, Result<()
     })
 }
 
-fn numbers(to: &str) -> impl CopyOutDsl {
+fn numbers(to: &str) -> impl CopyOutDsl + Send + use<> {
     diesel::select(sql::<Text>(&format!(
         "n::text from generate_series(1, {to}) n"
     )))
@@ -60,9 +60,8 @@ fn a_stream_has_all_rows_and_then_its_connection_is_free_again() {
     let pool = pool(&cluster);
     for rows in [0_u64, 1, 300_000] {
         let connection = pool.get().expect("the one connection");
-        let mut stream = numbers(&rows.to_string())
-            .copy_out_stream(connection, &Options::csv())
-            .expect("a thread");
+        let stream = numbers(&rows.to_string()).copy_out_stream(connection, Options::csv());
+        let mut stream = block_on(stream).expect("a stream");
         // Without a row, nothing has to be read: the stream may have ended by now.
         assert!(rows == 0 || stream.rows().is_none(), "{rows}");
         let (bytes, end) = read(&mut stream);
@@ -81,28 +80,31 @@ fn a_stream_of_a_query_that_fails_ends_with_the_error() {
     let query = diesel::select(sql::<Integer>(
         "1 / (50000 - n) from generate_series(1, 100000) n",
     ));
-    let stream = query.copy_out_stream(connect(), &Options::csv());
-    let (bytes, end) = read(stream.expect("a thread"));
+    let stream = block_on(query.copy_out_stream(connect(), Options::csv()));
+    let (bytes, end) = read(stream.expect("a stream"));
     assert!(bytes.len() < 2 * 49_999 + 1);
     assert_eq!(
         end.expect_err("it fails").sqlstate.as_deref(),
         Some("22012")
     );
 
-    let query = diesel::select(sql::<Integer>("nothing"));
-    let stream = query.copy_out_stream(connect(), &Options::csv());
-    let (bytes, end) = read(stream.expect("a thread"));
-    assert_eq!(bytes, b"");
-    assert_eq!(
-        end.expect_err("no column").sqlstate.as_deref(),
-        Some("42703")
-    );
+    // One that is refused, or fails before its first row, never begins.
+    let header = Options::csv().with_header(true);
+    for (query, sqlstate) in [
+        ("nothing", "42703"),
+        ("1 / (1 - n) from generate_series(1, 10) n", "22012"),
+    ] {
+        let query = diesel::select(sql::<Integer>(query));
+        let stream = block_on(query.copy_out_stream(connect(), header.clone()));
+        let error = stream.map(drop).expect_err("it fails");
+        assert_eq!(error.sqlstate.as_deref(), Some(sqlstate));
+    }
 
     // The server ends the session.
     let sql = "n, case n when 50000 then pg_terminate_backend(pg_backend_pid()) end from generate_series(1, 100000) n";
     let stream = diesel::select(diesel::dsl::sql::<Integer>(sql));
-    let stream = stream.copy_out_stream(connect(), &Options::csv());
-    let (_, end) = read(stream.expect("a thread"));
+    let stream = block_on(stream.copy_out_stream(connect(), Options::csv()));
+    let (_, end) = read(stream.expect("a stream"));
     assert_eq!(end.expect_err("it ends").sqlstate.as_deref(), Some("57P01"));
 }
 
@@ -115,8 +117,8 @@ fn what_has_come_is_not_held_back() {
     // The server sends at least as much as its buffer of 8 KiB holds, and then waits for the lock.
     let sql = "case n when 2000 then pg_advisory_lock(1)::text else 'a line' end from generate_series(1, 4000) n";
     let query = diesel::select(diesel::dsl::sql::<Text>(sql));
-    let stream = query.copy_out_stream(connection, &Options::csv());
-    let mut stream = stream.expect("a thread");
+    let stream = block_on(query.copy_out_stream(connection, Options::csv()));
+    let mut stream = stream.expect("a stream");
     let first = block_on(stream.next()).expect("an item").expect("a chunk");
     assert!(first.starts_with(b"a line\n") && first.ends_with(b"\n"));
     eventually("the stream waits", || {
@@ -137,25 +139,26 @@ fn dropping_a_stream_cancels_its_query_and_no_other() {
     let cluster = Cluster::start();
     let mut control = CopyConnection::establish(&cluster.url()).expect("a connection");
     let pool = pool(&cluster);
-    let start = |query: &str| -> CopyStream {
+    let start = |query: &str| {
         let connection = pool.get().expect("a connection");
         let query = diesel::select(sql::<Text>(query));
-        query
-            .copy_out_stream(connection, &Options::csv())
-            .expect("a thread")
+        Box::pin(query.copy_out_stream(connection, Options::csv()))
     };
-    // One that waits for its reader, one that waits for the server, and one that has hardly begun.
-    let mut stream = start("repeat('x', 1000) from generate_series(1, 1000000)");
+    // One that waits for its reader, one that waits for the server, one that has hardly begun, and one that has not.
+    let mut stream =
+        block_on(start("repeat('x', 1000) from generate_series(1, 1000000)")).expect("a stream");
     block_on(stream.next()).expect("an item").expect("a chunk");
     drop(stream);
-    let stream = start("pg_sleep(3600)::text");
+    let mut stream = start("pg_sleep(3600)::text");
+    assert!(stream.as_mut().now_or_never().is_none());
     eventually("it runs", || busy(&mut control) == Some(1));
     drop(stream);
+    assert!(start("pg_sleep(3600)::text").now_or_never().is_none());
     drop(start("pg_sleep(3600)::text"));
     eventually("nothing runs", || busy(&mut control) == Some(0));
     // A stream that has ended cancels nothing when it is dropped.
     for _ in 0..50 {
-        let mut stream = start("'x'");
+        let mut stream = block_on(start("'x'")).expect("a stream");
         read(&mut stream).1.expect("whole");
         let mut connection = pool.get().expect("a connection");
         drop(stream);
@@ -186,9 +189,7 @@ impl DerefMut for Panics {
 fn a_thread_that_panics_is_an_error_and_no_end() {
     let cluster = Cluster::start();
     let connection = Panics(CopyConnection::establish(&cluster.url()).expect("a connection"));
-    let stream = numbers("10").copy_out_stream(connection, &Options::csv());
-    let (bytes, end) = read(stream.expect("a thread"));
-    assert_eq!(bytes, b"");
-    let error = end.expect_err("no end");
+    let stream = block_on(numbers("10").copy_out_stream(connection, Options::csv()));
+    let error = stream.map(drop).expect_err("no end");
     assert_eq!(error.message, "the COPY's thread has panicked");
 }

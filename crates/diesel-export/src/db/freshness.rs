@@ -131,7 +131,7 @@ impl HasFreshness for libpq::CopyConnection {
         let row = self.query_row(&question(position))?.unwrap_or_default();
         Ok(Answer {
             is_fresh: row.is("is_fresh"),
-            server: row.get("server").unwrap_or_default().to_owned(),
+            server: row.get("server").flatten().unwrap_or_default().to_owned(),
         })
     }
 }

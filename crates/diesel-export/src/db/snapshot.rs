@@ -142,7 +142,7 @@ pub fn begin_copy(
     connection: &mut libpq::CopyConnection,
     beginning: &Beginning<'_>,
     question: &[String],
-    query: impl Fn() -> Result<String, libpq::Error>,
+    query: impl Fn(&mut libpq::CopyConnection) -> Result<String, libpq::Error>,
 ) -> Result<(libpq::Row, bool), Error> {
     let others = format!("{} as others", beginning.has_others());
     let question: Vec<&str> = question
@@ -173,7 +173,8 @@ pub fn begin_copy(
         if is_locked && !row.is("others") {
             return Ok((row, true));
         }
-        connection.execute(&format!("explain {}", query()?))?;
+        let query = query(connection)?;
+        connection.execute(&format!("explain {query}"))?;
         let rewritten = connection.query_row(&format!("select {WAS_REWRITTEN} as so"))?;
         if !rewritten.unwrap_or_default().is("so") {
             return Ok((row, is_locked));

@@ -16,7 +16,7 @@ pub(crate) fn rows(
 ) -> Result<(), Error> {
     // The header is the encoder's, as with every strategy; and COPY would print the columns' own names.
     let delimiter = source.export.format.copied().delimiter.byte();
-    let options = Options::csv().delimiter(delimiter.into());
+    let options = Options::csv().with_delimiter(delimiter);
     let mut rows = source.export.query().copy_out(connection, &options)?;
     while let Some(line) = rows.next_row()? {
         encoder.copied_line(line)?;

@@ -189,8 +189,12 @@ impl Conditions {
             Some(format!("set_config('{name}', {value}, true)"))
         });
         let mut conditions = Self {
-            server: answer.get("server").unwrap_or_default().to_owned(),
-            relations: answer.get("oids").unwrap_or_default().to_owned(),
+            server: answer
+                .get("server")
+                .flatten()
+                .unwrap_or_default()
+                .to_owned(),
+            relations: answer.get("oids").flatten().unwrap_or_default().to_owned(),
             settings: format!("select {}", set.collect::<Vec<_>>().join(", ")),
             has_all_keys: answer.is("has_all_keys"),
             are_plain: true,
@@ -207,7 +211,7 @@ impl Conditions {
             let facts = connection.query_row(&facts(dataset))?.unwrap_or_default();
             let violations: Vec<Violation> = libpq::read_json(&facts, "violations")?;
             conditions.violated = violations.first().map(Violation::because);
-            conditions.reads = facts.get("reads").unwrap_or_default().to_owned();
+            conditions.reads = facts.get("reads").flatten().unwrap_or_default().to_owned();
         }
         if !answer.is("has_integer_key") {
             conditions.violated = Some(NO_INTEGER.to_owned());
@@ -227,7 +231,8 @@ impl Conditions {
 
     /// Returns whether the answer to [`identity`](Self::identity) is the leader's.
     pub(super) fn are_identical(&self, answer: &Row) -> bool {
-        answer.get("server") == Some(&self.server) && answer.get("oids") == Some(&self.relations)
+        answer.get("server").flatten() == Some(&self.server)
+            && answer.get("oids").flatten() == Some(&self.relations)
     }
 
     /// Demands, after the last row, that all that was read is as it was before the first row. A new partition has rows that are older than
@@ -254,7 +259,7 @@ impl Conditions {
             oids(dataset)
         );
         let now = connection.query_row(&sql)?.unwrap_or_default();
-        if now.get("oids") == Some(&self.relations) && now.is("is_as_before") {
+        if now.get("oids").flatten() == Some(&self.relations) && now.is("is_as_before") {
             Ok(())
         } else {
             Err(db::Error::Moved)

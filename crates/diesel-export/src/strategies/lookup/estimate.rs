@@ -74,7 +74,9 @@ impl Estimate {
     ) -> Result<Self, libpq::Error> {
         let plan = connection.query_row(&format!("explain (verbose, format json) {sql}"))?;
         let plan = plan.unwrap_or_default();
-        Ok(Self::read(plan.get("QUERY PLAN").unwrap_or_default()))
+        Ok(Self::read(
+            plan.get("QUERY PLAN").flatten().unwrap_or_default(),
+        ))
     }
 
     /// Returns whether the rows are found so fast that dividing the work does not pay.

@@ -96,7 +96,7 @@ fn of_facts(facts: &libpq::Row, estimate: &Estimate) -> Result<Ranges, libpq::Er
     let rows = rows.max(estimate.rows);
     let toast = facts.read("toast").unwrap_or(0.0);
     let width = estimate.width + toast;
-    let bounds = bounds(facts.get("bounds").unwrap_or_default());
+    let bounds = bounds(facts.get("bounds").flatten().unwrap_or_default());
     let rows_of_range = rows_of_range(width, rows);
     Ok(Ranges {
         keys: divide((first, last), rows, rows_of_range, &bounds),
@@ -135,7 +135,7 @@ fn divide_dense(
 
 /// Reads the first and the last key; none if no row has a key.
 fn ends(row: &libpq::Row) -> Result<Option<(i64, i64)>, libpq::Error> {
-    let (Some(first), Some(last)) = (row.get("first"), row.get("last")) else {
+    let (Some(Some(first)), Some(Some(last))) = (row.get("first"), row.get("last")) else {
         return Ok(None);
     };
     match (first.parse(), last.parse()) {

@@ -75,7 +75,9 @@ impl<'a> Session<'a> {
         } else {
             Conditions::question(source.export.dataset())
         };
-        let query = || libpq::CopyOutDsl::literal_sql(source.export.query());
+        let query = |connection: &mut libpq::CopyConnection| {
+            libpq::CopyOutDsl::literal_sql_on(source.export.query(), connection)
+        };
         let (answer, locked) = snapshot::begin_copy(&mut connection, &beginning, &question, query)?;
         shown.holds_on(&mut *connection)?;
         let session = Self {
