@@ -12,7 +12,7 @@ pub use pastey::paste;
 use utoipa::openapi::path::{HttpMethod, Operation};
 use utoipa::openapi::{OpenApi, RefOr, Schema};
 
-use crate::api::openapi::{self, datasets, order};
+use crate::api::openapi::{self, datasets, request_body};
 use crate::api::{choices, exports, rows};
 use crate::app::OfDataset;
 use crate::download;
@@ -30,7 +30,7 @@ const READ: [HttpMethod; 2] = [HttpMethod::Get, HttpMethod::Head];
 pub fn routes(catalog: &Catalog, of_application: Vec<Route>) -> Vec<Route> {
     let [of_orders, of_choices] = [catalog.clone(), catalog.clone()];
     let prepare = route!(exports::post).amend(move |operation| {
-        operation.request_body = order::request_body(&of_orders).map(RefOr::T);
+        operation.request_body = request_body::request_body(&of_orders).map(RefOr::T);
     });
     let own = [
         route!(exports::list),

@@ -106,8 +106,8 @@ impl Export {
 
     /// Returns the query for its rows: what `copy` asks the server.
     pub fn query(&self) -> Query {
-        let question = queries::rows(self);
-        self.dataset().joined(question)
+        let select = queries::rows(self);
+        self.dataset().joined(select)
     }
 
     /// The same as SQL.

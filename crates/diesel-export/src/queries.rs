@@ -5,7 +5,7 @@ use std::sync::Arc;
 use diesel::prelude::*;
 use diesel::sql_types::Text;
 
-use super::dataset::{Cell, Column, Dataset, Filter, Question, Row, RowOrder, Selected, Selection};
+use super::dataset::{Cell, Column, Dataset, Filter, Row, RowOrder, Select, Selected, Selection};
 use super::lookup::Estimate;
 use super::{Error, Export};
 use crate::db::libpq::CopyOutDsl as _;
@@ -46,13 +46,13 @@ impl FirstRows {
 }
 
 /// Returns the query for the chosen values of the filtered rows, in the export's order: as COPY is to print them.
-pub(super) fn rows(export: &Export) -> Question {
+pub(super) fn rows(export: &Export) -> Select {
     let plain = |column: &Column| Selected::Plain(column.joined());
     ordered(&export.columns, &export.filter, &export.order, plain)
 }
 
 /// The same, as Diesel loads them.
-pub(super) fn loaded_rows(export: &Export) -> Question {
+pub(super) fn loaded_rows(export: &Export) -> Select {
     ordered(
         &export.columns,
         &export.filter,
@@ -66,8 +66,8 @@ fn ordered(
     filter: &Filter,
     order: &RowOrder,
     selected: impl Fn(&Column) -> Selected,
-) -> Question {
-    Question::of(columns.columns().into_iter().map(selected))
+) -> Select {
+    Select::of(columns.columns().into_iter().map(selected))
         .with(filter.conditions())
         .ordered(order.fragments())
 }
@@ -81,15 +81,15 @@ pub fn first_rows(
 ) -> QueryResult<FirstRows> {
     // One character more shows that there are more.
     let beginning = |column: &Column| column.beginning(PREVIEW_CHARACTERS + 1);
-    let question = ordered(columns, filter, order, beginning).limit(PREVIEW_ROWS);
-    let rows = filter.dataset().joined(question).load(connection)?;
+    let select = ordered(columns, filter, order, beginning).limit(PREVIEW_ROWS);
+    let rows = filter.dataset().joined(select).load(connection)?;
     Ok(FirstRows::of(rows))
 }
 
 /// Counts the export's rows.
 pub fn count(connection: &mut PgConnection, filter: &Filter) -> QueryResult<i64> {
-    let question = Question::of([Selected::Count]).with(filter.conditions());
-    integer(filter.dataset().joined(question).get_result(connection)?)
+    let select = Select::of([Selected::Count]).with(filter.conditions());
+    integer(filter.dataset().joined(select).get_result(connection)?)
 }
 
 /// Returns whether the export has more rows than this. The query asks for one row, and reads no more than it must.
@@ -98,13 +98,13 @@ pub fn has_more_than(
     filter: &Filter,
     rows: i64,
 ) -> QueryResult<bool> {
-    let question = Question::of([Selected::One])
+    let select = Select::of([Selected::One])
         .with(filter.conditions())
         .offset(rows)
         .limit(1);
     let next: Option<Row> = filter
         .dataset()
-        .joined(question)
+        .joined(select)
         .get_result(connection)
         .optional()?;
     Ok(next.is_some())
@@ -112,8 +112,8 @@ pub fn has_more_than(
 
 /// Returns how many rows the planner expects the export to have.
 pub(super) fn expected_rows(connection: &mut PgConnection, filter: &Filter) -> Result<f64, Error> {
-    let question = Question::of([Selected::One]).with(filter.conditions());
-    let sql = filter.dataset().joined(question).literal_sql()?;
+    let select = Select::of([Selected::One]).with(filter.conditions());
+    let sql = filter.dataset().joined(select).literal_sql()?;
     let explained: Explained =
         diesel::sql_query(format!("explain (format json) {sql}")).get_result(connection)?;
     Ok(Estimate::read(&explained.plan).rows)
@@ -128,8 +128,8 @@ struct Explained {
 
 /// Returns whether the dataset has any row.
 pub fn any(connection: &mut PgConnection, dataset: &Arc<dyn Dataset>) -> QueryResult<bool> {
-    let question = Question::of([Selected::One]).limit(1);
-    let first: Option<Row> = dataset.own(question).get_result(connection).optional()?;
+    let select = Select::of([Selected::One]).limit(1);
+    let first: Option<Row> = dataset.own(select).get_result(connection).optional()?;
     Ok(first.is_some())
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use diesel::connection::SimpleConnection;
-use diesel_export::dataset::{ColumnKind, Dataset, FilterField, Question, Selected, Selection};
+use diesel_export::dataset::{ColumnKind, Dataset, FilterField, Select, Selected, Selection};
 use diesel_export::db::Database;
 use diesel_export::parameters::filter_from_pairs;
 use diesel_export::tables::{self, DatasetsFile, FileDatasets};
@@ -303,7 +303,7 @@ fn a_filter_of_any_type_takes_what_the_file_shows() {
     for (name, value) in [("mood_one-of", "so"), ("currency_exact", "EUR")] {
         let pairs = [(name.into(), value.into())];
         let filter = filter_from_pairs(dataset, pairs).expect("understood");
-        let query = dataset.own(Question::of([Selected::One]).with(filter.own_conditions()));
+        let query = dataset.own(Select::of([Selected::One]).with(filter.own_conditions()));
         let sql = diesel::debug_query::<diesel::pg::Pg, _>(&query).to_string();
         let sql = sql.replace("$1", &format!("text '{value}'"));
         let plan = oracle::psql(

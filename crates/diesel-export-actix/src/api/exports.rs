@@ -18,7 +18,7 @@ use crate::download::registry::Known;
 use crate::pages::export_page;
 use crate::pages::html;
 use crate::prepared::PAGE;
-use crate::prepared::request::Order;
+use crate::prepared::request::ExportRequest;
 use crate::problem::query_string::{QueryString, invalid};
 use crate::problem::{EXPORT_ID, Kind, Problem, ProblemBody};
 use diesel_export::dataset::Scope;
@@ -55,9 +55,9 @@ async fn prepare(
     app: web::Data<App>,
     visible: Visible,
 ) -> Result<HttpResponse, Problem> {
-    let order = Order::read(request, body, &visible.catalog)?;
+    let order = ExportRequest::read(request, body, &visible.catalog)?;
     let fresh = order.is_fresh(app.servers.knows_primary());
-    let Order {
+    let ExportRequest {
         is_page,
         parameters,
         ..

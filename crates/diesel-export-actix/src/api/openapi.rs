@@ -1,9 +1,9 @@
 //! `GET /openapi.json`: the description of all routes.
 
 pub(crate) mod datasets;
-pub(crate) mod order;
 mod parameters;
 mod problems;
+pub(crate) mod request_body;
 
 use actix_web::web;
 use utoipa::openapi::Server;

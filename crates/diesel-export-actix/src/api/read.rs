@@ -10,7 +10,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tracing::Span;
 
 use crate::app::App;
-use crate::download::supervisor::{Obstacle, Watch};
+use crate::download::supervisor::{Obstacle, ObstacleWatch};
 use diesel_export::cancellation::Cancellation;
 use diesel_export::dataset::Dataset;
 use diesel_export::db::servers::PATIENCE;
@@ -96,7 +96,7 @@ pub(crate) async fn read<T: Send + 'static>(
             }),
         }
     }));
-    let mut watch = Watch {
+    let mut watch = ObstacleWatch {
         flow: &flow,
         peer: request.conn_data(),
         reader_timeout: None,

@@ -21,7 +21,7 @@ use diesel_export::stall_detector::StallDetector;
 const INTERVAL: Duration = Duration::from_millis(100);
 
 /// What is checked. What is not given cannot fail.
-pub(crate) struct Watch<'a> {
+pub(crate) struct ObstacleWatch<'a> {
     pub(crate) flow: &'a StallDetector,
     pub(crate) peer: Option<&'a ClientSocket>,
     /// How long the client may receive nothing.
@@ -37,7 +37,7 @@ pub(crate) enum Obstacle {
     ServerSilent,
 }
 
-impl Watch<'_> {
+impl ObstacleWatch<'_> {
     /// Waits until going on is pointless.
     pub(crate) async fn obstacle(&self) -> Obstacle {
         loop {
@@ -70,7 +70,7 @@ pub(crate) struct Supervisor {
 impl Supervisor {
     pub(crate) async fn over(self, over: CancellationToken) {
         let run = &self.known.run;
-        let watch = Watch {
+        let watch = ObstacleWatch {
             flow: &run.flow,
             peer: self.client.as_ref(),
             reader_timeout: Some(self.app.settings.reader_timeout),

@@ -21,7 +21,7 @@ use crate::connections::client_socket::ClientSocket;
 use crate::download::conditions::{Part, Validators};
 use crate::download::digest::{REPR_DIGEST, repr_digest};
 use crate::download::file_stream::FileStream;
-use crate::download::supervisor::Watch;
+use crate::download::supervisor::ObstacleWatch;
 use crate::download::{Unsent, media_type, permit_for_download};
 use crate::prepared::Fetched;
 use crate::problem::{Kind, Problem, ProblemBody};
@@ -141,7 +141,7 @@ pub(crate) async fn get(
 
 /// Resets the connection as soon as its client has received nothing for this long.
 async fn cut_off(flow: &StallDetector, limit: Duration, client: &ClientSocket) {
-    let watch = Watch {
+    let watch = ObstacleWatch {
         flow,
         peer: None,
         reader_timeout: Some(limit),

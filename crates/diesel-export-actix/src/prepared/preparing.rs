@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::app::App;
-use crate::download::supervisor::{Watch, give_back_permits};
+use crate::download::supervisor::{ObstacleWatch, give_back_permits};
 use diesel_export::{self as export, ExportRun, db};
 
 /// Interval between two removals of expired exports.
@@ -84,7 +84,7 @@ async fn prepare(app: Arc<App>, job: Arc<ExportRun>, permits: Vec<OwnedSemaphore
             fail(&making, job, &error);
         }
     });
-    let watch = Watch {
+    let watch = ObstacleWatch {
         flow: &job.flow,
         peer: None,
         reader_timeout: None,

@@ -17,7 +17,7 @@ use diesel_export::format::FileType;
 use diesel_export::parameters::{OPTIONS, Pair, Parameters, named};
 
 /// An export that is asked for.
-pub(crate) struct Order {
+pub(crate) struct ExportRequest {
     /// Whether a page's form asks.
     pub(crate) is_page: bool,
     /// Whether it must have all that the primary has now, if that is said.
@@ -25,7 +25,7 @@ pub(crate) struct Order {
     pub(crate) parameters: Parameters,
 }
 
-impl Order {
+impl ExportRequest {
     /// Reads a request. The parameters have the same names as those of the download; `dataset` and `format` are in its path there.
     pub(crate) fn read(
         request: &HttpRequest,
@@ -193,7 +193,7 @@ mod tests {
 
     fn read(kind: &str, body: &str) -> Result<String, String> {
         let request = TestRequest::post().insert_header((CONTENT_TYPE, kind));
-        let order = Order::read(
+        let order = ExportRequest::read(
             &request.to_http_request(),
             body.as_bytes(),
             &example::catalog(),
@@ -273,7 +273,7 @@ mod tests {
             .insert_header((ACCEPT, "text/html,*/*;q=0.8"))
             .to_http_request();
         let is_fresh = |body, knows_primary| {
-            Order::read(&request, body, &example::catalog())
+            ExportRequest::read(&request, body, &example::catalog())
                 .map(|order| order.is_fresh(knows_primary))
         };
         assert!(is_fresh(b"dataset=books", true)?);

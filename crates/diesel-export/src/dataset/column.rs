@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Dataset;
 use super::column_type::ColumnKind;
-use super::fragment::{Fragment, Selected};
+use super::query::{Selected, SqlExpression};
 
 /// A column that an export can have.
 #[derive(Clone)]
@@ -21,7 +21,7 @@ pub struct Column {
     /// Whether the values have an order.
     pub(crate) is_ordered: bool,
     /// The value in the query of all tables.
-    pub(crate) joined: Fragment,
+    pub(crate) joined: SqlExpression,
     pub(crate) origin: Origin,
 }
 
@@ -72,7 +72,7 @@ impl Column {
     }
 
     /// Its value in the query of all tables.
-    pub fn joined(&self) -> Fragment {
+    pub fn joined(&self) -> SqlExpression {
         Arc::clone(&self.joined)
     }
 
@@ -86,7 +86,7 @@ impl Column {
     }
 
     /// The same as a text, in which one can search. An index serves that of a text.
-    pub(crate) fn searched(&self) -> Fragment {
+    pub(crate) fn searched(&self) -> SqlExpression {
         if self.is_printed || !self.kind.is_text() {
             Arc::new(Selected::Printed(self.joined()))
         } else {
@@ -118,14 +118,14 @@ pub enum Origin {
         /// The column's name there.
         column: String,
         /// The value, as it is stored.
-        value: Fragment,
+        value: SqlExpression,
     },
     /// In what the dataset's rows refer to.
     Referenced {
         /// The index of the dataset's reference.
         reference: usize,
         /// The value in the query of what is referred to.
-        value: Fragment,
+        value: SqlExpression,
     },
     /// Nowhere: the server computes them.
     Computed,

@@ -9,9 +9,9 @@ mod column_type;
 mod condition;
 mod declaration;
 mod filter;
-mod fragment;
 mod loaded;
 mod model;
+mod query;
 mod row;
 mod row_order;
 
@@ -35,16 +35,16 @@ pub use self::filter::{
     Filter, FilterField, FilterTest, FilterValue, InvalidFilter, InvalidText, MAX_SEARCH_LENGTH,
     SearchText, Value, parse_boolean,
 };
-pub use self::fragment::{Fragment, Order, Ordered, Query, Question, SelectList, Selected};
 pub use self::loaded::{Loader, Measured, Rows};
 pub use self::model::{Own, Referenced, UnexpectedNull};
+pub use self::query::{Order, Ordered, Query, Select, SelectList, Selected, SqlExpression};
 pub use self::row::{Cell, Row};
 pub use self::row_order::RowOrder;
 
 /// Something to export. Each row of its own table is one of its rows; what that refers to is joined by LEFT JOIN, and is empty where
 /// there is no such row. Rows are in the order of the table's key; those without a key come last.
 ///
-/// A method that takes a question returns the query that asks it: `joined` of all tables, `own` of the dataset's own table alone.
+/// A method that takes a [`Select`] returns its query: `joined` of all tables, `own` of the dataset's own table alone.
 pub trait Dataset: Send + Sync {
     /// Its name on the command line and on the web, in the plural: `books`.
     fn name(&self) -> &str;
@@ -84,10 +84,10 @@ pub trait Dataset: Send + Sync {
     fn proof(&self) -> Option<&str>;
 
     /// The query of all tables.
-    fn joined(&self, question: Question) -> Query;
+    fn joined(&self, select: Select) -> Query;
 
     /// The query of its own table alone.
-    fn own(&self, question: Question) -> Query;
+    fn own(&self, select: Select) -> Query;
 
     /// Loads the first rows in the order, up to `limit`, with all columns of all tables; `None` if it has no structs for them.
     fn models(
@@ -112,7 +112,7 @@ pub struct Table {
 
 impl Table {
     /// What its rows are ordered by.
-    pub fn order(&self) -> impl Iterator<Item = Fragment> {
+    pub fn order(&self) -> impl Iterator<Item = SqlExpression> {
         self.key.iter().map(|key| Arc::clone(&key.value))
     }
 
@@ -136,7 +136,7 @@ pub struct Key {
     /// Its name.
     pub column: String,
     /// Its value, in a query.
-    pub value: Fragment,
+    pub value: SqlExpression,
     /// What that is.
     pub kind: ColumnKind,
 }
@@ -146,13 +146,13 @@ pub struct Reference {
     /// The column with the id in the dataset's own table.
     pub column: String,
     /// That id.
-    pub value: Fragment,
+    pub value: SqlExpression,
     /// Whether it is an integer.
     pub is_integer: bool,
     /// The id of a row that is referred to, in the query of those rows.
-    pub id: Fragment,
+    pub id: SqlExpression,
     /// Returns that query.
-    pub query: Box<dyn Fn(Question) -> Query + Send + Sync>,
+    pub query: Box<dyn Fn(Select) -> Query + Send + Sync>,
 }
 
 /// Rows with all columns of all tables, in memory.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Dataset;
 use super::column::{Column, InvalidColumns, Origin};
 use super::column_type::ColumnKind;
-use super::fragment::{Fragment, Ordered};
+use super::query::{Ordered, SqlExpression};
 
 /// The columns by which rows come before their key decides: up, or down. NULL comes last upwards, and first downwards.
 #[derive(Clone)]
@@ -67,7 +67,7 @@ impl RowOrder {
 }
 
 /// A label is ordered as its boolean is.
-fn sorted_by(column: &Column) -> Fragment {
+fn sorted_by(column: &Column) -> SqlExpression {
     match (&column.kind, &column.origin) {
         (ColumnKind::Label(_), Origin::Own { value, .. }) => Arc::clone(value),
         _ => column.joined(),

@@ -136,16 +136,16 @@ const WAS_REWRITTEN: &str = "exists (
         and l.database = (select oid from pg_database where datname = current_database())
         and (c.oid is null or c.relkind in ('r', 'm') and c.relfilenode not in (0, pg_relation_filenode(c.oid))))";
 
-/// Begins a read-only snapshot on a connection that speaks COPY, and returns the row of `question`, a select list, and whether the relations
+/// Begins a read-only snapshot on a connection that speaks COPY, and returns the row of `select_list`, a select list, and whether the relations
 /// are locked. `query` returns the SQL that the snapshot is for. If the connection is dropped before the snapshot's end, its pool closes it.
 pub fn begin_copy(
     connection: &mut libpq::CopyConnection,
     beginning: &Beginning<'_>,
-    question: &[String],
+    select_list: &[String],
     query: impl Fn(&mut libpq::CopyConnection) -> Result<String, libpq::Error>,
 ) -> Result<(libpq::Row, bool), Error> {
     let others = format!("{} as others", beginning.has_others());
-    let question: Vec<&str> = question
+    let select_list: Vec<&str> = select_list
         .iter()
         .chain([&others])
         .map(String::as_str)
@@ -154,7 +154,7 @@ pub fn begin_copy(
         format!(
             "begin isolation level repeatable read read only; {}{lock}; select {}",
             beginning.settings(),
-            question.join(", ")
+            select_list.join(", ")
         )
     };
     let mut lock = beginning.lock("");
@@ -184,7 +184,7 @@ pub fn begin_copy(
     Err(Error::Moved)
 }
 
-/// Joins the snapshot that another connection has exported under a name, without waiting for any lock; returns the first row of `question`.
+/// Joins the snapshot that another connection has exported under a name, without waiting for any lock; returns the first row of `select_list`.
 /// EXPLAIN locks the indexes of `query` now, so that `query` waits for no lock later.
 pub fn join_copy(
     connection: &mut libpq::CopyConnection,
@@ -192,11 +192,11 @@ pub fn join_copy(
     snapshot: &str,
     settings: &str,
     query: &str,
-    question: &str,
+    select_list: &str,
 ) -> Result<libpq::Row, libpq::Error> {
     // Nothing may come between `begin` and the import: after its first query, a transaction has a snapshot of its own.
     let row = connection.query_row(&format!(
-        "begin isolation level repeatable read read only; set transaction snapshot '{snapshot}'; {}; {settings}{}; explain {query}; {question}",
+        "begin isolation level repeatable read read only; set transaction snapshot '{snapshot}'; {}; {settings}{}; explain {query}; {select_list}",
         beginning.settings(),
         beginning.lock(" nowait"),
     ))?;

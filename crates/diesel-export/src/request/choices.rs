@@ -9,8 +9,8 @@ use diesel::prelude::*;
 use serde::Serialize;
 
 use crate::dataset::{
-    Cell, Column, ColumnKind, Condition, Dataset, Filter, FilterField, Fragment, Key, Ordered,
-    Question, Row, SearchText, Selected, Value, value_of_key,
+    Cell, Column, ColumnKind, Condition, Dataset, Filter, FilterField, Key, Ordered, Row,
+    SearchText, Select, Selected, SqlExpression, Value, value_of_key,
 };
 use crate::queries::PREVIEW_CHARACTERS;
 
@@ -79,7 +79,7 @@ pub fn load(
         false => Arc::clone(&searched),
     });
     // One more than is listed shows whether there are more.
-    let question = Question::of(selected(key, label))
+    let select = Select::of(selected(key, label))
         .with(filter.conditions())
         .with(words)
         .ordered(
@@ -89,7 +89,7 @@ pub fn load(
                 .map(Ordered::up),
         )
         .limit(MAX + 1);
-    let rows: Vec<Row> = dataset.joined(question).load(connection)?;
+    let rows: Vec<Row> = dataset.joined(select).load(connection)?;
     let mut choices: Vec<Choice> = rows.iter().map(Choice::read).collect();
     let more = choices.len() as i64 > MAX;
     choices.truncate(MAX as usize);
@@ -106,9 +106,9 @@ pub fn find(
         return Ok(Vec::new());
     };
     let keys: Vec<Value> = values.iter().map(Value::key).collect();
-    let question = Question::of(selected(key, dataset.label()))
+    let select = Select::of(selected(key, dataset.label()))
         .with([Condition::one_of(&key.value, &key.kind, &keys)]);
-    let rows: Vec<Row> = dataset.joined(question).load(connection)?;
+    let rows: Vec<Row> = dataset.joined(select).load(connection)?;
     Ok(rows.iter().map(Choice::read).collect())
 }
 
@@ -119,7 +119,7 @@ pub fn narrowing<'d>(
     field: &FilterField,
     of: &'d dyn Dataset,
 ) -> impl Iterator<Item = &'d FilterField> {
-    let sql = |fragment: &Fragment| debug_query::<Pg, _>(&&**fragment).to_string();
+    let sql = |fragment: &SqlExpression| debug_query::<Pg, _>(&&**fragment).to_string();
     let column = field.reference.is_none().then(|| sql(&field.alone));
     let mut references = dataset.references().iter();
     let reference = references.position(|reference| Some(sql(&reference.value)) == column);

@@ -187,8 +187,8 @@ impl<'a> Lookup<'a> {
             return Err(Unprepared::unfit(UNLOCKED));
         }
         let answer = if export.filter.iter().next().is_some() {
-            let question = Conditions::question(dataset).join(", ");
-            let answer = connection.query_row(&format!("select {question}"))?;
+            let select_list = Conditions::select_list(dataset).join(", ");
+            let answer = connection.query_row(&format!("select {select_list}"))?;
             answer.unwrap_or_default()
         } else {
             answer

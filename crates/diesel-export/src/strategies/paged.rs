@@ -18,8 +18,8 @@ pub(crate) fn run(source: &Source<'_>, encoder: &mut Encoder<'_>) -> Result<(), 
     let export = source.export;
     source.snapshot(|connection, _| {
         // One plan for all pages: it finds each row once, whatever the keys are.
-        let question = queries::loaded_rows(export);
-        let rows = export.dataset().joined(question);
+        let select = queries::loaded_rows(export);
+        let rows = export.dataset().joined(select);
         rows.with_prefix("declare page no scroll cursor for ")
             .execute(connection)?;
         loop {

@@ -3,7 +3,7 @@
 use super::declare::query::ask;
 use crate::Error;
 use crate::dataset::{
-    Column, Condition, Dataset, FilterField, Loader, Models, Query, Question, Reference, RowOrder,
+    Column, Condition, Dataset, FilterField, Loader, Models, Query, Reference, RowOrder, Select,
     Table,
 };
 
@@ -61,12 +61,12 @@ impl Dataset for TableDataset {
         self.proof.as_deref()
     }
 
-    fn joined(&self, question: Question) -> Query {
-        ask(&self.from_all, question)
+    fn joined(&self, select: Select) -> Query {
+        ask(&self.from_all, select)
     }
 
-    fn own(&self, question: Question) -> Query {
-        ask(&self.from_own, question)
+    fn own(&self, select: Select) -> Query {
+        ask(&self.from_own, select)
     }
 
     fn models(

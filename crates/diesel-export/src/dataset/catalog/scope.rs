@@ -7,10 +7,10 @@ use super::Catalog;
 use crate::Error;
 use crate::dataset::column::Origin;
 use crate::dataset::declaration::sql_of;
-use crate::dataset::fragment::Fragment;
+use crate::dataset::query::SqlExpression;
 use crate::dataset::{
-    Column, Condition, Dataset, FilterField, FilterValue, Loader, Models, Query, Question,
-    Reference, RowOrder, Selected, Table,
+    Column, Condition, Dataset, FilterField, FilterValue, Loader, Models, Query, Reference,
+    RowOrder, Select, Selected, Table,
 };
 
 /// What somebody may see of a catalog: which rows, which columns, and as which role of PostgreSQL they are read.
@@ -179,7 +179,7 @@ impl Scoped {
             let Some(reference) = reference else {
                 return alone;
             };
-            let ids = Question::of([Selected::Plain(Arc::clone(&reference.id))]);
+            let ids = Select::of([Selected::Plain(Arc::clone(&reference.id))]);
             Condition::is_in(&reference.value, (reference.query)(ids.with([alone])))
         })
     }
@@ -194,7 +194,7 @@ fn values(column: &Column) -> Vec<String> {
     stored.into_iter().chain([sql(&column.joined)]).collect()
 }
 
-fn sql(value: &Fragment) -> String {
+fn sql(value: &SqlExpression) -> String {
     sql_of(&Selected::Plain(Arc::clone(value)))
 }
 
@@ -245,12 +245,12 @@ impl Dataset for Scoped {
         self.dataset.proof()
     }
 
-    fn joined(&self, question: Question) -> Query {
-        self.dataset.joined(question.with(self.conditions()))
+    fn joined(&self, select: Select) -> Query {
+        self.dataset.joined(select.with(self.conditions()))
     }
 
-    fn own(&self, question: Question) -> Query {
-        self.dataset.own(question.with(self.own_conditions()))
+    fn own(&self, select: Select) -> Query {
+        self.dataset.own(select.with(self.own_conditions()))
     }
 
     fn models(
@@ -305,7 +305,7 @@ mod tests {
             panic!("nothing is left");
         };
         let books = catalog.default();
-        let one = || Question::of([Selected::One]);
+        let one = || Select::of([Selected::One]);
         let all = Export::of(books).query();
         for query in [books.joined(one()), books.own(one()), all] {
             let sql = diesel::debug_query::<diesel::pg::Pg, _>(&query).to_string();

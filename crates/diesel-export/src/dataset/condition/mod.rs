@@ -14,7 +14,7 @@ use self::operand::{Operand, compared, integer};
 use self::portable_text::PortableText;
 use super::column_type::ColumnKind;
 use super::filter::{Value, like_pattern};
-use super::fragment::{Fragment, Query};
+use super::query::{Query, SqlExpression};
 
 /// A condition on rows.
 pub struct Condition(Box<dyn QueryFragment<Pg> + Send>);
@@ -26,7 +26,7 @@ impl Condition {
     }
 
     /// The condition that `key`, an integer, compares in this way with a value.
-    pub(crate) fn compare(key: &Fragment, operator: &'static str, value: i64) -> Self {
+    pub(crate) fn compare(key: &SqlExpression, operator: &'static str, value: i64) -> Self {
         Self::new(Comparison(
             Arc::clone(key),
             operator,
@@ -35,19 +35,19 @@ impl Condition {
     }
 
     /// The condition that `key` is NULL.
-    pub(crate) fn is_null(key: &Fragment) -> Self {
+    pub(crate) fn is_null(key: &SqlExpression) -> Self {
         Self::new(IsNull(Arc::clone(key)))
     }
 
     /// The condition that `key` is one of `ids`. They are an array: the server hashes it, and the rows stay in their index's order,
     /// as they would not with a join.
-    pub(crate) fn is_any(key: &Fragment, ids: Vec<i64>) -> Self {
+    pub(crate) fn is_any(key: &SqlExpression, ids: Vec<i64>) -> Self {
         let ids = ids.into_sql::<Array<BigInt>>();
         Self::new(Comparison(Arc::clone(key), "= any", ids))
     }
 
     /// The condition that `text` has this one in it; upper and lower case count as equal.
-    pub(crate) fn contains(text: &Fragment, part: &str) -> Self {
+    pub(crate) fn contains(text: &SqlExpression, part: &str) -> Self {
         // The database's own collation: PostgreSQL refuses ILIKE under a nondeterministic one, which a column may have, but no database.
         // An index of a column without a collation of its own still serves it.
         let pattern = Operand::Text(PortableText::of(like_pattern(part)));
@@ -59,7 +59,7 @@ impl Condition {
     }
 
     /// The condition that `what` is at least this.
-    pub(super) fn from(what: &Fragment, kind: &ColumnKind, value: &Value) -> Self {
+    pub(super) fn from(what: &SqlExpression, kind: &ColumnKind, value: &Value) -> Self {
         let least = Operand::of(kind, value);
         Self::new(Compared(
             compared(what, kind),
@@ -69,7 +69,7 @@ impl Condition {
     }
 
     /// The condition that `what` is at most this. A timestamp may be of any time of a day.
-    pub(super) fn to(what: &Fragment, kind: &ColumnKind, value: &Value) -> Self {
+    pub(super) fn to(what: &SqlExpression, kind: &ColumnKind, value: &Value) -> Self {
         let (operator, greatest) = match Operand::after(kind, value) {
             Some(after) => (" < ", Some(after)),
             None => (" <= ", Operand::of(kind, value)),
@@ -82,7 +82,7 @@ impl Condition {
     }
 
     /// The condition that `what` is one of these; [`Value::Null`] is NULL.
-    pub(crate) fn one_of(what: &Fragment, kind: &ColumnKind, values: &[Value]) -> Self {
+    pub(crate) fn one_of(what: &SqlExpression, kind: &ColumnKind, values: &[Value]) -> Self {
         let mut either: Vec<Self> = Vec::new();
         let integers: Vec<i64> = values.iter().filter_map(integer).collect();
         match integers.as_slice() {
@@ -107,7 +107,7 @@ impl Condition {
     }
 
     /// The condition that `key` is among the values that a query selects.
-    pub(crate) fn is_in(key: &Fragment, query: Query) -> Self {
+    pub(crate) fn is_in(key: &SqlExpression, query: Query) -> Self {
         Self::new(Comparison(Arc::clone(key), "in", query))
     }
 }
@@ -119,7 +119,7 @@ impl QueryFragment<Pg> for Condition {
 }
 
 /// A comparison with NULL.
-struct IsNull(Fragment);
+struct IsNull(SqlExpression);
 
 impl QueryFragment<Pg> for IsNull {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
@@ -130,7 +130,7 @@ impl QueryFragment<Pg> for IsNull {
 }
 
 /// A comparison with one of some values.
-struct Compared(Fragment, &'static str, Vec<Operand>);
+struct Compared(SqlExpression, &'static str, Vec<Operand>);
 
 impl QueryFragment<Pg> for Compared {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
@@ -160,7 +160,7 @@ impl QueryFragment<Pg> for Either {
 }
 
 /// A comparison. Diesel has no type for expressions that belong to no table.
-struct Comparison<V>(Fragment, &'static str, V);
+struct Comparison<V>(SqlExpression, &'static str, V);
 
 impl<V: QueryFragment<Pg>> QueryFragment<Pg> for Comparison<V> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {

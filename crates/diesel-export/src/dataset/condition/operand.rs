@@ -11,7 +11,7 @@ use diesel::sql_types::{BigInt, Bool};
 use super::portable_text::PortableText;
 use crate::dataset::column_type::ColumnKind;
 use crate::dataset::filter::{Value, is_date};
-use crate::dataset::fragment::{Fragment, Selected};
+use crate::dataset::query::{Selected, SqlExpression};
 
 pub(super) fn integer(value: &Value) -> Option<i64> {
     match value {
@@ -97,11 +97,11 @@ impl QueryFragment<Pg> for Operand {
 
 /// Returns the value that is compared: as a text if PostgreSQL prints anything of this kind. A float is read again from its digits: a `real` of
 /// 0.1 is not the 0.1 of a double, and users write what they see.
-pub(super) fn compared(what: &Fragment, kind: &ColumnKind) -> Fragment {
+pub(super) fn compared(what: &SqlExpression, kind: &ColumnKind) -> SqlExpression {
     match kind {
         ColumnKind::Data => Arc::new(Selected::Printed(Arc::clone(what))),
         ColumnKind::Float => {
-            let printed: Fragment = Arc::new(Cast(Arc::clone(what), "text"));
+            let printed: SqlExpression = Arc::new(Cast(Arc::clone(what), "text"));
             Arc::new(Cast(printed, "float8"))
         }
         _ => Arc::clone(what),
@@ -109,7 +109,7 @@ pub(super) fn compared(what: &Fragment, kind: &ColumnKind) -> Fragment {
 }
 
 /// A value, cast to a type.
-struct Cast(Fragment, &'static str);
+struct Cast(SqlExpression, &'static str);
 
 impl QueryFragment<Pg> for Cast {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::{Declaration, InvalidDeclaration, ReadCell, ask, restricted};
 use crate::Error;
 use crate::dataset::filter::FilterField;
-use crate::dataset::fragment::{Order, Query, Question};
 use crate::dataset::loaded::{Loader, Rows};
+use crate::dataset::query::{Order, Query, Select};
 use crate::dataset::row::Cell;
 use crate::dataset::{Boxed, Column, Condition, Dataset, Models, Reference, RowOrder, Table};
 
@@ -72,12 +72,12 @@ where
         None
     }
 
-    fn joined(&self, question: Question) -> Query {
-        ask((self.0.joined)(), question)
+    fn joined(&self, select: Select) -> Query {
+        ask((self.0.joined)(), select)
     }
 
-    fn own(&self, question: Question) -> Query {
-        ask((self.0.own)(), question)
+    fn own(&self, select: Select) -> Query {
+        ask((self.0.own)(), select)
     }
 
     fn models(

@@ -11,7 +11,7 @@ use diesel::sql_types::BoolOrNullableBool;
 use super::{Declaration, ReferenceTo};
 use crate::dataset::column_type::{ColumnKind, ColumnType};
 use crate::dataset::filter::{FilterField, FilterTest};
-use crate::dataset::fragment::Fragment;
+use crate::dataset::query::SqlExpression;
 
 /// What a filter compares: a column of the dataset's own table, or one of what its rows refer to ([`ReferenceTo::column`]).
 pub trait Filtered<Joined, Own> {
@@ -19,7 +19,7 @@ pub trait Filtered<Joined, Own> {
     type SqlType: ColumnType;
 
     /// Returns it in the query of all tables, in the query of its own tables, and the index of its reference.
-    fn parts(self) -> (Fragment, Fragment, Option<usize>);
+    fn parts(self) -> (SqlExpression, SqlExpression, Option<usize>);
 }
 
 impl<Joined, Own, C> Filtered<Joined, Own> for C
@@ -30,8 +30,8 @@ where
 {
     type SqlType = C::SqlType;
 
-    fn parts(self) -> (Fragment, Fragment, Option<usize>) {
-        let column: Fragment = Arc::new(self);
+    fn parts(self) -> (SqlExpression, SqlExpression, Option<usize>) {
+        let column: SqlExpression = Arc::new(self);
         (Arc::clone(&column), column, None)
     }
 }
@@ -63,7 +63,7 @@ where
 {
     type SqlType = R::SqlType;
 
-    fn parts(self) -> (Fragment, Fragment, Option<usize>) {
+    fn parts(self) -> (SqlExpression, SqlExpression, Option<usize>) {
         let index = Some(self.reference.index);
         (Arc::new(self.column), Arc::new(self.referenced), index)
     }

@@ -25,8 +25,8 @@ use super::column::{Column, Origin};
 use super::column_type::{ColumnKind, ColumnType};
 use super::condition::Condition;
 use super::filter::FilterField;
-use super::fragment::{Fragment, Labelled, Order, Query, Question, SelectList};
 use super::loaded::{Loader, Rows};
+use super::query::{Labelled, Order, Query, Select, SelectList, SqlExpression};
 use super::row::Cell;
 use super::{Key, Reference, Table};
 use crate::Error;
@@ -51,14 +51,14 @@ impl<Q> Boxed for Q where
 {
 }
 
-fn ask<Q: Boxed>(query: Q, question: Question) -> Query {
-    let Question {
-        select,
+fn ask<Q: Boxed>(query: Q, select: Select) -> Query {
+    let Select {
+        list,
         conditions,
         order,
         offset,
         limit,
-    } = question;
+    } = select;
     let mut query = restricted(query, conditions);
     if let Some(order) = order {
         query = query.order(order);
@@ -69,7 +69,7 @@ fn ask<Q: Boxed>(query: Q, question: Question) -> Query {
     if let Some(limit) = limit {
         query = query.limit(limit);
     }
-    Query::new(query.select(select))
+    Query::new(query.select(list))
 }
 
 fn restricted<Q: Boxed>(query: Q, conditions: Vec<Condition>) -> Q {
@@ -224,7 +224,7 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
             value: Arc::new(column),
             is_integer: is_integer::<C::SqlType>() && is_integer::<Id::SqlType>(),
             id: Arc::new(id),
-            query: Box::new(move |question| ask(query(), question)),
+            query: Box::new(move |select| ask(query(), select)),
         });
         ReferenceTo {
             index: self.references.len() - 1,
@@ -308,7 +308,7 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
         &mut self,
         name: &str,
         header: &str,
-        joined: Fragment,
+        joined: SqlExpression,
         origin: Origin,
     ) -> &mut Self {
         self.columns.push(Column {

@@ -6,7 +6,7 @@ use super::search_text::{InvalidText, SearchText};
 use super::value::{self, FilterValue, Value};
 use crate::dataset::column_type::ColumnKind;
 use crate::dataset::condition::Condition;
-use crate::dataset::fragment::Fragment;
+use crate::dataset::query::SqlExpression;
 
 /// A filter that a dataset has.
 #[derive(Clone)]
@@ -24,9 +24,9 @@ pub struct FilterField {
     /// The index of the reference that its condition is about; `None` if that is the dataset's own table.
     pub(crate) reference: Option<usize>,
     /// What it compares, in the query of all tables.
-    pub(crate) joined: Fragment,
+    pub(crate) joined: SqlExpression,
     /// The same in the query of the dataset's own table, or of what that refers to.
-    pub(crate) alone: Fragment,
+    pub(crate) alone: SqlExpression,
 }
 
 /// How a filter compares.
@@ -177,7 +177,7 @@ impl FilterField {
         self.condition_on(&self.alone, value)
     }
 
-    fn condition_on(&self, what: &Fragment, value: &FilterValue) -> Condition {
+    fn condition_on(&self, what: &SqlExpression, value: &FilterValue) -> Condition {
         match (self.test, value.single()) {
             (FilterTest::Contains, Some(value)) => Condition::contains(what, &value.to_string()),
             (FilterTest::From, Some(value)) => Condition::from(what, &self.kind, value),

@@ -136,9 +136,9 @@ impl Violation {
 }
 
 impl Conditions {
-    /// A select list for a question in the export's snapshot, to be read by [`of`](Self::of). Without a filter, it is the first one, also of
+    /// The select list of a query in the export's snapshot, to be read by [`of`](Self::of). Without a filter, it is the first one, also of
     /// exports that then are `copy`; so it asks no more than plain tables need.
-    pub(super) fn question(dataset: &dyn Dataset) -> Vec<String> {
+    pub(super) fn select_list(dataset: &dyn Dataset) -> Vec<String> {
         let relations = dataset.relations().iter();
         let names: Vec<String> = relations.map(|name| quoted(name)).collect();
         let settings: Vec<String> = SETTINGS
@@ -175,7 +175,7 @@ impl Conditions {
         ]
     }
 
-    /// Reads the answer to [`question`](Self::question); asks more if there are other relations than plain tables.
+    /// Reads the answer to [`select_list`](Self::select_list); asks more if there are other relations than plain tables.
     pub(super) fn of(
         connection: &mut libpq::CopyConnection,
         dataset: &dyn Dataset,

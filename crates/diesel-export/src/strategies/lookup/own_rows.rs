@@ -7,7 +7,7 @@ use super::Unprepared;
 use super::estimate::{Estimate, Scan};
 use super::rows::{self, Fields, Step};
 use crate::dataset::{
-    Column, ColumnKind, Condition, Fragment, Key, Ordered, Origin, Query, Question, Selected,
+    Column, ColumnKind, Condition, Key, Ordered, Origin, Query, Select, Selected, SqlExpression,
 };
 use crate::db::libpq::{self, CopyOutDsl};
 use crate::{Error, Export};
@@ -31,14 +31,14 @@ pub(super) struct OwnRows<'a> {
     pub(super) export: &'a Export,
     key: &'a Key,
     /// The values of a row: those of its own columns, and the ids by which it refers to other rows.
-    values: Vec<Fragment>,
+    values: Vec<SqlExpression>,
     /// The columns of these values, each once.
     pub(super) columns: Vec<&'a str>,
     /// What is made of each value.
     pub(super) steps: Vec<Step>,
     pub(super) tables: Vec<NamesQuery>,
     /// The ids that the filter's conditions on what the rows refer to leave. The query names them instead of these conditions.
-    ids: Vec<(Fragment, Vec<i64>)>,
+    ids: Vec<(SqlExpression, Vec<i64>)>,
 }
 
 /// Which rows are read.
@@ -111,9 +111,9 @@ impl<'a> OwnRows<'a> {
                 Origin::Own { .. } | Origin::Computed => None,
             });
             let id = Selected::Plain(Arc::clone(&reference.id));
-            let question = Question::of(std::iter::once(id).chain(names)).with(conditions);
+            let select = Select::of(std::iter::once(id).chain(names)).with(conditions);
             let table = rows.table(NamesQuery {
-                sql: (reference.query)(question).literal_sql()?,
+                sql: (reference.query)(select).literal_sql()?,
                 kinds: group.iter().map(|column| column.kind().clone()).collect(),
             });
             let count = group.len();
@@ -126,7 +126,7 @@ impl<'a> OwnRows<'a> {
         Ok(rows)
     }
 
-    fn push(&mut self, column: &'a str, value: &Fragment, step: Step) {
+    fn push(&mut self, column: &'a str, value: &SqlExpression, step: Step) {
         self.values.push(Arc::clone(value));
         self.steps.push(step);
         if !self.columns.contains(&column) {
@@ -154,9 +154,8 @@ impl<'a> OwnRows<'a> {
             if conditions.is_empty() {
                 continue;
             }
-            let question =
-                Question::of([Selected::Plain(Arc::clone(&reference.id))]).with(conditions);
-            let query = (reference.query)(question);
+            let select = Select::of([Selected::Plain(Arc::clone(&reference.id))]).with(conditions);
+            let query = (reference.query)(select);
             let mut rows = query.copy_out(connection, &rows::COPY_OPTIONS)?;
             let mut ids = Vec::new();
             while let Some(row) = rows.next_row()? {
@@ -191,15 +190,13 @@ impl<'a> OwnRows<'a> {
         }
         let plan = Estimate::of(
             connection,
-            &dataset
-                .joined(Question::of([Selected::One]))
-                .literal_sql()?,
+            &dataset.joined(Select::of([Selected::One])).literal_sql()?,
         )?;
         Ok(!plan.joins)
     }
 
     /// Returns whether the planner expects the filter, if there is one, to leave so few rows, found so fast, that `copy` is done
-    /// before `lookup` could ask more. It is the first question, and all that such an export pays for the choice.
+    /// before `lookup` could ask more. It is the first select, and all that such an export pays for the choice.
     pub(super) fn are_few(
         &self,
         connection: &mut libpq::CopyConnection,
@@ -211,12 +208,12 @@ impl<'a> OwnRows<'a> {
         let references = self.export.dataset().references().iter().enumerate();
         let referenced = references.filter_map(|(index, reference)| {
             let conditions = filter.conditions_of_reference(index);
-            let ids = Question::of([Selected::Plain(Arc::clone(&reference.id))]);
+            let ids = Select::of([Selected::Plain(Arc::clone(&reference.id))]);
             (!conditions.is_empty())
                 .then(|| (reference.query)(ids.with(conditions)))
                 .map(|ids| Condition::is_in(&reference.value, ids))
         });
-        let rows = self.question().with(referenced);
+        let rows = self.select().with(referenced);
         let rows = Estimate::of(connection, &self.export.dataset().own(rows).literal_sql()?)?;
         Ok(rows.rows <= VERY_FEW && rows.is_cheap())
     }
@@ -272,12 +269,12 @@ impl<'a> OwnRows<'a> {
             .ids
             .iter()
             .map(|(value, ids)| Condition::is_any(value, ids.clone()));
-        dataset.own(self.question().with(ids).with(range))
+        dataset.own(self.select().with(ids).with(range))
     }
 
     /// The values of the rows that meet the filter's conditions on the table itself.
-    fn question(&self) -> Question {
-        Question::of(self.values.iter().cloned().map(Selected::Plain))
+    fn select(&self) -> Select {
+        Select::of(self.values.iter().cloned().map(Selected::Plain))
             .with(self.export.filter.own_conditions())
             .ordered([Ordered::up(Arc::clone(&self.key.value))])
     }

@@ -62,7 +62,7 @@ impl NoConnection {
 }
 
 impl<'a> Session<'a> {
-    /// Begins the export's snapshot. Returns also the answer to the conditions' question, if there is no filter, and whether the relations
+    /// Begins the export's snapshot. Returns also the values of the conditions' select list, if there is no filter, and whether the relations
     /// are locked.
     pub(super) fn begin(source: &Source<'a>) -> Result<(Self, libpq::Row, bool), Error> {
         let mut connection = source.database.copy_connection()?;
@@ -70,15 +70,16 @@ impl<'a> Session<'a> {
         let backend = source.cancellation.register(source.database)?;
         let beginning = source.beginning(&backend);
         // With a filter, the rows may be few, and then the answer is not needed.
-        let question = if source.export.filter.iter().next().is_some() {
+        let select_list = if source.export.filter.iter().next().is_some() {
             Vec::new()
         } else {
-            Conditions::question(source.export.dataset())
+            Conditions::select_list(source.export.dataset())
         };
         let query = |connection: &mut libpq::CopyConnection| {
             libpq::CopyOutDsl::literal_sql_on(source.export.query(), connection)
         };
-        let (answer, locked) = snapshot::begin_copy(&mut connection, &beginning, &question, query)?;
+        let (answer, locked) =
+            snapshot::begin_copy(&mut connection, &beginning, &select_list, query)?;
         shown.holds_on(&mut *connection)?;
         let session = Self {
             _backend: backend,

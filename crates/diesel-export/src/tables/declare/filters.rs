@@ -7,7 +7,7 @@ use super::paths::{self, Paths, Wrong};
 use super::query::value;
 use super::references::References;
 use crate::dataset::{
-    ColumnKind, FilterField, FilterTest, Fragment, Origin, is_parameter, why_no_column_name,
+    ColumnKind, FilterField, FilterTest, Origin, SqlExpression, is_parameter, why_no_column_name,
     why_no_filter,
 };
 use crate::tables::file::{FilterEntry, Kind};
@@ -109,7 +109,7 @@ impl FoundFilter<'_> {
         references: &References<'_>,
         keys: &Keys,
     ) -> Result<Vec<FilterField>, String> {
-        let (alone, reference): (Fragment, Option<usize>) = match self.join {
+        let (alone, reference): (SqlExpression, Option<usize>) = match self.join {
             None => (Arc::new(value(None, &self.attribute)), None),
             Some(join) => match references.origin(join, &self.attribute) {
                 Origin::Referenced { reference, value } => (value, Some(reference)),

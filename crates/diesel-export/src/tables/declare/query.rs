@@ -4,7 +4,7 @@ use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, QueryFragment};
 
-use crate::dataset::{Query, Question};
+use crate::dataset::{Query, Select};
 use crate::tables::pg_catalog::{Attribute, Relation, quoted};
 
 /// SQL that binds nothing.
@@ -75,31 +75,31 @@ pub(in crate::tables) fn from(first: &str, joins: &[Join]) -> String {
     from
 }
 
-/// The query that asks this of these tables.
-pub(in crate::tables) fn ask(from: &str, question: Question) -> Query {
+/// The query that selects this from these tables.
+pub(in crate::tables) fn ask(from: &str, select: Select) -> Query {
     Query::new(Statement {
         from: from.to_owned(),
-        question,
+        select,
     })
 }
 
 struct Statement {
     from: String,
-    question: Question,
+    select: Select,
 }
 
 impl QueryFragment<Pg> for Statement {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        let Question {
-            select,
+        let Select {
+            list,
             conditions,
             order,
             offset,
             limit,
-        } = &self.question;
+        } = &self.select;
         out.unsafe_to_cache_prepared();
         out.push_sql("select ");
-        select.walk_ast(out.reborrow())?;
+        list.walk_ast(out.reborrow())?;
         out.push_sql(" from ");
         out.push_sql(&self.from);
         for (number, condition) in conditions.iter().enumerate() {

@@ -37,7 +37,7 @@ impl<'a> References<'a> {
                 value: Arc::new(value(None, referring)),
                 is_integer: referring.is_integer() && id.is_integer(),
                 id: Arc::new(value(None, id)),
-                query: Box::new(move |question| query::ask(&from, question)),
+                query: Box::new(move |select| query::ask(&from, select)),
             });
         }
         all

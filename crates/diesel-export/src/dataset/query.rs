@@ -20,7 +20,7 @@ use diesel::sql_types::{Bool, Text, Untyped};
 use super::condition::Condition;
 
 /// A part of a query.
-pub type Fragment = Arc<dyn QueryFragment<Pg> + Send + Sync>;
+pub type SqlExpression = Arc<dyn QueryFragment<Pg> + Send + Sync>;
 
 /// One of two texts for a boolean; NULL for NULL.
 pub(super) struct Labelled<C> {
@@ -58,14 +58,14 @@ pub struct Order(pub(super) Vec<Ordered>);
 #[derive(Clone)]
 pub struct Ordered {
     /// The value.
-    pub by: Fragment,
+    pub by: SqlExpression,
     /// Whether the greatest comes first.
     pub is_down: bool,
 }
 
 impl Ordered {
     /// The least comes first.
-    pub fn up(by: Fragment) -> Self {
+    pub fn up(by: SqlExpression) -> Self {
         Self { by, is_down: false }
     }
 }
@@ -74,9 +74,9 @@ impl Ordered {
 #[derive(Clone)]
 pub enum Selected {
     /// As it is.
-    Plain(Fragment),
+    Plain(SqlExpression),
     /// The text that PostgreSQL prints for it, as COPY does.
-    Printed(Fragment),
+    Printed(SqlExpression),
     /// The first characters of it, so many of them: the server sends no more.
     Beginning(Box<Selected>, usize),
     /// The number 1: it matters only that there is a row.
@@ -161,10 +161,10 @@ macro_rules! erased_expression {
 
 erased_expression!(SelectList: Untyped, Condition: Bool, Order: Text);
 
-/// What a query asks of its tables.
-pub struct Question {
+/// What a query selects from its tables.
+pub struct Select {
     /// The values of each row.
-    pub select: SelectList,
+    pub list: SelectList,
     /// What must hold for each row.
     pub conditions: Vec<Condition>,
     /// The rows' order, if they have one.
@@ -175,11 +175,11 @@ pub struct Question {
     pub limit: Option<i64>,
 }
 
-impl Question {
-    /// Asks for these values of all rows, in no order.
-    pub fn of(select: impl IntoIterator<Item = Selected>) -> Self {
+impl Select {
+    /// Selects these values of all rows, in no order.
+    pub fn of(list: impl IntoIterator<Item = Selected>) -> Self {
         Self {
-            select: SelectList(select.into_iter().collect()),
+            list: SelectList(list.into_iter().collect()),
             conditions: Vec::new(),
             order: None,
             offset: None,
@@ -187,13 +187,13 @@ impl Question {
         }
     }
 
-    /// Asks only for rows that also meet these conditions.
+    /// Selects only rows that also meet these conditions.
     pub fn with(mut self, conditions: impl IntoIterator<Item = Condition>) -> Self {
         self.conditions.extend(conditions);
         self
     }
 
-    /// Asks for the rows in this order.
+    /// Selects the rows in this order.
     pub fn ordered(self, by: impl IntoIterator<Item = Ordered>) -> Self {
         let by: Vec<Ordered> = by.into_iter().collect();
         Self {
@@ -202,7 +202,7 @@ impl Question {
         }
     }
 
-    /// Asks for at most this many rows.
+    /// Selects at most this many rows.
     pub fn limit(self, rows: i64) -> Self {
         Self {
             limit: Some(rows),
@@ -210,7 +210,7 @@ impl Question {
         }
     }
 
-    /// Asks to skip this many rows.
+    /// Skips this many rows.
     pub fn offset(self, rows: i64) -> Self {
         Self {
             offset: Some(rows),
