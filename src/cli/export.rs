@@ -17,8 +17,7 @@ use diesel_export::parameters::{
     NOT_OF_XLSX, Pair, Parameters, columns_from, filter_from_pairs, order_from,
 };
 
-use super::DatasetsFlag;
-use super::flags::{LimitFlags, PrintFlags, Replicas, WorkbookFlags, one_of};
+use super::flags::{ExportFlags, one_of};
 
 const FILTERS: &str = "Filters (all that are given must hold)";
 
@@ -28,21 +27,9 @@ pub struct ExportOptions {
     /// Dataset to export
     #[command(flatten)]
     pub parameters: ParameterFlags,
-    /// The datasets
+    /// What `serve` and `export` have of every export
     #[command(flatten)]
-    pub datasets: DatasetsFlag,
-    /// What it may cost
-    #[command(flatten)]
-    pub limits: LimitFlags,
-    /// What a workbook may cost
-    #[command(flatten)]
-    pub workbook_limits: WorkbookFlags,
-    /// How values are printed
-    #[command(flatten)]
-    pub print: PrintFlags,
-    /// Where it runs
-    #[command(flatten)]
-    pub replicas: Replicas,
+    pub exports: ExportFlags,
     /// Wait until the replica has everything that the primary has now, or export from the primary; fail if neither is certain
     #[arg(long, env = "CMMS_FRESH", help_heading = "Replicas", value_parser = clap::builder::BoolishValueParser::new())]
     pub fresh: bool,

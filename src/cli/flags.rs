@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use strum::{EnumMessage, VariantArray};
 
-use super::APPLICATION_NAME;
+use super::{APPLICATION_NAME, DatasetsFlag};
 use crate::process::secret;
 use diesel_export::Limits;
 use diesel_export::db::UTC;
@@ -70,12 +70,32 @@ impl LimitFlags {
             lookup_memory: self.lookup_memory,
         }
     }
+}
 
-    /// The limits that they set, and those of workbooks.
-    pub fn and(self, workbooks: WorkbookFlags) -> Limits {
+/// What `serve` and `export` have of every export.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ExportFlags {
+    /// The datasets
+    #[command(flatten)]
+    pub datasets: DatasetsFlag,
+    #[command(flatten)]
+    limits: LimitFlags,
+    #[command(flatten)]
+    workbooks: WorkbookFlags,
+    /// How values are printed
+    #[command(flatten)]
+    pub print: PrintFlags,
+    /// Where exports run
+    #[command(flatten)]
+    pub replicas: Replicas,
+}
+
+impl ExportFlags {
+    /// What an export may cost.
+    pub fn limits(&self) -> Limits {
         Limits {
-            max_xlsx_rows: workbooks.max_xlsx_rows,
-            ..self.limits()
+            max_xlsx_rows: self.workbooks.max_xlsx_rows,
+            ..self.limits.limits()
         }
     }
 }

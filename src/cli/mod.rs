@@ -16,7 +16,9 @@ pub use self::datasets::{Check, Datasets, DatasetsCommand, DatasetsFlag, Init};
 pub use self::environment::{UnknownVariable, unknown_variables};
 pub use self::export::{ExportOptions, ParameterFlags};
 use self::flags::one_of;
-pub use self::flags::{InvalidReplicas, LimitFlags, PrintFlags, Replicas, WorkbookFlags};
+pub use self::flags::{
+    ExportFlags, InvalidReplicas, LimitFlags, PrintFlags, Replicas, WorkbookFlags,
+};
 use crate::benchmark;
 use crate::database::seed::Seed;
 use crate::process::secret;
@@ -186,21 +188,9 @@ pub struct Serve {
     /// When to compress downloads, with zstd or gzip, as the client accepts
     #[arg(long, env = "CMMS_COMPRESSION", value_parser = one_of::<Compression>(), default_value_t)]
     pub compression: Compression,
-    /// The datasets
+    /// What `serve` and `export` have of every export
     #[command(flatten)]
-    pub datasets: DatasetsFlag,
-    /// What an export may cost
-    #[command(flatten)]
-    pub limits: LimitFlags,
-    /// What a workbook may cost
-    #[command(flatten)]
-    pub workbook_limits: WorkbookFlags,
-    /// How values are printed
-    #[command(flatten)]
-    pub print: PrintFlags,
-    /// Where exports run
-    #[command(flatten)]
-    pub replicas: Replicas,
+    pub exports: ExportFlags,
     /// Host name or address (`10.1.2.3`, `[2001:db8::1]`) to accept in requests, without a port, besides loopback names [default: on
     /// a loopback address loopback names only, elsewhere any]
     #[arg(long, env = "CMMS_ALLOWED_HOST", value_name = "NAME", value_delimiter = ',', value_parser = host_name)]

@@ -25,7 +25,7 @@ use super::{
 pub(crate) fn export(global: &Global, options: ExportOptions) -> Outcome {
     let connections = export::CONNECTIONS as u32;
     // What the datasets of a file are, its database says.
-    let (own, catalog) = match &options.datasets.datasets {
+    let (own, catalog) = match &options.exports.datasets.datasets {
         Some(path) => {
             require_own_database(global, "--datasets (CMMS_DATASETS)");
             let (connected, datasets) = datasets_file::open(path, global, connections)?;
@@ -43,10 +43,10 @@ pub(crate) fn export(global: &Global, options: ExportOptions) -> Outcome {
             "the export and its manifest cannot go to one place",
         );
     }
-    let rules = replica_rules(&options.replicas);
+    let rules = replica_rules(&options.exports.replicas);
     let mut output = open_output(&options.output)?;
     let manifest = options.manifest.as_deref().map(open_output).transpose()?;
-    let limits = options.limits.and(options.workbook_limits);
+    let limits = options.exports.limits();
     let export = parameters.into_export(limits);
     let cancellation = Cancellation::default();
     cancel_on_signal(cancellation.clone(), output.unfinished_path())?;
@@ -59,7 +59,7 @@ pub(crate) fn export(global: &Global, options: ExportOptions) -> Outcome {
         Some(own) => own,
         None => connect_for_exports(global, connections, &rules, Start::IfTablesFit, ahead)?,
     };
-    if let Err(error) = in_time_zone(&mut connected, &options.print.time_zone) {
+    if let Err(error) = in_time_zone(&mut connected, &options.exports.print.time_zone) {
         // Nothing is left to clean up: the process ends here.
         drop((output, manifest, connected));
         usage_error(ErrorKind::ValueValidation, error);

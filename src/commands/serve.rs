@@ -9,11 +9,13 @@ use clap::error::ErrorKind;
 use cmms_export::benchmark::{self, Benchmarks};
 use cmms_export::cli::{Global, OpenToAll, Serve};
 use cmms_export::database::{
-    Start, connect_for_exports, data_dir, datasets_file, wait_for_database,
+    Connected, Start, connect_for_exports, data_dir, datasets_file, wait_for_database,
 };
 use cmms_export::datasets;
+use diesel_export::dataset::Catalog;
+use diesel_export::db::servers::Rules;
 use diesel_export::spool::Spool;
-use diesel_export_actix::Application;
+use diesel_export_actix::{Application, Settings};
 
 use super::{
     Outcome, in_time_zone, print_line, replica_rules, require_own_database, seed_private,
@@ -48,42 +50,12 @@ const OF_A_FILE: Application = Application {
 };
 
 pub(crate) fn serve(global: &Global, options: &Serve) -> Outcome {
-    let handed_over = diesel_export_actix::handed_over_listener()
-        .map_err(|error| format!("what systemd handed over (LISTEN_FDS): {error}"))?;
-    let address = match &handed_over {
-        Some(listener) => listener.local_addr()?,
-        None => options.bind,
-    };
-    if let Err(error) = options.check(address) {
-        let kind = match error {
-            OpenToAll::NoToken(_) => ErrorKind::MissingRequiredArgument,
-            OpenToAll::ShortToken => ErrorKind::InvalidValue,
-        };
-        usage_error(kind, error);
-    }
-    if options.auth_token.is_short() {
-        tracing::warn!(
-            "the token is short enough to be guessed: `openssl rand -hex 32` makes a better one"
-        );
-    }
-    if options.require_database && global.database_url().is_none_or(str::is_empty) {
-        usage_error(
-            ErrorKind::MissingRequiredArgument,
-            "--require-database (CMMS_REQUIRE_DATABASE) without --database-url (DATABASE_URL): no database of made-up data is \
-             started in its place",
-        );
-    }
-    let file = options.datasets.datasets.as_deref();
+    let listener = listen(global, options)?;
+    let file = options.exports.datasets.datasets.as_deref();
     if file.is_some() {
         require_own_database(global, "--datasets (CMMS_DATASETS)");
     }
-    let rules = replica_rules(&options.replicas);
-    // Before anything else, so that an address that is taken is reported at once.
-    let listener = match handed_over {
-        Some(listener) => listener,
-        None => TcpListener::bind(address)
-            .map_err(|error| format!("cannot listen on {address}: {error}"))?,
-    };
+    let rules = replica_rules(&options.exports.replicas);
     let address = listener.local_addr()?;
     let starting = diesel_export_actix::Starting::begin(
         &listener,
@@ -108,7 +80,7 @@ pub(crate) fn serve(global: &Global, options: &Serve) -> Outcome {
             (connected, datasets::catalog())
         }
     };
-    in_time_zone(&mut connected, &options.print.time_zone)
+    in_time_zone(&mut connected, &options.exports.print.time_zone)
         .unwrap_or_else(|error| usage_error(ErrorKind::ValueValidation, error));
     seed_private(&connected)?;
     if connected.private_cluster.is_some() {
@@ -116,35 +88,7 @@ pub(crate) fn serve(global: &Global, options: &Serve) -> Outcome {
             "a private database with made-up tasks is served: set DATABASE_URL to serve your own"
         );
     }
-    let settings = diesel_export_actix::Settings {
-        base_path: options.base_path.clone(),
-        catalog: Arc::new(catalog),
-        has_pages: true,
-        limits: options.limits.and(options.workbook_limits),
-        rules,
-        max_exports: options.max_exports.into(),
-        max_downloads: options.max_downloads.into(),
-        max_queued: options.max_queued.into(),
-        keep_exports: options.keep_exports,
-        spool: spool(global, options)?,
-        reader_timeout: options.reader_timeout,
-        keep_alive: options.keep_alive,
-        shutdown_timeout: options.shutdown_timeout,
-        compression: options.compression,
-        allowed_hosts: options.allowed_host.clone(),
-        allowed_origins: options.allowed_origin.clone(),
-        trusted_proxies: options.trusted_proxy.clone(),
-        authorize: None,
-        auth_token: options.auth_token.get().map(str::to_owned),
-        database_url: connected.url.clone(),
-        facts: connected.facts(),
-        is_demonstration: connected.private_cluster.is_some(),
-        application: if file.is_some() {
-            OF_A_FILE
-        } else {
-            APPLICATION
-        },
-    };
+    let settings = settings(global, options, &connected, catalog, rules)?;
     let benchmarks = Arc::new(Benchmarks::new(
         options.allow_benchmarks,
         (connected.database.clone(), connected.url.clone()),
@@ -171,6 +115,78 @@ pub(crate) fn serve(global: &Global, options: &Serve) -> Outcome {
     running.stop(None);
     served?;
     stop_cluster(connected)
+}
+
+/// Returns where to listen: before anything else, so that an address that is taken is reported at once.
+fn listen(global: &Global, options: &Serve) -> Result<TcpListener, Box<dyn std::error::Error>> {
+    let handed_over = diesel_export_actix::handed_over_listener()
+        .map_err(|error| format!("what systemd handed over (LISTEN_FDS): {error}"))?;
+    let address = match &handed_over {
+        Some(listener) => listener.local_addr()?,
+        None => options.bind,
+    };
+    if let Err(error) = options.check(address) {
+        let kind = match error {
+            OpenToAll::NoToken(_) => ErrorKind::MissingRequiredArgument,
+            OpenToAll::ShortToken => ErrorKind::InvalidValue,
+        };
+        usage_error(kind, error);
+    }
+    if options.auth_token.is_short() {
+        tracing::warn!(
+            "the token is short enough to be guessed: `openssl rand -hex 32` makes a better one"
+        );
+    }
+    if options.require_database && global.database_url().is_none_or(str::is_empty) {
+        usage_error(
+            ErrorKind::MissingRequiredArgument,
+            "--require-database (CMMS_REQUIRE_DATABASE) without --database-url (DATABASE_URL): no database of made-up data is \
+             started in its place",
+        );
+    }
+    match handed_over {
+        Some(listener) => Ok(listener),
+        None => Ok(TcpListener::bind(address)
+            .map_err(|error| format!("cannot listen on {address}: {error}"))?),
+    }
+}
+
+fn settings(
+    global: &Global,
+    options: &Serve,
+    connected: &Connected,
+    catalog: Catalog,
+    rules: Rules,
+) -> Result<Settings, String> {
+    Ok(Settings {
+        base_path: options.base_path.clone(),
+        catalog: Arc::new(catalog),
+        has_pages: true,
+        limits: options.exports.limits(),
+        rules,
+        max_exports: options.max_exports.into(),
+        max_downloads: options.max_downloads.into(),
+        max_queued: options.max_queued.into(),
+        keep_exports: options.keep_exports,
+        spool: spool(global, options)?,
+        reader_timeout: options.reader_timeout,
+        keep_alive: options.keep_alive,
+        shutdown_timeout: options.shutdown_timeout,
+        compression: options.compression,
+        allowed_hosts: options.allowed_host.clone(),
+        allowed_origins: options.allowed_origin.clone(),
+        trusted_proxies: options.trusted_proxy.clone(),
+        authorize: None,
+        auth_token: options.auth_token.get().map(str::to_owned),
+        database_url: connected.url.clone(),
+        facts: connected.facts(),
+        is_demonstration: connected.private_cluster.is_some(),
+        application: if options.exports.datasets.datasets.is_some() {
+            OF_A_FILE
+        } else {
+            APPLICATION
+        },
+    })
 }
 
 /// The spool: in the configured directory, or in the data directory. If that is not writable, as on a read-only system with a database
