@@ -233,14 +233,12 @@ impl<'c> CopyOut<'c> {
 impl BufRead for CopyOut<'_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         let has_failed = matches!(self.state, State::Failed { is_read: true, .. });
-        if self.unread().is_empty()
-            && !has_failed
-            && let Err(error) = self.advance(true)
-        {
-            if let State::Failed { is_read, .. } = &mut self.state {
-                *is_read = true;
-            }
-            return Err(error.into());
+        if self.unread().is_empty() && !has_failed {
+            self.advance(true).inspect_err(|_| {
+                if let State::Failed { is_read, .. } = &mut self.state {
+                    *is_read = true;
+                }
+            })?;
         }
         Ok(self.unread())
     }

@@ -22,15 +22,15 @@ pub struct Error {
     /// What the server was doing, in one line: `PL/pgSQL function …` if a function has failed. An error of the statement itself has none.
     /// A function may raise an error with any message and any SQLSTATE.
     pub context: Option<Box<str>>,
-    names: Option<Box<Names>>,
-    cause: Option<Arc<dyn std::error::Error + Send + Sync>>,
+    more: Option<Box<More>>,
 }
 
 /// What few errors have: in a box, so that the others stay small.
-#[derive(Debug, Clone)]
-struct Names {
+#[derive(Debug, Clone, Default)]
+struct More {
     hint: Option<String>,
     constraint: Option<String>,
+    cause: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
 /// What has failed. A missing SQLSTATE does not tell: only one of these kinds is a reason to ask another server.
@@ -65,7 +65,7 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        let cause = self.cause.as_deref()?;
+        let cause = self.more.as_ref()?.cause.as_deref()?;
         Some(cause)
     }
 }
@@ -92,8 +92,7 @@ impl Error {
             detail: None,
             position: None,
             context: None,
-            names: None,
-            cause: None,
+            more: None,
         }
     }
 
@@ -104,17 +103,21 @@ impl Error {
 
     /// What the server suggests to do, in one line.
     pub fn hint(&self) -> Option<&str> {
-        self.names.as_ref()?.hint.as_deref()
+        self.more.as_ref()?.hint.as_deref()
     }
 
     /// The name of the constraint that was violated.
     pub fn constraint(&self) -> Option<&str> {
-        self.names.as_ref()?.constraint.as_deref()
+        self.more.as_ref()?.constraint.as_deref()
     }
 
     pub(crate) fn name(&mut self, hint: Option<String>, constraint: Option<String>) {
         if hint.is_some() || constraint.is_some() {
-            self.names = Some(Box::new(Names { hint, constraint }));
+            self.more = Some(Box::new(More {
+                hint,
+                constraint,
+                cause: None,
+            }));
         }
     }
 
@@ -137,7 +140,10 @@ impl Error {
         error: impl std::error::Error + Send + Sync + 'static,
     ) -> Self {
         let mut outer = Self::new(kind, error.to_string());
-        outer.cause = Some(Arc::new(error));
+        outer.more = Some(Box::new(More {
+            cause: Some(Arc::new(error)),
+            ..More::default()
+        }));
         outer
     }
 

@@ -206,9 +206,8 @@ unsafe extern "C" fn take_notice(end: *mut c_void, notice: *const pq_sys::PGresu
     // libpq frees it.
     let notice = ManuallyDrop::new(CommandResult(notice));
     let severity = notice.field(pq_sys::PG_DIAG_SEVERITY_NONLOCALIZED);
-    if let Some("FATAL" | "PANIC") = severity.as_deref()
-        && let Some(error) = notice.of_server()
-    {
+    let is_end = matches!(severity.as_deref(), Some("FATAL" | "PANIC"));
+    if let Some(error) = notice.of_server().filter(|_| is_end) {
         // SAFETY: the caller promises it.
         let end = unsafe { &*end.cast::<Mutex<Option<Error>>>() };
         *end.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);

@@ -161,7 +161,7 @@ fn array(bytes: &[u8], element: u32, name: &'static str) -> Result<Option<String
     let mut reader = Reader { bytes, name };
     let dimensions = reader.i32()?;
     let _has_null = reader.i32()?;
-    if reader.i32()? != element.cast_signed() {
+    if u32::from_be_bytes(reader.array()?) != element {
         return Err(Unwritable::Bytes(name));
     }
     if dimensions == 0 {
@@ -211,7 +211,7 @@ fn text(bytes: &[u8], name: &'static str) -> Result<String, Unwritable> {
         "int2" => reader.i16()?.to_string(),
         "int4" => reader.i32()?.to_string(),
         "int8" => reader.i64()?.to_string(),
-        "oid" => reader.i32()?.cast_unsigned().to_string(),
+        "oid" => u32::from_be_bytes(reader.array()?).to_string(),
         // The shortest text that is read as the same number.
         "float4" => float(f32::from_be_bytes(reader.array()?)),
         "float8" => float(f64::from_be_bytes(reader.array()?)),
@@ -260,7 +260,7 @@ fn float(value: impl std::fmt::LowerExp) -> String {
 fn numeric(reader: &mut Reader<'_>) -> Result<String, Unwritable> {
     let count = reader.i16()?;
     let weight = reader.i16()?;
-    let sign = reader.i16()?.cast_unsigned();
+    let sign = u16::from_be_bytes(reader.array()?);
     let scale = reader.i16()?;
     let digits: Vec<i16> = (0..count).map(|_| reader.i16()).collect::<Result<_, _>>()?;
     let mut text = match sign {
