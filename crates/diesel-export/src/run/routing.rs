@@ -181,7 +181,7 @@ mod tests {
         let range = (Bound::Included(1), Bound::Excluded(3));
         let unwritable = diesel::select(range.into_sql::<Range<Integer>>()).literal_sql();
         let Err(error) = unwritable else {
-            panic!("a range has no literal");
+            panic!("a range has no literal without a connection");
         };
         assert_eq!(error.sqlstate, None);
         let failure = failure(error, false);
