@@ -141,7 +141,7 @@ pub struct App {
 }
 
 impl App {
-    /// What can be exported.
+    /// What can be exported, by whoever may see all: [`Visible`] has what the user of a request may.
     pub fn catalog(&self) -> &Arc<Catalog> {
         &self.settings.catalog
     }

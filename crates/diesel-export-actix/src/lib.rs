@@ -1,10 +1,8 @@
-//! A web service that exports the rows of declared datasets ([`diesel_export`]): downloads, prepared exports, pages, metrics, OpenAPI.
+#![doc = include_str!("../README.md")]
 //!
-//! An actix application mounts it with [`ExportService`]. A program that is nothing else calls [`serve`], which takes a listener, a
-//! database, [`Settings`] and what the application adds ([`Application`]), and serves until the process is told to stop: its HTTP server
-//! also limits clients before their requests are known. `docs/http.md` of the repository has the contract.
+//! # A tour
 //!
-//! A tour, from the edge inwards:
+//! From the edge inwards:
 //!
 //! * `connections`: limits on clients before their requests are known; systemd's sockets; the answer while the service starts.
 //! * `access`: hosts, tokens, other sites.
@@ -40,7 +38,7 @@ use std::task::Poll;
 use actix_web::rt::signal::unix::{SignalKind, signal};
 use actix_web::web::{self, ServiceConfig};
 
-pub use self::access::visible::Authorize;
+pub use self::access::visible::{Authorize, Visible};
 pub use self::api::events;
 pub use self::app::{App, Settings, blocking};
 pub use self::application::{Application, ApplicationProblem, Section};

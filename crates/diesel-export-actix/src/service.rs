@@ -79,6 +79,9 @@ impl ExportService {
     }
 
     /// Returns what mounts it, for [`App::configure`](actix_web::App::configure): a scope at its base path, with its middleware.
+    ///
+    /// At the root, which is the default base path, that scope takes every path: mount it last. Not within another scope: the base path is
+    /// all that addresses begin with.
     pub fn routes(&self) -> impl FnOnce(&mut ServiceConfig) + use<> {
         let app = self.app.clone();
         move |config| {
@@ -87,7 +90,7 @@ impl ExportService {
                 // A scope matches its own path, too.
                 let index = app.address("/");
                 let base = web::resource(base_path.to_string());
-                config.service(base.route(web::get().to(move || {
+                config.service(base.route(web::to(move || {
                     let index = index.clone();
                     async move { crate::pages::html::see_other(&index) }
                 })));

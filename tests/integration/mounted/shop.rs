@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use actix_web::web::ServiceConfig;
+use diesel::connection::SimpleConnection;
 use diesel_export::Strategy;
 use serde_json::{Value, json};
 use shop::Shop;
@@ -160,7 +161,7 @@ fn no_route_has_anything_of_the_other_tenant() {
     let gus = open.prepare(&open.log_in("gus"));
     let (gus_id, gus_file) = (gus["id"].as_str().unwrap(), gus["file"].as_str().unwrap());
     let cookie = open.log_in("ann");
-    open.prepare(&cookie);
+    let ann = open.prepare(&cookie);
 
     let (status, document) = open.get(&cookie, "/exports/openapi.json");
     assert_eq!(status, 200);
@@ -210,6 +211,13 @@ fn no_route_has_anything_of_the_other_tenant() {
     }
     let (_, still) = open.get(&open.log_in("gus"), gus_file);
     assert!(still.contains("globex customer 5"));
+
+    // What she has prepared had addresses in it.
+    let ann_file = ann["file"].as_str().unwrap();
+    assert_eq!(open.get(&cookie, ann_file).0, 200);
+    let demote = "update employees set is_manager = false where name = 'ann'";
+    open.database.connect().batch_execute(demote).unwrap();
+    assert_eq!(open.get(&open.log_in("ann"), ann_file).0, 404);
 
     let orders = "/exports/api/orders?customer_id=00000000-0000-0000-0000-000000000005";
     assert_eq!(json(&open.get(&cookie, orders).1)["count"], 0);

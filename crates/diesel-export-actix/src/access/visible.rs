@@ -22,6 +22,9 @@ pub struct Authorize(Arc<dyn Fn(&HttpRequest) -> Authorized + Send + Sync>);
 
 impl Authorize {
     /// Asks `authorize` at each request but those for a state (`/livez`, `/readyz`) and for the files of pages. Its error is the response.
+    ///
+    /// It is also asked for `/metrics`, which count what all users do: refuse that path to users, if they should not know. A clone of the
+    /// request must not outlive the future: actix has it alone from then on.
     pub fn new<F, A>(authorize: F) -> Self
     where
         F: Fn(&HttpRequest) -> A + Send + Sync + 'static,
@@ -37,12 +40,13 @@ impl fmt::Debug for Authorize {
     }
 }
 
-/// What the user of a request may see.
-#[derive(Clone)]
-pub(crate) struct Visible {
-    pub(crate) catalog: Arc<Catalog>,
-    /// Whose exports the request is about; `None` if the application names no users.
-    pub(crate) user: Option<String>,
+/// What the user of a request may see. The application's own handlers take it, too.
+#[derive(Debug, Clone)]
+pub struct Visible {
+    /// What can be exported.
+    pub catalog: Arc<Catalog>,
+    /// What the application has said; `None` if it says nothing of its users.
+    pub scope: Option<Arc<Scope>>,
 }
 
 /// Asks the application what the request's user may see.
@@ -64,7 +68,7 @@ pub(crate) async fn authorize(request: &HttpRequest) -> Result<(), Error> {
     let catalog = catalog.ok_or_else(|| Problem::new(Kind::NoDatasets))?;
     request.extensions_mut().insert(Visible {
         catalog: Arc::new(catalog),
-        user: Some(scope.user().to_owned()),
+        scope: Some(scope),
     });
     Ok(())
 }
@@ -81,7 +85,7 @@ impl FromRequest for Visible {
             .filter(|app| app.settings.authorize.is_none())
             .map(|app| Self {
                 catalog: Arc::clone(app.catalog()),
-                user: None,
+                scope: None,
             });
         ready(visible.or(all).ok_or_else(|| Problem::new(Kind::Internal)))
     }

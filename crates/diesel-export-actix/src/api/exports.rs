@@ -21,7 +21,6 @@ use crate::prepared::PAGE;
 use crate::prepared::request::ExportRequest;
 use crate::problem::query_string::{QueryString, invalid};
 use crate::problem::{EXPORT_ID, Kind, Problem, ProblemBody};
-use diesel_export::dataset::Scope;
 use diesel_export::manifest::{Manifest, State};
 
 /// Queues an export, whose file can be downloaded once it is complete.
@@ -108,7 +107,7 @@ pub(crate) async fn list(
     let prepared = Arc::clone(&app.prepared);
     let page = blocking(move || {
         let before = before.as_deref().filter(|id| !id.is_empty());
-        prepared.list(visible.user.as_deref(), before, PAGE)
+        prepared.list(visible.scope.as_deref(), before, PAGE)
     })
     .await?;
     let (manifests, next) = page.ok_or_else(|| Problem::new(Kind::NotFound))?;
@@ -153,20 +152,13 @@ async fn find(id: &str, app: &App, visible: &Visible) -> Result<Found, Problem> 
         return Err(not_found());
     }
     let (prepared, wanted) = (Arc::clone(&app.prepared), id.to_owned());
-    let user = visible.user.clone();
+    let scope = visible.scope.clone();
     // What is due is removed, which takes the disk's time.
-    if let Some(manifest) = blocking(move || prepared.manifest(&wanted, user.as_deref())).await? {
+    if let Some(manifest) = blocking(move || prepared.manifest(&wanted, scope.as_deref())).await? {
         return Ok(Found::Prepared(Box::new(manifest)));
     }
-    let known = app.exports.get(id);
-    let is_own = |known: &Known| {
-        let scope = known.run.record.export().dataset().scope();
-        scope.map(Scope::user) == visible.user.as_deref()
-    };
-    known
-        .filter(is_own)
-        .map(Found::Download)
-        .ok_or_else(not_found)
+    let known = app.exports.get(id, visible.scope.as_deref());
+    known.map(Found::Download).ok_or_else(not_found)
 }
 
 /// Cancels an export with its query on the database, or deletes a prepared one.
@@ -192,7 +184,7 @@ pub(crate) async fn delete(
         Found::Download(known) => known.stop.cancel(),
         Found::Prepared(manifest) => {
             let prepared = Arc::clone(&app.prepared);
-            blocking(move || prepared.delete(&manifest.id, visible.user.as_deref())).await?;
+            blocking(move || prepared.delete(&manifest.id, visible.scope.as_deref())).await?;
         }
     }
     Ok(HttpResponse::NoContent().finish())
@@ -222,7 +214,7 @@ pub(crate) async fn follow(
             (manifest.state, manifest)
         }),
         Found::Prepared(mut last) => events::follow(&app.clone(), move || {
-            match app.prepared.peek(&last.id, visible.user.as_deref()) {
+            match app.prepared.peek(&last.id, visible.scope.as_deref()) {
                 Some(now) => *last = now,
                 // Removed: there is nothing more to come.
                 None => return (State::Cancelled, last.as_ref().clone()),

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
+use diesel_export::dataset::Scope;
 use diesel_export::manifest::Facts;
 use diesel_export::record::Record;
 use diesel_export::{Export, ExportRun};
@@ -32,9 +33,16 @@ pub(crate) struct Registry {
     exports: Mutex<Exports>,
 }
 
+/// Each user has ids of their own.
+type Key = (Option<String>, String);
+
+fn key(scope: Option<&Scope>, id: &str) -> Key {
+    (scope.map(|scope| scope.user().to_owned()), id.to_owned())
+}
+
 #[derive(Default)]
 struct Exports {
-    by_id: HashMap<String, Known>,
+    by_id: HashMap<Key, Known>,
     ended: VecDeque<(Instant, Arc<ExportRun>)>,
 }
 
@@ -47,22 +55,23 @@ impl Registry {
         fresh: bool,
         facts: &Facts,
     ) -> Option<Known> {
+        let key = key(export.dataset().scope(), &id);
         self.with(|exports| {
             exports.forget(|ended, count| ended.elapsed() > KEPT || count > MAX_ENDED);
             if exports
                 .by_id
-                .get(&id)
+                .get(&key)
                 .is_some_and(|known| !gave_nothing(known))
             {
                 return None;
             }
-            let record = Record::start(id.clone(), export, facts.clone());
+            let record = Record::start(id, export, facts.clone());
             let known = Known {
                 run: ExportRun::new(record, fresh),
                 stop: CancellationToken::new(),
                 begun: Arc::default(),
             };
-            exports.by_id.insert(id, known.clone());
+            exports.by_id.insert(key, known.clone());
             Some(known)
         })
     }
@@ -72,11 +81,13 @@ impl Registry {
         self.with(|exports| exports.ended.push_back((Instant::now(), Arc::clone(run))));
     }
 
-    /// The export of this id.
-    pub(crate) fn get(&self, id: &str) -> Option<Known> {
+    /// The export of this id, if it is of this scope.
+    pub(crate) fn get(&self, id: &str, scope: Option<&Scope>) -> Option<Known> {
         self.with(|exports| {
             exports.forget(|ended, _| ended.elapsed() > KEPT);
-            exports.by_id.get(id).cloned()
+            let known = exports.by_id.get(&key(scope, id))?;
+            let is_own = known.run.record.export().dataset().scope() == scope;
+            is_own.then(|| known.clone())
         })
     }
 
@@ -92,13 +103,15 @@ impl Exports {
             if !is_due(*ended, self.ended.len()) {
                 return;
             }
+            let record = &run.record;
+            let key = key(record.export().dataset().scope(), record.id());
             // Another export may have its ID by now.
             if self
                 .by_id
-                .get(run.record.id())
+                .get(&key)
                 .is_some_and(|known| Arc::ptr_eq(&known.run, run))
             {
-                self.by_id.remove(run.record.id());
+                self.by_id.remove(&key);
             }
             self.ended.pop_front();
         }

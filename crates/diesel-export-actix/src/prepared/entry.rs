@@ -7,6 +7,7 @@ use time::OffsetDateTime;
 
 use crate::base_path::BasePath;
 use diesel_export::ExportRun;
+use diesel_export::dataset::Scope;
 use diesel_export::manifest::Manifest;
 use diesel_export::spool::Space;
 use diesel_export::store::Label;
@@ -22,8 +23,8 @@ pub(crate) struct All {
 pub(crate) struct Entry {
     pub(crate) requested_at: OffsetDateTime,
     pub(crate) disposition: String,
-    /// The user whose it is, if it is one's.
-    pub(crate) owner: Option<String>,
+    /// What its user might see, if the application says that: nobody else gets it, and neither does the user with another scope.
+    pub(crate) owner: Option<Scope>,
     pub(crate) state: JobState,
 }
 
@@ -36,17 +37,17 @@ pub(crate) enum JobState {
 }
 
 impl All {
-    /// The export of this id, if it is this user's.
-    pub(crate) fn get(&self, id: &str, user: Option<&str>) -> Option<&Entry> {
+    /// The export of this id, if it is of this scope.
+    pub(crate) fn get(&self, id: &str, scope: Option<&Scope>) -> Option<&Entry> {
         let entry = self.by_id.get(id)?;
-        (entry.owner.as_deref() == user).then_some(entry)
+        (entry.owner.as_ref() == scope).then_some(entry)
     }
 
-    pub(crate) fn manifest(&self, id: &str, user: Option<&str>) -> Option<Manifest> {
+    pub(crate) fn manifest(&self, id: &str, scope: Option<&Scope>) -> Option<Manifest> {
         let position = self.queue.iter().position(|job| job.record.id() == id);
         Some(Manifest {
             queued: position.map(|position| position + 1),
-            ..self.get(id, user)?.manifest()
+            ..self.get(id, scope)?.manifest()
         })
     }
 }

@@ -65,7 +65,7 @@ pub(crate) async fn get(
         file,
         manifest,
         disposition,
-    } = blocking(move || prepared.fetch(&id, &name, visible.user.as_deref())).await??;
+    } = blocking(move || prepared.fetch(&id, &name, visible.scope.as_deref())).await??;
     let unreadable = |error: io::Error| {
         tracing::error!(%error, "a prepared export cannot be read");
         Problem::new(Kind::Internal)

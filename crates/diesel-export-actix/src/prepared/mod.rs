@@ -23,6 +23,7 @@ use crate::app::Settings;
 use crate::base_path::BasePath;
 use crate::monitoring::metrics::{Metrics, Removal};
 use crate::problem::{Kind, Problem};
+use diesel_export::dataset::Scope;
 use diesel_export::manifest::{Manifest, State};
 use diesel_export::spool::{Spool, SpoolFile};
 use diesel_export::store::{Found, Label, Store};
@@ -182,22 +183,22 @@ impl Prepared {
         self.with(|all| all.by_id.contains_key(id))
     }
 
-    /// The manifest of the export of this id, if it is this user's, as all that clients ask for is.
-    pub(crate) fn manifest(&self, id: &str, user: Option<&str>) -> Option<Manifest> {
+    /// The manifest of the export of this id, if it is of this scope, as all that clients ask for is.
+    pub(crate) fn manifest(&self, id: &str, scope: Option<&Scope>) -> Option<Manifest> {
         self.sweep();
-        self.peek(id, user)
+        self.peek(id, scope)
     }
 
     /// The same, also of one that is about to be removed: without access to the disk.
-    pub(crate) fn peek(&self, id: &str, user: Option<&str>) -> Option<Manifest> {
-        self.with(|all| all.manifest(id, user))
+    pub(crate) fn peek(&self, id: &str, scope: Option<&Scope>) -> Option<Manifest> {
+        self.with(|all| all.manifest(id, scope))
     }
 
     /// At most this many manifests, the newest first, of those before the export of this id, if one is given; and the id of the last, if
     /// there are more. None if there is no such id.
     pub(crate) fn list(
         &self,
-        user: Option<&str>,
+        scope: Option<&Scope>,
         before: Option<&str>,
         limit: usize,
     ) -> Option<(Vec<Manifest>, Option<String>)> {
@@ -207,12 +208,12 @@ impl Prepared {
             let before = match before {
                 Some(id) => {
                     let id = id.to_owned();
-                    Some(key(&(&id, all.get(&id, user)?)))
+                    Some(key(&(&id, all.get(&id, scope)?)))
                 }
                 None => None,
             };
             let mut listed: Vec<_> = all.by_id.iter().collect();
-            listed.retain(|(_, entry)| entry.owner.as_deref() == user);
+            listed.retain(|(_, entry)| entry.owner.as_ref() == scope);
             listed.retain(|entry| before.as_ref().is_none_or(|before| key(entry) < *before));
             listed.sort_by_cached_key(key);
             let listed: Vec<&String> = listed.into_iter().rev().map(|(id, _)| id).collect();
@@ -220,7 +221,7 @@ impl Prepared {
             let next = last.filter(|_| listed.len() > limit);
             let next = next.map(|id| (*id).clone());
             let page = listed.iter().take(limit);
-            let manifests = page.filter_map(|id| all.manifest(id, user)).collect();
+            let manifests = page.filter_map(|id| all.manifest(id, scope)).collect();
             Some((manifests, next))
         })
     }
@@ -238,12 +239,12 @@ impl Prepared {
         &self,
         id: &str,
         name: &str,
-        user: Option<&str>,
+        scope: Option<&Scope>,
     ) -> Result<Fetched, Problem> {
         self.sweep();
         let not_found = || Problem::new(Kind::NotFound);
         let (manifest, disposition, space) = self.with(|all| {
-            let entry = all.get(id, user).ok_or_else(not_found)?;
+            let entry = all.get(id, scope).ok_or_else(not_found)?;
             match &entry.state {
                 JobState::Live(job) => Err(if file_name(&job.record.manifest()) == name {
                     Problem::new(Kind::NotFinished)
@@ -271,9 +272,9 @@ impl Prepared {
     }
 
     /// Cancels the export of this id, or removes it if it has ended; returns whether there is one. Writes or removes files.
-    pub(crate) fn delete(&self, id: &str, user: Option<&str>) -> bool {
+    pub(crate) fn delete(&self, id: &str, scope: Option<&Scope>) -> bool {
         self.sweep();
-        let found = self.with(|all| match &all.get(id, user)?.state {
+        let found = self.with(|all| match &all.get(id, scope)?.state {
             JobState::Live(job) => Some(Ok(Arc::clone(job))),
             JobState::Kept(..) => all.by_id.remove(id).map(Err),
         });

@@ -121,10 +121,10 @@ impl List {
             return Ok(None);
         }
         let prepared = Arc::clone(&app.prepared);
-        let user = visible.user.clone();
+        let scope = visible.scope.clone();
         let list = move || {
-            let page = prepared.list(user.as_deref(), before.as_deref(), limit);
-            page.or_else(|| prepared.list(user.as_deref(), None, limit))
+            let page = prepared.list(scope.as_deref(), before.as_deref(), limit);
+            page.or_else(|| prepared.list(scope.as_deref(), None, limit))
         };
         let (manifests, next) = blocking(list).await?.unwrap_or_default();
         Ok(Some(Self {
@@ -271,6 +271,6 @@ pub(crate) async fn delete(
     visible: Visible,
 ) -> Result<HttpResponse, Problem> {
     let prepared = Arc::clone(&app.prepared);
-    blocking(move || prepared.delete(&id, visible.user.as_deref())).await?;
+    blocking(move || prepared.delete(&id, visible.scope.as_deref())).await?;
     Ok(html::see_other(&app.address("/exports")))
 }

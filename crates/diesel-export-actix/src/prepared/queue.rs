@@ -32,7 +32,7 @@ impl Prepared {
         let record = Record::queue(id.clone(), &export, facts);
         let job = ExportRun::new(record, fresh);
         let scope = job.record.export().dataset().scope();
-        let owner = scope.map(|scope| scope.user().to_owned());
+        let owner = scope.cloned();
         let entry = Entry {
             owner: owner.clone(),
             requested_at: OffsetDateTime::now_utc(),
@@ -54,7 +54,7 @@ impl Prepared {
         let manifest = self.with(|all| {
             all.by_id.insert(id.clone(), entry);
             all.queue.push_back(job);
-            all.manifest(&id, owner.as_deref())
+            all.manifest(&id, owner.as_ref())
         });
         self.queued.notify_one();
         manifest.ok_or_else(|| Problem::new(Kind::Internal))

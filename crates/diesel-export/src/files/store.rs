@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::atomic_file::{self, sync_names};
+use crate::dataset::Scope;
 use crate::manifest::{ErrorClass, Manifest, State};
 use crate::spool::{Space, Spool, SpoolFile, make_private, or_full};
 
@@ -39,9 +40,9 @@ pub struct Label {
     pub manifest: Manifest,
     /// The name under which its file is saved: the value of `Content-Disposition`.
     pub disposition: String,
-    /// The user whose it is, if it is one's.
+    /// What its user might see, if an application says that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub owner: Option<String>,
+    pub owner: Option<Scope>,
 }
 
 impl Label {

@@ -3,50 +3,66 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::Catalog;
 use crate::Error;
 use crate::dataset::column::Origin;
 use crate::dataset::declaration::sql_of;
 use crate::dataset::query::SqlExpression;
 use crate::dataset::{
-    Column, Condition, Dataset, FilterField, FilterValue, Loader, Models, Query, Reference,
-    RowOrder, Select, Selected, Table,
+    Column, Condition, Dataset, FilterField, FilterValue, InvalidFilter, Loader, Models, Query,
+    Reference, RowOrder, Select, Selected, Table,
 };
 
 /// What somebody may see of a catalog: which rows, which columns, and as which role of PostgreSQL they are read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Scope {
     user: String,
+    datasets: Option<Vec<String>>,
     rows: Vec<(String, String)>,
     hidden: Vec<(String, String)>,
     role: Option<String>,
 }
 
 impl Scope {
-    /// The scope of a user who may see all. What a user has prepared is that user's alone.
+    /// The scope of a user who may see all. What a user has prepared is that user's alone, as long as the scope is the same.
     pub fn of(user: impl Into<String>) -> Self {
         Self {
             user: user.into(),
+            datasets: None,
             rows: Vec::new(),
             hidden: Vec::new(),
             role: None,
         }
     }
 
+    /// Leaves only these datasets.
+    pub fn only<'n>(self, datasets: impl IntoIterator<Item = &'n str>) -> Self {
+        let datasets = datasets.into_iter().map(str::to_owned).collect();
+        Self {
+            datasets: Some(datasets),
+            ..self
+        }
+    }
+
     /// Leaves only rows that meet the [restriction](crate::dataset::Declaration::restriction) of this name by this value. A dataset that
-    /// declares none of this name is left out.
+    /// declares none of this name is left out. What a row refers to is shown with it, whatever the restrictions of its own dataset.
     pub fn rows(mut self, restriction: &str, value: impl fmt::Display) -> Self {
         self.rows.push((restriction.to_owned(), value.to_string()));
         self
     }
 
-    /// Hides a column of a dataset, with the filters that compare it.
+    /// Hides a column of a dataset, with the filters that compare it, and where it is the key, the lists of keys to choose from. Columns of
+    /// other datasets that show the same values, and expressions of them, are columns of their own.
     pub fn without(mut self, dataset: &str, column: &str) -> Self {
         self.hidden.push((dataset.to_owned(), column.to_owned()));
         self
     }
 
-    /// Reads the rows as this role of PostgreSQL, by `SET LOCAL ROLE`, which the role of the connections must be a member of.
+    /// Reads the rows as this role of PostgreSQL, by `SET LOCAL ROLE`, which the role of the connections must be a member of;
+    /// `none` is no role.
     pub fn as_role(self, role: impl Into<String>) -> Self {
         Self {
             role: Some(role.into()),
@@ -62,6 +78,11 @@ impl Scope {
     /// The role of PostgreSQL.
     pub fn role(&self) -> Option<&str> {
         self.role.as_deref()
+    }
+
+    fn shows(&self, dataset: &dyn Dataset) -> bool {
+        let datasets = self.datasets.as_ref();
+        datasets.is_none_or(|names| names.iter().any(|name| name == dataset.name()))
     }
 
     fn hides(&self, dataset: &dyn Dataset, column: &Column) -> bool {
@@ -82,6 +103,18 @@ impl Catalog {
     ///
     /// If no dataset has a restriction or a column that the scope names, or the value of a restriction cannot be one.
     pub fn scoped(&self, scope: &Arc<Scope>) -> Result<Option<Self>, InvalidScope> {
+        let said = |said: &str| Err(InvalidScope(said.to_owned()));
+        if scope.user.is_empty() {
+            return said("the user has no name");
+        }
+        // To PostgreSQL, it stands for the role of the connection.
+        if scope.role() == Some("none") {
+            return said("`none` is no role");
+        }
+        for name in scope.datasets.iter().flatten() {
+            self.named(name)
+                .map_err(|error| InvalidScope(error.to_string()))?;
+        }
         for (of, name) in &scope.hidden {
             let dataset = self.find(of);
             let mut columns = dataset.iter().flat_map(|dataset| dataset.columns());
@@ -91,7 +124,7 @@ impl Catalog {
             }
         }
         let mut left: Vec<Scoped> = Vec::new();
-        for dataset in self.all() {
+        for dataset in self.all().filter(|dataset| scope.shows(&***dataset)) {
             left.extend(Scoped::of(dataset, scope)?);
         }
         for (name, _) in &scope.rows {
@@ -102,7 +135,8 @@ impl Catalog {
                 )));
             }
         }
-        let names: Vec<String> = left.iter().map(|of| of.name().to_owned()).collect();
+        let with_keys = left.iter().filter(|dataset| !dataset.hides_key);
+        let names: Vec<String> = with_keys.map(|of| of.name().to_owned()).collect();
         let mut left = left.into_iter().map(|mut dataset| {
             // There is nothing to choose from.
             let is_left = |field: &FilterField| {
@@ -126,6 +160,7 @@ struct Scoped {
     scope: Arc<Scope>,
     columns: Vec<Column>,
     filters: Vec<FilterField>,
+    hides_key: bool,
     restrictions: Vec<(FilterField, FilterValue)>,
 }
 
@@ -138,7 +173,11 @@ impl Scoped {
             let Some(field) = fields.find(|field| field.name() == name) else {
                 return Ok(None);
             };
-            let value = field.parse_all([value.as_str()]);
+            let value = field.parse_all([value.as_str()]).and_then(|value| {
+                // A comma would let in more.
+                let is_one = value.single().is_some();
+                is_one.then_some(value).ok_or(InvalidFilter::Twice)
+            });
             let value = value.map_err(|error| {
                 InvalidScope(format!(
                     "the restriction `{name}` of `{}`: {error}",
@@ -154,12 +193,18 @@ impl Scoped {
         if !columns.iter().any(|column| column.is_default()) {
             return Ok(None);
         }
+        let is_key = |column: &&Column| {
+            let key = dataset.table().single_key();
+            key.is_some_and(|key| values(column).contains(&sql(&key.value)))
+        };
+        let hides_key = hidden.iter().any(is_key);
         let compared: Vec<String> = hidden.into_iter().flat_map(values).collect();
         let filters = dataset.filters().iter();
         let filters = filters.filter(|field| !compared.contains(&sql(&field.joined)));
         Ok(Some(Self {
             columns: columns.into_iter().cloned().collect(),
             filters: filters.cloned().collect(),
+            hides_key,
             dataset: Arc::clone(dataset),
             scope: Arc::clone(scope),
             restrictions,
@@ -299,6 +344,33 @@ mod tests {
     }
 
     #[test]
+    fn only_what_is_named_is_left_and_a_hidden_key_is_nothing_to_choose_from()
+    -> Result<(), InvalidScope> {
+        let chosen_from = |scope| {
+            let catalog = scoped(scope)?;
+            let names = catalog.iter().flat_map(|catalog| catalog.names());
+            let names: Vec<String> = names.map(str::to_owned).collect();
+            let datasets = catalog.iter().flat_map(|catalog| catalog.all());
+            let mut fields = datasets.flat_map(|dataset| dataset.filters());
+            Ok((names, fields.any(|field| field.of() == Some("readers"))))
+        };
+        let both = vec!["books".to_owned(), "readers".to_owned()];
+        let books = vec!["books".to_owned()];
+        let all = Scope::of("ann");
+        assert_eq!(chosen_from(all.clone())?, (both.clone(), true));
+        assert_eq!(
+            chosen_from(all.clone().without("readers", "name"))?,
+            (both.clone(), true)
+        );
+        assert_eq!(
+            chosen_from(all.clone().without("readers", "id"))?,
+            (both, false)
+        );
+        assert_eq!(chosen_from(all.only(["books"]))?, (books, false));
+        Ok(())
+    }
+
+    #[test]
     fn every_query_of_a_restricted_dataset_has_the_condition() -> Result<(), InvalidScope> {
         let catalog = scoped(Scope::of("ann").rows("shelf", 7))?;
         let Some(catalog) = catalog else {
@@ -357,6 +429,16 @@ mod tests {
             (
                 Scope::of("ann").rows("shelf", ""),
                 "the restriction `shelf` of `books`: expected",
+            ),
+            (Scope::of("").rows("shelf", 7), "the user has no name"),
+            (
+                Scope::of("ann").rows("shelf", "7,8"),
+                "the restriction `shelf` of `books`: given more than once",
+            ),
+            (Scope::of("ann").as_role("none"), "`none` is no role"),
+            (
+                Scope::of("ann").only(["boks"]),
+                "there is no dataset `boks`",
             ),
             (
                 Scope::of("ann").without("books", "price"),
