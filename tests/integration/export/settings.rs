@@ -242,6 +242,9 @@ fn a_text_is_found_in_a_column_with_a_nondeterministic_collation() {
         let csv = export(&database.url, &flags(strategy, &["--title=über 1"]));
         assert!(csv == expected, "{strategy:?}");
     }
+    let expected = oracle::copy(&database, "t.title = 'Über 3'", ',');
+    let exactly = flags(Strategy::Copy, &["--filter=title_is=Über 3"]);
+    assert!(export(&database.url, &exactly) == expected);
 }
 
 #[test]

@@ -36,7 +36,7 @@ impl ExportRequest {
         let is_form = has_form(request);
         let (dataset, mut query) = if is_form {
             let text = std::str::from_utf8(body).map_err(|_| unclear("the form is not UTF-8"))?;
-            let mut query = QueryString::parse(text)?;
+            let mut query = QueryString::parse(text)?.of_form();
             let name = query.take("dataset")?;
             (find(catalog, name.as_deref())?, query)
         } else {

@@ -27,6 +27,16 @@ impl<'a> QueryString<'a> {
         Self(pairs)
     }
 
+    /// Takes a line break for LF, as a page shows it: its form sends CR LF.
+    pub(crate) fn of_form(mut self) -> Self {
+        for (_, value) in &mut self.0 {
+            if value.contains('\r') {
+                *value = value.replace("\r\n", "\n").into();
+            }
+        }
+        self
+    }
+
     /// Takes the one value of a parameter, if it is there.
     pub(crate) fn take(&mut self, name: &str) -> Result<Option<Cow<'a, str>>, Problem> {
         let mut taken = self.0.extract_if(.., |(given, _)| given == name);

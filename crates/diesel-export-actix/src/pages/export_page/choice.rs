@@ -22,7 +22,7 @@ pub(crate) struct Choose {
 }
 
 pub(crate) fn read_query(query: &str, dataset: &Arc<dyn Dataset>) -> Result<Choose, Problem> {
-    let mut query = QueryString::parse(query)?;
+    let mut query = QueryString::parse(query)?.of_form();
     let mut searches = Vec::new();
     for field in dataset.filters() {
         if let Some(name) = search_name(field, dataset)

@@ -41,7 +41,10 @@ pub(crate) enum Is {
         can_be_none: bool,
     },
     /// Values to tick, each with whether it is chosen.
-    Labels(Vec<(String, bool)>),
+    Labels {
+        labels: Vec<(String, bool)>,
+        can_be_none: bool,
+    },
     Range(Range),
 }
 
@@ -132,7 +135,10 @@ fn plain(field: &FilterField, filter: &Filter) -> Option<Is> {
             let is_chosen = chosen.contains(&label);
             (label, is_chosen)
         });
-        return Some(Is::Labels(ticked.collect()));
+        return Some(Is::Labels {
+            labels: ticked.collect(),
+            can_be_none: field.takes_none(),
+        });
     }
     let is_shown = !chosen.is_empty() || !is_exact(field, filter.dataset());
     if chosen.is_empty() {

@@ -124,7 +124,8 @@ struct IsNull(SqlExpression);
 impl QueryFragment<Pg> for IsNull {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         self.0.walk_ast(out.reborrow())?;
-        out.push_sql(" is null");
+        // A composite of NULLs is itself not NULL, although it `is null`.
+        out.push_sql(" is not distinct from null");
         Ok(())
     }
 }

@@ -70,9 +70,10 @@ impl PortableText {
             return Self::Plain(text.into_sql::<Text>());
         }
         // `concat` keeps the planner from converting it beforehand; the query in parentheses does so once, and not for each row.
+        // Without its own collation, it had that of an argument, "C", which would be at odds with the column's.
         Self::Encoded(format!(
             "(select case when getdatabaseencoding() <> all ('{{{}}}')
-                then convert_from(decode(concat('{}'), 'hex'), 'UTF8') end)",
+                then convert_from(decode(concat('{}'), 'hex'), 'UTF8') collate \"default\" end)",
             lacking(&text).join(","),
             hexadecimal(text.as_bytes())
         ))

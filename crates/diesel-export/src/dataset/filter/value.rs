@@ -26,7 +26,7 @@ impl Value {
     pub(crate) fn key(&self) -> Self {
         match self {
             Self::Text(text) => match text.strip_prefix('\\') {
-                Some(key) if is_none(key) => Self::Text(key.to_owned()),
+                Some(key) if is_escaped(key) => Self::Text(key.to_owned()),
                 _ => self.clone(),
             },
             value => value.clone(),
@@ -34,14 +34,14 @@ impl Value {
     }
 }
 
-/// A key as a filter takes it: `none` is NULL, and `\none` is the text.
+/// A key as a filter takes it: `none` is NULL, and `\none` is the text; an empty value is none at all, and `\` is the empty text.
 pub(crate) fn value_of_key(key: &str) -> String {
-    let escape = if is_none(key) { "\\" } else { "" };
+    let escape = if is_escaped(key) { "\\" } else { "" };
     format!("{escape}{key}")
 }
 
-fn is_none(key: &str) -> bool {
-    key.trim_start_matches('\\') == "none"
+fn is_escaped(key: &str) -> bool {
+    matches!(key.trim_start_matches('\\'), "none" | "")
 }
 
 impl fmt::Display for Value {
@@ -310,6 +310,8 @@ mod tests {
             ("NONE", "NONE"),
             ("none", "\\none"),
             ("\\none", "\\\\none"),
+            ("", "\\"),
+            ("\\", "\\\\"),
         ] {
             assert_eq!(value_of_key(key), value);
             assert_eq!(Value::Text(value.to_owned()).key().to_string(), key);
