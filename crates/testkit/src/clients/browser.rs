@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use base64::Engine;
@@ -13,29 +14,98 @@ const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
 const AXE: &str = include_str!("../../vendor/axe.min.js");
 
-/// A browser of its own for a test.
+/// A browser for a test: another test's, if one has ended with it, in a new tab without its cookies and files.
 pub struct Browser {
+    session: String,
+    downloads: tempfile::TempDir,
+    running: Option<Running>,
+    runs_scripts: bool,
+    pool: Arc<Pool>,
+}
+
+/// The browsers that no test uses; the last test that uses one ends them.
+#[derive(Default)]
+struct Pool(Mutex<Vec<(bool, Running)>>);
+
+impl Pool {
+    fn get() -> Arc<Self> {
+        static SHARED: Mutex<Weak<Pool>> = Mutex::new(Weak::new());
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.upgrade().unwrap_or_else(|| {
+            let pool = Arc::default();
+            *shared = Arc::downgrade(&pool);
+            pool
+        })
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<(bool, Running)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A browser that runs, and its driver.
+struct Running {
     driver: Child,
     _stdout: BufReader<ChildStdout>,
     session: String,
-    downloads: tempfile::TempDir,
     _profile: tempfile::TempDir,
 }
 
 impl Browser {
     /// Starts a browser.
     pub fn start() -> Self {
-        Self::with_preferences(&json!({}))
+        Self::of(true)
     }
 
     /// Starts a browser that runs no scripts.
     pub fn without_scripts() -> Self {
-        Self::with_preferences(
-            &json!({"profile.managed_default_content_settings.javascript": 2, "webkit.webprefs.javascript_enabled": false}),
-        )
+        Self::of(false)
     }
 
-    fn with_preferences(preferences: &Value) -> Self {
+    fn of(runs_scripts: bool) -> Self {
+        let pool = Pool::get();
+        let mut idle = pool.idle();
+        let kept = idle.iter().position(|(runs, _)| *runs == runs_scripts);
+        let kept = kept.map(|index| idle.remove(index).1);
+        drop(idle);
+        let is_new = kept.is_none();
+        let running = kept.unwrap_or_else(|| Running::start(runs_scripts));
+        let browser = Self {
+            session: running.session.clone(),
+            downloads: directory(),
+            running: Some(running),
+            runs_scripts,
+            pool,
+        };
+        if !is_new {
+            browser.open_in_new_tab();
+        }
+        let downloads = json!({"behavior": "allow", "downloadPath": browser.downloads.path()});
+        browser.devtools("Browser.setDownloadBehavior", &downloads);
+        browser
+    }
+
+    /// Leaves nothing of another test: what was emulated for its tabs ends with them.
+    fn open_in_new_tab(&self) {
+        let handles = call(
+            "GET",
+            &format!("{}/window/handles", self.session),
+            &Value::Null,
+        );
+        let tab = self.post("window/new", &json!({"type": "tab"}));
+        for handle in handles.as_array().expect("a list") {
+            self.post("window", &json!({"handle": handle}));
+            let closed = ureq::delete(format!("{}/window", self.session)).call();
+            closed.expect("chromedriver answers");
+        }
+        self.post("window", &json!({"handle": tab["handle"]}));
+        self.devtools("Network.clearBrowserCookies", &json!({}));
+        self.devtools("Network.clearBrowserCache", &json!({}));
+    }
+}
+
+impl Running {
+    fn start(runs_scripts: bool) -> Self {
         let mut driver = Command::new("chromedriver")
             .arg("--port=0")
             .stdout(Stdio::piped())
@@ -54,10 +124,13 @@ impl Browser {
                 break port.trim().trim_end_matches('.').to_owned();
             }
         };
-        let (downloads, profile) = (directory(), directory());
-        let mut all = json!({"download.default_directory": downloads.path(), "download.prompt_for_download": false});
-        let all_map = all.as_object_mut().expect("just made");
-        all_map.extend(preferences.as_object().expect("an object").clone());
+        let profile = directory();
+        let preferences = match runs_scripts {
+            true => json!({"download.prompt_for_download": false}),
+            false => {
+                json!({"profile.managed_default_content_settings.javascript": 2, "webkit.webprefs.javascript_enabled": false})
+            }
+        };
         let mut arguments = vec![
             "--headless=new".to_owned(),
             "--disable-gpu".to_owned(),
@@ -79,7 +152,7 @@ impl Browser {
             arguments.push("--no-sandbox".to_owned());
         }
         let root = format!("http://127.0.0.1:{port}");
-        let capabilities = json!({"capabilities": {"alwaysMatch": {"goog:chromeOptions": {"args": arguments, "prefs": all}}}});
+        let capabilities = json!({"capabilities": {"alwaysMatch": {"goog:chromeOptions": {"args": arguments, "prefs": preferences}}}});
         let answer = call("POST", &format!("{root}/session"), &capabilities);
         let id = answer["sessionId"].as_str().unwrap_or_else(|| {
             let _ = driver.kill();
@@ -90,11 +163,12 @@ impl Browser {
             session: format!("{root}/session/{id}"),
             driver,
             _stdout: stdout,
-            downloads,
             _profile: profile,
         }
     }
+}
 
+impl Browser {
     /// Where the browser saves what it downloads.
     pub fn downloads(&self) -> &Path {
         self.downloads.path()
@@ -276,6 +350,19 @@ impl Browser {
 }
 
 impl Drop for Browser {
+    fn drop(&mut self) {
+        let Some(running) = self.running.take() else {
+            return;
+        };
+        // One of a test that has failed may be in any state.
+        if !std::thread::panicking() {
+            self.post("url", &json!({"url": "about:blank"}));
+            self.pool.idle().push((self.runs_scripts, running));
+        }
+    }
+}
+
+impl Drop for Running {
     fn drop(&mut self) {
         // The driver ends its browser.
         let _ = ureq::delete(&self.session).call();
