@@ -91,7 +91,7 @@ impl Catalog {
             .bind::<Array<Text>, _>(&TABLES[..])
             .literal_sql()?;
         let row = connection.query_row(&sql)?.unwrap_or_default();
-        let readable = |name| row.get(name).map(|_| row.is(name));
+        let readable = |name| row.get(name).flatten().map(|_| row.is(name));
         Ok(Self {
             role: if row.is("in_recovery") {
                 Role::Replica
@@ -157,7 +157,7 @@ pub(super) fn readable(
 ) -> Result<Option<bool>, Error> {
     let sql = format!("select {} as readable", is_readable(table));
     let row = connection.query_row(&sql)?.unwrap_or_default();
-    Ok(row.get("readable").map(|_| row.is("readable")))
+    Ok(row.get("readable").flatten().map(|_| row.is("readable")))
 }
 
 fn known_migrations() -> Result<Vec<Box<dyn Migration<Pg>>>, Error> {
