@@ -17,9 +17,6 @@ extern crate self as diesel_export_actix;
 
 mod access;
 mod api;
-mod app;
-mod application;
-mod base_path;
 mod connections;
 mod download;
 mod monitoring;
@@ -40,9 +37,6 @@ use actix_web::web::{self, ServiceConfig};
 
 pub use self::access::visible::{Authorize, Visible};
 pub use self::api::events;
-pub use self::app::{App, Settings, blocking};
-pub use self::application::{Application, ApplicationProblem, Section};
-pub use self::base_path::{BasePath, InvalidBasePath};
 use self::connections::server::{Timeouts, server};
 use self::connections::service_manager;
 pub use self::connections::service_manager::handed_over_listener;
@@ -51,6 +45,9 @@ use self::connections::{Connections, raise_descriptor_limit};
 pub use self::download::compression::Compression;
 pub use self::download::is_id;
 pub use self::service::ExportService;
+pub use self::service::app::{App, Settings, blocking};
+pub use self::service::application::{Application, ApplicationProblem, Section};
+pub use self::service::base_path::{BasePath, InvalidBasePath};
 use diesel_export::db::Database;
 
 /// Serves until the process is told to stop (SIGINT, SIGTERM). `configure` adds what the handlers of the application's own routes take,

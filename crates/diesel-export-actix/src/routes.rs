@@ -14,13 +14,13 @@ use utoipa::openapi::{OpenApi, RefOr, Schema};
 
 use crate::api::openapi::{self, datasets, request_body};
 use crate::api::{choices, exports, rows};
-use crate::app::OfDataset;
 use crate::download;
 use crate::monitoring::{health, metrics};
 use crate::pages::{export_page, static_files};
 use crate::prepared::{file as prepared_file, page as prepared_page};
 use crate::problem::{Kind, Problem};
 use crate::route;
+use crate::service::app::OfDataset;
 use diesel_export::dataset::{Catalog, Dataset};
 use diesel_export::format::FileType;
 

@@ -7,7 +7,7 @@ use actix_web::http::header::{self, HeaderMap, HeaderName};
 use actix_web::{HttpRequest, web};
 use ipnet::IpNet;
 
-use crate::app::App;
+use crate::service::app::App;
 
 /// Returns the address of the client: that of the connection, or, if this is a trusted proxy's, the one that it names.
 pub(crate) fn client_address(request: &HttpRequest) -> Option<IpAddr> {

@@ -23,11 +23,11 @@ use subtle::ConstantTimeEq;
 
 use crate::access::client_address::client_address;
 use crate::access::sites::Sites;
-use crate::app::App;
-use crate::app::Settings;
-use crate::base_path::BasePath;
 use crate::monitoring::metrics::Rejection;
 use crate::problem::{Kind, Problem};
+use crate::service::app::App;
+use crate::service::app::Settings;
+use crate::service::base_path::BasePath;
 
 /// The paths that need no token: they reveal nothing more than a state.
 pub(crate) const OPEN: [&str; 2] = ["/livez", "/readyz"];

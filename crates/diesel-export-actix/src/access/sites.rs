@@ -10,10 +10,10 @@ use actix_web::HttpRequest;
 use actix_web::http::Method;
 use actix_web::http::header::{ACCEPT, ACCEPT_LANGUAGE, HeaderMap};
 
-use crate::application::Section;
 use crate::pages::html::accepts_html;
 use crate::pages::static_files;
 use crate::problem::{Kind, Problem};
+use crate::service::application::Section;
 use diesel_export::dataset::Catalog;
 
 /// The sites that requests come from.
@@ -139,7 +139,7 @@ mod tests {
     use actix_web::test::TestRequest;
 
     use super::*;
-    use crate::application::tests::APPLICATION;
+    use crate::service::application::tests::APPLICATION;
 
     const CROSS_SITE: (&str, &str) = ("Sec-Fetch-Site", "cross-site");
     const OPENED: [(&str, &str); 2] = [

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::application::tests::APPLICATION;
+use crate::service::application::tests::APPLICATION;
 
 const TOKEN: &str = "secret";
 

@@ -9,9 +9,9 @@ use actix_web::dev::Payload;
 use actix_web::{Error, FromRequest, HttpMessage, HttpRequest, web};
 
 use crate::access::OPEN;
-use crate::app::App;
 use crate::pages::static_files;
 use crate::problem::{Kind, Problem};
+use crate::service::app::App;
 use diesel_export::dataset::{Catalog, Scope};
 
 type Authorized = Pin<Box<dyn Future<Output = Result<Scope, Error>>>>;

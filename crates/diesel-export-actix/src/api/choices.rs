@@ -7,9 +7,9 @@ use actix_web::{HttpRequest, web};
 
 use crate::access::visible::Visible;
 use crate::api::read::{QUERY_TIMEOUT, ReadFrom, read};
-use crate::app::App;
 use crate::problem::Problem;
 use crate::problem::query_string::{QueryString, invalid};
+use crate::service::app::App;
 use diesel_export::choices::{self, Choices};
 use diesel_export::dataset::{Catalog, Dataset, FilterField, InvalidText, SearchText};
 use diesel_export::parameters::filter_from_pairs;

@@ -14,9 +14,9 @@ use serde::Serialize;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Interval;
 
-use crate::app::App;
 use crate::monitoring::metrics::Rejection;
 use crate::problem::{Kind, Problem};
+use crate::service::app::App;
 use diesel_export::manifest::State;
 
 /// An event, as its reader has it.

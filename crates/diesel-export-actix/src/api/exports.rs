@@ -10,8 +10,6 @@ use time::OffsetDateTime;
 use crate::access::visible::Visible;
 use crate::api::events;
 use crate::api::events::Event;
-use crate::app::App;
-use crate::app::blocking;
 use crate::download::filename::content_disposition;
 use crate::download::is_id;
 use crate::download::registry::Known;
@@ -21,6 +19,8 @@ use crate::prepared::PAGE;
 use crate::prepared::request::ExportRequest;
 use crate::problem::query_string::{QueryString, invalid};
 use crate::problem::{EXPORT_ID, Kind, Problem, ProblemBody};
+use crate::service::app::App;
+use crate::service::app::blocking;
 use diesel_export::manifest::{Manifest, State};
 
 /// Queues an export, whose file can be downloaded once it is complete.

@@ -10,8 +10,8 @@ use utoipa::openapi::Server;
 use utoipa::{Modify, OpenApi, openapi};
 
 use crate::access::visible::Visible;
-use crate::app::{App, Settings};
 use crate::problem;
+use crate::service::app::{App, Settings};
 use diesel_export::choices::Choices;
 use diesel_export::dataset::Catalog;
 
@@ -50,7 +50,7 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
-    use crate::application::tests::APPLICATION;
+    use crate::service::application::tests::APPLICATION;
     use diesel_export::example::catalog;
 
     fn settings() -> Settings {

@@ -9,8 +9,8 @@ use diesel::{PgConnection, QueryResult};
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::Span;
 
-use crate::app::App;
 use crate::download::supervisor::{Obstacle, ObstacleWatch};
+use crate::service::app::App;
 use diesel_export::cancellation::Cancellation;
 use diesel_export::dataset::Dataset;
 use diesel_export::db::servers::PATIENCE;

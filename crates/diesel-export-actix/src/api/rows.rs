@@ -9,11 +9,11 @@ use tokio::sync::SemaphorePermit;
 use utoipa::ToSchema;
 
 use crate::api::read::{QUERY_TIMEOUT, ReadFrom, read};
-use crate::app::App;
-use crate::app::OfDataset;
 use crate::connections::client_socket::ClientSocket;
 use crate::problem::query_string::QueryString;
 use crate::problem::{Kind, Problem};
+use crate::service::app::App;
+use crate::service::app::OfDataset;
 use diesel_export::dataset::{Row, Selection};
 use diesel_export::parameters::{columns_from, filter_from_pairs, order_from};
 use diesel_export::queries::{self, FirstRows};

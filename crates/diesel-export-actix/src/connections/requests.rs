@@ -11,11 +11,11 @@ use actix_web::web::{Data, PayloadConfig};
 use actix_web::{Error, HttpMessage, rt};
 use bytes::Bytes;
 
-use crate::app::App;
 use crate::connections::client_socket::ClientSocket;
 use crate::connections::connection::REQUEST_TIMEOUT;
 use crate::monitoring::metrics::Rejection;
 use crate::problem::{Kind, Problem};
+use crate::service::app::App;
 
 /// Maximum size of a request's body, in bytes.
 pub(crate) const MAX_BODY: usize = 64 * 1024;

@@ -12,13 +12,13 @@ use actix_web::middleware::{Next, from_fn};
 use actix_web::{Error, HttpResponse, rt, web};
 use tokio_util::sync::CancellationToken;
 
-use crate::base_path::BasePath;
 use crate::connections::server::{Timeouts, server};
 use crate::connections::{Connections, raise_descriptor_limit};
 use crate::monitoring::health;
 use crate::problem::{Identity, Kind, Problem, identify};
 use crate::route;
 use crate::routes::configure;
+use crate::service::base_path::BasePath;
 
 const TIMEOUTS: Timeouts = Timeouts {
     keep_alive: Duration::from_secs(5),

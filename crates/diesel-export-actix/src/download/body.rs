@@ -10,11 +10,11 @@ use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
-use crate::app::App;
 use crate::connections::client_socket::{ClientSocket, Unfinished};
 use crate::download::file_stream::{FileStream, PIECE};
 use crate::download::handover::{Message, Receiver};
 use crate::download::registry::Known;
+use crate::service::app::App;
 use diesel_export as export;
 use diesel_export::manifest::{ErrorClass, State};
 use diesel_export::spool::SpoolFile;

@@ -10,11 +10,11 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use time::OffsetDateTime;
 
-use crate::app::App;
-use crate::app::OfDataset;
 use crate::download::filename::content_disposition;
 use crate::download::{Delivery, Query, UNTOUCHED, media_type};
 use crate::problem::Problem;
+use crate::service::app::App;
+use crate::service::app::OfDataset;
 use diesel_export::format::FileType;
 
 /// What a file would be, without the export: the database is not queried.

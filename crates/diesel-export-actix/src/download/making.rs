@@ -6,7 +6,6 @@ use actix_web::rt;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use crate::app::App;
 use crate::connections::client_socket::ClientSocket;
 use crate::download::body::{Body, Download};
 use crate::download::compression::{Coding, CompressingSink};
@@ -14,6 +13,7 @@ use crate::download::handover::{Message, Sender, handover};
 use crate::download::registry::Known;
 use crate::download::supervisor::Supervisor;
 use crate::download::{Delivery, Permits};
+use crate::service::app::App;
 use diesel_export::db::servers::Servers;
 use diesel_export::spool::or_full;
 use diesel_export::{self as export, ExportRun};

@@ -7,10 +7,10 @@ use std::time::Duration;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::app::App;
 use crate::connections::client_socket::ClientSocket;
 use crate::download::handover::{EndSender, Message};
 use crate::download::registry::Known;
+use crate::service::app::App;
 use diesel_export::ExportRun;
 use diesel_export::db;
 use diesel_export::db::servers::Servers;

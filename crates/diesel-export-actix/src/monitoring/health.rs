@@ -5,8 +5,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::api::read;
-use crate::app::App;
 use crate::problem::{Kind, Problem, ProblemBody};
+use crate::service::app::App;
 use diesel_export::db::UnfitTables;
 use diesel_export::db::servers::Role;
 

@@ -16,10 +16,10 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry, Unit};
 
-use crate::app::App;
-use crate::application::Application;
 use crate::prepared::row_cost::RowCosts;
 use crate::problem::{Kind, Problem};
+use crate::service::app::App;
+use crate::service::application::Application;
 use diesel_export::Strategy;
 use diesel_export::db::servers::{Fallback, Role, Servers};
 use diesel_export::manifest::{ErrorClass, Manifest};

@@ -14,9 +14,9 @@ use bytes::Bytes;
 use tracing::{Instrument, Span};
 
 use crate::access::client_address::client_address;
-use crate::app::App;
 use crate::connections::Served;
 use crate::pages::static_files;
+use crate::service::app::App;
 use diesel_export::memory::PeakMemory;
 
 /// Characters of a path that are logged.

@@ -14,14 +14,14 @@ use askama::Template;
 
 use crate::access::visible::Visible;
 use crate::api::read::{QUERY_TIMEOUT, ReadFrom, read};
-use crate::app::App;
-use crate::app::OfDataset;
-use crate::application::EXPORT;
 use crate::pages::html;
 use crate::pages::layout::Layout;
 use crate::prepared::page::List;
 use crate::prepared::row_cost::RowCost;
 use crate::problem::Problem;
+use crate::service::app::App;
+use crate::service::app::OfDataset;
+use crate::service::application::EXPORT;
 use diesel_export::csv::{Delimiter, Preset};
 use diesel_export::dataset::{Cell, Column, ColumnKind, Dataset};
 use diesel_export::format::FileType;

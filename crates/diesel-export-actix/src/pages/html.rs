@@ -9,10 +9,10 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
 use askama::Template;
 
-use crate::app::App;
-use crate::application::{EXPORT, Section};
 use crate::pages::layout::Layout;
 use crate::problem::{Kind, Problem, RETRY_SECONDS};
+use crate::service::app::App;
+use crate::service::application::{EXPORT, Section};
 
 #[derive(Template)]
 #[template(path = "unavailable.html")]

@@ -1,8 +1,8 @@
 //! What every page shows around its content.
 
-use crate::app::Settings;
-use crate::application::{EXPORT, Section};
 use crate::pages::static_files::{BASE_STYLE, FAVICON, StaticFile};
+use crate::service::app::Settings;
+use crate::service::application::{EXPORT, Section};
 
 /// What every page shows around its content.
 #[derive(Debug)]

@@ -6,8 +6,8 @@ use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use actix_web::{HttpResponse, web};
 use sha2::{Digest, Sha256};
 
-use crate::app::App;
 use crate::problem::{Kind, Problem};
+use crate::service::app::App;
 use diesel_export::units::hexadecimal;
 
 /// Declares the files of the folder `templates` that pages name.

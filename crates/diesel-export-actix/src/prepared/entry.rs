@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use time::OffsetDateTime;
 
-use crate::base_path::BasePath;
+use crate::service::base_path::BasePath;
 use diesel_export::ExportRun;
 use diesel_export::dataset::Scope;
 use diesel_export::manifest::Manifest;

@@ -15,8 +15,6 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::access::visible::Visible;
-use crate::app::App;
-use crate::app::blocking;
 use crate::connections::client_socket::ClientSocket;
 use crate::download::conditions::{Part, Validators};
 use crate::download::digest::{REPR_DIGEST, repr_digest};
@@ -25,6 +23,8 @@ use crate::download::supervisor::ObstacleWatch;
 use crate::download::{Unsent, media_type, permit_for_download};
 use crate::prepared::Fetched;
 use crate::problem::{Kind, Problem, ProblemBody};
+use crate::service::app::App;
+use crate::service::app::blocking;
 use diesel_export::stall_detector::StallDetector;
 
 /// Browsers may cache it, but revalidate; proxies neither cache nor transform it.

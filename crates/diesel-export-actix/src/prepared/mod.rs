@@ -19,10 +19,10 @@ use tokio::time::{Duration, sleep};
 use tokio_util::sync::CancellationToken;
 
 use self::entry::{All, Entry, JobState, address, file_name};
-use crate::app::Settings;
-use crate::base_path::BasePath;
 use crate::monitoring::metrics::{Metrics, Removal};
 use crate::problem::{Kind, Problem};
+use crate::service::app::Settings;
+use crate::service::base_path::BasePath;
 use diesel_export::dataset::Scope;
 use diesel_export::manifest::{Manifest, State};
 use diesel_export::spool::{Spool, SpoolFile};

@@ -11,15 +11,15 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::access::failures;
 use crate::access::visible::Visible;
-use crate::app::App;
-use crate::app::blocking;
-use crate::application::EXPORT;
 use crate::pages::export_page::words;
 use crate::pages::html;
 use crate::pages::layout::Layout;
 use crate::prepared::PAGE;
 use crate::problem::query_string::{QueryString, invalid};
 use crate::problem::{Kind, Problem, ProblemBody};
+use crate::service::app::App;
+use crate::service::app::blocking;
+use crate::service::application::EXPORT;
 use diesel_export::csv::Preset;
 use diesel_export::format::FileType;
 use diesel_export::manifest::{Manifest, State};

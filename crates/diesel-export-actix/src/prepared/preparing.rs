@@ -13,8 +13,8 @@ use tokio::time::{Duration, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use crate::app::App;
 use crate::download::supervisor::{ObstacleWatch, give_back_permits};
+use crate::service::app::App;
 use diesel_export::{self as export, ExportRun, db};
 
 /// Interval between two removals of expired exports.

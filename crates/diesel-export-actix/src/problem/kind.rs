@@ -2,8 +2,8 @@
 
 use actix_web::http::StatusCode;
 
-use crate::application::ApplicationProblem;
 use crate::problem::RETRY_SECONDS;
+use crate::service::application::ApplicationProblem;
 
 /// A kind of problem, with a status, a name and a title.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr, strum::EnumIter)]

@@ -19,7 +19,7 @@ use actix_web::{Error, HttpResponse, ResponseError};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::base_path::BasePath;
+use crate::service::base_path::BasePath;
 use diesel_export::manifest::ErrorClass;
 use diesel_export::{self as export, db};
 

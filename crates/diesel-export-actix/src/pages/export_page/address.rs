@@ -6,8 +6,8 @@ use actix_web::HttpRequest;
 use actix_web::http::header::HOST;
 
 use crate::access::visible::Visible;
-use crate::app::App;
-use crate::base_path::BasePath;
+use crate::service::app::App;
+use crate::service::base_path::BasePath;
 use diesel_export::dataset::Dataset;
 use diesel_export::format::FileType;
 use diesel_export::parameters::Parameters;

@@ -6,8 +6,8 @@ use std::time::Duration;
 use actix_web::HttpRequest;
 
 use crate::api::read::{ReadFrom, read};
-use crate::app::App;
 use crate::prepared::row_cost::RowCost;
+use crate::service::app::App;
 use diesel_export::dataset::Filter;
 use diesel_export::manifest::ErrorClass;
 use diesel_export::units::{readable_bytes, readable_seconds};

@@ -8,7 +8,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::access::visible::Visible;
 use crate::api::read::{QUERY_TIMEOUT, ReadFrom, read};
-use crate::app::App;
+use crate::service::app::App;
 use diesel_export as export;
 use diesel_export::choices::{self, Choice, ChoiceId};
 use diesel_export::dataset::{

@@ -1,5 +1,9 @@
 //! The service as a part of an actix application.
 
+pub(crate) mod app;
+pub(crate) mod application;
+pub(crate) mod base_path;
+
 use std::io;
 use std::sync::Arc;
 
@@ -9,7 +13,6 @@ use tokio::sync::Semaphore;
 
 use crate::access::{self, Access};
 use crate::api::{events, read, rows};
-use crate::app::{App, Settings};
 use crate::connections::requests;
 use crate::download::registry::Registry;
 use crate::monitoring::metrics::Metrics;
@@ -17,6 +20,7 @@ use crate::monitoring::request_log;
 use crate::prepared::{Prepared, preparing};
 use crate::problem::{self, Identity};
 use crate::routes;
+use crate::service::app::{App, Settings};
 use diesel_export::Budget;
 use diesel_export::db::Database;
 use diesel_export::db::servers::Servers;

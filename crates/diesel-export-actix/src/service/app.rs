@@ -13,8 +13,6 @@ use tracing::Span;
 
 use crate::access::Access;
 use crate::access::visible::{Authorize, Visible};
-use crate::application::{Application, Section};
-use crate::base_path::BasePath;
 use crate::download::compression::Compression;
 use crate::download::registry::{Known, Registry};
 use crate::monitoring::metrics::Metrics;
@@ -22,6 +20,8 @@ use crate::pages::layout::Layout;
 use crate::prepared::Prepared;
 use crate::problem::{Kind, Problem};
 use crate::routes::{Route, routes};
+use crate::service::application::{Application, Section};
+use crate::service::base_path::BasePath;
 use diesel_export::Limits;
 use diesel_export::dataset::{Catalog, Dataset};
 use diesel_export::db::Database;
