@@ -308,15 +308,23 @@ fn the_benchmark_measures_a_dataset_of_the_file() {
     }
 }
 
-/// A foreign key leads to rows of the table alone, and so does its unique index.
+/// A foreign key leads to rows of the table alone, by the key's collation, and so does its unique index.
 #[test]
-fn tables_that_inherit_from_one_that_is_referred_to_multiply_no_row() {
+fn neither_tables_that_inherit_nor_other_collations_multiply_a_row() {
     let database = TestDatabase::with(
-        "create schema mine; set search_path = mine; create table nothing ();
+        r#"create schema mine; set search_path = mine; create table nothing ();
          create table places (id int primary key, name text not null); create table secret_places () inherits (places);
-         create table things (id int primary key, place_id int references places);
+         do $$ begin
+             if exists (select from pg_collation where collprovider = 'i') then
+                 create collation loose (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+             else
+                 create collation loose from "POSIX";
+             end if;
+         end $$;
+         create table codes (code text collate "C" primary key, name text not null); insert into codes values ('de', 'lower'), ('DE', 'upper');
+         create table things (id int primary key, place_id int references places, code text collate "POSIX" references codes, own text collate loose);
          insert into places select n, 'place ' || n from generate_series(1, 100) n; insert into secret_places select n, 'secret' from generate_series(1, 50) n;
-         insert into things select n, nullif(n % 101, 0) from generate_series(1, 30000) n; analyze",
+         insert into things select n, nullif(n % 101, 0), (array['de', 'DE', null])[n % 3 + 1], (array['DE', 'de', 'dE'])[n % 3 + 1] from generate_series(1, 30000) n; analyze"#,
     );
     let init = program(&database.url)
         .args(["datasets", "init", "--schema", "mine"])
@@ -333,26 +341,40 @@ fn tables_that_inherit_from_one_that_is_referred_to_multiply_no_row() {
         file.contains("# Other tables inherit from this one, "),
         "{file}"
     );
-    let (_directory, path) = written(&file);
-    let expected = oracle::psql(
-        &database,
-        "copy (select t.id, p.name as place_name from mine.things t left join only mine.places p on p.id = t.place_id order by t.id)
-         to stdout with (format csv, header)",
-    );
-    for strategy in Strategy::all() {
-        let mut command = program(&database.url);
-        command.args([
-            "export",
-            "things",
-            "--columns",
+    let step = "via = { columns = [\"own\"], table = \"mine.codes\", key = [\"code\"] }";
+    let (_directory, path) = written(format!(
+        "{file}[[dataset.column]]\nname = \"name\"\n{step}\n[[dataset.filter]]\nname = \"name\"\n{step}\nkind = \"exact\"\n"
+    ));
+    for (columns, filter, query) in [
+        (
             "id,place_name",
-            "--datasets",
-            &path,
-        ]);
-        let csv = command.args(["--strategy", strategy.name()]).output();
-        assert!(
-            csv.expect("the program runs").stdout == expected,
-            "{strategy:?}"
-        );
+            None,
+            "select t.id, p.name as place_name from mine.things t left join only mine.places p on p.id = t.place_id order by t.id",
+        ),
+        (
+            "id,place_name,code_name,name",
+            None,
+            "select t.id, p.name as place_name, c.name as code_name, o.name from mine.things t left join only mine.places p on p.id = t.place_id
+             left join mine.codes c on c.code = t.code collate \"C\" left join mine.codes o on o.code = t.own collate \"C\" order by t.id",
+        ),
+        (
+            "id",
+            Some("--filter=name=lower"),
+            "select id from mine.things where own collate \"C\" = 'de' order by id",
+        ),
+    ] {
+        let expected = psql(&database, query);
+        for strategy in Strategy::all() {
+            let mut command = program(&database.url);
+            command.args(["export", "things", "--datasets", &path]);
+            command.args(["--columns", columns]).args(filter);
+            let output = command.args(["--strategy", strategy.name()]).output();
+            let output = output.expect("the program runs");
+            assert!(
+                output.stdout == expected,
+                "{strategy:?} {columns}: {}",
+                String::from_utf8_lossy(&output.stderr)
+            );
+        }
     }
 }

@@ -322,4 +322,13 @@ fn a_filter_of_any_type_takes_what_the_file_shows() {
         format!("things: the filter `{name}_one-of` has no `so` any more: start again")
     });
     assert_eq!(differences, [("things".to_owned(), said.to_vec())]);
+    // Several filters read it.
+    let rename = "alter table mine.things rename letter to sign";
+    let mut changed = database.connect();
+    changed.batch_execute(rename).expect("the SQL runs");
+    let differences = datasets.differences(&mut connection).expect("read");
+    let [(_, said)] = &*differences else {
+        panic!("{differences:?}");
+    };
+    assert_eq!(said.len(), 1, "{said:?}");
 }

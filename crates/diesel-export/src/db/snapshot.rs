@@ -122,7 +122,7 @@ impl Beginning<'_> {
         match self.proof {
             None => others,
             Some(proof) => format!(
-                "(case when {proof} then {others}::text else 'a table has lost a unique index' end)::boolean"
+                "(case when {proof} then {others}::text else 'a step may lead to several rows' end)::boolean"
             ),
         }
     }

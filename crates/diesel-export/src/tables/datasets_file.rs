@@ -146,7 +146,7 @@ impl FileDatasets {
 
     fn different(&self, entry: &DatasetEntry, now: Result<Made, Vec<Wrong>>) -> Vec<String> {
         let name = entry.name.get_ref();
-        match now {
+        let mut said: Vec<String> = match now {
             Err(wrong) => {
                 let said = wrong.into_iter().map(|(_, said)| format!("{name}: {said}"));
                 said.collect()
@@ -164,13 +164,13 @@ impl FileDatasets {
                         format!("{name}: what was {column} at the start is {other}: start again")
                     }
                 });
-                let mut said: Vec<String> = said.chain(self.gone_labels(&made)).collect();
-                // A column and a filter may read the same.
-                said.sort();
-                said.dedup();
-                said
+                said.chain(self.gone_labels(&made)).collect()
             }
-        }
+        };
+        // A column and a filter may read the same.
+        said.sort();
+        said.dedup();
+        said
     }
 
     /// The labels of enums by which rows could be filtered at the start: PostgreSQL refuses those that are no more.

@@ -187,7 +187,7 @@ impl<'e> Making<'e> {
         label: Option<usize>,
         keys: &Keys,
     ) -> Result<Made, Vec<Wrong>> {
-        let joins = References::of(self.paths.first, &self.paths.joins);
+        let joins = References::of(&self.paths.joins);
         let name = self.entry.name.get_ref();
         let filters = filters::make(&self.filters, name, &joins, keys);
         let filters = filters.unwrap_or_else(|wrong| {
@@ -209,7 +209,7 @@ impl<'e> Making<'e> {
         }
         let steps = self.paths.joins.iter();
         let steps = steps.filter(|join| join.to.is_table());
-        let steps = steps.map(|join| (&join.to, &*join.key));
+        let steps = steps.map(|join| (self.paths.relation(join.from), &join.to, &*join.pairs));
         Ok(Made {
             types: self.types(),
             dataset: TableDataset {
@@ -236,7 +236,7 @@ impl<'e> Making<'e> {
 }
 
 impl Making<'_> {
-    /// What the columns, the filters and the key read.
+    /// What the columns, the filters, the key and the steps read, and by which collations steps compare.
     fn types(&self) -> Vec<TypeOf> {
         let columns = self.found.iter();
         let columns = columns.map(|found| (found.join, &found.attribute));
@@ -244,15 +244,24 @@ impl Making<'_> {
         let filters = filters.map(|found| (found.join, &found.attribute));
         let keys = self.entry.key.iter();
         let keys = keys.filter_map(|name| self.paths.first.column(name.get_ref()));
-        let all = columns.chain(filters).chain(keys.map(|key| (None, key)));
-        let types = all.map(|(join, attribute)| {
-            let relation = self.paths.relation(join).plain();
-            (
-                format!("{relation}.{}", attribute.name),
-                attribute.r#type.clone(),
-            )
+        let joins = self.paths.joins.iter().enumerate();
+        let steps = joins.flat_map(|(number, join)| {
+            let pairs = join.pairs.iter();
+            pairs.flat_map(move |(own, key)| [(join.from, own), (Some(number), key)])
         });
-        types.collect()
+        let name = |join, attribute: &Attribute| {
+            format!("{}.{}", self.paths.relation(join).plain(), attribute.name)
+        };
+        let collations = steps.clone().map(|(join, attribute)| {
+            let collation = attribute.collation_name.as_deref().unwrap_or("none");
+            let name = name(join, attribute);
+            (format!("the collation of {name}"), collation.to_owned())
+        });
+        let keys = keys.map(|key| (None, key));
+        let types = columns.chain(filters).chain(keys).chain(steps);
+        let types =
+            types.map(|(join, attribute)| (name(join, attribute), attribute.r#type.clone()));
+        types.chain(collations).collect()
     }
 }
 

@@ -253,6 +253,9 @@ impl Writer<'_> {
         let pairs =
             pairs.map(|(own, key)| Some((readable(self.relation, own)?, readable(to, key)?)));
         let pairs: Vec<_> = pairs.collect::<Option<_>>()?;
+        if !pairs.iter().all(|(own, key)| own.can_be_collated_as(key)) {
+            return None;
+        }
         let of_column = columns
             .first()
             .and_then(|own| self.relation.foreign_key(own));
@@ -363,13 +366,7 @@ fn own_columns(file: &mut String, columns: &[(String, &Attribute)]) {
 /// Writes lines of comment. TOML has no control characters in them.
 fn comment(file: &mut String, text: &str) {
     for line in text.lines() {
-        let line: String = line
-            .chars()
-            .map(|character| match character {
-                character if character.is_control() => ' ',
-                character => character,
-            })
-            .collect();
+        let line = line.replace(char::is_control, " ");
         let _ = writeln!(file, "# {}", line.trim_end());
     }
 }

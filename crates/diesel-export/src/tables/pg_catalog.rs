@@ -76,12 +76,16 @@ pub(super) struct Attribute {
     pub(super) name: String,
     /// Its type, as SQL names it.
     pub(super) r#type: String,
-    /// The oid of its type; for a domain, of the type below it.
+    /// The oid of its type.
+    pub(super) type_oid: u32,
+    /// The same; for a domain, of the type below it.
     pub(super) base: u32,
     /// The name of that type in SQL, if a value of the column can be compared with one of that type: the role may use its schema, and it is no
     /// enum below a domain.
     pub(super) sql_type: Option<String>,
     pub(super) collation: u32,
+    /// The collation's name in SQL, if the role may use its schema.
+    pub(super) collation_name: Option<String>,
     /// The base type's category, as `pg_type.typcategory` has it.
     pub(super) category: String,
     /// The category of an array's elements.
@@ -160,7 +164,11 @@ const CATALOG: &str = concat!(
             'is_reachable', coalesce(has_schema_privilege(relnamespace, 'usage'), false),
             'has_heirs', relkind = 'r' and exists (select from pg_inherits where inhparent = c.oid),
             'columns', coalesce((select json_agg(json_build_object(
-                'name', attname, 'type', format_type(atttypid, atttypmod), 'base', base::bigint, 'sql_type', sql_type, 'collation', attcollation::bigint, 'category', category,
+                'name', attname, 'type', format_type(atttypid, atttypmod), 'type_oid', atttypid::bigint, 'base', base::bigint, 'sql_type', sql_type,
+                'collation', attcollation::bigint, 'collation_name', (
+                    select format('%I.%I', s.nspname, collname) from pg_collation join pg_namespace s on s.oid = collnamespace
+                    where pg_collation.oid = attcollation and has_schema_privilege(s.oid, 'usage')),
+                'category', category,
                 'element_category', element_category, 'is_ordered', is_ordered, 'is_not_null', attnotnull,
                 'is_readable', coalesce(has_column_privilege(attrelid, attnum, 'select'), false), 'comment', col_description(attrelid, attnum),
                 'labels', labels) order by attnum)
@@ -264,8 +272,9 @@ impl Relation {
     }
 
     /// Whether no two rows have the same values in these columns.
-    pub(super) fn is_unique(&self, columns: &[String]) -> bool {
-        let is_in = |unique: &Vec<String>| unique.iter().all(|column| columns.contains(column));
+    pub(super) fn is_unique(&self, columns: &[impl AsRef<str>]) -> bool {
+        let is_one = |name: &String| columns.iter().any(|column| column.as_ref() == name);
+        let is_in = |unique: &Vec<String>| unique.iter().all(is_one);
         self.unique.iter().any(is_in)
     }
 
@@ -275,29 +284,44 @@ impl Relation {
     }
 }
 
-/// SQL for whether each of these tables still has a unique index for these of its columns; `None` if there is no table.
+/// SQL for whether steps still lead to at most one row each: the key of each has a unique index, and what is compared has types of the same
+/// kind as at the start, and the same collations. A step is from a relation to a table, by columns of both; `None` if there is no step.
 pub(super) fn proof<'a>(
-    steps: impl Iterator<Item = (&'a Relation, &'a [String])>,
+    steps: impl Iterator<Item = (&'a Relation, &'a Relation, &'a [(Attribute, Attribute)])>,
 ) -> Option<String> {
-    let steps = steps.map(|(table, key)| {
-        let key: Vec<String> = key.iter().map(|column| text(column)).collect();
+    let regclass = |relation: &Relation| format!("{}::regclass", text(&relation.sql()));
+    let attribute = |relation: &Relation, column: &Attribute| {
+        let types = column.alike().iter().chain([&column.type_oid]);
+        let types: Vec<String> = types.map(u32::to_string).collect();
         format!(
-            "({}::regclass, array[{}])",
-            text(&table.sql()),
-            key.join(", ")
+            "({}, {}, '{{{}}}'::oid[], {}::oid)",
+            regclass(relation),
+            text(&column.name),
+            types.join(", "),
+            column.collation
         )
-    });
-    let steps: Vec<String> = steps.collect();
-    (!steps.is_empty()).then(|| {
+    };
+    let (mut keys, mut attributes) = (Vec::new(), Vec::new());
+    for (from, to, pairs) in steps {
+        let key: Vec<String> = pairs.iter().map(|(_, key)| text(&key.name)).collect();
+        keys.push(format!("({}, array[{}])", regclass(to), key.join(", ")));
+        let pairs = pairs.iter();
+        attributes.extend(pairs.flat_map(|(own, key)| [attribute(from, own), attribute(to, key)]));
+    }
+    (!keys.is_empty()).then(|| {
         format!(
             concat!(
                 "not exists (select from (values {}) as step (relation, key) where not exists (
                     select from pg_index where indrelid = relation and ",
                 is_unique!(),
                 " and not exists (select from unnest(indkey::smallint[]) with ordinality as _ (number, place)
-                        join pg_attribute on attrelid = indrelid and attnum = number where place <= indnkeyatts and attname <> all (key))))"
+                        join pg_attribute on attrelid = indrelid and attnum = number where place <= indnkeyatts and attname <> all (key))))
+                and not exists (select from (values {}) as start (relation, name, types, sorted) where not exists (
+                    select from pg_attribute
+                    where attrelid = relation and attname = name and atttypid = any (types) and attcollation = sorted))"
             ),
-            steps.join(", ")
+            keys.join(", "),
+            attributes.join(", ")
         )
     })
 }

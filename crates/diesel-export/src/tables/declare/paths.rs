@@ -40,18 +40,7 @@ impl<'a> Paths<'a> {
                     let columns = attributes(self.relation(at), &table.columns)?;
                     let key = attributes(to, &table.key)?;
                     check_columns(&columns, &key, &table.table)?;
-                    let names = |attributes: Vec<&Attribute>| {
-                        let names = attributes.into_iter().map(|column| column.name.clone());
-                        names.collect()
-                    };
-                    let (columns, key): (_, Vec<String>) = (names(columns), names(key));
-                    check_unique(to, &key, &table.table.span())?;
-                    Join {
-                        from: at,
-                        columns,
-                        to: to.clone(),
-                        key,
-                    }
+                    join(at, &columns, to, &key, &table.table.span())?
                 }
             };
             let known = self.joins.iter().position(|known| *known == join);
@@ -89,17 +78,51 @@ impl<'a> Paths<'a> {
             );
             return Err((span.clone(), said));
         };
-        for key in &foreign_key.key {
-            column(to, key, span)?;
-        }
-        check_unique(to, &foreign_key.key, span)?;
-        Ok(Join {
-            from,
-            columns: foreign_key.columns.clone(),
-            to: to.clone(),
-            key: foreign_key.key.clone(),
-        })
+        let found = |relation, names: &[String]| -> Result<Vec<_>, Wrong> {
+            let names = names.iter();
+            names.map(|name| column(relation, name, span)).collect()
+        };
+        let columns = found(relation, &foreign_key.columns)?;
+        join(from, &columns, to, &found(to, &foreign_key.key)?, span)
     }
+}
+
+/// The join from these columns to this key. Of a view, no index says that it leads to at most one row.
+fn join(
+    from: Option<usize>,
+    columns: &[&Attribute],
+    to: &Relation,
+    key: &[&Attribute],
+    span: &Range<usize>,
+) -> Result<Join, Wrong> {
+    let names: Vec<&str> = key.iter().map(|column| column.name.as_str()).collect();
+    if to.is_table() && !to.is_unique(&names) {
+        let said = format!(
+            "{} may have several rows with the same {}: no unique index says otherwise",
+            to.plain(),
+            names.join(", ")
+        );
+        return Err((span.clone(), said));
+    }
+    let pairs = columns.iter().zip(key);
+    let mut hidden = pairs
+        .clone()
+        .filter(|(own, key)| !own.can_be_collated_as(key));
+    if let Some((_, key)) = hidden.next() {
+        let said = format!(
+            "the role may not use the schema of the collation of `{}` in {}",
+            key.name,
+            to.plain()
+        );
+        return Err((span.clone(), said));
+    }
+    Ok(Join {
+        from,
+        to: to.clone(),
+        pairs: pairs
+            .map(|(own, key)| ((*own).clone(), (*key).clone()))
+            .collect(),
+    })
 }
 
 /// Demands that a step without a foreign key compares columns as the unique index of its key does.
@@ -117,22 +140,9 @@ fn check_columns(
     let mut pairs = columns.iter().zip(key);
     if let Some((own, key)) = pairs.find(|(own, key)| !own.is_compared_as(key)) {
         return wrong(format!(
-            "`{}` is of the type {} and `{}` of the type {}: a step needs columns of the same type and collation",
+            "`{}` is of the type {} and `{}` of the type {}: a step needs columns of the same type",
             own.name, own.r#type, key.name, key.r#type
         ));
-    }
-    Ok(())
-}
-
-/// Demands that a step leads to at most one row. Of a view, no index says so.
-fn check_unique(to: &Relation, key: &[String], span: &Range<usize>) -> Result<(), Wrong> {
-    if to.is_table() && !to.is_unique(key) {
-        let said = format!(
-            "{} may have several rows with the same {}: no unique index says otherwise",
-            to.plain(),
-            key.join(", ")
-        );
-        return Err((span.clone(), said));
     }
     Ok(())
 }

@@ -22,11 +22,9 @@ impl QueryFragment<Pg> for Sql {
 pub(in crate::tables) struct Join {
     /// The number of the join whose table refers to this one; `None` for the first table.
     pub(in crate::tables) from: Option<usize>,
-    /// The columns there.
-    pub(in crate::tables) columns: Vec<String>,
     pub(in crate::tables) to: Relation,
-    /// The columns of this table that they hold.
-    pub(in crate::tables) key: Vec<String>,
+    /// The columns there, each with the column of this table that it holds.
+    pub(in crate::tables) pairs: Vec<(Attribute, Attribute)>,
 }
 
 /// The alias of the query's first table.
@@ -51,18 +49,22 @@ pub(in crate::tables) fn value(join: Option<usize>, attribute: &Attribute) -> Sq
     }
 }
 
+/// SQL for a value that is compared with a key: by the key's collation, as foreign keys and unique indexes do.
+pub(in crate::tables) fn compared(Sql(value): Sql, own: &Attribute, key: &Attribute) -> Sql {
+    match &key.collation_name {
+        Some(name) if own.is_collated_otherwise(key) => Sql(format!("{value} collate {name}")),
+        _ => Sql(value),
+    }
+}
+
 /// SQL for the tables of a query.
 pub(in crate::tables) fn from(first: &str, joins: &[Join]) -> String {
     let mut from = format!("{first} as {FIRST}");
     for (number, join) in joins.iter().enumerate() {
-        let pairs = join.columns.iter().zip(&join.key).map(|(column, key)| {
-            format!(
-                "{}.{} = {}.{}",
-                alias(Some(number)),
-                quoted(key),
-                alias(join.from),
-                quoted(column)
-            )
+        let pairs = join.pairs.iter().map(|(own, key)| {
+            let Sql(value) = compared(column(join.from, &own.name), own, key);
+            let Sql(key) = column(Some(number), &key.name);
+            format!("{key} = {value}")
         });
         let pairs: Vec<String> = pairs.collect();
         from += &format!(

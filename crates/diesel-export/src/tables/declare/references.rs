@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::query::{self, Join, from, value};
+use super::query::{self, Join, compared, from, value};
 use crate::dataset::{Origin, Reference};
-use crate::tables::pg_catalog::{Attribute, Relation};
+use crate::tables::pg_catalog::Attribute;
 
 /// The references that a dataset's joins begin with.
 pub(in crate::tables) struct References<'a> {
@@ -16,27 +16,24 @@ pub(in crate::tables) struct References<'a> {
 
 impl<'a> References<'a> {
     /// Those of one column each.
-    pub(in crate::tables) fn of(first: &Relation, joins: &'a [Join]) -> Self {
+    pub(in crate::tables) fn of(joins: &'a [Join]) -> Self {
         let mut all = Self {
             joins,
             references: Vec::new(),
             of_join: vec![None; joins.len()],
         };
         for (number, join) in joins.iter().enumerate() {
-            let (None, [own], [key]) = (join.from, &*join.columns, &*join.key) else {
-                continue;
-            };
-            let (Some(referring), Some(id)) = (first.column(own), join.to.column(key)) else {
+            let (None, [(own, key)]) = (join.from, &*join.pairs) else {
                 continue;
             };
             all.of_join[number] = Some(all.references.len());
             let (_, behind) = all.behind(number);
             let from = from(&join.to.joined_sql(), &behind);
             all.references.push(Reference {
-                column: own.clone(),
-                value: Arc::new(value(None, referring)),
-                is_integer: referring.is_integer() && id.is_integer(),
-                id: Arc::new(value(None, id)),
+                column: own.name.clone(),
+                value: Arc::new(compared(value(None, own), own, key)),
+                is_integer: own.is_integer() && key.is_integer(),
+                id: Arc::new(value(None, key)),
                 query: Box::new(move |select| query::ask(&from, select)),
             });
         }

@@ -88,10 +88,24 @@ impl Attribute {
     /// Whether PostgreSQL compares it with another column as that one's unique index does. With other types, it may convert that one's values,
     /// and different ones may become the same (`bigint` for `double precision`), or it may refuse.
     pub(in crate::tables) fn is_compared_as(&self, key: &Self) -> bool {
-        let types = [self.base, key.base];
-        let are = |alike: &[u32]| types.iter().all(|base| alike.contains(base));
-        (self.base == key.base || are(&INTEGERS) || are(&TEXTS))
-            && [key.collation, DEFAULT_COLLATION].contains(&self.collation)
+        key.alike().contains(&self.base)
+    }
+
+    /// The types whose values are compared as its own.
+    pub(in crate::tables) fn alike(&self) -> &[u32] {
+        let groups = [&INTEGERS[..], &TEXTS];
+        let group = groups.into_iter().find(|group| group.contains(&self.base));
+        group.unwrap_or(std::slice::from_ref(&self.base))
+    }
+
+    /// Whether the role may name the collation by which it has to be compared with a key.
+    pub(in crate::tables) fn can_be_collated_as(&self, key: &Self) -> bool {
+        !self.is_collated_otherwise(key) || key.collation_name.is_some()
+    }
+
+    /// Whether PostgreSQL, left alone, compares it with a key by another collation than the key's, or refuses.
+    pub(in crate::tables) fn is_collated_otherwise(&self, key: &Self) -> bool {
+        key.collation != 0 && ![0, DEFAULT_COLLATION, key.collation].contains(&self.collation)
     }
 
     pub(in crate::tables) fn is_integer(&self) -> bool {
