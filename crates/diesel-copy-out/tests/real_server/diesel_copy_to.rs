@@ -27,14 +27,13 @@ struct Quotient {
     rest: Option<i32>,
 }
 
-/// A table with 100,000 rows, of which the one with the id 50,000 cannot be read.
+/// A table with 100,000 rows, of which the one with the id 50,000 cannot be read by the role `reader` (`create role reader`).
 fn create_quotients(connection: &mut PgConnection) -> QueryResult<()> {
     connection.batch_execute(
         "create table quotients as
              select n as id, 1 as quotient, 1 as rest from generate_series(1, 100000) n;
          create policy division on quotients using (1 / (50000 - id) is not null);
          alter table quotients enable row level security;
-         create role reader;
          grant select on quotients to reader;
          set role reader",
     )
