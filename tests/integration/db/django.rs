@@ -7,7 +7,7 @@ use diesel::prelude::*;
 use diesel::sql_types::Text;
 
 use crate::support::client::{Download, download};
-use crate::support::cluster::{PASSWORD, as_role};
+use crate::support::cluster::{PASSWORD_VERIFIER, as_role};
 use crate::support::program::{program, stderr};
 use crate::support::{Server, TestDatabase, oracle, python};
 
@@ -175,7 +175,7 @@ fn row_security_on_djangos_tables_holds_for_the_views() {
     obey(&database, &stderr(&run(&database, &["export"])));
     let role = format!("exporter_{}", database.name());
     let sql = format!(
-        "create role {role} login password '{PASSWORD}';
+        "create role {role} login password '{PASSWORD_VERIFIER}';
          grant select on locations, assets, users, tasks, cmms_location, cmms_asset, cmms_task to {role};
          grant select (id, username) on auth_user to {role}"
     );

@@ -4,7 +4,7 @@ use diesel::prelude::*;
 
 use super::django::{DJANGO, foreign, relations, run};
 use crate::support::TestDatabase;
-use crate::support::cluster::{PASSWORD, as_role};
+use crate::support::cluster::{PASSWORD_VERIFIER, as_role};
 use crate::support::program::{program, stderr};
 
 #[test]
@@ -59,9 +59,11 @@ fn an_extensions_tables_are_nobodys() {
 fn tables_that_the_role_may_not_read_are_not_to_be_created() {
     let database = TestDatabase::new();
     let role = format!("stranger_{}", database.name());
-    diesel::sql_query(format!("create role {role} login password '{PASSWORD}'"))
-        .execute(&mut database.connect())
-        .expect("allowed");
+    diesel::sql_query(format!(
+        "create role {role} login password '{PASSWORD_VERIFIER}'"
+    ))
+    .execute(&mut database.connect())
+    .expect("allowed");
     let output = program(&as_role(&database.url, &role))
         .arg("export")
         .output()

@@ -8,7 +8,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{filled, written};
-use crate::support::cluster::{PASSWORD, as_role};
+use crate::support::cluster::{PASSWORD_VERIFIER, as_role};
 use crate::support::{TestDatabase, oracle, program};
 
 const FILE: &str = include_str!("shop.toml");
@@ -215,7 +215,7 @@ fn a_role_with_grants_on_columns_alone_exports_these() {
     let role = format!("clerk_of_{}", database.name());
     let run = |sql: &str| database.connect().batch_execute(sql).expect("the SQL runs");
     run(&format!(
-        "create role {role} login password '{PASSWORD}'; grant usage on schema shop to {role};
+        "create role {role} login password '{PASSWORD_VERIFIER}'; grant usage on schema shop to {role};
          grant select (id, name) on shop.staff to {role}"
     ));
     let export = |strategy: &str| {

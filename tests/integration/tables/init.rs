@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
 
-use crate::support::cluster::{PASSWORD, as_role};
+use crate::support::cluster::{PASSWORD_VERIFIER, as_role};
 use crate::support::{TestDatabase, program};
 
 const EXPECTED: &str = include_str!("init.toml");
@@ -75,7 +75,7 @@ fn what_the_role_may_not_read_is_left_out_and_named() {
     let database = TestDatabase::with(super::SCHEMA);
     let role = format!("reader_of_{}", database.name());
     let sql = format!(
-        "create role {role} login password '{PASSWORD}'; grant usage on schema shop to {role};
+        "create role {role} login password '{PASSWORD_VERIFIER}'; grant usage on schema shop to {role};
          grant select on shop.orders to {role}; grant select (id, name) on shop.staff to {role}"
     );
     database

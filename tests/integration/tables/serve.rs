@@ -4,7 +4,7 @@ use diesel::connection::SimpleConnection;
 use serde_json::{Value, json};
 
 use super::{filled, written};
-use crate::support::cluster::{PASSWORD, as_role};
+use crate::support::cluster::{PASSWORD_VERIFIER, as_role};
 use crate::support::{Download, Server, TestDatabase, oracle, prepared, program};
 
 const FILE: &str = include_str!("shop.toml");
@@ -182,7 +182,7 @@ fn the_service_is_ready_as_long_as_a_default_export_begins() {
             .expect("the SQL runs")
     };
     run(format!(
-        "create role {role} login password '{PASSWORD}'; grant usage on schema shop to {role}; grant select on shop.staff to {role}"
+        "create role {role} login password '{PASSWORD_VERIFIER}'; grant usage on schema shop to {role}; grant select on shop.staff to {role}"
     ));
     let (_directory, path) = written(
         "version = 1\n[[dataset]]\nname = \"staff\"\ntable = \"shop.staff\"\nkey = [\"id\"]

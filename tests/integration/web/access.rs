@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use diesel_export::Strategy;
 
 use crate::support::client::{Download, download};
-use crate::support::cluster::{PASSWORD, as_role};
+use crate::support::cluster::{PASSWORD_VERIFIER, as_role};
 use crate::support::program::{program, stderr};
 use crate::support::{Server, TestDatabase, data, eventually};
 
@@ -375,7 +375,7 @@ fn a_role_that_can_only_select_is_enough() {
     diesel::connection::SimpleConnection::batch_execute(
         &mut database.connect(),
         &format!(
-            "create role {role} login password '{PASSWORD}'; grant select on locations, assets, users, tasks to {role}"
+            "create role {role} login password '{PASSWORD_VERIFIER}'; grant select on locations, assets, users, tasks to {role}"
         ),
     )
     .expect("ours");

@@ -5,7 +5,7 @@ use diesel::prelude::*;
 use diesel::result::DatabaseErrorKind;
 use diesel::sql_types::{BigInt, Integer, Text};
 
-use crate::cluster::{PASSWORD, as_role};
+use crate::cluster::{PASSWORD_VERIFIER, as_role};
 use crate::{TestDatabase, eventually};
 
 /// Rows of the gated table. Enough for several chunks before and after the middle one.
@@ -64,7 +64,7 @@ impl Gated {
          create function passes_gate(id bigint) returns boolean language plpgsql immutable as 'begin return true; end';
          alter table {table} rename to gated_{table};
          create view {table} as select * from gated_{table} where passes_gate(id);
-         create role {role} login password '{PASSWORD}'; grant select on locations, users, assets, tasks to {role};
+         create role {role} login password '{PASSWORD_VERIFIER}'; grant select on locations, users, assets, tasks to {role};
          do $$ begin
              execute format('alter database %I set enable_sort = off', current_database());
              execute format('alter database %I set enable_hashjoin = off', current_database());

@@ -82,10 +82,6 @@ impl Cluster {
     fn demand_passwords(&self) {
         let url = self.embedded.as_ref().expect("runs").database_url();
         let mut owner = PgConnection::establish(url).expect("the cluster is up");
-        // For the tests' own roles, too: PostgreSQL 13 would keep their passwords as MD5.
-        owner
-            .batch_execute("alter system set password_encryption = 'scram-sha-256'")
-            .expect("a superuser may");
         owner
             .batch_execute(&format!(
                 "create role {TESTER} superuser login password '{PASSWORD_VERIFIER}'"

@@ -14,7 +14,7 @@ use diesel_export::manifest::ErrorClass;
 use diesel_export::{Plan, Strategy, queries};
 
 use crate::support::TestDatabase;
-use crate::support::cluster::{PASSWORD, as_role};
+use crate::support::cluster::{PASSWORD_VERIFIER, as_role};
 use crate::support::expected_rows::ExpectedRows;
 use crate::support::findings::Findings;
 use crate::support::in_process::{Choice, client, run};
@@ -125,7 +125,9 @@ impl Fixture {
     /// Makes a role with a name of its own, which may log in.
     fn role(&self, name: &str) -> String {
         let role = format!("{name}_{}", self.database.name());
-        self.run(&format!("create role {role} login password '{PASSWORD}'"));
+        self.run(&format!(
+            "create role {role} login password '{PASSWORD_VERIFIER}'"
+        ));
         role
     }
 

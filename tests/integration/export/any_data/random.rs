@@ -9,7 +9,7 @@ use proptest::strategy::Strategy;
 
 use super::{CHOICES, COLUMNS, MARK, check_choice};
 use crate::support::TestDatabase;
-use crate::support::cluster::{PASSWORD, as_role};
+use crate::support::cluster::{PASSWORD_VERIFIER, as_role};
 use crate::support::findings::Findings;
 use crate::support::in_process::{Choice, client};
 use crate::support::oracle::psql;
@@ -187,7 +187,7 @@ fn random_schemas_are_exported_as_psql_has_them() {
     let reader = format!("random_{}", database.name());
     let url = as_role(&database.url, &reader);
     let mut connection = database.connect();
-    let create = format!("create role {reader} login password '{PASSWORD}'");
+    let create = format!("create role {reader} login password '{PASSWORD_VERIFIER}'");
     connection.batch_execute(&create).expect("ours");
     let version = psql(&database, "show server_version_num");
     let has_invokers = String::from_utf8_lossy(&version).trim() >= "150000";

@@ -3,7 +3,7 @@
 use diesel_export::Strategy;
 
 use super::{EXCHANGE, Moment, REWRITE, change, is_of_one_moment, meets, psql, tasks};
-use crate::support::cluster::{PASSWORD, as_role};
+use crate::support::cluster::{PASSWORD_VERIFIER, as_role};
 use crate::support::contender::{Holder, waiting};
 use crate::support::findings::Findings;
 use crate::support::in_process::{Choice, client, run};
@@ -16,7 +16,7 @@ fn what_a_role_may_not_lock_is_exported_with_the_rows_of_one_moment() {
     change(
         &database,
         &format!(
-            "create role {role} login password '{PASSWORD}'; grant select on locations, assets, users to {role};
+            "create role {role} login password '{PASSWORD_VERIFIER}'; grant select on locations, assets, users to {role};
              grant select (id, title, description, done, asset_id, created_by_id, updated_by_id) on tasks to {role}"
         ),
     );

@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
+use super::Estimate;
+use super::prepare::{SEVERAL_ROWS, TOO_LARGE, Unprepared};
 use super::rows::{COPY_OPTIONS, Fields, unreadable};
-use super::{Estimate, SEVERAL_ROWS, TOO_LARGE, Unprepared};
 use crate::csv::{FieldWriter, Format};
 use crate::dataset::ColumnKind;
 use crate::db::libpq;
