@@ -14,7 +14,7 @@ use diesel_export::csv::{Delimiter, Preset};
 use diesel_export::dataset::{Catalog, ColumnKind, FilterField, FilterTest};
 use diesel_export::format::FileType;
 use diesel_export::parameters::{
-    NOT_OF_XLSX, Pair, Parameters, columns_from, filter_from_pairs, order_from,
+    OF_CSV_ALONE, Pair, Parameters, columns_from, filter_from_pairs, order_from,
 };
 
 use super::flags::{ExportFlags, one_of};
@@ -96,7 +96,7 @@ struct Options {
         value_parser = name_and_value
     )]
     filter: Vec<(String, String)>,
-    /// File format [default: xlsx if the output has that extension, else csv]
+    /// File format [default: that of the extension of the output, else csv]
     #[arg(long, env = "CMMS_FORMAT", help_heading = "Output", value_parser = one_of::<FileType>())]
     format: Option<FileType>,
     /// CSV dialect
@@ -142,7 +142,7 @@ impl TypedValueParser for DatasetName {
 }
 
 /// The endings of files that nobody would expect CSV in.
-const OTHER_FORMATS: [&str; 7] = ["gz", "zst", "zip", "json", "ndjson", "parquet", "tsv"];
+const OTHER_FORMATS: [&str; 6] = ["gz", "zst", "zip", "json", "parquet", "tsv"];
 
 /// Returns the format that the output's name asks for; an error if that is one that is not written.
 fn file_type_of(output: Option<&PathBuf>) -> Result<FileType, clap::Error> {
@@ -150,13 +150,15 @@ fn file_type_of(output: Option<&PathBuf>) -> Result<FileType, clap::Error> {
     let is = |name: &str| extension.is_some_and(|extension| extension.eq_ignore_ascii_case(name));
     if let Some(other) = OTHER_FORMATS.into_iter().find(|other| is(other)) {
         let error = format!(
-            "--output ….{other}: this program writes only CSV and, to ….xlsx, Excel workbooks. For a compressed file, pipe the export \
+            "--output ….{other}: this program writes CSV, Excel workbooks (….xlsx) and JSON lines (….ndjson). For a compressed file, pipe the export \
              (`cmms-export export | gzip > tasks.csv.gz`); for tabs, `--delimiter tab --output tasks.csv`"
         );
         return Err(clap::Error::raw(ErrorKind::InvalidValue, error));
     }
     Ok(if is("xlsx") {
         FileType::Xlsx
+    } else if is("ndjson") || is("jsonl") {
+        FileType::Ndjson
     } else {
         FileType::Csv
     })
@@ -166,7 +168,7 @@ fn file_type_of(output: Option<&PathBuf>) -> Result<FileType, clap::Error> {
 fn refuse_csv_flags(matches: &ArgMatches) -> Result<(), clap::Error> {
     for flag in ["preset", "delimiter"] {
         if matches.value_source(flag) == Some(ValueSource::CommandLine) {
-            let error = format!("--{flag} {NOT_OF_XLSX}");
+            let error = format!("--{flag} {OF_CSV_ALONE}");
             return Err(clap::Error::raw(ErrorKind::ArgumentConflict, error));
         }
     }
@@ -292,7 +294,7 @@ impl FromArgMatches for ParameterFlags {
         let output: Option<&PathBuf> = matches.get_one("output");
         let named = file_type_of(output)?;
         let file_type = options.format.unwrap_or(named);
-        if file_type == FileType::Xlsx {
+        if file_type != FileType::Csv {
             refuse_csv_flags(matches)?;
         }
         let filters = matches.ids().flat_map(|id| {

@@ -29,7 +29,7 @@ use diesel_export_actix::{BasePath, Compression};
 /// The `application_name` of the program's connections, unless a URL or PGAPPNAME gives another one.
 pub(crate) const APPLICATION_NAME: &str = "cmms-export";
 
-/// Exports the tasks of a CMMS, its assets, locations and users from PostgreSQL to CSV or to an Excel workbook.
+/// Exports the tasks of a CMMS, its assets, locations and users from PostgreSQL to CSV, JSON lines or an Excel workbook.
 ///
 /// Without DATABASE_URL, a private PostgreSQL cluster is started, in a directory of its own.
 #[derive(Debug, Parser)]
@@ -128,7 +128,7 @@ pub enum Command {
     Migrate(Migrate),
     /// Fill the database with made-up data
     Seed(Seed),
-    /// Export tasks, or another dataset, as CSV or as an Excel workbook
+    /// Export tasks, or another dataset, as CSV, JSON lines or an Excel workbook
     Export(Box<ExportOptions>),
     /// Check by its manifest whether an exported file is complete
     Verify(Verify),

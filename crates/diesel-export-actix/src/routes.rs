@@ -21,6 +21,8 @@ use crate::prepared::{file as prepared_file, page as prepared_page};
 use crate::problem::{Kind, Problem};
 use crate::route;
 use crate::service::app::OfDataset;
+use strum::VariantArray;
+
 use diesel_export::dataset::{Catalog, Dataset};
 use diesel_export::format::FileType;
 
@@ -58,36 +60,51 @@ pub fn routes(catalog: &Catalog, of_application: Vec<Route>) -> Vec<Route> {
         .collect()
 }
 
-fn of_dataset(dataset: &Arc<dyn Dataset>) -> [Route; 7] {
+fn of_dataset(dataset: &Arc<dyn Dataset>) -> impl Iterator<Item = Route> {
     let name = dataset.name();
-    let page = format!("/{name}");
-    let (csv, xlsx) = (format!("/{name}.csv"), format!("/{name}.xlsx"));
-    let (preview, count) = (format!("/api/{name}"), format!("/api/{name}/count"));
-    let (get, head) = ([HttpMethod::Get], [HttpMethod::Head]);
-    let file = |format| {
-        move |request, app, dataset, visible| download::get(request, app, dataset, visible, format)
-    };
-    let unsent =
-        |format| move |request, app, dataset| download::head(request, app, dataset, format);
     let by = |describe: fn(&Arc<dyn Dataset>) -> Operation| {
         let dataset = Arc::clone(dataset);
         move || describe(&dataset)
     };
-    [
-        Route::new(page, &READ, export_page::page)
+    let (preview, count) = (format!("/api/{name}"), format!("/api/{name}/count"));
+    let others = [
+        Route::new(format!("/{name}"), &READ, export_page::page)
             .described(by(datasets::page))
             .of_pages(),
-        Route::new(&csv, &get, file(FileType::Csv)).described(by(datasets::csv)),
-        Route::new(&csv, &head, unsent(FileType::Csv)).described(by(datasets::csv_head)),
-        Route::new(&xlsx, &get, file(FileType::Xlsx)).described(by(datasets::xlsx)),
-        Route::new(&xlsx, &head, unsent(FileType::Xlsx)).described(by(datasets::xlsx_head)),
         Route::new(preview, &READ, rows::preview).described(by(datasets::preview)),
         Route::new(count, &READ, rows::count).described(by(datasets::count)),
-    ]
-    .map(|route| Route {
-        dataset: Some(OfDataset(Arc::clone(dataset))),
+    ];
+    let files = FileType::VARIANTS
+        .iter()
+        .flat_map(|file_type| of_file(dataset, *file_type));
+    let routes: Vec<Route> = files.chain(others).collect();
+    let dataset = OfDataset(Arc::clone(dataset));
+    routes.into_iter().map(move |route| Route {
+        dataset: Some(dataset.clone()),
         ..route
     })
+}
+
+fn of_file(dataset: &Arc<dyn Dataset>, file_type: FileType) -> [Route; 2] {
+    let path = format!("/{}.{file_type}", dataset.name());
+    let by = |describe: fn(&Arc<dyn Dataset>, FileType) -> Operation| {
+        let dataset = Arc::clone(dataset);
+        move || describe(&dataset, file_type)
+    };
+    [
+        Route::new(
+            &path,
+            &[HttpMethod::Get],
+            move |request, app, dataset, visible| {
+                download::get(request, app, dataset, visible, file_type)
+            },
+        )
+        .described(by(datasets::download)),
+        Route::new(&path, &[HttpMethod::Head], move |request, app, dataset| {
+            download::head(request, app, dataset, file_type)
+        })
+        .described(by(datasets::head)),
+    ]
 }
 
 /// Returns the [`Route`] of a handler that [`utoipa::path`] describes: `route!(module::handler)`.

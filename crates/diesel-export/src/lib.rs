@@ -1,4 +1,4 @@
-//! Exports of Diesel queries from PostgreSQL: rows of a declared dataset, as CSV or as a workbook, to a sink. Complete, or an error.
+//! Exports of Diesel queries from PostgreSQL: rows of a declared dataset, as CSV, JSON lines or a workbook, to a sink. Complete, or an error.
 //!
 //! An [`Export`] says what to export and how; [`run`](fn@run) does it. A strategy knows a database and an encoder, and not where
 //! the bytes go.
@@ -12,7 +12,7 @@
 //! * [`dataset`]: how a dataset is declared: its query, columns, filters. A [`Catalog`](dataset::Catalog) has all of them.
 //! * [`tables`]: datasets of tables that no Diesel schema declares, from a file and the catalog.
 //! * [`queries`], [`choices`], [`parameters`]: the queries on a dataset, the values of a filter, an export's parameters.
-//! * `formats`: [`csv`], workbooks, and the encoder that turns rows into them.
+//! * `formats`: [`csv`], JSON lines, workbooks, and the encoder that turns rows into them.
 //! * `strategies`: a file for each way to load the rows.
 //! * `run`: an export while it runs: [`cancellation`], [`record`] and [`manifest`], [`routing`] to a server, the sink and the observer,
 //!   the [`stall_detector`].

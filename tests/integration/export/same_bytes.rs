@@ -4,7 +4,7 @@ use diesel_export::Strategy;
 use diesel_export::csv::{Delimiter, Preset};
 use strum::VariantArray as _;
 
-use crate::support::client::download;
+use crate::support::client::{Download, End, download};
 use crate::support::oracle::{self, Filter};
 use crate::support::program::export;
 use crate::support::{Server, TestDatabase, data};
@@ -213,6 +213,48 @@ fn all_formats() -> Vec<(Preset, Delimiter)> {
 fn hostile_data_comes_out_alike_in_every_format_with_every_filter() {
     let filters: Vec<&Filter> = FILTERS.iter().collect();
     check(&data::hostile(), &filters, &all_formats());
+}
+
+#[test]
+fn json_lines_are_what_postgresql_makes_of_the_rows() {
+    let database = data::hostile();
+    let expected = oracle::psql(
+        &database,
+        "select format(
+             '{\"id\":%s,\"title\":%s,\"asset_location\":%s,\"done\":%s,\"updated_by\":%s,\"asset_id\":%s}',
+             t.id, to_json(t.title), coalesce(to_json(l.name)::text, 'null'), to_json(t.done), coalesce(to_json(e.username)::text, 'null'),
+             coalesce(t.asset_id::text, 'null'))
+         from tasks t left join assets a on a.id = t.asset_id left join locations l on l.id = a.location_id
+             left join users e on e.id = t.updated_by_id
+         order by t.id",
+    );
+    let columns = "id,title,asset_location,done,updated_by,asset_id";
+    let server = Server::start(&database.url);
+    let directory = tempfile::tempdir().expect("a directory");
+    let names = ["lines.ndjson", "lines.JSONL"];
+    for (strategy, name) in Strategy::all().iter().zip(names.iter().cycle()) {
+        let path = format!("/tasks.ndjson?columns={columns}&strategy={strategy}");
+        let response = Download::start(&server.address, &path);
+        assert_eq!(
+            response.header("content-type"),
+            Some("application/x-ndjson")
+        );
+        let (lines, end) = response.finish();
+        assert_eq!(end, End::Clean);
+        let differs = difference(&lines, &expected);
+        assert!(lines == expected, "{strategy}: {differs}");
+
+        let output = directory.path().join(name);
+        let flags = ["columns", columns, "strategy", strategy.name(), "output"];
+        let mut flags: Vec<String> = flags.map(str::to_owned).to_vec();
+        for flag in flags.iter_mut().step_by(2) {
+            flag.insert_str(0, "--");
+        }
+        flags.push(output.display().to_string());
+        export(&database.url, &flags);
+        let lines = std::fs::read(&output).expect("written");
+        assert!(lines == expected, "{strategy}");
+    }
 }
 
 #[test]

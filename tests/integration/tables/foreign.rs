@@ -208,7 +208,9 @@ fn value(field: &FilterField) -> String {
         ColumnKind::Time => "01:10",
         // md5 of 7.
         ColumnKind::Uuid => "8f14e45f-ceea-167a-5a36-dedd4bea2543",
-        ColumnKind::Text | ColumnKind::Data | ColumnKind::Typed(_) => "T7, \"é\"",
+        ColumnKind::Text | ColumnKind::Json | ColumnKind::Data | ColumnKind::Typed(_) => {
+            "T7, \"é\""
+        }
     };
     value.to_owned()
 }

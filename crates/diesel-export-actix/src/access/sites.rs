@@ -15,6 +15,7 @@ use crate::pages::static_files;
 use crate::problem::{Kind, Problem};
 use crate::service::application::Section;
 use diesel_export::dataset::Catalog;
+use diesel_export::format::FileType;
 
 /// The sites that requests come from.
 pub(crate) struct Sites {
@@ -98,7 +99,7 @@ impl Sites {
     fn is_download(&self, path: &str) -> bool {
         let file = path.trim_start_matches('/').split_once('.');
         file.is_some_and(|(name, extension)| {
-            matches!(extension, "csv" | "xlsx") && self.catalog.find(name).is_some()
+            extension.parse::<FileType>().is_ok() && self.catalog.find(name).is_some()
         })
     }
 }

@@ -54,7 +54,7 @@ use diesel_export::format::FileType;
 use diesel_export::parameters::Parameters;
 use diesel_export::spool::Spool;
 
-/// Time that the response waits for the first bytes of a CSV, so that a failure before them gets a status of its own. Not for
+/// Time that the response waits for the first bytes of a stream, so that a failure before them gets a status of its own. Not for
 /// ever: some proxy on the way may want to see a response's head.
 const FIRST_BYTES_WAIT: Duration = Duration::from_secs(20);
 
@@ -66,10 +66,11 @@ pub(crate) fn media_type(file_type: FileType) -> &'static str {
     match file_type {
         FileType::Csv => "text/csv; charset=utf-8; header=present",
         FileType::Xlsx => "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+        FileType::Ndjson => "application/x-ndjson",
     }
 }
 
-/// The rows as a file: CSV is streamed unless its length is wanted, a workbook is sent as soon as it is complete.
+/// The rows as a file: streamed, unless its length is wanted or it is a workbook, which is sent as soon as it is complete.
 pub(crate) async fn get(
     request: HttpRequest,
     app: web::Data<App>,
@@ -194,21 +195,21 @@ impl Delivery {
     ) -> Result<Self, Problem> {
         // Without chunked coding, only the length shows a client of HTTP/1.0 whether it has everything.
         let has_chunks = request.version() >= Version::HTTP_11;
-        if file_type == FileType::Csv && has_chunks && !whole {
+        if file_type.is_streamed() && has_chunks && !whole {
             let coding = Coding::choose(request, app.settings.compression);
             return Ok(Self::Streamed(coding));
         }
         match &app.settings.spool {
             Some(spool) => Ok(Self::Whole(Arc::clone(spool))),
             None => {
-                let detail = "this service has no spool, in which a workbook is made, and a CSV whose length is wanted: \
-                              export CSV without `whole=true`, over HTTP/1.1";
+                let detail = "this service has no spool, in which a workbook is made, and any file whose length is wanted: \
+                              export CSV or JSON lines without `whole=true`, over HTTP/1.1";
                 Err(Problem::with_detail(Kind::SpoolFull, detail))
             }
         }
     }
 
-    /// How it is compressed on the way. A file that is made first is not: a workbook is compressed itself, and the length of a CSV must be
+    /// How it is compressed on the way. A file that is made first is not: a workbook is compressed itself, and the length of others must be
     /// that of the file, by which its client checks what it has.
     fn coding(&self) -> Option<Coding> {
         match self {

@@ -6,6 +6,7 @@ mod count;
 mod filters;
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use actix_web::http::StatusCode;
@@ -22,6 +23,8 @@ use crate::problem::Problem;
 use crate::service::app::App;
 use crate::service::app::OfDataset;
 use crate::service::application::EXPORT;
+use strum::VariantArray;
+
 use diesel_export::csv::{Delimiter, Preset};
 use diesel_export::dataset::{Cell, Column, ColumnKind, Dataset};
 use diesel_export::format::FileType;
@@ -91,6 +94,7 @@ impl ExportPage<'_> {
         match self.parameters.file_type {
             FileType::Csv => "CSV",
             FileType::Xlsx => "Excel",
+            FileType::Ndjson => "JSON lines",
         }
     }
 
@@ -184,7 +188,11 @@ pub(crate) async fn page(
             let prepared = List::latest(&app, &visible).await?;
             let cost = |format| app.metrics.row_costs.of(dataset.name(), format);
             let estimate = estimate(count, cost(parameters.file_type));
-            let paces = serde_json::json!({"csv": cost(FileType::Csv).map(RowCost::parts), "xlsx": cost(FileType::Xlsx).map(RowCost::parts)}).to_string();
+            let paces = FileType::VARIANTS.iter().map(|file_type| {
+                let parts = cost(*file_type).map(RowCost::parts);
+                (file_type.extension(), parts)
+            });
+            let paces = serde_json::json!(paces.collect::<BTreeMap<_, _>>()).to_string();
             let chosen = chosen(&parameters);
             let all = dataset.columns().iter();
             let others = all.filter(|column| !parameters.columns.has(column));

@@ -157,6 +157,7 @@ impl Item {
             state: manifest.state,
             format: match (manifest.format, manifest.preset) {
                 (FileType::Xlsx, _) => "Excel",
+                (FileType::Ndjson, _) => "JSON lines",
                 (FileType::Csv, Some(Preset::Excel)) => "CSV for Excel",
                 (FileType::Csv, _) => "CSV for programs",
             },

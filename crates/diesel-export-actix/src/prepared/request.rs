@@ -54,7 +54,7 @@ impl ExportRequest {
         let format = query.take("format")?.unwrap_or_default();
         let file_type = named("format", &format)?;
         let is_page = is_form && accepts_html(request.headers());
-        if is_page && file_type == FileType::Xlsx {
+        if is_page && file_type != FileType::Csv {
             // The page's form has what is of CSV alone, whatever is chosen.
             query.take("preset")?;
             query.take("delimiter")?;
@@ -292,7 +292,7 @@ mod tests {
             ),
             (
                 json!({"format": "pdf"}),
-                "`format`: expected one of `csv`, `xlsx`",
+                "`format`: expected one of `csv`, `xlsx`, `ndjson`",
             ),
             (json!({"format": ""}), "`format`: expected a text"),
             (json!({"format": "xlsx", "preset": "data"}), "`preset`: "),

@@ -33,7 +33,9 @@ pub enum ColumnKind {
     Timestamptz,
     /// UUIDs.
     Uuid,
-    /// Anything else, as PostgreSQL prints it: documents, networks, intervals.
+    /// JSON documents.
+    Json,
+    /// Anything else, as PostgreSQL prints it: networks, intervals.
     Data,
     /// To a filter: what PostgreSQL compares as values of this type, which reads any text that the filter takes: `citext`, an enum.
     Typed(String),
@@ -54,13 +56,19 @@ impl ColumnKind {
     pub(crate) fn has_ranges(&self) -> bool {
         !matches!(
             self,
-            Self::Boolean | Self::Label(_) | Self::Text | Self::Uuid | Self::Data | Self::Typed(_)
+            Self::Boolean
+                | Self::Label(_)
+                | Self::Text
+                | Self::Uuid
+                | Self::Json
+                | Self::Data
+                | Self::Typed(_)
         )
     }
 
     /// Whether a filter reads any text as such a value.
     pub(crate) fn is_any_text(&self) -> bool {
-        matches!(self, Self::Text | Self::Data | Self::Typed(_))
+        matches!(self, Self::Text | Self::Json | Self::Data | Self::Typed(_))
     }
 
     /// Whether the values are texts to who reads them from the server, of any length.
@@ -127,8 +135,9 @@ column_types! {
     Timestamp, ordered: true, printed: true: Timestamp;
     Timestamptz, ordered: true, printed: true: Timestamptz;
     Uuid, ordered: true, printed: true: Uuid;
-    Data, ordered: true, printed: true: Money, Oid, Binary, Interval, Jsonb, Inet, Cidr, MacAddr, MacAddr8, PgLsn;
-    Data, ordered: false, printed: true: Json;
+    Data, ordered: true, printed: true: Money, Oid, Binary, Interval, Inet, Cidr, MacAddr, MacAddr8, PgLsn;
+    Json, ordered: true, printed: true: Jsonb;
+    Json, ordered: false, printed: true: Json;
 }
 
 impl ColumnType for Citext {

@@ -95,20 +95,27 @@ pub fn verify(mut file: impl Read, manifest: &Manifest) -> Result<Contents, Erro
     if manifest.state != State::Complete {
         return Err(Error::State(manifest.state));
     }
-    let mut read = Counter::default();
+    let is_csv = manifest.format == FileType::Csv;
+    let mut read = Counter {
+        is_csv,
+        ..Counter::default()
+    };
     io::copy(&mut file, &mut read)?;
     let expected = Contents {
         rows: Some(manifest.rows),
         bytes: manifest.bytes,
     };
-    let is_csv = manifest.format == FileType::Csv;
-    if is_csv && read.is_quoted {
+    if read.is_quoted {
         let bytes = read.bytes;
         return Err(Error::OpenQuote { bytes, expected });
     }
     let found = Contents {
-        // Without the header.
-        rows: is_csv.then(|| read.lines.saturating_sub(1)),
+        rows: match manifest.format {
+            // Without the header.
+            FileType::Csv => Some(read.lines.saturating_sub(1)),
+            FileType::Ndjson => Some(read.lines),
+            FileType::Xlsx => None,
+        },
         bytes: read.bytes,
     };
     if found.bytes != expected.bytes || found.rows.is_some_and(|rows| rows != manifest.rows) {
@@ -124,13 +131,14 @@ pub fn verify(mut file: impl Read, manifest: &Manifest) -> Result<Contents, Erro
     }
 }
 
-/// Hashes what is written to it, and counts the lines of a CSV, however long they are. Our files have a quotation mark only in quoted
-/// texts, where it is doubled.
+/// Hashes what is written to it, and counts the lines, however long they are. Our CSV has a quotation mark only in quoted texts, where it
+/// is doubled; texts in JSON have no line ends.
 #[derive(Default)]
 struct Counter {
     hasher: Sha256,
     bytes: u64,
     lines: u64,
+    is_csv: bool,
     is_quoted: bool,
 }
 
@@ -140,7 +148,7 @@ impl Write for Counter {
         self.bytes += piece.len() as u64;
         for byte in piece {
             match byte {
-                b'"' => self.is_quoted = !self.is_quoted,
+                b'"' if self.is_csv => self.is_quoted = !self.is_quoted,
                 b'\n' if !self.is_quoted => self.lines += 1,
                 _ => {}
             }

@@ -3,6 +3,7 @@
 use memchr::{memchr, memchr2};
 
 use crate::Error;
+use crate::dataset::{Cell, Column, ColumnKind};
 use crate::db;
 
 /// The largest buffer that is kept for the next line: otherwise that of a rare long line would be kept to the end.
@@ -44,6 +45,21 @@ impl Cells {
         }
     }
 
+    /// Reads the first of these lines, which is a row of these columns, and leaves the rest.
+    pub(crate) fn row<'c>(
+        &'c mut self,
+        lines: &mut &[u8],
+        columns: &'c [&Column],
+    ) -> Result<impl Iterator<Item = Result<Cell<'c>, Error>>, Error> {
+        *lines = self.read(lines).ok_or_else(unreadable)?;
+        let fields = self.fields();
+        if fields.len() != columns.len() {
+            return Err(unreadable());
+        }
+        let cells = fields.zip(columns);
+        Ok(cells.map(|(field, column)| cell(field, column.kind())))
+    }
+
     /// Reads a text after its first quotation mark, and returns the rest after its last one.
     fn unquote<'l>(&mut self, mut quoted: &'l [u8]) -> Option<&'l [u8]> {
         loop {
@@ -72,6 +88,23 @@ impl Cells {
     }
 }
 
+/// Returns the value of a field that COPY has printed.
+fn cell<'f>(field: Option<&'f [u8]>, kind: &ColumnKind) -> Result<Cell<'f>, Error> {
+    let Some(field) = field else {
+        return Ok(Cell::Null);
+    };
+    let text = str::from_utf8(field).map_err(|_| unreadable())?;
+    Ok(match kind {
+        ColumnKind::Integer => Cell::Integer(text.parse().map_err(|_| unreadable())?),
+        ColumnKind::Boolean => Cell::Boolean(match text {
+            "t" => true,
+            "f" => false,
+            _ => return Err(unreadable()),
+        }),
+        _ => Cell::Text(text),
+    })
+}
+
 /// The error that COPY has sent something other than lines of the query.
 pub(crate) fn unreadable() -> Error {
     Error::Database(db::Error::Inconsistent("a row is not of the query".into()))
@@ -82,7 +115,6 @@ pub(crate) fn unreadable() -> Error {
 mod tests {
     use super::*;
     use crate::csv::{FieldWriter, Format};
-    use crate::dataset::{Cell, ColumnKind};
 
     fn read(lines: &[u8]) -> Vec<Vec<Option<String>>> {
         let mut cells = Cells::default();

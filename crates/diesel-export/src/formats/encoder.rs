@@ -2,24 +2,21 @@
 
 use bytes::Bytes;
 
-use crate::buffers::Buffers;
 use crate::cancellation::Cancellation;
 use crate::cells::{Cells, unreadable};
 use crate::csv::{FieldWriter, Format};
 use crate::dataset::{Cell, Column, ColumnKind};
 use crate::format::FileFormat;
+use crate::formats::chunks::Chunks;
+use crate::formats::ndjson::NdjsonEncoder;
 use crate::xlsx::XlsxEncoder;
 use crate::{Error, Export, Observer, Sink, Summary, Target};
-
-/// Bytes that go to the sink at a time.
-pub(crate) const CHUNK: usize = 64 * 1024;
-/// The most that go to the sink at a time, however long a row is: the receiver counts chunks, not bytes.
-const MOST: usize = 4 * CHUNK;
 
 /// Writes what a strategy loads in the export's format, to a sink.
 pub(crate) enum Encoder<'s> {
     Csv(CsvEncoder<'s>),
     Xlsx(Box<XlsxEncoder<'s>>),
+    Ndjson(NdjsonEncoder<'s>),
 }
 
 impl<'s> Encoder<'s> {
@@ -37,6 +34,7 @@ impl<'s> Encoder<'s> {
                 let encoder = XlsxEncoder::new(export, target, sink, observer, cancellation)?;
                 Self::Xlsx(Box::new(encoder))
             }
+            FileFormat::Ndjson => Self::Ndjson(NdjsonEncoder::new(export, sink, observer)?),
         })
     }
 
@@ -48,6 +46,7 @@ impl<'s> Encoder<'s> {
         match self {
             Self::Csv(encoder) => encoder.row(cells),
             Self::Xlsx(encoder) => encoder.row(cells),
+            Self::Ndjson(encoder) => encoder.row(cells),
         }
     }
 
@@ -56,22 +55,25 @@ impl<'s> Encoder<'s> {
         match self {
             Self::Csv(encoder) => encoder.copied_line(line),
             Self::Xlsx(encoder) => encoder.lines(line, 1),
+            Self::Ndjson(encoder) => encoder.lines(line, 1),
         }
     }
 
     /// Writes lines that are already encoded.
     pub(crate) fn encoded_lines(&mut self, lines: Bytes, rows: u64) -> Result<(), Error> {
         match self {
-            Self::Csv(encoder) => encoder.encoded_lines(lines, rows),
+            Self::Csv(encoder) => encoder.chunks.rows(lines, rows),
             Self::Xlsx(encoder) => encoder.lines(&lines, rows),
+            Self::Ndjson(encoder) => encoder.lines(&lines, rows),
         }
     }
 
     /// Hands over the remaining bytes.
     pub(crate) fn finish(self) -> Result<Summary, Error> {
         match self {
-            Self::Csv(encoder) => encoder.finish(),
+            Self::Csv(encoder) => encoder.chunks.finish(),
             Self::Xlsx(encoder) => encoder.finish(),
+            Self::Ndjson(encoder) => encoder.finish(),
         }
     }
 }
@@ -82,11 +84,7 @@ pub(crate) struct CsvEncoder<'s> {
     fields: FieldWriter,
     kinds: Vec<ColumnKind>,
     read: Cells,
-    sink: &'s mut dyn Sink,
-    observer: &'s dyn Observer,
-    buffers: Buffers,
-    buffer: Vec<u8>,
-    summary: Summary,
+    chunks: Chunks<'s>,
 }
 
 impl<'s> CsvEncoder<'s> {
@@ -98,19 +96,14 @@ impl<'s> CsvEncoder<'s> {
         observer: &'s dyn Observer,
     ) -> Self {
         let columns = export.columns.columns();
-        let buffers = Buffers::new(2 * CHUNK);
-        let mut buffer = buffers.take();
-        buffer.extend_from_slice(format.byte_order_mark());
+        let mut chunks = Chunks::new(sink, observer);
+        chunks.buffer.extend_from_slice(format.byte_order_mark());
         let mut encoder = Self {
             format,
             fields: FieldWriter::new(format, columns.len()),
             kinds: columns.iter().map(|column| column.kind().clone()).collect(),
             read: Cells::default(),
-            sink,
-            observer,
-            buffers,
-            buffer,
-            summary: Summary::default(),
+            chunks,
         };
         encoder.header(&columns);
         encoder
@@ -119,29 +112,29 @@ impl<'s> CsvEncoder<'s> {
     /// Writes a line of these values.
     fn row<'a>(&mut self, cells: impl IntoIterator<Item = Cell<'a>>) -> Result<(), Error> {
         self.line(cells);
-        self.end_line()
+        self.chunks.end_row()
     }
 
     fn header(&mut self, columns: &[&Column]) {
         for (index, column) in columns.iter().enumerate() {
             if index > 0 {
-                self.buffer.push(self.format.delimiter.byte());
+                self.chunks.buffer.push(self.format.delimiter.byte());
             }
             self.fields
-                .write_text(column.header().as_bytes(), &mut self.buffer);
+                .write_text(column.header().as_bytes(), &mut self.chunks.buffer);
         }
-        self.buffer.extend_from_slice(self.format.line_end());
+        self.chunks.buffer.extend_from_slice(self.format.line_end());
     }
 
     fn line<'a>(&mut self, cells: impl IntoIterator<Item = Cell<'a>>) {
         let mut is_first = true;
         for (cell, kind) in cells.into_iter().zip(&self.kinds) {
             if !std::mem::take(&mut is_first) {
-                self.buffer.push(self.format.delimiter.byte());
+                self.chunks.buffer.push(self.format.delimiter.byte());
             }
-            self.fields.write(kind, cell, &mut self.buffer);
+            self.fields.write(kind, cell, &mut self.chunks.buffer);
         }
-        self.buffer.extend_from_slice(self.format.line_end());
+        self.chunks.buffer.extend_from_slice(self.format.line_end());
     }
 
     /// Writes a line that COPY has encoded; it ends with LF.
@@ -154,61 +147,20 @@ impl<'s> CsvEncoder<'s> {
             }
             for (index, (field, kind)) in fields.zip(&self.kinds).enumerate() {
                 if index > 0 {
-                    self.buffer.push(self.format.delimiter.byte());
+                    self.chunks.buffer.push(self.format.delimiter.byte());
                 }
                 if let Some(field) = field {
-                    self.fields.write_printed(kind, field, &mut self.buffer);
+                    self.fields
+                        .write_printed(kind, field, &mut self.chunks.buffer);
                 }
             }
         } else {
-            self.buffer
+            self.chunks
+                .buffer
                 .extend_from_slice(line.strip_suffix(b"\n").unwrap_or(line));
         }
-        self.buffer.extend_from_slice(self.format.line_end());
-        self.end_line()
-    }
-
-    /// Hands over lines that are already encoded.
-    fn encoded_lines(&mut self, lines: Bytes, rows: u64) -> Result<(), Error> {
-        if !self.buffer.is_empty() {
-            self.hand_over()?;
-        }
-        #[cfg(feature = "fault-injection")]
-        (1..=rows).for_each(|row| crate::fault::panic_at(self.summary.rows + row));
-        self.summary.rows += rows;
-        self.send(lines)
-    }
-
-    /// Hands over the remaining bytes.
-    fn finish(mut self) -> Result<Summary, Error> {
-        self.hand_over()?;
-        Ok(self.summary)
-    }
-
-    fn end_line(&mut self) -> Result<(), Error> {
-        self.summary.rows += 1;
-        #[cfg(feature = "fault-injection")]
-        crate::fault::panic_at(self.summary.rows);
-        if self.buffer.len() >= CHUNK {
-            self.hand_over()
-        } else {
-            Ok(())
-        }
-    }
-
-    fn hand_over(&mut self) -> Result<(), Error> {
-        let chunk = std::mem::replace(&mut self.buffer, self.buffers.take());
-        self.send(self.buffers.lend(chunk))
-    }
-
-    fn send(&mut self, mut chunk: Bytes) -> Result<(), Error> {
-        while !chunk.is_empty() {
-            let piece = chunk.split_to(chunk.len().min(MOST));
-            self.summary.bytes += piece.len() as u64;
-            self.sink.write(piece).map_err(Error::Sink)?;
-            self.observer.progress(&self.summary);
-        }
-        Ok(())
+        self.chunks.buffer.extend_from_slice(self.format.line_end());
+        self.chunks.end_row()
     }
 }
 
@@ -224,6 +176,7 @@ mod tests {
     use super::*;
     use crate::db::Database;
     use crate::example;
+    use crate::formats::chunks::MOST;
     use crate::units::hexadecimal;
 
     #[derive(Default)]

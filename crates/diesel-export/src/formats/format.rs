@@ -17,12 +17,19 @@ pub enum FileType {
     Csv,
     /// an Excel workbook
     Xlsx,
+    /// JSON lines: an object for each row
+    Ndjson,
 }
 
 impl FileType {
     /// Returns the extension of its files.
     pub fn extension(self) -> &'static str {
         self.into()
+    }
+
+    /// Whether its first bytes can be sent before the last row is known. A workbook is made first.
+    pub fn is_streamed(self) -> bool {
+        self != Self::Xlsx
     }
 }
 
@@ -33,6 +40,8 @@ pub enum FileFormat {
     Csv(csv::Format),
     /// An Excel workbook, which has no settings.
     Xlsx,
+    /// JSON lines, which have no settings.
+    Ndjson,
 }
 
 impl Default for FileFormat {
@@ -47,6 +56,7 @@ impl FileFormat {
         match self {
             Self::Csv(_) => FileType::Csv,
             Self::Xlsx => FileType::Xlsx,
+            Self::Ndjson => FileType::Ndjson,
         }
     }
 
@@ -54,12 +64,12 @@ impl FileFormat {
     pub fn csv(self) -> Option<csv::Format> {
         match self {
             Self::Csv(format) => Some(format),
-            Self::Xlsx => None,
+            Self::Xlsx | Self::Ndjson => None,
         }
     }
 
     /// The format of the lines that COPY encodes. Lines with other line ends or texts than COPY's own are made from the cells of lines for
-    /// programs, as a workbook is.
+    /// programs, as other formats are.
     pub(crate) fn copied(self) -> csv::Format {
         let own = self.csv().filter(|format| !format.escapes_formulas());
         own.unwrap_or_default()

@@ -19,8 +19,8 @@ use self::value::Value;
 use self::workbook::{MOST_CHARACTERS, SHEET_ROWS, Workbook};
 use crate::cancellation::Cancellation;
 use crate::cells::{Cells, unreadable};
-use crate::dataset::{Cell, Column, ColumnKind};
-use crate::encoder::CHUNK;
+use crate::dataset::{Cell, Column};
+use crate::formats::chunks::CHUNK;
 use crate::{Error, Export, Observer, Sink, Summary, Target};
 
 /// Rows after which the observer is told of the progress, and the export checks for a cancellation: a strategy may have all of its rows
@@ -76,21 +76,13 @@ impl<'s> XlsxEncoder<'s> {
 
     /// Writes the rows of these lines, each of which ends with LF. Their number must match.
     pub(crate) fn lines(&mut self, mut lines: &[u8], rows: u64) -> Result<(), Error> {
-        let mut left = rows;
+        let end = self.summary.rows + rows;
         while !lines.is_empty() {
-            lines = self.read.read(lines).ok_or_else(unreadable)?;
-            let fields = self.read.fields();
-            if left == 0 || fields.len() != self.columns.len() {
-                return Err(unreadable());
-            }
-            left -= 1;
-            let cells = fields
-                .zip(&self.columns)
-                .map(|(field, column)| cell(field, column.kind()));
+            let cells = self.read.row(&mut lines, &self.columns)?;
             write_row(&mut self.workbook, &self.columns, &self.summary, cells)?;
             self.end_row()?;
         }
-        if left > 0 {
+        if self.summary.rows != end {
             return Err(unreadable());
         }
         Ok(())
@@ -168,23 +160,6 @@ fn write_row<'a>(
 fn is_too_long(text: &str) -> bool {
     // No text has more of these characters than bytes.
     text.len() > MOST_CHARACTERS && text.encode_utf16().count() > MOST_CHARACTERS
-}
-
-/// Returns the value of a field that COPY has printed.
-fn cell<'f>(field: Option<&'f [u8]>, kind: &ColumnKind) -> Result<Cell<'f>, Error> {
-    let Some(field) = field else {
-        return Ok(Cell::Null);
-    };
-    let text = str::from_utf8(field).map_err(|_| unreadable())?;
-    Ok(match kind {
-        ColumnKind::Integer => Cell::Integer(text.parse().map_err(|_| unreadable())?),
-        ColumnKind::Boolean => Cell::Boolean(match text {
-            "t" => true,
-            "f" => false,
-            _ => return Err(unreadable()),
-        }),
-        _ => Cell::Text(text),
-    })
 }
 
 fn capitalized(name: &str) -> String {

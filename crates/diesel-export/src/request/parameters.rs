@@ -47,7 +47,7 @@ pub const OPTIONS: [(&str, &str); 5] = [
 ];
 
 /// Why `preset` and `delimiter` are refused for a workbook.
-pub const NOT_OF_XLSX: &str = "is of CSV: an Excel workbook (xlsx) has none";
+pub const OF_CSV_ALONE: &str = "is of CSV alone: other formats have none";
 
 /// A name and a value of a URL's query.
 pub type Pair<'a> = (Cow<'a, str>, Cow<'a, str>);
@@ -113,8 +113,8 @@ impl Parameters {
                 return Err(InvalidParameter::of(&name, "given more than once"));
             }
             match name.as_ref() {
-                "preset" | "delimiter" if file_type == FileType::Xlsx && !value.is_empty() => {
-                    return Err(InvalidParameter::of(&name, NOT_OF_XLSX));
+                "preset" | "delimiter" if file_type != FileType::Csv && !value.is_empty() => {
+                    return Err(InvalidParameter::of(&name, OF_CSV_ALONE));
                 }
                 "order" => parameters.order = order_from(dataset, &value)?,
                 "strategy" => parameters.strategy = named(&name, &value)?,
@@ -136,7 +136,7 @@ impl Parameters {
     }
 
     /// The names and values that say the same in a URL. Defaults are omitted, except `preset`: the page has another default than the
-    /// download. A workbook has none.
+    /// download. Other formats than CSV have none.
     pub fn to_pairs(&self) -> Vec<(String, String)> {
         let columns = (!self.columns.is_default()).then(|| self.columns.to_string());
         let is_csv = self.file_type == FileType::Csv;
@@ -188,6 +188,7 @@ impl Parameters {
             format: match file_type {
                 FileType::Csv => FileFormat::Csv(Format { preset, delimiter }),
                 FileType::Xlsx => FileFormat::Xlsx,
+                FileType::Ndjson => FileFormat::Ndjson,
             },
             limits,
         }
@@ -332,9 +333,9 @@ mod tests {
     #[test]
     fn a_workbook_has_no_parameters_of_csv() {
         for name in ["preset", "delimiter"] {
-            assert!(read_for(FileType::Xlsx, &[(name, "")]).is_ok());
+            assert!(read_for(FileType::Ndjson, &[(name, "")]).is_ok());
             let refused = read_for(FileType::Xlsx, &[(name, ",")]).err();
-            assert_eq!(refused, Some(format!("`{name}`: {NOT_OF_XLSX}")));
+            assert_eq!(refused, Some(format!("`{name}`: {OF_CSV_ALONE}")));
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod filters;
 mod hostile;
+mod ndjson;
 mod table;
 mod workbook;
 

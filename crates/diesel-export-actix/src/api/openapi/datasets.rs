@@ -25,67 +25,63 @@ pub(crate) fn page(dataset: &Arc<dyn Dataset>) -> Operation {
     operation(dataset, "page", &summary, &[], responses)
 }
 
-/// Returns the operation of `GET /{dataset}.csv`.
-pub(crate) fn csv(dataset: &Arc<dyn Dataset>) -> Operation {
-    let file = file(
-        "text/csv",
-        json!({"type": "string"}),
-        "The CSV. It is complete only if the response ends with its final chunk or, with `whole=true`, has the length in Content-Length",
-    );
+/// Returns the operation of `GET /{dataset}.{extension}`.
+pub(crate) fn download(dataset: &Arc<dyn Dataset>, file_type: FileType) -> Operation {
+    let (kind, text) = match file_type {
+        FileType::Csv => ("CSV", json!({"type": "string"})),
+        FileType::Ndjson => ("JSON lines", json!({"type": "string"})),
+        FileType::Xlsx => (
+            "an Excel workbook",
+            json!({"type": "string", "format": "binary"}),
+        ),
+    };
+    let (sent, too_much, no_room) = match file_type.is_streamed() {
+        true => (
+            "The file. It is complete only if the response ends with its final chunk or, with `whole=true`, has the length in Content-Length",
+            "Too many rows or too much data for this strategy, or an unexpected NULL for `joined`",
+            "With `whole=true` or over HTTP/1.0: the spool is full; see Retry-After",
+        ),
+        false => (
+            "The file, with its Content-Length",
+            "Too many rows or too much data for this strategy, too many rows for a workbook, a text that is too long for a cell, or an unexpected NULL for `joined`",
+            "The spool is full; see Retry-After",
+        ),
+    };
     let responses = json!({
-        "200": file,
+        "200": file(content_type(file_type), text, sent),
         "303": cross_site(),
         "409": problem("The export ID is already in use, or the export was cancelled before its first byte"),
-        "422": problem("Too many rows or too much data for this strategy, or an unexpected NULL for `joined`"),
-        "507": problem("With `whole=true` or over HTTP/1.0: the spool is full; see Retry-After"),
+        "422": problem(too_much),
+        "507": problem(no_room),
     });
-    let summary = format!("Downloads the {} as CSV", dataset.name());
+    let summary = format!("Downloads the {} as {kind}", dataset.name());
+    let parameters = file_parameters(dataset, file_type);
     operation(
         dataset,
-        "csv",
+        file_type.extension(),
         &summary,
-        &csv_parameters(dataset),
+        &parameters,
         responses,
     )
 }
 
-/// Returns the operation of `HEAD /{dataset}.csv`.
-pub(crate) fn csv_head(dataset: &Arc<dyn Dataset>) -> Operation {
-    head(dataset, "csv", &csv_parameters(dataset), "text/csv")
-}
-
-/// Returns the operation of `GET /{dataset}.xlsx`.
-pub(crate) fn xlsx(dataset: &Arc<dyn Dataset>) -> Operation {
-    let file = file(
-        media_type(FileType::Xlsx),
-        json!({"type": "string", "format": "binary"}),
-        "The workbook, with its Content-Length",
-    );
-    let responses = json!({
-        "200": file,
-        "303": cross_site(),
-        "409": problem("The export ID is already in use, or the export was cancelled before its first byte"),
-        "422": problem("Too many rows or too much data for this strategy, too many rows for a workbook, a text that is too long for a cell, or an unexpected NULL for `joined`"),
-        "507": problem("The spool is full; see Retry-After"),
-    });
-    let summary = format!("Downloads the {} as an Excel workbook", dataset.name());
+/// Returns the operation of `HEAD /{dataset}.{extension}`.
+pub(crate) fn head(dataset: &Arc<dyn Dataset>, file_type: FileType) -> Operation {
+    let no_spool = problem("The file would have to be made first, and the service has no spool");
+    let valid = json!({"description": "The parameters are valid", "content": {content_type(file_type): {}}});
+    let summary = "Checks a download's parameters without a query on the database";
     operation(
         dataset,
-        "xlsx",
-        &summary,
-        &file_parameters(dataset),
-        responses,
+        file_type.extension(),
+        summary,
+        &file_parameters(dataset, file_type),
+        json!({"200": valid, "507": no_spool}),
     )
 }
 
-/// Returns the operation of `HEAD /{dataset}.xlsx`.
-pub(crate) fn xlsx_head(dataset: &Arc<dyn Dataset>) -> Operation {
-    head(
-        dataset,
-        "xlsx",
-        &file_parameters(dataset),
-        media_type(FileType::Xlsx),
-    )
+/// The media type without its parameters.
+fn content_type(file_type: FileType) -> &'static str {
+    media_type(file_type).split(';').next().unwrap_or_default()
 }
 
 /// Returns the operation of `GET /api/{dataset}`.
@@ -175,19 +171,6 @@ fn operation(
     )
 }
 
-fn head(dataset: &Arc<dyn Dataset>, id: &str, parameters: &[Value], media_type: &str) -> Operation {
-    let no_spool = problem("The file would have to be made first, and the service has no spool");
-    let valid = json!({"description": "The parameters are valid", "content": {media_type: {}}});
-    let summary = "Checks a download's parameters without a query on the database";
-    operation(
-        dataset,
-        id,
-        summary,
-        parameters,
-        json!({"200": valid, "507": no_spool}),
-    )
-}
-
 fn from_json(operation: Value) -> Operation {
     serde_json::from_value(operation)
         .inspect_err(|error| tracing::error!(%error, "an operation is not described"))
@@ -198,8 +181,8 @@ fn filters(dataset: &Arc<dyn Dataset>) -> impl Iterator<Item = Value> {
     dataset.filters().iter().map(filter_parameter)
 }
 
-/// The parameters of every download.
-fn file_parameters(dataset: &Arc<dyn Dataset>) -> Vec<Value> {
+/// The parameters of a download.
+fn file_parameters(dataset: &Arc<dyn Dataset>, file_type: FileType) -> Vec<Value> {
     let flag =
         |name, description| parameter(name, description, or_empty(json!({"type": "boolean"})));
     let id = parameter(
@@ -216,6 +199,11 @@ fn file_parameters(dataset: &Arc<dyn Dataset>) -> Vec<Value> {
         "Whether to make the complete file first and send it with its length, so that every client detects truncation. A workbook always is",
     );
     let strategy = option_parameter("strategy", &names_of::<Strategy>());
+    let of_csv = [
+        option_parameter("preset", &names_of::<Preset>()),
+        option_parameter("delimiter", &names_of::<Delimiter>()),
+    ];
+    let of_csv = of_csv.into_iter().filter(|_| file_type == FileType::Csv);
     filters(dataset)
         .chain([
             columns_parameter(dataset),
@@ -225,14 +213,8 @@ fn file_parameters(dataset: &Arc<dyn Dataset>) -> Vec<Value> {
             fresh,
             whole,
         ])
+        .chain(of_csv)
         .collect()
-}
-
-fn csv_parameters(dataset: &Arc<dyn Dataset>) -> Vec<Value> {
-    let mut parameters = file_parameters(dataset);
-    parameters.push(option_parameter("preset", &names_of::<Preset>()));
-    parameters.push(option_parameter("delimiter", &names_of::<Delimiter>()));
-    parameters
 }
 
 fn ok(schema: Value) -> Value {

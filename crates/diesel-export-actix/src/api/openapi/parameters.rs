@@ -67,6 +67,7 @@ fn pattern(kind: &ColumnKind) -> Option<String> {
         ColumnKind::Boolean
         | ColumnKind::Label(_)
         | ColumnKind::Text
+        | ColumnKind::Json
         | ColumnKind::Data
         | ColumnKind::Typed(_) => None,
     }

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use utoipa::openapi::request_body::RequestBody;
 
+use strum::VariantArray;
+
 use diesel_export::Strategy;
 use diesel_export::csv::{Delimiter, Preset};
 use diesel_export::dataset::{Catalog, ColumnKind, Dataset, FilterField, FilterTest};
@@ -18,8 +20,9 @@ pub(crate) fn request_body(catalog: &Catalog) -> Option<RequestBody> {
     let any = |filter_of: fn(&FilterField) -> Value, choice: fn(Value) -> Value| {
         let orders = catalog.all().flat_map(|dataset| {
             let is_default = dataset == catalog.default();
-            [FileType::Csv, FileType::Xlsx]
-                .map(|file_type| order_schema((dataset, is_default), file_type, filter_of, choice))
+            FileType::VARIANTS.iter().map(move |file_type| {
+                order_schema((dataset, is_default), *file_type, filter_of, choice)
+            })
         });
         json!({"schema": {"oneOf": orders.collect::<Vec<_>>()}})
     };
@@ -75,7 +78,7 @@ fn order_schema(
             properties["preset"] = one_of(names_of::<Preset>());
             properties["delimiter"] = one_of(names_of::<Delimiter>());
         }
-        FileType::Xlsx => {
+        FileType::Xlsx | FileType::Ndjson => {
             required.push("format");
             if is_form {
                 // As a form sends a field that is left empty.

@@ -31,8 +31,9 @@ pub(crate) fn address(parameters: &Parameters, app: &App, visible: &Visible) -> 
 /// Returns the parameters as names and values of the page's address.
 pub(crate) fn chosen(parameters: &Parameters) -> Vec<(String, String)> {
     let mut chosen = parameters.to_pairs();
-    if parameters.file_type == FileType::Xlsx {
-        chosen.push(("format".to_owned(), "xlsx".to_owned()));
+    let format = parameters.file_type;
+    if format != FileType::Csv {
+        chosen.push(("format".to_owned(), format.to_string()));
     }
     chosen
 }

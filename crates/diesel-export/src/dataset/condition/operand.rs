@@ -33,7 +33,7 @@ fn sql_name(kind: &ColumnKind) -> Option<&str> {
         ColumnKind::Timestamptz => "pg_catalog.timestamptz",
         ColumnKind::Uuid => "pg_catalog.uuid",
         ColumnKind::Typed(name) => name,
-        ColumnKind::Text | ColumnKind::Data => return None,
+        ColumnKind::Text | ColumnKind::Json | ColumnKind::Data => return None,
     })
 }
 
@@ -99,7 +99,7 @@ impl QueryFragment<Pg> for Operand {
 /// 0.1 is not the 0.1 of a double, and users write what they see.
 pub(super) fn compared(what: &SqlExpression, kind: &ColumnKind) -> SqlExpression {
     match kind {
-        ColumnKind::Data => Arc::new(Selected::Printed(Arc::clone(what))),
+        ColumnKind::Json | ColumnKind::Data => Arc::new(Selected::Printed(Arc::clone(what))),
         ColumnKind::Float => {
             let printed: SqlExpression = Arc::new(Cast(Arc::clone(what), "text"));
             Arc::new(Cast(printed, "float8"))

@@ -55,6 +55,11 @@ impl InvalidDeclaration {
     }
 }
 
+/// Whether a reader cannot tell true from false.
+fn has_one_label(kind: &ColumnKind) -> bool {
+    matches!(kind, ColumnKind::Label([yes, no]) if yes == no)
+}
+
 impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
     pub(super) fn check(&self) -> Result<(), InvalidDeclaration> {
         let columns: Vec<&str> = self.columns.iter().map(|column| &*column.name).collect();
@@ -70,6 +75,15 @@ impl<Joined, Own, Model> Declaration<Joined, Own, Model> {
         } else if let Some(header) = self.header_of_two() {
             format!(
                 "two of its columns have the header `{header}`, by which a preview names their values"
+            )
+        } else if let Some(column) = self
+            .columns
+            .iter()
+            .find(|column| has_one_label(&column.kind))
+        {
+            format!(
+                "its column `{}` has one label for true and for false",
+                column.name
             )
         } else if let Some(name) = filters.iter().find(|name| PARAMETERS.contains(name)) {
             format!("its filter `{name}` is called as a parameter that every export has")
@@ -181,6 +195,7 @@ mod tests {
             name -> Text,
             facts -> Json,
             grade -> CChar,
+            is_so -> Bool,
         }
     }
 
@@ -220,6 +235,12 @@ mod tests {
                 declared.column("name", "ID", things::name);
             }),
             "two of its columns have the header `ID`",
+        );
+        check(
+            said!(|declared: &mut Declaration<_, _>| {
+                declared.label_column("is_so", "Is So", things::is_so, ["So", "So"]);
+            }),
+            "its column `is_so` has one label for true and for false",
         );
         check(
             said!(|declared: &mut Declaration<_, _>| {

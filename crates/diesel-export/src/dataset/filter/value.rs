@@ -120,7 +120,7 @@ pub(super) fn read(kind: &ColumnKind, text: &str) -> Option<Value> {
             return parse_boolean(word).map(Value::Boolean);
         }
         ColumnKind::Integer => return word.parse().ok().map(Value::Integer),
-        ColumnKind::Text | ColumnKind::Data | ColumnKind::Typed(_) => {
+        ColumnKind::Text | ColumnKind::Json | ColumnKind::Data | ColumnKind::Typed(_) => {
             return Some(Value::Text(text.to_owned()));
         }
         ColumnKind::Decimal | ColumnKind::Float => is_number(word),
@@ -204,7 +204,7 @@ pub(super) fn expected(kind: &ColumnKind) -> &'static str {
             "a date, or a date and time such as 2026-11-30T14:30:00, with or without an offset such as +01:00 (%2B01:00 in a URL)"
         }
         ColumnKind::Uuid => "a UUID",
-        ColumnKind::Text | ColumnKind::Data | ColumnKind::Typed(_) => "a text",
+        ColumnKind::Text | ColumnKind::Json | ColumnKind::Data | ColumnKind::Typed(_) => "a text",
     }
 }
 

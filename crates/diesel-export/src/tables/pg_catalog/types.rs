@@ -13,6 +13,8 @@ const TIME: u32 = 1083;
 const TIMESTAMP: u32 = 1114;
 const TIMESTAMPTZ: u32 = 1184;
 const UUID: u32 = 2950;
+/// `json` and `jsonb`.
+const JSON: [u32; 2] = [114, 3802];
 /// `"char"`, which PostgreSQL 13 has among the texts.
 const CHAR: u32 = 18;
 /// `char(n)`.
@@ -23,10 +25,10 @@ const TEXTS: [u32; 2] = [25, 1043];
 const DEFAULT_COLLATION: u32 = 100;
 /// `text`, `varchar`, `char(n)`, `name`: their binary form is their text.
 const PLAIN_TEXTS: [u32; 4] = [25, 1043, BPCHAR, 19];
-/// Types of PostgreSQL's own in whose texts nobody writes what they like: `bytea`, `money`, `oid`, `interval`, `json`, `jsonb`, `inet`, `cidr`,
+/// Types of PostgreSQL's own in whose texts nobody writes what they like: `bytea`, `money`, `oid`, `interval`, `inet`, `cidr`,
 /// `macaddr`, `macaddr8`, `pg_lsn`, `timetz`, `bit`, `varbit`.
-const DATA: [u32; 14] = [
-    17, 790, 26, 1186, 114, 3802, 869, 650, 829, 774, 3220, 1266, 1560, 1562,
+const DATA: [u32; 12] = [
+    17, 790, 26, 1186, 869, 650, 829, 774, 3220, 1266, 1560, 1562,
 ];
 
 impl Attribute {
@@ -42,6 +44,7 @@ impl Attribute {
             UUID => ColumnKind::Uuid,
             base if INTEGERS.contains(&base) => ColumnKind::Integer,
             base if FLOATS.contains(&base) => ColumnKind::Float,
+            base if JSON.contains(&base) => ColumnKind::Json,
             base if DATA.contains(&base) => ColumnKind::Data,
             _ => match (self.category.as_str(), self.element_category.as_deref()) {
                 // Enums, ranges, and arrays of numbers, booleans, times, networks.
