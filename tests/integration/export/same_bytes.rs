@@ -1,11 +1,15 @@
 //! Every strategy writes psql's bytes, on the command line and over HTTP.
 
+use std::io::Read;
+
 use diesel_export::Strategy;
 use diesel_export::csv::{Delimiter, Preset};
+use serde_json::json;
 use strum::VariantArray as _;
 
 use crate::support::client::{Download, End, download};
 use crate::support::oracle::{self, Filter};
+use crate::support::prepared;
 use crate::support::program::export;
 use crate::support::{Server, TestDatabase, data};
 
@@ -284,6 +288,21 @@ fn a_fifth_of_the_articles_data_comes_out_alike_with_every_filter() {
 fn no_row_gives_the_header_alone() {
     let database = TestDatabase::new();
     check(&database, &[&EVERYTHING], &all_formats());
+    let server = Server::start(&database.url);
+    let streamed = Download::start(&server.address, "/tasks.ndjson");
+    assert_eq!(streamed.finish(), (Vec::new(), End::Clean));
+    // Made first, on request and for later.
+    let response = Download::start(&server.address, "/tasks.ndjson?whole=true");
+    assert_eq!(response.header("content-length"), Some("0"));
+    let id = response.header("x-export-id").expect("an id").to_owned();
+    let mut rest = Vec::new();
+    let end = response.into_stream().read_to_end(&mut rest);
+    assert_eq!(end.expect("no reset"), 0);
+    let manifest = prepared::get(&server, &format!("/api/exports/{id}"), &[]).json();
+    assert_eq!(manifest["state"], "complete");
+    let id = prepared::order(&server, &json!({"format": "ndjson"}));
+    let file = prepared::get(&server, &prepared::complete(&server, &id), &[]);
+    assert_eq!((file.status, file.body.len()), (200, 0));
     assert_eq!(
         String::from_utf8_lossy(&oracle::copy(&database, "true", ',')),
         "ID,Title,Asset,Asset Location,Done,Created By,Updated By\n"

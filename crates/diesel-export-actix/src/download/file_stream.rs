@@ -51,13 +51,26 @@ impl<F: FnMut(Result<(), &io::Error>) + Unpin> FileStream<F> {
         ended: F,
     ) -> Self {
         flow.offered(usize::try_from(range.end - range.start).unwrap_or(usize::MAX));
-        Self {
+        let mut stream = Self {
             file,
             range,
             reading: None,
             flow,
             unfinished: Some(Unfinished::begin(client)),
             ended,
+        };
+        // Nobody asks for a piece of an empty file.
+        if stream.range.is_empty() {
+            stream.finish();
+        }
+        stream
+    }
+
+    /// The client knows now that it has everything, and may go away.
+    fn finish(&mut self) {
+        if let Some(unfinished) = self.unfinished.take() {
+            unfinished.finish();
+            (self.ended)(Ok(()));
         }
     }
 }
@@ -94,12 +107,8 @@ impl<F: FnMut(Result<(), &io::Error>) + Unpin> MessageBody for FileStream<F> {
             Ok(piece) => {
                 body.flow.handed(piece.len());
                 body.range.start += piece.len() as u64;
-                // The client knows now that it has everything, and may go away.
-                if body.range.is_empty()
-                    && let Some(unfinished) = body.unfinished.take()
-                {
-                    unfinished.finish();
-                    (body.ended)(Ok(()));
+                if body.range.is_empty() {
+                    body.finish();
                 }
             }
             Err(error) => {

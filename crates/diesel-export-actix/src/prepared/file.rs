@@ -40,11 +40,11 @@ const PRIVATE: &str = "private, no-cache, no-transform";
         ("name" = String, Path, description = "File name: the dataset, a dot and the format, as in the manifest's `file`"),
     ),
     responses(
-        (status = 200, description = "The file", content((String = "text/csv"), (Vec<u8> = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet")), headers(
+        (status = 200, description = "The file", content((String = "text/csv"), (String = "application/x-ndjson"), (Vec<u8> = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet")), headers(
             ("ETag" = String, description = "The SHA-256 in hexadecimal"),
             ("Repr-Digest" = String, description = "The SHA-256 (RFC 9530)"),
         )),
-        (status = 206, description = "The requested range", content((String = "text/csv"), (Vec<u8> = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"))),
+        (status = 206, description = "The requested range", content((String = "text/csv"), (String = "application/x-ndjson"), (Vec<u8> = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"))),
         (status = 304, description = "Not modified, by `If-None-Match` or `If-Modified-Since`"),
         (status = 404, description = "No such file, or it was deleted or has expired", content_type = "application/problem+json", body = ProblemBody<'static>),
         (status = 409, description = "The export has not finished", content_type = "application/problem+json", body = ProblemBody<'static>),

@@ -20,9 +20,11 @@ pub(crate) fn request_body(catalog: &Catalog) -> Option<RequestBody> {
     let any = |filter_of: fn(&FilterField) -> Value, choice: fn(Value) -> Value| {
         let orders = catalog.all().flat_map(|dataset| {
             let is_default = dataset == catalog.default();
-            FileType::VARIANTS.iter().map(move |file_type| {
-                order_schema((dataset, is_default), *file_type, filter_of, choice)
-            })
+            let formats = FileType::VARIANTS.iter().copied();
+            let (csv, others): (Vec<_>, Vec<_>) =
+                formats.partition(|format| *format == FileType::Csv);
+            [csv, others]
+                .map(|formats| order_schema((dataset, is_default), &formats, filter_of, choice))
         });
         json!({"schema": {"oneOf": orders.collect::<Vec<_>>()}})
     };
@@ -38,10 +40,10 @@ pub(crate) fn request_body(catalog: &Catalog) -> Option<RequestBody> {
         .ok()
 }
 
-/// An export of a dataset, with its filters and choices as JSON or a form has them.
+/// An export of a dataset, in one of these formats, with its filters and choices as JSON or a form has them.
 fn order_schema(
     (dataset, is_default): (&Arc<dyn Dataset>, bool),
-    file_type: FileType,
+    formats: &[FileType],
     filter_of: fn(&FilterField) -> Value,
     choice: fn(Value) -> Value,
 ) -> Value {
@@ -57,15 +59,17 @@ fn order_schema(
     } else {
         json!({"type": "boolean"})
     };
-    let only = |name: &str, is_default: bool| {
-        let names = [name, ""];
-        json!({"type": "string", "enum": if is_form && is_default { &names[..] } else { &names[..1] }})
+    let only = |mut names: Vec<&str>, is_default: bool| {
+        names.extend((is_form && is_default).then_some(""));
+        json!({"type": "string", "enum": names})
     };
+    let extensions = formats.iter().map(|format| format.extension());
+    let is_csv = formats.contains(&FileType::Csv);
     let mut properties = json!({
-        "dataset": only(dataset.name(), is_default),
+        "dataset": only(vec![dataset.name()], is_default),
         "columns": columns,
         "order": choice(json!({"type": "string", "enum": orders(dataset)})),
-        "format": only(file_type.extension(), file_type == FileType::default()),
+        "format": only(extensions.collect(), is_csv),
         "strategy": one_of(names_of::<Strategy>()),
         "fresh": truth,
     });
@@ -73,19 +77,16 @@ fn order_schema(
     if !is_default {
         required.push("dataset");
     }
-    match file_type {
-        FileType::Csv => {
-            properties["preset"] = one_of(names_of::<Preset>());
-            properties["delimiter"] = one_of(names_of::<Delimiter>());
-        }
-        FileType::Xlsx | FileType::Ndjson => {
-            required.push("format");
-            if is_form {
-                // As a form sends a field that is left empty.
-                properties["preset"] = json!({"type": "string", "maxLength": 0});
-                properties["delimiter"] = properties["preset"].clone();
-            }
-        }
+    if is_csv {
+        properties["preset"] = one_of(names_of::<Preset>());
+        properties["delimiter"] = one_of(names_of::<Delimiter>());
+    } else {
+        required.push("format");
+    }
+    if is_form && !is_csv {
+        // As a form sends a field that is left empty.
+        properties["preset"] = json!({"type": "string", "maxLength": 0});
+        properties["delimiter"] = properties["preset"].clone();
     }
     for field in dataset.filters() {
         properties[field.name()] = filter_of(field);
