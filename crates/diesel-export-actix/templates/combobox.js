@@ -124,9 +124,16 @@ class Combobox {
     this.hint.textContent = '';
   }
 
-  // What was typed is no choice yet.
+  // What was typed chooses the highlighted one, as Enter does, and takes nothing away.
   leave() {
-    this.close();
+    const isTyped = this.input.value.trim() !== '';
+    if (isTyped && this.pending) {
+      this.choosesFound = true;
+      return;
+    }
+    const option = isTyped && this.isOpen ? this.found[this.active] : undefined;
+    if (option && !this.isChosen(option.value)) this.choose(option);
+    else this.close();
     this.input.value = '';
   }
 
@@ -179,7 +186,8 @@ class Combobox {
       this.found = choices.map(({ id, name }) => ({ value: String(id), text: name }));
       this.render(0);
       this.hint.textContent = more ? 'The first 200 are listed; type more to find others.' : `${choices.length} found.`;
-      if (this.choosesFound && this.found.length > 0) this.choose(this.found[0]);
+      if (this.choosesFound && this.found.length > 0 && !this.isChosen(this.found[0].value)) this.choose(this.found[0]);
+      else if (document.activeElement !== this.input) this.leave();
     } catch (error) {
       if (error.name !== 'AbortError') this.hint.textContent = error instanceof Refusal ? error.message : UNREACHABLE;
     }

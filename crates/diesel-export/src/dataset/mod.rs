@@ -6,7 +6,7 @@
 mod catalog;
 mod column;
 mod column_type;
-mod condition;
+pub(crate) mod condition;
 mod declaration;
 mod filter;
 mod loaded;

@@ -1,5 +1,6 @@
 //! What a filter can be set to: the rows of another dataset, by their names.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -8,6 +9,7 @@ use diesel::pg::Pg;
 use diesel::prelude::*;
 use serde::Serialize;
 
+use crate::dataset::condition;
 use crate::dataset::{
     Cell, Column, ColumnKind, Condition, Dataset, Filter, FilterField, Key, Ordered, Row,
     SearchText, Select, Selected, SqlExpression, Value, value_of_key,
@@ -57,7 +59,8 @@ pub struct Choices {
     pub more: bool,
 }
 
-/// Loads the first choices that match a filter of their dataset, and whose names have all words of `text`, in any order.
+/// Loads the first choices that match a filter of their dataset, and whose names have all words of `text`, in any order: first what is
+/// called as the text, then what begins with it, then what has a word that does.
 pub fn load(
     connection: &mut PgConnection,
     filter: &Filter,
@@ -72,28 +75,81 @@ pub fn load(
         || Arc::new(Selected::Printed(Arc::clone(&key.value))),
         Column::searched,
     );
-    let words = text.words();
-    let words = words.map(|word| Condition::contains(&searched, word.as_str()));
+    let words: Vec<SearchText> = text.words().collect();
+    let together: Vec<&str> = words.iter().map(SearchText::as_str).collect();
+    let rank = (!words.is_empty()).then(|| condition::rank(&searched, &together.join(" ")));
+    let words = words
+        .iter()
+        .map(|word| Condition::contains(&searched, word.as_str()));
     let by_label = label.map(|column| match column.is_ordered {
         true => column.joined(),
         false => Arc::clone(&searched),
     });
     // One more than is listed shows whether there are more.
-    let select = Select::of(selected(key, label))
+    let rank_selected = rank.clone().map(Selected::Plain);
+    let select = Select::of(selected(key, label).into_iter().chain(rank_selected))
         .with(filter.conditions())
         .with(words)
         .ordered(
-            by_label
-                .into_iter()
+            rank.into_iter()
+                .chain(by_label)
                 .chain([Arc::clone(&key.value)])
                 .map(Ordered::up),
         )
         .limit(MAX + 1);
     let rows: Vec<Row> = dataset.joined(select).load(connection)?;
+    let more = rows.len() as i64 > MAX;
+    let rows = &rows[..rows.len().min(MAX as usize)];
     let mut choices: Vec<Choice> = rows.iter().map(Choice::read).collect();
-    let more = choices.len() as i64 > MAX;
-    choices.truncate(MAX as usize);
+    let mut start = 0;
+    for rank in rows.chunk_by(|one, other| one.cells().nth(2) == other.cells().nth(2)) {
+        by_numbers(&mut choices[start..start + rank.len()]);
+        start += rank.len();
+    }
+    tell_apart(&mut choices);
     Ok(Choices { choices, more })
+}
+
+/// Orders names that differ in their numbers alone by those numbers, and leaves the others where they are.
+fn by_numbers(choices: &mut [Choice]) {
+    let mut alike: HashMap<String, Vec<usize>> = HashMap::new();
+    for (place, choice) in choices.iter().enumerate() {
+        let text = choice
+            .name
+            .split(|character: char| character.is_ascii_digit());
+        let text: Vec<&str> = text.filter(|text| !text.is_empty()).collect();
+        alike.entry(text.join("0")).or_default().push(place);
+    }
+    for places in alike.into_values() {
+        let mut ordered: Vec<Choice> = places.iter().map(|place| choices[*place].clone()).collect();
+        ordered.sort_by_cached_key(|choice| numbers(&choice.name));
+        for (place, choice) in places.into_iter().zip(ordered) {
+            choices[place] = choice;
+        }
+    }
+}
+
+/// The numbers in a text: of more digits is greater.
+fn numbers(text: &str) -> Vec<(usize, String)> {
+    let digits = text.split(|character: char| !character.is_ascii_digit());
+    let digits = digits.filter(|digits| !digits.is_empty());
+    let number = digits.map(|digits| digits.trim_start_matches('0'));
+    number
+        .map(|number| (number.len(), number.to_owned()))
+        .collect()
+}
+
+/// Adds their ids to names that are there twice.
+fn tell_apart(choices: &mut [Choice]) {
+    let mut times: HashMap<String, usize> = HashMap::new();
+    for choice in &*choices {
+        *times.entry(choice.name.clone()).or_default() += 1;
+    }
+    for choice in choices {
+        if times.get(&choice.name).is_some_and(|times| *times > 1) {
+            choice.name = format!("{} ({})", choice.name, choice.id);
+        }
+    }
 }
 
 /// Finds the choices of these values of a filter. Those that are not there are left out.
@@ -109,7 +165,9 @@ pub fn find(
     let select = Select::of(selected(key, dataset.label()))
         .with([Condition::one_of(&key.value, &key.kind, &keys)]);
     let rows: Vec<Row> = dataset.joined(select).load(connection)?;
-    Ok(rows.iter().map(Choice::read).collect())
+    let mut choices: Vec<Choice> = rows.iter().map(Choice::read).collect();
+    tell_apart(&mut choices);
+    Ok(choices)
 }
 
 /// Returns those filters of the dataset `of` that narrow what `field` of `dataset` chooses from. `dataset` has the same filter: of the same
@@ -168,5 +226,57 @@ impl Choice {
                 Some(Cell::Null) | None => String::new(),
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn choices(names: &[&str]) -> Vec<Choice> {
+        let choice = |(id, name): (i64, &&str)| Choice {
+            id: ChoiceId::Integer(id),
+            name: (*name).to_owned(),
+        };
+        (1..).zip(names).map(choice).collect()
+    }
+
+    fn names(choices: &[Choice]) -> Vec<&str> {
+        choices.iter().map(|choice| &*choice.name).collect()
+    }
+
+    #[test]
+    fn two_comes_before_ten_and_other_texts_stay_where_the_collation_has_them() {
+        let mut all = choices(&[
+            "Älter",
+            "Hall 1",
+            "Hall 10 B",
+            "Hall 10",
+            "Hall 2 B",
+            "Hall 02",
+            "10",
+            "9",
+            "Yard",
+        ]);
+        by_numbers(&mut all);
+        let expected = [
+            "Älter",
+            "Hall 1",
+            "Hall 2 B",
+            "Hall 02",
+            "Hall 10 B",
+            "Hall 10",
+            "9",
+            "10",
+            "Yard",
+        ];
+        assert_eq!(names(&all), expected);
+    }
+
+    #[test]
+    fn equal_names_are_told_apart_by_their_ids() {
+        let mut all = choices(&["same", "other", "same"]);
+        tell_apart(&mut all);
+        assert_eq!(names(&all), ["same (1)", "other", "same (3)"]);
     }
 }

@@ -103,7 +103,7 @@ const DOWN: &str = "\u{e015}";
 const BACKSPACE: &str = "\u{e003}";
 
 #[test]
-fn what_is_typed_is_no_choice_until_it_is_chosen() {
+fn what_is_typed_and_highlighted_is_chosen_by_enter_and_on_leaving_the_field() {
     let database = TestDatabase::with(
         "insert into locations values (1, 'Harbour hall 3'), (2, 'Harbour hall 4'), (3, 'Office 3');
          insert into users values (1, 'somebody'); insert into assets select n, 'Pump ' || n, '', n from generate_series(1, 3) n;
@@ -118,14 +118,31 @@ fn what_is_typed_is_no_choice_until_it_is_chosen() {
     browser.type_into(field, ESCAPE);
     assert_eq!(browser.property(field, "value"), "", "Escape takes it back");
     assert_eq!(browser.property("#filter-location_id", "value"), "");
-    // Who leaves the field has chosen nothing, and sees so.
-    browser.type_into(field, "harbour");
-    browser.sees(".combobox .hint", "2 found");
+    // Who leaves the field has chosen what is highlighted, whether it was found already or not, and sees so.
+    for typed in ["office", "nowhere"] {
+        browser.type_into(field, typed);
+        if typed == "office" {
+            browser.sees(".combobox .hint", "1 found");
+        }
+        browser.click("#filter-title");
+        browser.eventually("the field is empty", || {
+            browser.property(field, "value").is_empty()
+        });
+        browser.sees(".chips", "Office 3");
+    }
+    assert!(browser.address().contains("location_id=3"));
+    browser.type_into(field, "office");
+    browser.sees(".combobox .hint", "1 found");
     browser.click("#filter-title");
-    browser.eventually("the field is as it was", || {
+    browser.eventually("the field is empty", || {
         browser.property(field, "value").is_empty()
     });
-    assert!(!browser.address().contains("location_id"));
+    assert!(
+        browser.address().contains("location_id=3"),
+        "not taken away"
+    );
+    browser.click(".chips button");
+    browser.sees("#count", "30 tasks match");
     browser.type_into(field, "harbour");
     browser.sees(".combobox .hint", "2 found");
     browser.type_into(field, &format!("{DOWN}{ENTER}"));

@@ -44,7 +44,48 @@ fn the_choices_come_by_name_and_say_whether_there_are_more() {
         ["1 Pump 1", "4 Pump 4", "7 Pump 7"]
     );
     assert_eq!(names("of=assets&location_id=&q=9").0, ["9 Pump 9"]);
-    assert_eq!(names("of=users&q=").0, ["3 Another", "1 same", "2 same"]);
+    assert_eq!(
+        names("of=users&q=").0,
+        ["3 Another", "1 same (1)", "2 same (2)"]
+    );
+}
+
+#[test]
+fn what_is_called_so_comes_first_then_what_begins_so_then_what_has_such_a_word() {
+    let database = TestDatabase::with(
+        "insert into locations select n, 'Location ' || n from generate_series(1, 2000) n;
+         insert into users values (1, 'den haag'), (2, 'Hagen'), (3, 'Copenhagen'), (4, 'New hagen'), (5, 'hagen'), (6, '100%'), (7, '1000')",
+    );
+    let server = Server::start(&database.url);
+    let names = |query: &str| -> Vec<String> {
+        let (status, answer) = get(&server, &format!("/api/filters?{query}"));
+        assert_eq!(status, 200, "{query}: {answer}");
+        let choices = answer["choices"].as_array().expect("an array").iter();
+        let names = choices.map(|choice| choice["name"].as_str().expect("text").to_owned());
+        names.collect()
+    };
+    let found = names("of=locations&q=location+12");
+    assert_eq!(found[..3], ["Location 12", "Location 120", "Location 121"]);
+    let found = names("of=locations&q=12");
+    let expected = [
+        "Location 12",
+        "Location 120",
+        "Location 129",
+        "Location 1200",
+        "Location 112",
+    ];
+    let places = expected.map(|name| found.iter().position(|found| found == name).expect(name));
+    assert!(places.is_sorted(), "{places:?}");
+    let found = names("of=users&q=HAGEN");
+    assert_eq!(
+        found[..2]
+            .iter()
+            .map(|name| name.to_lowercase())
+            .collect::<Vec<_>>(),
+        ["hagen", "hagen"]
+    );
+    assert_eq!(found[2..], ["New hagen", "Copenhagen"]);
+    assert_eq!(names("of=users&q=100%25"), ["100%"]);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use diesel::sql_types::{Array, BigInt};
 use self::operand::{Operand, compared, integer};
 use self::portable_text::PortableText;
 use super::column_type::ColumnKind;
-use super::filter::{Value, like_pattern};
+use super::filter::{Value, like_literal, like_pattern};
 use super::query::{Query, SqlExpression};
 
 /// A condition on rows.
@@ -48,14 +48,7 @@ impl Condition {
 
     /// The condition that `text` has this one in it; upper and lower case count as equal.
     pub(crate) fn contains(text: &SqlExpression, part: &str) -> Self {
-        // The database's own collation: PostgreSQL refuses ILIKE under a nondeterministic one, which a column may have, but no database.
-        // An index of a column without a collation of its own still serves it.
-        let pattern = Operand::Text(PortableText::of(like_pattern(part)));
-        Self::new(Compared(
-            Arc::clone(text),
-            " collate \"default\" ilike ",
-            vec![pattern],
-        ))
+        Self::new(like(text, like_pattern(part)))
     }
 
     /// The condition that `what` is at least this.
@@ -109,6 +102,43 @@ impl Condition {
     /// The condition that `key` is among the values that a query selects.
     pub(crate) fn is_in(key: &SqlExpression, query: Query) -> Self {
         Self::new(Comparison(Arc::clone(key), "in", query))
+    }
+}
+
+/// The condition that `text` fits a pattern.
+fn like(text: &SqlExpression, pattern: String) -> Compared {
+    // The database's own collation: PostgreSQL refuses ILIKE under a nondeterministic one, which a column may have, but no database.
+    // An index of a column without a collation of its own still serves it.
+    let pattern = Operand::Text(PortableText::of(pattern));
+    Compared(
+        Arc::clone(text),
+        " collate \"default\" ilike ",
+        vec![pattern],
+    )
+}
+
+/// How well `text` fits what is searched for: 0 if it is that, 1 if it begins with it, 2 if a word of it does, 3 otherwise. Upper and lower
+/// case count as equal.
+pub(crate) fn rank(text: &SqlExpression, searched: &str) -> SqlExpression {
+    let searched = like_literal(searched);
+    let beginning = format!("{searched}%");
+    let word = format!("% {beginning}");
+    let patterns = [searched, beginning, word];
+    Arc::new(Rank(patterns.map(|pattern| like(text, pattern))))
+}
+
+struct Rank([Compared; 3]);
+
+impl QueryFragment<Pg> for Rank {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql("case");
+        for (rank, condition) in self.0.iter().enumerate() {
+            out.push_sql(" when ");
+            condition.walk_ast(out.reborrow())?;
+            out.push_sql(&format!(" then {rank}"));
+        }
+        out.push_sql(" else 3 end");
+        Ok(())
     }
 }
 

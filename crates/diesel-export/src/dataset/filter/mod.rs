@@ -11,8 +11,8 @@ use std::sync::Arc;
 use serde_json::{Map, Value as Json};
 
 pub use self::field::{FilterField, FilterTest, InvalidFilter};
-pub(super) use self::search_text::like_pattern;
 pub use self::search_text::{InvalidText, MAX_SEARCH_LENGTH, SearchText};
+pub(super) use self::search_text::{like_literal, like_pattern};
 pub(super) use self::value::is_date;
 pub(crate) use self::value::value_of_key;
 pub use self::value::{FilterValue, Value, parse_boolean};

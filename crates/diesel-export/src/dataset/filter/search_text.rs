@@ -48,15 +48,18 @@ impl SearchText {
 
 /// The pattern for `ILIKE` that finds a text. LIKE's special characters stand for themselves in it.
 pub(in crate::dataset) fn like_pattern(text: &str) -> String {
-    let mut pattern = String::with_capacity(text.len() + 2);
-    pattern.push('%');
+    format!("%{}%", like_literal(text))
+}
+
+/// The pattern that a text itself fits, and no other.
+pub(in crate::dataset) fn like_literal(text: &str) -> String {
+    let mut pattern = String::with_capacity(text.len());
     for character in text.chars() {
         if matches!(character, '%' | '_' | '\\') {
             pattern.push('\\');
         }
         pattern.push(character);
     }
-    pattern.push('%');
     pattern
 }
 
