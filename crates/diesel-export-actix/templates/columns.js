@@ -51,7 +51,14 @@ byId('columns').addEventListener('keydown', (event) => {
   moveColumn(event.target.closest('li'), event.key === 'ArrowUp');
   event.target.focus();
 });
-byId('columns').addEventListener('change', columnsChanged);
+byId('columns').addEventListener('change', ({ target }) => {
+  // A file has at least one.
+  if (columnItems().every((item) => !boxOf(item).checked)) {
+    target.checked = true;
+    byId('announcement').textContent = 'A file has at least one column.';
+  }
+  columnsChanged();
+});
 byId('default-columns').addEventListener('click', (event) => {
   event.preventDefault();
   byId('columns').append(...inDeclaredOrder(columnItems()));

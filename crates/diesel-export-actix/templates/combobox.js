@@ -112,7 +112,7 @@ class Combobox {
     if (this.isOpen) return;
     this.found = this.options();
     this.render(this.found.findIndex(({ value }) => this.isChosen(value)));
-    this.hint.textContent = this.more ? 'The first 200 are listed; find others by words of their name.' : '';
+    this.hint.textContent = this.more ? 'The first 100 are listed; find others by words of their name.' : '';
   }
 
   close() {
@@ -185,7 +185,7 @@ class Combobox {
       this.pending = false;
       this.found = choices.map(({ id, name }) => ({ value: String(id), text: name }));
       this.render(0);
-      this.hint.textContent = more ? 'The first 200 are listed; type more to find others.' : `${choices.length} found.`;
+      this.hint.textContent = more ? 'The first 100 are listed; type more to find others.' : `${choices.length} found.`;
       if (this.choosesFound && this.found.length > 0 && !this.isChosen(this.found[0].value)) this.choose(this.found[0]);
       else if (document.activeElement !== this.input) this.leave();
     } catch (error) {

@@ -29,20 +29,30 @@ const rowsOf = (count) => `${number.format(count)} ${count === 1 ? 'row' : 'rows
 const FAILURES = JSON.parse(main.dataset.failures);
 const INCOMPLETE = 'The file is incomplete: delete what the browser may have kept of it.';
 
+// What the server sends before it has everything may be there as a part.
+const isStreamed = (ending) => ending !== 'xlsx';
+
 function describe() {
-  const which = comboboxes.flatMap(({ select, input }) => [...select.selectedOptions].filter(({ value }) => value).map(({ value, text }) => (
-    value === 'none' ? `${input.labels[0].textContent}: ${text}` : text)));
-  const legend = (field) => field.closest('fieldset').querySelector('legend').textContent;
-  byId('which').querySelectorAll('.segmented :checked').forEach((radio) => {
-    if (radio.value) which.push(radio.nextElementSibling.textContent.toLowerCase());
-  });
-  byId('which').querySelectorAll('.labels :checked').forEach((box) => which.push(`${legend(box)}: ${box.value}`));
-  byId('which').querySelectorAll('.range input').forEach((field) => {
-    if (field.value) which.push(`${legend(field)} ${field.labels[0].textContent.trim().toLowerCase()} ${field.value}`);
-  });
-  byId('which').querySelectorAll('.field > input, .field > textarea').forEach(({ value }) => { if (value) which.push(`“${value}”`); });
+  const which = chosenWords();
   const preset = elements.preset.value === 'excel' ? 'CSV for Excel' : 'CSV for programs';
-  return `${which.length > 0 ? `${capitalized(many)}: ${which.join(', ')}` : `All ${many}`} · ${isCsv() ? preset : 'Excel'} · ${new Date().toLocaleTimeString()}`;
+  return `${which.length > 0 ? `${capitalized(many)}: ${which.join(', ')}` : `All ${many}`} · ${isCsv() ? preset : kind()} · ${new Date().toLocaleTimeString()}`;
+}
+
+// The newest download, in the bar.
+let newest;
+
+byId('now').querySelector('button').addEventListener('click', () => newest.cancel());
+
+function showNow() {
+  const now = byId('now');
+  const [progress, of] = [now.querySelector('progress'), newest.part('progress')];
+  now.hidden = false;
+  now.className = newest.element.className;
+  now.querySelector('.state').textContent = newest.part('state').textContent;
+  now.querySelector('button').hidden = newest.over;
+  progress.hidden = of.hidden;
+  if (of.hasAttribute('value')) Object.assign(progress, { max: of.max, value: of.value });
+  else progress.removeAttribute('value');
 }
 
 class Download {
@@ -55,6 +65,7 @@ class Download {
     this.part('retry').addEventListener('click', () => this.enqueue());
     byId('downloads').hidden = false;
     byId('downloads').querySelector('ul').prepend(this.element);
+    newest = this;
   }
 
   part(name) {
@@ -72,15 +83,18 @@ class Download {
     this.part('advice').textContent = advice;
     this.part('advice').hidden = advice === '';
     if (announced) byId('announcement').textContent = `Download: ${text} ${advice}`;
+    if (newest === this) showNow();
   }
 
   enqueue() {
     clearInterval(this.countdown);
-    this.over = false;
+    this.over = this.isCancelled = false;
+    const hadFocus = this.element.contains(document.activeElement);
     this.id = Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('');
     this.part('retry').hidden = true;
     this.part('cancel').hidden = this.part('progress').hidden = false;
     this.part('progress').removeAttribute('value');
+    if (hadFocus) this.part('cancel').focus();
     this.say('running', 'Waiting for another download to end.');
     queue.push(this);
     startNext();
@@ -180,17 +194,22 @@ class Download {
       this.part('hash').textContent = sha256;
       return this.end(state, `${number.format(rows)} of ${rowsOf(rows)}, ${formatBytes(bytes)}, complete`);
     }
-    if (state === 'cancelled') return this.end(state, `Cancelled after ${rowsOf(rows)}`, { advice: INCOMPLETE });
-    return this.end('failed', `Failed after ${rowsOf(rows)}`, { advice: `${FAILURES[error] ?? ''} ${INCOMPLETE}` });
+    const incomplete = isStreamed(this.extension) && bytes > 0 ? INCOMPLETE : '';
+    if (state === 'failed') return this.end(state, `Failed after ${rowsOf(rows)}`, { advice: `${FAILURES[error] ?? ''} ${incomplete}` });
+    if (this.isCancelled) return this.end(state, `Cancelled after ${rowsOf(rows)}`, { advice: incomplete });
+    const better = byId('prepare') ? ' “Prepare for later” makes a file whose download can go on where it broke off.' : '';
+    return this.end('failed', `Broken off after ${rowsOf(rows)}`, { advice: `The browser, or the line to it, ended the download. ${incomplete}${better}` });
   }
 
   end(state, text, { advice, seconds = 0 } = {}) {
     if (this.over) return;
     this.over = true;
+    const hadFocus = this.element.contains(document.activeElement);
     this.part('cancel').hidden = true;
     this.part('progress').hidden = state !== 'complete';
     this.say(state, text, { advice });
     if (state !== 'complete') this.offerRetry(seconds);
+    if (hadFocus) this.part('retry').focus();
     if (!this.started) return;
     this.started = false;
     running -= 1;
@@ -211,6 +230,7 @@ class Download {
   }
 
   async cancel() {
+    this.isCancelled = true;
     if (!this.started) {
       queue.splice(queue.indexOf(this), 1);
       this.end('cancelled', 'Cancelled before it started');
@@ -245,7 +265,13 @@ function remember({ id, dataset, extension: ending, query, filter, title }) {
   } catch { /* Then a reload forgets it. */ }
 }
 
+// Two clicks at once are one.
+const ONE_CLICK = 1000;
+let lastStart = -ONE_CLICK;
+
 function startDownload() {
+  if (performance.now() - lastStart < ONE_CLICK) return;
+  lastStart = performance.now();
   new Download().enqueue();
 }
 

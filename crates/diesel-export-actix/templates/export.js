@@ -14,8 +14,8 @@ const DEFAULTS = { delimiter: ',', strategy: main.dataset.strategy };
 
 const isCsv = () => elements.format.value === 'csv';
 // What the file's name ends in.
-const extension = () => (isCsv() ? 'csv' : 'xlsx');
-const kind = () => (isCsv() ? 'CSV' : 'Excel');
+const extension = () => elements.format.value;
+const kind = () => ({ csv: 'CSV', xlsx: 'Excel', ndjson: 'JSON lines' })[extension()];
 
 // The export as the form has it, as parameters of the page's address: either the format, or a preset, which is of CSV.
 function chosen() {
@@ -59,9 +59,16 @@ let known = byId('count').dataset.count === undefined
 // The rows that are shown, or on their way.
 let asked = chosenRows();
 
+// Changes that follow each other at once, as those of typing do, are one step of the browser's history.
+const ONE_STEP = 1000;
+let lastChange = 0;
+
 function changed(delay = DEBOUNCE) {
-  const query = chosen();
-  history.replaceState(null, '', `${page}?${query}`);
+  const address = `${page}?${chosen()}`;
+  if (address !== location.pathname + location.search) {
+    history[Date.now() - lastChange > ONE_STEP ? 'pushState' : 'replaceState'](null, '', address);
+    lastChange = Date.now();
+  }
   showFile();
   clearTimeout(timer);
   if (chosenRows() === asked) return;
@@ -70,8 +77,27 @@ function changed(delay = DEBOUNCE) {
   timer = setTimeout(preview, delay);
 }
 
-// What one gets: on the button, and as a command.
+addEventListener('popstate', () => location.reload());
+
+// What is chosen, in words.
+function chosenWords() {
+  const words = comboboxes.flatMap(({ select, input }) => [...select.selectedOptions].filter(({ value }) => value).map(({ value, text }) => (
+    value === 'none' ? `${input.labels[0].textContent}: ${text}` : text)));
+  const legend = (field) => field.closest('fieldset').querySelector('legend').textContent;
+  byId('which').querySelectorAll('.segmented :checked').forEach((radio) => {
+    if (radio.value) words.push(radio.nextElementSibling.textContent.toLowerCase());
+  });
+  byId('which').querySelectorAll('.labels :checked').forEach((box) => words.push(`${legend(box)}: ${box.value}`));
+  byId('which').querySelectorAll('.range input').forEach((field) => {
+    if (field.value) words.push(`${legend(field)} ${field.labels[0].textContent.trim().toLowerCase()} ${field.value}`);
+  });
+  byId('which').querySelectorAll('.field > input, .field > textarea').forEach(({ value }) => { if (value) words.push(`“${value}”`); });
+  return words;
+}
+
+// What one gets: on the button, as a command, and in the tab's title, by which bookmarks are told apart.
 function showFile() {
+  document.title = [...(chosenWords().length > 0 ? [chosenWords().join(', ')] : []), `Export ${many}`].join(' · ');
   byId('download').textContent = `Download ${known.count == null ? kind() : `${counted(known.count)} as ${kind()}`}`;
   byId('curl').value = `${main.dataset.curl}/${dataset}.${extension()}${chosenFile() && `?${chosenFile()}`}'`;
   main.dispatchEvent(new Event('file'));
@@ -159,7 +185,7 @@ function showRows(rows, cut = []) {
   byId('rows').querySelector('tbody').replaceChildren(...rows.map((row, number) => {
     const line = document.createElement('tr');
     columns.forEach(({ header, className }) => {
-      const cell = Object.assign(line.insertCell(), { textContent: row[header] ?? '', className });
+      const cell = Object.assign(line.insertCell(), { textContent: row[header] ?? '', className, dir: 'auto' });
       if (isCut.has(`${number} ${header}`)) cell.append(byId('rest').content.cloneNode(true));
     });
     return line;
@@ -223,7 +249,8 @@ byId('copy').addEventListener('click', async () => {
   }
 });
 
-showFile();
+// Their controls are not made yet.
+addEventListener('DOMContentLoaded', showFile);
 
 // The server did not wait for the count, to show the page at once.
 if (known.count === null) {

@@ -14,7 +14,9 @@ let refreshTimer;
 function estimate() {
   const { count, areMany } = known;
   const pace = paces[extension()];
-  const size = pace && count ? `About ${formatBytes(count * pace[0])}, ready in about ${formatSeconds(count * pace[1])}. ` : '';
+  const isKnown = pace && count;
+  byId('cost').textContent = isKnown ? `≈ ${formatBytes(count * pace[0])}, ${formatSeconds(count * pace[1])}` : '';
+  const size = isKnown ? `About ${formatBytes(count * pace[0])}, ready in about ${formatSeconds(count * pace[1])}. ` : '';
   const better = areMany || count >= MANY_ROWS ? ' With so many rows, this is the better way.' : '';
   byId('estimate').textContent = `${size}The server makes the file and keeps it for a while: download it when you like.${better}`;
 }

@@ -186,6 +186,7 @@ fn no_route_has_anything_of_the_other_tenant() {
             let (status, body) = open.get(&cookie, &path);
             // What was asked for may be said again.
             let body = body
+                .replace("“globex”", "")
                 .replace("name=globex", "")
                 .replace("value=\"globex\"", "");
             assert!(!body.contains("globex"), "{path}: {body}");
@@ -224,7 +225,7 @@ fn no_route_has_anything_of_the_other_tenant() {
     let (_, count) = open.get(&cookie, "/exports/api/order_lines/count");
     assert_eq!(json(&count)["count"], 3_000);
     let (_, customers) = open.get(&cookie, "/exports/api/filters?of=customers");
-    assert_eq!(json(&customers)["choices"].as_array().unwrap().len(), 150);
+    assert_eq!(json(&customers)["choices"].as_array().unwrap().len(), 100);
 }
 
 #[test]

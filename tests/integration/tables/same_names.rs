@@ -87,9 +87,9 @@ fn a_filter_is_that_of_its_own_dataset_and_its_name_may_have_any_characters() {
             list.map_or(0, |list| list.matches(">Customer").count())
         };
         let all = format!("/orders?zone_id={ZONE}&region_id=2");
-        assert_eq!(offered(&all, "customer_id"), 200, "not theirs");
+        assert_eq!(offered(&all, "customer_id"), 100, "not theirs");
         assert_eq!(offered(&format!("{all}&city_id=2"), "customer_id"), 5);
-        assert_eq!(offered("/customers?previous_id=1", "previous_id"), 200);
+        assert_eq!(offered("/customers?previous_id=1", "previous_id"), 100);
         for (zone, status) in [(ZONE, 200), ("1", 200), ("here", 400)] {
             let path = format!("/api/filters?of=cities&zone_id={zone}");
             assert_eq!(get(&path).status, status, "{path}");
@@ -153,7 +153,7 @@ fn the_page_keeps_every_filter_whatever_it_is_called_and_set_to() {
         assert_eq!(headers(), "note first name");
         browser.click("#default-columns");
         browser.eventually("as they are declared", || headers() == "id first name note");
-        // Beyond the first 200, and the list is loaded again.
+        // Beyond the first 100, and the list is loaded again.
         browser.choose("customer_id", "Customer 290");
         browser.sees("#count", "1 order matches");
         browser.choose("city_id", "City 1");

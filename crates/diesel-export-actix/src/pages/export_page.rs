@@ -54,6 +54,10 @@ struct ExportPage<'a> {
     /// Where the page is.
     path: String,
     controls: Vec<Control>,
+    /// What the filters are set to, in words.
+    said: Vec<String>,
+    /// Whether there is room for files that are made first.
+    has_spool: bool,
     parameters: &'a Parameters,
     /// The same as names and values of the page's address.
     chosen: Vec<(String, String)>,
@@ -96,6 +100,14 @@ impl ExportPage<'_> {
             FileType::Xlsx => "Excel",
             FileType::Ndjson => "JSON lines",
         }
+    }
+
+    /// Whether a filter is set that is not among the first.
+    fn has_more_filters(&self) -> bool {
+        self.controls
+            .iter()
+            .skip(FIRST_FILTERS)
+            .any(|control| !control.said().is_empty())
     }
 
     /// Returns the page's address with the default columns.
@@ -162,7 +174,8 @@ pub(crate) async fn page(
     OfDataset(dataset): OfDataset,
     visible: Visible,
 ) -> Result<HttpResponse, Problem> {
-    let choose = match read_query(request.query_string(), &dataset) {
+    let has_spool = app.settings.spool.is_some();
+    let choose = match read_query(request.query_string(), &dataset, has_spool) {
         Ok(choose) => choose,
         Err(problem) => return html::unavailable(&request, problem),
     };
@@ -203,7 +216,9 @@ pub(crate) async fn page(
                 dataset: &dataset,
                 rows: words(dataset.name()),
                 path: path(&dataset, &app, &visible),
+                said: content.controls.iter().flat_map(Control::said).collect(),
                 controls: content.controls,
+                has_spool,
                 columns: parameters
                     .columns
                     .columns()
@@ -234,6 +249,8 @@ pub(crate) async fn page(
     }
 }
 
+/// Filters that are always in sight; one more needs no less room than the line that shows it.
+const FIRST_FILTERS: usize = 2;
 /// More datasets than these are a list, and no tabs.
 const MOST_TABS: usize = 8;
 

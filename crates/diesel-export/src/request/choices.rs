@@ -17,7 +17,7 @@ use crate::dataset::{
 use crate::queries::PREVIEW_CHARACTERS;
 
 /// The most choices that are listed at a time. The user searches for others.
-const MAX: i64 = 200;
+const MAX: i64 = 100;
 
 /// Something to choose.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

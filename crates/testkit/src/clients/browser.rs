@@ -212,6 +212,9 @@ impl Browser {
             if answer["error"] == "stale element reference" {
                 return false;
             }
+            if answer["error"] == "element not interactable" && self.opens_around(selector) {
+                return false;
+            }
             // The element is in the window, but below a bar that stays there: scroll, as a person would.
             if answer["error"] == "element click intercepted" {
                 self.run(&format!(
@@ -225,8 +228,18 @@ impl Browser {
         });
     }
 
+    /// Opens the closed `details` that an element is in, as whoever looks for it does. Returns whether there was one.
+    fn opens_around(&self, selector: &str) -> bool {
+        let open = format!(
+            "const closed = document.querySelector({}).closest('details:not([open])'); if (closed) closed.open = true; return closed !== null;",
+            json!(selector)
+        );
+        self.run(&open) == true
+    }
+
     /// Types into an element.
     pub fn type_into(&self, selector: &str, text: &str) {
+        self.opens_around(selector);
         let element = self.must_find(selector);
         self.post(&format!("element/{element}/value"), &json!({"text": text}));
     }

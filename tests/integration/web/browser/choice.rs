@@ -87,7 +87,7 @@ fn thousands_of_choices_are_found_by_typing() {
     );
     let server = Server::start(&database.url);
     let browser = open(&server);
-    // Words in any order, of a name that is not among the 200 that are listed.
+    // Words in any order, of a name that is not among the 100 that are listed.
     browser.choose("location_id", "2742");
     browser.sees("#count", "1 task matches");
     browser.eventually("only its asset is offered", || {

@@ -89,7 +89,10 @@ fn a_killed_backend_is_a_failed_download_and_no_file() {
     let mut gate = start_gated(&gated, &browser);
     gate.terminate();
     browser.sees(ITEM, "Failed after");
-    browser.sees(ITEM, "The file is incomplete");
+    // Nothing was sent of a workbook.
+    browser.sees(ITEM, "The connection to the database was lost");
+    assert!(!browser.text(ITEM).contains("The file is incomplete"));
+    browser.sees("#now", "Failed after");
     assert!(saved(&browser).is_empty(), "{:?}", saved(&browser));
     browser.assert_accessible("a failed download");
     drop(gate);
@@ -132,12 +135,21 @@ fn several_downloads_at_once_are_listed_and_leave_the_page_its_connections() {
     let browser = open(&server);
     let mut gate = Gate::close(&gated, ROWS / 2);
     for _ in 0..3 {
+        // A double click is one.
         browser.click("#download");
+        browser.click("#download");
+        // As if a second had passed.
+        browser.run("lastStart = -ONE_CLICK");
     }
     gate.reached();
     browser.sees("#downloads li:nth-child(3)", "rows, ");
     browser.sees("#downloads li:nth-child(2)", "rows, ");
     browser.sees(ITEM, "Waiting for another download");
+    assert_eq!(
+        browser.run("return document.querySelectorAll('#downloads li').length"),
+        3
+    );
+    browser.sees("#now", "Waiting for another download");
     browser.click("#downloads li:nth-child(3) .cancel");
     browser.sees("#downloads li:nth-child(3)", "Cancelled");
     browser.sees(ITEM, "rows, ");

@@ -21,7 +21,12 @@ pub(crate) struct Choose {
     pub(crate) searches: Vec<(String, SearchText)>,
 }
 
-pub(crate) fn read_query(query: &str, dataset: &Arc<dyn Dataset>) -> Result<Choose, Problem> {
+/// Reads the page's query. Without a spool, there are no workbooks.
+pub(crate) fn read_query(
+    query: &str,
+    dataset: &Arc<dyn Dataset>,
+    has_spool: bool,
+) -> Result<Choose, Problem> {
     let mut query = QueryString::parse(query)?.of_form();
     let mut searches = Vec::new();
     for field in dataset.filters() {
@@ -43,6 +48,10 @@ pub(crate) fn read_query(query: &str, dataset: &Arc<dyn Dataset>) -> Result<Choo
         None | Some("") if says_preset => FileType::Csv,
         None | Some("") => FileType::Xlsx,
         Some(name) => named("format", name)?,
+    };
+    let file_type = match file_type.is_streamed() || has_spool {
+        true => file_type,
+        false => FileType::Csv,
     };
     // The form has what is of CSV alone, whatever is chosen.
     let mut parameters = Parameters::from_pairs(dataset, FileType::Csv, query.rest())?;
