@@ -100,6 +100,10 @@ function showFile() {
   document.title = [...(chosenWords().length > 0 ? [chosenWords().join(', ')] : []), `Export ${many}`].join(' · ');
   byId('download').textContent = `Download ${known.count == null ? kind() : `${counted(known.count)} as ${kind()}`}`;
   byId('curl').value = `${main.dataset.curl}/${dataset}.${extension()}${chosenFile() && `?${chosenFile()}`}'`;
+  const file = new URL(`${base}/${dataset}.${extension()}${chosenFile() && `?${chosenFile()}`}`, location.href).href;
+  byId('page-link').value = new URL(`${page}?${chosen()}`, location.href).href;
+  byId('file-link').value = file;
+  byId('sheets-link').value = `=IMPORTDATA("${file.replaceAll('"', '""')}")`;
   main.dispatchEvent(new Event('file'));
 }
 
@@ -169,6 +173,21 @@ function showCount(filter, count) {
   byId('none').hidden = count !== 0 || Boolean(byId('no-rows'));
 }
 
+// The head of a column, by which the rows are sorted: up, down, and then no more.
+function head({ header, className, name, isOrdered }) {
+  const cell = Object.assign(document.createElement('th'), { scope: 'col', className });
+  if (!isOrdered) {
+    cell.textContent = header;
+    return cell;
+  }
+  const [first] = elements.order.value.split(',');
+  const next = { [name]: `-${name}`, [`-${name}`]: '' }[first] ?? name;
+  if (first === name) cell.ariaSort = 'ascending';
+  if (first === `-${name}`) cell.ariaSort = 'descending';
+  cell.append(Object.assign(document.createElement('button'), { className: 'sort', name: 'sort', value: next, textContent: header }));
+  return cell;
+}
+
 function showRows(rows, cut = []) {
   const isCut = new Set(cut.map(({ row, column }) => `${row} ${column}`));
   if (rows.length > 0) byId('no-rows')?.remove();
@@ -177,11 +196,12 @@ function showRows(rows, cut = []) {
   const columns = chosenColumns().map((item) => ({
     header: item.querySelector('span').textContent,
     className: item.dataset.number === 'true' ? 'number' : '',
+    name: boxOf(item).value,
+    isOrdered: item.dataset.ordered === 'true',
   }));
-  byId('rows').querySelector('thead tr').replaceChildren(...columns.map(({ header, className }) => {
-    const cell = document.createElement('th');
-    return Object.assign(cell, { scope: 'col', textContent: header, className });
-  }));
+  const focused = document.activeElement?.closest('th')?.cellIndex;
+  byId('rows').querySelector('thead tr').replaceChildren(...columns.map(head));
+  if (focused !== undefined) byId('rows').querySelectorAll('th')[focused]?.querySelector('button')?.focus();
   byId('rows').querySelector('tbody').replaceChildren(...rows.map((row, number) => {
     const line = document.createElement('tr');
     columns.forEach(({ header, className }) => {
@@ -225,6 +245,10 @@ form.addEventListener('submit', (event) => {
   event.preventDefault();
   if (event.submitter?.id === 'download') startDownload();
   else if (event.submitter?.id === 'prepare') prepare();
+  else if (event.submitter?.name === 'sort') {
+    elements.order.value = event.submitter.value;
+    changed(0);
+  }
   else changed(0);
 });
 
@@ -237,9 +261,10 @@ byId('reset').addEventListener('click', async (event) => {
   changed(0);
 });
 
-byId('copy').hidden = false;
-byId('copy').addEventListener('click', async () => {
-  const field = byId('curl');
+byId('copy').hidden = byId('links').hidden = false;
+document.querySelector('.curl').addEventListener('click', async ({ target }) => {
+  if (!target.matches('button')) return;
+  const field = target.previousElementSibling;
   field.select();
   try {
     await navigator.clipboard.writeText(field.value);

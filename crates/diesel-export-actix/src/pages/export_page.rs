@@ -102,6 +102,25 @@ impl ExportPage<'_> {
         }
     }
 
+    /// How the rows are sorted by a column, if they are by that first, as ARIA says it.
+    fn sorted(&self, column: &Column) -> Option<&'static str> {
+        let order = self.parameters.order.to_string();
+        let first = order.split(',').next().unwrap_or_default();
+        match first.strip_prefix('-') {
+            Some(name) => (name == column.name()).then_some("descending"),
+            None => (first == column.name()).then_some("ascending"),
+        }
+    }
+
+    /// The order that a click on a column's head asks for: up, then down, then that of the key.
+    fn next_order(&self, column: &Column) -> String {
+        match self.sorted(column) {
+            None => column.name().to_owned(),
+            Some("ascending") => format!("-{}", column.name()),
+            Some(_) => String::new(),
+        }
+    }
+
     /// Whether a filter is set that is not among the first.
     fn has_more_filters(&self) -> bool {
         self.controls

@@ -41,6 +41,20 @@ fn what_one_chooses_shows_at_once_and_is_what_one_gets() {
             .property("#curl", "value")
             .ends_with("/tasks.csv?location_id=2&done=true&title=task+1&preset=data'")
     });
+    let file = browser.property("#file-link", "value");
+    assert!(
+        file.ends_with("/tasks.csv?location_id=2&done=true&title=task+1&preset=data"),
+        "{file}"
+    );
+    assert_eq!(
+        browser.property("#sheets-link", "value"),
+        format!("=IMPORTDATA(\"{file}\")")
+    );
+    assert_eq!(browser.property("#page-link", "value"), browser.address());
+    assert_eq!(
+        browser.run("return document.title"),
+        "Location 2, done, “task 1” · Export tasks"
+    );
     browser.click("#download");
     browser.sees(ITEM, "complete");
     assert!(
@@ -240,6 +254,28 @@ fn the_order_in_the_address_is_that_of_the_file() {
             browser.address().contains("title=1&")
         });
         assert!(browser.address().contains("order=-done"));
+        choose_data(&browser);
+        browser.click("#download");
+        saves(&browser, &csv);
+    }
+}
+
+#[test]
+fn a_click_on_a_columns_head_sorts_the_rows_and_the_file() {
+    let database = small();
+    let server = Server::start(&database.url);
+    let csv = oracle::psql(
+        &database,
+        "copy (select id as \"ID\", title as \"Title\" from tasks order by title desc, id) to stdout with (format csv, header)",
+    );
+    for browser in [Browser::start(), Browser::without_scripts()] {
+        browser.open(&server.url("/?columns=id,title"));
+        let head = "#rows th:nth-child(2)";
+        for sorted in ["ascending", "descending"] {
+            browser.click(&format!("{head} .sort"));
+            browser.eventually(sorted, || browser.property(head, "ariaSort") == sorted);
+        }
+        browser.sees("#rows tbody td:nth-child(2)", "Task 99");
         choose_data(&browser);
         browser.click("#download");
         saves(&browser, &csv);

@@ -8,7 +8,7 @@ use diesel_export as export;
 use diesel_export::csv::Preset;
 use diesel_export::dataset::{Dataset, SearchText};
 use diesel_export::format::FileType;
-use diesel_export::parameters::{Parameters, columns_from, named};
+use diesel_export::parameters::{Parameters, columns_from, named, order_from};
 
 use crate::pages::export_page::filters::search_name;
 
@@ -41,6 +41,7 @@ pub(crate) fn read_query(
         }
     }
     let moved = query.take("move")?;
+    let sorted = query.take("sort")?;
     let is_download = query.take_bool("download")?.unwrap_or(false);
     let says_preset = query.says("preset");
     // The page is for people, who have Excel; an address with a preset is of CSV.
@@ -58,6 +59,9 @@ pub(crate) fn read_query(
     parameters.file_type = file_type;
     if !says_preset {
         parameters.preset = Preset::Excel;
+    }
+    if let Some(sorted) = sorted {
+        parameters.order = order_from(dataset, &sorted)?;
     }
     if let Some(moved) = moved {
         move_column(&mut parameters, &moved)?;

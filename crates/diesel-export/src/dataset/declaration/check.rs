@@ -5,7 +5,7 @@ use crate::dataset::column_type::ColumnKind;
 use crate::dataset::filter::{FilterField, FilterTest};
 
 /// What the requests for an export have beside filters.
-const PARAMETERS: [&str; 15] = [
+const PARAMETERS: [&str; 16] = [
     "columns",
     "order",
     "strategy",
@@ -19,6 +19,7 @@ const PARAMETERS: [&str; 15] = [
     "count",
     "download",
     "move",
+    "sort",
     "of",
     "q",
 ];
