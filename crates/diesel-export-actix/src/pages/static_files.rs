@@ -40,6 +40,8 @@ static_files! {
     COMBOBOX_SCRIPT = "combobox.js";
     /// The export page's downloads.
     DOWNLOADS_SCRIPT = "downloads.js";
+    /// The export page's exports with a name.
+    SAVED_SCRIPT = "saved.js";
     /// The export page's list of what is prepared for later.
     PREPARED_SCRIPT = "prepared.js";
 }

@@ -4,6 +4,7 @@ mod accessibility;
 mod choice;
 mod columns;
 mod downloads;
+mod saved;
 mod without_scripts;
 
 use std::fs;
