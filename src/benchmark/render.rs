@@ -130,6 +130,42 @@ pub fn ratio_notes(report: &Report) -> Vec<String> {
     notes
 }
 
+/// What came out, in a sentence: the fastest strategy beside the slowest, with the range of its runs. `None` if all have failed.
+pub fn verdict(report: &Report) -> Option<String> {
+    let by_time = |one: &(Strategy, &Figures), other: &(Strategy, &Figures)| {
+        one.1.seconds.median.total_cmp(&other.1.seconds.median)
+    };
+    let (fastest, best) = report.figures().min_by(by_time)?;
+    let (slowest, worst) = report.figures().max_by(by_time)?;
+    let range = match best.seconds.runs.len() {
+        1 => String::new(),
+        _ => format!(" ({})", spread(best)),
+    };
+    let took = format!(
+        "{} took {} s{range}",
+        fastest.name(),
+        seconds(best.seconds.median)
+    );
+    if fastest == slowest {
+        return Some(format!("{took}."));
+    }
+    let range = worst.round_ratios_to_fastest.as_ref();
+    let range = range.map(|rounds| format!(" ({:.1} … {:.1})", rounds.min, rounds.max));
+    let memory = |figures: &Figures| figures.memory_increase_bytes.median as f64;
+    let share = memory(best) / memory(worst).max(1.0);
+    let memory = match share {
+        share if share < 0.95 => format!("{:.0} % of its memory", (share * 100.0).max(1.0)),
+        share if share < 1.05 => "as much memory".to_owned(),
+        share => format!("{share:.1} times its memory"),
+    };
+    Some(format!(
+        "{took}, {:.1} times{} as fast as {}, with {memory}.",
+        worst.ratio_to_fastest,
+        range.unwrap_or_default(),
+        slowest.name()
+    ))
+}
+
 /// The strategies' names.
 pub fn names(strategies: &[Strategy]) -> String {
     let names: Vec<_> = strategies.iter().map(|strategy| strategy.name()).collect();
@@ -265,7 +301,17 @@ mod tests {
                 "{text}"
             );
         }
+        assert_eq!(
+            verdict(&report).as_deref(),
+            Some(
+                "copy took 2.00 s (1.00 … 3.00 !), 5.0 times (4.0 … 5.0) as fast as paged, with as much memory."
+            )
+        );
         let single = result::report(&[(Strategy::Paged, &[4.0]), (Strategy::Copy, &[1.0])]);
+        assert_eq!(
+            verdict(&single).as_deref(),
+            Some("copy took 1.00 s, 4.0 times as fast as paged, with as much memory.")
+        );
         let single = text(&single);
         assert!(
             single.contains(" 4.00 ") && !single.contains("× fastest is"),

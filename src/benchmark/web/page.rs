@@ -100,6 +100,8 @@ struct ResultView {
     /// Those of the machine.
     memory: String,
     report: Report,
+    /// What came out, in a sentence.
+    verdict: Option<String>,
     rows: Vec<Row>,
     /// The meaning of the ratios' ranges.
     ratio_notes: Vec<String>,
@@ -295,6 +297,7 @@ impl ResultView {
                 .environment
                 .memory_bytes
                 .map_or_else(|| "unknown".to_owned(), readable_bytes),
+            verdict: render::verdict(report),
             rows: report
                 .results
                 .iter()
@@ -303,7 +306,6 @@ impl ResultView {
                     class: charts::class(result.strategy),
                     line: explanation::of(result.strategy).line,
                     mark: render::mark(result),
-                    article: explanation::of(result.strategy).article,
                     error: result.error.clone(),
                     figures: result.figures.as_ref().map(RowFigures::of),
                 })

@@ -12,7 +12,6 @@ pub(crate) struct Row {
     pub(crate) line: String,
     /// Refers to the note on which strategy was actually used.
     pub(crate) mark: &'static str,
-    pub(crate) article: Option<&'static str>,
     pub(crate) error: Option<String>,
     pub(crate) figures: Option<RowFigures>,
 }
