@@ -6,7 +6,6 @@ use bytes::Bytes;
 use utoipa::ToSchema;
 
 use crate::benchmark::Options;
-use crate::benchmark::SECTION;
 use crate::benchmark::problems::{BENCHMARKS_OFF, NO_BENCHMARK};
 use crate::benchmark::result::Report;
 use crate::benchmark::store::{Benchmark, Benchmarks, Entry, Status};
@@ -54,35 +53,25 @@ pub(crate) async fn post(
     app: web::Data<App>,
     benchmarks: web::Data<Benchmarks>,
 ) -> Result<HttpResponse, Problem> {
-    start(&request, &body, &app, benchmarks)
-        .or_else(|problem| html::unavailable_in(&request, SECTION, problem))
-}
-
-fn start(
-    request: &HttpRequest,
-    body: &[u8],
-    app: &App,
-    benchmarks: web::Data<Benchmarks>,
-) -> Result<HttpResponse, Problem> {
-    if !benchmarks.are_allowed(app) {
+    if !benchmarks.are_allowed(&app) {
         return Err(Problem::new(Kind::Application(&BENCHMARKS_OFF)));
     }
     let invalid = |detail: String| Problem::with_detail(Kind::InvalidParameter, detail);
-    let is_form = html::has_form(request);
+    let is_form = html::has_form(&request);
     let options = if is_form {
-        Options::from_pairs(form_urlencoded::parse(body))
+        Options::from_pairs(form_urlencoded::parse(&body))
     } else if body.is_empty() {
         Options::default().checked()
     } else {
         let options: Options =
-            serde_json::from_slice(body).map_err(|error| invalid(error.to_string()))?;
+            serde_json::from_slice(&body).map_err(|error| invalid(error.to_string()))?;
         options.checked()
     };
     let options = options.map_err(|error| invalid(error.to_string()))?;
     let benchmarks = benchmarks.into_inner();
     let id = benchmarks.start(options)?;
     if is_form {
-        return Ok(see_page_of(&id, app));
+        return Ok(see_page_of(&id, &app));
     }
     Ok(HttpResponse::Created()
         .insert_header((LOCATION, app.address(format_args!("/api/benchmarks/{id}"))))
@@ -168,16 +157,13 @@ pub(crate) async fn delete(
     )
 )]
 pub(crate) async fn cancel(
-    request: HttpRequest,
     id: web::Path<String>,
     app: web::Data<App>,
     benchmarks: web::Data<Benchmarks>,
 ) -> Result<HttpResponse, Problem> {
     let page = see_page_of(&id, &app);
-    match stop(id, benchmarks).await {
-        Ok(()) => Ok(page),
-        Err(problem) => html::unavailable_in(&request, SECTION, problem),
-    }
+    stop(id, benchmarks).await?;
+    Ok(page)
 }
 
 async fn stop(id: web::Path<String>, benchmarks: web::Data<Benchmarks>) -> Result<(), Problem> {

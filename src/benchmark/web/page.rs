@@ -4,7 +4,7 @@ mod comparison;
 mod row;
 
 use actix_web::http::StatusCode;
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpResponse, web};
 use askama::Template;
 use serde::Deserialize;
 
@@ -129,26 +129,15 @@ struct Chart {
     )
 )]
 pub(crate) async fn page(
-    request: HttpRequest,
     query: Result<web::Query<PageQuery>, actix_web::Error>,
     app: web::Data<App>,
     benchmarks: web::Data<Benchmarks>,
 ) -> Result<HttpResponse, Problem> {
-    match load(query, app, benchmarks).await {
-        Ok(page) => html::respond(StatusCode::OK, &page),
-        Err(problem) => html::unavailable_in(&request, SECTION, problem),
-    }
-}
-
-async fn load(
-    query: Result<web::Query<PageQuery>, actix_web::Error>,
-    app: web::Data<App>,
-    benchmarks: web::Data<Benchmarks>,
-) -> Result<Page, Problem> {
     let shown = query
         .map_err(|error| Problem::with_detail(Kind::InvalidParameter, error.to_string()))?
         .into_inner();
-    blocking(move || Page::new(shown, &app, &benchmarks)).await?
+    let page = blocking(move || Page::new(shown, &app, &benchmarks)).await??;
+    html::respond(StatusCode::OK, &page)
 }
 
 impl Page {

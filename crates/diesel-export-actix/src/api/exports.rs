@@ -44,17 +44,7 @@ pub(crate) async fn post(
     app: web::Data<App>,
     visible: Visible,
 ) -> Result<HttpResponse, Problem> {
-    let response = prepare(&request, &body, app, visible).await;
-    response.or_else(|problem| html::unavailable(&request, problem))
-}
-
-async fn prepare(
-    request: &HttpRequest,
-    body: &[u8],
-    app: web::Data<App>,
-    visible: Visible,
-) -> Result<HttpResponse, Problem> {
-    let order = ExportRequest::read(request, body, &visible.catalog)?;
+    let order = ExportRequest::read(&request, &body, &visible.catalog)?;
     let fresh = order.is_fresh(app.servers.knows_primary());
     let ExportRequest {
         is_page,

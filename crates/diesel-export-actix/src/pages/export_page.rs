@@ -194,10 +194,7 @@ pub(crate) async fn page(
     visible: Visible,
 ) -> Result<HttpResponse, Problem> {
     let has_spool = app.settings.spool.is_some();
-    let choose = match read_query(request.query_string(), &dataset, has_spool) {
-        Ok(choose) => choose,
-        Err(problem) => return html::unavailable(&request, problem),
-    };
+    let choose = read_query(request.query_string(), &dataset, has_spool)?;
     if choose.is_download {
         // Without the page's script, its form cannot know which address has the file of the format that is chosen.
         let mut pairs = choose.parameters.to_pairs();
@@ -212,60 +209,56 @@ pub(crate) async fn page(
         };
         return Ok(html::see_other(&location));
     }
-    match load(&request, &app, &visible, choose).await {
-        Ok((parameters, content, count)) => {
-            let needs_token = app.settings.auth_token.is_some();
-            let pairs = parameters.to_pairs();
-            let download = download(&parameters, &pairs);
-            let prepared = List::latest(&app, &visible).await?;
-            let cost = |format| app.metrics.row_costs.of(dataset.name(), format);
-            let estimate = estimate(count, cost(parameters.file_type));
-            let paces = FileType::VARIANTS.iter().map(|file_type| {
-                let parts = cost(*file_type).map(RowCost::parts);
-                (file_type.extension(), parts)
-            });
-            let paces = serde_json::json!(paces.collect::<BTreeMap<_, _>>()).to_string();
-            let chosen = chosen(&parameters);
-            let all = dataset.columns().iter();
-            let others = all.filter(|column| !parameters.columns.has(column));
-            let page = ExportPage {
-                layout: app.layout(EXPORT),
-                no_rows: app.settings.application.no_rows,
-                tabs: Tab::all(&app, &visible, &dataset),
-                dataset: &dataset,
-                rows: words(dataset.name()),
-                path: path(&dataset, &app, &visible),
-                said: content.controls.iter().flat_map(Control::said).collect(),
-                controls: content.controls,
-                has_spool,
-                columns: parameters
-                    .columns
-                    .columns()
-                    .into_iter()
-                    .chain(others)
-                    .collect(),
-                download,
-                chosen,
-                parameters: &parameters,
-                first: content.first,
-                count,
-                is_empty: content.is_empty,
-                strategies: Strategy::all(),
-                default: Strategy::default(),
-                curl: curl(
-                    &request,
-                    &app.settings.base_path,
-                    needs_token.then_some(app.settings.application.token_variable),
-                ),
-                prepared,
-                estimate,
-                paces,
-                is_fresh: app.servers.knows_primary(),
-            };
-            html::respond(StatusCode::OK, &page)
-        }
-        Err(error) => html::unavailable(&request, error.into()),
-    }
+    let (parameters, content, count) = load(&request, &app, &visible, choose).await?;
+    let needs_token = app.settings.auth_token.is_some();
+    let pairs = parameters.to_pairs();
+    let download = download(&parameters, &pairs);
+    let prepared = List::latest(&app, &visible).await?;
+    let cost = |format| app.metrics.row_costs.of(dataset.name(), format);
+    let estimate = estimate(count, cost(parameters.file_type));
+    let paces = FileType::VARIANTS.iter().map(|file_type| {
+        let parts = cost(*file_type).map(RowCost::parts);
+        (file_type.extension(), parts)
+    });
+    let paces = serde_json::json!(paces.collect::<BTreeMap<_, _>>()).to_string();
+    let chosen = chosen(&parameters);
+    let all = dataset.columns().iter();
+    let others = all.filter(|column| !parameters.columns.has(column));
+    let page = ExportPage {
+        layout: app.layout(EXPORT),
+        no_rows: app.settings.application.no_rows,
+        tabs: Tab::all(&app, &visible, &dataset),
+        dataset: &dataset,
+        rows: words(dataset.name()),
+        path: path(&dataset, &app, &visible),
+        said: content.controls.iter().flat_map(Control::said).collect(),
+        controls: content.controls,
+        has_spool,
+        columns: parameters
+            .columns
+            .columns()
+            .into_iter()
+            .chain(others)
+            .collect(),
+        download,
+        chosen,
+        parameters: &parameters,
+        first: content.first,
+        count,
+        is_empty: content.is_empty,
+        strategies: Strategy::all(),
+        default: Strategy::default(),
+        curl: curl(
+            &request,
+            &app.settings.base_path,
+            needs_token.then_some(app.settings.application.token_variable),
+        ),
+        prepared,
+        estimate,
+        paces,
+        is_fresh: app.servers.knows_primary(),
+    };
+    html::respond(StatusCode::OK, &page)
 }
 
 /// Filters that are always in sight; one more needs no less room than the line that shows it.

@@ -2,17 +2,18 @@
 
 use std::borrow::Cow;
 
+use actix_web::body::BoxBody;
 use actix_web::http::header::{
-    ACCEPT, CACHE_CONTROL, CONTENT_TYPE, ContentType, HeaderMap, LOCATION, RETRY_AFTER,
+    ACCEPT, CACHE_CONTROL, CONTENT_TYPE, ContentType, HeaderMap, LOCATION, TryIntoHeaderValue,
 };
 use actix_web::http::{Method, StatusCode};
-use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
 
 use crate::pages::layout::Layout;
 use crate::problem::{Kind, Problem, RETRY_SECONDS};
-use crate::service::app::App;
-use crate::service::application::{EXPORT, Section};
+use crate::service::app::{App, Settings};
+use crate::service::application::{Application, EXPORT, Section};
 
 #[derive(Template)]
 #[template(path = "unavailable.html")]
@@ -51,48 +52,95 @@ pub fn has_form(request: &HttpRequest) -> bool {
     kind.is_some_and(|kind| kind.as_bytes().starts_with(form))
 }
 
-/// A page among the export pages that says why there is no other.
-pub(crate) fn unavailable(
+/// Returns the response to a problem: a page if a person has followed a link or sent a form, else `json`, whose status and header fields
+/// the page has, too.
+pub(crate) fn or_page(
     request: &HttpRequest,
-    problem: Problem,
-) -> Result<HttpResponse, Problem> {
-    unavailable_in(request, EXPORT, problem)
-}
-
-/// A page in a section that says why there is no other. A program gets the problem as JSON, as from other addresses.
-pub fn unavailable_in(
-    request: &HttpRequest,
-    section: Section,
-    problem: Problem,
-) -> Result<HttpResponse, Problem> {
+    problem: &Problem,
+    mut json: HttpResponse,
+) -> HttpResponse {
     let app = request.app_data::<web::Data<App>>();
-    let has_pages = app.is_none_or(|app| app.settings.has_pages);
-    if !(has_pages && accepts_html(request.headers())) {
-        return Err(problem);
-    }
+    let settings = app.map(|app| &app.settings);
     // What was sent by a form cannot be followed as a link.
     let is_followed = request.method() == Method::GET;
-    let application = app.map(|app| app.settings.application);
-    let (title, text) = match problem.kind() {
+    let is_persons = accepts_html(request.headers()) && (is_followed || has_form(request));
+    if !is_persons || settings.is_some_and(|settings| !settings.has_pages) {
+        return json;
+    }
+    let layout = Layout::new(settings, section(request.path(), settings));
+    let start = format!("{}{}", layout.base, layout.section.path);
+    let is_transient =
+        matches!(problem.kind(), Kind::Internal) || problem.kind().retry_after().is_some();
+    let (next, link) = match problem.kind() {
+        Kind::Application(_) => {
+            let link = format!("To the {}", layout.section.title.to_lowercase());
+            (start, link.into())
+        }
+        _ if is_followed && is_transient => (request.uri().to_string(), "Try again".into()),
+        _ if is_followed => (start, "Start again".into()),
+        _ => (start, "Back".into()),
+    };
+    let (title, text) = words(
+        problem,
+        is_followed,
+        settings.map(|settings| settings.application),
+    );
+    let page = UnavailablePage {
+        layout,
+        title,
+        text,
+        next,
+        link,
+    };
+    match page.render() {
+        Ok(html) => {
+            let kind = ContentType::html().try_into_value();
+            if let Ok(kind) = kind {
+                json.headers_mut().insert(CONTENT_TYPE, kind);
+            }
+            json.set_body(BoxBody::new(html))
+        }
+        Err(error) => {
+            tracing::error!(%error, "a page cannot be rendered");
+            json
+        }
+    }
+}
+
+/// The section that an address is of.
+fn section(path: &str, settings: Option<&Settings>) -> Section {
+    let base = settings.map(|settings| settings.base_path.to_string());
+    let path = path
+        .strip_prefix(&*base.unwrap_or_default())
+        .unwrap_or(path);
+    let path = path.strip_prefix("/api").unwrap_or(path);
+    let sections = settings.map_or(&[][..], |settings| settings.application.sections);
+    let mut sections = sections.iter().copied();
+    sections
+        .find(|section| path.starts_with(section.path))
+        .unwrap_or(EXPORT)
+}
+
+/// What a problem is called on a page, and what one can do.
+fn words(
+    problem: &Problem,
+    is_followed: bool,
+    application: Option<Application>,
+) -> (&'static str, String) {
+    const LASTS: &str = "if this lasts, tell the database administrator";
+    let again =
+        |lasts: &str| format!("Nothing is lost. Try again in {RETRY_SECONDS} seconds; {lasts}.");
+    match problem.kind() {
         Kind::DatabaseUnavailable => (
             "The database cannot be reached",
             format!(
-                "Nothing is lost, and nothing can be exported just now. Try again in {RETRY_SECONDS} seconds; \
-                 if this lasts, tell the database administrator."
+                "Nothing is lost, and nothing can be exported just now. Try again in {RETRY_SECONDS} seconds; {LASTS}."
             ),
         ),
-        Kind::NoReplica | Kind::RecoveryConflict => (
-            "No copy of the database can be read just now",
-            format!(
-                "Nothing is lost. Try again in {RETRY_SECONDS} seconds; if this lasts, tell the database administrator."
-            ),
-        ),
-        Kind::TableLocked => (
-            "A table of the database is being changed",
-            format!(
-                "Nothing is lost. Try again in {RETRY_SECONDS} seconds; if this lasts, tell the database administrator."
-            ),
-        ),
+        Kind::NoReplica | Kind::RecoveryConflict => {
+            ("No copy of the database can be read just now", again(LASTS))
+        }
+        Kind::TableLocked => ("A table of the database is being changed", again(LASTS)),
         Kind::TablesMissing => (
             "The database has no tables that can be read",
             application.map_or("", |application| application.tables_missing).to_owned(),
@@ -102,52 +150,40 @@ pub fn unavailable_in(
             "Tell the database administrator: the server’s log says what is different, and how to fix it."
                 .to_owned(),
         ),
-        Kind::InvalidParameter => (
-            if is_followed {
-                "This address is not understood"
-            } else {
-                "The form is not understood"
-            },
-            format!("{problem}."),
-        ),
+        Kind::InvalidParameter if is_followed => {
+            ("This address is not understood", format!("{problem}."))
+        }
+        Kind::InvalidParameter => ("The form is not understood", format!("{problem}.")),
         Kind::StatementTimeout => (
             "The database takes too long to answer",
             "It may be busy. Try again in a moment.".to_owned(),
+        ),
+        Kind::NotFound => (
+            "There is nothing at this address",
+            "It may be mistyped; or what was there is gone: a prepared export is deleted after a while.".to_owned(),
+        ),
+        Kind::Unauthorized => (
+            "The token is missing or wrong",
+            "Load this page again, and give the token as the password, under any name.".to_owned(),
         ),
         Kind::Application(kind) => (kind.page.0, kind.page.1.to_owned()),
         Kind::QueueFull | Kind::PreparingOff | Kind::SpoolFull => {
             ("It cannot be prepared", format!("{problem}."))
         }
-        _ => (
+        Kind::Internal => (
             "Something went wrong",
             "Try again in a moment; if it happens again, tell the server’s administrator: the log says why.".to_owned(),
         ),
-    };
-    let page = section.path;
-    let (next, link) = match problem.kind() {
-        Kind::InvalidParameter => (page.to_owned(), "Start again".into()),
-        Kind::Application(_) => {
-            let link = format!("To the {}", section.title.to_lowercase());
-            (page.to_owned(), link.into())
+        kind => {
+            let (_, title) = kind.parts();
+            let text = match (problem.detail(), kind.retry_after()) {
+                (Some(detail), _) => format!("{detail}."),
+                (None, Some(seconds)) => format!("Try again in {seconds} seconds."),
+                (None, None) => "Start from the page again.".to_owned(),
+            };
+            (title.strip_suffix("; retry later").unwrap_or(title), text)
         }
-        _ if is_followed => (request.uri().to_string(), "Try again".into()),
-        _ => (page.to_owned(), "Back".into()),
-    };
-    let page = UnavailablePage {
-        layout: Layout::new(app.map(|app| &app.settings), section),
-        title,
-        text,
-        next,
-        link,
-    };
-    let status = problem.status_code();
-    let mut response = respond(status, &page)?;
-    if status == StatusCode::SERVICE_UNAVAILABLE {
-        response
-            .headers_mut()
-            .insert(RETRY_AFTER, RETRY_SECONDS.into());
     }
-    Ok(response)
 }
 
 pub(crate) fn accepts_html(headers: &HeaderMap) -> bool {

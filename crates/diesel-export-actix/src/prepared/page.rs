@@ -246,7 +246,7 @@ pub(crate) async fn page(
         List::all(&app, &visible, before).await?
     };
     let Some(prepared) = list else {
-        return html::unavailable(&request, Problem::new(Kind::PreparingOff));
+        return Err(Problem::new(Kind::PreparingOff));
     };
     let layout = app.layout(EXPORT);
     let page = Page { layout, prepared };

@@ -19,6 +19,7 @@ use actix_web::{Error, HttpResponse, ResponseError};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::pages::html::or_page;
 use crate::service::base_path::BasePath;
 use diesel_export::manifest::ErrorClass;
 use diesel_export::{self as export, db};
@@ -83,6 +84,11 @@ impl Problem {
         self.kind
     }
 
+    /// Returns the detail.
+    pub(crate) fn detail(&self) -> Option<&str> {
+        self.detail.as_deref()
+    }
+
     /// Returns a problem with a detail.
     pub fn with_detail(kind: Kind, detail: impl Into<String>) -> Self {
         Self {
@@ -108,7 +114,7 @@ impl Default for Identity {
     }
 }
 
-/// Names the service in its problems: what makes a response of them does not know it.
+/// Names the service in its problems, and shows them to people as pages: what makes a response of them knows neither.
 pub(crate) async fn identify<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,
@@ -117,13 +123,13 @@ pub(crate) async fn identify<B: MessageBody>(
     let problem = response.response().error();
     let identity = response.request().app_data::<Identity>();
     let problem = problem.and_then(|error| error.as_error::<Problem>());
-    let identified = problem.zip(identity);
-    Ok(
-        match identified.map(|(problem, identity)| problem.response(identity)) {
-            Some(identified) => response.into_response(identified).map_into_right_body(),
-            None => response.map_into_left_body(),
-        },
-    )
+    let identified = problem.zip(identity).map(|(problem, identity)| {
+        or_page(response.request(), problem, problem.response(identity))
+    });
+    Ok(match identified {
+        Some(identified) => response.into_response(identified).map_into_right_body(),
+        None => response.map_into_left_body(),
+    })
 }
 
 /// A problem (RFC 9457).

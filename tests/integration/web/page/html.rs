@@ -1,6 +1,7 @@
 //! The page as HTML.
 
 use crate::support::client::Download;
+use crate::support::program::program;
 use crate::support::{Server, TestDatabase, eventually};
 
 use super::{get, page};
@@ -141,6 +142,70 @@ fn each_state_says_what_it_is() {
     let problem = Download::start(&server.address, "/api/tasks");
     assert_eq!(problem.status, 503);
     assert!(problem.header("retry-after").is_some());
+}
+
+#[test]
+fn a_person_gets_a_page_for_every_error_and_a_program_the_problem() {
+    let database = TestDatabase::new();
+    let mut command = program(&database.url);
+    command.args(["serve", "--base-path=/exports-app"]);
+    let server = Server::spawn(command.env("CMMS_AUTH_TOKEN", "a-token-of-32-characters-or-more!"));
+    let address = server.address.split('/').next().expect("a host");
+    let token = "Bearer a-token-of-32-characters-or-more!";
+    for (path, token, status, said) in [
+        ("/nothing", token, 404, "There is nothing at this address"),
+        (
+            "/exports/00/tasks.csv",
+            token,
+            404,
+            "There is nothing at this address",
+        ),
+        (
+            "/tasks.csv?colums=id",
+            token,
+            400,
+            "This address is not understood",
+        ),
+        ("/tasks.xlsx?preset=data", token, 400, "is of CSV alone"),
+        (
+            "/benchmark?id=none",
+            token,
+            404,
+            "There is no such benchmark",
+        ),
+        ("/", "Bearer wrong", 401, "The token is missing or wrong"),
+    ] {
+        let path = format!("/exports-app{path}");
+        let ask = |accept| {
+            let headers = [
+                ("Host", address),
+                ("Authorization", token),
+                ("Accept", accept),
+            ];
+            Download::request(address, "GET", &path, &headers)
+        };
+        let answer = ask("text/html,application/xhtml+xml,*/*;q=0.8");
+        assert_eq!(answer.status, status, "{path}");
+        assert_eq!(
+            answer.header("content-type"),
+            Some("text/html; charset=utf-8")
+        );
+        assert_eq!(answer.header("www-authenticate").is_some(), status == 401);
+        let html = String::from_utf8(answer.whole()).expect("UTF-8");
+        assert!(html.contains(said), "{path}: {html}");
+        let goes_on = html
+            .split("class=\"button\" href=\"")
+            .nth(1)
+            .expect("a link");
+        assert!(goes_on.starts_with("/exports-app/"), "{path}: {goes_on}");
+
+        let answer = ask("*/*");
+        assert_eq!(answer.status, status, "{path}");
+        assert_eq!(
+            answer.header("content-type"),
+            Some("application/problem+json")
+        );
+    }
 }
 
 #[test]
