@@ -125,7 +125,7 @@ impl Benchmarks {
 
     /// Whether clients may run it.
     pub(crate) fn are_allowed(&self, app: &App) -> bool {
-        self.is_allowed || app.is_loopback()
+        self.is_allowed || (app.is_loopback() && !app.has_users())
     }
 
     /// The state of the benchmark that runs, or has run last.

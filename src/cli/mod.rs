@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use actix_web::http::header::HeaderName;
 use clap::{Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 
@@ -205,6 +206,9 @@ pub struct Serve {
     /// The token that requests need
     #[command(flatten)]
     pub auth_token: AuthToken,
+    /// Who the users are
+    #[command(flatten)]
+    pub users: Users,
     /// Allow benchmarks even if other machines can reach the address
     #[arg(long, env = "CMMS_ALLOW_BENCHMARKS", help_heading = "Access")]
     pub allow_benchmarks: bool,
@@ -303,11 +307,48 @@ fn network(text: &str) -> Result<IpNet, String> {
     network.map_err(|_| "expected an address or a network, such as 10.1.2.0/24".to_owned())
 }
 
+/// Who the users are, as a proxy says it, and what each may see.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Users {
+    /// Header field in which the proxy names the user, such as `X-Forwarded-User`. It is believed beside the token, by which the proxy
+    /// proves who it is: nobody else may know it. Each user then has prepared exports alone [default: all requests are of one user]
+    #[arg(
+        long,
+        env = "CMMS_USER_HEADER",
+        value_name = "NAME",
+        help_heading = "Access"
+    )]
+    pub user_header: Option<HeaderName>,
+    /// Header field in which the proxy names the user's groups, separated by commas
+    #[arg(
+        long,
+        env = "CMMS_GROUPS_HEADER",
+        value_name = "NAME",
+        requires = "user_header",
+        help_heading = "Access"
+    )]
+    pub groups_header: Option<HeaderName>,
+    /// TOML file that says what which user or group may see [default: every user may see all]
+    #[arg(
+        long,
+        env = "CMMS_ACCESS_FILE",
+        value_name = "FILE",
+        requires = "user_header",
+        help_heading = "Access"
+    )]
+    pub access_file: Option<PathBuf>,
+}
+
 impl Serve {
     /// Checks that the address lets nobody in by mistake.
     pub fn check(&self, address: SocketAddr) -> Result<(), OpenToAll> {
+        let has_users = self.users.user_header.is_some();
+        if has_users && self.auth_token.get().is_none() {
+            return Err(OpenToAll::NoProof);
+        }
         // A proxy lets others in, too.
-        let has_proxy = !(self.allowed_host.is_empty() && self.trusted_proxy.is_empty());
+        let has_proxy =
+            has_users || !(self.allowed_host.is_empty() && self.trusted_proxy.is_empty());
         let is_loopback = address.ip().is_loopback();
         if self.auth_token.is_short() && (has_proxy || !is_loopback) {
             Err(OpenToAll::ShortToken)
@@ -329,9 +370,14 @@ pub enum OpenToAll {
         "{0} can be reached from other machines: set CMMS_AUTH_TOKEN, or say --allow-unauthenticated if everybody may export"
     )]
     NoToken(SocketAddr),
+    /// Nothing proves that a request comes from the proxy.
+    #[error(
+        "--user-header (CMMS_USER_HEADER) is believed only beside the token, by which the proxy proves who it is: set CMMS_AUTH_TOKEN"
+    )]
+    NoProof,
     /// The token can be guessed.
     #[error(
-        "other machines can reach the service, themselves or by a proxy (--allowed-host, --trusted-proxy), and the token has fewer than \
+        "other machines can reach the service, themselves or by a proxy (--allowed-host, --trusted-proxy, --user-header), and the token has fewer than \
          {MIN_TOKEN_LENGTH} bytes: `openssl rand -hex 32` makes one"
     )]
     ShortToken,

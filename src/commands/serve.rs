@@ -7,15 +7,16 @@ use std::sync::Arc;
 use actix_web::web::ServiceConfig;
 use clap::error::ErrorKind;
 use cmms_export::benchmark::{self, Benchmarks};
-use cmms_export::cli::{Global, OpenToAll, Serve};
+use cmms_export::cli::{Global, OpenToAll, Serve, Users};
 use cmms_export::database::{
-    Connected, Start, connect_for_exports, data_dir, datasets_file, wait_for_database,
+    Connected, Start, connect_for_exports, data_dir, datasets_file, missing_roles,
+    wait_for_database,
 };
 use cmms_export::datasets;
 use diesel_export::dataset::Catalog;
 use diesel_export::db::servers::Rules;
 use diesel_export::spool::Spool;
-use diesel_export_actix::{Application, Settings};
+use diesel_export_actix::{AccessRules, Application, Authorize, ForwardedUser, Settings};
 
 use super::{
     Outcome, in_time_zone, print_line, replica_rules, require_own_database, seed_private,
@@ -88,7 +89,11 @@ pub(crate) fn serve(global: &Global, options: &Serve) -> Outcome {
             "a private database with made-up tasks is served: set DATABASE_URL to serve your own"
         );
     }
-    let settings = settings(global, options, &connected, catalog, rules)?;
+    let authorize = authorize(options, &connected, &catalog)?;
+    let settings = Settings {
+        authorize,
+        ..settings(global, options, &connected, catalog, rules)?
+    };
     let benchmarks = Arc::new(Benchmarks::new(
         options.allow_benchmarks,
         (connected.database.clone(), connected.url.clone()),
@@ -127,7 +132,7 @@ fn listen(global: &Global, options: &Serve) -> Result<TcpListener, Box<dyn std::
     };
     if let Err(error) = options.check(address) {
         let kind = match error {
-            OpenToAll::NoToken(_) => ErrorKind::MissingRequiredArgument,
+            OpenToAll::NoToken(_) | OpenToAll::NoProof => ErrorKind::MissingRequiredArgument,
             OpenToAll::ShortToken => ErrorKind::InvalidValue,
         };
         usage_error(kind, error);
@@ -149,6 +154,38 @@ fn listen(global: &Global, options: &Serve) -> Result<TcpListener, Box<dyn std::
         None => Ok(TcpListener::bind(address)
             .map_err(|error| format!("cannot listen on {address}: {error}"))?),
     }
+}
+
+/// Returns who may see what, if a proxy says who the users are.
+fn authorize(
+    options: &Serve,
+    connected: &Connected,
+    catalog: &Catalog,
+) -> Result<Option<Authorize>, String> {
+    let Users {
+        user_header,
+        groups_header,
+        access_file,
+    } = options.users.clone();
+    let Some(user_header) = user_header else {
+        return Ok(None);
+    };
+    let read = |path: &Path| {
+        let failed = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+        let text = std::fs::read_to_string(path).map_err(|error| failed(&error))?;
+        let rules = AccessRules::parse(&text, catalog).map_err(|error| failed(&error))?;
+        let missing = missing_roles(connected, &rules.roles()).map_err(|error| failed(&error))?;
+        match missing.is_empty() {
+            true => Ok(rules),
+            false => Err(failed(&format_args!(
+                "no such roles, or not granted to the role of DATABASE_URL: {}",
+                missing.join(", ")
+            ))),
+        }
+    };
+    let rules = access_file.as_deref().map(read).transpose()?;
+    let forwarded = ForwardedUser::new(user_header, groups_header);
+    Ok(Some(forwarded.authorize(rules)))
 }
 
 fn settings(

@@ -164,6 +164,7 @@ fn begins(
         name: &database.transaction_name(),
         relations: dataset.relations(),
         role: dataset.role(),
+        user: dataset.user(),
         proof: dataset.proof(),
         time_zone: database.time_zone(),
         statement_timeout: None,

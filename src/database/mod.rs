@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use diesel::prelude::*;
 use nix::unistd::geteuid;
 use private_postgres::{Durability, PrivatePostgres};
 
@@ -170,6 +171,28 @@ pub fn connect_for_exports(
         outcome => outcome?,
     }
     Ok(connected)
+}
+
+#[derive(QueryableByName)]
+struct RoleName {
+    #[diesel(sql_type = diesel::sql_types::Text)]
+    name: String,
+}
+
+/// Returns which of these roles are not there, or not granted to the role of the connections.
+pub fn missing_roles(connected: &Connected, roles: &[&str]) -> Result<Vec<String>, db::Error> {
+    if roles.is_empty() {
+        return Ok(Vec::new());
+    }
+    let sql = diesel::sql_query(
+        "select name from unnest($1) name where not exists (
+             select from pg_catalog.pg_roles where rolname = name and pg_catalog.pg_has_role(oid, 'member'))",
+    );
+    let missing: Vec<RoleName> = sql
+        .bind::<diesel::sql_types::Array<diesel::sql_types::Text>, _>(roles)
+        .load(&mut *connected.database.connection()?)
+        .map_err(db::Error::from)?;
+    Ok(missing.into_iter().map(|role| role.name).collect())
 }
 
 /// Waits until the database at `url` answers, up to this long; meanwhile, it logs why the database does not answer.

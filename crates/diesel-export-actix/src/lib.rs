@@ -35,6 +35,8 @@ use std::task::Poll;
 use actix_web::rt::signal::unix::{SignalKind, signal};
 use actix_web::web::{self, ServiceConfig};
 
+pub use self::access::forwarded_user::ForwardedUser;
+pub use self::access::rules::{AccessRules, InvalidRules};
 pub use self::access::visible::{Authorize, Visible};
 pub use self::api::events;
 use self::connections::server::{Timeouts, server};

@@ -253,6 +253,7 @@ impl Source<'_> {
             name: backend.transaction(),
             relations: self.export.dataset().relations(),
             role: self.export.dataset().role(),
+            user: self.export.dataset().user(),
             proof: self.export.dataset().proof(),
             time_zone: self.database.time_zone(),
             statement_timeout: self.export.limits.statement_timeout,

@@ -22,5 +22,6 @@ mod prepared_store;
 mod request_log;
 mod sites;
 mod spool;
+mod users;
 mod wget;
 mod xlsx;

@@ -2,6 +2,8 @@
 
 pub(crate) mod client_address;
 pub(crate) mod failures;
+pub(crate) mod forwarded_user;
+pub(crate) mod rules;
 pub(crate) mod sites;
 pub(crate) mod visible;
 

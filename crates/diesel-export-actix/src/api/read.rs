@@ -71,6 +71,7 @@ pub(crate) async fn read<T: Send + 'static>(
                 name: backend.transaction(),
                 relations: dataset.relations(),
                 role: dataset.role(),
+                user: dataset.user(),
                 proof: dataset.proof(),
                 time_zone: database.time_zone(),
                 statement_timeout: Some(timeout),

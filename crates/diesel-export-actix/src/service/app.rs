@@ -150,6 +150,11 @@ impl App {
         self.settings.routes(self.catalog())
     }
 
+    /// Whether the application says what each user may see.
+    pub fn has_users(&self) -> bool {
+        self.settings.authorize.is_some()
+    }
+
     /// Whether only this machine can reach the service.
     pub fn is_loopback(&self) -> bool {
         self.access.loopback

@@ -169,6 +169,11 @@ impl dyn Dataset + '_ {
     pub fn role(&self) -> Option<&str> {
         self.scope().and_then(Scope::role)
     }
+
+    /// The user on whose behalf it is read, if the application knows its users.
+    pub fn user(&self) -> Option<&str> {
+        self.scope().map(Scope::user)
+    }
 }
 
 impl fmt::Debug for dyn Dataset + '_ {

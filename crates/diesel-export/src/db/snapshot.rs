@@ -72,6 +72,8 @@ pub struct Beginning<'a> {
     pub time_zone: &'a str,
     /// The role that reads them, if it is not the connection's own.
     pub role: Option<&'a str>,
+    /// The user on whose behalf they are read, whom policies find as `current_setting('request.user', true)`.
+    pub user: Option<&'a str>,
     /// How long each of its statements may take.
     pub statement_timeout: Option<Duration>,
     /// How long it may wait for a lock.
@@ -89,8 +91,11 @@ impl Beginning<'_> {
         let role = self.role.map_or_else(String::new, |role| {
             format!("set local role {}; ", quoted(role))
         });
+        let user = self.user.map_or_else(String::new, |user| {
+            format!("set local request.\"user\" = {}; ", quoted(user))
+        });
         format!(
-            "set local application_name = '{}'; {role}{SETTINGS}; set local timezone = {}{}{}",
+            "set local application_name = '{}'; {role}{user}{SETTINGS}; set local timezone = {}{}{}",
             self.name,
             quoted(self.time_zone),
             timeout("statement_timeout", self.statement_timeout),
@@ -307,9 +312,13 @@ fn classes(relations: &[String]) -> String {
     )
 }
 
-/// A text as a literal of SQL, under `standard_conforming_strings`.
+/// A text as a literal of SQL, whatever `standard_conforming_strings` is: not all connections set it.
 pub(crate) fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
+    let text = text.replace('\'', "''");
+    match text.contains('\\') {
+        true => format!("E'{}'", text.replace('\\', "\\\\")),
+        false => format!("'{text}'"),
+    }
 }
 
 #[cfg(test)]
@@ -319,7 +328,9 @@ mod tests {
     #[test]
     fn a_text_is_a_literal_whatever_is_in_it() {
         assert_eq!(quoted(""), "''");
-        assert_eq!(quoted("it's \\ ''"), "'it''s \\ '''''");
+        assert_eq!(quoted("it's"), "'it''s'");
+        // With `standard_conforming_strings` off, the backslash of a plain literal would take the quotation mark.
+        assert_eq!(quoted(r"\'; drop"), r"E'\\''; drop'");
     }
 
     #[test]

@@ -162,6 +162,7 @@ impl<'a> Snapshot<'a> {
                 name: backend.transaction(),
                 relations: self.export.dataset().relations(),
                 role: self.export.dataset().role(),
+                user: self.export.dataset().user(),
                 proof: self.export.dataset().proof(),
                 time_zone: self.database.time_zone(),
                 statement_timeout: self.export.limits.statement_timeout,
