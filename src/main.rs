@@ -49,6 +49,7 @@ fn run() -> u8 {
         Command::Seed(options) => commands::seed(&cli.global, &options),
         Command::Export(options) => commands::export(&cli.global, *options),
         Command::Verify(options) => commands::verify(&options),
+        Command::Access(options) => commands::access(&cli.global, &options),
         Command::Datasets(options) => commands::datasets(&cli.global, &options),
         Command::Bench(options) => commands::bench(&cli.global, options),
         Command::BenchRun => commands::bench_run(&cli.global),

@@ -1,5 +1,6 @@
 //! The command line. Every flag can also be given as an environment variable.
 
+mod access;
 mod datasets;
 mod environment;
 mod export;
@@ -13,6 +14,7 @@ use actix_web::http::header::HeaderName;
 use clap::{Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 
+pub use self::access::{Access, AccessCheck, AccessCommand};
 pub use self::datasets::{Check, Datasets, DatasetsCommand, DatasetsFlag, Init};
 pub use self::environment::{UnknownVariable, unknown_variables};
 pub use self::export::{ExportOptions, ParameterFlags};
@@ -135,6 +137,8 @@ pub enum Command {
     Verify(Verify),
     /// Describe the tables of any database, to export them
     Datasets(Datasets),
+    /// Look at who may see what
+    Access(Access),
     /// Measure the time and memory that each strategy takes
     Bench(Bench),
     /// Does one run of the benchmark, for the program itself

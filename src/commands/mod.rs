@@ -1,5 +1,6 @@
 //! What each command does, and what they share. The command line itself is in `cli`.
 
+mod access;
 mod bench;
 mod database;
 mod datasets;
@@ -8,6 +9,7 @@ pub(crate) mod log;
 mod serve;
 mod verify;
 
+pub(crate) use access::access;
 pub(crate) use bench::{bench, bench_run};
 pub(crate) use database::{database, migrate, seed};
 pub(crate) use datasets::datasets;

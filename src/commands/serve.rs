@@ -16,8 +16,9 @@ use cmms_export::datasets;
 use diesel_export::dataset::Catalog;
 use diesel_export::db::servers::Rules;
 use diesel_export::spool::Spool;
-use diesel_export_actix::{AccessRules, Application, Authorize, ForwardedUser, Settings};
+use diesel_export_actix::{Application, Authorize, ForwardedUser, Settings};
 
+use super::access::read_rules;
 use super::{
     Outcome, in_time_zone, print_line, replica_rules, require_own_database, seed_private,
     stop_cluster, usage_error,
@@ -172,8 +173,7 @@ fn authorize(
     };
     let read = |path: &Path| {
         let failed = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-        let text = std::fs::read_to_string(path).map_err(|error| failed(&error))?;
-        let rules = AccessRules::parse(&text, catalog).map_err(|error| failed(&error))?;
+        let rules = read_rules(path, catalog)?;
         let missing = missing_roles(connected, &rules.roles()).map_err(|error| failed(&error))?;
         match missing.is_empty() {
             true => Ok(rules),

@@ -126,6 +126,25 @@ fn each_user_sees_what_the_access_file_and_postgresqls_policies_say_by_every_str
         json!([])
     );
 
+    let see = |arguments: &[&str]| {
+        let mut command = program(&database.url);
+        command
+            .args(["access", "check", "--access-file"])
+            .arg(&file);
+        command.args(arguments).output().expect("it runs")
+    };
+    let seen = see(&["--user=user_3", "--group=others", "--group=staff"]);
+    let seen = String::from_utf8(seen.stdout).expect("UTF-8");
+    let (first, datasets) = seen.split_once('\n').expect("lines");
+    assert_eq!(first, format!("user_3 reads as the role {role}:"));
+    assert!(
+        datasets.starts_with("tasks: id, title,") && datasets.lines().count() == 1,
+        "{seen}"
+    );
+    assert!(!datasets.contains("description"), "{seen}");
+    let refused = see(&["--user=user_3"]);
+    assert!(!refused.status.success() && stderr(&refused).contains("no rule is for user_3"));
+
     // Its role is gone: an error, and no row of anybody.
     drop(server);
     connection
