@@ -14,7 +14,7 @@ use diesel_export::db::{Database, Error};
 
 use columns::{COLUMNS, Column, Expected, columns_of, expected, read_columns};
 pub(crate) use schema_state::first_look;
-use schema_state::{MIGRATIONS_TABLE, migrations_were_run, readable};
+use schema_state::{MIGRATIONS_TABLE, migrations_were_run, readable, tasks_are_readable};
 pub use schema_state::{SchemaState, migrate, schema_state, unfit};
 
 /// How many tables a message names; it counts the rest.
@@ -92,7 +92,7 @@ impl fmt::Display for ExistingTables {
 /// Finds out what there is instead of our tables.
 pub fn existing_tables(database: &Database) -> Result<ExistingTables, Error> {
     let mut connection = database.probe_connection()?;
-    if readable(&mut connection, "tasks")? == Some(false) {
+    if readable(&mut connection, tasks_are_readable())? == Some(false) {
         return Ok(ExistingTables::Unreadable);
     }
     Ok(match others(&mut connection)? {

@@ -156,6 +156,7 @@ class Combobox {
   }
 
   search() {
+    this.submitter = null;
     clearTimeout(this.timer);
     this.request.abort();
     this.choosesFound = false;
@@ -186,8 +187,15 @@ class Combobox {
       this.found = choices.map(({ id, name }) => ({ value: String(id), text: name }));
       this.render(0);
       this.hint.textContent = more ? 'The first 100 are listed; type more to find others.' : `${choices.length} found.`;
+      const { submitter } = this;
+      this.submitter = null;
+      if (submitter && this.found.length === 0) {
+        this.input.focus();
+        return;
+      }
       if (this.choosesFound && this.found.length > 0 && !this.isChosen(this.found[0].value)) this.choose(this.found[0]);
       else if (document.activeElement !== this.input) this.leave();
+      if (submitter) form.requestSubmit(submitter);
     } catch (error) {
       if (error.name !== 'AbortError') this.hint.textContent = error instanceof Refusal ? error.message : UNREACHABLE;
     }

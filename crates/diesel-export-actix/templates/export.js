@@ -243,6 +243,12 @@ form.addEventListener('change', (event) => {
 });
 form.addEventListener('submit', (event) => {
   event.preventDefault();
+  // What is typed in a list, and is not found yet, is a part of the choice.
+  const searching = comboboxes.find(({ pending }) => pending);
+  if (searching) {
+    Object.assign(searching, { submitter: event.submitter, choosesFound: true });
+    return;
+  }
   if (event.submitter?.id === 'download') startDownload();
   else if (event.submitter?.id === 'prepare') prepare();
   else if (event.submitter?.name === 'sort') {

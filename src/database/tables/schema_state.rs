@@ -83,7 +83,7 @@ impl Catalog {
     fn read(connection: &mut libpq::CopyConnection) -> Result<Self, Error> {
         let sql = format!(
             "select pg_is_in_recovery() as in_recovery, {} as tasks, {} as migrations, {}",
-            is_readable("tasks"),
+            tasks_are_readable(),
             is_readable(MIGRATIONS_TABLE),
             COLUMNS,
         );
@@ -150,12 +150,20 @@ fn is_readable(table: &str) -> String {
     format!("has_table_privilege(to_regclass('{table}'), 'select')")
 }
 
-/// Returns whether our role may read a table; `None` if there is no such table.
+/// SQL for whether our role, or one that it is a member of, may read the tasks: the rows are read as such a role if an access file says so.
+/// NULL if there is no such table.
+pub(super) fn tasks_are_readable() -> &'static str {
+    "case when to_regclass('tasks') is not null then exists (
+         select from pg_catalog.pg_roles r where pg_has_role(r.oid, 'member') and has_table_privilege(r.oid, to_regclass('tasks'), 'select'))
+     end"
+}
+
+/// Returns whether a table is readable, by SQL that says so; `None` if there is no such table.
 pub(super) fn readable(
     connection: &mut libpq::CopyConnection,
-    table: &str,
+    is_readable: &str,
 ) -> Result<Option<bool>, Error> {
-    let sql = format!("select {} as readable", is_readable(table));
+    let sql = format!("select {is_readable} as readable");
     let row = connection.query_row(&sql)?.unwrap_or_default();
     Ok(row.get("readable").flatten().map(|_| row.is("readable")))
 }
@@ -205,7 +213,7 @@ fn migrations_run(
 
 /// Returns whether any of our own migrations was run.
 pub(super) fn migrations_were_run(connection: &mut libpq::CopyConnection) -> Result<bool, Error> {
-    let readable = readable(connection, MIGRATIONS_TABLE)?;
+    let readable = readable(connection, &is_readable(MIGRATIONS_TABLE))?;
     let run = migrations_run(connection, readable)?.unwrap_or_default();
     Ok(known_migrations()?
         .iter()

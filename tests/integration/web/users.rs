@@ -5,6 +5,7 @@ use diesel_export::Strategy;
 use serde_json::json;
 
 use crate::support::client::{Download, End};
+use crate::support::cluster::{PASSWORD_VERIFIER, as_role};
 use crate::support::program::{program, stderr};
 use crate::support::{Server, TestDatabase, oracle};
 
@@ -38,7 +39,10 @@ fn each_user_sees_what_the_access_file_and_postgresqls_policies_say_by_every_str
     let mut connection = database.connect();
     connection
         .batch_execute(&format!(
-            "create role {role}; grant select on tasks, assets, locations, users to {role};
+            "create role {role}; create role manager_of_{role}; create role login_of_{role} noinherit login password '{PASSWORD_VERIFIER}';
+             grant {role}, manager_of_{role} to login_of_{role};
+             grant select on tasks, assets, locations, users to {role}, manager_of_{role};
+             create policy \"all\" on tasks to manager_of_{role} using (true);
              alter table tasks enable row level security;
              create policy own on tasks to {role} using (created_by_id = (
                  select id from users where username = current_setting('request.user', true)))"
@@ -47,11 +51,13 @@ fn each_user_sees_what_the_access_file_and_postgresqls_policies_say_by_every_str
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("access.toml");
     let rules = format!(
-        "[[allow]]\ngroup = \"managers\"\n[[allow]]\ngroup = \"staff\"\nrole = \"{role}\"\ndatasets = [\"tasks\"]\nhide = [\"tasks.description\"]\n"
+        "[[allow]]\ngroup = \"managers\"\nrole = \"manager_of_{role}\"\n[[allow]]\ngroup = \"staff\"\nrole = \"{role}\"\ndatasets = [\"tasks\"]\nhide = [\"tasks.description\"]\n"
     );
     std::fs::write(&file, rules).expect("written");
+    // The role that logs in may read nothing by itself.
+    let url = as_role(&database.url, &format!("login_of_{role}"));
     let serve = || {
-        let mut command = program(&database.url);
+        let mut command = program(&url);
         command.args([
             "serve",
             "--user-header=X-Forwarded-User",

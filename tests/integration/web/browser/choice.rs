@@ -155,6 +155,22 @@ fn what_is_typed_and_highlighted_is_chosen_by_enter_and_on_leaving_the_field() {
         browser.address().contains("location_id=3"),
         "not taken away"
     );
+    // Nothing is downloaded before it is known what is meant, and nothing at all if that is not there.
+    for (typed, downloads) in [("nowhere", 0), ("harbour hall 4", 1)] {
+        browser.type_into(field, typed);
+        browser.click("#download");
+        browser.eventually("the search has ended", || {
+            browser.run("return comboboxes.every(({ pending }) => !pending)") == true
+        });
+        let started = "return document.querySelectorAll('#downloads li').length";
+        assert_eq!(browser.run(started), downloads, "{typed}");
+        browser
+            .run("Object.assign(document.getElementById('filter-location_id-box'), { value: '' })");
+    }
+    browser.sees(ITEM, "Harbour hall 4");
+    browser.sees(ITEM, "20 of 20 rows");
+    browser.click(".chips button");
+    browser.sees("#count", "10 tasks match");
     browser.click(".chips button");
     browser.sees("#count", "30 tasks match");
     browser.type_into(field, "harbour");
