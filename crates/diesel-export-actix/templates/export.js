@@ -104,6 +104,10 @@ function showFile() {
   byId('page-link').value = new URL(`${page}?${chosen()}`, location.href).href;
   byId('file-link').value = file;
   byId('sheets-link').value = `=IMPORTDATA("${file.replaceAll('"', '""')}")`;
+  document.querySelectorAll('[data-shared]').forEach((link) => {
+    const names = JSON.parse(link.dataset.shared);
+    link.search = new URLSearchParams([...chosen()].filter(([name]) => names.includes(name)));
+  });
   main.dispatchEvent(new Event('file'));
 }
 

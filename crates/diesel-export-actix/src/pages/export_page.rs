@@ -26,7 +26,7 @@ use crate::service::application::EXPORT;
 use strum::VariantArray;
 
 use diesel_export::csv::{Delimiter, Preset};
-use diesel_export::dataset::{Cell, Column, ColumnKind, Dataset};
+use diesel_export::dataset::{Cell, Column, ColumnKind, Dataset, FilterField};
 use diesel_export::format::FileType;
 use diesel_export::parameters::Parameters;
 use diesel_export::queries::{self, FirstRows};
@@ -155,14 +155,37 @@ struct Tab {
     title: String,
     path: String,
     is_current: bool,
+    /// The names of the filters that it shares with the page, as JSON; none if there are none.
+    shared: Option<String>,
 }
 
 impl Tab {
-    fn all(app: &App, visible: &Visible, current: &Arc<dyn Dataset>) -> Vec<Self> {
-        let tabs = visible.catalog.all().map(|dataset| Self {
-            title: title(dataset.name()),
-            path: path(dataset, app, visible),
-            is_current: dataset == current,
+    /// The links to all datasets, with those of the chosen filters that they have, too.
+    fn all(
+        app: &App,
+        visible: &Visible,
+        current: &Arc<dyn Dataset>,
+        chosen: &[(String, String)],
+    ) -> Vec<Self> {
+        let tabs = visible.catalog.all().map(|dataset| {
+            let is_shared = |field: &&FilterField| {
+                let is_same = |own: &FilterField| {
+                    (own.name(), own.of(), own.kind(), own.test())
+                        == (field.name(), field.of(), field.kind(), field.test())
+                };
+                current.filters().iter().any(is_same)
+            };
+            let shared = dataset.filters().iter().filter(is_shared);
+            let shared: Vec<&str> = shared.map(FilterField::name).collect();
+            let kept = chosen.iter().filter(|(name, _)| shared.contains(&&**name));
+            let query = query(kept);
+            let separator = if query.is_empty() { "" } else { "?" };
+            Self {
+                title: title(dataset.name()),
+                path: format!("{}{separator}{query}", path(dataset, app, visible)),
+                is_current: dataset == current,
+                shared: (!shared.is_empty()).then(|| serde_json::json!(shared).to_string()),
+            }
         });
         tabs.collect()
     }
@@ -227,7 +250,7 @@ pub(crate) async fn page(
     let page = ExportPage {
         layout: app.layout(EXPORT),
         no_rows: app.settings.application.no_rows,
-        tabs: Tab::all(&app, &visible, &dataset),
+        tabs: Tab::all(&app, &visible, &dataset, &chosen),
         dataset: &dataset,
         rows: words(dataset.name()),
         path: path(&dataset, &app, &visible),

@@ -64,6 +64,10 @@ fn what_one_chooses_shows_at_once_and_is_what_one_gets() {
     );
     saves(&browser, &csv);
 
+    // What another dataset has, too, goes with its tab.
+    let assets = browser.run("return document.querySelector('nav a[href*=assets]').search");
+    assert_eq!(assets, "?location_id=2");
+
     // The address is the choice: another browser sees the same.
     let other = Browser::start();
     other.open(&browser.address());
