@@ -90,7 +90,7 @@ pub(crate) fn serve(global: &Global, options: &Serve) -> Outcome {
             "a private database with made-up tasks is served: set DATABASE_URL to serve your own"
         );
     }
-    let authorize = authorize(options, &connected, &catalog)?;
+    let authorize = authorize(options, &connected, &catalog, rules.have_replicas())?;
     let settings = Settings {
         authorize,
         ..settings(global, options, &connected, catalog, rules)?
@@ -162,6 +162,7 @@ fn authorize(
     options: &Serve,
     connected: &Connected,
     catalog: &Catalog,
+    have_replicas: bool,
 ) -> Result<Option<Authorize>, String> {
     let Users {
         user_header,
@@ -174,7 +175,13 @@ fn authorize(
     let read = |path: &Path| {
         let failed = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
         let rules = read_rules(path, catalog)?;
-        let missing = missing_roles(connected, &rules.roles()).map_err(|error| failed(&error))?;
+        let missing = match missing_roles(connected, &rules.roles()) {
+            Err(error) if error.is_unavailable() && have_replicas => {
+                tracing::warn!(%error, "whether the roles of the access file are there is not known");
+                Vec::new()
+            }
+            missing => missing.map_err(|error| failed(&error))?,
+        };
         match missing.is_empty() {
             true => Ok(rules),
             false => Err(failed(&format_args!(

@@ -49,6 +49,9 @@ function localize(item) {
   if (total && stateOf(item) === 'running') Object.assign(progress, { max: Math.max(total, Number(progress.dataset.rows)), value: Number(progress.dataset.rows) });
 }
 
+const DELETE = 'Delete';
+const SURE = 'Really delete?';
+
 function show(list) {
   const old = byId('prepared');
   const before = new Map(items(old).map((item) => [item.id, item]));
@@ -57,6 +60,8 @@ function show(list) {
     const known = before.get(item.id);
     if (!known) return;
     if (stateOf(known) !== stateOf(item)) byId('announcement').textContent = `Prepared export: ${item.querySelector('.state').textContent}`;
+    const [asked, asks] = [known, item].map((one) => one.querySelector('.actions button'));
+    if (asked?.textContent === SURE && asks?.textContent === DELETE) asks.textContent = SURE;
     const isOpen = known.querySelector('details')?.open ?? false;
     if (isOpen && item.querySelector('details')) item.querySelector('details').open = true;
   });
@@ -107,6 +112,11 @@ document.addEventListener('submit', async (event) => {
   const item = event.target.closest('#prepared li');
   if (!item) return;
   event.preventDefault();
+  // A file that is gone may take hours to make again.
+  if (event.submitter.textContent === DELETE) {
+    event.submitter.textContent = SURE;
+    return;
+  }
   event.submitter.disabled = true;
   const response = await fetch(`${base}/api/exports/${item.id.replace('export-', '')}`, { method: 'DELETE' }).catch(() => null);
   if (!response) event.submitter.disabled = false;

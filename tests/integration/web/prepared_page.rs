@@ -63,7 +63,10 @@ fn what_is_prepared_is_listed_fetched_and_deleted() {
     // Another browser, and the page of another dataset, see the same.
     let other = open(&server, "/users");
     other.sees(ITEM, "complete");
-    other.click(&format!("{ITEM} .actions button"));
+    for says in ["Delete", "Really delete?"] {
+        other.sees(ITEM, says);
+        other.click(&format!("{ITEM} .actions button"));
+    }
     other.sees("#prepared", "There are none");
     browser.open(&browser.address());
     browser.sees("#prepared", "There are none");

@@ -6,8 +6,6 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
-use diesel_copy_out::CopyConnection;
-
 const PASSWORD: &str = "open-sesame";
 /// What PostgreSQL keeps of the password, with one iteration of the hash instead of 4,096, which cost most of a short test's time.
 const PASSWORD_VERIFIER: &str = "SCRAM-SHA-256$1:c2FsdCBvZiB0ZXN0cy4uLg==$MG4/FfsihJKN0h5k+n2vv3qdm6Msa8OyK1LC5KQjGW0=:dbdhvMrH609cBcfvf3lKOUvOPKqM4HJqOc0EYc6+iNs=";
@@ -92,7 +90,8 @@ impl Server {
     }
 
     fn execute(&self, sql: &str) {
-        let connection = CopyConnection::establish(&self.url("postgres"));
+        // The documentation's examples begin with this file, and import it themselves.
+        let connection = diesel_copy_out::CopyConnection::establish(&self.url("postgres"));
         let done = connection.and_then(|mut connection| connection.execute(sql));
         done.expect("a superuser may");
     }

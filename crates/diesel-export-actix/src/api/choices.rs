@@ -29,7 +29,7 @@ pub(crate) fn narrowing(catalog: &Catalog) -> impl Iterator<Item = &FilterField>
         .filter(|field| field.of().is_some())
 }
 
-/// What a filter can be set to: the first 100, in the order of their names.
+/// What a filter can be set to: the first 100, those that fit the search best first, then by name.
 pub(crate) async fn filters(
     request: HttpRequest,
     app: web::Data<App>,

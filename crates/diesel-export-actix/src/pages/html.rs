@@ -162,10 +162,16 @@ fn words(
             "There is nothing at this address",
             "It may be mistyped; or what was there is gone: a prepared export is deleted after a while.".to_owned(),
         ),
-        Kind::Unauthorized => (
-            "The token is missing or wrong",
-            "Load this page again, and give the token as the password, under any name.".to_owned(),
-        ),
+        Kind::Unauthorized => match problem.detail() {
+            Some(detail) => (
+                "It is not known who you are",
+                format!("Tell the server’s administrator: {detail}."),
+            ),
+            None => (
+                "The token is missing or wrong",
+                "Load this page again, and give the token as the password, under any name.".to_owned(),
+            ),
+        },
         Kind::Application(kind) => (kind.page.0, kind.page.1.to_owned()),
         Kind::QueueFull | Kind::PreparingOff | Kind::SpoolFull => {
             ("It cannot be prepared", format!("{problem}."))

@@ -152,7 +152,7 @@ pub(crate) fn filters_of(catalog: &Catalog) -> Operation {
     }
     from_json(json!({
         "operationId": "filters",
-        "summary": "Lists what a filter can be set to: the first 100 by name",
+        "summary": "Lists what a filter can be set to: the first 100, best matches first, then by name",
         "parameters": parameters,
         "responses": ok(json!({"$ref": "#/components/schemas/Choices"})),
     }))
