@@ -4,6 +4,7 @@ mod address;
 mod choice;
 mod count;
 mod filters;
+mod said;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
