@@ -118,6 +118,7 @@ class Combobox {
   close() {
     clearTimeout(this.timer);
     this.request.abort();
+    this.pending = false;
     this.list.hidden = true;
     this.input.setAttribute('aria-expanded', 'false');
     this.input.removeAttribute('aria-activedescendant');

@@ -49,7 +49,9 @@ function showNow() {
   now.hidden = false;
   now.className = newest.element.className;
   now.querySelector('.state').textContent = newest.part('state').textContent;
-  now.querySelector('button').hidden = newest.over;
+  const cancel = now.querySelector('button');
+  if (newest.over && document.activeElement === cancel) byId('download').focus();
+  cancel.hidden = newest.over;
   progress.hidden = of.hidden;
   if (of.hasAttribute('value')) Object.assign(progress, { max: of.max, value: of.value });
   else progress.removeAttribute('value');

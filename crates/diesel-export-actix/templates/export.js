@@ -250,6 +250,8 @@ form.addEventListener('submit', (event) => {
   // What is typed in a list, and is not found yet, is a part of the choice.
   const searching = comboboxes.find(({ pending }) => pending);
   if (searching) {
+    // Again, as the last search may have failed.
+    searching.search();
     Object.assign(searching, { submitter: event.submitter, choosesFound: true });
     return;
   }

@@ -145,7 +145,7 @@ fn after_a_typed_load_the_connection_hangs() {
     let mut control =
         diesel_copy_out::CopyConnection::establish(&cluster.url()).expect("connected");
     eventually("the server is idle", || {
-        let sql = "select from pg_stat_activity where application_name = 'hangs' and state = 'idle' and query ilike 'copy %'";
+        let sql = "select from pg_stat_activity where datname = current_database() and application_name = 'hangs' and state = 'idle' and query ilike 'copy %'";
         control.query_row(sql).expect("a query").is_some()
     });
     let patience = returns.recv_timeout(Duration::from_secs(3));

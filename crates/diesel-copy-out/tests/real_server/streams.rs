@@ -50,7 +50,7 @@ fn pool(cluster: &Cluster) -> Pool<Manager> {
 
 /// How many other sessions run something.
 fn busy(connection: &mut CopyConnection) -> Option<i64> {
-    let busy = connection.query_row("select count(*) as n from pg_stat_activity where state <> 'idle' and backend_type = 'client backend' and pid <> pg_backend_pid()");
+    let busy = connection.query_row("select count(*) as n from pg_stat_activity where state <> 'idle' and datname = current_database() and backend_type = 'client backend' and pid <> pg_backend_pid()");
     busy.expect("a query").and_then(|row| row.read("n"))
 }
 

@@ -114,11 +114,7 @@ pub fn load(
 fn by_numbers(choices: &mut [Choice]) {
     let mut alike: HashMap<String, Vec<usize>> = HashMap::new();
     for (place, choice) in choices.iter().enumerate() {
-        let text = choice
-            .name
-            .split(|character: char| character.is_ascii_digit());
-        let text: Vec<&str> = text.filter(|text| !text.is_empty()).collect();
-        alike.entry(text.join("0")).or_default().push(place);
+        alike.entry(shape(&choice.name)).or_default().push(place);
     }
     for places in alike.into_values() {
         let mut ordered: Vec<Choice> = places.iter().map(|place| choices[*place].clone()).collect();
@@ -127,6 +123,19 @@ fn by_numbers(choices: &mut [Choice]) {
             choices[place] = choice;
         }
     }
+}
+
+/// A text with `0` in place of each number.
+fn shape(text: &str) -> String {
+    let mut shape = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character.is_ascii_digit() {
+            true if shape.ends_with('0') => {}
+            true => shape.push('0'),
+            false => shape.push(character),
+        }
+    }
+    shape
 }
 
 /// The numbers in a text: of more digits is greater.
@@ -271,6 +280,13 @@ mod tests {
             "Yard",
         ];
         assert_eq!(names(&all), expected);
+    }
+
+    #[test]
+    fn names_with_their_numbers_in_other_places_are_left_where_they_are() {
+        let mut all = choices(&["2a", "a1"]);
+        by_numbers(&mut all);
+        assert_eq!(names(&all), ["2a", "a1"]);
     }
 
     #[test]

@@ -173,6 +173,17 @@ fn what_is_typed_and_highlighted_is_chosen_by_enter_and_on_leaving_the_field() {
         let started = "return document.querySelectorAll('#downloads li').length";
         assert_eq!(browser.run(started), downloads, "{typed}");
     }
+    // A search that is given up holds nothing back.
+    browser.run(
+        "const input = document.getElementById('filter-location_id-box');
+         input.value = 'office';
+         input.dispatchEvent(new Event('input'));
+         input.dispatchEvent(new KeyboardEvent('keydown', { key: 'Escape' }));
+         lastStart = -ONE_CLICK;
+         form.requestSubmit(document.getElementById('download'));",
+    );
+    let started = "return document.querySelectorAll('#downloads li').length";
+    assert_eq!(browser.run(started), 2);
     browser.sees(ITEM, "Harbour hall 4");
     browser.sees(ITEM, "20 of 20 rows");
     browser.click(".chips button");
